@@ -1,0 +1,107 @@
+"""Where to connect to, and the name to demand there: two things that are easily confused.
+
+The *address* leads to a machine; whoever controls the network decides which. The *reference
+identifier* (RFC 9525 §4) is the name that the server's certificate must prove, and comes from the
+user, never from the network. By default it is the host as the user typed it, before any lookup.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+DEFAULT_HOST = "localhost"
+DEFAULT_PORT = 8443
+
+# What a URL or a shell slip brings along, and no host name contains.
+_FORBIDDEN = frozenset("/@?#\\\"'<>%,;()[]{}|^`*=&$!")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host and a TCP port.
+
+    Attributes:
+        host: A name or an IP address, IPv6 without brackets.
+        port: 1 to 65535.
+    """
+
+    host: str
+    port: int = DEFAULT_PORT
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """Read ``HOST:PORT``, ``HOST``, ``:PORT``, ``[IPV6]:PORT`` or ``[IPV6]``.
+
+    What is left out is `localhost` and port 8443.
+
+    Raises:
+        ValueError: It is none of these; the text says what to write instead.
+    """
+    if "://" in text:
+        bare = text.partition("://")[2].partition("/")[0] or f"{DEFAULT_HOST}:{DEFAULT_PORT}"
+        raise ValueError(f"{text!r} is a URL; write only host and port: {bare}")
+    if text.startswith("["):
+        host, closed, rest = text[1:].partition("]")
+        if not closed or (rest and not rest.startswith(":")):
+            raise ValueError(f"{text!r} is not an IPv6 address in brackets, as in [::1]:8443")
+        if not _is_ipv6(host):
+            raise ValueError(f"{host!r} in brackets is not an IPv6 address")
+        return Address(host, _parse_port(rest[1:], text) if rest else DEFAULT_PORT)
+    if text.count(":") > 1:
+        if _is_ipv6(text):
+            raise ValueError(f"put an IPv6 address in brackets: [{text}] or [{text}]:PORT")
+        raise ValueError(f"{text!r} has more than one colon; write HOST:PORT")
+    host, colon, port = text.partition(":")
+    if not colon and host.isdecimal():
+        raise ValueError(f"{text!r} is a number, not a host; for a port of this machine: :{text}")
+    reference_identifier(host or DEFAULT_HOST)
+    return Address(host or DEFAULT_HOST, _parse_port(port, text) if colon else DEFAULT_PORT)
+
+
+def reference_identifier(name: str) -> str:
+    """The form of a host name or IP address that certificates and SNI use.
+
+    Without the dot that marks a name as absolute in DNS and without an IPv6 zone, neither of
+    which a certificate can contain; non-ASCII names in their IDNA form.
+
+    Raises:
+        ValueError: It can be neither.
+    """
+    address = name.partition("%")[0]
+    if _is_ipv6(address):
+        return address
+    host = name.removesuffix(".")
+    if not host or host.startswith((".", "-")) or not host.isprintable():
+        raise ValueError(f"{name!r} is not a host name or an IP address")
+    wrong = next((c for c in host if c.isspace() or c in _FORBIDDEN or c == ":"), None)
+    if wrong is not None:
+        raise ValueError(f"{name!r} is not a host name: it contains {wrong!r}")
+    try:
+        # For ASCII names this only checks the lengths.
+        return host.encode("idna").decode()
+    except UnicodeError:
+        raise ValueError(
+            f"{name!r} is not a host name: each part between dots has 1 to 63 characters"
+        ) from None
+
+
+def _parse_port(text: str, whole: str) -> int:
+    # isdecimal() alone admits digits of other scripts; int() alone admits "+1" and "1_0".
+    if not (text.isascii() and text.isdecimal()):
+        raise ValueError(f"{whole!r}: the port must be a number, not {text!r}")
+    port = int(text) if len(text) < 6 else 0
+    if not 1 <= port <= 65_535:
+        raise ValueError(f"{whole!r}: the port must be from 1 to 65535")
+    return port
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True

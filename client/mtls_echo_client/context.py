@@ -1,0 +1,71 @@
+"""How a client authenticates the server, and itself when it is asked to.
+
+An `ssl.SSLContext` is the whole security policy of a client, fixed before the first byte. This
+one verifies the certification path to anchors that were named (RFC 5280 §6), the name that was
+asked for against subjectAltName (RFC 9525), and presents a certificate if the server asks for one
+(RFC 8446 §4.4.2). It is meant to be copied; its mirror image is `server_context`.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mtls_echo_pki import Credential, Trust
+
+
+def client_context(
+    server_trust: Trust,
+    credential: Credential | None = None,
+    *,
+    minimum_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
+    maximum_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
+    alpn: Iterable[str] = (),
+) -> ssl.SSLContext:
+    """Make the context of a client.
+
+    Args:
+        server_trust: The anchors that a server's certification path may end at. The system's
+            are not added: whoever is on the public web is not thereby a server of ours.
+        credential: What to present when the server asks for a certificate (mutual TLS). None
+            presents an empty list, and the server decides what that is worth.
+        minimum_version, maximum_version: The TLS versions to offer. 1.2 is the oldest that
+            RFC 8996 leaves in use.
+        alpn: Application protocols to offer (RFC 7301), most preferred first.
+
+    Raises:
+        ValueError: ``server_trust`` is empty, the versions leave nothing to offer, or a
+            protocol name is not 1 to 255 bytes long.
+        ssl.SSLError: OpenSSL's security level refuses the credential.
+    """
+    if minimum_version > maximum_version:
+        raise ValueError("minimum_version is above maximum_version: there is nothing to offer")
+
+    # Verifies the path and the name by default; nothing below loosens either.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = minimum_version
+    context.maximum_version = maximum_version
+
+    server_trust.load_into(context)
+    # The common name is free text: only subjectAltName names a host (RFC 9525 §2).
+    context.hostname_checks_common_name = False
+    # Python 3.13 turned these two on in create_default_context(); set here, every version judges
+    # alike. STRICT holds certificates to RFC 5280; PARTIAL_CHAIN lets a path end at any
+    # certificate we named, be it an intermediate authority or one pinned server.
+    context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+
+    if credential is not None:
+        credential.load_into(context)
+
+    # A resumed session skips the certificates (RFC 8446 §2.2): a server whose authority we
+    # dropped a minute ago would be let in again. So ask for no ticket, and never set a session.
+    context.options |= ssl.OP_NO_TICKET
+    # TLS 1.2 lets a peer renegotiate in the middle, and become somebody else.
+    context.options |= ssl.OP_NO_RENEGOTIATION
+
+    protocols = list(alpn)
+    if protocols:
+        context.set_alpn_protocols(protocols)
+    return context

@@ -1,0 +1,47 @@
+"""Certificates for tests and demonstrations of TLS, as a few plain values.
+
+A fresh PKI, and a server and a client that trust each other by it::
+
+    authority = Authority.root()
+    authority.issue(server("localhost")).load_into(server_context)
+    authority.trust.load_into(client_context)
+
+Layers, each knowing only those before it: :mod:`~mtls_echo_pki.request` (what shall be
+signed), :mod:`~mtls_echo_pki.credential` and :mod:`~mtls_echo_pki.trust` (what comes of
+it), :mod:`~mtls_echo_pki.authority` (who signs); :mod:`~mtls_echo_pki.publication` (files
+that change as one), :mod:`~mtls_echo_pki.pem` (files that explain themselves),
+:mod:`~mtls_echo_pki.directory` (a whole PKI on disk).
+"""
+
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.directory import Directory, DirectoryError
+from mtls_echo_pki.pem import MaterialError, read_credential, read_trust
+from mtls_echo_pki.request import (
+    KeyType,
+    Request,
+    Usage,
+    client,
+    describe_lifetime,
+    parse_lifetime,
+    server,
+)
+from mtls_echo_pki.trust import Trust
+
+__all__ = [
+    "Authority",
+    "Credential",
+    "Directory",
+    "DirectoryError",
+    "KeyType",
+    "MaterialError",
+    "Request",
+    "Trust",
+    "Usage",
+    "client",
+    "describe_lifetime",
+    "parse_lifetime",
+    "read_credential",
+    "read_trust",
+    "server",
+]

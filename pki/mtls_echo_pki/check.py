@@ -1,0 +1,302 @@
+"""Whether a PKI works is for the verifiers to say, so the two strictest are asked.
+
+Certificates fail where they are used, on another machine and with a message about
+"certificate verify failed". Here the same judgement is made beforehand, by a real
+handshake in memory with ``ssl.VERIFY_X509_STRICT``, the default from Python 3.13, and
+by ``cryptography.x509.verification``, which holds to the profile of the public web and
+refuses what OpenSSL lets pass.
+
+The simple questions come first: do the files parse, does the key match, is it private,
+is the time right, does the path reach a trust anchor. A credential that fails one of
+them is not shown to the verifiers as well, whose answer would be the same in other words.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import shlex
+import ssl
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.x509 import verification
+
+from mtls_echo_pki.authority import Authority, utcnow
+from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.description import is_authority, presented_identifiers, usage, validity
+from mtls_echo_pki.directory import ROLES, Directory, DirectoryError, Role
+from mtls_echo_pki.pem import MaterialError
+from mtls_echo_pki.trust import Trust
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong.
+
+    Args:
+        path: The file or folder.
+        what: What is wrong with it.
+        hint: What to do about it.
+    """
+
+    path: Path
+    what: str
+    hint: str
+
+
+def check(directory: Directory, *, now: datetime | None = None) -> list[Finding]:
+    """Look for everything that would keep a PKI from working, or from being safe.
+
+    Args:
+        directory: What to check. ``authorities`` may be missing, since a machine that
+            only serves needs none.
+        now: When it shall work; the present unless given. The verifiers are asked
+            about the present in any case.
+
+    Returns:
+        What was found, in the order of the files; nothing if all is well.
+    """
+    now = now or utcnow()
+    findings = [*_modes(directory.path)]
+    trusts: dict[Role, Trust] = {}
+    for role in ROLES:
+        if (directory.path / "authorities" / role).exists():
+            findings += _authority(directory, role, now)
+        path = directory.path / "trust" / role / "ca.crt"
+        try:
+            trusts[role] = directory.trust(role)
+        except MaterialError as error:
+            findings.append(_unusable(error))
+        else:
+            findings += _anchors(path, trusts[role], now)
+    for name in directory.names():
+        try:
+            credential = directory.credential(name)
+        except MaterialError as error:
+            findings.append(_unusable(error))
+        except DirectoryError as error:
+            findings.append(Finding(directory.path / name, str(error), error.hint or ""))
+        else:
+            findings += _credential(directory.path / name / "tls.crt", credential, trusts, now)
+    return findings
+
+
+def refusal_by_openssl(credential: Credential, role: Role, trust: Trust) -> str | None:
+    """Shake hands in memory, strictly, and return why the credential was refused.
+
+    Args:
+        credential: The one to judge.
+        role: Whether it is presented as a server's or as a client's.
+        trust: What the other side trusts.
+
+    Returns:
+        OpenSSL's words and verify code; None if it was accepted.
+    """
+    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if role == "servers":
+        judge, host = client_context, _host(credential.certificate)
+        credential.load_into(server_context)
+    else:
+        # Somebody must be the server: one made for the occasion.
+        stage = Authority.root()
+        stage.issue("localhost").load_into(server_context)
+        stage.trust.load_into(client_context)
+        judge, host = server_context, "localhost"
+        credential.load_into(client_context)
+        judge.verify_mode = ssl.CERT_REQUIRED
+    trust.load_into(judge)
+    judge.verify_flags |= ssl.VERIFY_X509_STRICT
+    client_context.check_hostname = host is not None
+
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = client_context.wrap_bio(to_client, to_server, server_hostname=host)
+    server = server_context.wrap_bio(to_server, to_client, server_side=True)
+    # Two rounds complete a TLS 1.3 handshake: the client's Finished travels in the second.
+    for side in (client, server, client, server):
+        try:
+            side.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+        except ssl.SSLCertVerificationError as error:
+            return f"{error.verify_message} (verify code {error.verify_code})"
+        except ssl.SSLError as error:
+            return error.reason or str(error)
+    return None
+
+
+def refusal_by_cryptography(credential: Credential, role: Role, trust: Trust) -> str | None:
+    """Ask ``cryptography.x509.verification``, and return why it refused the credential.
+
+    Args:
+        credential: The one to judge.
+        role: Whether it is presented as a server's or as a client's.
+        trust: What the other side trusts.
+
+    Returns:
+        The verifier's words; None if it accepted. It judges servers by a DNS name or
+        an IP address only, so one that has neither is not judged.
+    """
+    policy = verification.PolicyBuilder().store(verification.Store([*trust.anchors]))
+    intermediates = list(credential.chain)
+    try:
+        if role == "clients":
+            policy.build_client_verifier().verify(credential.certificate, intermediates)
+        elif (host := _host(credential.certificate)) is not None:
+            policy.build_server_verifier(_subject(host)).verify(
+                credential.certificate, intermediates
+            )
+    except verification.VerificationError as error:
+        return str(error)
+    return None
+
+
+def _modes(folder: Path) -> Iterator[Finding]:
+    if folder.stat().st_mode & 0o077:
+        yield Finding(
+            folder,
+            f"has mode {_mode(folder)}: others can look into it",
+            f"chmod 700 {shlex.quote(str(folder))}",
+        )
+    for parent, folders, files in os.walk(folder):
+        folders.sort()
+        for path in (Path(parent, name) for name in sorted(files)):
+            if path.suffix == ".key" and not path.is_symlink() and path.stat().st_mode & 0o077:
+                yield Finding(
+                    path,
+                    f"has mode {_mode(path)}: others can read a private key",
+                    f"chmod 600 {shlex.quote(str(path))}",
+                )
+
+
+def _authority(directory: Directory, role: Role, now: datetime) -> Iterator[Finding]:
+    path = directory.path / "authorities" / role / "tls.crt"
+    try:
+        authority = directory.authority(role)
+        directory.ledger(role)
+    except MaterialError as error:
+        yield _unusable(error)
+        return
+    except DirectoryError as error:
+        yield Finding(path.with_name("ledger.json"), _without_path(error), error.hint or "")
+        return
+    yield from _times(path, (authority.certificate, *authority.issuers), now)
+
+
+def _anchors(path: Path, trust: Trust, now: datetime) -> Iterator[Finding]:
+    yield from _times(path, trust.anchors, now)
+    for anchor in trust.anchors:
+        if not is_authority(anchor):
+            yield Finding(
+                path,
+                f"trusts {_subject_of(anchor)}, which is not an authority",
+                "trust the root that issued it, unless it is pinned on purpose",
+            )
+
+
+def _credential(
+    path: Path, credential: Credential, trusts: dict[Role, Trust], now: datetime
+) -> Iterator[Finding]:
+    certificates = (credential.certificate, *credential.chain)
+    late = list(_times(path, certificates, now))
+    yield from late
+    roles: list[Role] = [role for role in ROLES if role[:-1] in usage(credential.certificate)]
+    if not roles:
+        yield Finding(
+            path,
+            "is good for neither servers nor clients (extendedKeyUsage)",
+            "issue another: mtls-echo pki issue DIR NAME IDENTITY --server or --client",
+        )
+    for role in roles:
+        if late or role not in trusts:
+            continue  # said already
+        missing = _missing_issuer(certificates, trusts[role].anchors)
+        if missing is not None:
+            yield Finding(
+                path,
+                f"does not lead to an authority in trust/{role}: no certificate of {missing}",
+                "append the intermediate that issued it, or trust its root",
+            )
+            continue
+        for verifier, judge in (
+            ("OpenSSL (strict)", refusal_by_openssl),
+            ("cryptography", refusal_by_cryptography),
+        ):
+            refusal = judge(credential, role, trusts[role])
+            if refusal is not None:
+                yield Finding(
+                    path,
+                    f"is refused by {verifier}: {refusal}",
+                    f"look at it with: mtls-echo pki show {shlex.quote(str(path))}",
+                )
+
+
+def _times(
+    path: Path, certificates: Iterable[x509.Certificate], now: datetime
+) -> Iterator[Finding]:
+    for certificate in certificates:
+        begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        if not begin <= now <= end:
+            yield Finding(
+                path,
+                f"{_subject_of(certificate)} {validity(begin, end, now)}",
+                "issue another" if now > end else "wait, or check this machine's clock",
+            )
+
+
+def _missing_issuer(
+    certificates: tuple[x509.Certificate, ...], anchors: tuple[x509.Certificate, ...]
+) -> str | None:
+    """Walk from the end-entity towards an anchor; return the issuer where it stops."""
+    present, rest = certificates[0], [*certificates[1:]]
+    while not any(_issued(anchor, present) or anchor == present for anchor in anchors):
+        above = next((candidate for candidate in rest if _issued(candidate, present)), None)
+        if above is None:
+            return present.issuer.rfc4514_string()
+        rest.remove(above)
+        present = above
+    return None
+
+
+def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):  # name, key type, signature
+        return False
+    return True
+
+
+def _host(certificate: x509.Certificate) -> str | None:
+    """Return a reference identifier that the certificate should match, if it can have one."""
+    for name in presented_identifiers(certificate):
+        if "@" not in name and "://" not in name:
+            return name.replace("*", "any", 1)
+    return None
+
+
+def _subject(host: str) -> verification.Subject:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _subject_of(certificate: x509.Certificate) -> str:
+    return certificate.subject.rfc4514_string() or ", ".join(presented_identifiers(certificate))
+
+
+def _unusable(error: MaterialError) -> Finding:
+    return Finding(error.path, error.reason, error.hint or "")
+
+
+def _without_path(error: DirectoryError) -> str:
+    return str(error).partition(": ")[2] or str(error)
+
+
+def _mode(path: Path) -> str:
+    return f"{path.stat().st_mode & 0o777:04o}"

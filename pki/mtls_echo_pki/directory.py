@@ -1,0 +1,397 @@
+"""A PKI on disk is what several programs agree on without ever meeting.
+
+A server, a client, whoever issues and whoever watches share nothing but this folder::
+
+    DIR/                                0700
+      authorities/servers/  tls.crt tls.key ledger.json     issues servers
+      authorities/clients/  tls.crt tls.key ledger.json     issues clients
+      trust/servers/        ca.crt                          what a client needs
+      trust/clients/        ca.crt                          what a server needs
+      server/ client/ NAME/ tls.crt tls.key                 the credentials
+
+Servers and clients have *separate* authorities, and each side trusts the other's only:
+a server's certificate then never passes as a client's, whatever its usage says. With a
+single authority, ``authorities/clients`` is a link to ``servers``. With intermediates,
+``tls.crt`` of an authority is followed by its root, whose key waits in ``root.key``.
+
+Three rules keep it whole:
+
+1. What is read together is published together (:mod:`mtls_echo_pki.publication`).
+2. A certificate is in the ledger, on the disk, before anyone can hold it. After a crash
+   the ledger may name one that nobody got, which does no harm; one that somebody got
+   but the ledger does not name could never be revoked.
+3. A folder appears under its final name only when it is complete: it is built beside
+   and renamed, and the loser of a race finds the winner's.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import shlex
+import shutil
+import tempfile
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.ledger import LedgerEntry, encode_ledger, read_ledger
+from mtls_echo_pki.pem import read_credential, read_trust
+from mtls_echo_pki.publication import (
+    locked,
+    make_folder,
+    publish,
+    replace_file,
+    sync_folder,
+    write_file,
+)
+from mtls_echo_pki.request import (
+    DEFAULT_LIFETIME,
+    KeyType,
+    Request,
+    Usage,
+    client,
+    server,
+)
+from mtls_echo_pki.trust import Trust
+
+Role: TypeAlias = Literal["servers", "clients"]
+
+ROLES: tuple[Role, Role] = ("servers", "clients")
+
+DEFAULT_SERVER_NAMES = ("localhost", "127.0.0.1", "::1")
+DEFAULT_CLIENT_NAMES = ("client.test",)
+
+_ROLE: dict[Usage, Role] = {Usage.SERVER: "servers", Usage.CLIENT: "clients"}
+_RESERVED = frozenset({"authorities", "trust"})
+
+# A name becomes a folder and a common name (at most 64 characters, RFC 5280 A.1).
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]{0,63}")
+
+_PUBLIC = 0o644
+_STAGING = ".new-"
+
+
+class DirectoryError(Exception):
+    """A PKI directory that cannot be used or changed as asked.
+
+    Args:
+        message: Lower case, names the path.
+        hint: What to do about it, where that is known.
+    """
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class _AlreadyThereError(DirectoryError):
+    """Somebody made it first."""
+
+
+class Directory:
+    """A PKI on disk; see the module for its layout.
+
+    It may lack ``authorities``: a copy for a machine that only serves should.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        DirectoryError: If there is no such PKI.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        with _explained():
+            exists = self.path.is_dir()
+            is_pki = any((self.path / part).is_dir() for part in _RESERVED)
+        if not is_pki:
+            raise DirectoryError(
+                f"{self.path}: {'is not a PKI directory' if exists else 'does not exist'}",
+                f"make one: mtls-echo pki init {shlex.quote(str(self.path))}"
+                if not exists
+                else "name a directory made by: mtls-echo pki init",
+            )
+
+    @classmethod
+    def create(
+        cls,
+        path: Path | str,
+        *,
+        server_names: Sequence[str] = DEFAULT_SERVER_NAMES,
+        client_names: Sequence[str] = DEFAULT_CLIENT_NAMES,
+        key_type: KeyType = KeyType.P256,
+        single_authority: bool = False,
+        intermediate: bool = False,
+        lifetime: timedelta = DEFAULT_LIFETIME,
+    ) -> Directory:
+        """Make a new PKI with the credentials ``server`` and ``client``.
+
+        Args:
+            path: Must not exist or be an empty folder; its parents are made.
+            server_names: Identities of ``server``.
+            client_names: Identities of ``client``.
+            key_type: Of every key in it.
+            single_authority: Let one authority issue both.
+            intermediate: Put an issuing authority below each root.
+            lifetime: Of the two credentials.
+
+        Raises:
+            DirectoryError: If the path is taken or cannot be written; nothing is
+                left behind then.
+            ValueError: If an identity has none of the accepted forms.
+        """
+        # A link is followed: what it points to is replaced, the link stays.
+        path = Path(path).resolve()
+        requests = {
+            "server": server(
+                *server_names, subject="server", lifetime=lifetime, key_type=key_type
+            ),
+            "client": client(
+                *client_names, subject="client", lifetime=lifetime, key_type=key_type
+            ),
+        }
+        with _explained():
+            _refuse_taken(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))  # 0700
+            try:
+                _make_authorities(staging, key_type, single_authority, intermediate)
+                building = cls(staging)
+                for name, request in requests.items():
+                    building.issue(name, request)
+                _rename(staging, path)
+            except BaseException:
+                shutil.rmtree(staging, ignore_errors=True)
+                raise
+            sync_folder(path.parent)
+        return cls(path)
+
+    @classmethod
+    def open_or_create(cls, path: Path | str) -> tuple[Directory, bool]:
+        """Open a PKI, or make one with the defaults where there is none.
+
+        Any number of processes may do so at once; all get the same one.
+
+        Returns:
+            The directory, and whether this call made it.
+
+        Raises:
+            DirectoryError: If the path holds something else or cannot be written.
+        """
+        try:
+            return cls.create(path), True
+        except _AlreadyThereError:
+            return cls(path), False
+
+    def credential(self, name: str) -> Credential:
+        """Read a credential, never a key of one generation with another's certificate.
+
+        Raises:
+            DirectoryError: If there is none of that name.
+            MaterialError: If its files cannot be used.
+        """
+        self._check_name(name)
+        folder = self.path / name
+        if not os.path.lexists(folder / "tls.crt"):
+            raise DirectoryError(
+                f'{self.path}: has no credential named "{name}"',
+                f"it has: {', '.join(self.names()) or 'none'}; for another: "
+                f"mtls-echo pki issue {shlex.quote(str(self.path))} {name} IDENTITY --client",
+            )
+        return read_credential(folder / "tls.crt", folder / "tls.key")
+
+    def trust(self, role: Role) -> Trust:
+        """Read the trust anchors for verifying servers, or those for clients.
+
+        Raises:
+            MaterialError: If they cannot be used.
+        """
+        return read_trust(self.path / "trust" / role / "ca.crt")
+
+    def authority(self, role: Role) -> Authority:
+        """Read the authority that issues servers, or the one that issues clients.
+
+        Raises:
+            MaterialError: If its files cannot be used.
+        """
+        folder = self.path / "authorities" / role
+        read = read_credential(folder / "tls.crt", folder / "tls.key")
+        return Authority(read.certificate, read.key, read.chain)
+
+    def names(self) -> list[str]:
+        """Return the names of all credentials, sorted."""
+        with _explained():
+            return sorted(
+                entry.name
+                for entry in self.path.iterdir()
+                if entry.name not in _RESERVED
+                and not entry.name.startswith(".")
+                and os.path.lexists(entry / "tls.crt")
+            )
+
+    def ledger(self, role: Role) -> list[LedgerEntry]:
+        """Return every certificate an authority has issued, the oldest first.
+
+        Raises:
+            DirectoryError: If the ledger is missing or damaged.
+        """
+        with _explained():
+            try:
+                return read_ledger(self._ledger_path(role))
+            except ValueError as error:
+                raise DirectoryError(
+                    str(error),
+                    "restore it from a backup: without it nothing issued so far can be revoked",
+                ) from error
+
+    def issue(self, name: str, request: Request) -> Credential:
+        """Issue a credential and publish it under a new name.
+
+        Args:
+            name: The folder to be: letters, digits and ``._@-``, not beginning with a
+                dot.
+            request: Its usage decides which authority issues.
+
+        Raises:
+            DirectoryError: If the name is taken or unusable, or something cannot be
+                written; no credential of that name exists then.
+            MaterialError: If the authority's files cannot be used.
+            ValueError: If it would outlive its authority.
+        """
+        self._check_name(name)
+        if request.usage not in _ROLE:
+            raise ValueError("a directory issues to servers and clients, not to authorities")
+        role = _ROLE[request.usage]
+        target = self.path / name
+        with _explained(), locked(self.path):
+            if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
+                raise DirectoryError(
+                    f'{self.path}: there is already something named "{name}"',
+                    "choose another name: nothing is overwritten",
+                )
+            authority = self.authority(role)
+            credential = authority.issue(request)
+            entries = [*self.ledger(role), LedgerEntry.of(name, credential, authority.clock())]
+            replace_file(self._ledger_path(role), encode_ledger(entries), 0o600)
+            self._publish_new(target, credential)
+        return credential
+
+    def _publish_new(self, target: Path, credential: Credential) -> None:
+        for abandoned in self.path.glob(f"{_STAGING}*"):  # by a writer that was killed
+            shutil.rmtree(abandoned, ignore_errors=True)
+        staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=self.path))  # 0700
+        try:
+            publish(
+                staging,
+                {"tls.crt": credential.certificate_pem, "tls.key": credential.key_pem},
+                {"tls.crt": _PUBLIC},
+            )
+            staging.rename(target)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        sync_folder(self.path)
+
+    def _ledger_path(self, role: Role) -> Path:
+        return self.path / "authorities" / role / "ledger.json"
+
+    def _check_name(self, name: str) -> None:
+        if name in _RESERVED:
+            raise DirectoryError(f'"{name}" is a part of every PKI directory, not a name')
+        if not _NAME.fullmatch(name):
+            raise DirectoryError(
+                f'"{name}" cannot name a credential',
+                "use up to 64 letters, digits and . _ @ -, not beginning with a dot or a hyphen",
+            )
+
+
+def _make_authorities(
+    path: Path, key_type: KeyType, single_authority: bool, intermediate: bool
+) -> None:
+    for part in sorted(_RESERVED):
+        make_folder(path / part)
+    # Every PKI has authorities of its own names: two that share a name but not a key
+    # would turn each mix-up of directories into a case of impersonation.
+    tag = secrets.token_hex(3)
+    for role in ROLES:
+        folder = path / "authorities" / role
+        if single_authority and role != ROLES[0]:
+            folder.symlink_to(ROLES[0])
+        else:
+            kind = "" if single_authority else f" {role}"
+            authority = Authority.root(f"mtls-echo{kind} authority {tag}", key_type=key_type)
+            make_folder(folder)
+            if intermediate:
+                write_file(folder / "root.crt", authority.certificate_pem, _PUBLIC)
+                write_file(folder / "root.key", authority.key_pem, 0o600)
+                authority = authority.intermediate(
+                    f"mtls-echo{kind} issuing authority {tag}", key_type=key_type
+                )
+            write_file(folder / "tls.crt", authority.certificate_pem, _PUBLIC)
+            write_file(folder / "tls.key", authority.key_pem, 0o600)
+            write_file(folder / "ledger.json", encode_ledger([]), 0o600)
+            sync_folder(folder)
+    for role in ROLES:
+        trust = Directory(path).authority(role).trust
+        publish(path / "trust" / role, {"ca.crt": trust.pem}, {"ca.crt": _PUBLIC})
+
+
+def _refuse_taken(path: Path) -> None:
+    """Raise if ``path`` is anything but free or an empty folder we may replace."""
+    if path.is_dir():
+        if any(path.iterdir()):
+            raise _taken(path)
+        if path == Path.cwd():
+            # Renaming onto it would leave the caller's shell in a deleted folder.
+            raise DirectoryError(
+                f"{path}: is the current directory, which cannot be replaced",
+                "name a new one inside it: mtls-echo pki init ./pki",
+            )
+    elif path.exists():
+        raise DirectoryError(f"{path}: is a file", "name a directory that does not exist yet")
+
+
+def _rename(staging: Path, path: Path) -> None:
+    try:
+        staging.rename(path)
+    except OSError as error:
+        # Also when another process was faster: then its directory is complete.
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise _taken(path) from error
+        if error.errno in (errno.EBUSY, errno.EXDEV):
+            raise DirectoryError(
+                f"{path}: is a mount point, which cannot be replaced",
+                f"name a new one inside it: mtls-echo pki init {shlex.quote(str(path / 'pki'))}",
+            ) from error
+        raise
+
+
+def _taken(path: Path) -> DirectoryError:
+    return _AlreadyThereError(
+        f"{path}: exists and is not empty",
+        "name a new directory, or issue into this one: mtls-echo pki issue",
+    )
+
+
+@contextmanager
+def _explained() -> Generator[None]:
+    """Turn what the operating system refuses into an error that names the file."""
+    try:
+        yield
+    except OSError as error:
+        hint = None
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            hint = "name a directory you may write to"
+        elif error.errno in (errno.ENOSPC, errno.EDQUOT):
+            hint = "make room and try again: nothing was changed"
+        where = error.filename2 or error.filename
+        reason = (error.strerror or str(error)).lower()
+        raise DirectoryError(f"{where}: {reason}" if where else reason, hint) from error

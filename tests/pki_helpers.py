@@ -1,0 +1,122 @@
+"""What the tests of the pki component share."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mtls_echo_pki import Credential, KeyType, Request, Trust, client, server
+
+COMMAND = [
+    sys.executable,
+    "-c",
+    "from mtls_echo_pki.command import pki; pki(prog_name='mtls-echo pki')",
+]
+
+NOBODY = 65534
+
+END_ENTITIES = [
+    pytest.param(server("localhost", "127.0.0.1", "::1"), id="server"),
+    pytest.param(server("localhost", subject="server"), id="server with a subject"),
+    pytest.param(server("*.a.test", "a.test"), id="wildcard server"),
+    pytest.param(server("10.0.0.7"), id="server by address"),
+    pytest.param(server("bücher.test"), id="internationalised server"),
+    pytest.param(server("my_service", "my_service.ns.test"), id="container server"),
+    pytest.param(client("client.test"), id="client by host"),
+    pytest.param(client("alice@mail.test", subject="alice"), id="client by e-mail"),
+    pytest.param(client("spiffe://prod.test/payments"), id="client by SPIFFE ID"),
+    *(
+        pytest.param(make("both.test", key_type=key_type), id=f"{make.__name__} {key_type.value}")
+        for key_type in KeyType
+        for make in (server, client)
+    ),
+]
+
+
+def reference(request: Request) -> str:
+    """A name that a peer could be looking for when it meets this server."""
+    return request.names[0].replace("*", "any").replace("bücher", "xn--bcher-kva")
+
+
+def handshake(server_context: ssl.SSLContext, client_context: ssl.SSLContext, host: str) -> None:
+    """Shake hands in memory; raise what either side raises."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    one = client_context.wrap_bio(to_client, to_server, server_hostname=host)
+    other = server_context.wrap_bio(to_server, to_client, server_side=True)
+    done = False
+    for side in (one, other, one, other):
+        try:
+            side.do_handshake()
+            done = side is other
+        except ssl.SSLWantReadError:
+            pass
+    assert done
+    assert one.version() == "TLSv1.3"
+
+
+def strict_contexts(
+    server_credential: Credential,
+    servers: Trust,
+    client_credential: Credential,
+    clients: Trust,
+) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A server's and a client's context for mutual TLS, as strict as OpenSSL can be."""
+    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_context.verify_mode = ssl.CERT_REQUIRED
+    server_credential.load_into(server_context)
+    clients.load_into(server_context)
+    client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client_credential.load_into(client_context)
+    servers.load_into(client_context)
+    for context in (server_context, client_context):
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+    return server_context, client_context
+
+
+def run(
+    *arguments: str | Path, cwd: Path, env: dict[str, str] | None = None, stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run ``mtls-echo pki`` as a process of its own."""
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@contextlib.contextmanager
+def unprivileged() -> Iterator[None]:
+    """Without the rights of root, which no permission stops."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def tree(folder: Path) -> dict[str, tuple[int, bytes | str]]:
+    """Everything in a folder: mode and contents, or where a link points."""
+    return {
+        str(path.relative_to(folder)): (
+            path.lstat().st_mode,
+            os.readlink(path)
+            if path.is_symlink()
+            else (b"" if path.is_dir() else path.read_bytes()),
+        )
+        for path in sorted(folder.rglob("*"))
+    }

@@ -1,0 +1,23 @@
+"""TLS over trio in which every failure explains itself: what both ends of mtls-echo share."""
+
+from __future__ import annotations
+
+from mtls_echo_tls.alerts import AlertDescription
+from mtls_echo_tls.diagnosis import diagnose
+from mtls_echo_tls.evidence import Evidence, TLSFailure
+from mtls_echo_tls.identity import PeerIdentity
+from mtls_echo_tls.report import Report, describe
+from mtls_echo_tls.stream import TLSStream
+from mtls_echo_tls.transport import TCPStream
+
+__all__ = [
+    "AlertDescription",
+    "Evidence",
+    "PeerIdentity",
+    "Report",
+    "TCPStream",
+    "TLSFailure",
+    "TLSStream",
+    "describe",
+    "diagnose",
+]

@@ -1,0 +1,182 @@
+"""What one side knows for certain about a connection, and the exception that carries it.
+
+Evidence is recorded while it exists and never guessed afterwards: the numbers that OpenSSL
+returned, the alerts and certificates that really crossed the connection, and how the transport
+ended. It is what `mtls_echo_tls.diagnosis` draws its conclusions from. The *text* of an OpenSSL
+error is no evidence: it changes between releases, and reads as if our side had found the fault
+when the peer did.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import trio
+
+from mtls_echo_tls.alerts import WARNING_ALERTS, alert_name, alert_of_reason
+from mtls_echo_tls.trace import Direction, Recorder, certificates_in
+
+if TYPE_CHECKING:
+    from mtls_echo_tls.report import Report
+
+Side = Literal["client", "server"]
+Stage = Literal["connect", "handshake", "first-read", "established"]
+TransportEnd = Literal["open", "eof", "reset"]
+
+# Enough of a peer's first bytes to tell HTTP, SSH, SMTP and an echoed ClientHello apart.
+FIRST_BYTES = 64
+
+_BOTH_WAYS: tuple[Direction, ...] = ("received", "sent")
+
+
+@dataclass(frozen=True, slots=True)
+class AlertSeen:
+    """An alert that crossed the connection, as this side saw it.
+
+    Attributes:
+        code: The description (RFC 8446 §6.2).
+        sent: True when it is ours.
+        protected: Whether it travelled encrypted; an alert in the clear proves nothing about
+            who wrote it. None when the recording is not available.
+    """
+
+    code: int
+    sent: bool
+    protected: bool | None
+
+
+@dataclass
+class Evidence:
+    """One side's record of one connection.
+
+    Attributes:
+        side: Who we are.
+        server_name: On the client the reference identifier (RFC 9525 §4), on the server the
+            SNI that the client sent.
+        stage: How far the connection has come.
+        reason: OpenSSL's reason symbol of the error that ended it, when there was one.
+        verify_code: OpenSSL's verdict on the peer's certification path, when ours failed.
+        alert: The alert that ended the connection, ours or the peer's.
+        transport_end: How the transport ended from the peer's side.
+        timed_out: True when our own deadline ended the connection.
+        connect_error: Why there was no TCP connection, as the operating system says it.
+        denied: Why an authenticated client may not enter, as the server said it.
+        mismatched_echo: What was wrong with an echo, when it differed from what was sent.
+        first_bytes: The first 64 bytes received.
+        own_chain, peer_chain: The certificates presented, DER, end-entity first. A rejected
+            peer's are here too.
+        certificate_requested: Whether the server asked the client for a certificate.
+        hello_answered: Whether a ServerHello was received (client) or sent (server).
+        client_random: `ClientHello.random`, hexadecimal.
+        version, cipher, alpn, resumed: What was negotiated; None before.
+    """
+
+    side: Side
+    server_name: str | None = None
+    stage: Stage = "connect"
+    reason: str | None = None
+    verify_code: int | None = None
+    alert: AlertSeen | None = None
+    transport_end: TransportEnd = "open"
+    timed_out: bool = False
+    connect_error: str | None = None
+    denied: str | None = None
+    mismatched_echo: str | None = None
+    first_bytes: bytes = b""
+    own_chain: tuple[bytes, ...] = ()
+    peer_chain: tuple[bytes, ...] = ()
+    certificate_requested: bool = False
+    hello_answered: bool = False
+    client_random: str | None = None
+    version: str | None = None
+    cipher: str | None = None
+    alpn: str | None = None
+    resumed: bool = False
+    started: float = field(default_factory=time.perf_counter)
+    duration: float | None = None
+    recorder: Recorder = field(default_factory=Recorder, repr=False)
+
+    def note_error(self, error: ssl.SSLError) -> None:
+        """Take the numbers out of the error that ended the connection."""
+        self.reason = error.reason
+        if isinstance(error, ssl.SSLCertVerificationError):
+            self.verify_code = error.verify_code
+        received = alert_of_reason(error.reason)
+        if received is not None and received not in WARNING_ALERTS:
+            self.alert = AlertSeen(received, sent=False, protected=None)
+
+    def read_recording(self) -> None:
+        """Take over what the handshake's messages show; more exact than `note_error`."""
+        recorder = self.recorder
+        self.client_random = recorder.client_random or self.client_random
+        if self.side == "server":
+            self.server_name = recorder.server_name or self.server_name
+        for direction in _BOTH_WAYS:
+            certificate = recorder.find(direction, "Certificate")
+            if certificate is not None:
+                chain = certificates_in(certificate)
+                if direction == "sent":
+                    self.own_chain = chain
+                else:
+                    self.peer_chain = chain
+            request = recorder.find(direction, "CertificateRequest")
+            self.certificate_requested |= request is not None
+            answer = recorder.find(direction, "ServerHello", "HelloRetryRequest")
+            self.hello_answered |= answer is not None
+        # The peer's alert goes first: ours, if any, is OpenSSL's answer to the end of the stream.
+        for direction in _BOTH_WAYS:
+            alert = recorder.alert(direction)
+            if alert is not None and alert.body[1] not in WARNING_ALERTS:
+                self.alert = AlertSeen(alert.body[1], direction == "sent", alert.protected)
+                return
+
+    def note_negotiated(self, connection: ssl.SSLObject) -> None:
+        """Take over what the completed handshake agreed on."""
+        self.version = connection.version()
+        cipher = connection.cipher()
+        self.cipher = cipher[0] if cipher else None
+        self.alpn = connection.selected_alpn_protocol()
+        self.resumed = bool(connection.session_reused)
+        if not self.peer_chain:
+            # A resumed handshake has no Certificate message; the session remembers the peer's.
+            certificate = connection.getpeercert(binary_form=True)
+            self.peer_chain = (certificate,) if certificate else ()
+
+    def finish(self) -> None:
+        """Fix the duration; called once, when the verdict is known."""
+        if self.duration is None:
+            self.duration = time.perf_counter() - self.started
+
+
+class TLSFailure(trio.BrokenResourceError):
+    """The TLS connection failed; `evidence` says what is known, `report` what it means.
+
+    A subclass of `trio.BrokenResourceError`, so that code written for any trio stream treats it
+    as what it is: the end of this connection.
+    """
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.evidence = evidence
+        super().__init__(evidence)
+
+    @property
+    def report(self) -> Report:
+        """The diagnosis of this failure (`mtls_echo_tls.diagnosis.diagnose`)."""
+        from mtls_echo_tls.diagnosis import diagnose
+
+        return diagnose(self.evidence)
+
+    def __str__(self) -> str:
+        evidence = self.evidence
+        if evidence.alert is not None:
+            way = "sent" if evidence.alert.sent else "received"
+            name = alert_name(evidence.alert.code)
+            return f"{way} alert {name} ({evidence.alert.code}) during {evidence.stage}"
+        if evidence.timed_out:
+            return f"timed out during {evidence.stage}"
+        if evidence.transport_end != "open":
+            return f"the peer ended the connection ({evidence.transport_end}) in {evidence.stage}"
+        return f"TLS failed during {evidence.stage}: {evidence.reason or 'no reason recorded'}"

@@ -1,0 +1,240 @@
+"""From files to one frozen snapshot of key, certificates and trust anchors.
+
+A context is built from a `Material`, never from paths: what was checked is then what is used,
+whatever happens to the files meanwhile. Two ways lead to one: a directory made by `mtls-echo
+pki init`, or explicit PEM files; they never mix, so that nobody ends up with a certificate from
+here and trust anchors from there without having said so.
+
+What cannot be loaded is an error that names the file and the reason. What loads but will fail,
+an expired certificate say, is only warned about: to show it fail is what this program is for.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from mtls_echo_pki import Credential, Directory, Trust, read_credential, read_trust
+from mtls_echo_tls.evidence import Side
+from mtls_echo_tls.identity import common_name, hosts, valid_at
+
+# Warned about from here on: what remains of a 30-day certificate when a third of its life is
+# left is 10 days, the usual moment to renew; the warning starts when that was missed.
+_SOON = datetime.timedelta(days=7)
+
+_USAGES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
+
+
+class ConfigurationError(Exception):
+    """The options given do not fit together.
+
+    Attributes:
+        hint: What to give instead.
+    """
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True)
+class Material:
+    """What one end brings to the handshake.
+
+    Attributes:
+        credential: Our certificate chain and key; None for a client without.
+        trust: The anchors to judge the peer by; None for a server that asks for no certificate.
+        source: Where it came from, for messages.
+        created: Whether this call made the directory.
+        warnings: What loaded but will not work, or not for long; one clause each.
+    """
+
+    credential: Credential | None
+    trust: Trust | None
+    source: str
+    created: bool = False
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def generation(self) -> str:
+        """A short digest of the certificates: changes whenever any of them does."""
+        digest = hashlib.sha256()
+        for part in (
+            self.credential and self.credential.certificate_pem,
+            self.trust and self.trust.pem,
+        ):
+            digest.update(part or b"-")
+        return digest.hexdigest()[:12]
+
+    @property
+    def not_after(self) -> datetime.datetime | None:
+        """When the first certificate of our own chain expires."""
+        if self.credential is None:
+            return None
+        chain = (self.credential.certificate, *self.credential.chain)
+        return min(certificate.not_valid_after_utc for certificate in chain)
+
+
+def default_pki() -> Path:
+    """The directory that `serve` and `connect` share when none is named.
+
+    ``MTLS_ECHO_PKI``, or ``mtls-echo/pki`` among the user's state files.
+    """
+    named = os.environ.get("MTLS_ECHO_PKI")
+    if named:
+        return Path(named)
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("mtls-echo")) / "pki"
+
+
+def server_material(
+    *,
+    pki: Path | None = None,
+    cert: Path | None = None,
+    key: Path | None = None,
+    client_ca: Path | None = None,
+    name: str = "server",
+) -> Material:
+    """Read a server's certificate, its key, and the anchors it judges clients by.
+
+    Args:
+        pki: A directory, made if it does not exist. None and no file given: `default_pki`.
+        cert, key, client_ca: PEM files in its place.
+        name: Which credential of the directory.
+
+    Raises:
+        MaterialError, DirectoryError: A file or the directory cannot be used.
+        ConfigurationError: The arguments do not fit together.
+    """
+    files = {"--cert": cert, "--key": key, "--client-ca": client_ca}
+    if not any(files.values()):
+        return _from_directory(pki, name, "clients", "server")
+    _forbid_mixing(pki, files)
+    if cert is None or key is None:
+        raise ConfigurationError(
+            f"{'--cert' if cert is None else '--key'} is missing: a server needs both, or neither",
+            "give --cert FILE and --key FILE, or --pki DIR in place of all three",
+        )
+    return _material(
+        read_credential(cert, key),
+        read_trust(client_ca) if client_ca else None,
+        str(cert),
+        "server",
+    )
+
+
+def client_material(
+    *,
+    pki: Path | None = None,
+    cert: Path | None = None,
+    key: Path | None = None,
+    ca: Path | None = None,
+    name: str = "client",
+    no_cert: bool = False,
+) -> Material:
+    """Read the anchors a client judges servers by, and its own certificate, if it has one.
+
+    Args:
+        pki: A directory, made if it does not exist. None and no file given: `default_pki`.
+        cert, key, ca: PEM files in its place; ``ca`` alone for a client without a certificate.
+        name: Which credential of the directory.
+        no_cert: Present none.
+
+    Raises:
+        MaterialError, DirectoryError: A file or the directory cannot be used.
+        ConfigurationError: The arguments do not fit together.
+    """
+    files = {"--cert": cert, "--key": key, "--ca": ca}
+    if not any(files.values()):
+        return _from_directory(pki, None if no_cert else name, "servers", "client")
+    _forbid_mixing(pki, files)
+    if ca is None:
+        raise ConfigurationError(
+            "--ca is missing: without trust anchors no server can be verified",
+            "give the authority of the server's certificate: --ca FILE",
+        )
+    if (cert is None) != (key is None):
+        raise ConfigurationError(
+            f"{'--cert' if cert is None else '--key'} is missing: a certificate needs its key",
+            "give --cert FILE and --key FILE, or neither to connect without a certificate",
+        )
+    if no_cert and cert is not None:
+        raise ConfigurationError("--no-cert contradicts --cert", "give one of them")
+    credential = read_credential(cert, key) if cert and key else None
+    return _material(credential, read_trust(ca), str(cert or ca), "client")
+
+
+def _from_directory(
+    path: Path | None, name: str | None, judged: Literal["servers", "clients"], side: Side
+) -> Material:
+    directory, created = Directory.open_or_create(path or default_pki())
+    credential = None if name is None else directory.credential(name)
+    return _material(credential, directory.trust(judged), str(directory.path), side, created)
+
+
+def _forbid_mixing(pki: Path | None, files: dict[str, Path | None]) -> None:
+    if pki is not None:
+        given = ", ".join(option for option, path in files.items() if path is not None)
+        raise ConfigurationError(
+            f"--pki and {given} exclude each other: material comes from one place",
+            "leave out --pki, or the single files",
+        )
+
+
+def _material(
+    credential: Credential | None,
+    trust: Trust | None,
+    source: str,
+    side: Side,
+    created: bool = False,
+) -> Material:
+    now = datetime.datetime.now(datetime.UTC)
+    warnings: list[str] = []
+    if credential is not None:
+        warnings += _doubts(credential.certificate, "our certificate", now)
+        warnings += _unfit(credential.certificate, side)
+        for issuer in credential.chain:
+            warnings += _doubts(issuer, f"the authority {_called(issuer)} in our chain", now)
+    for anchor in trust.anchors if trust else ():
+        warnings += _doubts(anchor, f"the trust anchor {_called(anchor)}", now)
+    return Material(credential, trust, source, created, tuple(warnings))
+
+
+def _doubts(certificate: x509.Certificate, what: str, now: datetime.datetime) -> list[str]:
+    until, since = certificate.not_valid_after_utc, certificate.not_valid_before_utc
+    when = valid_at(certificate, now)
+    if when > 0:
+        return [f"{what} expired on {until:%Y-%m-%d %H:%M:%S} UTC"]
+    if when < 0:
+        return [f"{what} is not valid before {since:%Y-%m-%d %H:%M:%S} UTC"]
+    # A certificate made to live for minutes is no surprise when its end is minutes away.
+    if until - now < min(_SOON, (until - since) / 3):
+        return [f"{what} expires on {until:%Y-%m-%d %H:%M:%S} UTC"]
+    return []
+
+
+def _unfit(certificate: x509.Certificate, side: Side) -> list[str]:
+    found: list[str] = []
+    try:
+        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        if not {_USAGES[side], ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(usages):
+            found.append(f"our certificate's extendedKeyUsage does not include {side}Auth")
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        pass  # absent, it permits every use (RFC 5280 §4.2.1.12)
+    if side == "server" and not hosts(certificate):
+        found.append(
+            "our certificate has no subjectAltName with a host, so clients will refuse it"
+        )
+    return found
+
+
+def _called(certificate: x509.Certificate) -> str:
+    return repr(common_name(certificate.subject) or certificate.subject.rfc4514_string())

@@ -1,0 +1,181 @@
+"""A diagnosis in sentences: who refused whom, what was compared, what went over the wire.
+
+Written for a person who has to act. "tlsv1 alert unknown ca" reads as if our side had found the
+fault, while it means that the *peer* did; so every sentence here says who judged. The same cause
+reads differently from the two ends ("our certificate has expired", "its certificate has
+expired"): `Words` completes the catalogue's texts for the reader's end.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from mtls_echo_tls.alerts import alert_meaning, alert_name
+from mtls_echo_tls.causes import CAUSES, Cause
+from mtls_echo_tls.evidence import Evidence, Side
+from mtls_echo_tls.identity import common_name, end_entity, subject_alternative_names
+from mtls_echo_tls.report import CertificateSummary, Fact, Outcome
+
+# Names of a peer's choosing are cut: a certificate may carry thousands.
+_MOST_NAMES = 16
+_LONGEST_NAME = 256
+
+# Candidates told in full; the slugs of the others follow on one line.
+_MOST_GUESSES = 3
+
+_VALIDITY_CAUSES = {"expired", "expired-authority", "not-yet-valid", "clock-skew"}
+
+
+@dataclass(frozen=True)
+class Words:
+    """Completes a cause's texts for one reader.
+
+    Args:
+        side: The reader's side.
+        rejected_by: Who refused. The other one owns the fault; when nobody refused, the texts
+            name no owner.
+    """
+
+    side: Side
+    rejected_by: Side | None
+
+    @property
+    def peer(self) -> Side:
+        """The other side."""
+        return "server" if self.side == "client" else "client"
+
+    @property
+    def reader_owns(self) -> bool:
+        """Whether the fault lies on the reader's side."""
+        return self.rejected_by != self.side
+
+    def fill(self, text: str) -> str:
+        """The text, with the sides named as the reader would name them."""
+        ours = self.reader_owns
+        return text.format(
+            it="we" if ours else "it",
+            its="our" if ours else "its",
+            owner=self.side if ours else self.peer,
+            judge=self.peer if ours else self.side,
+            judges=f"the {self.peer}'s" if ours else "our",
+        )
+
+    def says(self, slug: str) -> str:
+        """The clause that names this cause."""
+        return self.fill(CAUSES[slug].says)
+
+    def remedy(self, cause: Cause) -> str:
+        """What the reader can do about it."""
+        return self.fill(cause.owner if self.reader_owns else cause.judge)
+
+
+def summary(
+    evidence: Evidence,
+    outcome: Outcome,
+    rejected_by: Side | None,
+    causes: tuple[str, ...],
+) -> str:
+    """Who refused whom, and why, in one sentence."""
+    words = Words(evidence.side, rejected_by)
+    peer = words.peer
+    if outcome == "echoed":
+        return f"the {peer} and we accepted each other"
+    # More than two would make no sentence: then the alert's own words stand for them all.
+    if len(causes) > 2 and evidence.alert is not None:
+        told = f"alert {alert_name(evidence.alert.code)}, “{alert_meaning(evidence.alert.code)}”"
+    else:
+        told = ", or ".join(words.says(slug) for slug in causes[:2])
+    if outcome == "denied":
+        who = (
+            f"the {peer} turned us away"
+            if evidence.side == "client"
+            else f"turned the {peer} away"
+        )
+        return f"{who}: {told}"
+    if rejected_by is None:
+        return told
+    if rejected_by == evidence.side:
+        return f"we refused the {peer}: {told}"
+    return f"the {peer} refused us: {told}"
+
+
+def facts(evidence: Evidence, rejected_by: Side | None, causes: tuple[str, ...]) -> Iterator[Fact]:
+    """What was compared and what crossed the connection, in the order of reading."""
+    words = Words(evidence.side, rejected_by)
+    if len(causes) > 2:
+        yield Fact("most likely", words.says(causes[0]))
+        for slug in causes[1:_MOST_GUESSES]:
+            yield Fact("or", words.says(slug))
+        if len(causes) > _MOST_GUESSES:
+            yield Fact("or", f"rarer: {', '.join(causes[_MOST_GUESSES:])}")
+    if evidence.connect_error is not None:
+        yield Fact("system", evidence.connect_error)
+    if evidence.denied is not None:
+        yield Fact("server said" if evidence.side == "client" else "looked for", evidence.denied)
+    if evidence.mismatched_echo is not None:
+        yield Fact("echo", evidence.mismatched_echo)
+    judged_us = rejected_by == words.peer
+    leaf = end_entity(evidence.own_chain if judged_us else evidence.peer_chain)
+    if rejected_by is not None and leaf is not None:
+        yield Fact("presented", _presented(leaf))
+        if _VALIDITY_CAUSES & set(causes):
+            yield Fact(
+                "valid",
+                f"{_moment(leaf.not_valid_before_utc)} to {_moment(leaf.not_valid_after_utc)}",
+            )
+            yield Fact("our clock", _moment(datetime.datetime.now(datetime.UTC)))
+    if rejected_by == "client" and {"wrong-name", "no-san"} & set(causes) and evidence.server_name:
+        yield Fact("reference", f"{evidence.server_name} (the name that was asked for)")
+    if evidence.verify_code is not None:
+        yield Fact("verdict", f"OpenSSL verify code {evidence.verify_code}")
+    if evidence.alert is not None:
+        yield _alert_fact(evidence)
+    elif evidence.reason is not None:
+        yield Fact("error", f"OpenSSL reason {evidence.reason}")
+    if evidence.first_bytes and causes[:1] in (("plaintext-peer",), ("plaintext-client",)):
+        yield Fact("received", repr(evidence.first_bytes[:32])[1:])
+
+
+def _alert_fact(evidence: Evidence) -> Fact:
+    assert evidence.alert is not None  # noqa: S101  narrows the type: the caller has looked
+    code, sent = evidence.alert.code, evidence.alert.sent
+    text = f"alert {alert_name(code)} ({code}): “{alert_meaning(code)}”"
+    if not sent and evidence.stage == "first-read":
+        text += ", with the first read (TLS 1.3 judges clients after their Finished)"
+    return Fact("sent" if sent else "received", text)
+
+
+def _presented(leaf: x509.Certificate) -> str:
+    names = ", ".join(_names(leaf)[:4]) or common_name(leaf.subject) or "no name"
+    issuer = common_name(leaf.issuer) or leaf.issuer.rfc4514_string() or "nobody named"
+    return f"certificate for {names}, issued by {issuer}"
+
+
+def summarise(chain: tuple[bytes, ...]) -> CertificateSummary | None:
+    """The end-entity certificate of a presented chain, for a report; None without one."""
+    leaf = end_entity(chain)
+    if leaf is None:
+        return None
+    return CertificateSummary(
+        subject=leaf.subject.rfc4514_string(),
+        issuer=leaf.issuer.rfc4514_string(),
+        names=_names(leaf),
+        serial=f"{leaf.serial_number:x}",
+        fingerprint=leaf.fingerprint(SHA256()).hex(),
+        not_before=_moment(leaf.not_valid_before_utc),
+        not_after=_moment(leaf.not_valid_after_utc),
+    )
+
+
+def _names(leaf: x509.Certificate) -> list[str]:
+    entries = list(subject_alternative_names(leaf))[:_MOST_NAMES]
+    return [str(entry.value)[:_LONGEST_NAME] for entry in entries]
+
+
+def _moment(moment: datetime.datetime) -> str:
+    return moment.replace(microsecond=0).isoformat().replace("+00:00", "Z")
