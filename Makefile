@@ -1,5 +1,75 @@
+# make demo   - watch mutual TLS succeed and fail, from both ends
+# make test   - run every test
+# make check  - format, lint, type-check, and test the built wheel
+# make lock   - refresh the pinned requirements (needs uv)
+# make clean  - remove everything that was made here
+#
+# Everything lands in .venv (VENV=...), with the first Python from 3.11 on (PYTHON=...).
+
+# The first interpreter on PATH that is new enough and able to make a virtual environment.
+PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,\
+  $(shell $p -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $p)))
+VENV ?= .venv
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+WHEEL_VENV := $(VENV)-wheel
+WHEEL_PIP := $(WHEEL_VENV)/bin/python -m pip --disable-pip-version-check --quiet
+SOURCES := $(shell find cli server client tls pki -name '*.py' -o -name py.typed)
+PYTEST_OPTIONS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint test-wheel lock clean
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+demo: $(VENV)/.run
+	@$(BIN)/mtls-echo demo
+
+test: $(VENV)/.dev
+	@$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+
+check: lint test-wheel
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# What users install is the wheel, not this tree: the same tests against it, in a clean environment.
+test-wheel: $(WHEEL_VENV)/.wheel
+	$(WHEEL_VENV)/bin/python -m pytest -p no:cacheprovider $(PYTEST_OPTIONS)
+
+# Hashes pin every artefact, --no-build-isolation pins the build backend too,
+# and --no-deps keeps pip from resolving anything the lock does not name.
+$(VENV)/.run: requirements.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer with venv and ensurepip on PATH; set PYTHON=/path/to/python" >&2; exit 1; }
+	@test -x $(BIN)/python || { echo "making $(VENV) with $(PYTHON) …" >&2; $(PYTHON) -m venv $(VENV); }
+	@echo "installing the pinned requirements …" >&2
+	@$(PIP) install --require-hashes -r requirements.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: tests/requirements.txt $(VENV)/.run
+	@echo "installing the pinned test requirements …" >&2
+	@$(PIP) install --require-hashes -r tests/requirements.txt
+	@touch $@
+
+$(WHEEL_VENV)/.wheel: $(SOURCES) pyproject.toml tests/requirements.txt $(VENV)/.run
+	@rm -rf $(WHEEL_VENV) && $(BIN)/python -m venv $(WHEEL_VENV)
+	@$(BIN)/python -m hatchling build -t wheel -d $(WHEEL_VENV)/dist
+	@$(WHEEL_PIP) install --require-hashes -r tests/requirements.txt
+	@$(WHEEL_PIP) install --no-deps $(WHEEL_VENV)/dist/*.whl
+	@touch $@
+
+# Twice because the second file extends the first; hashes and no host names.
 lock:
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	    pyproject.toml --group build -o requirements.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	    pyproject.toml --group build --group dev -c requirements.txt -o tests/requirements.txt
+
+clean:
+	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis

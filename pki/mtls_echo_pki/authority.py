@@ -45,7 +45,6 @@ from mtls_echo_pki.request import KeyType, Request, Usage, describe_lifetime, se
 from mtls_echo_pki.trust import Trust
 
 Clock: TypeAlias = Callable[[], datetime]
-Alteration: TypeAlias = Callable[[x509.CertificateBuilder], x509.CertificateBuilder]
 PublicKey: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 
 ROOT_LIFETIME = timedelta(days=3650)
@@ -60,6 +59,26 @@ _EXTENDED_KEY_USAGE = {
 def utcnow() -> datetime:
     """Return the present time, with its zone."""
     return datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TBSCertificate:
+    """What is about to be signed (RFC 5280 §4.1.2), field by field.
+
+    Plain data, so that a certificate that departs from the profile on purpose is made
+    with :func:`dataclasses.replace` and departs in that one field.
+    """
+
+    serial_number: int
+    issuer: x509.Name
+    not_before: datetime
+    not_after: datetime
+    subject: x509.Name
+    public_key: PublicKey
+    extensions: tuple[x509.Extension[x509.ExtensionType], ...]
+
+
+Alteration: TypeAlias = Callable[[TBSCertificate], TBSCertificate]
 
 
 @dataclass(frozen=True)
@@ -102,8 +121,8 @@ class Authority:
             subject=name, usage=Usage.AUTHORITY, lifetime=lifetime, key_type=key_type
         )
         key = key_type.generate()
-        builder = _builder(request, key.public_key(), clock(), issuer=None)
-        return cls(_sign(builder, key), key, (), clock)
+        tbs = _tbs_certificate(request, key.public_key(), clock(), issuer=None)
+        return cls(_sign(tbs, key), key, (), clock)
 
     def intermediate(
         self,
@@ -172,8 +191,8 @@ class Authority:
             request: What the certificate shall say; or the first identity of a
                 server, for ``issue("localhost", "::1")``.
             more: Further identities, when the first is a string.
-            alter: Called with the finished builder just before it is signed, to make
-                a certificate that differs from the profile on purpose.
+            alter: Called with what is about to be signed, to make a certificate that
+                differs from the profile on purpose.
 
         Returns:
             The new credential, with the intermediates that lead to the root.
@@ -195,30 +214,30 @@ class Authority:
                 "ask for a shorter lifetime"
             )
         key = request.key_type.generate()
-        builder = _builder(request, key.public_key(), now, issuer=self.certificate)
+        tbs = _tbs_certificate(request, key.public_key(), now, issuer=self.certificate)
         if alter is not None:
-            builder = alter(builder)
-        return Credential(key, _sign(builder, self.key), self.chain)
+            tbs = alter(tbs)
+        return Credential(key, _sign(tbs, self.key), self.chain)
 
 
-def _builder(
+def _tbs_certificate(
     request: Request, public_key: PublicKey, now: datetime, *, issuer: x509.Certificate | None
-) -> x509.CertificateBuilder:
+) -> TBSCertificate:
     """Return everything a certificate says; ``issuer`` is None for a root."""
     subject = _name(request.subject)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject if issuer is None else issuer.subject)
-        .public_key(public_key)
+    return TBSCertificate(
         # 159 random bits: positive and at most 20 octets (RFC 5280 §4.1.2.2).
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - request.backdate)
-        .not_valid_after(now + request.lifetime)
+        serial_number=x509.random_serial_number(),
+        issuer=subject if issuer is None else issuer.subject,
+        not_before=now - request.backdate,
+        not_after=now + request.lifetime,
+        subject=subject,
+        public_key=public_key,
+        extensions=tuple(
+            x509.Extension(value.oid, critical, value)
+            for value, critical in _extensions(request, public_key, issuer)
+        ),
     )
-    for extension, critical in _extensions(request, public_key, issuer):
-        builder = builder.add_extension(extension, critical)
-    return builder
 
 
 def _extensions(
@@ -265,7 +284,18 @@ def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _sign(builder: x509.CertificateBuilder, key: PrivateKey) -> x509.Certificate:
+def _sign(tbs: TBSCertificate, key: PrivateKey) -> x509.Certificate:
+    builder = (
+        x509.CertificateBuilder()
+        .serial_number(tbs.serial_number)
+        .issuer_name(tbs.issuer)
+        .not_valid_before(tbs.not_before)
+        .not_valid_after(tbs.not_after)
+        .subject_name(tbs.subject)
+        .public_key(tbs.public_key)
+    )
+    for extension in tbs.extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
     # Ed25519 hashes on its own (RFC 8032); P-384 is paired with the hash of its
     # strength (RFC 8446 §4.2.3 knows no other pairing).
     if isinstance(key, ed25519.Ed25519PrivateKey):

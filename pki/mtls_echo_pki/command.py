@@ -137,7 +137,7 @@ def init(
     # The connecting side checks the name it connects to, so show one that is there.
     host = next((name for name in server_names if "@" not in name and "/" not in name), None)
     address = f"[{host}]" if host and ":" in host else host
-    target = f" {address}:8443" if address and "*" not in address else ""
+    target = f" {shlex.quote(f'{address}:8443')}" if address and "*" not in address else ""
     click.echo(f"  mtls-echo connect{target} --pki {place}")
 
 

@@ -138,7 +138,9 @@ class Directory:
             path: Must not exist or be an empty folder; its parents are made.
             server_names: Identities of ``server``.
             client_names: Identities of ``client``.
-            key_type: Of every key in it.
+            key_type: Of every key in it; but authorities of Ed25519 credentials have
+                P-256 keys, because the web's profile, and with it the verifier of
+                ``cryptography``, takes Ed25519 keys but no signatures by one.
             single_authority: Let one authority issue both.
             intermediate: Put an issuing authority below each root.
             lifetime: Of the two credentials.
@@ -161,7 +163,8 @@ class Directory:
         with _explained():
             _refuse_taken(path)
             path.parent.mkdir(parents=True, exist_ok=True)
-            staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))  # 0700
+            staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+            staging.chmod(0o700)  # the umask may have taken bits away
             try:
                 _make_authorities(staging, key_type, single_authority, intermediate)
                 building = cls(staging)
@@ -287,7 +290,8 @@ class Directory:
     def _publish_new(self, target: Path, credential: Credential) -> None:
         for abandoned in self.path.glob(f"{_STAGING}*"):  # by a writer that was killed
             shutil.rmtree(abandoned, ignore_errors=True)
-        staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=self.path))  # 0700
+        staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=self.path))
+        staging.chmod(0o700)
         try:
             publish(
                 staging,
@@ -318,6 +322,8 @@ def _make_authorities(
 ) -> None:
     for part in sorted(_RESERVED):
         make_folder(path / part)
+    if key_type is KeyType.ED25519:
+        key_type = KeyType.P256
     # Every PKI has authorities of its own names: two that share a name but not a key
     # would turn each mix-up of directories into a case of impersonation.
     tag = secrets.token_hex(3)

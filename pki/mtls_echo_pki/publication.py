@@ -74,7 +74,8 @@ def publish(folder: Path, files: Mapping[str, bytes], modes: Mapping[str, int]) 
             _refuse_foreign(folder / name)
         previous = _current(folder)
         stamp = datetime.now(UTC).strftime("..%Y-%m-%dT%H-%M-%S.")
-        generation = Path(tempfile.mkdtemp(prefix=stamp, dir=folder))  # created 0700
+        generation = Path(tempfile.mkdtemp(prefix=stamp, dir=folder))
+        generation.chmod(0o700)  # the umask may have taken bits away
         try:
             for name, contents in files.items():
                 write_file(generation / name, contents, modes.get(name, 0o600))
@@ -114,10 +115,10 @@ def read_consistent(folder: Path, names: Sequence[str]) -> dict[str, bytes]:
             return _read_until_stable([folder / name for name in names])
         try:
             return {name: read_file(folder / generation / name) for name in names}
-        except FileNotFoundError as missing:
-            if _current(folder) == generation:  # it did not vanish: it never was there
-                missing.filename = str(folder / Path(missing.filename).name)
-                raise
+        except FileNotFoundError:
+            if _current(folder) == generation:
+                # It did not vanish, it never had such a file: a plain one lies beside.
+                return _read_until_stable([folder / name for name in names])
     raise OSError(errno.EBUSY, "is replaced faster than it can be read", str(folder))
 
 
@@ -128,14 +129,18 @@ def read_file(path: Path) -> bytes:
         OSError: See :func:`read_consistent`.
     """
     # Without O_NONBLOCK the open of a FIFO would wait for its writer.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        mode = os.fstat(file.fileno()).st_mode
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(descriptor).st_mode
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(mode):
             # It is read again at every reload, which a pipe cannot be.
             raise OSError(errno.EINVAL, "not a regular file", str(path))
-        contents = file.read(MAX_FILE_SIZE + 1)
+        with open(descriptor, "rb", closefd=False) as file:
+            contents = file.read(MAX_FILE_SIZE + 1)
+    finally:
+        os.close(descriptor)
     if len(contents) > MAX_FILE_SIZE:
         raise OSError(errno.EFBIG, "larger than 1 MiB", str(path))
     return contents

@@ -63,8 +63,8 @@ _UNIT_NAMES = {"d": "day", "h": "hour", "m": "minute", "s": "second"}
 # Far below datetime's year 9999, far above what any certificate should last.
 MAX_LIFETIME = timedelta(days=36500)
 
-# Letters, digits, hyphen (RFC 1123 §2.1) and the underscore that container
-# networks put into service names and OpenSSL, Go and Java all compare happily.
+# Letters, digits, hyphen (RFC 1123 §2.1) and the underscore that container networks put
+# into service names: OpenSSL and Java accept it, the verifier of cryptography does not.
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 # The dot-atom of RFC 5322 §3.2.3: the only local part worth authenticating.

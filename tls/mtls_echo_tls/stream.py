@@ -204,9 +204,13 @@ class TLSStream(trio.abc.Stream):
         The order is the point: alert, end of our direction, and only then the exception. The
         bounded drain that protects the alert from a reset is `aclose`'s first act.
         """
-        self.evidence.note_error(error)
-        with trio.move_on_after(FAREWELL):
-            await self._send_farewell()
+        if not self._broken:
+            # Otherwise the task in the other direction met the same end a moment earlier, and
+            # what it noted is the cause; this error is only a consequence.
+            self._broken = True
+            self.evidence.note_error(error)
+            with trio.move_on_after(FAREWELL):
+                await self._send_farewell()
         raise self._fail() from error
 
     # --- sending ---------------------------------------------------------------------------------

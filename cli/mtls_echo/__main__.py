@@ -1,0 +1,120 @@
+"""The roof: one command whose sub-commands live in the components below.
+
+A sub-command is imported when it is used, and the list of them is printed from the table here:
+`mtls-echo --help` costs an interpreter and click, not trio, cryptography and OpenSSL.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import NamedTuple, NoReturn
+
+import click
+
+from mtls_echo import __version__
+from mtls_echo_pki.console import PROGRAM, broken_pipe, complain
+
+_INTERRUPTED = 130  # 128 + SIGINT, what a shell reports for any other program
+
+
+class _Place(NamedTuple):
+    module: str
+    attribute: str
+    summary: str
+
+
+_COMMANDS = {
+    "demo": _Place("mtls_echo.demo", "demo", "Watch mutual TLS succeed and fail, from both ends."),
+    "serve": _Place("mtls_echo_server.command", "serve", "Run the echo server."),
+    "connect": _Place(
+        "mtls_echo_client.command", "connect", "Connect to it, and verify the echo."
+    ),
+    "pki": _Place("mtls_echo_pki.command", "pki", "Make certificates, look at them, check them."),
+    "completion": _Place("mtls_echo.completion", "completion", "Print a shell completion script."),
+}
+
+
+class _Commands(click.Group):
+    """A group that imports a command only to run it or to explain it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        place = _COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        command: click.Command = getattr(importlib.import_module(place.module), place.attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, place.summary) for name, place in _COMMANDS.items()])
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    import platform
+    import ssl
+
+    # What every report about TLS in Python needs beside it.
+    click.echo(
+        f"{PROGRAM} {__version__} (Python {platform.python_version()}, {ssl.OPENSSL_VERSION})"
+    )
+    ctx.exit()
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start here: `mtls-echo demo`. Then `mtls-echo serve` in one terminal and"
+    " `mtls-echo connect localhost:8443 hello` in another.",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Show the version, with those of Python and OpenSSL.",
+)
+def mtls_echo() -> None:
+    """A TLS and mutual-TLS echo pair in which every handshake failure explains itself.
+
+    Both ends say who refused whom, what was compared, which alert went over the wire, and what
+    to do about it.
+    """
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command; every error is a message, and every ending an exit status."""
+    try:
+        status = mtls_echo.main(arguments, prog_name=PROGRAM, standalone_mode=False)
+        sys.stdout.flush()
+    except click.UsageError as error:
+        context = error.ctx
+        hint = None
+        if context is not None:
+            click.echo(context.get_usage(), err=True)
+            hint = f"`{context.command_path} --help` explains it"
+        complain(_lower(error.format_message()), hint)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo(err=True)
+        sys.exit(_INTERRUPTED)
+    except BrokenPipeError:
+        broken_pipe()
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:].rstrip(".")
+
+
+if __name__ == "__main__":
+    main()

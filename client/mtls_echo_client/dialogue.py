@@ -1,0 +1,265 @@
+"""Sessions between standard input and standard output, as the command runs them.
+
+Standard output carries what came back from the server, verified, and nothing else, so that
+``seq 100000 | mtls-echo connect | cmp - <(seq 100000)`` is a test. Whatever is said about it goes
+to standard error. With ``--json`` standard output carries the report instead.
+
+Input is read in pieces as they come, not in lines: a line in a terminal, up to 64 KiB of a file
+or a pipe. The descriptor is waited for, never made non-blocking, which would change it for the
+shell and every other program that shares it. Output may block for as long as its reader likes,
+``less`` for one, so it is written in a thread while the connection waits.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import select
+import ssl
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+import trio
+
+from mtls_echo_client.context import client_context
+from mtls_echo_client.session import Session, connect
+from mtls_echo_pki import DirectoryError, MaterialError
+from mtls_echo_pki.console import complain, say
+from mtls_echo_tls import PeerIdentity, Report, TLSFailure, describe
+from mtls_echo_tls.exit import OK, USAGE, exit_status
+from mtls_echo_tls.material import ConfigurationError
+
+if TYPE_CHECKING:
+    from mtls_echo_client.address import Address
+    from mtls_echo_tls.material import Material
+
+# As much as a pipe holds on Linux.
+_READ_SIZE = 65_536
+
+# Sent when there is no input at all: without an echo nobody knows whether the server accepted us.
+_PROOF = b"\n"
+
+
+class OutputError(Exception):
+    """Standard output cannot be written; the text says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialogue:
+    """What the command line asked for.
+
+    Attributes:
+        address: Where to connect to.
+        server_name: The reference identifier, if not the address's host.
+        load: Reads certificates and anchors. Called for each connection, so that a repeated
+            one uses what is on disk by then.
+        versions: The TLS versions to offer, lowest and highest.
+        alpn: The application protocols to offer.
+        timeout: Seconds; see `connect`.
+        message: What to send; None for standard input.
+        json: Print a report in place of the echo.
+        interval: Seconds from the start of one connection to that of the next.
+        count: How many connections; None for no end.
+    """
+
+    address: Address
+    server_name: str | None
+    load: Callable[[], Material]
+    versions: tuple[ssl.TLSVersion, ssl.TLSVersion]
+    alpn: tuple[str, ...]
+    timeout: float
+    message: bytes | None
+    json: bool
+    interval: float = 0.0
+    count: int | None = 1
+
+    async def run(self) -> int:
+        """Connect as often as asked.
+
+        Returns:
+            The exit status of the last connection that failed, 0 when none did.
+
+        Raises:
+            OutputError: Standard output cannot be written.
+            BrokenPipeError: Nobody reads it any more.
+        """
+        status = OK
+        for number in itertools.count(1):
+            started = trio.current_time()
+            latest = await self._connect(number)
+            status = latest or status
+            if number == self.count or (number == 1 and latest == USAGE):
+                break
+            await trio.sleep_until(started + self.interval)
+        return status
+
+    async def _connect(self, number: int) -> int:
+        try:
+            material = self.load()
+            self._mention(material, number)
+            if material.trust is None:
+                raise ConfigurationError("there are no trust anchors to verify the server by")
+            lowest, highest = self.versions
+            context = client_context(
+                material.trust,
+                material.credential,
+                minimum_version=lowest,
+                maximum_version=highest,
+                alpn=self.alpn,
+            )
+        except (MaterialError, DirectoryError, ConfigurationError) as error:
+            return await self._conclude(_unusable(str(error), error.hint), USAGE)
+        except ssl.SSLError as error:
+            told = f"OpenSSL refuses our certificate or key ({error.reason})"
+            hint = "use a P-256 key, or RSA of at least 2048 bits, signed with SHA-256 or better"
+            return await self._conclude(_unusable(told, hint), USAGE)
+        try:
+            session = await connect(
+                self.address.host,
+                self.address.port,
+                context,
+                server_name=self.server_name,
+                timeout=self.timeout,
+            )
+            async with session:
+                await self._talk(session)
+        except TLSFailure as failure:
+            report = failure.report
+            return await self._conclude(report, exit_status(report))
+        if self.count != 1 and not self.json:
+            say(f"{number}: echoed after {session.report.duration_ms:.1f} ms")
+        return await self._conclude(session.report, OK)
+
+    async def _talk(self, session: Session) -> None:
+        source = _Message(self.message) if self.message is not None else _Input(sys.stdin)
+        output = None if self.json else _descriptor(sys.stdout)
+
+        async def sink(data: bytes) -> None:
+            if session.echoed == len(data) and not self.json and self.count == 1:
+                # The first echo: only now is it true (TLS 1.3).
+                say(_greeting(self.address, session))
+            if output is not None and not source.only_proof:
+                await _write(output, data)
+
+        if source.interactive and not self.json:
+            say("type a line: its echo proves the connection; Ctrl-D ends")
+        await session.echo_all(source.read, sink)
+
+    def _mention(self, material: Material, number: int) -> None:
+        if material.created:
+            say(f"created test certificates in {material.source}")
+        for warning in material.warnings if number == 1 else ():
+            say(f"warning: {warning}")
+
+    async def _conclude(self, report: Report, status: int) -> int:
+        if self.json:
+            await _write(_descriptor(sys.stdout), report.encode() + b"\n")
+        elif status != OK:
+            complain(*describe(report))
+        return status
+
+
+class _Message:
+    """The source that yields one message."""
+
+    interactive = False
+    only_proof = False
+
+    def __init__(self, message: bytes) -> None:
+        self._remaining = message
+
+    async def read(self) -> bytes:
+        message, self._remaining = self._remaining, b""
+        return message
+
+
+class _Input:
+    """The source that yields standard input, and proves the connection when that is empty."""
+
+    def __init__(self, file: IO[str] | None) -> None:
+        # Closed (`<&-`), its number may already be that of another file: do not touch it.
+        self._descriptor = None if file is None else file.fileno()
+        self._empty = True
+        self.interactive = file is not None and file.isatty()
+        self.only_proof = False
+
+    async def read(self) -> bytes:
+        data = b"" if self._descriptor is None else await _read(self._descriptor)
+        if self._empty and not data and not self.only_proof:
+            self.only_proof = True
+            return _PROOF
+        self._empty = False
+        return data
+
+
+async def _read(descriptor: int) -> bytes:
+    while True:
+        try:
+            await trio.lowlevel.wait_readable(descriptor)
+        except PermissionError:
+            # epoll does not take regular files, which are always readable.
+            await trio.lowlevel.checkpoint()
+        try:
+            return os.read(descriptor, _READ_SIZE)
+        except BlockingIOError:
+            continue  # whoever started us made it non-blocking, and another reader was faster
+
+
+async def _write(descriptor: int, data: bytes) -> None:
+    try:
+        # Abandoned when cancelled: a reader that stopped reading must not keep Ctrl-C waiting.
+        await trio.to_thread.run_sync(_write_all, descriptor, data, abandon_on_cancel=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"standard output cannot be written: {error.strerror}") from error
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    remaining = memoryview(data)
+    while remaining:
+        try:
+            remaining = remaining[os.write(descriptor, remaining) :]
+        except BlockingIOError:
+            select.select([], [descriptor], [])
+
+
+def _descriptor(file: IO[str] | None) -> int:
+    if file is None:
+        raise OutputError("standard output is closed")
+    return file.fileno()
+
+
+def _greeting(address: Address, session: Session) -> str:
+    evidence = session.evidence
+    if evidence.own_chain:
+        us = f"as {PeerIdentity.from_der(evidence.own_chain[0])}"
+    elif evidence.certificate_requested:
+        us = "without a certificate, which the server permits"
+    else:
+        us = "without a certificate: the server asks for none"
+    return f"connected to {address}, {session.peer}, with {evidence.version}, {us}"
+
+
+def _unusable(told: str, hint: str | None) -> Report:
+    """The report of a connection that was not tried, for want of usable material."""
+    return Report(
+        side="client",
+        outcome="failed",
+        rejected_by=None,
+        stage="connect",
+        causes=[],
+        alert=None,
+        verify_code=None,
+        evidence=[],
+        summary=told,
+        remedy=hint or "",
+        rfc="",
+        tls=None,
+        peer=None,
+        own=None,
+        client_random=None,
+        duration_ms=0.0,
+    )

@@ -1,0 +1,328 @@
+"""A connection is proved by its first echo, not by its handshake.
+
+In TLS 1.3 the client is done when it has sent its Certificate and Finished; the server judges
+them afterwards (RFC 8446 §2), so a client about to be refused has "connected" too. In either
+version a server may know who we are and still not let us in. Nothing here is called a success
+before bytes of ours have come back, every one of them compared.
+
+The comparison is a queue: what is sent goes in at the back, what comes back is checked against
+the front. TCP and TLS keep the order, so one byte altered, lost, added or swapped shows at the
+first place where it matters, and nobody need wait for one echo before sending the next line. Two
+rules make that safe:
+
+* **Send and receive at once.** An echo server that cannot get rid of echoes stops reading. A
+  client that only sends until it is done then waits for the server, which waits for the client.
+* **Bound what is in flight.** The queue holds at most `WINDOW` bytes, whatever the length of the
+  input; beyond that the source waits.
+
+A deadline runs while echoes are due and is re-armed by each arrival: it limits silence, not the
+length of a conversation, and a person who has not typed yet is not late.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, NoReturn, cast
+
+import trio
+
+from mtls_echo_client.address import Address, reference_identifier
+from mtls_echo_tls import PeerIdentity, Report, TCPStream, TLSFailure, TLSStream, diagnose
+from mtls_echo_tls.evidence import Evidence
+from mtls_echo_tls.protocol import DENIAL, denial_in
+
+if TYPE_CHECKING:
+    import ssl
+
+# Bytes sent whose echo is still due, at the most: fills a path of 100 ms at 20 Mbit/s, and is
+# what a client costs in memory.
+WINDOW = 256 * 1024
+
+# What is encrypted and sent at once: small enough that the window always has room for the next
+# piece while an echo is on its way.
+_PIECE = WINDOW // 4
+
+# The longest denial line (`mtls_echo_tls.protocol`).
+_HEAD = 512
+
+Source = Callable[[], Awaitable[bytes]]
+Sink = Callable[[bytes], Awaitable[object]]
+
+
+async def connect(
+    host: str,
+    port: int,
+    context: ssl.SSLContext,
+    *,
+    server_name: str | None = None,
+    timeout: float = 10.0,  # noqa: ASYNC109  it goes on to limit each echo
+    trace: bool = False,
+) -> Session:
+    """Connect and complete the handshake.
+
+    Use it as ``async with await connect(...) as session:``. The server is authenticated then;
+    whether it accepts us, the first echo shows.
+
+    Args:
+        host: A host name or an IP address.
+        port: The TCP port.
+        context: From `client_context`.
+        server_name: The reference identifier (RFC 9525 §4) and SNI, if not ``host``.
+        timeout: Seconds for connecting and the handshake together; afterwards, the longest
+            silence while echoes are due.
+        trace: Keep the handshake's messages, in ``session.evidence.recorder``.
+
+    Raises:
+        TLSFailure: There was no TCP connection, the handshake failed, or time ran out; its
+            ``report`` says which.
+        ValueError: The name to verify is neither a host name nor an IP address.
+    """
+    name = reference_identifier(server_name or host)
+    deadline = trio.current_time() + timeout
+    transport = await _open(Address(host, port), Evidence("client", name), deadline)
+    stream = TLSStream(transport, context, server_name=name, trace=trace)
+    try:
+        with trio.CancelScope(deadline=deadline) as patience:
+            await stream.do_handshake()
+        if patience.cancelled_caught:
+            raise stream.expire()
+    except BaseException:
+        # Lingers after a refusal of ours, so that the server can read the alert.
+        await stream.aclose()
+        raise
+    return Session(stream, timeout=timeout)
+
+
+class Session:
+    """A handshaken connection to an echo server; from `connect`.
+
+    Attributes:
+        stream: The TLS connection.
+        echoed: How many bytes have come back, verified.
+    """
+
+    def __init__(self, stream: TLSStream, *, timeout: float = 10.0) -> None:
+        self.stream = stream
+        self.echoed = 0
+        self._timeout = timeout
+        self._due = bytearray()  # sent, and not come back yet
+        self._head: bytes = b""  # the first bytes received: a denial line has no other place
+        self._input_ended = False
+        self._room = trio.Event()
+        self._receiving = trio.CancelScope()
+
+    @property
+    def evidence(self) -> Evidence:
+        """What is known of the connection so far."""
+        return self.stream.evidence
+
+    @property
+    def report(self) -> Report:
+        """What it means."""
+        return diagnose(self.evidence)
+
+    @property
+    def peer(self) -> PeerIdentity | None:
+        """Who the server proved to be."""
+        return self.stream.peer
+
+    async def __aenter__(self) -> Session:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None or isinstance(error, Exception):
+            await self.aclose()
+        else:
+            # Ctrl-C or a cancellation: nobody waits for a server's good-bye.
+            await trio.aclose_forcefully(self.stream)
+
+    async def aclose(self) -> None:
+        """Send close_notify and close, gently; see `TLSStream.aclose`."""
+        await self.stream.aclose()
+
+    async def echo(self, data: bytes) -> None:
+        """Send ``data`` and return when the same bytes have come back.
+
+        Raises:
+            TLSFailure: They did not; see `echo_all`.
+        """
+        remaining = [data] if data else []
+
+        async def source() -> bytes:
+            return remaining.pop() if remaining else b""
+
+        async def sink(_: bytes) -> None:
+            pass
+
+        await self.echo_all(source, sink)
+
+    async def echo_all(self, source: Source, sink: Sink) -> None:
+        """Send all that ``source`` yields, many pieces in flight, and verify each echo.
+
+        Returns when the source has ended and its last byte has come back. In memory are at most
+        `WINDOW` bytes in flight, one piece from the source and one for the sink.
+
+        Args:
+            source: Returns the next bytes to send, ``b""`` at the end, as a stream's
+                ``receive_some`` does. Pieces need not be lines; it may wait as long as it likes.
+            sink: Is given what has come back, verified, in order. While it takes its time the
+                server waits, and no deadline runs.
+
+        Raises:
+            TLSFailure: The server refused or denied us, altered an echo, ended the connection
+                before everything had come back, or was silent for too long while echoes were due.
+            trio.ClosedResourceError: The session was closed.
+            Exception: Whatever ``source`` or ``sink`` raised.
+        """
+        self._input_ended = False
+        errors: list[Exception] = []
+
+        async def either(task: Callable[[], Awaitable[None]]) -> None:
+            # The first error ends both directions and is raised as itself, not in a group; what
+            # the other one then finds is a consequence of it.
+            try:
+                await task()
+            except Exception as error:
+                errors.append(error)
+                nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(either, lambda: self._send(source))
+            await either(lambda: self._receive(sink))
+        if errors:
+            raise errors[0]
+
+    async def _send(self, source: Source) -> None:
+        while piece := await source():
+            for start in range(0, len(piece), _PIECE):
+                part = piece[start : start + _PIECE]
+                while len(self._due) + len(part) > WINDOW:
+                    self._room = trio.Event()
+                    await self._room.wait()
+                # Queued before it is sent: its echo may be here before send_all() returns.
+                if not self._due:
+                    self._receiving.deadline = trio.current_time() + self._timeout
+                self._due += part
+                await self.stream.send_all(part)
+        self._input_ended = True
+        if not self._due:
+            self._receiving.cancel()
+
+    async def _receive(self, sink: Sink) -> None:
+        while not (self._input_ended and not self._due):
+            deadline = trio.current_time() + self._timeout if self._due else float("inf")
+            data: bytes | None = None
+            with trio.CancelScope(deadline=deadline) as self._receiving:
+                data = await self.stream.receive_some()
+            if data is None:
+                if self._input_ended and not self._due:
+                    return
+                raise self.stream.expire()
+            self._keep_head(data)
+            if not data or not self._due.startswith(data):
+                await self._reject(data)
+            del self._due[: len(data)]
+            self.echoed += len(data)
+            self._room.set()
+            await sink(data)
+
+    async def _reject(self, data: bytes) -> NoReturn:
+        """Say what came in place of the echo: a denial, the end, or other bytes."""
+        if self._head and self._head[: len(DENIAL)] == DENIAL[: len(self._head)]:
+            with trio.move_on_after(self._timeout):
+                await self._complete_head()
+            self.evidence.denied = denial_in(self._head)
+        if self.evidence.denied is None:
+            if not data and not self.echoed:
+                # Nothing ever came back: for us it is the same as an end without a word.
+                self.evidence.transport_end = "eof"
+            else:
+                self.evidence.mismatched_echo = self._difference(data)
+        raise TLSFailure(self.evidence)
+
+    async def _complete_head(self) -> None:
+        while len(self._head) < _HEAD and not self._head.endswith(b"\n"):
+            data = await self.stream.receive_some()
+            if not data:
+                return
+            self._keep_head(data)
+
+    def _keep_head(self, data: bytes) -> None:
+        self._head += data[: _HEAD - len(self._head)]
+
+    def _difference(self, data: bytes) -> str:
+        """What is wrong with ``data``, in one clause of bounded length."""
+        if not data:
+            due = f" and {len(self._due)} were due" if self._due else ""
+            return f"the server closed the connection after {self.echoed} bytes had come back{due}"
+        same = next(
+            (
+                i
+                for i, (ours, theirs) in enumerate(zip(self._due, data, strict=False))
+                if ours != theirs
+            ),
+            min(len(self._due), len(data)),
+        )
+        where = f"byte {self.echoed + same + 1}"
+        if same == len(self._due):
+            return f"{where} was never sent: {_shown(data[same:])}"
+        expected = bytes(self._due[same : same + len(data)])
+        return f"{where} differs: sent {_shown(expected)}, received {_shown(data[same:])}"
+
+
+def _shown(data: bytes) -> str:
+    return repr(data[:24])[1:] + ("…" if len(data) > 24 else "")
+
+
+async def _open(address: Address, evidence: Evidence, deadline: float) -> TCPStream:
+    """Connect, or raise a failure whose evidence names each address tried."""
+    cause: OSError | None = None
+    with trio.CancelScope(deadline=deadline):
+        try:
+            return await TCPStream.connect(address.host, address.port)
+        except OSError as error:
+            cause = error
+    evidence.timed_out = cause is None
+    reason = "no answer in time" if cause is None else _reasons(cause)
+    evidence.connect_error = f"{await _tried(address)}: {reason}"
+    evidence.finish()
+    raise TLSFailure(evidence) from cause
+
+
+def _reasons(error: OSError) -> str:
+    """Why the attempts failed, as the operating system says it, each reason once."""
+    attempts = error.__cause__  # a group, with one error for each address
+    found: list[OSError] = []
+    if isinstance(attempts, ExceptionGroup):
+        group = cast("ExceptionGroup[Exception]", attempts)
+        found = [each for each in group.exceptions if isinstance(each, OSError)]
+    return " / ".join(sorted({_reason(each) for each in found or [error]}))
+
+
+def _reason(error: OSError) -> str:
+    # The text of an attempt names its address in Python's notation; the number says the same.
+    # A failed lookup has a negative number of its own kind.
+    number = error.errno or 0
+    text = os.strerror(number) if number > 0 else str(error.strerror or error)
+    return text[:1].lower() + text[1:]
+
+
+async def _tried(address: Address) -> str:
+    """The socket addresses behind ``address``, or itself when the lookup is what failed."""
+    with trio.move_on_after(1.0):
+        try:
+            found = await trio.socket.getaddrinfo(
+                address.host, address.port, type=trio.socket.SOCK_STREAM
+            )
+        except OSError:
+            return address.host
+        targets = dict.fromkeys(str(Address(str(entry[4][0]), address.port)) for entry in found)
+        return ", ".join(targets)
+    return str(address)

@@ -1,0 +1,457 @@
+"""One client never harms another: that is the whole art of accepting connections.
+
+Everything here follows from it.
+
+* **Accepting outlives shortage.** Without a free descriptor or memory `accept(2)` fails, and the
+  connection stays in the kernel's queue: it is tried again. A slot is taken *before* the accept,
+  so that whoever exceeds ``max_connections`` waits in that queue and costs us nothing.
+* **A stranger gets a deadline.** Until it is authenticated, a client has ``handshake_timeout``
+  seconds in all, however slowly it trickles bytes.
+* **A friend gets one too**, which is re-armed each time the handler waits for data. One scope per
+  connection, moved: a new one around each receive costs 27 to 60 % of the throughput.
+* **A handler's bug ends its own connection**, is logged, and goes no further.
+
+**Stopping** is the same in the small (``max_connection_age``) and in the large (`Server.stop`):
+a connection *retires*. An echo has no end of a request at which to close, so silence takes its
+place: a connection on which nothing has arrived for a second (`QUIET`) has nothing in flight and
+gets its close_notify. One that has been idle is closed at once, a busy one goes on until it pauses
+or closes, and what is still open when ``grace_period`` has passed is cut off.
+
+**A refusal after the handshake is not an alert.** An authenticated client that may not enter is
+told so in one line of application data (`mtls_echo_tls.protocol`) and a clean close. And whoever
+speaks HTTP to this port is answered in HTTP, since no browser could show an alert.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import errno
+import math
+import os
+import socket
+import ssl
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias, cast
+
+import trio
+
+from mtls_echo_server import events as _events
+from mtls_echo_server.access import Access
+from mtls_echo_server.echo import echo
+from mtls_echo_server.events import EventLog, Events
+from mtls_echo_server.listeners import format_address, listen
+from mtls_echo_tls.diagnosis import diagnose
+from mtls_echo_tls.evidence import TLSFailure
+from mtls_echo_tls.identity import end_entity, valid_at
+from mtls_echo_tls.protocol import denial_line
+from mtls_echo_tls.stream import TLSStream
+from mtls_echo_tls.transport import TCPStream
+
+ContextSource: TypeAlias = Callable[[], ssl.SSLContext]
+Handler: TypeAlias = Callable[[TLSStream], Awaitable[object]]
+Address: TypeAlias = tuple[str, int]
+
+# A connection that retires is closed after this many seconds without data: more than a round trip
+# anywhere on earth, so nothing that the client sent before is still on its way.
+QUIET = 1.0
+
+# Seconds until a failed accept is tried again: long enough for others to close a connection.
+ACCEPT_AGAIN = 0.1
+
+# The first bytes of a plaintext HTTP request; "PRI " begins HTTP/2 (RFC 9113 §3.4).
+_HTTP = (b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"DELE", b"PATC", b"CONN", b"TRAC", b"PRI ")
+_HTTP_TEXT = b"This port speaks TLS, and you do not: use https:// instead of http://\n"
+_HTTP_ANSWER = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n"
+    b"Connection: close\r\n\r\n%s" % (len(_HTTP_TEXT), _HTTP_TEXT)
+)
+
+_CLIENT_AUTH = {
+    ssl.CERT_NONE: "none",
+    ssl.CERT_OPTIONAL: "optional",
+    ssl.CERT_REQUIRED: "required",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long and how much; times in seconds, `math.inf` for no limit.
+
+    Args:
+        handshake_timeout: From accept to the end of the handshake.
+        idle_timeout: Between two moments at which the handler waits for data.
+        max_connections: Open at once, handshakes included.
+        grace_period: What a stop leaves to open connections, and a reached age to a busy one.
+        max_connection_age: After which a connection retires, so that its client authenticates
+            again: what makes an expired certificate matter to who never disconnects.
+
+    Raises:
+        ValueError: A limit that would let nobody in.
+    """
+
+    handshake_timeout: float = 10.0
+    idle_timeout: float = 300.0
+    max_connections: int = 1000
+    grace_period: float = 30.0
+    max_connection_age: float = math.inf
+
+    def __post_init__(self) -> None:
+        for name in ("handshake_timeout", "idle_timeout", "max_connections", "max_connection_age"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be more than 0")
+        if not self.grace_period >= 0:
+            raise ValueError("grace_period must be at least 0")
+
+
+class Stopped(NamedTuple):
+    """What became of the connections that were open when a server began to stop."""
+
+    drained: int
+    aborted: int
+
+
+class Connection(TLSStream):
+    """An accepted connection: a TLS stream that is counted and has a deadline.
+
+    Attributes:
+        scope: To be entered around the handler. Its deadline is moved by `receive_some`.
+        received, sent: Bytes of plaintext so far.
+    """
+
+    def __init__(self, transport: TCPStream, context: ssl.SSLContext, limits: Limits) -> None:
+        super().__init__(transport, context, server_side=True)
+        self.scope = trio.CancelScope()
+        self.received = 0
+        self.sent = 0
+        self._idle_timeout = limits.idle_timeout
+        self._retire_at = trio.current_time() + limits.max_connection_age
+        self._cut_off_at = self._retire_at + limits.grace_period
+        self._waiting_since: float | None = None
+
+    @property
+    def broken(self) -> bool:
+        """Whether it failed, or was interrupted in the middle of a record."""
+        return self._broken
+
+    @property
+    def finished(self) -> bool:
+        """Whether the client has sent its close_notify."""
+        return self._peer_closed
+
+    @property
+    def retired(self) -> bool:
+        """Whether its time has come, by age or because the server stops."""
+        return trio.current_time() >= self._retire_at
+
+    def retire(self) -> None:
+        """Close at the next pause; see the module."""
+        self._retire_at = trio.current_time()
+        if self._waiting_since is not None:
+            self.scope.deadline = self._patience(self._waiting_since)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """As `TLSStream.receive_some`, within the limits of the service."""
+        self._waiting_since = trio.current_time()
+        self.scope.deadline = self._patience(self._waiting_since)
+        try:
+            data = await super().receive_some(max_bytes)
+        finally:
+            self._waiting_since = None
+        self.received += len(data)
+        if self._retire_at < math.inf:
+            # The pause is over; what follows, sending for one, has the usual time.
+            self.scope.deadline = min(trio.current_time() + self._idle_timeout, self._cut_off_at)
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """As `TLSStream.send_all`."""
+        await super().send_all(data)
+        self.sent += len(data)
+
+    def _patience(self, since: float) -> float:
+        """Until when to wait for data, from the moment at which the wait began."""
+        return min(
+            since + self._idle_timeout, max(since + QUIET, self._retire_at), self._cut_off_at
+        )
+
+
+class Server:
+    """Accepts, authenticates, authorises and serves, until it is stopped.
+
+    Args:
+        context: From `server_context`; or a function that returns the current one, asked for
+            each connection, so that keys and trust can change while serving.
+        handler: Serves one authenticated client. It may raise `TLSFailure`, which is the
+            client's affair; anything else is a bug, logged. It does not close the stream: when
+            it returns, or its time is over, the service does, with close_notify.
+        access: Who may enter.
+        limits: How long and how much.
+        events: Called with every event. None: a line of text each on standard error, so that a
+            refusal is never silent.
+    """
+
+    def __init__(
+        self,
+        context: ssl.SSLContext | ContextSource,
+        handler: Handler = echo,
+        *,
+        access: Access | None = None,
+        limits: Limits | None = None,
+        events: Events | None = None,
+    ) -> None:
+        self._context = (lambda: context) if isinstance(context, ssl.SSLContext) else context
+        self._handler = handler
+        self._access = access or Access()
+        self._limits = limits or Limits()
+        self._events: Events = events or EventLog()
+        self._slots = trio.Semaphore(self._limits.max_connections)
+        self._open: set[Connection] = set()
+        self._stop = trio.Event()
+        self._tasks: trio.Nursery | None = None
+        self._aborted = 0
+
+    async def run(
+        self,
+        sockets: Sequence[socket.socket],
+        *,
+        task_status: trio.TaskStatus[list[Address]] = trio.TASK_STATUS_IGNORED,
+    ) -> Stopped:
+        """Serve until `stop`; cancelled, cut off every connection at once.
+
+        Args:
+            sockets: Listening and non-blocking (`mtls_echo_server.listeners.listen`). Closed
+                when this returns.
+            task_status: Started with the addresses, when clients may connect.
+        """
+        open_at_stop = 0
+        try:
+            addresses = [self._announce(sock) for sock in sockets]
+            async with trio.open_nursery() as self._tasks:
+                async with trio.open_nursery() as accepting:
+                    for sock in sockets:
+                        accepting.start_soon(self._accept, sock, self._tasks)
+                    accepting.start_soon(self._count_floods)
+                    task_status.started(addresses)
+                    await self._stop.wait()
+                    accepting.cancel_scope.cancel()
+                for sock in sockets:
+                    sock.close()
+                open_at_stop = len(self._open)
+                self._events(_events.stopping(open_at_stop, self._limits.grace_period))
+                self._tasks.cancel_scope.deadline = trio.current_time() + self._limits.grace_period
+                for connection in self._open:
+                    connection.retire()
+        finally:
+            for sock in sockets:
+                sock.close()
+            stopped = Stopped(max(open_at_stop - self._aborted, 0), self._aborted)
+            self._flush(final=True)
+            self._events(_events.stopped(*stopped))
+        return stopped
+
+    def stop(self) -> None:
+        """Stop accepting, and let open connections finish; called again, cut them off."""
+        if self._stop.is_set() and self._tasks is not None:
+            self._tasks.cancel_scope.cancel()
+        self._stop.set()
+
+    def _announce(self, sock: socket.socket) -> Address:
+        host, port = sock.getsockname()[:2]
+        client_auth = _CLIENT_AUTH[self._context().verify_mode]
+        self._events(_events.listening(host, port, client_auth=client_auth, pid=os.getpid()))
+        return host, port
+
+    async def _count_floods(self) -> None:
+        while True:
+            await trio.sleep(1.0)
+            self._flush()
+
+    def _flush(self, *, final: bool = False) -> None:
+        if isinstance(self._events, EventLog):
+            self._events.flush(final=final)
+
+    # --- accepting -------------------------------------------------------------------------------
+
+    async def _accept(self, listener: socket.socket, tasks: trio.Nursery) -> None:
+        while True:
+            # In this order: with several listeners, one that waits must not hold the last slot.
+            await trio.lowlevel.wait_readable(listener)
+            if self._slots.value == 0:
+                self._events(_events.full(self._limits.max_connections))
+            await self._slots.acquire()
+            try:
+                sock, address = listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                self._slots.release()  # the client has thought better of it
+            except OSError as error:
+                self._slots.release()
+                if error.errno == errno.EBADF:
+                    raise  # somebody closed our socket: a bug, and no use in trying again
+                self._events(_events.accept_error((error.strerror or str(error)).lower()))
+                await trio.sleep(ACCEPT_AGAIN)
+            else:
+                tasks.start_soon(self._attend, sock, format_address(*address[:2]))
+
+    async def _attend(self, sock: socket.socket, where: str) -> None:
+        """Serve one client, and let nothing that goes wrong get any further."""
+        try:
+            await self._serve(Connection(TCPStream(sock), self._context(), self._limits), where)
+        except* Exception as bugs:
+            text = "".join(traceback.format_exception(bugs))
+            self._events(_events.error(where, _innermost(bugs), text))
+        finally:
+            sock.close()
+            self._slots.release()
+
+    # --- one connection --------------------------------------------------------------------------
+
+    async def _serve(self, connection: Connection, where: str) -> None:
+        ended = None
+        self._open.add(connection)
+        try:
+            async with connection:
+                try:
+                    if await self._authenticate(connection) and await self._admit(
+                        connection, where
+                    ):
+                        await self._handle(connection)
+                    ended = self._how_it_ended(connection)
+                finally:
+                    if ended is None and trio.current_effective_deadline() == -math.inf:
+                        self._aborted += 1
+                        connection.expire()
+                        ended = "abort"
+                    # Before the stream is closed, which takes until the client closes too.
+                    report = diagnose(connection.evidence)
+                    self._events(
+                        _events.connection(
+                            where,
+                            report,
+                            ended=ended or "error",
+                            received=connection.received,
+                            sent=connection.sent,
+                        )
+                    )
+        finally:
+            self._open.discard(connection)
+
+    async def _authenticate(self, connection: Connection) -> bool:
+        """Whether the client proved itself, as far as the context demands it."""
+        with trio.move_on_after(self._limits.handshake_timeout) as deadline:
+            await _answer_http(connection)
+            with contextlib.suppress(TLSFailure):
+                await connection.do_handshake()
+        if deadline.cancelled_caught:
+            connection.expire()
+        return not connection.broken
+
+    async def _admit(self, connection: Connection, where: str) -> bool:
+        """Whether the client may enter; tells it when not."""
+        evidence = connection.evidence
+        reason = self._denial(connection)
+        if reason is None:
+            self._events(_events.accepted(where, connection.peer, evidence.version))
+            return True
+        evidence.denied = reason
+        with (
+            contextlib.suppress(TLSFailure),
+            trio.move_on_after(self._limits.handshake_timeout),
+        ):
+            await connection.send_all(denial_line(reason))
+        return False
+
+    def _denial(self, connection: Connection) -> str | None:
+        evidence = connection.evidence
+        leaf = end_entity(evidence.peer_chain)
+        if evidence.peer_chain and leaf is None:
+            return "the client certificate cannot be read"
+        # A resumed handshake verifies no certificate, and TLS 1.2's session IDs cannot be switched
+        # off (see `mtls_echo_server.context`).
+        if evidence.resumed and leaf and valid_at(leaf, datetime.datetime.now(datetime.UTC)):
+            return "the certificate of the resumed session is not valid any more"
+        return self._access.denial(connection.peer)
+
+    async def _handle(self, connection: Connection) -> None:
+        if self._stop.is_set():
+            connection.retire()
+        try:
+            with connection.scope:
+                await self._handler(connection)
+        except* TLSFailure:
+            pass  # the evidence has it all
+        if connection.scope.cancelled_caught and connection.broken:
+            connection.expire()
+
+    def _how_it_ended(self, connection: Connection) -> str:
+        if connection.evidence.denied is not None:
+            return "denied"
+        if connection.broken:
+            return "failure"
+        if connection.finished:
+            return "client"
+        if not connection.scope.cancelled_caught:
+            return "handler"
+        if self._stop.is_set():
+            return "drain"
+        return "age" if connection.retired else "idle"
+
+
+async def _answer_http(connection: Connection) -> None:
+    """Look at the first bytes, without taking them, and tell an HTTP client where it is."""
+    assert isinstance(connection.transport, TCPStream)  # noqa: S101  narrows the type
+    sock = connection.transport.socket
+    await trio.lowlevel.wait_readable(sock)
+    try:
+        first = sock.recv(4, socket.MSG_PEEK)
+    except OSError:
+        return  # the handshake meets the same error, and reports it
+    if first in _HTTP:
+        with contextlib.suppress(trio.BrokenResourceError):
+            await connection.transport.send_all(_HTTP_ANSWER)
+
+
+def _innermost(bugs: BaseException) -> str:
+    """The exception in one line, out of the groups that nurseries wrap around it."""
+    if isinstance(bugs, BaseExceptionGroup):
+        nested = cast("BaseExceptionGroup[BaseException]", bugs).exceptions
+        return "; ".join(_innermost(bug) for bug in nested)
+    return f"{type(bugs).__name__}: {bugs}"
+
+
+async def serve(
+    context: ssl.SSLContext | ContextSource,
+    addresses: str | Sequence[str] = "127.0.0.1:8443",
+    handler: Handler = echo,
+    *,
+    access: Access | None = None,
+    limits: Limits | None = None,
+    events: Events | None = None,
+    task_status: trio.TaskStatus[list[Address]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until cancelled: a `Server` for a nursery.
+
+    ::
+
+        addresses = await nursery.start(serve, context, "127.0.0.1:0")
+
+    Args:
+        context: As for `Server`.
+        addresses: ``HOST:PORT``, one or several; port 0 is any free one.
+        handler: As for `Server`.
+        access: As for `Server`.
+        limits: As for `Server`.
+        events: As for `Server`.
+        task_status: Started with the addresses, as ``(host, port)``, when clients may connect.
+
+    Raises:
+        ListenError: An address cannot be listened on.
+        ValueError: An address is not ``HOST:PORT``.
+    """
+    server = Server(context, handler, access=access, limits=limits, events=events)
+    wanted = [addresses] if isinstance(addresses, str) else list(addresses)
+    # In a thread: a host name may have to be looked up.
+    sockets = await trio.to_thread.run_sync(listen, wanted)
+    await server.run(sockets, task_status=task_status)

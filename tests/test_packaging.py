@@ -1,0 +1,120 @@
+"""What an installation leaves behind, which component may import which, what may be committed."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import entry_points, files, version
+from pathlib import Path
+
+import pytest
+
+import mtls_echo
+
+ROOT = Path(__file__).parent.parent
+COMPONENTS = ("cli", "server", "client", "tls", "pki")
+
+
+@pytest.mark.parametrize(
+    ("component", "may_import"),
+    [
+        ("pki", {"mtls_echo_pki"}),
+        ("tls", {"mtls_echo_tls", "mtls_echo_pki"}),
+        ("server", {"mtls_echo_server", "mtls_echo_tls", "mtls_echo_pki"}),
+        ("client", {"mtls_echo_client", "mtls_echo_tls", "mtls_echo_pki"}),
+    ],
+)
+def test_imports_only_point_down(component: str, may_import: set[str]) -> None:
+    sources = list((ROOT / component).rglob("*.py"))
+    imported = {
+        name.split(".")[0]
+        for path in sources
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for name in _absolute_imports(node)
+    }
+
+    assert sources
+    assert {name for name in imported if name.startswith("mtls_echo")} <= may_import
+
+
+def test_nothing_generic_reaches_site_packages() -> None:
+    installed = {path.parts[0] for path in files("mtls-echo") or [] if path.parts[0] != ".."}
+
+    assert installed
+    assert not installed & {*COMPONENTS, "tests", "docs", "benchmarks"}
+
+
+def test_every_package_says_that_it_is_typed() -> None:
+    for component in COMPONENTS:
+        (package,) = (ROOT / component).glob("mtls_echo*")
+        assert (package / "py.typed").exists()
+
+
+def test_one_version_is_said_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+    assert mtls_echo.__version__ == project["version"] == version("mtls-echo")
+    assert f"## {mtls_echo.__version__}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_pytest_finds_the_fixtures_by_itself() -> None:
+    (plugin,) = entry_points(group="pytest11", name="mtls_echo")
+
+    assert plugin.value == "mtls_echo_pki.pytest_plugin"
+
+
+@pytest.mark.parametrize("lock", ["requirements.txt", "tests/requirements.txt"])
+def test_pins_have_hashes_and_no_host_names(lock: str) -> None:
+    text = (ROOT / lock).read_text("utf-8")
+    pins = re.findall(r"^(\S+)==\S+", text, re.MULTILINE)
+
+    assert "trio" in pins
+    assert text.count("--hash=sha256:") >= len(pins)
+    assert "://" not in text
+    assert "index-url" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unwanted"),
+    [
+        (["--help"], {"trio", "cryptography", "rich", "msgspec", "ssl"}),
+        (["serve", "--help"], {"trio", "cryptography", "rich"}),
+        (["connect", "--help"], {"trio", "cryptography", "rich"}),
+        (["pki", "issue", "--help"], {"trio", "cryptography", "rich"}),
+        (["pki", "init", "{tmp}/pki"], {"trio", "rich", "mtls_echo_tls"}),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
+)
+def test_a_command_imports_only_what_it_uses(
+    arguments: list[str], unwanted: set[str], tmp_path: Path
+) -> None:
+    program = (
+        "import sys\n"
+        "from mtls_echo.__main__ import main\n"
+        "try:\n"
+        "    main(sys.argv[1:])\n"
+        "finally:\n"
+        "    print(*sys.modules, file=sys.stderr)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program, *(a.format(tmp=tmp_path) for a in arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert not unwanted & set(ran.stderr.split())
+
+
+def _absolute_imports(node: ast.AST) -> list[str]:
+    match node:
+        case ast.Import(names=names):
+            return [alias.name for alias in names]
+        case ast.ImportFrom(module=str(module), level=0):
+            return [module]
+        case _:
+            return []

@@ -1,0 +1,248 @@
+"""What `pki check` finds, and that it finds nothing where nothing is wrong."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.x509.oid import ExtensionOID
+
+from mtls_echo_pki import Authority, Credential, Directory, KeyType, client, server
+from mtls_echo_pki.authority import TBSCertificate
+from mtls_echo_pki.check import Finding, check, refusal_by_cryptography, refusal_by_openssl
+from mtls_echo_pki.publication import publish
+
+from .pki_helpers import tree
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Directory:
+    return Directory.create(tmp_path / "pki")
+
+
+def put(directory: Directory, name: str, credential: Credential) -> None:
+    folder = directory.path / name
+    publish(
+        folder,
+        {"tls.crt": credential.certificate_pem, "tls.key": credential.key_pem},
+        {"tls.crt": 0o644},
+    )
+
+
+def without(oid: object) -> Callable[[TBSCertificate], TBSCertificate]:
+    return lambda tbs: replace(
+        tbs, extensions=tuple(extension for extension in tbs.extensions if extension.oid != oid)
+    )
+
+
+def only(findings: list[Finding]) -> Finding:
+    assert len(findings) == 1, findings
+    return findings[0]
+
+
+@pytest.mark.parametrize("key_type", KeyType)
+@pytest.mark.parametrize("intermediate", [False, True], ids=["root", "intermediate"])
+@pytest.mark.parametrize("single", [False, True], ids=["separate", "single"])
+def test_nothing_is_found_in_what_we_made_ourselves(
+    tmp_path: Path, single: bool, intermediate: bool, key_type: KeyType
+) -> None:
+    directory = Directory.create(
+        tmp_path / "pki", single_authority=single, intermediate=intermediate, key_type=key_type
+    )
+    directory.issue("spiffe", server("spiffe://td.test/a"))
+    directory.issue("wild", server("*.a.test"))
+    directory.issue("alice", client("alice@mail.test", subject="alice"))
+    before = tree(directory.path)
+
+    assert check(directory) == []
+    assert tree(directory.path) == before
+
+
+def test_a_key_that_others_can_read_is_found(directory: Directory) -> None:
+    key = (directory.path / "server" / "tls.key").resolve()
+    key.chmod(0o644)
+
+    finding = only(check(directory))
+
+    assert finding.path.resolve() == key
+    assert "mode 0644" in finding.what
+    assert finding.hint == f"chmod 600 {finding.path}"
+
+
+def test_a_folder_that_others_can_enter_is_found(directory: Directory) -> None:
+    directory.path.chmod(0o755)
+
+    assert only(check(directory)) == Finding(
+        directory.path,
+        "has mode 0755: others can look into it",
+        f"chmod 700 {directory.path}",
+    )
+
+
+def test_an_expired_and_a_not_yet_valid_certificate_are_found_once_each(
+    directory: Directory,
+) -> None:
+    day = timedelta(days=1)
+    directory.issue("late", client("late.test", backdate=9 * day, lifetime=-3 * day))
+    directory.issue("early", client("early.test", backdate=-3 * day, lifetime=9 * day))
+
+    early, late = check(directory)
+
+    assert (early.path, late.path) == (
+        directory.path / "early" / "tls.crt",
+        directory.path / "late" / "tls.crt",
+    )
+    assert early.what == "early.test not valid for another 2 days"
+    assert late.what == "late.test expired 3 days ago"
+
+
+def test_authorities_and_trust_anchors_that_expire_are_found(directory: Directory) -> None:
+    findings = check(directory, now=datetime.now(UTC) + timedelta(days=4000))
+
+    places = {str(finding.path.relative_to(directory.path)) for finding in findings}
+    assert places == {f"{place}/tls.crt" for place in ("server", "client")} | {
+        f"{place}/{role}/{name}"
+        for place, name in (("authorities", "tls.crt"), ("trust", "ca.crt"))
+        for role in ("servers", "clients")
+    }
+
+
+def test_a_key_that_does_not_match_is_found(directory: Directory) -> None:
+    one, other = (Authority.root().issue("a.test") for _ in range(2))
+    publish(
+        directory.path / "torn",
+        {"tls.crt": one.certificate_pem, "tls.key": other.key_pem},
+        {"tls.crt": 0o644},
+    )
+
+    finding = only(check(directory))
+
+    assert finding.path == directory.path / "torn" / "tls.key"
+    assert "does not match" in finding.what
+
+
+def test_a_missing_intermediate_is_found_with_the_name_of_what_is_missing(
+    tmp_path: Path,
+) -> None:
+    directory = Directory.create(tmp_path / "pki", intermediate=True)
+    whole = directory.credential("server")
+    put(directory, "bare", replace(whole, chain=()))
+
+    finding = only(check(directory))
+
+    assert "does not lead to an authority in trust/servers" in finding.what
+    assert whole.certificate.issuer.rfc4514_string() in finding.what
+    assert "append the intermediate" in finding.hint
+
+
+def test_a_stranger_is_found(directory: Directory) -> None:
+    put(directory, "stranger", Authority.root("theirs").issue(client("a.test")))
+
+    finding = only(check(directory))
+
+    assert finding.what.endswith("no certificate of CN=theirs")
+
+
+def test_what_only_strict_openssl_refuses_is_found(directory: Directory) -> None:
+    authority = directory.authority("servers")
+    flawed = authority.issue(
+        server("a.test"), alter=without(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
+    )
+    put(directory, "flawed", flawed)
+
+    whats = [finding.what for finding in check(directory)]
+
+    assert any("OpenSSL (strict)" in what and "verify code 85" in what for what in whats)
+
+
+def test_what_only_cryptography_refuses_is_found(directory: Directory) -> None:
+    def critical(tbs: TBSCertificate) -> TBSCertificate:
+        usage = ExtensionOID.EXTENDED_KEY_USAGE
+        extensions = tuple(
+            type(extension)(extension.oid, True, extension.value)
+            if extension.oid == usage
+            else extension
+            for extension in tbs.extensions
+        )
+        return replace(tbs, extensions=extensions)
+
+    for role, request in (("servers", server("a.test")), ("clients", client("a.test"))):
+        authority = directory.authority(role)  # type: ignore[arg-type]  # both are roles
+        put(directory, role, authority.issue(request, alter=critical))
+
+    findings = check(directory)
+
+    assert [finding.path.parent.name for finding in findings] == ["clients", "servers"]
+    assert all(finding.what.startswith("is refused by cryptography") for finding in findings)
+
+
+def test_a_certificate_for_neither_side_is_found(directory: Directory) -> None:
+    authority = directory.authority("servers")
+    put(
+        directory,
+        "useless",
+        authority.issue("a.test", alter=None),
+    )
+    put(
+        directory,
+        "useless",
+        authority.issue(server("a.test"), alter=without(ExtensionOID.EXTENDED_KEY_USAGE)),
+    )
+
+    assert "good for neither" in only(check(directory)).what
+
+
+def test_an_anchor_that_is_no_authority_is_found(directory: Directory) -> None:
+    folder = directory.path / "trust" / "servers"
+    both = directory.trust("servers").pem + directory.credential("server").certificate_pem
+    publish(folder, {"ca.crt": both}, {"ca.crt": 0o644})
+
+    assert only(check(directory)).what == "trusts CN=server, which is not an authority"
+
+
+@pytest.mark.parametrize(
+    ("remove", "what"),
+    [
+        ("trust/clients/..data", "is a link to a file that does not exist"),
+        ("authorities/clients/tls.key", "does not exist"),
+        ("authorities/clients/ledger.json", "no such file or directory"),
+        ("client/..data", "is a link to a file that does not exist"),
+    ],
+)
+def test_a_part_that_is_missing_is_found(directory: Directory, remove: str, what: str) -> None:
+    (directory.path / remove).unlink()
+
+    assert only(check(directory)).what == what
+
+
+def test_a_damaged_ledger_is_found(directory: Directory) -> None:
+    (directory.path / "authorities/servers/ledger.json").write_bytes(b"{}")
+
+    assert "is damaged" in only(check(directory)).what
+
+
+def test_a_copy_without_authorities_is_well(directory: Directory) -> None:
+    shutil.rmtree(directory.path / "authorities")
+
+    assert check(directory) == []
+
+
+def test_neither_verifier_accepts_a_stranger() -> None:
+    trust = Authority.root().trust
+    for role, request in (("servers", server("a.test")), ("clients", client("a.test"))):
+        credential = Authority.root().issue(request)
+        for judge in (refusal_by_openssl, refusal_by_cryptography):
+            assert judge(credential, role, trust)  # type: ignore[arg-type]  # both are roles
+
+
+def test_checking_leaves_no_descriptor_open(directory: Directory) -> None:
+    check(directory)
+    before = len(os.listdir("/dev/fd"))
+    check(directory)
+
+    assert len(os.listdir("/dev/fd")) == before
