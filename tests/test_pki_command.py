@@ -17,7 +17,8 @@ from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from mtls_echo_pki import Authority, Directory, KeyType
-from mtls_echo_pki.command import KEY_TYPES, PASSWORD_VARIABLE, pki
+from mtls_echo_pki.command import KEY_TYPES, pki
+from mtls_echo_pki.pkcs12 import PASSWORD_VARIABLE
 
 from .pki_helpers import run, tree, unprivileged
 

@@ -434,6 +434,13 @@ except DirectoryError as error:
 else:
     raise SystemExit("created on a full disk")
 assert not list(disk.iterdir()), list(disk.rglob("*"))
+try:
+    Directory.create(disk)
+except DirectoryError as error:
+    assert "is a mount point" in str(error), error
+else:
+    raise SystemExit("replaced a mount point")
+assert [path.name for path in disk.parent.iterdir()] == [disk.name]
 PYTHON
 """
 
@@ -441,9 +448,13 @@ PYTHON
 UNSHARE = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
 
 
-def test_a_full_disk_is_reported_and_nothing_is_left_behind(tmp_path: Path) -> None:
+def test_a_full_disk_or_a_mount_point_is_reported_and_nothing_is_left_behind(
+    tmp_path: Path,
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
     result = subprocess.run(
-        [*UNSHARE, FULL_DISK, "sh", tmp_path, sys.executable],
+        [*UNSHARE, FULL_DISK, "sh", disk, sys.executable],
         capture_output=True,
         text=True,
         timeout=60,

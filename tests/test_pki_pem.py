@@ -227,8 +227,15 @@ def test_a_file_without_permission_says_so(files: tuple[Path, Path]) -> None:
     with unprivileged(), pytest.raises(MaterialError, match="permission denied") as refusal:
         read_credential(*files)
 
-    assert refusal.value.hint
-    assert "ls -l" in refusal.value.hint
+    assert refusal.value.path in files  # and not one that the caller never named
+    assert "ls -l" in (refusal.value.hint or "")
+
+
+def test_a_path_through_a_file_is_reported_as_it_was_given(files: tuple[Path, Path]) -> None:
+    with pytest.raises(MaterialError, match="not a directory") as refusal:
+        read_trust(files[0] / "ca.crt")
+
+    assert refusal.value.path == files[0] / "ca.crt"
 
 
 def test_a_reversed_chain_is_recognised(files: tuple[Path, Path]) -> None:

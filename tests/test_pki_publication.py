@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from mtls_echo_pki import Authority, Credential, read_credential, read_trust
+from mtls_echo_pki.pem import parse_credential
 from mtls_echo_pki.publication import (
     DATA,
     locked,
@@ -92,8 +93,15 @@ def test_no_read_fails_or_mismatches_while_a_writer_republishes_as_fast_as_it_ca
             reads, seen = 0, set[str]()
             end = time.monotonic() + RACE
             while time.monotonic() < end:
-                # Raises on a missing file, a torn file and a pair that does not match.
-                seen.add(read_credential(folder / "tls.crt", folder / "tls.key").fingerprint)
+                # Not read_credential, which would try again: every read has to succeed.
+                read = read_consistent(folder, ["tls.crt", "tls.key"])
+                parsed = parse_credential(
+                    read["tls.crt"],
+                    read["tls.key"],
+                    certificate_path=folder / "tls.crt",
+                    key_path=folder / "tls.key",
+                )
+                seen.add(parsed.fingerprint)
                 reads += 1
         finally:
             writer.kill()

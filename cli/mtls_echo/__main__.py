@@ -7,6 +7,7 @@ A sub-command is imported when it is used, and the list of them is printed from 
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from typing import NamedTuple, NoReturn
 
@@ -90,6 +91,10 @@ def mtls_echo() -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command; every error is a message, and every ending an exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal without UTF-8 gets question marks for what it cannot show, not a traceback.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         status = mtls_echo.main(arguments, prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
@@ -109,6 +114,14 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.exit(_INTERRUPTED)
     except BrokenPipeError:
         broken_pipe()
+    except BaseExceptionGroup as group:
+        # The same two, from inside a trio nursery.
+        if group.subgroup(BrokenPipeError):
+            broken_pipe()
+        if group.subgroup(KeyboardInterrupt):
+            click.echo(err=True)
+            sys.exit(_INTERRUPTED)
+        raise
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,8 +75,7 @@ async def _demonstrate(tls: str | None) -> list[str]:
 
     async with trio.open_nursery() as nursery:
         context = server_context(cast.server, cast.client_trust)
-        [(_, port)] = await nursery.start(lambda task_status: serve(
-            context, "127.0.0.1:0", events=note, task_status=task_status))  # fmt: skip
+        [(_, port)] = await nursery.start(partial(serve, context, "127.0.0.1:0", events=note))
         _introduce(console)
         for version in versions:
             console.rule(
@@ -150,7 +150,11 @@ def _compare(scene: Scene, version: ssl.TLSVersion, client: Report, server: Repo
 def _console() -> Console:
     from rich.console import Console
 
-    console = Console(highlight=False, emoji=False)
+    class PipedConsole(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # rich would end the process from inside our nursery
+
+    console = PipedConsole(highlight=False, emoji=False)
     # A pipe gets what a terminal of the usual width gets; a wide terminal does not get long lines.
     console.width = min(console.width, 100) if console.is_terminal else _WIDTH
     return console

@@ -13,20 +13,28 @@ that change as one), :mod:`~mtls_echo_pki.pem` (files that explain themselves),
 :mod:`~mtls_echo_pki.directory` (a whole PKI on disk).
 """
 
-from mtls_echo_pki.authority import Authority
-from mtls_echo_pki.credential import Credential
-from mtls_echo_pki.directory import Directory, DirectoryError
-from mtls_echo_pki.pem import MaterialError, read_credential, read_trust
-from mtls_echo_pki.request import (
-    KeyType,
-    Request,
-    Usage,
-    client,
-    describe_lifetime,
-    parse_lifetime,
-    server,
-)
-from mtls_echo_pki.trust import Trust
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mtls_echo_pki.lazy import exporter
+
+if TYPE_CHECKING:
+    from mtls_echo_pki.authority import Authority
+    from mtls_echo_pki.credential import Credential
+    from mtls_echo_pki.directory import Directory
+    from mtls_echo_pki.pem import MaterialError, read_credential, read_trust
+    from mtls_echo_pki.placement import DirectoryError
+    from mtls_echo_pki.request import (
+        KeyType,
+        Request,
+        Usage,
+        client,
+        describe_lifetime,
+        parse_lifetime,
+        server,
+    )
+    from mtls_echo_pki.trust import Trust
 
 __all__ = [
     "Authority",
@@ -45,3 +53,24 @@ __all__ = [
     "read_trust",
     "server",
 ]
+
+__getattr__ = exporter(
+    __name__,
+    {
+        "authority": ("Authority",),
+        "credential": ("Credential",),
+        "directory": ("Directory",),
+        "pem": ("MaterialError", "read_credential", "read_trust"),
+        "placement": ("DirectoryError",),
+        "request": (
+            "KeyType",
+            "Request",
+            "Usage",
+            "client",
+            "describe_lifetime",
+            "parse_lifetime",
+            "server",
+        ),
+        "trust": ("Trust",),
+    },
+)

@@ -29,8 +29,9 @@ from cryptography.x509 import verification
 from mtls_echo_pki.authority import Authority, utcnow
 from mtls_echo_pki.credential import Credential
 from mtls_echo_pki.description import is_authority, presented_identifiers, usage, validity
-from mtls_echo_pki.directory import ROLES, Directory, DirectoryError, Role
+from mtls_echo_pki.directory import ROLES, Directory, Role
 from mtls_echo_pki.pem import MaterialError
+from mtls_echo_pki.placement import DirectoryError
 from mtls_echo_pki.trust import Trust
 
 

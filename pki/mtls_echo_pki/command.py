@@ -7,9 +7,7 @@ found". Nothing is imported before a command needs it, so that ``--help`` stays 
 
 from __future__ import annotations
 
-import os
 import shlex
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -18,13 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mtls_echo_pki import pkcs12
 from mtls_echo_pki.console import CommandError
 
 if TYPE_CHECKING:
     from mtls_echo_pki.credential import Credential
     from mtls_echo_pki.description import Description
-
-PASSWORD_VARIABLE = "MTLS_ECHO_PKCS12_PASSWORD"  # noqa: S105 - the name of a variable, not a password
 
 # Spelled out, since KeyType would import cryptography for a --help; a test compares them.
 KEY_TYPES = ("p256", "p384", "ed25519", "rsa2048")
@@ -166,7 +163,7 @@ def init(
     "--pkcs12-password-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help=f"Its first line is the password.  [default: ${PASSWORD_VARIABLE}, or ask]",
+    help=f"Its first line is the password.  [default: ${pkcs12.PASSWORD_VARIABLE}, or ask]",
 )
 def issue(
     directory: Path,
@@ -215,11 +212,11 @@ def issue(
         if pkcs12_file is None:
             credential = pki_directory.issue(name, request)
         else:
-            password = _pkcs12_password(pkcs12_password_file)
+            password = pkcs12.read_password(pkcs12_password_file)
             # Taken before anything is issued: a name once issued cannot be issued again.
-            with _reserved(pkcs12_file):
+            with pkcs12.reserved(pkcs12_file):
                 credential = pki_directory.issue(name, request)
-            _write_pkcs12(pkcs12_file, credential, password, name, directory / name)
+            pkcs12.write(pkcs12_file, credential, password, name, directory / name)
     click.echo(f"issued {directory / name}: {_summary(credential)}")
     if pkcs12_file is not None:
         click.echo(f"wrote {pkcs12_file}")
@@ -341,62 +338,11 @@ def _summary(credential: Credential) -> str:
     return f"{names}; {validity(certificate.not_valid_before_utc, end, utcnow())}"
 
 
-def _pkcs12_password(file: Path | None) -> bytes:
-    from mtls_echo_pki.publication import read_file
-
-    if file is not None:
-        password = read_file(file).partition(b"\n")[0].removesuffix(b"\r")
-        source = str(file)
-    elif PASSWORD_VARIABLE in os.environ:
-        password = os.environb[PASSWORD_VARIABLE.encode()]
-        source = PASSWORD_VARIABLE
-    elif sys.stdin.isatty():
-        prompted: str = click.prompt("PKCS#12 password", hide_input=True, confirmation_prompt=True)
-        return prompted.encode()
-    else:
-        raise CommandError(
-            "there is no password for the PKCS#12 file and no terminal to ask on",
-            f"set {PASSWORD_VARIABLE} or give --pkcs12-password-file FILE",
-        )
-    if not password:
-        raise CommandError(f"{source}: the PKCS#12 password is empty", "choose one")
-    return password
-
-
-@contextmanager
-def _reserved(path: Path) -> Generator[None]:
-    """Hold a new, empty file; take it back if what it was for fails."""
-    from mtls_echo_pki.publication import write_file
-
-    write_file(path, b"", 0o600)
-    try:
-        yield
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-
-
-def _write_pkcs12(
-    path: Path, credential: Credential, password: bytes, name: str, folder: Path
-) -> None:
-    from mtls_echo_pki.publication import replace_file
-
-    try:
-        replace_file(path, credential.pkcs12(password, name=name), 0o600)
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        certificate, key = (shlex.quote(str(folder / file)) for file in ("tls.crt", "tls.key"))
-        raise CommandError(
-            f"{folder} was issued, but {path} cannot be written: {_reason(error)}",
-            f"write it later: openssl pkcs12 -export -in {certificate} -inkey {key} -out FILE",
-        ) from error
-
-
 @contextmanager
 def _refusals() -> Generator[None]:
     """End the command with an error and a hint where the library raises one."""
-    from mtls_echo_pki.directory import DirectoryError
     from mtls_echo_pki.pem import MaterialError
+    from mtls_echo_pki.placement import DirectoryError
 
     try:
         yield

@@ -23,13 +23,14 @@ class CommandError(click.ClickException):
     Args:
         message: What is wrong with what; more lines are indented under the first.
         hint: What to do about it.
-        exit_code: 2 unless said: usage, configuration or unusable files (DESIGN: exit status).
     """
 
-    def __init__(self, message: str, hint: str | None = None, exit_code: int = 2) -> None:
+    # Usage, configuration or unusable files; what happens on a connection has statuses of its own.
+    exit_code = 2
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
         self.hint = hint
-        self.exit_code = exit_code
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the message and the hint to standard error."""

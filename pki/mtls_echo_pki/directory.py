@@ -26,15 +26,12 @@ Three rules keep it whole:
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import secrets
 import shlex
 import shutil
-import tempfile
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -43,6 +40,13 @@ from mtls_echo_pki.authority import Authority
 from mtls_echo_pki.credential import Credential
 from mtls_echo_pki.ledger import LedgerEntry, encode_ledger, read_ledger
 from mtls_echo_pki.pem import read_credential, read_trust
+from mtls_echo_pki.placement import (
+    STAGING,
+    AlreadyThereError,
+    DirectoryError,
+    explained,
+    new_folder,
+)
 from mtls_echo_pki.publication import (
     locked,
     make_folder,
@@ -75,24 +79,6 @@ _RESERVED = frozenset({"authorities", "trust"})
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]{0,63}")
 
 _PUBLIC = 0o644
-_STAGING = ".new-"
-
-
-class DirectoryError(Exception):
-    """A PKI directory that cannot be used or changed as asked.
-
-    Args:
-        message: Lower case, names the path.
-        hint: What to do about it, where that is known.
-    """
-
-    def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.hint = hint
-
-
-class _AlreadyThereError(DirectoryError):
-    """Somebody made it first."""
 
 
 class Directory:
@@ -109,7 +95,7 @@ class Directory:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        with _explained():
+        with explained():
             exists = self.path.is_dir()
             is_pki = any((self.path / part).is_dir() for part in _RESERVED)
         if not is_pki:
@@ -160,21 +146,11 @@ class Directory:
                 *client_names, subject="client", lifetime=lifetime, key_type=key_type
             ),
         }
-        with _explained():
-            _refuse_taken(path)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-            staging.chmod(0o700)  # the umask may have taken bits away
-            try:
-                _make_authorities(staging, key_type, single_authority, intermediate)
-                building = cls(staging)
-                for name, request in requests.items():
-                    building.issue(name, request)
-                _rename(staging, path)
-            except BaseException:
-                shutil.rmtree(staging, ignore_errors=True)
-                raise
-            sync_folder(path.parent)
+        with explained(), new_folder(path) as staging:
+            _make_authorities(staging, key_type, single_authority, intermediate)
+            building = cls(staging)
+            for name, request in requests.items():
+                building.issue(name, request)
         return cls(path)
 
     @classmethod
@@ -191,7 +167,7 @@ class Directory:
         """
         try:
             return cls.create(path), True
-        except _AlreadyThereError:
+        except AlreadyThereError:
             return cls(path), False
 
     def credential(self, name: str) -> Credential:
@@ -231,7 +207,7 @@ class Directory:
 
     def names(self) -> list[str]:
         """Return the names of all credentials, sorted."""
-        with _explained():
+        with explained():
             return sorted(
                 entry.name
                 for entry in self.path.iterdir()
@@ -246,7 +222,7 @@ class Directory:
         Raises:
             DirectoryError: If the ledger is missing or damaged.
         """
-        with _explained():
+        with explained():
             try:
                 return read_ledger(self._ledger_path(role))
             except ValueError as error:
@@ -274,7 +250,7 @@ class Directory:
             raise ValueError("a directory issues to servers and clients, not to authorities")
         role = _ROLE[request.usage]
         target = self.path / name
-        with _explained(), locked(self.path):
+        with explained(), locked(self.path):
             if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
                 raise DirectoryError(
                     f'{self.path}: there is already something named "{name}"',
@@ -284,25 +260,15 @@ class Directory:
             credential = authority.issue(request)
             entries = [*self.ledger(role), LedgerEntry.of(name, credential, authority.clock())]
             replace_file(self._ledger_path(role), encode_ledger(entries), 0o600)
-            self._publish_new(target, credential)
+            for abandoned in self.path.glob(f"{STAGING}*"):  # by a writer that was killed
+                shutil.rmtree(abandoned, ignore_errors=True)
+            with new_folder(target) as staging:
+                publish(
+                    staging,
+                    {"tls.crt": credential.certificate_pem, "tls.key": credential.key_pem},
+                    {"tls.crt": _PUBLIC},
+                )
         return credential
-
-    def _publish_new(self, target: Path, credential: Credential) -> None:
-        for abandoned in self.path.glob(f"{_STAGING}*"):  # by a writer that was killed
-            shutil.rmtree(abandoned, ignore_errors=True)
-        staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=self.path))
-        staging.chmod(0o700)
-        try:
-            publish(
-                staging,
-                {"tls.crt": credential.certificate_pem, "tls.key": credential.key_pem},
-                {"tls.crt": _PUBLIC},
-            )
-            staging.rename(target)
-        except BaseException:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise
-        sync_folder(self.path)
 
     def _ledger_path(self, role: Role) -> Path:
         return self.path / "authorities" / role / "ledger.json"
@@ -348,56 +314,3 @@ def _make_authorities(
     for role in ROLES:
         trust = Directory(path).authority(role).trust
         publish(path / "trust" / role, {"ca.crt": trust.pem}, {"ca.crt": _PUBLIC})
-
-
-def _refuse_taken(path: Path) -> None:
-    """Raise if ``path`` is anything but free or an empty folder we may replace."""
-    if path.is_dir():
-        if any(path.iterdir()):
-            raise _taken(path)
-        if path == Path.cwd():
-            # Renaming onto it would leave the caller's shell in a deleted folder.
-            raise DirectoryError(
-                f"{path}: is the current directory, which cannot be replaced",
-                "name a new one inside it: mtls-echo pki init ./pki",
-            )
-    elif path.exists():
-        raise DirectoryError(f"{path}: is a file", "name a directory that does not exist yet")
-
-
-def _rename(staging: Path, path: Path) -> None:
-    try:
-        staging.rename(path)
-    except OSError as error:
-        # Also when another process was faster: then its directory is complete.
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            raise _taken(path) from error
-        if error.errno in (errno.EBUSY, errno.EXDEV):
-            raise DirectoryError(
-                f"{path}: is a mount point, which cannot be replaced",
-                f"name a new one inside it: mtls-echo pki init {shlex.quote(str(path / 'pki'))}",
-            ) from error
-        raise
-
-
-def _taken(path: Path) -> DirectoryError:
-    return _AlreadyThereError(
-        f"{path}: exists and is not empty",
-        "name a new directory, or issue into this one: mtls-echo pki issue",
-    )
-
-
-@contextmanager
-def _explained() -> Generator[None]:
-    """Turn what the operating system refuses into an error that names the file."""
-    try:
-        yield
-    except OSError as error:
-        hint = None
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            hint = "name a directory you may write to"
-        elif error.errno in (errno.ENOSPC, errno.EDQUOT):
-            hint = "make room and try again: nothing was changed"
-        where = error.filename2 or error.filename
-        reason = (error.strerror or str(error)).lower()
-        raise DirectoryError(f"{where}: {reason}" if where else reason, hint) from error

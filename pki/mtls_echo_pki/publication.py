@@ -227,7 +227,9 @@ def locked(folder: Path) -> Generator[None]:
 def _current(folder: Path) -> str | None:
     try:
         return os.readlink(folder / DATA)
-    except FileNotFoundError:
+    except OSError:
+        # Not there, not a link, or no access to the folder: reading the plain files
+        # then succeeds, or fails with the name of the file the caller asked for.
         return None
 
 

@@ -1,0 +1,105 @@
+"""Runs the real command in a real process: what the tests of every component share."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+COMMAND = (sys.executable, "-m", "mtls_echo")
+
+# Against a hang only; nothing that works takes a tenth of it.
+PATIENCE = 60.0
+
+
+def environment(pki: Path | None = None, **more: str) -> dict[str, str]:
+    """The environment of a user who has configured nothing; ``pki`` is the default PKI."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    if pki is not None:
+        kept["MTLS_ECHO_PKI"] = str(pki)
+    return {**kept, **more}
+
+
+def run(
+    *arguments: str, pki: Path | None = None, stdin: str | bytes = b"", **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        input=stdin.decode() if isinstance(stdin, bytes) else stdin,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env=environment(pki, **more),
+    )
+
+
+class Serving:
+    """A running `mtls-echo serve`, and its events as they come."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self._events: list[dict[str, Any]] = []
+        self._arrived = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            with self._arrived:
+                self._events.append(json.loads(line))
+                self._arrived.notify_all()
+
+    def wait_for(self, event: str, number: int = 1, **fields: object) -> dict[str, Any]:
+        """The ``number``-th event of this name whose fields have these values."""
+        found: list[dict[str, Any]] = []
+
+        def there() -> bool:
+            found[:] = [
+                e
+                for e in self._events
+                if e["event"] == event and all(e.get(k) == v for k, v in fields.items())
+            ]
+            return len(found) >= number
+
+        with self._arrived:
+            assert self._arrived.wait_for(there, PATIENCE), self._events
+        return found[number - 1]
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return int(self.wait_for("listening")["port"])
+
+    def stop(self) -> int:
+        """End it as an operator would; its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE)
+
+
+@contextlib.contextmanager
+def serving(*arguments: str, pki: Path | None = None) -> Iterator[Serving]:
+    """Run `mtls-echo serve` on a free port for as long as the block lasts."""
+    process = subprocess.Popen(
+        [*COMMAND, "serve", "--listen", "127.0.0.1:0", "--log-format", "json", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(pki),
+    )
+    try:
+        yield Serving(process)
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stderr is not None
+        process.stderr.close()
