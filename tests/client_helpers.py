@@ -163,8 +163,9 @@ def saying(*pieces: bytes, close: bool = True) -> Behaviour:
             for piece in pieces:
                 tls.sendall(piece)
             if close:
-                tls.unwrap()
-            drain(tls)
+                say_goodbye(tls)
+            else:
+                drain(tls)
 
     return behave
 
@@ -257,6 +258,16 @@ def read_slowly(connection: socket.socket, context: ssl.SSLContext) -> None:
         tls.unwrap()
 
 
+def say_goodbye(tls: ssl.SSLSocket) -> None:
+    """Send close_notify, then read whatever was in flight: a reset would eat our last words."""
+    with contextlib.suppress(OSError):
+        # Ends with an error when data arrives in place of the peer's close_notify.
+        tls.unwrap()
+    tls.shutdown(socket.SHUT_WR)
+    while os.read(tls.fileno(), 65_536):
+        pass
+
+
 def reset(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
@@ -271,19 +282,34 @@ def drain(connection: socket.socket) -> None:
 # --- the command ---------------------------------------------------------------------------------
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-W", "error", "-c", PROGRAM, *arguments]
+# Reports, when the process ends, the most memory it ever held (KiB). Not getrusage(): that
+# includes what the parent held when it forked.
+MEASURED = f"""
+import atexit, pathlib, sys
+
+def report():
+    status = pathlib.Path("/proc/self/status").read_text()
+    print(status.partition("VmHWM:")[2].split()[0], file=sys.stderr)
+
+atexit.register(report)
+{PROGRAM}
+"""
+
+
+def command(*arguments: str, program: str = PROGRAM) -> list[str]:
+    return [sys.executable, "-W", "error", "-c", program, *arguments]
 
 
 def run(
     *arguments: str,
-    input: bytes = b"",  # noqa: A002  named as in subprocess.run
+    input: bytes = b"",
     pki: Path | None = None,
+    program: str = PROGRAM,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run the command to its end; no run may leave a traceback behind."""
     environment = os.environ | ({"MTLS_ECHO_PKI": str(pki)} if pki else {})
     done = subprocess.run(
-        command(*arguments),
+        command(*arguments, program=program),
         input=input,
         capture_output=True,
         timeout=LIMIT,

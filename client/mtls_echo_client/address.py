@@ -81,12 +81,15 @@ def reference_identifier(name: str) -> str:
     if wrong is not None:
         raise ValueError(f"{name!r} is not a host name: it contains {wrong!r}")
     try:
-        # For ASCII names this only checks the lengths.
-        return host.encode("idna").decode()
+        # For ASCII names this only checks the length of each part.
+        ascii_form = host.encode("idna").decode()
     except UnicodeError:
         raise ValueError(
             f"{name!r} is not a host name: each part between dots has 1 to 63 characters"
         ) from None
+    if len(ascii_form) > 253:
+        raise ValueError(f"{name[:20]!r}… is not a host name: it has more than 253 characters")
+    return ascii_form
 
 
 def _parse_port(text: str, whole: str) -> int:

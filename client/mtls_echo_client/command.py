@@ -166,7 +166,7 @@ def connect(
 
     import trio
 
-    from mtls_echo_client.dialogue import Dialogue, OutputError
+    from mtls_echo_client.dialogue import Dialogue, StandardFileError
     from mtls_echo_tls.material import client_material
 
     dialogue = Dialogue(
@@ -188,12 +188,14 @@ def connect(
         json=json,
         interval=_DEFAULT_INTERVAL if repeat is None else repeat,
         count=count if repeated else 1,
+        slip=address if address and message is None and ":" not in address else None,
     )
     try:
-        status = trio.run(dialogue.run)
+        # Between checkpoints Ctrl-C could leave a socket that belongs to nobody.
+        status = trio.run(dialogue.run, restrict_keyboard_interrupt_to_checkpoints=True)
     except BrokenPipeError:
         broken_pipe()
-    except OutputError as error:
+    except StandardFileError as error:
         raise CommandError(str(error)) from error
     except BaseException as error:
         if _interrupted(error):

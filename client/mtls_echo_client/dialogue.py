@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import os
 import select
+import shlex
 import ssl
 import sys
 from collections.abc import Callable
@@ -23,16 +24,16 @@ from typing import IO, TYPE_CHECKING
 
 import trio
 
+from mtls_echo_client.address import DEFAULT_HOST, Address
 from mtls_echo_client.context import client_context
 from mtls_echo_client.session import Session, connect
 from mtls_echo_pki import DirectoryError, MaterialError
 from mtls_echo_pki.console import complain, say
 from mtls_echo_tls import PeerIdentity, Report, TLSFailure, describe
-from mtls_echo_tls.exit import OK, USAGE, exit_status
+from mtls_echo_tls.exit import NO_CONNECTION, OK, USAGE, exit_status
 from mtls_echo_tls.material import ConfigurationError
 
 if TYPE_CHECKING:
-    from mtls_echo_client.address import Address
     from mtls_echo_tls.material import Material
 
 # As much as a pipe holds on Linux.
@@ -42,8 +43,8 @@ _READ_SIZE = 65_536
 _PROOF = b"\n"
 
 
-class OutputError(Exception):
-    """Standard output cannot be written; the text says why."""
+class StandardFileError(Exception):
+    """Standard input cannot be read, or standard output not written; the text says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,7 @@ class Dialogue:
         json: Print a report in place of the echo.
         interval: Seconds from the start of one connection to that of the next.
         count: How many connections; None for no end.
+        slip: What was taken for a host and may have been meant as the message.
     """
 
     address: Address
@@ -74,6 +76,7 @@ class Dialogue:
     json: bool
     interval: float = 0.0
     count: int | None = 1
+    slip: str | None = None
 
     async def run(self) -> int:
         """Connect as often as asked.
@@ -82,7 +85,7 @@ class Dialogue:
             The exit status of the last connection that failed, 0 when none did.
 
         Raises:
-            OutputError: Standard output cannot be written.
+            StandardFileError: Standard input or output cannot be used.
             BrokenPipeError: Nobody reads it any more.
         """
         status = OK
@@ -146,10 +149,11 @@ class Dialogue:
         if source.interactive and not self.json:
             say("type a line: its echo proves the connection; Ctrl-D ends")
         await session.echo_all(source.read, sink)
+        session.evidence.finish()  # the verdict is known; the good-bye is not part of it
 
     def _mention(self, material: Material, number: int) -> None:
         if material.created:
-            say(f"created test certificates in {material.source}")
+            say(f"made test certificates in {material.source}")
         for warning in material.warnings if number == 1 else ():
             say(f"warning: {warning}")
 
@@ -157,7 +161,11 @@ class Dialogue:
         if self.json:
             await _write(_descriptor(sys.stdout), report.encode() + b"\n")
         elif status != OK:
-            complain(*describe(report))
+            message, hint = describe(report)
+            if status == NO_CONNECTION and self.slip is not None:
+                line = shlex.join(["mtls-echo", "connect", str(Address(DEFAULT_HOST)), self.slip])
+                hint = f"{hint}; to send {self.slip!r} as a message: {line}"
+            complain(message, hint)
         return status
 
 
@@ -205,6 +213,8 @@ async def _read(descriptor: int) -> bytes:
             return os.read(descriptor, _READ_SIZE)
         except BlockingIOError:
             continue  # whoever started us made it non-blocking, and another reader was faster
+        except OSError as error:
+            raise StandardFileError(f"standard input cannot be read: {error.strerror}") from error
 
 
 async def _write(descriptor: int, data: bytes) -> None:
@@ -214,7 +224,7 @@ async def _write(descriptor: int, data: bytes) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise OutputError(f"standard output cannot be written: {error.strerror}") from error
+        raise StandardFileError(f"standard output cannot be written: {error.strerror}") from error
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -228,7 +238,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 def _descriptor(file: IO[str] | None) -> int:
     if file is None:
-        raise OutputError("standard output is closed")
+        raise StandardFileError("standard output is closed")
     return file.fileno()
 
 

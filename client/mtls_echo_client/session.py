@@ -32,6 +32,7 @@ from mtls_echo_client.address import Address, reference_identifier
 from mtls_echo_tls import PeerIdentity, Report, TCPStream, TLSFailure, TLSStream, diagnose
 from mtls_echo_tls.evidence import Evidence
 from mtls_echo_tls.protocol import DENIAL, denial_in
+from mtls_echo_tls.transport import Exclusive
 
 if TYPE_CHECKING:
     import ssl
@@ -112,6 +113,7 @@ class Session:
         self._input_ended = False
         self._room = trio.Event()
         self._receiving = trio.CancelScope()
+        self._busy = Exclusive("another task is echoing on this session")
 
     @property
     def evidence(self) -> Evidence:
@@ -152,8 +154,11 @@ class Session:
 
         Raises:
             TLSFailure: They did not; see `echo_all`.
+            ValueError: ``data`` is empty, and would prove nothing.
         """
-        remaining = [data] if data else []
+        if not data:
+            raise ValueError("an empty echo proves nothing")
+        remaining = [data]
 
         async def source() -> bytes:
             return remaining.pop() if remaining else b""
@@ -166,8 +171,9 @@ class Session:
     async def echo_all(self, source: Source, sink: Sink) -> None:
         """Send all that ``source`` yields, many pieces in flight, and verify each echo.
 
-        Returns when the source has ended and its last byte has come back. In memory are at most
-        `WINDOW` bytes in flight, one piece from the source and one for the sink.
+        Returns when the source has ended and its last byte has come back; from an empty source,
+        without having proved anything (`echoed` is 0). In memory are at most `WINDOW` bytes in
+        flight, one piece from the source and one for the sink.
 
         Args:
             source: Returns the next bytes to send, ``b""`` at the end, as a stream's
@@ -178,10 +184,10 @@ class Session:
         Raises:
             TLSFailure: The server refused or denied us, altered an echo, ended the connection
                 before everything had come back, or was silent for too long while echoes were due.
+            trio.BusyResourceError: Another task is echoing: whose bytes came back?
             trio.ClosedResourceError: The session was closed.
             Exception: Whatever ``source`` or ``sink`` raised.
         """
-        self._input_ended = False
         errors: list[Exception] = []
 
         async def either(task: Callable[[], Awaitable[None]]) -> None:
@@ -193,10 +199,13 @@ class Session:
                 errors.append(error)
                 nursery.cancel_scope.cancel()
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(either, lambda: self._send(source))
-            await either(lambda: self._receive(sink))
+        with self._busy:
+            self._input_ended = False
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(either, lambda: self._send(source))
+                await either(lambda: self._receive(sink))
         if errors:
+            self._look_for_last_words()
             raise errors[0]
 
     async def _send(self, source: Source) -> None:
@@ -239,12 +248,10 @@ class Session:
             with trio.move_on_after(self._timeout):
                 await self._complete_head()
             self.evidence.denied = denial_in(self._head)
-        if self.evidence.denied is None:
-            if not data and not self.echoed:
-                # Nothing ever came back: for us it is the same as an end without a word.
-                self.evidence.transport_end = "eof"
-            else:
-                self.evidence.mismatched_echo = self._difference(data)
+        # A close_notify where TLS 1.3 owed us a verdict is evidence enough by itself.
+        unheard = not data and self.evidence.stage == "first-read"
+        if self.evidence.denied is None and not unheard:
+            self.evidence.mismatched_echo = self._difference(data)
         raise TLSFailure(self.evidence)
 
     async def _complete_head(self) -> None:
@@ -253,6 +260,12 @@ class Session:
             if not data:
                 return
             self._keep_head(data)
+
+    def _look_for_last_words(self) -> None:
+        """A server that denies us may close while we are still sending: its line is found then."""
+        evidence = self.evidence
+        if evidence.denied is None and evidence.last_words:
+            evidence.denied = denial_in(self._head + evidence.last_words)
 
     def _keep_head(self, data: bytes) -> None:
         self._head += data[: _HEAD - len(self._head)]
