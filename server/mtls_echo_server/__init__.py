@@ -1,6 +1,6 @@
 """A TLS server that authenticates its clients, and echoes what the admitted ones say.
 
-The names below are imported when they are first used: `mtls-echo serve --help` lives in this
+Most names below are imported when they are first used: `mtls-echo serve --help` lives in this
 package too, and must not wait a quarter of a second for trio and cryptography.
 """
 
@@ -9,13 +9,16 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+# At once, and before anything else can: or the name would stand for the module that holds it.
+from mtls_echo_server.echo import echo
+
 if TYPE_CHECKING:
     from mtls_echo_server.access import Access
+    from mtls_echo_server.connection import Connection, Limits
     from mtls_echo_server.context import ClientAuth, server_context
-    from mtls_echo_server.echo import echo
     from mtls_echo_server.events import Event, EventLog
     from mtls_echo_server.listeners import ListenError
-    from mtls_echo_server.service import Connection, Limits, Server, Stopped, serve
+    from mtls_echo_server.service import Server, Stopped, serve
 
 __all__ = [
     "Access",
@@ -35,14 +38,13 @@ __all__ = [
 _HOMES = {
     "Access": "access",
     "ClientAuth": "context",
-    "Connection": "service",
+    "Connection": "connection",
     "Event": "events",
     "EventLog": "events",
-    "Limits": "service",
+    "Limits": "connection",
     "ListenError": "listeners",
     "Server": "service",
     "Stopped": "service",
-    "echo": "echo",
     "serve": "service",
     "server_context": "context",
 }

@@ -8,6 +8,7 @@ on), then cryptography and the material, then trio.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     import ssl
 
     from mtls_echo_server.access import Access
+    from mtls_echo_server.connection import Limits
     from mtls_echo_server.events import EventLog
-    from mtls_echo_server.service import Limits, Server, Stopped
+    from mtls_echo_server.service import Server, Stopped
     from mtls_echo_tls.material import Material
 
 _FILE = click.Path(path_type=Path)
@@ -220,32 +222,32 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
     --client-auth says otherwise. Whoever is refused is told why by a TLS alert; both that and
     the reasons it does not carry are logged.
     """
-    _refuse_contradictions(ctx, options)
+    _refuse_contradictions(options)
     access = _access(options)
-    sockets = _listen(options["listen"])
+    with contextlib.ExitStack() as listening:
+        sockets = [listening.enter_context(sock) for sock in _listen(options["listen"])]
 
-    from mtls_echo_server import events
-    from mtls_echo_server.events import EventLog
+        from mtls_echo_server import events
+        from mtls_echo_server.events import EventLog
 
-    log = EventLog(options["log_format"])
-    material = _material(options)
-    context = _context(options, material)
-    if material.created:
-        log(events.created(material.source))
-    for message in material.warnings:
-        log(events.warning(message))
-    if options["keylog"] is not None:
-        log(events.warning(f"the secrets of every connection go to {options['keylog']}"))
-    _raise_descriptor_limit(options["max_connections"], log)
-
-    stopped = _run(context, sockets, access, _limits(options), log)
+        log = EventLog(options["log_format"])
+        material = _material(options)
+        context = _context(options, material)
+        if material.created:
+            log(events.created(material.source))
+        for message in material.warnings:
+            log(events.warning(message))
+        if options["keylog"] is not None:
+            log(events.warning(f"the secrets of every connection go to {options['keylog']}"))
+        _raise_descriptor_limit(options["max_connections"], log)
+        stopped = _run(context, sockets, access, _limits(options), log)
     ctx.exit(1 if stopped.aborted else 0)
 
 
 # --- what cannot be meant ------------------------------------------------------------------------
 
 
-def _refuse_contradictions(ctx: click.Context, options: dict[str, Any]) -> None:
+def _refuse_contradictions(options: dict[str, Any]) -> None:
     asked = options["client_auth"] != "none"
     files = [options["cert"], options["key"], options["client_ca"]]
     if options["client_ca"] is not None and not asked:
@@ -367,7 +369,7 @@ def _context(options: dict[str, Any], material: Material) -> ssl.SSLContext:
 
 
 def _limits(options: dict[str, Any]) -> Limits:
-    from mtls_echo_server.service import Limits
+    from mtls_echo_server.connection import Limits
 
     return Limits(
         handshake_timeout=options["handshake_timeout"],

@@ -6,7 +6,10 @@ comes back was decrypted, and encrypted again, by a peer that was authenticated 
 
 from __future__ import annotations
 
-import trio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import trio
 
 
 async def echo(stream: trio.abc.Stream) -> None:

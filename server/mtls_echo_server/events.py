@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 LogFormat = Literal["text", "json"]
 
 # How many events of one flood are written at once, and then per second. Two hundred is more than
-# a person's experiments and tests produce; ten a second can still be read, and are 20 KiB of JSON.
+# a person's experiments and tests produce; ten a second can still be read, and are 13 KiB of JSON.
 BURST, RATE = 200.0, 10.0
 
 # What lasts for as long as it lasts, and is news once: then every ten seconds.
@@ -159,7 +159,7 @@ def _connection_text(where: str, report: Report, ended: str, received: int, sent
     line = f"{word} {where}: {report.summary}"
     if report.alert is not None:
         line += f" ({report.alert.direction} alert {report.alert.name} ({report.alert.code}))"
-    if report.peer is not None and report.outcome != "denied":
+    if report.peer is not None:
         names = ", ".join(report.peer.names[:2]) or report.peer.subject
         line += f"; presented: {names}, issued by {report.peer.issuer}"
     return f"{line}; hint: {report.remedy}" if report.remedy else line

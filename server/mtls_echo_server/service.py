@@ -13,9 +13,10 @@ Everything here follows from it.
 
 **Stopping** is the same in the small (``max_connection_age``) and in the large (`Server.stop`):
 a connection *retires*. An echo has no end of a request at which to close, so silence takes its
-place: a connection on which nothing has arrived for a second (`QUIET`) has nothing in flight and
-gets its close_notify. One that has been idle is closed at once, a busy one goes on until it pauses
-or closes, and what is still open when ``grace_period`` has passed is cut off.
+place: a connection on which nothing has arrived for a second (`QUIET`, in `connection`) has
+nothing in flight and gets its close_notify. One that has been idle is closed at once, a busy one
+goes on until it pauses or closes, and what is still open when ``grace_period`` has passed is cut
+off.
 
 **A refusal after the handshake is not an alert.** An authenticated client that may not enter is
 told so in one line of application data (`mtls_echo_tls.protocol`) and a clean close. And whoever
@@ -33,13 +34,13 @@ import socket
 import ssl
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias, cast
 
 import trio
 
 from mtls_echo_server import events as _events
 from mtls_echo_server.access import Access
+from mtls_echo_server.connection import Connection, Limits
 from mtls_echo_server.echo import echo
 from mtls_echo_server.events import EventLog, Events
 from mtls_echo_server.listeners import format_address, listen
@@ -54,20 +55,8 @@ ContextSource: TypeAlias = Callable[[], ssl.SSLContext]
 Handler: TypeAlias = Callable[[TLSStream], Awaitable[object]]
 Address: TypeAlias = tuple[str, int]
 
-# A connection that retires is closed after this many seconds without data: more than a round trip
-# anywhere on earth, so nothing that the client sent before is still on its way.
-QUIET = 1.0
-
 # Seconds until a failed accept is tried again: long enough for others to close a connection.
 ACCEPT_AGAIN = 0.1
-
-# The first bytes of a plaintext HTTP request; "PRI " begins HTTP/2 (RFC 9113 §3.4).
-_HTTP = (b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"DELE", b"PATC", b"CONN", b"TRAC", b"PRI ")
-_HTTP_TEXT = b"This port speaks TLS, and you do not: use https:// instead of http://\n"
-_HTTP_ANSWER = (
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n"
-    b"Connection: close\r\n\r\n%s" % (len(_HTTP_TEXT), _HTTP_TEXT)
-)
 
 _CLIENT_AUTH = {
     ssl.CERT_NONE: "none",
@@ -76,106 +65,11 @@ _CLIENT_AUTH = {
 }
 
 
-@dataclass(frozen=True)
-class Limits:
-    """How long and how much; times in seconds, `math.inf` for no limit.
-
-    Args:
-        handshake_timeout: From accept to the end of the handshake.
-        idle_timeout: Between two moments at which the handler waits for data.
-        max_connections: Open at once, handshakes included.
-        grace_period: What a stop leaves to open connections, and a reached age to a busy one.
-        max_connection_age: After which a connection retires, so that its client authenticates
-            again: what makes an expired certificate matter to who never disconnects.
-
-    Raises:
-        ValueError: A limit that would let nobody in.
-    """
-
-    handshake_timeout: float = 10.0
-    idle_timeout: float = 300.0
-    max_connections: int = 1000
-    grace_period: float = 30.0
-    max_connection_age: float = math.inf
-
-    def __post_init__(self) -> None:
-        for name in ("handshake_timeout", "idle_timeout", "max_connections", "max_connection_age"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be more than 0")
-        if not self.grace_period >= 0:
-            raise ValueError("grace_period must be at least 0")
-
-
 class Stopped(NamedTuple):
     """What became of the connections that were open when a server began to stop."""
 
     drained: int
     aborted: int
-
-
-class Connection(TLSStream):
-    """An accepted connection: a TLS stream that is counted and has a deadline.
-
-    Attributes:
-        scope: To be entered around the handler. Its deadline is moved by `receive_some`.
-        received, sent: Bytes of plaintext so far.
-    """
-
-    def __init__(self, transport: TCPStream, context: ssl.SSLContext, limits: Limits) -> None:
-        super().__init__(transport, context, server_side=True)
-        self.scope = trio.CancelScope()
-        self.received = 0
-        self.sent = 0
-        self._idle_timeout = limits.idle_timeout
-        self._retire_at = trio.current_time() + limits.max_connection_age
-        self._cut_off_at = self._retire_at + limits.grace_period
-        self._waiting_since: float | None = None
-
-    @property
-    def broken(self) -> bool:
-        """Whether it failed, or was interrupted in the middle of a record."""
-        return self._broken
-
-    @property
-    def finished(self) -> bool:
-        """Whether the client has sent its close_notify."""
-        return self._peer_closed
-
-    @property
-    def retired(self) -> bool:
-        """Whether its time has come, by age or because the server stops."""
-        return trio.current_time() >= self._retire_at
-
-    def retire(self) -> None:
-        """Close at the next pause; see the module."""
-        self._retire_at = trio.current_time()
-        if self._waiting_since is not None:
-            self.scope.deadline = self._patience(self._waiting_since)
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """As `TLSStream.receive_some`, within the limits of the service."""
-        self._waiting_since = trio.current_time()
-        self.scope.deadline = self._patience(self._waiting_since)
-        try:
-            data = await super().receive_some(max_bytes)
-        finally:
-            self._waiting_since = None
-        self.received += len(data)
-        if self._retire_at < math.inf:
-            # The pause is over; what follows, sending for one, has the usual time.
-            self.scope.deadline = min(trio.current_time() + self._idle_timeout, self._cut_off_at)
-        return data
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """As `TLSStream.send_all`."""
-        await super().send_all(data)
-        self.sent += len(data)
-
-    def _patience(self, since: float) -> float:
-        """Until when to wait for data, from the moment at which the wait began."""
-        return min(
-            since + self._idle_timeout, max(since + QUIET, self._retire_at), self._cut_off_at
-        )
 
 
 class Server:
@@ -202,7 +96,9 @@ class Server:
         limits: Limits | None = None,
         events: Events | None = None,
     ) -> None:
-        self._context = (lambda: context) if isinstance(context, ssl.SSLContext) else context
+        self._context: ContextSource = (
+            (lambda: context) if isinstance(context, ssl.SSLContext) else context
+        )
         self._handler = handler
         self._access = access or Access()
         self._limits = limits or Limits()
@@ -341,10 +237,11 @@ class Server:
     async def _authenticate(self, connection: Connection) -> bool:
         """Whether the client proved itself, as far as the context demands it."""
         with trio.move_on_after(self._limits.handshake_timeout) as deadline:
-            await _answer_http(connection)
             with contextlib.suppress(TLSFailure):
+                await connection.answer_http()
                 await connection.do_handshake()
         if deadline.cancelled_caught:
+            connection.broken = True
             connection.expire()
         return not connection.broken
 
@@ -397,20 +294,6 @@ class Server:
         if self._stop.is_set():
             return "drain"
         return "age" if connection.retired else "idle"
-
-
-async def _answer_http(connection: Connection) -> None:
-    """Look at the first bytes, without taking them, and tell an HTTP client where it is."""
-    assert isinstance(connection.transport, TCPStream)  # noqa: S101  narrows the type
-    sock = connection.transport.socket
-    await trio.lowlevel.wait_readable(sock)
-    try:
-        first = sock.recv(4, socket.MSG_PEEK)
-    except OSError:
-        return  # the handshake meets the same error, and reports it
-    if first in _HTTP:
-        with contextlib.suppress(trio.BrokenResourceError):
-            await connection.transport.send_all(_HTTP_ANSWER)
 
 
 def _innermost(bugs: BaseException) -> str:

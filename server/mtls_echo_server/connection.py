@@ -1,0 +1,166 @@
+"""An accepted connection has a deadline that moves, and knows when it may be closed.
+
+Three limits bear on a connection, and one cancel scope serves them all: its deadline is set anew
+each time the handler begins to wait for data, to the earliest of
+
+* the end of the client's silence (``idle_timeout``),
+* the moment at which it retires, by age or because the server stops, but not before it has been
+  silent for `QUIET` seconds,
+* the moment at which it is cut off whatever it does (age and ``grace_period``).
+
+While the handler waits nothing is half sent, so a scope that ends then leaves a sound stream, and
+the service closes it with close_notify. One that ends while the handler sends (to a client that
+does not read) leaves a broken one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import socket
+import ssl
+from dataclasses import dataclass
+
+import trio
+
+from mtls_echo_tls.evidence import TLSFailure
+from mtls_echo_tls.stream import TLSStream
+from mtls_echo_tls.transport import TCPStream
+
+# A connection that retires is closed after this many seconds without data: more than a round trip
+# anywhere on earth, so nothing that the client sent before is still on its way.
+QUIET = 1.0
+
+# The first bytes of a plaintext HTTP request; "PRI " begins HTTP/2 (RFC 9113 §3.4).
+_HTTP = (b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"DELE", b"PATC", b"CONN", b"TRAC", b"PRI ")
+_HTTP_TEXT = b"This port speaks TLS, and you do not: use https:// instead of http://\n"
+_HTTP_ANSWER = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n"
+    b"Connection: close\r\n\r\n%s" % (len(_HTTP_TEXT), _HTTP_TEXT)
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long and how much; times in seconds, `math.inf` for no limit.
+
+    Args:
+        handshake_timeout: From accept to the end of the handshake.
+        idle_timeout: Between two moments at which the handler waits for data.
+        max_connections: Open at once, handshakes included.
+        grace_period: What a stop leaves to open connections, and a reached age to a busy one.
+        max_connection_age: After which a connection retires, so that its client authenticates
+            again: what makes an expired certificate matter to who never disconnects.
+
+    Raises:
+        ValueError: A limit that would let nobody in.
+    """
+
+    handshake_timeout: float = 10.0
+    idle_timeout: float = 300.0
+    max_connections: int = 1000
+    grace_period: float = 30.0
+    max_connection_age: float = math.inf
+
+    def __post_init__(self) -> None:
+        for name in ("handshake_timeout", "idle_timeout", "max_connections", "max_connection_age"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be more than 0")
+        if not self.grace_period >= 0:
+            raise ValueError("grace_period must be at least 0")
+
+
+class Connection(TLSStream):
+    """An accepted connection: a TLS stream that is counted and has a deadline.
+
+    Attributes:
+        scope: To be entered around the handler. Its deadline is moved by `receive_some`.
+        received, sent: Bytes of plaintext so far.
+        finished: Whether the client has sent its close_notify.
+        broken: Whether it failed, or was interrupted while it was sending.
+    """
+
+    def __init__(self, transport: TCPStream, context: ssl.SSLContext, limits: Limits) -> None:
+        super().__init__(transport, context, server_side=True)
+        self.scope = trio.CancelScope()
+        self.received = 0
+        self.sent = 0
+        self.finished = False
+        self.broken = False
+        self._idle_timeout = limits.idle_timeout
+        self._retire_at = trio.current_time() + limits.max_connection_age
+        self._cut_off_at = self._retire_at + limits.grace_period
+        self._waiting_since: float | None = None
+
+    @property
+    def retired(self) -> bool:
+        """Whether its time has come, by age or because the server stops."""
+        return trio.current_time() >= self._retire_at
+
+    def retire(self) -> None:
+        """Close at the next pause; see the module."""
+        self._retire_at = trio.current_time()
+        if self._waiting_since is not None:
+            self.scope.deadline = self._patience(self._waiting_since)
+
+    async def answer_http(self) -> None:
+        """Look at the first bytes without taking them; tell an HTTP client where it is.
+
+        Raises:
+            TLSFailure: The client has reset the connection.
+        """
+        assert isinstance(self.transport, TCPStream)  # noqa: S101  narrows the type
+        await trio.lowlevel.wait_readable(self.transport.socket)
+        try:
+            first = self.transport.socket.recv(4, socket.MSG_PEEK)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            # Reported here or never: the kernel tells of a reset once, peeking or not.
+            self.evidence.transport_end = "reset"
+            self.broken = True
+            raise TLSFailure(self.evidence) from error
+        if first in _HTTP:
+            with contextlib.suppress(trio.BrokenResourceError):
+                await self.transport.send_all(_HTTP_ANSWER)
+
+    async def do_handshake(self) -> None:
+        """As `TLSStream.do_handshake`."""
+        try:
+            await super().do_handshake()
+        except BaseException:
+            self.broken = True
+            raise
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """As `TLSStream.receive_some`, within the limits of the service."""
+        self._waiting_since = trio.current_time()
+        self.scope.deadline = self._patience(self._waiting_since)
+        try:
+            data = await super().receive_some(max_bytes)
+        except TLSFailure:
+            self.broken = True
+            raise
+        finally:
+            self._waiting_since = None
+        self.received += len(data)
+        self.finished = not data
+        if self._retire_at < math.inf:
+            # The pause is over; what follows, sending for one, has the usual time.
+            self.scope.deadline = min(trio.current_time() + self._idle_timeout, self._cut_off_at)
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """As `TLSStream.send_all`."""
+        try:
+            await super().send_all(data)
+        except BaseException:
+            self.broken = True
+            raise
+        self.sent += len(data)
+
+    def _patience(self, since: float) -> float:
+        """Until when to wait for data, from the moment at which the wait began."""
+        return min(
+            since + self._idle_timeout, max(since + QUIET, self._retire_at), self._cut_off_at
+        )

@@ -1,0 +1,75 @@
+"""Addresses, and what can be wrong with them."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from mtls_echo_server.listeners import ListenError, format_address, listen, parse_address
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:8443", ("127.0.0.1", 8443)),
+        ("localhost:0", ("localhost", 0)),
+        ("[::1]:8443", ("::1", 8443)),
+        ("[::]:65535", ("::", 65535)),
+    ],
+)
+def test_an_address_is_read_and_written_the_same_way(text: str, address: tuple[str, int]) -> None:
+    assert parse_address(text) == address
+    assert format_address(*address) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "8443", ":8443", "127.0.0.1", "::1:8443", "a:b", "a:65536", "a:-1", "[a:1", "a:1 "],
+)
+def test_an_address_that_leaves_something_open_is_refused_with_the_forms(text: str) -> None:
+    with pytest.raises(ValueError, match=r"HOST:PORT, such as 127\.0\.0\.1:8443"):
+        parse_address(text)
+
+
+def test_a_name_is_listened_on_at_each_of_its_addresses_with_one_port() -> None:
+    sockets = listen(["localhost:0"])
+    ports = {sock.getsockname()[1] for sock in sockets}
+    for sock in sockets:
+        sock.close()
+    assert len(ports) == 1
+
+
+def test_a_port_in_use_is_said_to_be_and_nothing_stays_open() -> None:
+    [taken] = listen(["127.0.0.1:0"])
+    port = taken.getsockname()[1]
+    [free] = listen(["127.0.0.1:0"])
+    free_port = free.getsockname()[1]
+    free.close()
+    with taken:
+        with pytest.raises(ListenError, match="the port is in use") as error:
+            listen([f"127.0.0.1:{free_port}", f"127.0.0.1:{port}"])
+        assert f"sport = :{port}" in error.value.hint
+    listen([f"127.0.0.1:{free_port}"])[0].close()
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("192.0.2.1:0", "no interface of this machine has that address"),
+        ("no-such-host.invalid:0", "cannot listen on no-such-host.invalid:0"),
+        ("a..test:0", r"cannot listen on a\.\.test:0"),
+    ],
+)
+def test_an_address_that_is_not_ours_is_refused_with_the_reason(address: str, reason: str) -> None:
+    with pytest.raises(ListenError, match=reason):
+        listen([address])
+
+
+def test_early_clients_wait_instead_of_failing() -> None:
+    [sock] = listen(["127.0.0.1:0"])
+    with sock, socket.create_connection(sock.getsockname()) as client:
+        client.sendall(b"hello")
+        accepted, _ = sock.accept()
+        with accepted:
+            assert accepted.recv(5) == b"hello"
