@@ -16,7 +16,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 WHEEL_VENV := $(VENV)-wheel
 WHEEL_PIP := $(WHEEL_VENV)/bin/python -m pip --disable-pip-version-check --quiet
 SOURCES := $(shell find cli server client tls pki -name '*.py' -o -name py.typed)
-PYTEST_OPTIONS ?=
+# Whole files go to one worker: what a module starts once, a server say, it starts once.
+PYTEST_OPTIONS ?= -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint test-wheel lock clean

@@ -13,8 +13,9 @@ package too, need not load trio and OpenSSL to print a page of text.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from mtls_echo_pki.lazy import exporter
 
 if TYPE_CHECKING:
     from mtls_echo_client.address import Address, parse_address
@@ -23,16 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Address", "Session", "client_context", "connect", "parse_address"]
 
-_HOMES = {
-    "Address": "address",
-    "Session": "session",
-    "client_context": "context",
-    "connect": "session",
-    "parse_address": "address",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = exporter(
+    __name__,
+    {
+        "address": ("Address", "parse_address"),
+        "context": ("client_context",),
+        "session": ("Session", "connect"),
+    },
+)

@@ -6,8 +6,9 @@ package too, and must not wait a quarter of a second for trio and cryptography.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from mtls_echo_pki.lazy import exporter
 
 # At once, and before anything else can: or the name would stand for the module that holds it.
 from mtls_echo_server.echo import echo
@@ -35,22 +36,14 @@ __all__ = [
     "server_context",
 ]
 
-_HOMES = {
-    "Access": "access",
-    "ClientAuth": "context",
-    "Connection": "connection",
-    "Event": "events",
-    "EventLog": "events",
-    "Limits": "connection",
-    "ListenError": "listeners",
-    "Server": "service",
-    "Stopped": "service",
-    "serve": "service",
-    "server_context": "context",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = exporter(
+    __name__,
+    {
+        "access": ("Access",),
+        "connection": ("Connection", "Limits"),
+        "context": ("ClientAuth", "server_context"),
+        "events": ("Event", "EventLog"),
+        "listeners": ("ListenError",),
+        "service": ("Server", "Stopped", "serve"),
+    },
+)

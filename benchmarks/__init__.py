@@ -1,0 +1,1 @@
+"""Comparisons with other servers, measured in one run: `python -m benchmarks`."""
