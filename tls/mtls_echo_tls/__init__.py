@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from mtls_echo_tls.alerts import AlertDescription
-from mtls_echo_tls.diagnosis import diagnose
-from mtls_echo_tls.evidence import Evidence, TLSFailure
-from mtls_echo_tls.identity import PeerIdentity
-from mtls_echo_tls.report import Report, describe
-from mtls_echo_tls.stream import TLSStream
-from mtls_echo_tls.transport import TCPStream
+from typing import TYPE_CHECKING
+
+from mtls_echo_pki.lazy import exporter
+
+if TYPE_CHECKING:
+    from mtls_echo_tls.alerts import AlertDescription
+    from mtls_echo_tls.diagnosis import diagnose
+    from mtls_echo_tls.evidence import Evidence, TLSFailure
+    from mtls_echo_tls.identity import PeerIdentity
+    from mtls_echo_tls.report import Report, describe
+    from mtls_echo_tls.stream import TLSStream
+    from mtls_echo_tls.transport import TCPStream
 
 __all__ = [
     "AlertDescription",
@@ -21,3 +26,16 @@ __all__ = [
     "describe",
     "diagnose",
 ]
+
+__getattr__ = exporter(
+    __name__,
+    {
+        "alerts": ("AlertDescription",),
+        "diagnosis": ("diagnose",),
+        "evidence": ("Evidence", "TLSFailure"),
+        "identity": ("PeerIdentity",),
+        "report": ("Report", "describe"),
+        "stream": ("TLSStream",),
+        "transport": ("TCPStream",),
+    },
+)

@@ -55,10 +55,22 @@ class AlertDescription(enum.IntEnum):
     ech_required = 121
 
 
-# Not fatal whatever their level says: RFC 8446 §6.1 makes these two a way of closing, and a
-# TLS 1.2 peer that declines to renegotiate goes on with the connection (RFC 5246 §7.2.2).
+# A way of closing rather than of refusing (RFC 8446 §6.1).
 CLOSURE_ALERTS = frozenset({AlertDescription.close_notify, AlertDescription.user_canceled})
-WARNING_ALERTS = CLOSURE_ALERTS | {AlertDescription.no_renegotiation}
+
+# The alerts that judge a certificate, or its absence.
+CERTIFICATE_ALERTS = frozenset(
+    {
+        AlertDescription.no_certificate,
+        AlertDescription.bad_certificate,
+        AlertDescription.unsupported_certificate,
+        AlertDescription.certificate_revoked,
+        AlertDescription.certificate_expired,
+        AlertDescription.certificate_unknown,
+        AlertDescription.unknown_ca,
+        AlertDescription.certificate_required,
+    }
+)
 
 _MEANINGS: dict[AlertDescription, str] = {
     AlertDescription.close_notify: "I will send nothing more",

@@ -95,8 +95,9 @@ CAUSES: dict[str, Cause] = {
     ),
     "unknown-authority": Cause(
         "{its} certificate was issued by an authority that is not among {judges} trust anchors",
-        "use a certificate from an authority that the {judge} trusts, or give the {judge} ours",
-        "if the issuer named above is right, add its certificate to the trust anchors"
+        "use a certificate from an authority that the {judge} trusts, or have our authority's"
+        " added to the {judge}'s trust anchors",
+        "if that issuer is right, add its certificate to the trust anchors"
         " (--ca on the client, --client-ca on the server); otherwise the {owner} is a stranger",
         _PATH,
     ),
@@ -206,9 +207,9 @@ CAUSES: dict[str, Cause] = {
         "RFC 8446 §4.4.2.4",
     ),
     "no-server-certificate": Cause(
-        "{it} had no certificate to present",
-        "start the server with --cert and --key",
+        "the server has no certificate to present",
         "have the server configured with a certificate",
+        "start the server with --cert and --key",
         "RFC 8446 §4.4.2",
     ),
     "key-not-owned": Cause(
@@ -239,9 +240,9 @@ CAUSES: dict[str, Cause] = {
         "RFC 8446 §4.2.7",
     ),
     "no-common-signature-algorithm": Cause(
-        "{it} has no certificate whose signature algorithm the other side accepts",
-        "use a certificate with a P-256 or RSA key, which every peer accepts",
-        "enable the signature algorithm of the {owner}'s certificate",
+        "the server has no certificate with a signature algorithm that the client accepts",
+        "enable the signature algorithm of the {judge}'s certificate",
+        "use a certificate with a P-256 or RSA key, which almost every {owner} accepts",
         "RFC 8446 §4.2.3",
     ),
     "no-common-alpn": Cause(
@@ -264,8 +265,10 @@ CAUSES: dict[str, Cause] = {
     ),
     "plaintext-client": Cause(
         "the client did not speak TLS",
-        "use https://, `mtls-echo connect` or `openssl s_client` for this port",
-        "nothing to do here; the client must speak TLS on this port",
+        "the client must speak TLS on this port: https://, `mtls-echo connect` or"
+        " `openssl s_client -connect`",
+        "the client must speak TLS on this port: https://, `mtls-echo connect` or"
+        " `openssl s_client -connect`",
         "RFC 8446 §5.1",
     ),
     "tampered": Cause(

@@ -18,11 +18,12 @@ from collections.abc import Callable
 
 from cryptography import x509
 
+from mtls_echo_tls.alerts import CERTIFICATE_ALERTS, alert_name
 from mtls_echo_tls.alerts import AlertDescription as A
-from mtls_echo_tls.alerts import alert_name
 from mtls_echo_tls.causes import CAUSES
 from mtls_echo_tls.evidence import Evidence, Side
 from mtls_echo_tls.identity import end_entity, hosts, names_host, valid_at
+from mtls_echo_tls.protocol import denial_in
 from mtls_echo_tls.report import Alert, Outcome, Parameters, Report
 from mtls_echo_tls.wording import Words, facts, summarise, summary
 
@@ -87,17 +88,16 @@ ALERT: dict[int, tuple[str, ...]] = {
     A.decrypt_error: ("key-not-owned", "bad-signature", "impostor-authority", "tampered"),
     A.certificate_required: ("no-client-certificate",),
     A.access_denied: ("not-authorised",),
-    A.protocol_version: ("no-common-version",),
+    # OpenSSL's TLS 1.3 servers send the same when they have no certificate.
+    A.protocol_version: ("no-common-version", "no-server-certificate"),
     A.insufficient_security: ("no-common-cipher",),
     A.inappropriate_fallback: ("downgrade",),
     A.unrecognized_name: ("unrecognised-name",),
     A.no_application_protocol: ("no-common-alpn",),
-    A.missing_extension: ("no-common-group",),
     A.bad_record_mac: ("tampered",),
     A.decryption_failed: ("tampered",),
     A.record_overflow: ("oversize",),
     A.illegal_parameter: ("downgrade", "oversize"),
-    A.unexpected_message: ("plaintext-peer",),
 }
 
 # Our own errors other than a verdict on a certificate: OpenSSL's reason symbols.
@@ -113,11 +113,20 @@ REASON: dict[str, tuple[str, ...]] = {
     "BAD_SIGNATURE": ("key-not-owned", "tampered"),
     "HTTP_REQUEST": ("plaintext-client",),
     "HTTPS_PROXY_REQUEST": ("plaintext-client",),
-    "WRONG_VERSION_NUMBER": ("plaintext-peer",),
+    # A peer that never spoke TLS was told by its first bytes: these came in the middle.
+    "WRONG_VERSION_NUMBER": ("tampered",),
     "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": ("tampered",),
     "PACKET_LENGTH_TOO_LONG": ("oversize",),
     "EXCESSIVE_MESSAGE_SIZE": ("oversize",),
     "INAPPROPRIATE_FALLBACK": ("downgrade",),
+}
+
+# Where a reason says less than the alert that OpenSSL answered it with: 3.6 reports every damaged
+# record as RECORD_LAYER_FAILURE.
+OWN_ALERT: dict[int, tuple[str, ...]] = {
+    A.bad_record_mac: ("tampered",),
+    A.record_overflow: ("oversize",),
+    A.protocol_version: ("no-common-version",),
 }
 
 # What one look at the judged end-entity certificate decides: the fault is there, or it is not
@@ -129,9 +138,14 @@ _GLANCES: dict[str, _Glance] = {
     "self-signed": lambda leaf, _, __: leaf.issuer == leaf.subject,
     "no-san": lambda leaf, _, __: not hosts(leaf),
     "wrong-name": lambda leaf, evidence, _: (
-        bool(hosts(leaf)) and not names_host(leaf, evidence.server_name or "")
+        bool(hosts(leaf))
+        and evidence.server_name is not None
+        and not names_host(leaf, evidence.server_name)
     ),
 }
+
+# Nobody looks for a host's name in a client's certificate.
+_OF_SERVERS_ONLY = {"wrong-name", "no-san"}
 
 
 def diagnose(evidence: Evidence) -> Report:
@@ -141,6 +155,8 @@ def diagnose(evidence: Evidence) -> Report:
     """
     evidence.read_recording()
     evidence.finish()
+    if evidence.denied is None and evidence.side == "client":
+        evidence.denied = denial_in(evidence.last_words)
     outcome, rejected_by, causes = _judge(evidence)
     cause = CAUSES[causes[0]] if causes else None
     words = Words(evidence.side, rejected_by)
@@ -152,7 +168,7 @@ def diagnose(evidence: Evidence) -> Report:
         causes=list(causes),
         alert=_alert(evidence),
         verify_code=evidence.verify_code,
-        evidence=list(facts(evidence, rejected_by, causes)),
+        evidence=facts(evidence, rejected_by, causes),
         summary=summary(evidence, outcome, rejected_by, causes),
         remedy=words.remedy(cause) if cause else "",
         rfc=cause.rfc if cause else "",
@@ -180,17 +196,24 @@ def _judge(evidence: Evidence) -> tuple[Outcome, Side | None, tuple[str, ...]]:
     if evidence.timed_out:
         return "failed", None, ("timeout",)
     if evidence.verify_code is not None:
-        causes = VERIFY.get(evidence.verify_code, ("internal-error",))
-        return "refused", me, _narrow(causes, evidence.peer_chain, evidence)
+        return "refused", me, _causes_of_verdict(evidence.verify_code, evidence)
     if evidence.alert is not None and not evidence.alert.sent:
-        return "refused", peer, _causes_of_alert(evidence.alert.code, evidence)
+        outcome: Outcome = "denied" if evidence.alert.code == A.access_denied else "refused"
+        return outcome, peer, _causes_of_alert(evidence.alert.code, evidence)
     if evidence.reason is not None:
-        return "refused", me, REASON.get(evidence.reason, ("internal-error",))
+        return "refused", me, _causes_of_reason(evidence.reason, evidence)
     if evidence.transport_end == "reset":
         return "failed", None, ("reset",)
     if evidence.transport_end == "eof":
         ended = "truncated" if evidence.stage == "established" else "closed-without-alert"
         return "failed", None, (ended,)
+    if evidence.stage != "established" and evidence.close_notify:
+        return "failed", None, ("closed-without-alert",)
+    if evidence.failed:
+        return "failed", None, ("internal-error",)
+    if evidence.stage != "established" or evidence.abandoned:
+        # We ended it ourselves: nothing failed, and nothing was proved either.
+        return "failed", None, ()
     return "echoed", None, ()
 
 
@@ -207,23 +230,58 @@ def _is_tls(evidence: Evidence) -> bool:
     return not echoed
 
 
+def _causes_of_verdict(verify_code: int, evidence: Evidence) -> tuple[str, ...]:
+    """The causes of our own verdict on the peer's certificate."""
+    causes = VERIFY.get(verify_code, ("internal-error",))
+    if causes[0] == "wrong-name":
+        # OpenSSL compared the names, and more strictly than any second look would.
+        leaf = end_entity(evidence.peer_chain)
+        return causes if leaf is None else (("wrong-name",) if hosts(leaf) else ("no-san",))
+    judged: Side = "server" if evidence.side == "client" else "client"
+    return _narrow(causes, evidence.peer_chain, judged, evidence)
+
+
+def _causes_of_reason(reason: str, evidence: Evidence) -> tuple[str, ...]:
+    """The causes of an error that our own side found."""
+    sent = OWN_ALERT.get(evidence.alert.code) if evidence.alert is not None else None
+    return REASON.get(reason) or sent or ("internal-error",)
+
+
 def _causes_of_alert(code: int, evidence: Evidence) -> tuple[str, ...]:
-    if code == A.handshake_failure:
-        # The same alert before ServerHello says "no common parameters", and after a
-        # CertificateRequest that TLS 1.2 has no better word for (RFC 5246 §7.4.6).
-        if not evidence.hello_answered:
-            return ("no-common-cipher", "no-common-group", "no-common-signature-algorithm",
-                    "no-server-certificate")  # fmt: skip
-        if evidence.side == "client" and evidence.certificate_requested and not evidence.own_chain:
+    """The causes of a verdict that the peer announced."""
+    unknown = ("internal-error",)
+    # Without a recording (see `trace`) nothing is known of what was asked for and presented.
+    recorded = evidence.client_random is not None
+    if (
+        recorded
+        and not evidence.own_chain
+        and (code in CERTIFICATE_ALERTS | {A.handshake_failure})
+    ):
+        # Which alert a missing certificate gets differs: handshake_failure in TLS 1.2 (RFC 5246
+        # §7.4.6), certificate_required in TLS 1.3, bad_certificate from Java and older Go.
+        if evidence.side == "client" and evidence.certificate_requested:
             return ("no-client-certificate",)
-        return ("internal-error",)
-    return _narrow(ALERT.get(code, ("internal-error",)), evidence.own_chain, evidence)
+        if code != A.handshake_failure:
+            return unknown  # there was no certificate of ours to judge
+    if code == A.handshake_failure:
+        # Before ServerHello it says "no common parameters", and after it nothing in particular.
+        if evidence.hello_answered or evidence.side == "server":
+            return unknown
+        return ("no-common-cipher", "no-common-group", "no-common-signature-algorithm",
+                "no-server-certificate")  # fmt: skip
+    causes = ALERT.get(code, unknown)
+    if evidence.side == "server" or evidence.hello_answered:
+        # Only a server that has not answered yet can be without a certificate.
+        causes = tuple(slug for slug in causes if slug != "no-server-certificate")
+    return _narrow(causes, evidence.own_chain, evidence.side, evidence)
 
 
 def _narrow(
-    causes: tuple[str, ...], chain: tuple[bytes, ...], evidence: Evidence
+    causes: tuple[str, ...], chain: tuple[bytes, ...], judged: Side, evidence: Evidence
 ) -> tuple[str, ...]:
     """Keep the causes that the judged certificate shows; if none, those it does not rule out."""
+    if judged == "client":
+        causes = tuple(slug for slug in causes if slug not in _OF_SERVERS_ONLY) or causes
     leaf = end_entity(chain)
     if leaf is None or len(causes) == 1:
         return causes

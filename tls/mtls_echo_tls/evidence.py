@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 import trio
 
-from mtls_echo_tls.alerts import WARNING_ALERTS, alert_name, alert_of_reason
+from mtls_echo_tls.alerts import alert_name, alert_of_reason
 from mtls_echo_tls.trace import Direction, Recorder, certificates_in
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ TransportEnd = Literal["open", "eof", "reset"]
 
 # Enough of a peer's first bytes to tell HTTP, SSH, SMTP and an echoed ClientHello apart.
 FIRST_BYTES = 64
+
+# Enough for the one sentence that a server may leave behind (`mtls_echo_tls.protocol`).
+LAST_WORDS = 512
 
 _BOTH_WAYS: tuple[Direction, ...] = ("received", "sent")
 
@@ -60,12 +63,16 @@ class Evidence:
         reason: OpenSSL's reason symbol of the error that ended it, when there was one.
         verify_code: OpenSSL's verdict on the peer's certification path, when ours failed.
         alert: The alert that ended the connection, ours or the peer's.
+        failed: True when TLS or the transport ended the connection against our will.
+        abandoned: True when our own side gave up half way: it was cancelled.
+        close_notify: Whether the peer's close_notify was received.
         transport_end: How the transport ended from the peer's side.
         timed_out: True when our own deadline ended the connection.
         connect_error: Why there was no TCP connection, as the operating system says it.
         denied: Why an authenticated client may not enter, as the server said it.
         mismatched_echo: What was wrong with an echo, when it differed from what was sent.
         first_bytes: The first 64 bytes received.
+        last_words: The first 512 bytes of application data that were found after a failed write.
         own_chain, peer_chain: The certificates presented, DER, end-entity first. A rejected
             peer's are here too.
         certificate_requested: Whether the server asked the client for a certificate.
@@ -80,12 +87,16 @@ class Evidence:
     reason: str | None = None
     verify_code: int | None = None
     alert: AlertSeen | None = None
+    failed: bool = False
+    abandoned: bool = False
+    close_notify: bool = False
     transport_end: TransportEnd = "open"
     timed_out: bool = False
     connect_error: str | None = None
     denied: str | None = None
     mismatched_echo: str | None = None
     first_bytes: bytes = b""
+    last_words: bytes = b""
     own_chain: tuple[bytes, ...] = ()
     peer_chain: tuple[bytes, ...] = ()
     certificate_requested: bool = False
@@ -100,12 +111,17 @@ class Evidence:
     recorder: Recorder = field(default_factory=Recorder, repr=False)
 
     def note_error(self, error: ssl.SSLError) -> None:
-        """Take the numbers out of the error that ended the connection."""
+        """Take the numbers out of the error that ended the connection: the first one only."""
+        if self.failed:
+            return
+        if isinstance(error, ssl.SSLZeroReturnError):
+            self.close_notify = True  # an end without an error, where none may be
+            return
         self.reason = error.reason
         if isinstance(error, ssl.SSLCertVerificationError):
             self.verify_code = error.verify_code
         received = alert_of_reason(error.reason)
-        if received is not None and received not in WARNING_ALERTS:
+        if received is not None:
             self.alert = AlertSeen(received, sent=False, protected=None)
 
     def read_recording(self) -> None:
@@ -126,12 +142,10 @@ class Evidence:
             self.certificate_requested |= request is not None
             answer = recorder.find(direction, "ServerHello", "HelloRetryRequest")
             self.hello_answered |= answer is not None
-        # The peer's alert goes first: ours, if any, is OpenSSL's answer to the end of the stream.
-        for direction in _BOTH_WAYS:
-            alert = recorder.alert(direction)
-            if alert is not None and alert.body[1] not in WARNING_ALERTS:
-                self.alert = AlertSeen(alert.body[1], direction == "sent", alert.protected)
-                return
+        alert = recorder.fatal_alert
+        if alert is not None:
+            sent = alert.direction == "sent"
+            self.alert = AlertSeen(alert.body[1], sent=sent, protected=alert.protected)
 
     def note_negotiated(self, connection: ssl.SSLObject) -> None:
         """Take over what the completed handshake agreed on."""

@@ -11,6 +11,8 @@ from __future__ import annotations
 import datetime
 import functools
 import hashlib
+import ipaddress
+import warnings
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -38,8 +40,8 @@ class PeerIdentity:
     def from_der(cls, certificate: bytes) -> PeerIdentity:
         """Read the identifiers of a DER certificate.
 
-        An extension that cannot be parsed yields no names rather than an error: such a
-        certificate is authenticated by OpenSSL's reading of it, and names nobody to ours.
+        A part that cannot be read yields no names rather than an error: such a certificate is
+        authenticated by OpenSSL's reading of it, and names nobody to ours.
 
         Raises:
             ValueError: The bytes are no certificate.
@@ -60,10 +62,10 @@ class PeerIdentity:
 @functools.lru_cache(maxsize=256)
 def _identity(certificate: bytes) -> PeerIdentity:
     # Cached, because the same clients reconnect: 12 µs saved of each handshake.
-    parsed = x509.load_der_x509_certificate(certificate)
+    parsed = _load(certificate)
     names = subject_alternative_names(parsed)
     return PeerIdentity(
-        common_name=common_name(parsed.subject),
+        common_name=_subject_common_name(parsed),
         dns=tuple(names.get_values_for_type(x509.DNSName)),
         uris=tuple(names.get_values_for_type(x509.UniformResourceIdentifier)),
         emails=tuple(names.get_values_for_type(x509.RFC822Name)),
@@ -72,12 +74,48 @@ def _identity(certificate: bytes) -> PeerIdentity:
     )
 
 
+def _load(certificate: bytes) -> x509.Certificate:
+    with warnings.catch_warnings():
+        # A peer's odd serial number is no reason to write on our stderr.
+        warnings.simplefilter("ignore")
+        try:
+            return x509.load_der_x509_certificate(certificate)
+        except x509.InvalidVersion as error:
+            raise ValueError(str(error)) from error
+
+
+# What `cryptography` raises for a part of a certificate that it cannot read. OpenSSL reads more
+# than it does (a general name of a rare type, an odd string in a name), and the peer wrote it.
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+
+
 def subject_alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternativeName:
-    """The certificate's subjectAltName; empty when absent or malformed."""
+    """The certificate's subjectAltName; empty when absent or unreadable."""
     try:
         return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+    except (x509.ExtensionNotFound, *_UNREADABLE):
         return x509.SubjectAlternativeName([])
+
+
+def extended_key_usages(certificate: x509.Certificate) -> frozenset[x509.ObjectIdentifier] | None:
+    """The purposes of RFC 5280 §4.2.1.12; None when absent (every purpose) or unreadable."""
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except (x509.ExtensionNotFound, *_UNREADABLE):
+        return None
+    return frozenset(usage)
+
+
+def _subject_common_name(certificate: x509.Certificate) -> str | None:
+    try:
+        return common_name(certificate.subject)
+    except _UNREADABLE:
+        return None
 
 
 def common_name(name: x509.Name) -> str | None:
@@ -94,11 +132,20 @@ def valid_at(certificate: x509.Certificate, moment: datetime.datetime) -> int:
 
 
 def end_entity(chain: tuple[bytes, ...]) -> x509.Certificate | None:
-    """The first certificate of a presented chain; None for an empty or unreadable one."""
+    """The first certificate of a presented chain; None for an empty or unreadable one.
+
+    `cryptography` reads the fields of a certificate when asked for them, and raises then. A
+    refused peer's certificate may be anything, so those that a diagnosis asks for are read here.
+    """
     try:
-        return x509.load_der_x509_certificate(chain[0]) if chain else None
-    except ValueError:
+        leaf = _load(chain[0]) if chain else None
+        if leaf is not None:
+            _ = leaf.serial_number, leaf.not_valid_before_utc, leaf.not_valid_after_utc
+            for name in (leaf.subject, leaf.issuer):
+                name.rfc4514_string()
+    except _UNREADABLE:
         return None
+    return leaf
 
 
 def hosts(certificate: x509.Certificate) -> list[str]:
@@ -114,7 +161,10 @@ def names_host(certificate: x509.Certificate, reference: str) -> bool:
     For diagnosis only: whether to go on is OpenSSL's decision, and was made already. A wildcard
     stands for the whole leftmost label, and for no part of an IP address.
     """
-    wanted = reference.lower().rstrip(".")
+    try:
+        wanted = str(ipaddress.ip_address(reference))
+    except ValueError:
+        wanted = reference.lower().rstrip(".")
     _, _, parent = wanted.partition(".")
     presented = {name.lower() for name in hosts(certificate)}
     return wanted in presented or (bool(parent) and f"*.{parent}" in presented)

@@ -23,7 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mtls_echo_pki import Credential, Directory, Trust, read_credential, read_trust
 from mtls_echo_tls.evidence import Side
-from mtls_echo_tls.identity import common_name, hosts, valid_at
+from mtls_echo_tls.identity import common_name, extended_key_usages, hosts, valid_at
 
 # Warned about from here on: what remains of a 30-day certificate when a third of its life is
 # left is 10 days, the usual moment to renew; the warning starts when that was missed.
@@ -223,12 +223,10 @@ def _doubts(certificate: x509.Certificate, what: str, now: datetime.datetime) ->
 
 def _unfit(certificate: x509.Certificate, side: Side) -> list[str]:
     found: list[str] = []
-    try:
-        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-        if not {_USAGES[side], ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(usages):
-            found.append(f"our certificate's extendedKeyUsage does not include {side}Auth")
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
-        pass  # absent, it permits every use (RFC 5280 §4.2.1.12)
+    usages = extended_key_usages(certificate)
+    # OpenSSL does not take anyExtendedKeyUsage for an answer here.
+    if usages is not None and _USAGES[side] not in usages:
+        found.append(f"our certificate's extendedKeyUsage does not include {side}Auth")
     if side == "server" and not hosts(certificate):
         found.append(
             "our certificate has no subjectAltName with a host, so clients will refuse it"

@@ -21,9 +21,9 @@ def denial_line(reason: str) -> bytes:
         reason: What was looked for and not found; control characters are replaced, and the
             line is cut at 512 bytes.
     """
-    printable = "".join(character if character.isprintable() else "?" for character in reason)
     room = _LONGEST_LINE - len(DENIAL) - 1
-    return DENIAL + printable.encode("utf-8")[:room].decode("utf-8", "ignore").encode() + b"\n"
+    fitting = _printable(reason).encode()[:room].decode("utf-8", "ignore")
+    return DENIAL + fitting.encode() + b"\n"
 
 
 def denial_in(received: bytes) -> str | None:
@@ -32,4 +32,9 @@ def denial_in(received: bytes) -> str | None:
         return None
     if len(received) > _LONGEST_LINE or received.count(b"\n") != 1:
         return None
-    return received[len(DENIAL) : -1].decode("utf-8", "replace")
+    return _printable(received[len(DENIAL) : -1].decode("utf-8", "replace"))
+
+
+def _printable(text: str) -> str:
+    # What the other side wrote ends up on a terminal, where control characters give orders.
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -1,13 +1,12 @@
-"""TLS over trio, on `ssl.SSLObject` with our own BIOs, so that every alert arrives.
+"""TLS over trio in which every alert arrives.
 
-`ssl.SSLObject` is TLS without I/O: ciphertext goes in through one memory BIO and comes out of
-another, and each operation either completes or asks for more input. This module moves the bytes.
-Eight facts about TLS, TCP and OpenSSL decide how.
+What bytes mean is decided in `mtls_echo_tls.records`; this module moves them, between a transport
+and the tasks that send, receive and close. Six facts about TLS and TCP decide how.
 
-**An alert must leave before the error is raised.** When OpenSSL refuses a peer, it puts the
-fatal alert into the outgoing BIO and raises. A wrapper that passes the exception on without
-flushing the BIO (as the common async ones do) leaves the peer with a bare end of file. Here
-every failure flushes first.
+**An alert must leave before the error is raised.** When OpenSSL refuses a peer, it writes the
+fatal alert and raises. A wrapper that passes the exception on without sending what was written
+(as the common async ones do) leaves the peer with a bare end of file. Here every failure sends
+first.
 
 **A reset eats an alert.** Closing a socket while received bytes lie unread makes the kernel send
 RST, and the peer's kernel then discards what the peer had not read yet: the alert. So after a
@@ -20,38 +19,33 @@ what is left and let OpenSSL find it (*salvage*).
 
 **In TLS 1.3 a client has not been accepted when its handshake completes.** It sends Certificate
 and Finished and is done; the server judges the certificate afterwards (RFC 8446 §2). The verdict
-is the server's first application data, or an alert in its place: stage ``first-read``.
+is the server's first application data, or an alert in its place: stage ``first-read``. In TLS
+1.2 the server's Finished is the last message, and says it.
 
 **Only close_notify ends a stream.** Anyone on the path can send a FIN. End of file without
-close_notify is an error (RFC 8446 §6.1), and OpenSSL's own answer to it, a decode_error alert,
-is not sent: there is nobody left to read it.
+close_notify is an error (RFC 8446 §6.1), and no alert answers it: nobody is left to read one.
 
-**Tickets are off** (see `server_context`), which keeps TLS 1.3 servers from writing after the
+**Who receives must not wait for who sends.** A peer that stops reading blocks our sender; if it
+does so until we read, a receiver that waited for the sender (to refuse a renegotiation, say)
+would deadlock both sides. It leaves its answer to the sender instead. (OpenSSL answers a
+KeyUpdate with its next write by itself, as RFC 8446 §4.6.3 allows.)
+
+Tickets are off (see `server_context`), which keeps TLS 1.3 servers from writing after the
 handshake, and a resumed session from skipping the verification of certificates.
-
-**Buffers stay grown.** A memory BIO keeps the capacity of the most it ever held, per connection.
-Everything passes in slices of one record (16 KiB), so none holds more.
-
-**Records are many, system calls are dear.** Each receive decrypts every whole record at hand;
-each send encrypts up to eight records before one call of the transport.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ssl
-import sys
 from typing import NoReturn
 
 import trio
 
-from mtls_echo_tls import trace as _trace
-from mtls_echo_tls.evidence import FIRST_BYTES, Evidence, TLSFailure
+from mtls_echo_tls.evidence import FIRST_BYTES, LAST_WORDS, Evidence, TLSFailure, TransportEnd
 from mtls_echo_tls.identity import PeerIdentity
+from mtls_echo_tls.records import RECORD, Records
 from mtls_echo_tls.transport import Exclusive, TCPStream
-
-# The largest plaintext a record can carry (RFC 8446 §5.1).
-RECORD = 16_384
 
 # One call of the transport per this much plaintext: eight records, 128 KiB.
 SEND_SLICE = 8 * RECORD
@@ -62,10 +56,8 @@ SEND_SLICE = 8 * RECORD
 LINGER = 3.0
 LINGER_BYTES = 64 * 1024 * 1024
 
-_NOTHING = memoryview(b"")
-
-# How long a flush of an alert or close_notify may take when the peer's window is closed: it
-# cannot be delivered then, and closing must not depend on the peer's good will.
+# How long sending an alert or close_notify may take when the peer's window is closed: it cannot
+# be delivered then, and closing must not depend on the peer's good will. In seconds.
 FAREWELL = 1.0
 
 
@@ -92,8 +84,9 @@ class TLSStream(trio.abc.Stream):
         transport: As given.
 
     Cancellation:
-        A cancelled `receive_some` loses nothing. A cancelled handshake or `send_all` leaves a
-        half-sent record behind: the stream is broken, and every later call says so.
+        A cancelled `receive_some` loses nothing. A cancelled handshake, or a `send_all` that is
+        cancelled once it has begun, may leave half a record behind: the stream is broken, and
+        every later call says so.
     """
 
     def __init__(
@@ -106,34 +99,24 @@ class TLSStream(trio.abc.Stream):
         trace: bool = False,
         linger: float = LINGER,
     ) -> None:
-        if not server_side and server_name is None and context.check_hostname:
+        if not server_side and not server_name and context.check_hostname:
             raise ValueError("a client that checks names needs a server_name to check")
         self.transport = transport
         self.evidence = Evidence("server" if server_side else "client", server_name)
         self.evidence.stage = "handshake"
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._ssl, self.evidence.recorder = _trace.wrap(
-            context,
-            self._incoming,
-            self._outgoing,
-            server_side=server_side,
-            server_hostname=server_name,
-        )
+        self._records = Records(context, server_side=server_side, server_name=server_name)
+        self.evidence.recorder = self._records.recorder
         self._keep_trace = trace
         self._linger = linger
-        self._received = _NOTHING  # ciphertext that OpenSSL has not been given yet
-        self._pending_error: ssl.SSLError | None = None
         self._handshaken = False
         self._broken = False
         self._closed = False
-        self._peer_closed = False  # close_notify received
         self._half_closed = False  # our last words are out
+        self._salvaged: trio.Event | None = None
         self._handshaking = trio.Lock()
         self._writing = trio.StrictFIFOLock()  # encrypting and sending are one step
         self._send_busy = Exclusive("another task is sending on this TLS connection")
         self._receive_busy = Exclusive("another task is receiving on this TLS connection")
-        self._receiver_left: trio.Event | None = None
 
     @property
     def peer(self) -> PeerIdentity | None:
@@ -164,38 +147,34 @@ class TLSStream(trio.abc.Stream):
                 await self._handshake()
             except BaseException:
                 # Whatever it was, cancellation included: half a handshake cannot be continued.
-                self._broken = True
+                self._abandon()
                 raise
 
     async def _handshake(self) -> None:
         with self._receive_busy, self._send_busy:
-            while True:
-                try:
-                    self._ssl.do_handshake()
-                except ssl.SSLWantReadError:
+            try:
+                while not self._records.handshake():
                     await self._flush()
                     await self._refill()
-                except ssl.SSLError as error:
-                    await self._refuse(error)
-                else:
-                    await self._flush()
-                    break
+            except ssl.SSLError as error:
+                await self._refuse(error)
+            await self._flush()
         self._handshaken = True
         evidence = self.evidence
         evidence.read_recording()
-        evidence.note_negotiated(self._ssl)
-        if evidence.side == "server":
-            self._accepted()
-            if isinstance(self.transport, TCPStream):
-                self.transport.acknowledge_now()
-        else:
+        evidence.note_negotiated(self._records.connection)
+        if evidence.side == "client" and evidence.version == "TLSv1.3":
             evidence.stage = "first-read"
+        else:
+            self._accepted()
+        if evidence.side == "server" and isinstance(self.transport, TCPStream):
+            self.transport.acknowledge_now()
 
     def _accepted(self) -> None:
         """Both sides have accepted each other: nothing is left that a recording could explain."""
         self.evidence.stage = "established"
         if not self._keep_trace:
-            _trace.quiet(self._ssl)
+            self._records.quiet()
             self.evidence.recorder.forget()
 
     async def _refuse(self, error: ssl.SSLError) -> NoReturn:
@@ -204,14 +183,11 @@ class TLSStream(trio.abc.Stream):
         The order is the point: alert, end of our direction, and only then the exception. The
         bounded drain that protects the alert from a reset is `aclose`'s first act.
         """
-        if not self._broken:
-            # Otherwise the task in the other direction met the same end a moment earlier, and
-            # what it noted is the cause; this error is only a consequence.
-            self._broken = True
-            self.evidence.note_error(error)
-            with trio.move_on_after(FAREWELL):
-                await self._send_farewell()
-        raise self._fail() from error
+        self.evidence.note_error(error)
+        failure = self._fail()
+        with trio.move_on_after(FAREWELL):
+            await self._send_farewell()
+        raise failure from error
 
     # --- sending ---------------------------------------------------------------------------------
 
@@ -224,9 +200,11 @@ class TLSStream(trio.abc.Stream):
         """
         with self._send_busy:
             self._check_established()
+            # Here a cancellation does no harm yet; once a record is encrypted, it breaks us.
+            await trio.lowlevel.checkpoint_if_cancelled()
             plaintext = memoryview(data).cast("B")
             if not plaintext:
-                await trio.lowlevel.checkpoint()
+                await trio.lowlevel.cancel_shielded_checkpoint()
             for start in range(0, len(plaintext), SEND_SLICE):
                 await self._send_records(plaintext[start : start + SEND_SLICE])
 
@@ -234,11 +212,10 @@ class TLSStream(trio.abc.Stream):
         refusal: ssl.SSLError | None = None
         await self._lock_writing()
         try:
-            records: list[bytes] = []
-            for start in range(0, len(plaintext), RECORD):
-                self._ssl.write(plaintext[start : start + RECORD])
-                records.append(self._outgoing.read())
-            await self._send_ciphertext(records[0] if len(records) == 1 else b"".join(records))
+            self._check_usable()  # it may have ended while we waited, or since the last slice
+            await self._send_ciphertext(self._records.encrypt(plaintext))
+            while self._records.pending:  # left to us by a receiver: see `_answer`
+                await self._send_ciphertext(self._records.output())
         except ssl.SSLError as error:
             refusal = error
         finally:
@@ -253,15 +230,31 @@ class TLSStream(trio.abc.Stream):
             await self.transport.wait_send_all_might_not_block()
 
     async def _flush(self) -> None:
-        """Send what OpenSSL has written on its own account: handshake messages, KeyUpdate."""
-        if self._outgoing.pending:
+        """Send what OpenSSL has written on its own account."""
+        if self._records.pending:
             await self._lock_writing()
             try:
-                data = self._outgoing.read()
-                if data:
-                    await self._send_ciphertext(data)
+                if self._records.pending:
+                    await self._send_ciphertext(self._records.output())
             finally:
                 self._writing.release()
+
+    async def _answer(self) -> None:
+        """Send what a receiver owes the peer (no_renegotiation), unless a sender will do it."""
+        owed = self._records.pending
+        # But a peer that asks again and again cannot make us keep more than a record of answers.
+        if not owed or (self._writing.locked() and owed <= RECORD):
+            return
+        await self._lock_writing()
+        try:
+            await self.transport.send_all(self._records.output())
+        except trio.BrokenResourceError:
+            return  # why it broke is found by the read that follows
+        except BaseException:
+            self._abandon()
+            raise
+        finally:
+            self._writing.release()
 
     async def _lock_writing(self) -> None:
         # acquire() would pass through the scheduler even when nobody holds the lock.
@@ -274,13 +267,12 @@ class TLSStream(trio.abc.Stream):
         try:
             await self.transport.send_all(data)
         except trio.BrokenResourceError as error:
-            self.evidence.transport_end = "reset"
-            self._broken = True
             await self._salvage()
+            self._note_end("reset")
             raise self._fail() from error
         except BaseException:
             # Cancelled within a record: the peer can make no sense of anything after it.
-            self._broken = True
+            self._abandon()
             raise
 
     # --- receiving -------------------------------------------------------------------------------
@@ -297,106 +289,79 @@ class TLSStream(trio.abc.Stream):
         """
         if max_bytes is not None and max_bytes < 1:
             raise ValueError("max_bytes must be at least 1")
+        if self._broken and self._salvaged is not None:
+            await self._salvaged.wait()  # a sender is finding out why
         with self._receive_busy:
             self._check_established()
             await trio.lowlevel.checkpoint_if_cancelled()
             waited = False
             try:
-                while (data := self._decrypt(max_bytes)) is None:
-                    await self._flush()
+                # Nothing is awaited that can be cancelled once there is plaintext to return.
+                while (data := self._records.decrypt(max_bytes)) is None:
+                    await self._answer()
                     await self._refill()
                     waited = True
-                await self._flush()
             except ssl.SSLError as error:
                 await self._refuse(error)
-            finally:
-                if self._receiver_left is not None:
-                    self._receiver_left.set()
-            if data and self.evidence.stage == "first-read":
+            if not data:
+                self.evidence.close_notify = True
+            elif self.evidence.stage == "first-read":
                 # The first authenticated application data: only now is a client accepted.
                 self._accepted()
             if not waited:
-                # Shielded: a cancellation here would lose what was just decrypted.
                 await trio.lowlevel.cancel_shielded_checkpoint()
             return data
 
-    def _decrypt(self, limit: int | None) -> bytes | None:
-        """The plaintext of every whole record at hand; None when that is none."""
-        if self._peer_closed:
-            return b""
-        if self._pending_error is not None:
-            error, self._pending_error = self._pending_error, None
-            raise error
-        plaintext: list[bytes] = []
-        room = limit or sys.maxsize
-        while room > 0:
-            try:
-                data = self._ssl.read(min(room, RECORD))
-            except ssl.SSLWantReadError:
-                if not self._received:
-                    break
-                self._incoming.write(self._received[:RECORD])
-                # An empty slice would keep the whole buffer alive on an idle connection.
-                self._received = self._received[RECORD:] or _NOTHING
-                continue
-            except ssl.SSLZeroReturnError:
-                data = b""
-            except ssl.SSLError as error:
-                if not plaintext:
-                    raise
-                self._pending_error = error  # what came before it was authentic: deliver it first
-                break
-            if not data:
-                self._peer_closed = True
-                break
-            plaintext.append(data)
-            room -= len(data)
-        if plaintext:
-            return plaintext[0] if len(plaintext) == 1 else b"".join(plaintext)
-        return b"" if self._peer_closed else None
-
     async def _refill(self) -> None:
         """Wait for ciphertext; an end of the transport here is a failure."""
-        if not self._received:
-            try:
-                data = await self.transport.receive_some()
-            except trio.BrokenResourceError as error:
-                self.evidence.transport_end = "reset"
-                raise self._fail() from error
-            if not data:
-                self.evidence.transport_end = "eof"
-                raise self._fail()
-            self._note_first_bytes(data)
-            self._received = memoryview(data)
-        if not self._handshaken:
-            self._incoming.write(self._received)
-            self._received = _NOTHING
+        try:
+            data = await self.transport.receive_some()
+        except trio.BrokenResourceError as error:
+            self._note_end("reset")
+            raise self._fail() from error
+        if not data:
+            self._note_end("eof")
+            raise self._fail()
+        self._note_first_bytes(data)
+        self._records.feed(data)
 
     async def _salvage(self) -> None:
         """After a failed write: find the alert that the peer sent before it closed."""
-        with trio.move_on_after(FAREWELL):
-            while self._handshaken and self._receive_busy.held:
-                # Another task is receiving, and meets the alert by itself.
-                self._receiver_left = trio.Event()
-                await self._receiver_left.wait()
-            try:
-                while True:
-                    self._incoming.write(self._received)
-                    self._received = _NOTHING
-                    try:
-                        while self._ssl.read(RECORD):
-                            pass
+        self._salvaged = trio.Event()
+        try:
+            with trio.move_on_after(FAREWELL):
+                if self._handshaken and not self.evidence.failed:
+                    # A task that is receiving meets the alert by itself, and loses no data.
+                    await self._receive_busy.wait_free()
+                if not self._broken:
+                    self._broken = True
+                    await self._read_last_words()
+        finally:
+            self._broken = True
+            self._salvaged.set()
+
+    async def _read_last_words(self) -> None:
+        evidence = self.evidence
+        try:
+            while True:
+                data = self._records.decrypt()
+                if data is None:
+                    ciphertext = await self.transport.receive_some()
+                    if not ciphertext:
                         return
-                    except ssl.SSLWantReadError:
-                        data = await self.transport.receive_some()
-                        if not data:
-                            return
-                        self._note_first_bytes(data)
-                        self._received = memoryview(data)
-            except ssl.SSLError as error:
-                self.evidence.note_error(error)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                return  # the reset has emptied the receive queue: nothing is left to find
+                    self._note_first_bytes(ciphertext)
+                    self._records.feed(ciphertext)
+                elif data:
+                    evidence.last_words += data[: LAST_WORDS - len(evidence.last_words)]
+                    if evidence.stage == "first-read":
+                        self._accepted()
+                else:
+                    evidence.close_notify = True
+                    return
+        except ssl.SSLError as error:
+            evidence.note_error(error)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+            return  # the reset has emptied the receive queue, or another task is closing
 
     # --- closing ---------------------------------------------------------------------------------
 
@@ -406,6 +371,9 @@ class TLSStream(trio.abc.Stream):
         After a refusal the alert takes close_notify's place. What the peer still sends is
         discarded until it closes too, for `LINGER` seconds and bytes at the most; a reset
         would destroy what it has not read yet. Cancelled, it closes at once.
+
+        A task that is sending may finish the record it is at, for `FAREWELL` seconds; then it,
+        or a task that is receiving, gets `trio.ClosedResourceError`.
         """
         if self._closed:
             await trio.lowlevel.checkpoint()
@@ -413,37 +381,37 @@ class TLSStream(trio.abc.Stream):
         self._closed = True
         try:
             if self._handshaken and not self._broken:
+                self._records.close_notify()
                 with trio.move_on_after(FAREWELL):
-                    self._close_notify()
                     await self._send_farewell()
-            if self._half_closed and not self._peer_closed:
+            if self._half_closed and not self._records.peer_closed:
                 with trio.move_on_after(self._linger):
                     await self._discard_until_end()
         finally:
             self.evidence.finish()
-            _trace.quiet(self._ssl)
+            self._records.quiet()
             await self.transport.aclose()
-
-    def _close_notify(self) -> None:
-        # SSLWantReadError says that the peer's close_notify has not come; it need not (RFC 8446
-        # §6.1). With any other error the connection is beyond a clean end, and is closed anyway.
-        with contextlib.suppress(ssl.SSLError):
-            self._ssl.unwrap()
 
     async def _send_farewell(self) -> None:
         """Send the last records, then end our direction of the transport."""
-        if self._writing.locked():
-            return  # a sender is stuck in the middle of a record: nothing can follow it
-        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            data = self._outgoing.read()
-            if data:
-                await self.transport.send_all(data)
-            await self.transport.send_eof()
-            self._half_closed = True
+        if self._salvaged is not None:
+            return  # a write has failed: the transport takes nothing any more
+        await self._lock_writing()
+        try:
+            with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                if self._records.pending:
+                    await self.transport.send_all(self._records.output())
+                await self.transport.send_eof()
+                self._half_closed = True
+        finally:
+            self._writing.release()
 
     async def _discard_until_end(self) -> None:
+        if isinstance(self.transport, TCPStream):
+            # Take the place of a task that is still receiving: its end must not cut ours short.
+            self.transport.interrupt()
+            await self._receive_busy.wait_free()
         budget = LINGER_BYTES
-        # Busy: another task is still in receive_some, and is about to learn that we closed.
         with contextlib.suppress(
             trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError
         ):
@@ -465,17 +433,32 @@ class TLSStream(trio.abc.Stream):
             # into a wait without a deadline, in whichever task comes first.
             raise RuntimeError("call do_handshake() first, under a deadline")
 
+    def _abandon(self) -> None:
+        """Break the stream because our own side gave up half way."""
+        self._broken = True
+        self.evidence.abandoned = True
+
     def _fail(self) -> TLSFailure:
         """Break the stream; the evidence is complete from here on."""
         self._broken = True
+        self.evidence.failed = True
         self.evidence.read_recording()
         self.evidence.finish()
         return TLSFailure(self.evidence)
 
     def expire(self) -> TLSFailure:
-        """Break the stream because our own deadline passed, and return the failure to report."""
-        self.evidence.timed_out = True
+        """Break the stream because our own deadline passed, and return the failure to report.
+
+        A failure that came before the deadline stays what it was.
+        """
+        if not self.evidence.failed:
+            self.evidence.timed_out = True
         return self._fail()
+
+    def _note_end(self, end: TransportEnd) -> None:
+        # What the transport does after TLS has failed is a consequence, and no news.
+        if not self.evidence.failed:
+            self.evidence.transport_end = end
 
     def _note_first_bytes(self, data: bytes | bytearray) -> None:
         missing = FIRST_BYTES - len(self.evidence.first_bytes)

@@ -31,10 +31,11 @@ class Exclusive:
     answer that programming error at once instead of corrupting data.
     """
 
-    __slots__ = ("_message", "held")
+    __slots__ = ("_freed", "_message", "held")
 
     def __init__(self, message: str) -> None:
         self._message = message
+        self._freed: trio.Event | None = None
         self.held = False
 
     def __enter__(self) -> None:
@@ -44,6 +45,16 @@ class Exclusive:
 
     def __exit__(self, *_: object) -> None:
         self.held = False
+        if self._freed is not None:
+            self._freed.set()
+            self._freed = None
+
+    async def wait_free(self) -> None:
+        """Wait until no task is inside."""
+        while self.held:
+            if self._freed is None:
+                self._freed = trio.Event()
+            await self._freed.wait()
 
 
 class TCPStream(trio.abc.HalfCloseableStream):
@@ -69,7 +80,7 @@ class TCPStream(trio.abc.HalfCloseableStream):
         """Connect to ``host``, trying its addresses as RFC 8305 recommends.
 
         Raises:
-            OSError: When no address accepts; its text names each attempt.
+            OSError: When no address accepts; its cause holds each attempt's error.
         """
         stream = await trio.open_tcp_stream(host, port)
         # detach() hands over the descriptor, so that the connection has one owner.
@@ -147,6 +158,14 @@ class TCPStream(trio.abc.HalfCloseableStream):
         if self.socket.fileno() != -1:
             trio.lowlevel.notify_closing(self.socket)
             self.socket.close()
+
+    def interrupt(self) -> None:
+        """Give tasks that wait on this connection `trio.ClosedResourceError`; do not close it.
+
+        For an owner that is about to close, and has something left to read or send before.
+        """
+        if self.socket.fileno() != -1:
+            trio.lowlevel.notify_closing(self.socket)
 
     def acknowledge_now(self) -> None:
         """Acknowledge what has arrived at once instead of with the next data (Linux).

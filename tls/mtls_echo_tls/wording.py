@@ -98,14 +98,24 @@ def summary(
         )
         return f"{who}: {told}"
     if rejected_by is None:
-        return told
+        if not causes and evidence.stage == "established":
+            return "we gave up in the middle of the connection"
+        return told or f"we ended the connection before the {peer} had shown that it accepts us"
     if rejected_by == evidence.side:
         return f"we refused the {peer}: {told}"
     return f"the {peer} refused us: {told}"
 
 
-def facts(evidence: Evidence, rejected_by: Side | None, causes: tuple[str, ...]) -> Iterator[Fact]:
+def facts(evidence: Evidence, rejected_by: Side | None, causes: tuple[str, ...]) -> list[Fact]:
     """What was compared and what crossed the connection, in the order of reading."""
+    return [
+        Fact(fact.fact, _printable(fact.value)) for fact in _facts(evidence, rejected_by, causes)
+    ]
+
+
+def _facts(
+    evidence: Evidence, rejected_by: Side | None, causes: tuple[str, ...]
+) -> Iterator[Fact]:
     words = Words(evidence.side, rejected_by)
     if len(causes) > 2:
         yield Fact("most likely", words.says(causes[0]))
@@ -145,6 +155,8 @@ def _alert_fact(evidence: Evidence) -> Fact:
     assert evidence.alert is not None  # noqa: S101  narrows the type: the caller has looked
     code, sent = evidence.alert.code, evidence.alert.sent
     text = f"alert {alert_name(code)} ({code}): “{alert_meaning(code)}”"
+    if not sent and evidence.alert.protected is False:
+        text += ", in the clear"
     if not sent and evidence.stage == "first-read":
         text += ", with the first read (TLS 1.3 judges clients after their Finished)"
     return Fact("sent" if sent else "received", text)
@@ -153,6 +165,7 @@ def _alert_fact(evidence: Evidence) -> Fact:
 def _presented(leaf: x509.Certificate) -> str:
     names = ", ".join(_names(leaf)[:4]) or common_name(leaf.subject) or "no name"
     issuer = common_name(leaf.issuer) or leaf.issuer.rfc4514_string() or "nobody named"
+    names, issuer = names[:_LONGEST_NAME], issuer[:_LONGEST_NAME]
     return f"certificate for {names}, issued by {issuer}"
 
 
@@ -162,8 +175,8 @@ def summarise(chain: tuple[bytes, ...]) -> CertificateSummary | None:
     if leaf is None:
         return None
     return CertificateSummary(
-        subject=leaf.subject.rfc4514_string(),
-        issuer=leaf.issuer.rfc4514_string(),
+        subject=_bounded(leaf.subject.rfc4514_string()),
+        issuer=_bounded(leaf.issuer.rfc4514_string()),
         names=_names(leaf),
         serial=f"{leaf.serial_number:x}",
         fingerprint=leaf.fingerprint(SHA256()).hex(),
@@ -174,7 +187,21 @@ def summarise(chain: tuple[bytes, ...]) -> CertificateSummary | None:
 
 def _names(leaf: x509.Certificate) -> list[str]:
     entries = list(subject_alternative_names(leaf))[:_MOST_NAMES]
-    return [str(entry.value)[:_LONGEST_NAME] for entry in entries]
+    return [_bounded(str(entry.value)) for entry in entries]
+
+
+def _bounded(text: str) -> str:
+    return _printable(text[:_LONGEST_NAME])
+
+
+def _printable(text: str) -> str:
+    """The text with what is not printable spelled out: on a terminal it would give orders."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 def _moment(moment: datetime.datetime) -> str:

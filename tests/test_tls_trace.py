@@ -1,0 +1,323 @@
+"""The handshake as it is told: every message, in order, bounded, and silent afterwards."""
+
+from __future__ import annotations
+
+import os
+import ssl
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtls_echo_tls import TCPStream, TLSFailure, TLSStream, trace
+from mtls_echo_tls.trace import (
+    ALERT,
+    APPLICATION_DATA,
+    HANDSHAKE,
+    Message,
+    Recorder,
+    certificates_in,
+    server_name_in,
+)
+from tests.tls_helpers import (
+    ALICE,
+    DEADLINE,
+    LOCALHOST,
+    V12,
+    V13,
+    both_versions,
+    client_side,
+    connected,
+    handshake,
+    s_client,
+    server_side,
+    tcp_pair,
+    tls_pair,
+)
+
+
+async def traced(version: ssl.TLSVersion) -> tuple[TLSStream, TLSStream]:
+    one, other = tcp_pair()
+    pair = (
+        TLSStream(TCPStream(one), client_side(version), server_name="localhost", trace=True),
+        TLSStream(TCPStream(other), server_side(version), server_side=True, trace=True),
+    )
+    with trio.fail_after(DEADLINE):
+        await handshake(*pair)
+    return pair
+
+
+def told(stream: TLSStream) -> list[tuple[str, str, bool]]:
+    return [
+        (message.direction, message.name, message.protected)
+        for message in stream.evidence.recorder.messages
+    ]
+
+
+TLS12 = [
+    ("sent", "ClientHello", False),
+    ("received", "ServerHello", False),
+    ("received", "Certificate", False),
+    ("received", "ServerKeyExchange", False),
+    ("received", "CertificateRequest", False),
+    ("received", "ServerHelloDone", False),
+    ("sent", "Certificate", False),
+    ("sent", "ClientKeyExchange", False),
+    ("sent", "CertificateVerify", False),
+    ("sent", "ChangeCipherSpec", False),
+    ("sent", "Finished", True),
+    ("received", "Finished", True),
+]
+TLS13 = [
+    ("sent", "ClientHello", False),
+    ("received", "ServerHello", False),
+    ("received", "EncryptedExtensions", True),
+    ("received", "CertificateRequest", True),
+    ("received", "Certificate", True),
+    ("received", "CertificateVerify", True),
+    ("received", "Finished", True),
+    ("sent", "ChangeCipherSpec", False),
+    ("sent", "Certificate", True),
+    ("sent", "CertificateVerify", True),
+    ("sent", "Finished", True),
+]
+
+
+@pytest.mark.parametrize(("version", "messages"), [(V12, TLS12), (V13, TLS13)], ids=["1.2", "1.3"])
+async def test_a_client_tells_the_handshake_in_the_order_of_the_rfc(
+    version: ssl.TLSVersion, messages: list[tuple[str, str, bool]]
+) -> None:
+    one, other = await traced(version)
+    # Whether a received ChangeCipherSpec is told depends on OpenSSL's version.
+    assert [m for m in told(one) if m[:2] != ("received", "ChangeCipherSpec")] == messages
+    mirrored = {"sent": "received", "received": "sent"}
+    assert [m for m in told(other) if m[1] not in ("ChangeCipherSpec", "NewSessionTicket")] == [
+        (mirrored[direction], name, protected)
+        for direction, name, protected in messages
+        if name != "ChangeCipherSpec"
+    ]
+    for stream in (one, other):
+        assert stream.evidence.recorder.complete
+        assert all(message.size > 0 for message in stream.evidence.recorder.messages)
+        await trio.aclose_forcefully(stream)
+
+
+@both_versions
+async def test_both_sides_tell_the_same_random_chains_and_name(version: ssl.TLSVersion) -> None:
+    async with connected(version) as (one, other):
+        client, server = one.evidence, other.evidence
+        assert client.client_random == server.client_random
+        assert client.client_random is not None
+        assert len(client.client_random) == 64
+        assert client.own_chain == server.peer_chain == tuple(ALICE.chain_der)
+        assert server.own_chain == client.peer_chain == tuple(LOCALHOST.chain_der)
+        assert client.server_name == server.server_name == "localhost"
+        assert client.certificate_requested
+        assert server.certificate_requested
+        assert client.hello_answered
+        assert server.hello_answered
+
+
+async def test_a_hello_retry_request_is_told_by_its_name() -> None:
+    # The client's share is of a group that the server does not have.
+    context = server_side(V13, clients=None)
+    context.set_ecdh_curve("secp384r1")
+    with trio.fail_after(DEADLINE):
+        async with s_client("-groups", "X25519:P-384") as (sock, _):
+            stream = TLSStream(TCPStream(sock), context, server_side=True, trace=True)
+            await stream.do_handshake()
+            await trio.aclose_forcefully(stream)
+    names = [name for _, name, _ in told(stream) if name != "ChangeCipherSpec"]
+    assert names[:4] == ["ClientHello", "HelloRetryRequest", "ClientHello", "ServerHello"]
+    hellos = [m for m in stream.evidence.recorder.messages if m.name == "ClientHello"]
+    assert {m.body[6:38].hex() for m in hellos} == {stream.evidence.client_random}
+
+
+@both_versions
+async def test_a_recording_ends_with_the_handshake_and_leaves_everything_else(
+    version: ssl.TLSVersion,
+) -> None:
+    async with connected(version) as (one, other):
+        await other.send_all(b"x")
+        await one.receive_some()
+        for stream in (one, other):
+            connection = stream._records.connection
+            assert stream.evidence.recorder.messages == []
+            assert connection.getpeercert()
+            assert connection.getpeercert(binary_form=True)
+            assert connection.version() == stream.evidence.version
+            assert connection.cipher()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.send_all, os.urandom(1_000_000))
+            left = 1_000_000
+            while left:
+                left -= len(await other.receive_some())
+        assert one.evidence.recorder.messages == other.evidence.recorder.messages == []
+
+
+@both_versions
+async def test_without_the_callback_connections_work_and_failures_name_the_alert(
+    version: ssl.TLSVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trace, "_callback_slot", None)
+    async with connected(version) as (one, other):
+        await one.send_all(b"x")
+        assert await other.receive_some() == b"x"
+        assert str(other.peer) == "alice.test"
+        assert one.evidence.client_random is None
+    one, other = tls_pair(client_side(version), server_side(version), name="wrong.test")
+    with trio.fail_after(DEADLINE):
+        async with trio.open_nursery() as nursery:
+
+            async def refused() -> None:
+                with pytest.raises(TLSFailure) as caught:
+                    await other.do_handshake()
+                report = caught.value.report
+                assert report.alert is not None
+                assert (report.alert.name, report.alert.protected) == ("bad_certificate", None)
+                assert report.rejected_by == "client"
+
+            nursery.start_soon(refused)
+            with pytest.raises(TLSFailure) as caught:
+                await one.do_handshake()
+        assert caught.value.report.causes[0] == "wrong-name"
+    await one.aclose()
+    await other.aclose()
+
+
+def test_a_callback_that_somebody_else_has_set_stays() -> None:
+    seen: list[object] = []
+    context = client_side()
+    theirs = "_msg_callback"
+    setattr(context, theirs, lambda *arguments: seen.append(arguments))
+    connection, recorder = trace.wrap(
+        context, ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="localhost"
+    )
+    with pytest.raises(ssl.SSLWantReadError):
+        connection.do_handshake()
+    assert seen
+    assert recorder.messages == []
+
+
+# --- bounds and hostile input --------------------------------------------------------------------
+
+
+def test_what_a_peer_can_make_us_keep_is_bounded() -> None:
+    many, large = Recorder(), Recorder()
+    for _ in range(1000):
+        many.record("read", V13, HANDSHAKE, b"\x18\0\0\1\0")
+        large.record("read", V13, HANDSHAKE, b"\x0b" + bytes(100_000))
+    assert len(many.messages) == 40
+    assert sum(message.size for message in large.messages) <= 256 * 1024
+    assert not many.complete
+    assert not large.complete
+
+
+def test_records_of_application_data_and_headers_are_not_kept() -> None:
+    recorder = Recorder()
+    recorder.record("read", V13, 256, b"\x17\3\3\0\x10")
+    recorder.record("read", V13, 257, b"\x17")
+    recorder.record("read", V13, APPLICATION_DATA, b"secret")
+    assert recorder.messages == []
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["read", "write"]),
+            st.sampled_from([0x0301, 0x0303, 0x0304, 0, 0x10000]),
+            st.sampled_from([20, 21, 22, 23, 256, 257, 24, 99]),
+            st.binary(max_size=80),
+        ),
+        max_size=60,
+    )
+)
+def test_a_recorder_takes_anything(calls: list[tuple[str, int, int, bytes]]) -> None:
+    recorder = Recorder()
+    for way, version, kind, data in calls:
+        recorder.record(way, version, kind, data)
+    for message in recorder.messages:
+        assert message.name
+        assert isinstance(message.detail, str)
+        assert isinstance(message.is_fatal_alert, bool)
+    name = recorder.server_name
+    assert name is None or len(name) <= 255
+    assert recorder.client_random is None or len(recorder.client_random) == 64
+    assert recorder.fatal_alert is None or recorder.fatal_alert in recorder.messages
+
+
+def _message(body: bytes, kind: int = HANDSHAKE) -> Message:
+    return Message(0.0, "received", kind, body, protected=False)
+
+
+def _real_hello() -> bytes:
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    connection = client_side().wrap_bio(incoming, outgoing, server_hostname="sni.test")
+    with pytest.raises(ssl.SSLWantReadError):
+        connection.do_handshake()
+    return outgoing.read()[5:]
+
+
+HELLO = _real_hello()
+
+
+def test_the_server_name_is_the_one_that_was_asked_for() -> None:
+    assert server_name_in(_message(HELLO)) == "sni.test"
+
+
+@given(st.integers(0, len(HELLO)), st.binary(min_size=1, max_size=8), st.booleans())
+def test_a_malformed_hello_names_nobody_or_something_short(
+    at: int, noise: bytes, cut: bool
+) -> None:
+    body = HELLO[:at] + noise + (b"" if cut else HELLO[at + len(noise) :])
+    name = server_name_in(_message(body))
+    assert name is None or len(name) <= 255
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"", b"\x0b\0\0\0", b"\x0b\0\0\x40\0"]))
+def test_a_malformed_certificate_message_is_read_without_an_error(
+    body: bytes, header: bytes
+) -> None:
+    for certificate in certificates_in(_message(header + body)):
+        assert certificate in body
+
+
+@given(st.lists(st.binary(min_size=1, max_size=40), max_size=5), st.booleans())
+def test_the_certificates_of_a_message_are_those_that_were_put_there(
+    certificates: list[bytes], tls13: bool
+) -> None:
+    entries = b"".join(
+        len(one).to_bytes(3) + one + (b"\0\0" if tls13 else b"") for one in certificates
+    )
+    body = (b"\0" if tls13 else b"") + len(entries).to_bytes(3) + entries
+    message = _message(b"\x0b" + len(body).to_bytes(3) + body)
+    assert certificates_in(message) == tuple(certificates)
+    assert message.detail == ("" if certificates else "empty")
+
+
+@pytest.mark.parametrize(
+    ("body", "version", "fatal"),
+    [
+        pytest.param(b"\2\x30", V12, True, id="1.2 fatal"),
+        pytest.param(b"\1\x70", V12, False, id="1.2 warning"),
+        pytest.param(b"\1\x30", V13, True, id="1.3 ignores the level"),
+        pytest.param(b"\2\x5a", V13, False, id="1.3 user_canceled"),
+        pytest.param(b"\1\0", V13, False, id="close_notify"),
+        pytest.param(b"\2", V13, False, id="half an alert"),
+        pytest.param(b"", V13, False, id="none of an alert"),
+    ],
+)
+def test_what_ends_a_connection_depends_on_the_version(
+    body: bytes, version: int, fatal: bool
+) -> None:
+    message = Message(0.0, "sent", ALERT, body, protected=False, version=version)
+    assert message.is_fatal_alert is fatal
+    assert message.name.startswith("Alert")
+
+
+def test_of_two_alerts_the_first_is_the_verdict() -> None:
+    recorder = Recorder()
+    recorder.record("write", V13, ALERT, b"\2\x2a")
+    recorder.record("read", V13, ALERT, b"\2\x50")
+    assert recorder.fatal_alert is recorder.messages[0]
