@@ -71,7 +71,8 @@ def test_a_message_is_echoed_as_a_line(world: World, version: str) -> None:
 
     assert (done.returncode, done.stdout) == (0, b"hello\n")
     assert done.stderr.decode() == (
-        f"mtls-echo: connected to localhost:{port}, localhost, with TLSv{version}, as alice.test\n"
+        f"mtls-echo: connected to localhost:{port} as alice.test;"
+        f" it proved to be localhost (TLSv{version})\n"
     )
 
 

@@ -250,7 +250,7 @@ def _greeting(address: Address, session: Session) -> str:
         us = "without a certificate, which the server permits"
     else:
         us = "without a certificate: the server asks for none"
-    return f"connected to {address}, {session.peer}, with {evidence.version}, {us}"
+    return f"connected to {address} {us}; it proved to be {session.peer} ({evidence.version})"
 
 
 def _unusable(told: str, hint: str | None) -> Report:

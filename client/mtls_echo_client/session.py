@@ -251,7 +251,11 @@ class Session:
         # A close_notify where TLS 1.3 owed us a verdict is evidence enough by itself.
         unheard = not data and self.evidence.stage == "first-read"
         if self.evidence.denied is None and not unheard:
-            self.evidence.mismatched_echo = self._difference(data)
+            if data:
+                self.evidence.mismatched_echo = self._difference(data)
+            else:
+                due = f" and {len(self._due)} were due" if self._due else ""
+                self.evidence.closed_early = f"after {self.echoed} bytes had come back{due}"
         raise TLSFailure(self.evidence)
 
     async def _complete_head(self) -> None:
@@ -272,9 +276,6 @@ class Session:
 
     def _difference(self, data: bytes) -> str:
         """What is wrong with ``data``, in one clause of bounded length."""
-        if not data:
-            due = f" and {len(self._due)} were due" if self._due else ""
-            return f"the server closed the connection after {self.echoed} bytes had come back{due}"
         same = next(
             (
                 i

@@ -159,7 +159,6 @@ def diagnose(evidence: Evidence) -> Report:
         evidence.denied = denial_in(evidence.last_words)
     outcome, rejected_by, causes = _judge(evidence)
     cause = CAUSES[causes[0]] if causes else None
-    words = Words(evidence.side, rejected_by)
     return Report(
         side=evidence.side,
         outcome=outcome,
@@ -170,7 +169,7 @@ def diagnose(evidence: Evidence) -> Report:
         verify_code=evidence.verify_code,
         evidence=facts(evidence, rejected_by, causes),
         summary=summary(evidence, outcome, rejected_by, causes),
-        remedy=words.remedy(cause) if cause else "",
+        remedy=Words(evidence.side, rejected_by).remedy(cause) if cause else "",
         rfc=cause.rfc if cause else "",
         tls=_parameters(evidence),
         peer=summarise(evidence.peer_chain),
@@ -188,6 +187,8 @@ def _judge(evidence: Evidence) -> tuple[Outcome, Side | None, tuple[str, ...]]:
         return "denied", "server", ("not-authorised",)
     if evidence.mismatched_echo is not None:
         return "failed", None, ("altered-echo",)
+    if evidence.closed_early is not None:
+        return "failed", None, ("closed-without-alert",)
     if evidence.stage == "connect":
         return "failed", None, ("timeout" if evidence.timed_out else "no-connection",)
     if evidence.version is None and not _is_tls(evidence):

@@ -71,6 +71,7 @@ class Evidence:
         connect_error: Why there was no TCP connection, as the operating system says it.
         denied: Why an authenticated client may not enter, as the server said it.
         mismatched_echo: What was wrong with an echo, when it differed from what was sent.
+        closed_early: What was still to come when the peer closed with close_notify.
         first_bytes: The first 64 bytes received.
         last_words: The first 512 bytes of application data that were found after a failed write.
         own_chain, peer_chain: The certificates presented, DER, end-entity first. A rejected
@@ -95,6 +96,7 @@ class Evidence:
     connect_error: str | None = None
     denied: str | None = None
     mismatched_echo: str | None = None
+    closed_early: str | None = None
     first_bytes: bytes = b""
     last_words: bytes = b""
     own_chain: tuple[bytes, ...] = ()

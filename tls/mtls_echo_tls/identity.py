@@ -140,12 +140,19 @@ def end_entity(chain: tuple[bytes, ...]) -> x509.Certificate | None:
     try:
         leaf = _load(chain[0]) if chain else None
         if leaf is not None:
-            _ = leaf.serial_number, leaf.not_valid_before_utc, leaf.not_valid_after_utc
+            _ = serial_number(leaf), leaf.not_valid_before_utc, leaf.not_valid_after_utc
             for name in (leaf.subject, leaf.issuer):
                 name.rfc4514_string()
     except _UNREADABLE:
         return None
     return leaf
+
+
+def serial_number(certificate: x509.Certificate) -> int:
+    """The serial number, without a warning where it is not positive, as RFC 5280 demands."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return certificate.serial_number
 
 
 def hosts(certificate: x509.Certificate) -> list[str]:

@@ -9,21 +9,30 @@ expired"): `Words` completes the catalogue's texts for the reader's end.
 from __future__ import annotations
 
 import datetime
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from mtls_echo_tls.alerts import alert_meaning, alert_name
+from mtls_echo_tls.alerts import AlertDescription, alert_meaning, alert_name
 from mtls_echo_tls.causes import CAUSES, Cause
 from mtls_echo_tls.evidence import Evidence, Side
-from mtls_echo_tls.identity import common_name, end_entity, subject_alternative_names
+from mtls_echo_tls.identity import (
+    common_name,
+    end_entity,
+    serial_number,
+    subject_alternative_names,
+)
 from mtls_echo_tls.report import CertificateSummary, Fact, Outcome
 
 # Names of a peer's choosing are cut: a certificate may carry thousands.
 _MOST_NAMES = 16
 _LONGEST_NAME = 256
+
+# The size of certificates worth remembering, in bytes; most have less than 2 KiB.
+_ORDINARY = 4096
 
 # Candidates told in full; the slugs of the others follow on one line.
 _MOST_GUESSES = 3
@@ -116,6 +125,8 @@ def facts(evidence: Evidence, rejected_by: Side | None, causes: tuple[str, ...])
 def _facts(
     evidence: Evidence, rejected_by: Side | None, causes: tuple[str, ...]
 ) -> Iterator[Fact]:
+    if not causes:
+        return
     words = Words(evidence.side, rejected_by)
     if len(causes) > 2:
         yield Fact("most likely", words.says(causes[0]))
@@ -129,6 +140,8 @@ def _facts(
         yield Fact("server said" if evidence.side == "client" else "looked for", evidence.denied)
     if evidence.mismatched_echo is not None:
         yield Fact("echo", evidence.mismatched_echo)
+    if evidence.closed_early is not None:
+        yield Fact("received", f"close_notify, {evidence.closed_early}")
     judged_us = rejected_by == words.peer
     leaf = end_entity(evidence.own_chain if judged_us else evidence.peer_chain)
     if rejected_by is not None and leaf is not None:
@@ -144,17 +157,21 @@ def _facts(
     if evidence.verify_code is not None:
         yield Fact("verdict", f"OpenSSL verify code {evidence.verify_code}")
     if evidence.alert is not None:
-        yield _alert_fact(evidence)
+        yield _alert_fact(evidence, causes)
     elif evidence.reason is not None:
         yield Fact("error", f"OpenSSL reason {evidence.reason}")
     if evidence.first_bytes and causes[:1] in (("plaintext-peer",), ("plaintext-client",)):
         yield Fact("received", repr(evidence.first_bytes[:32])[1:])
 
 
-def _alert_fact(evidence: Evidence) -> Fact:
+def _alert_fact(evidence: Evidence, causes: tuple[str, ...]) -> Fact:
     assert evidence.alert is not None  # noqa: S101  narrows the type: the caller has looked
     code, sent = evidence.alert.code, evidence.alert.sent
-    text = f"alert {alert_name(code)} ({code}): “{alert_meaning(code)}”"
+    text = f"alert {alert_name(code)} ({code})"
+    if code == AlertDescription.handshake_failure and causes == ("no-client-certificate",):
+        text += ", since TLS 1.2 has no alert for this"  # RFC 5246 §7.4.6
+    else:
+        text += f": “{alert_meaning(code)}”"
     if not sent and evidence.alert.protected is False:
         text += ", in the clear"
     if not sent and evidence.stage == "first-read":
@@ -171,14 +188,24 @@ def _presented(leaf: x509.Certificate) -> str:
 
 def summarise(chain: tuple[bytes, ...]) -> CertificateSummary | None:
     """The end-entity certificate of a presented chain, for a report; None without one."""
-    leaf = end_entity(chain)
+    if not chain:
+        return None
+    # Our own certificate is summarised for every connection, and so are those of clients that
+    # come again. One that is out of the ordinary must not fill the memory.
+    summarised = _summarised if len(chain[0]) <= _ORDINARY else _summarised.__wrapped__
+    return summarised(chain[0])
+
+
+@functools.lru_cache(maxsize=64)
+def _summarised(certificate: bytes) -> CertificateSummary | None:
+    leaf = end_entity((certificate,))
     if leaf is None:
         return None
     return CertificateSummary(
         subject=_bounded(leaf.subject.rfc4514_string()),
         issuer=_bounded(leaf.issuer.rfc4514_string()),
         names=_names(leaf),
-        serial=f"{leaf.serial_number:x}",
+        serial=f"{serial_number(leaf):x}",
         fingerprint=leaf.fingerprint(SHA256()).hex(),
         not_before=_moment(leaf.not_valid_before_utc),
         not_after=_moment(leaf.not_valid_after_utc),
