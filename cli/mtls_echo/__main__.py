@@ -32,6 +32,9 @@ _COMMANDS = {
         "mtls_echo_client.command", "connect", "Connect to it, and verify the echo."
     ),
     "pki": _Place("mtls_echo_pki.command", "pki", "Make certificates, look at them, check them."),
+    "explain": _Place(
+        "mtls_echo.explain", "explain", "Explain an error text from any TLS program."
+    ),
     "completion": _Place("mtls_echo.completion", "completion", "Print a shell completion script."),
 }
 
