@@ -16,7 +16,7 @@ from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from mtls_echo_pki import Authority, Credential, KeyType, Request, Trust, Usage, client, server
-from mtls_echo_pki.authority import TBSCertificate
+from mtls_echo_pki.signing import TBSCertificate
 
 from .pki_helpers import END_ENTITIES, handshake, reference, strict_contexts
 

@@ -13,9 +13,9 @@ import pytest
 from cryptography.x509.oid import ExtensionOID
 
 from mtls_echo_pki import Authority, Credential, Directory, KeyType, client, server
-from mtls_echo_pki.authority import TBSCertificate
 from mtls_echo_pki.check import Finding, check, refusal_by_cryptography, refusal_by_openssl
 from mtls_echo_pki.publication import publish
+from mtls_echo_pki.signing import TBSCertificate
 
 from .pki_helpers import tree
 

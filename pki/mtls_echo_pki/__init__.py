@@ -10,7 +10,8 @@ Layers, each knowing only those before it: :mod:`~mtls_echo_pki.request` (what s
 signed), :mod:`~mtls_echo_pki.credential` and :mod:`~mtls_echo_pki.trust` (what comes of
 it), :mod:`~mtls_echo_pki.authority` (who signs); :mod:`~mtls_echo_pki.publication` (files
 that change as one), :mod:`~mtls_echo_pki.pem` (files that explain themselves),
-:mod:`~mtls_echo_pki.directory` (a whole PKI on disk).
+:mod:`~mtls_echo_pki.directory` (a whole PKI on disk). Beside them stands
+:mod:`~mtls_echo_pki.flaws`: all of it, deliberately bad, one fault at a time.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ from typing import TYPE_CHECKING
 from mtls_echo_pki.lazy import exporter
 
 if TYPE_CHECKING:
+    from mtls_echo_pki.armour import MaterialError
     from mtls_echo_pki.authority import Authority
     from mtls_echo_pki.credential import Credential
     from mtls_echo_pki.directory import Directory
-    from mtls_echo_pki.pem import MaterialError, read_credential, read_trust
+    from mtls_echo_pki.flaw import Flaw
+    from mtls_echo_pki.flaws import FLAWS, find_flaw
+    from mtls_echo_pki.pem import read_credential, read_crls, read_trust
     from mtls_echo_pki.placement import DirectoryError
     from mtls_echo_pki.request import (
         KeyType,
@@ -34,13 +38,17 @@ if TYPE_CHECKING:
         parse_lifetime,
         server,
     )
+    from mtls_echo_pki.sound import Exhibit
     from mtls_echo_pki.trust import Trust
 
 __all__ = [
+    "FLAWS",
     "Authority",
     "Credential",
     "Directory",
     "DirectoryError",
+    "Exhibit",
+    "Flaw",
     "KeyType",
     "MaterialError",
     "Request",
@@ -48,8 +56,10 @@ __all__ = [
     "Usage",
     "client",
     "describe_lifetime",
+    "find_flaw",
     "parse_lifetime",
     "read_credential",
+    "read_crls",
     "read_trust",
     "server",
 ]
@@ -57,10 +67,13 @@ __all__ = [
 __getattr__ = exporter(
     __name__,
     {
+        "armour": ("MaterialError",),
         "authority": ("Authority",),
         "credential": ("Credential",),
         "directory": ("Directory",),
-        "pem": ("MaterialError", "read_credential", "read_trust"),
+        "flaw": ("Flaw",),
+        "flaws": ("FLAWS", "find_flaw"),
+        "pem": ("read_credential", "read_crls", "read_trust"),
         "placement": ("DirectoryError",),
         "request": (
             "KeyType",
@@ -71,6 +84,7 @@ __getattr__ = exporter(
             "parse_lifetime",
             "server",
         ),
+        "sound": ("Exhibit",),
         "trust": ("Trust",),
     },
 )

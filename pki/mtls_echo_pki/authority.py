@@ -35,17 +35,18 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mtls_echo_pki.credential import Credential, PrivateKey, private_key_pem
 from mtls_echo_pki.request import KeyType, Request, Usage, describe_lifetime, server
+from mtls_echo_pki.revocation import DEFAULT_CRL_LIFETIME, Register
+from mtls_echo_pki.signing import PublicKey, Revocation, TBSCertificate
 from mtls_echo_pki.trust import Trust
 
 Clock: TypeAlias = Callable[[], datetime]
-PublicKey: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 
 ROOT_LIFETIME = timedelta(days=3650)
 INTERMEDIATE_LIFETIME = timedelta(days=365)
@@ -59,23 +60,6 @@ _EXTENDED_KEY_USAGE = {
 def utcnow() -> datetime:
     """Return the present time, with its zone."""
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TBSCertificate:
-    """What is about to be signed (RFC 5280 §4.1.2), field by field.
-
-    Plain data, so that a certificate that departs from the profile on purpose is made
-    with :func:`dataclasses.replace` and departs in that one field.
-    """
-
-    serial_number: int
-    issuer: x509.Name
-    not_before: datetime
-    not_after: datetime
-    subject: x509.Name
-    public_key: PublicKey
-    extensions: tuple[x509.Extension[x509.ExtensionType], ...]
 
 
 Alteration: TypeAlias = Callable[[TBSCertificate], TBSCertificate]
@@ -92,12 +76,14 @@ class Authority:
         key: Signs what it issues; never shown by ``repr``.
         issuers: The certificates above this one, the root last; empty for a root.
         clock: Where "now" comes from, an aware datetime.
+        register: What it has revoked; the one thing about an authority that changes.
     """
 
     certificate: x509.Certificate
     key: PrivateKey = field(repr=False, compare=False)
     issuers: tuple[x509.Certificate, ...] = ()
     clock: Clock = field(default=utcnow, repr=False, compare=False)
+    register: Register = field(default_factory=Register, repr=False, compare=False)
 
     @classmethod
     def root(
@@ -122,7 +108,7 @@ class Authority:
         )
         key = key_type.generate()
         tbs = _tbs_certificate(request, key.public_key(), clock(), issuer=None)
-        return cls(_sign(tbs, key), key, (), clock)
+        return cls(tbs.sign(key), key, (), clock)
 
     def intermediate(
         self,
@@ -217,7 +203,54 @@ class Authority:
         tbs = _tbs_certificate(request, key.public_key(), now, issuer=self.certificate)
         if alter is not None:
             tbs = alter(tbs)
-        return Credential(key, _sign(tbs, self.key), self.chain)
+        return Credential(key, tbs.sign(self.key), self.chain)
+
+    def certify(self, tbs: TBSCertificate) -> x509.Certificate:
+        """Sign what is given, whatever it says.
+
+        For certificates that depart from the profile on purpose; :meth:`issue` makes those that
+        follow it.
+        """
+        return tbs.sign(self.key)
+
+    def revoke(
+        self,
+        revoked: Credential | x509.Certificate,
+        reason: x509.ReasonFlags = x509.ReasonFlags.unspecified,
+    ) -> Revocation:
+        """Stand no longer by a certificate; every :meth:`crl` from now on says so.
+
+        Args:
+            revoked: Issued by this authority: an end-entity's or an intermediate's.
+            reason: Why. ``key_compromise`` when the key may be in other hands.
+
+        Returns:
+            The entry; the first one, if it was revoked before.
+
+        Raises:
+            ValueError: If another authority issued it: to revoke it here would revoke nothing.
+        """
+        certificate = revoked.certificate if isinstance(revoked, Credential) else revoked
+        try:
+            certificate.verify_directly_issued_by(self.certificate)
+        except (ValueError, TypeError, InvalidSignature) as error:
+            raise ValueError(
+                "the certificate was not issued by this authority; revoke it with the one "
+                f"called {certificate.issuer.rfc4514_string() or '(empty)'}"
+            ) from error
+        return self.register.revoke(certificate.serial_number, self.clock(), reason)
+
+    def crl(self, lifetime: timedelta = DEFAULT_CRL_LIFETIME) -> x509.CertificateRevocationList:
+        """Sign a list of what was revoked; it supersedes every list before it.
+
+        Args:
+            lifetime: From now to nextUpdate, when verifiers stop believing it, and with it every
+                certificate of this authority.
+
+        Raises:
+            ValueError: See :meth:`Register.next_list`.
+        """
+        return self.register.next_list(self.certificate, self.key, self.clock(), lifetime)
 
 
 def _tbs_certificate(
@@ -282,24 +315,3 @@ def _name(common_name: str) -> x509.Name:
     if not common_name:
         return x509.Name([])
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-
-
-def _sign(tbs: TBSCertificate, key: PrivateKey) -> x509.Certificate:
-    builder = (
-        x509.CertificateBuilder()
-        .serial_number(tbs.serial_number)
-        .issuer_name(tbs.issuer)
-        .not_valid_before(tbs.not_before)
-        .not_valid_after(tbs.not_after)
-        .subject_name(tbs.subject)
-        .public_key(tbs.public_key)
-    )
-    for extension in tbs.extensions:
-        builder = builder.add_extension(extension.value, extension.critical)
-    # Ed25519 hashes on its own (RFC 8032); P-384 is paired with the hash of its
-    # strength (RFC 8446 §4.2.3 knows no other pairing).
-    if isinstance(key, ed25519.Ed25519PrivateKey):
-        return builder.sign(key, None)
-    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size > 256:
-        return builder.sign(key, hashes.SHA384())
-    return builder.sign(key, hashes.SHA256())

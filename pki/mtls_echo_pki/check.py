@@ -26,12 +26,13 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.x509 import verification
 
+from mtls_echo_pki.armour import MaterialError
 from mtls_echo_pki.authority import Authority, utcnow
 from mtls_echo_pki.credential import Credential
 from mtls_echo_pki.description import is_authority, presented_identifiers, usage, validity
 from mtls_echo_pki.directory import ROLES, Directory, Role
-from mtls_echo_pki.pem import MaterialError
 from mtls_echo_pki.placement import DirectoryError
+from mtls_echo_pki.signing import PublicKey
 from mtls_echo_pki.trust import Trust
 
 
@@ -75,6 +76,11 @@ def check(directory: Directory, *, now: datetime | None = None) -> list[Finding]
             findings.append(_unusable(error))
         else:
             findings += _anchors(path, trusts[role], now)
+            unfit = list(_lists(path.with_name("crl.pem"), trusts[role], now))
+            if unfit:
+                # Said here, once; not once more of every credential.
+                findings += unfit
+                trusts[role] = Trust(trusts[role].anchors)
     for name in directory.names():
         try:
             credential = directory.credential(name)
@@ -200,6 +206,27 @@ def _anchors(path: Path, trust: Trust, now: datetime) -> Iterator[Finding]:
             )
 
 
+def _lists(path: Path, trust: Trust, now: datetime) -> Iterator[Finding]:
+    """Find lists with which OpenSSL would refuse everybody; of a missing one, it tells."""
+    for crl in trust.crls:
+        issuer = crl.issuer.rfc4514_string()
+        begin, end = crl.last_update_utc, crl.next_update_utc
+        if now < begin or (end is not None and now > end):
+            yield Finding(
+                path,
+                f"the revocation list of {issuer} {validity(begin, end or begin, now)}, so nobody "
+                "is accepted",
+                "wait, or check this machine's clock" if now < begin else "publish a new one",
+            )
+        anchors = [anchor for anchor in trust.anchors if anchor.subject == crl.issuer]
+        if anchors and not any(_signed(crl, anchor) for anchor in anchors):
+            yield Finding(
+                path,
+                f"the revocation list of {issuer} was not signed by it",
+                "do not use it: it was altered, or comes from another authority of that name",
+            )
+
+
 def _credential(
     path: Path, credential: Credential, trusts: dict[Role, Trust], now: datetime
 ) -> Iterator[Finding]:
@@ -270,6 +297,11 @@ def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
     except (ValueError, TypeError, InvalidSignature):  # name, key type, signature
         return False
     return True
+
+
+def _signed(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+    key = issuer.public_key()
+    return isinstance(key, PublicKey) and crl.is_signature_valid(key)
 
 
 def _host(certificate: x509.Certificate) -> str | None:

@@ -8,8 +8,6 @@ found". Nothing is imported before a command needs it, so that ``--help`` stays 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Generator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mtls_echo_pki import pkcs12
-from mtls_echo_pki.console import CommandError
+from mtls_echo_pki.flaw_command import FlawSlug, advice, flaws
+from mtls_echo_pki.refusals import Group, refusals
+from mtls_echo_pki.showing import show
 
 if TYPE_CHECKING:
     from mtls_echo_pki.credential import Credential
-    from mtls_echo_pki.description import Description
 
 # Spelled out, since KeyType would import cryptography for a --help; a test compares them.
 KEY_TYPES = ("p256", "p384", "ed25519", "rsa2048")
@@ -43,19 +42,7 @@ class _Lifetime(click.ParamType[timedelta]):
             self.fail(str(error), param, ctx)
 
 
-class _Group(click.Group):
-    """Says what is wrong with the arguments in the same form as every other error."""
-
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        with _usage_errors():
-            return super().make_context(*args, **kwargs)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        with _usage_errors():
-            return super().invoke(ctx)
-
-
-@click.group(cls=_Group)
+@click.group(cls=Group)
 def pki() -> None:
     """Make, inspect and check certificates for tests and demonstrations.
 
@@ -65,7 +52,12 @@ def pki() -> None:
       mtls-echo pki issue ./pki alice alice@mail.test --client
       mtls-echo pki show ./pki
       mtls-echo pki check ./pki
+      mtls-echo pki flaws
     """
+
+
+pki.add_command(show)
+pki.add_command(flaws)
 
 
 @pki.command()
@@ -114,7 +106,7 @@ def init(
     from mtls_echo_pki.request import KeyType
 
     server_names = server_names or DEFAULT_SERVER_NAMES
-    with _refusals():
+    with refusals():
         made = Directory.create(
             directory,
             server_names=server_names,
@@ -165,6 +157,12 @@ def init(
     metavar="FILE",
     help=f"Its first line is the password.  [default: ${pkcs12.PASSWORD_VARIABLE}, or ask]",
 )
+@click.option(
+    "--flaw",
+    "slug",
+    type=FlawSlug(),
+    help="Issue a deliberately bad one; see them all: mtls-echo pki flaws.",
+)
 def issue(
     directory: Path,
     name: str,
@@ -174,6 +172,7 @@ def issue(
     key_type: str,
     pkcs12_file: Path | None,
     pkcs12_password_file: Path | None,
+    slug: str | None,
 ) -> None:
     """Issue a credential as DIR/NAME, for one IDENTITY or more.
 
@@ -190,17 +189,20 @@ def issue(
       mtls-echo pki issue ./pki api api.test 10.0.0.7 --server --lifetime 12h
       mtls-echo pki issue ./pki payments spiffe://prod.test/payments --client
       mtls-echo pki issue ./pki bob bob@mail.test --client --pkcs12 bob.p12
+      mtls-echo pki issue ./pki late localhost --server --flaw expired
 
     exit status: 0 issued, 2 wrong arguments or unusable files; nothing is overwritten
     """
     from mtls_echo_pki.directory import Directory
     from mtls_echo_pki.request import KeyType, Request, Usage
 
+    if slug is not None and pkcs12_file is not None:
+        raise click.UsageError("--flaw and --pkcs12 exclude each other")
     if usage is None:
         raise click.UsageError("say whether it is for a --server or a --client")
     if pkcs12_password_file is not None and pkcs12_file is None:
         raise click.UsageError("--pkcs12-password-file needs --pkcs12 FILE")
-    with _refusals():
+    with refusals():
         pki_directory = Directory(directory)
         request = Request(
             names=identities,
@@ -209,50 +211,25 @@ def issue(
             lifetime=lifetime,
             key_type=KeyType(key_type),
         )
-        if pkcs12_file is None:
-            credential = pki_directory.issue(name, request)
+        if slug is not None:
+            from mtls_echo_pki.flaws import find_flaw
+
+            flaw = find_flaw(slug)
+            exhibit = pki_directory.issue_flawed(name, request, flaw)
+            credential = exhibit.credential
+            notes = advice(directory, name, request.usage, flaw, exhibit)
+        elif pkcs12_file is None:
+            credential, notes = pki_directory.issue(name, request), ""
         else:
             password = pkcs12.read_password(pkcs12_password_file)
             # Taken before anything is issued: a name once issued cannot be issued again.
             with pkcs12.reserved(pkcs12_file):
                 credential = pki_directory.issue(name, request)
             pkcs12.write(pkcs12_file, credential, password, name, directory / name)
+            notes = f"wrote {pkcs12_file}"
     click.echo(f"issued {directory / name}: {_summary(credential)}")
-    if pkcs12_file is not None:
-        click.echo(f"wrote {pkcs12_file}")
-
-
-@pki.command()
-@click.argument("path", metavar="PATH", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
-def show(path: Path, as_json: bool) -> None:
-    """Show the certificates in PATH: a PKI directory, a mounted Secret or a PEM file.
-
-    \b
-    examples:
-      mtls-echo pki show ./pki
-      mtls-echo pki show ./pki/server
-      mtls-echo pki show /etc/ssl/certs/ca-certificates.crt
-      mtls-echo pki show ./pki --json | jq -r '.[] | [.not_after, .path] | @tsv'
-
-    exit status: 0 shown, 2 nothing there to show
-    """
-    from mtls_echo_pki.description import describe
-    from mtls_echo_pki.pem import read_certificates
-
-    with _refusals():
-        descriptions = [
-            describe(certificate, path=file, position=position)
-            for file in _certificate_files(path)
-            for position, certificate in enumerate(read_certificates(file), start=1)
-        ]
-    if as_json:
-        import msgspec
-
-        encoded = msgspec.json.format(msgspec.json.encode(descriptions), indent=2)
-        click.echo(encoded.decode())
-    else:
-        click.echo("\n\n".join(_paragraph(description) for description in descriptions))
+    if notes:
+        click.echo(notes)
 
 
 @pki.command()
@@ -275,7 +252,7 @@ def check(directory: Path) -> None:
     from mtls_echo_pki.check import check as findings_of
     from mtls_echo_pki.directory import Directory
 
-    with _refusals():
+    with refusals():
         pki_directory = Directory(directory)
         findings = findings_of(pki_directory)
         count = len(pki_directory.names())
@@ -287,47 +264,6 @@ def check(directory: Path) -> None:
     click.echo(f"{directory}: all well, {count} credential{'' if count == 1 else 's'} checked")
 
 
-def _certificate_files(path: Path) -> list[Path]:
-    """Return the files with certificates in ``path``, which may be one of them."""
-    if not path.is_dir():
-        return [path]
-    patterns = ("authorities/*/tls.crt", "trust/*/ca.crt", "*/tls.crt", "tls.crt", "ca.crt")
-    files = [
-        file
-        for pattern in patterns
-        for file in sorted(path.glob(pattern))
-        # With a single authority one folder is a link to the other; ..data is another.
-        if not file.parent.is_symlink() and not file.parent.name.startswith("..")
-    ]
-    if not files:
-        raise CommandError(
-            f"{path}: has no certificates in it",
-            "name a PKI directory, a folder with tls.crt or ca.crt, or a PEM file",
-        )
-    return files
-
-
-def _paragraph(description: Description) -> str:
-    from mtls_echo_pki.authority import utcnow
-    from mtls_echo_pki.description import validity
-
-    begin, end = description.not_before, description.not_after
-    number = f" ({description.position})" if description.position > 1 else ""
-    lines = [
-        f"{description.path}{number}",
-        f"  subject      {description.subject or '(empty)'}",
-        f"  issuer       {description.issuer or '(empty)'}",
-        f"  names        {', '.join(description.names) or '(none)'}",
-        f"  validity     {begin:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} UTC, "
-        f"{validity(begin, end, utcnow())}",
-        f"  usage        {', '.join(description.usage) or '(any)'}",
-        f"  key          {description.key}",
-        f"  serial       {description.serial}",
-        f"  fingerprint  {description.fingerprint}",
-    ]
-    return "\n".join(lines)
-
-
 def _summary(credential: Credential) -> str:
     from mtls_echo_pki.authority import utcnow
     from mtls_echo_pki.description import presented_identifiers, validity
@@ -336,40 +272,3 @@ def _summary(credential: Credential) -> str:
     names = ", ".join(presented_identifiers(certificate))
     end = certificate.not_valid_after_utc
     return f"{names}; {validity(certificate.not_valid_before_utc, end, utcnow())}"
-
-
-@contextmanager
-def _refusals() -> Generator[None]:
-    """End the command with an error and a hint where the library raises one."""
-    from mtls_echo_pki.pem import MaterialError
-    from mtls_echo_pki.placement import DirectoryError
-
-    try:
-        yield
-    except (MaterialError, DirectoryError) as error:
-        raise CommandError(str(error), error.hint) from error
-    except FileExistsError as error:
-        raise CommandError(
-            f"{error.filename}: exists already", "choose another name: nothing is overwritten"
-        ) from error
-    except OSError as error:
-        raise CommandError(f"{error.filename}: {_reason(error)}") from error
-    except ValueError as error:
-        message, _, hint = str(error).partition("; ")
-        raise CommandError(message, hint or None) from error
-
-
-@contextmanager
-def _usage_errors() -> Generator[None]:
-    try:
-        yield
-    except click.exceptions.NoArgsIsHelpError:
-        raise  # not an error but the help
-    except click.UsageError as error:
-        message = error.format_message().rstrip(".")
-        command = error.ctx.command_path if error.ctx else "mtls-echo pki"
-        raise CommandError(message[:1].lower() + message[1:], f"see: {command} --help") from error
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()

@@ -121,7 +121,7 @@ class Credential:
                 for one.
             OSError: If neither memory nor the temporary folder has room for it.
         """
-        with _nameless_file(self.key_pem + self.certificate_pem) as path:
+        with nameless_file(self.key_pem + self.certificate_pem) as path:
             context.load_cert_chain(path)
 
     def pkcs12(self, password: bytes, *, name: str = "") -> bytes:
@@ -163,7 +163,7 @@ def _spki(key: CertificatePublicKeyTypes) -> bytes:
 
 
 @contextmanager
-def _nameless_file(contents: bytes) -> Generator[str]:
+def nameless_file(contents: bytes) -> Generator[str]:
     """Lend a path to ``contents`` that only this process can open."""
     if hasattr(os, "memfd_create"):
         with open(os.memfd_create("mtls-echo"), "wb") as file:

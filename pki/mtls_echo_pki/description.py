@@ -53,6 +53,71 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     not_after: datetime
 
 
+class RevokedDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of a revocation list.
+
+    Args:
+        serial: Lower-case hex, as in the certificate's description.
+        date: When it was revoked.
+        reason: As RFC 5280 §5.3.1 spells it; ``unspecified`` if none is given.
+    """
+
+    serial: str
+    date: datetime
+    reason: str
+
+
+class ListDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """One revocation list of one file.
+
+    Args:
+        path: The file it was read from.
+        position: Its place among the lists of that file, from 1.
+        issuer: RFC 4514 string.
+        number: CRLNumber; None if it has none.
+        next_update: None if the list does not say, which RFC 5280 forbids.
+        revoked: In the order of the list.
+    """
+
+    path: str
+    position: int
+    issuer: str
+    number: int | None
+    this_update: datetime
+    next_update: datetime | None
+    revoked: list[RevokedDescription]
+
+
+def describe_list(
+    crl: x509.CertificateRevocationList, *, path: Path, position: int
+) -> ListDescription:
+    """Return what a revocation list says.
+
+    Raises:
+        ValueError: If an extension in it is malformed.
+    """
+    try:
+        number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    except x509.ExtensionNotFound:
+        number = None
+    return ListDescription(
+        path=str(path),
+        position=position,
+        issuer=crl.issuer.rfc4514_string(),
+        number=number,
+        this_update=crl.last_update_utc,
+        next_update=crl.next_update_utc,
+        revoked=[
+            RevokedDescription(
+                serial=f"{entry.serial_number:x}",
+                date=entry.revocation_date_utc,
+                reason=_reason(entry),
+            )
+            for entry in crl
+        ],
+    )
+
+
 def describe(certificate: x509.Certificate, *, path: Path, position: int) -> Description:
     """Return what ``certificate`` says.
 
@@ -113,6 +178,13 @@ def validity(not_before: datetime, not_after: datetime, now: datetime) -> str:
 
 def _purpose(oid: x509.ObjectIdentifier) -> str:
     return _USAGES.get(oid, oid.dotted_string)
+
+
+def _reason(entry: x509.RevokedCertificate) -> str:
+    try:
+        return entry.extensions.get_extension_for_class(x509.CRLReason).value.reason.value
+    except x509.ExtensionNotFound:
+        return x509.ReasonFlags.unspecified.value
 
 
 def _key(certificate: x509.Certificate) -> str:

@@ -5,8 +5,8 @@ A server, a client, whoever issues and whoever watches share nothing but this fo
     DIR/                                0700
       authorities/servers/  tls.crt tls.key ledger.json     issues servers
       authorities/clients/  tls.crt tls.key ledger.json     issues clients
-      trust/servers/        ca.crt                          what a client needs
-      trust/clients/        ca.crt                          what a server needs
+      trust/servers/        ca.crt, maybe crl.pem           what a client needs
+      trust/clients/        ca.crt, maybe crl.pem           what a server needs
       server/ client/ NAME/ tls.crt tls.key                 the credentials
 
 Servers and clients have *separate* authorities, and each side trusts the other's only:
@@ -31,12 +31,12 @@ import re
 import secrets
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
-from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.authority import Authority, utcnow
 from mtls_echo_pki.credential import Credential
 from mtls_echo_pki.ledger import LedgerEntry, encode_ledger, read_ledger
 from mtls_echo_pki.pem import read_credential, read_trust
@@ -55,15 +55,12 @@ from mtls_echo_pki.publication import (
     sync_folder,
     write_file,
 )
-from mtls_echo_pki.request import (
-    DEFAULT_LIFETIME,
-    KeyType,
-    Request,
-    Usage,
-    client,
-    server,
-)
+from mtls_echo_pki.request import DEFAULT_LIFETIME, KeyType, Request, Usage, client, server
 from mtls_echo_pki.trust import Trust
+
+if TYPE_CHECKING:
+    from mtls_echo_pki.flaw import Flaw
+    from mtls_echo_pki.sound import Exhibit
 
 Role: TypeAlias = Literal["servers", "clients"]
 
@@ -190,10 +187,14 @@ class Directory:
     def trust(self, role: Role) -> Trust:
         """Read the trust anchors for verifying servers, or those for clients.
 
+        With them, from the same generation, come the revocation lists of ``crl.pem``, if there
+        is one; it need not be there.
+
         Raises:
             MaterialError: If they cannot be used.
         """
-        return read_trust(self.path / "trust" / role / "ca.crt")
+        folder = self.path / "trust" / role
+        return read_trust(folder / "ca.crt", crl=folder / "crl.pem", crl_required=False)
 
     def authority(self, role: Role) -> Authority:
         """Read the authority that issues servers, or the one that issues clients.
@@ -231,6 +232,19 @@ class Directory:
                     "restore it from a backup: without it nothing issued so far can be revoked",
                 ) from error
 
+    def root(self, role: Role) -> Authority:
+        """Read the root above the authority of a role; the authority itself, if it is one.
+
+        Raises:
+            MaterialError: If its files cannot be used.
+        """
+        authority = self.authority(role)
+        if not authority.issuers:
+            return authority
+        folder = self.path / "authorities" / role
+        read = read_credential(folder / "root.crt", folder / "root.key")
+        return Authority(read.certificate, read.key, read.chain)
+
     def issue(self, name: str, request: Request) -> Credential:
         """Issue a credential and publish it under a new name.
 
@@ -245,6 +259,40 @@ class Directory:
             MaterialError: If the authority's files cannot be used.
             ValueError: If it would outlive its authority.
         """
+        return self._issue(name, request, lambda role: (self.authority(role).issue(request), {}))
+
+    def issue_flawed(self, name: str, request: Request, flaw: Flaw) -> Exhibit:
+        """Issue a deliberately bad credential, as :meth:`issue` would a good one.
+
+        Where the judge must believe something else than ``trust`` says, that lies beside it:
+        ``ca.crt``, and ``crl.pem`` where the flaw is one of revocation.
+
+        Raises:
+            DirectoryError, MaterialError: As :meth:`issue`.
+            ValueError: If the flaw makes no sense for this request.
+        """
+        exhibit: Exhibit | None = None
+
+        def make(role: Role) -> tuple[Credential, dict[str, bytes]]:
+            nonlocal exhibit
+            authority = self.root(role) if flaw.needs_root else self.authority(role)
+            exhibit = flaw.build(authority, request)
+            beside: dict[str, bytes] = {}
+            if exhibit.trust != authority.trust:
+                beside["ca.crt"] = exhibit.trust.pem
+            if exhibit.trust.crls:
+                beside["crl.pem"] = exhibit.trust.crl_pem
+            return exhibit.credential, beside
+
+        self._issue(name, request, make)
+        return cast("Exhibit", exhibit)
+
+    def _issue(
+        self,
+        name: str,
+        request: Request,
+        make: Callable[[Role], tuple[Credential, dict[str, bytes]]],
+    ) -> Credential:
         self._check_name(name)
         if request.usage not in _ROLE:
             raise ValueError("a directory issues to servers and clients, not to authorities")
@@ -256,17 +304,20 @@ class Directory:
                     f'{self.path}: there is already something named "{name}"',
                     "choose another name: nothing is overwritten",
                 )
-            authority = self.authority(role)
-            credential = authority.issue(request)
-            entries = [*self.ledger(role), LedgerEntry.of(name, credential, authority.clock())]
+            credential, beside = make(role)
+            entries = [*self.ledger(role), LedgerEntry.of(name, credential, utcnow())]
             replace_file(self._ledger_path(role), encode_ledger(entries), 0o600)
             for abandoned in self.path.glob(f"{STAGING}*"):  # by a writer that was killed
                 shutil.rmtree(abandoned, ignore_errors=True)
             with new_folder(target) as staging:
                 publish(
                     staging,
-                    {"tls.crt": credential.certificate_pem, "tls.key": credential.key_pem},
-                    {"tls.crt": _PUBLIC},
+                    {
+                        "tls.crt": credential.certificate_pem,
+                        "tls.key": credential.key_pem,
+                        **beside,
+                    },
+                    {"tls.crt": _PUBLIC, **dict.fromkeys(beside, _PUBLIC)},
                 )
         return credential
 

@@ -94,13 +94,16 @@ def publish(folder: Path, files: Mapping[str, bytes], modes: Mapping[str, int]) 
         _remove_all_but(folder, {generation.name, previous}, set(files))
 
 
-def read_consistent(folder: Path, names: Sequence[str]) -> dict[str, bytes]:
+def read_consistent(
+    folder: Path, names: Sequence[str], *, optional: Sequence[str] = ()
+) -> dict[str, bytes]:
     """Read several files of one generation, whoever is writing meanwhile.
 
     Args:
         folder: One made by :func:`publish`, a mounted Kubernetes Secret, or a folder
             of plain files.
         names: The files' names.
+        optional: Names of files that a generation may be without.
 
     Returns:
         Name to contents. Only for plain files may they still not belong together.
@@ -112,13 +115,17 @@ def read_consistent(folder: Path, names: Sequence[str]) -> dict[str, bytes]:
     for _ in range(_MAX_ATTEMPTS):
         generation = _current(folder)
         if generation is None:
-            return _read_until_stable([folder / name for name in names])
+            return _read_until_stable(folder, names, optional)
         try:
-            return {name: read_file(folder / generation / name) for name in names}
+            read = _read_all(folder / generation, names, optional)
         except FileNotFoundError:
             if _current(folder) == generation:
                 # It did not vanish, it never had such a file: a plain one lies beside.
-                return _read_until_stable([folder / name for name in names])
+                return _read_until_stable(folder, names, optional)
+            continue
+        if len(read) == len(names) + len(optional) or _current(folder) == generation:
+            # An optional file may be missing because the generation was being removed.
+            return read
     raise OSError(errno.EBUSY, "is replaced faster than it can be read", str(folder))
 
 
@@ -233,14 +240,24 @@ def _current(folder: Path) -> str | None:
         return None
 
 
-def _read_until_stable(paths: Sequence[Path]) -> dict[str, bytes]:
+def _read_until_stable(
+    folder: Path, names: Sequence[str], optional: Sequence[str]
+) -> dict[str, bytes]:
     before: dict[str, bytes] | None = None
     for _ in range(_MAX_ATTEMPTS):
-        now = {path.name: read_file(path) for path in paths}
+        now = _read_all(folder, names, optional)
         if now == before:
             return now
         before = now
-    raise OSError(errno.EBUSY, "is rewritten faster than it can be read", str(paths[0].parent))
+    raise OSError(errno.EBUSY, "is rewritten faster than it can be read", str(folder))
+
+
+def _read_all(folder: Path, names: Sequence[str], optional: Sequence[str]) -> dict[str, bytes]:
+    read = {name: read_file(folder / name) for name in names}
+    for name in optional:
+        with suppress(FileNotFoundError):
+            read[name] = read_file(folder / name)
+    return read
 
 
 def _refuse_foreign(path: Path) -> None:

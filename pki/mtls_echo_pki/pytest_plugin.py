@@ -5,16 +5,22 @@ Installed with the package (entry point ``pytest11``); the fixtures need no impo
     def test_the_client_trusts_the_server(authority, server_credential):
         server_credential.load_into(server_context)
         authority.trust.load_into(client_context)
+
+    def test_the_client_refuses_an_expired_server(flaw):
+        exhibit = flaw("expired")
+        exhibit.credential.load_into(server_context)
+        exhibit.trust.load_into(client_context)
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from mtls_echo_pki import Authority, Credential
+    from mtls_echo_pki import Authority, Credential, Exhibit
 
 
 @pytest.fixture
@@ -37,3 +43,19 @@ def client_credential(authority: Authority) -> Credential:
     from mtls_echo_pki import client
 
     return authority.issue(client("client.test"))
+
+
+@pytest.fixture
+def flaw(authority: Authority) -> Callable[..., Exhibit]:
+    """Makes a deliberately bad credential by name, from ``authority``.
+
+    ``flaw("expired")`` is a server's, for localhost, 127.0.0.1 and ::1; for another, give the
+    request: ``flaw("expired", client("client.test"))``. What comes is an ``Exhibit``: its
+    ``credential``, the ``trust`` to judge it by, the ``reference`` name to ask for.
+    """
+    from mtls_echo_pki import Request, find_flaw, server
+
+    def make(slug: str, request: Request | None = None) -> Exhibit:
+        return find_flaw(slug).build(authority, request or server("localhost", "127.0.0.1", "::1"))
+
+    return make

@@ -1,0 +1,127 @@
+"""``pki show``: what the certificates and revocation lists of a folder or a file say."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mtls_echo_pki.console import CommandError
+from mtls_echo_pki.refusals import refusals
+
+if TYPE_CHECKING:
+    from mtls_echo_pki.description import Description, ListDescription
+
+
+@click.command()
+@click.argument("path", metavar="PATH", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
+def show(path: Path, as_json: bool) -> None:
+    """Show the certificates and revocation lists in PATH.
+
+    PATH is a PKI directory, a mounted Secret or a PEM file. In JSON, what has "revoked" is a
+    revocation list.
+
+    \b
+    examples:
+      mtls-echo pki show ./pki
+      mtls-echo pki show ./pki/server
+      mtls-echo pki show /etc/ssl/certs/ca-certificates.crt
+      mtls-echo pki show ./pki --json | jq -r '.[] | [.not_after, .path] | @tsv'
+
+    exit status: 0 shown, 2 nothing there to show
+    """
+    from mtls_echo_pki.description import describe, describe_list
+    from mtls_echo_pki.pem import read_contents
+
+    descriptions: list[Description | ListDescription] = []
+    with refusals():
+        for file in _files(path):
+            certificates, lists = read_contents(file)
+            for position, certificate in enumerate(certificates, start=1):
+                descriptions.append(describe(certificate, path=file, position=position))
+            for position, crl in enumerate(lists, start=1):
+                descriptions.append(describe_list(crl, path=file, position=position))
+    if as_json:
+        import msgspec
+
+        encoded = msgspec.json.format(msgspec.json.encode(descriptions), indent=2)
+        click.echo(encoded.decode())
+    else:
+        click.echo("\n\n".join(_paragraph(description) for description in descriptions))
+
+
+def _files(path: Path) -> list[Path]:
+    """Return the files in ``path`` that can be shown; ``path`` may be one of them."""
+    if not path.is_dir():
+        return [path]
+    patterns = (
+        *("authorities/*/tls.crt", "trust/*/ca.crt", "trust/*/crl.pem", "*/tls.crt"),
+        *("tls.crt", "ca.crt", "crl.pem"),
+    )
+    files = [
+        file
+        for pattern in patterns
+        for file in sorted(path.glob(pattern))
+        # With a single authority one folder is a link to the other; ..data is another.
+        if not file.parent.is_symlink() and not file.parent.name.startswith("..")
+    ]
+    if not files:
+        raise CommandError(
+            f"{path}: has no certificates in it",
+            "name a PKI directory, a folder with tls.crt or ca.crt, or a PEM file",
+        )
+    return files
+
+
+def _paragraph(description: Description | ListDescription) -> str:
+    from mtls_echo_pki.description import Description
+
+    number = f" ({description.position})" if description.position > 1 else ""
+    if isinstance(description, Description):
+        lines = _certificate_lines(description)
+    else:
+        lines = _list_lines(description)
+    return "\n".join((f"{description.path}{number}", *lines))
+
+
+def _certificate_lines(description: Description) -> list[str]:
+    return [
+        f"  subject      {description.subject or '(empty)'}",
+        f"  issuer       {description.issuer or '(empty)'}",
+        f"  names        {', '.join(description.names) or '(none)'}",
+        f"  validity     {_validity(description.not_before, description.not_after)}",
+        f"  usage        {', '.join(description.usage) or '(any)'}",
+        f"  key          {description.key}",
+        f"  serial       {description.serial}",
+        f"  fingerprint  {description.fingerprint}",
+    ]
+
+
+def _list_lines(description: ListDescription) -> list[str]:
+    revoked = [
+        f"{each.serial} on {each.date:%Y-%m-%d %H:%M:%S} UTC, {each.reason}"
+        for each in description.revoked
+    ] or ["(none)"]
+    return [
+        "  revocation list",
+        f"  issuer       {description.issuer or '(empty)'}",
+        f"  number       {'(none)' if description.number is None else description.number}",
+        f"  validity     {_validity(description.this_update, description.next_update)}",
+        f"  revoked      {revoked[0]}",
+        *(f"               {each}" for each in revoked[1:]),
+    ]
+
+
+def _validity(begin: datetime, end: datetime | None) -> str:
+    from mtls_echo_pki.authority import utcnow
+    from mtls_echo_pki.description import validity
+
+    if end is None:
+        return f"{begin:%Y-%m-%d %H:%M:%S} UTC, for ever"
+    return (
+        f"{begin:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} UTC, "
+        f"{validity(begin, end, utcnow())}"
+    )
