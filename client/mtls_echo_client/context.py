@@ -12,6 +12,8 @@ import ssl
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mtls_echo_tls.configuration import Configuration, remember
+
 if TYPE_CHECKING:
     from mtls_echo_pki import Credential, Trust
 
@@ -69,4 +71,7 @@ def client_context(
 
     if alpn:
         context.set_alpn_protocols(list(alpn))
+
+    # For the diagnosis of a refusal only: a context cannot be asked what it was made from.
+    remember(context, Configuration(credential, server_trust, tuple(alpn)))
     return context

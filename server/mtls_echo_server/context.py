@@ -37,6 +37,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mtls_echo_tls.configuration import Configuration, remember
+
 if TYPE_CHECKING:
     from mtls_echo_pki import Credential, Trust
 
@@ -155,4 +157,7 @@ def server_context(
         # Created before OpenSSL opens it, which would leave the mode to the umask.
         keylog.touch(mode=0o600)
         context.keylog_filename = str(keylog)
+
+    # For the diagnosis of a refusal only: a context cannot be asked what it was made from.
+    remember(context, Configuration(credential, client_trust, tuple(alpn)))
     return context

@@ -151,6 +151,12 @@ CAUSES: dict[str, Cause] = {
         "have the {owner}'s certificate issued with authorityKeyIdentifier",
         "RFC 5280 §4.2.1.1",
     ),
+    "not-conforming": Cause(
+        "a certificate in {its} path breaks a rule of RFC 5280 that strict verification enforces",
+        "have the certificate named above issued anew, by the rules",
+        "have the certificate named above issued anew, by the rules",
+        "RFC 5280 §4",
+    ),
     "bad-signature": Cause(
         "the signature on {its} certificate is wrong",
         "get the certificate again from its authority: this copy was altered",

@@ -1,4 +1,4 @@
-"""From evidence to causes: small tables, and what the presented certificates add.
+"""From evidence to causes: small tables, and a second look at the presented certificates.
 
 Order matters, most certain first: what is not TLS at all, what the two ends said in words, our
 own deadline, our own verdict on a certificate, the peer's fatal alert, our other errors, and last
@@ -6,146 +6,49 @@ how the transport ended. Who refused follows from the same: an alert received me
 an error of our own means that we did, and otherwise nobody can know on this side.
 
 An alert names a family of causes (`alerts`), and so does a `verify_code`. The tables give the
-family; the certificates that crossed the connection narrow it: what is a fact about them stays,
-what is not goes. What remains is the answer. One slug is certain; several say honestly that this
-side cannot know, and the other side's report decides.
+family. The path that was judged, examined once more offline (`path`), narrows it: the peer's path
+and our anchors when we judged, our own path when the peer did. A cause that the path shows stays;
+one that the path rules out goes; what nobody on this side can know remains. One slug is certain;
+several say honestly that the other side's report decides.
 """
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Callable
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from cryptography import x509
-
+from mtls_echo_pki import Credential
 from mtls_echo_tls.alerts import CERTIFICATE_ALERTS, alert_name
 from mtls_echo_tls.alerts import AlertDescription as A
 from mtls_echo_tls.causes import CAUSES
+from mtls_echo_tls.decoding import trace_of
 from mtls_echo_tls.evidence import Evidence, Side
-from mtls_echo_tls.identity import end_entity, hosts, names_host, valid_at
+from mtls_echo_tls.identity import end_entity, hosts
+from mtls_echo_tls.path import Path, examine
 from mtls_echo_tls.protocol import denial_in
-from mtls_echo_tls.report import Alert, Outcome, Parameters, Report
+from mtls_echo_tls.report import Alert, FaultFound, Outcome, Parameters, Report
+from mtls_echo_tls.tables import ALERT, OWN_ALERT, REASON, VERIFY
 from mtls_echo_tls.wording import Words, facts, summarise, summary
 
-# X509_V_ERR_* (openssl/x509_vfy.h), stable numbers, unlike the texts beside them.
-VERIFY: dict[int, tuple[str, ...]] = {
-    2: ("unknown-authority",),
-    3: ("crl-missing",),
-    7: ("bad-signature", "impostor-authority"),
-    8: ("bad-signature",),
-    9: ("not-yet-valid", "not-yet-valid-authority"),
-    10: ("expired", "expired-authority"),
-    11: ("crl-not-yet-valid",),
-    12: ("crl-expired",),
-    18: ("self-signed",),
-    19: ("unknown-authority",),
-    20: ("unknown-authority", "missing-intermediate"),
-    23: ("revoked", "revoked-authority"),
-    25: ("path-too-long",),
-    26: ("wrong-usage",),
-    34: ("unknown-critical-extension",),
-    47: ("name-not-permitted",),
-    48: ("name-not-permitted",),
-    62: ("wrong-name", "no-san"),
-    64: ("wrong-name", "no-san"),
-    66: ("weak-key",),
-    67: ("weak-key",),
-    68: ("weak-signature",),
-    79: ("not-an-authority",),
-    85: ("missing-key-identifier",),
-    86: ("missing-key-identifier",),
-}
-
-# The peer's alert, for a certificate of ours that was judged: what it can mean, likely first.
-ALERT: dict[int, tuple[str, ...]] = {
-    A.bad_certificate: (
-        "wrong-name",
-        "no-san",
-        "not-yet-valid",
-        "not-yet-valid-authority",
-        "weak-key",
-        "weak-signature",
-        "clock-skew",
-    ),
-    A.unsupported_certificate: ("wrong-usage",),
-    A.certificate_revoked: ("revoked", "revoked-authority"),
-    A.certificate_expired: ("expired", "expired-authority", "clock-skew", "crl-expired"),
-    A.certificate_unknown: (
-        "name-not-permitted",
-        "unknown-critical-extension",
-        "missing-key-identifier",
-    ),
-    A.unknown_ca: (
-        "unknown-authority",
-        "missing-intermediate",
-        "self-signed",
-        "not-an-authority",
-        "path-too-long",
-        "impostor-authority",
-        "empty-trust",
-        "crl-missing",
-    ),
-    A.decrypt_error: ("key-not-owned", "bad-signature", "impostor-authority", "tampered"),
-    A.certificate_required: ("no-client-certificate",),
-    A.access_denied: ("not-authorised",),
-    # OpenSSL's TLS 1.3 servers send the same when they have no certificate.
-    A.protocol_version: ("no-common-version", "no-server-certificate"),
-    A.insufficient_security: ("no-common-cipher",),
-    A.inappropriate_fallback: ("downgrade",),
-    A.unrecognized_name: ("unrecognised-name",),
-    A.no_application_protocol: ("no-common-alpn",),
-    A.bad_record_mac: ("tampered",),
-    A.decryption_failed: ("tampered",),
-    A.record_overflow: ("oversize",),
-    A.illegal_parameter: ("downgrade", "oversize"),
-}
-
-# Our own errors other than a verdict on a certificate: OpenSSL's reason symbols.
-REASON: dict[str, tuple[str, ...]] = {
-    "PEER_DID_NOT_RETURN_A_CERTIFICATE": ("no-client-certificate",),
-    "UNSUPPORTED_PROTOCOL": ("no-common-version",),
-    "NO_PROTOCOLS_AVAILABLE": ("no-common-version",),
-    "VERSION_TOO_LOW": ("no-common-version",),
-    "NO_SHARED_CIPHER": ("no-common-cipher", "no-common-signature-algorithm", "no-common-group"),
-    "NO_SUITABLE_KEY_SHARE": ("no-common-group",),
-    "NO_SUITABLE_SIGNATURE_ALGORITHM": ("no-common-signature-algorithm",),
-    "NO_APPLICATION_PROTOCOL": ("no-common-alpn",),
-    "BAD_SIGNATURE": ("key-not-owned", "tampered"),
-    "HTTP_REQUEST": ("plaintext-client",),
-    "HTTPS_PROXY_REQUEST": ("plaintext-client",),
-    # A peer that never spoke TLS was told by its first bytes: these came in the middle.
-    "WRONG_VERSION_NUMBER": ("tampered",),
-    "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": ("tampered",),
-    "PACKET_LENGTH_TOO_LONG": ("oversize",),
-    "EXCESSIVE_MESSAGE_SIZE": ("oversize",),
-    "INAPPROPRIATE_FALLBACK": ("downgrade",),
-}
-
-# Where a reason says less than the alert that OpenSSL answered it with: 3.6 reports every damaged
-# record as RECORD_LAYER_FAILURE.
-OWN_ALERT: dict[int, tuple[str, ...]] = {
-    A.bad_record_mac: ("tampered",),
-    A.record_overflow: ("oversize",),
-    A.protocol_version: ("no-common-version",),
-}
-
-# What one look at the judged end-entity certificate decides: the fault is there, or it is not
-# and the cause is ruled out. Causes without an entry cannot be decided that way.
-_Glance = Callable[[x509.Certificate, Evidence, datetime.datetime], bool]
-_GLANCES: dict[str, _Glance] = {
-    "expired": lambda leaf, _, now: valid_at(leaf, now) > 0,
-    "not-yet-valid": lambda leaf, _, now: valid_at(leaf, now) < 0,
-    "self-signed": lambda leaf, _, __: leaf.issuer == leaf.subject,
-    "no-san": lambda leaf, _, __: not hosts(leaf),
-    "wrong-name": lambda leaf, evidence, _: (
-        bool(hosts(leaf))
-        and evidence.server_name is not None
-        and not names_host(leaf, evidence.server_name)
-    ),
-}
+# What our own path shows whatever the peer's anchors are: if it does not, it is not so.
+_ALWAYS_SEEN = frozenset({"expired", "not-yet-valid", "self-signed", "weak-signature"})
 
 # Nobody looks for a host's name in a client's certificate.
-_OF_SERVERS_ONLY = {"wrong-name", "no-san"}
+_OF_SERVERS_ONLY = frozenset({"wrong-name", "no-san"})
+
+# What lies with an authority between end-entity and anchor; without one it cannot be.
+_OF_INTERMEDIATES = frozenset({"path-too-long", "revoked-authority"})
+
+# Found together, these are two readings of one fault, not two faults.
+_UNDECIDED = (
+    frozenset({"unknown-authority", "missing-intermediate"}),
+    frozenset({"bad-signature", "impostor-authority"}),
+)
+
+# What OpenSSL accepts as a Certificate message, in bytes (SSL_MAX_CERT_LIST_DEFAULT).
+_LONGEST_CERTIFICATE_MESSAGE = 100 * 1024
+
+_UNKNOWN = ("internal-error",)
 
 
 def diagnose(evidence: Evidence) -> Report:
@@ -157,30 +60,35 @@ def diagnose(evidence: Evidence) -> Report:
     evidence.finish()
     if evidence.denied is None and evidence.side == "client":
         evidence.denied = denial_in(evidence.last_words)
-    outcome, rejected_by, causes = _judge(evidence)
+    outcome, rejected_by, family = _judge(evidence)
+    path = _second_look(evidence, rejected_by)
+    causes, owner = _narrow(family, path, evidence, rejected_by)
     cause = CAUSES[causes[0]] if causes else None
+    words = Words(evidence.side, rejected_by, owner)
     return Report(
         side=evidence.side,
         outcome=outcome,
         rejected_by=rejected_by,
         stage=evidence.stage,
         causes=list(causes),
+        faults=[FaultFound(slug=f.slug, depth=f.depth, detail=f.detail) for f in path.faults],
         alert=_alert(evidence),
         verify_code=evidence.verify_code,
-        evidence=facts(evidence, rejected_by, causes),
-        summary=summary(evidence, outcome, rejected_by, causes),
-        remedy=Words(evidence.side, rejected_by).remedy(cause) if cause else "",
+        evidence=facts(evidence, words, causes, path),
+        summary=summary(evidence, outcome, words, causes),
+        remedy=words.remedy(cause) if cause else "",
         rfc=cause.rfc if cause else "",
         tls=_parameters(evidence),
         peer=summarise(evidence.peer_chain),
         own=summarise(evidence.own_chain),
         client_random=evidence.client_random,
         duration_ms=round((evidence.duration or 0.0) * 1000, 3),
+        trace=trace_of(evidence.recorder),
     )
 
 
 def _judge(evidence: Evidence) -> tuple[Outcome, Side | None, tuple[str, ...]]:
-    """The outcome, who refused, and the causes, most certain evidence first."""
+    """The outcome, who refused, and the family of causes, most certain evidence first."""
     me = evidence.side
     peer: Side = "server" if me == "client" else "client"
     if evidence.denied is not None:
@@ -197,12 +105,15 @@ def _judge(evidence: Evidence) -> tuple[Outcome, Side | None, tuple[str, ...]]:
     if evidence.timed_out:
         return "failed", None, ("timeout",)
     if evidence.verify_code is not None:
-        return "refused", me, _causes_of_verdict(evidence.verify_code, evidence)
+        return "refused", me, VERIFY.get(evidence.verify_code, _UNKNOWN)
     if evidence.alert is not None and not evidence.alert.sent:
         outcome: Outcome = "denied" if evidence.alert.code == A.access_denied else "refused"
-        return outcome, peer, _causes_of_alert(evidence.alert.code, evidence)
+        return outcome, peer, _family_of_alert(evidence.alert.code, evidence)
     if evidence.reason is not None:
-        return "refused", me, _causes_of_reason(evidence.reason, evidence)
+        return "refused", me, _family_of_reason(evidence.reason, evidence)
+    if evidence.no_common_alpn:
+        # Python cannot send no_application_protocol, so whoever minds closes without a word.
+        return "refused", me if evidence.failed else peer, ("no-common-alpn",)
     if evidence.transport_end == "reset":
         return "failed", None, ("reset",)
     if evidence.transport_end == "eof":
@@ -211,7 +122,7 @@ def _judge(evidence: Evidence) -> tuple[Outcome, Side | None, tuple[str, ...]]:
     if evidence.stage != "established" and evidence.close_notify:
         return "failed", None, ("closed-without-alert",)
     if evidence.failed:
-        return "failed", None, ("internal-error",)
+        return "failed", None, _UNKNOWN
     if evidence.stage != "established" or evidence.abandoned:
         # We ended it ourselves: nothing failed, and nothing was proved either.
         return "failed", None, ()
@@ -231,71 +142,152 @@ def _is_tls(evidence: Evidence) -> bool:
     return not echoed
 
 
-def _causes_of_verdict(verify_code: int, evidence: Evidence) -> tuple[str, ...]:
-    """The causes of our own verdict on the peer's certificate."""
-    causes = VERIFY.get(verify_code, ("internal-error",))
-    if causes[0] == "wrong-name":
-        # OpenSSL compared the names, and more strictly than any second look would.
-        leaf = end_entity(evidence.peer_chain)
-        return causes if leaf is None else (("wrong-name",) if hosts(leaf) else ("no-san",))
-    judged: Side = "server" if evidence.side == "client" else "client"
-    return _narrow(causes, evidence.peer_chain, judged, evidence)
-
-
-def _causes_of_reason(reason: str, evidence: Evidence) -> tuple[str, ...]:
+def _family_of_reason(reason: str, evidence: Evidence) -> tuple[str, ...]:
     """The causes of an error that our own side found."""
+    if reason == "BAD_SIGNATURE" and evidence.is_tls13:
+        # There CertificateVerify is encrypted: who alters it on the way damages a record.
+        return ("key-not-owned",)
     sent = OWN_ALERT.get(evidence.alert.code) if evidence.alert is not None else None
-    return REASON.get(reason) or sent or ("internal-error",)
+    return REASON.get(reason) or sent or _UNKNOWN
 
 
-def _causes_of_alert(code: int, evidence: Evidence) -> tuple[str, ...]:
+def _family_of_alert(code: int, evidence: Evidence) -> tuple[str, ...]:
     """The causes of a verdict that the peer announced."""
-    unknown = ("internal-error",)
     # Without a recording (see `trace`) nothing is known of what was asked for and presented.
     recorded = evidence.client_random is not None
-    if (
-        recorded
-        and not evidence.own_chain
-        and (code in CERTIFICATE_ALERTS | {A.handshake_failure})
-    ):
+    if recorded and not evidence.own_chain and code in CERTIFICATE_ALERTS | {A.handshake_failure}:
         # Which alert a missing certificate gets differs: handshake_failure in TLS 1.2 (RFC 5246
         # §7.4.6), certificate_required in TLS 1.3, bad_certificate from Java and older Go.
         if evidence.side == "client" and evidence.certificate_requested:
             return ("no-client-certificate",)
         if code != A.handshake_failure:
-            return unknown  # there was no certificate of ours to judge
+            return _UNKNOWN  # there was no certificate of ours to judge
+    if code == A.illegal_parameter:
+        return _family_of_illegal_parameter(evidence)
     if code == A.handshake_failure:
         # Before ServerHello it says "no common parameters", and after it nothing in particular.
         if evidence.hello_answered or evidence.side == "server":
-            return unknown
+            return _UNKNOWN
         return ("no-common-cipher", "no-common-group", "no-common-signature-algorithm",
-                "no-server-certificate")  # fmt: skip
-    causes = ALERT.get(code, unknown)
+                "no-server-certificate", "wrong-usage")  # fmt: skip
+    causes = ALERT.get(code, _UNKNOWN)
     if evidence.side == "server" or evidence.hello_answered:
         # Only a server that has not answered yet can be without a certificate.
         causes = tuple(slug for slug in causes if slug != "no-server-certificate")
-    return _narrow(causes, evidence.own_chain, evidence.side, evidence)
+    return causes
+
+
+def _family_of_illegal_parameter(evidence: Evidence) -> tuple[str, ...]:
+    if sum(map(len, evidence.own_chain)) > _LONGEST_CERTIFICATE_MESSAGE:
+        return ("oversize",)
+    # Only a client compares the version with what the server's random says of it.
+    return ("downgrade",) if evidence.side == "server" else _UNKNOWN
+
+
+# --- the second look -----------------------------------------------------------------------------
+
+
+def _second_look(evidence: Evidence, rejected_by: Side | None) -> Path:
+    """The path that was judged, examined: the peer's when we refused, ours when the peer did."""
+    if rejected_by is None:
+        return Path()
+    mine = evidence.configuration
+    our_chain = (mine.credential.certificate, *mine.credential.chain) if mine.credential else ()
+    if rejected_by != evidence.side:
+        # On the server the name is SNI; a client that asked for an address sends none.
+        reference = evidence.server_name if evidence.side == "server" else None
+        return examine(
+            evidence.own_chain,
+            presenter=evidence.side,
+            reference=reference,
+            others=mine.trust.anchors if mine.trust else (),
+        )
+    if evidence.verify_code is None:
+        return Path()
+    known = mine.trust if mine.complete else None
+    return examine(
+        evidence.peer_chain,
+        presenter="server" if evidence.side == "client" else "client",
+        anchors=known.anchors if known else None,
+        crls=known.crls if known else (),
+        reference=evidence.server_name if evidence.side == "client" else None,
+        others=our_chain,
+    )
 
 
 def _narrow(
-    causes: tuple[str, ...], chain: tuple[bytes, ...], judged: Side, evidence: Evidence
+    family: tuple[str, ...], path: Path, evidence: Evidence, rejected_by: Side | None
+) -> tuple[tuple[str, ...], Side | None]:
+    """What remains of a family of causes, and whose fault it is when that is not obvious."""
+    if evidence.reason == "NO_SHARED_CIPHER" and _cannot_sign(evidence):
+        # TLS 1.2 then finds no suite, and never gets to showing the certificate.
+        return ("wrong-usage",), evidence.side
+    if evidence.verify_code is not None:
+        return _narrow_our_verdict(family, path, evidence), None
+    if rejected_by is not None and rejected_by != evidence.side and evidence.own_chain:
+        return _narrow_their_verdict(family, path, evidence), None
+    return family, None
+
+
+def _narrow_our_verdict(
+    family: tuple[str, ...], path: Path, evidence: Evidence
 ) -> tuple[str, ...]:
-    """Keep the causes that the judged certificate shows; if none, those it does not rule out."""
-    if judged == "client":
-        causes = tuple(slug for slug in causes if slug not in _OF_SERVERS_ONLY) or causes
-    leaf = end_entity(chain)
-    if leaf is None or len(causes) == 1:
-        return causes
-    now = datetime.datetime.now(datetime.UTC)
-    shown: list[str] = []
-    possible: list[str] = []
-    for slug in causes:
-        glance = _GLANCES.get(slug)
-        if glance is None or (slug == "wrong-name" and evidence.server_name is None):
-            possible.append(slug)
-        elif glance(leaf, evidence, now):
-            shown.append(slug)
-    return tuple(shown or possible) or causes
+    """We know our anchors and the whole path: what the path does not show is not so."""
+    if family[0] == "wrong-name":
+        # OpenSSL compared the names, and more strictly than any second look would.
+        leaf = end_entity(evidence.peer_chain)
+        return family if leaf is None else (("wrong-name",) if hosts(leaf) else ("no-san",))
+    shown = tuple(slug for slug in path.slugs if slug in family)
+    if family == _UNKNOWN:
+        shown = path.slugs[:1]
+    if not shown:
+        return family
+    # OpenSSL reports the first that it meets; the others are in the report's ``faults``.
+    readings = next((pair for pair in _UNDECIDED if shown[0] in pair), {shown[0]})
+    return tuple(slug for slug in shown if slug in readings)
+
+
+def _narrow_their_verdict(
+    family: tuple[str, ...], path: Path, evidence: Evidence
+) -> tuple[str, ...]:
+    """We know our path and not their anchors: what lies with an anchor cannot be ruled out."""
+    if evidence.side == "client":
+        family = tuple(slug for slug in family if slug not in _OF_SERVERS_ONLY) or family
+    shown = tuple(slug for slug in family if slug in path.slugs)
+    if shown or not path.certificates:
+        return shown or family
+    ruled_out = set(_ALWAYS_SEEN)
+    if evidence.server_name is not None:
+        ruled_out |= _OF_SERVERS_ONLY
+    if len(path.certificates) == 1:
+        ruled_out |= _OF_INTERMEDIATES
+    mine = evidence.configuration
+    if path.reaches_a_root(mine.trust.anchors if mine.trust else ()):
+        # It was followed by its signatures, so those are sound as well.
+        ruled_out |= {"missing-intermediate", "bad-signature"}
+    if mine.credential is not None and _owns_its_key(mine.credential):
+        ruled_out.add("key-not-owned")
+    if hosts(path.certificates[0]):
+        ruled_out.add("no-san")
+    return tuple(slug for slug in family if slug not in ruled_out) or family
+
+
+def _owns_its_key(credential: Credential) -> bool:
+    """Whether the key that was loaded is the certificate's: what OpenSSL was given counts."""
+    try:
+        key = load_pem_private_key(credential.key_pem, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+    return key.public_key() == credential.certificate.public_key()
+
+
+def _cannot_sign(evidence: Evidence) -> bool:
+    """Whether our own certificate's keyUsage forbids what every current cipher suite needs."""
+    credential = evidence.configuration.credential
+    if credential is None:
+        return False
+    path = examine(credential.chain_der, presenter=evidence.side)
+    return any(fault.slug == "wrong-usage" and fault.depth == 0 for fault in path.faults)
 
 
 def _alert(evidence: Evidence) -> Alert | None:

@@ -1,8 +1,9 @@
-"""A handshake as a sequence diagram: who sent what, and where who was verified.
+"""A handshake in one glance: who sent what, and where who was verified.
 
 Messages of one flight share an arrow, as in RFC 8446's figures; a double line is protected, a
 single one can be read by anybody on the path. Between the arrows stand the two moments that
-mutual TLS is about and that no message shows: each side verifying the other.
+mutual TLS is about and that no message shows: each side verifying the other
+(`mtls_echo_tls.story`). `mtls_echo_tls.sequence` draws the same with everything in it.
 """
 
 from __future__ import annotations
@@ -10,20 +11,25 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from typing import Any
 
+from mtls_echo_tls.decoding import decoded
 from mtls_echo_tls.evidence import Side
-from mtls_echo_tls.identity import common_name, end_entity, subject_alternative_names
-from mtls_echo_tls.report import Report
-from mtls_echo_tls.trace import ALERT, CHANGE_CIPHER_SPEC, Message, certificates_in, server_name_in
+from mtls_echo_tls.messages import Message
+from mtls_echo_tls.report import Report, TraceEntry
+from mtls_echo_tls.story import is_tls13, sender, story
 
 WIDTH = 76
 
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 
+_LONGEST_NAME = 40
+
 
 @dataclass(frozen=True)
-class _Strokes:
+class Strokes:
+    """What a diagram is drawn with."""
+
     clear: str
     protected: str
     left: str
@@ -31,10 +37,8 @@ class _Strokes:
     rail: str
 
 
-_OTHER: dict[Side, Side] = {"client": "server", "server": "client"}
-
-_UNICODE = _Strokes("─", "═", "◀", "▶", "│")
-_ASCII = _Strokes("-", "=", "<", ">", "|")
+UNICODE = Strokes("─", "═", "◀", "▶", "│")
+ASCII = Strokes("-", "=", "<", ">", "|")
 
 
 def draw(
@@ -48,10 +52,10 @@ def draw(
         width: Columns to fill, at least 40.
         ascii_only: For an output that has no box-drawing characters.
     """
-    strokes = _ASCII if ascii_only else _UNICODE
+    strokes = ASCII if ascii_only else UNICODE
     inner = width - 2
     lines = ["client" + "server".rjust(width - len("client"))]
-    for row in _rows(messages, report):
+    for row in _rows(decoded(messages), report):
         if isinstance(row, str):
             lines.append(strokes.rail + f" {row} ".center(inner) + strokes.rail)
         else:
@@ -66,63 +70,58 @@ class _Arrow:
     labels: tuple[str, ...]
 
 
-def _rows(messages: Sequence[Message], report: Report) -> Iterator[_Arrow | str]:
+def _rows(entries: Sequence[TraceEntry], report: Report) -> Iterator[_Arrow | str]:
     # In TLS 1.3 ChangeCipherSpec means nothing; it is there for middleboxes (RFC 8446 §D.4).
     # close_notify belongs to the end of the connection, not to its handshake.
-    tls13 = any(message.name == "EncryptedExtensions" for message in messages)
+    tls13 = is_tls13(entries)
     shown = [
-        message
-        for message in messages
-        if not (tls13 and message.content_type == CHANGE_CIPHER_SPEC)
-        and message.name != "Alert close_notify"
+        entry
+        for entry in entries
+        if not (tls13 and entry.name == "ChangeCipherSpec")
+        and entry.fields.get("description") != "close_notify"
     ]
-    presented: set[Side] = set()
-    accepted: set[Side] = set()
-    for (sender, protected), run in groupby(
-        shown, key=lambda message: (_sender(message, report.side), message.protected)
-    ):
-        flight = tuple(run)
-        other = _OTHER[sender]
-        if flight[0].content_type == ALERT:
-            if report.rejected_by == sender:
-                yield f"the {sender} refuses: {', or '.join(report.causes[:2])}"
-        elif other in presented - accepted:
-            # It went on after the other's certificate: so it has verified and accepted it.
-            accepted.add(other)
-            yield _accepted(other)
-        if any(m.name == "Certificate" and certificates_in(m) for m in flight):
-            presented.add(sender)
-        yield _Arrow(sender, protected, tuple(_label(message) for message in flight))
-    if report.outcome == "echoed":
-        yield from (_accepted(side) for side in sorted(presented - accepted))
-        yield "both send application data"
+    flight: _Arrow | None = None
+    for step in story(shown, report):
+        if isinstance(step, str):
+            if flight is not None:
+                yield flight
+            flight = None
+            yield step
+            continue
+        who = sender(step, report)
+        if flight is not None and (flight.sender, flight.protected) == (who, step.protected):
+            flight = _Arrow(who, step.protected, (*flight.labels, _label(step)))
+            continue
+        if flight is not None:
+            yield flight
+        flight = _Arrow(who, step.protected, (_label(step),))
+    if flight is not None:
+        yield flight
 
 
-def _accepted(side: Side) -> str:
-    return f"the {_OTHER[side]} verifies the {side}'s certificate: accepted"
-
-
-def _sender(message: Message, recorder: Side) -> Side:
-    return recorder if message.direction == "sent" else _OTHER[recorder]
-
-
-def _label(message: Message) -> str:
-    if message.name == "ClientHello":
-        wanted = server_name_in(message)
+def _label(entry: TraceEntry) -> str:
+    if entry.name == "ClientHello":
+        wanted = entry.fields.get("server_name")
         return f"ClientHello for {wanted}" if wanted else "ClientHello"
-    if message.name == "Certificate":
-        chain = certificates_in(message)
-        leaf = end_entity(chain)
-        if leaf is None:
-            return "Certificate (none)" if not chain else "Certificate (unreadable)"
-        names = [str(name.value) for name in subject_alternative_names(leaf)]
-        return f"Certificate of {(common_name(leaf.subject) or next(iter(names), '?'))[:40]}"
-    if message.content_type == ALERT:
-        return message.name.lower()
-    return message.name
+    if entry.name in ("Certificate", "CompressedCertificate"):
+        certificates = entry.fields.get("certificates")
+        if not certificates:
+            return f"{entry.name} ({'none' if certificates == [] else 'unreadable'})"
+        return f"{entry.name} of {holder(certificates[0])[:_LONGEST_NAME]}"
+    if entry.name == "Alert":
+        return f"alert {entry.fields.get('description', '')}".rstrip()
+    return entry.name
 
 
-def _arrow(arrow: _Arrow, inner: int, strokes: _Strokes) -> list[str]:
+def holder(certificate: dict[str, Any]) -> str:
+    """Whose certificate it is, in a word: its common name, or the first of its names."""
+    for part in str(certificate.get("subject", "")).split(","):
+        if part.startswith("CN="):
+            return part[3:]
+    return next(iter(certificate.get("names", [])), "?")
+
+
+def _arrow(arrow: _Arrow, inner: int, strokes: Strokes) -> list[str]:
     """One flight: its labels wrapped, the head of the arrow on the first line."""
     stroke = strokes.protected if arrow.protected else strokes.clear
     to_server = arrow.sender == "client"

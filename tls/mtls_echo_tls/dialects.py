@@ -23,8 +23,8 @@ from typing import Literal, NamedTuple
 
 from mtls_echo_tls.alerts import AlertDescription as A
 from mtls_echo_tls.causes import CAUSES
-from mtls_echo_tls.diagnosis import ALERT, REASON, VERIFY
 from mtls_echo_tls.evidence import Side
+from mtls_echo_tls.tables import ALERT, REASON, VERIFY
 
 Refused = Literal["printer", "peer", "client", "server", "nobody", "unsaid"]
 Kind = Literal["alert received", "alert sent", "alert", "verdict", "reason", "statement"]

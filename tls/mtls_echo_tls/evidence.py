@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Literal
 import trio
 
 from mtls_echo_tls.alerts import alert_name, alert_of_reason
-from mtls_echo_tls.trace import Direction, Recorder, certificates_in
+from mtls_echo_tls.configuration import Configuration
+from mtls_echo_tls.messages import Direction, certificates_in, offers_alpn
+from mtls_echo_tls.trace import Recorder
 
 if TYPE_CHECKING:
     from mtls_echo_tls.report import Report
@@ -79,7 +81,11 @@ class Evidence:
         certificate_requested: Whether the server asked the client for a certificate.
         hello_answered: Whether a ServerHello was received (client) or sent (server).
         client_random: `ClientHello.random`, hexadecimal.
+        is_tls13: Whether the handshake is one of TLS 1.3, completed or not.
+        alpn_offered: Whether the ClientHello offers application protocols.
+        no_common_alpn: They were offered, this side insists on some, and none was selected.
         version, cipher, alpn, resumed: What was negotiated; None before.
+        configuration: What our own context was made from.
     """
 
     side: Side
@@ -104,10 +110,14 @@ class Evidence:
     certificate_requested: bool = False
     hello_answered: bool = False
     client_random: str | None = None
+    is_tls13: bool = False
+    alpn_offered: bool = False
+    no_common_alpn: bool = False
     version: str | None = None
     cipher: str | None = None
     alpn: str | None = None
     resumed: bool = False
+    configuration: Configuration = field(default_factory=Configuration, repr=False)
     started: float = field(default_factory=time.perf_counter)
     duration: float | None = None
     recorder: Recorder = field(default_factory=Recorder, repr=False)
@@ -133,7 +143,7 @@ class Evidence:
         if self.side == "server":
             self.server_name = recorder.server_name or self.server_name
         for direction in _BOTH_WAYS:
-            certificate = recorder.find(direction, "Certificate")
+            certificate = recorder.find(direction, "Certificate", "CompressedCertificate")
             if certificate is not None:
                 chain = certificates_in(certificate)
                 if direction == "sent":
@@ -144,6 +154,10 @@ class Evidence:
             self.certificate_requested |= request is not None
             answer = recorder.find(direction, "ServerHello", "HelloRetryRequest")
             self.hello_answered |= answer is not None
+            hello = recorder.find(direction, "ClientHello")
+            self.alpn_offered |= hello is not None and offers_alpn(hello)
+            extensions = recorder.find(direction, "EncryptedExtensions")
+            self.is_tls13 |= extensions is not None
         alert = recorder.fatal_alert
         if alert is not None:
             sent = alert.direction == "sent"
@@ -156,6 +170,9 @@ class Evidence:
         self.cipher = cipher[0] if cipher else None
         self.alpn = connection.selected_alpn_protocol()
         self.resumed = bool(connection.session_reused)
+        # OpenSSL goes on without a protocol where RFC 7301 §3.2 demands a refusal.
+        insists = bool(self.configuration.alpn)
+        self.no_common_alpn = insists and self.alpn_offered and self.alpn is None
         if not self.peer_chain:
             # A resumed handshake has no Certificate message; the session remembers the peer's.
             certificate = connection.getpeercert(binary_form=True)

@@ -86,7 +86,7 @@ def _load(certificate: bytes) -> x509.Certificate:
 
 # What `cryptography` raises for a part of a certificate that it cannot read. OpenSSL reads more
 # than it does (a general name of a rare type, an odd string in a name), and the peer wrote it.
-_UNREADABLE = (
+UNREADABLE = (
     ValueError,
     TypeError,
     x509.DuplicateExtension,
@@ -98,7 +98,7 @@ def subject_alternative_names(certificate: x509.Certificate) -> x509.SubjectAlte
     """The certificate's subjectAltName; empty when absent or unreadable."""
     try:
         return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, *_UNREADABLE):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         return x509.SubjectAlternativeName([])
 
 
@@ -106,7 +106,7 @@ def extended_key_usages(certificate: x509.Certificate) -> frozenset[x509.ObjectI
     """The purposes of RFC 5280 §4.2.1.12; None when absent (every purpose) or unreadable."""
     try:
         usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except (x509.ExtensionNotFound, *_UNREADABLE):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         return None
     return frozenset(usage)
 
@@ -114,7 +114,7 @@ def extended_key_usages(certificate: x509.Certificate) -> frozenset[x509.ObjectI
 def _subject_common_name(certificate: x509.Certificate) -> str | None:
     try:
         return common_name(certificate.subject)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 
@@ -143,7 +143,7 @@ def end_entity(chain: tuple[bytes, ...]) -> x509.Certificate | None:
             _ = serial_number(leaf), leaf.not_valid_before_utc, leaf.not_valid_after_utc
             for name in (leaf.subject, leaf.issuer):
                 name.rfc4514_string()
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
     return leaf
 
@@ -165,13 +165,16 @@ def hosts(certificate: x509.Certificate) -> list[str]:
 def names_host(certificate: x509.Certificate, reference: str) -> bool:
     """Whether a presented identifier matches the reference identifier (RFC 9525 §6.3).
 
-    For diagnosis only: whether to go on is OpenSSL's decision, and was made already. A wildcard
-    stands for the whole leftmost label, and for no part of an IP address.
+    For diagnosis only: whether to go on is OpenSSL's decision, and was made already. An address
+    is named by an iPAddress entry and nothing else; a wildcard stands for the whole leftmost
+    label of a host name.
     """
+    names = subject_alternative_names(certificate)
     try:
-        wanted = str(ipaddress.ip_address(reference))
+        address = ipaddress.ip_address(reference)
     except ValueError:
         wanted = reference.lower().rstrip(".")
-    _, _, parent = wanted.partition(".")
-    presented = {name.lower() for name in hosts(certificate)}
-    return wanted in presented or (bool(parent) and f"*.{parent}" in presented)
+        _, _, parent = wanted.partition(".")
+        presented = {name.lower() for name in names.get_values_for_type(x509.DNSName)}
+        return wanted in presented or (bool(parent) and f"*.{parent}" in presented)
+    return address in names.get_values_for_type(x509.IPAddress)

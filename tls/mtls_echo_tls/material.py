@@ -24,6 +24,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from mtls_echo_pki import Credential, Directory, Trust, read_credential, read_trust
 from mtls_echo_tls.evidence import Side
 from mtls_echo_tls.identity import common_name, extended_key_usages, hosts, valid_at
+from mtls_echo_tls.path import has_signed
+from mtls_echo_tls.rules import is_self_issued
 
 # Warned about from here on: what remains of a 30-day certificate when a third of its life is
 # left is 10 days, the usual moment to renew; the warning starts when that was missed.
@@ -64,11 +66,12 @@ class Material:
 
     @property
     def generation(self) -> str:
-        """A short digest of the certificates: changes whenever any of them does."""
+        """A short digest of certificates and lists: changes whenever any of them does."""
         digest = hashlib.sha256()
         for part in (
             self.credential and self.credential.certificate_pem,
             self.trust and self.trust.pem,
+            self.trust and self.trust.crl_pem,
         ):
             digest.update(part or b"-")
         return digest.hexdigest()[:12]
@@ -101,20 +104,21 @@ def server_material(
     cert: Path | None = None,
     key: Path | None = None,
     client_ca: Path | None = None,
+    crl: Path | None = None,
     name: str = "server",
 ) -> Material:
     """Read a server's certificate, its key, and the anchors it judges clients by.
 
     Args:
         pki: A directory, made if it does not exist. None and no file given: `default_pki`.
-        cert, key, client_ca: PEM files in its place.
+        cert, key, client_ca, crl: PEM files in its place.
         name: Which credential of the directory.
 
     Raises:
         MaterialError, DirectoryError: A file or the directory cannot be used.
         ConfigurationError: The arguments do not fit together.
     """
-    files = {"--cert": cert, "--key": key, "--client-ca": client_ca}
+    files = {"--cert": cert, "--key": key, "--client-ca": client_ca, "--crl": crl}
     if not any(files.values()):
         return _from_directory(pki, name, "clients", "server")
     _forbid_mixing(pki, files)
@@ -123,12 +127,13 @@ def server_material(
             f"{'--cert' if cert is None else '--key'} is missing: a server needs both, or neither",
             "give --cert FILE and --key FILE, or --pki DIR in place of all three",
         )
-    return _material(
-        read_credential(cert, key),
-        read_trust(client_ca) if client_ca else None,
-        str(cert),
-        "server",
-    )
+    if crl is not None and client_ca is None:
+        raise ConfigurationError(
+            "--crl has no effect without --client-ca: it revokes what an authority issued",
+            "give the authority of the clients' certificates: --client-ca FILE",
+        )
+    trust = read_trust(client_ca, crl=crl) if client_ca else None
+    return _material(read_credential(cert, key), trust, str(cert), "server")
 
 
 def client_material(
@@ -137,6 +142,7 @@ def client_material(
     cert: Path | None = None,
     key: Path | None = None,
     ca: Path | None = None,
+    crl: Path | None = None,
     name: str = "client",
     no_cert: bool = False,
 ) -> Material:
@@ -144,7 +150,8 @@ def client_material(
 
     Args:
         pki: A directory, made if it does not exist. None and no file given: `default_pki`.
-        cert, key, ca: PEM files in its place; ``ca`` alone for a client without a certificate.
+        cert, key, ca, crl: PEM files in its place; without ``cert`` and ``key``, a client
+            that has no certificate.
         name: Which credential of the directory.
         no_cert: Present none.
 
@@ -152,7 +159,7 @@ def client_material(
         MaterialError, DirectoryError: A file or the directory cannot be used.
         ConfigurationError: The arguments do not fit together.
     """
-    files = {"--cert": cert, "--key": key, "--ca": ca}
+    files = {"--cert": cert, "--key": key, "--ca": ca, "--crl": crl}
     if not any(files.values()):
         return _from_directory(pki, None if no_cert else name, "servers", "client")
     _forbid_mixing(pki, files)
@@ -169,7 +176,7 @@ def client_material(
     if no_cert and cert is not None:
         raise ConfigurationError("--no-cert contradicts --cert", "give one of them")
     credential = read_credential(cert, key) if cert and key else None
-    return _material(credential, read_trust(ca), str(cert or ca), "client")
+    return _material(credential, read_trust(ca, crl=crl), str(cert or ca), "client")
 
 
 def _from_directory(
@@ -203,8 +210,13 @@ def _material(
         warnings += _unfit(credential.certificate, side)
         for issuer in credential.chain:
             warnings += _doubts(issuer, f"the authority {_called(issuer)} in our chain", now)
-    for anchor in trust.anchors if trust else ():
-        warnings += _doubts(anchor, f"the trust anchor {_called(anchor)}", now)
+    if trust is not None:
+        for anchor in trust.anchors:
+            warnings += _doubts(anchor, f"the trust anchor {_called(anchor)}", now)
+        for crl in trust.crls:
+            warnings += _stale(crl, now)
+        if credential is not None:
+            warnings += _completed(credential, trust)
     return Material(credential, trust, source, created, tuple(warnings))
 
 
@@ -221,6 +233,25 @@ def _doubts(certificate: x509.Certificate, what: str, now: datetime.datetime) ->
     return []
 
 
+def _stale(crl: x509.CertificateRevocationList, now: datetime.datetime) -> list[str]:
+    what = f"the revocation list of {_named(crl.issuer)}"
+    if crl.next_update_utc is not None and crl.next_update_utc < now:
+        return [f"{what} expired on {crl.next_update_utc:%Y-%m-%d %H:%M:%S} UTC"]
+    if crl.last_update_utc > now:
+        return [f"{what} is not valid before {crl.last_update_utc:%Y-%m-%d %H:%M:%S} UTC"]
+    return []
+
+
+def _completed(credential: Credential, trust: Trust) -> list[str]:
+    """OpenSSL adds to our chain what it finds among our anchors; other programs do not."""
+    last = (credential.certificate, *credential.chain)[-1]
+    return [
+        f"our chain lacks {_called(anchor)}; it is sent because it is among our trust anchors"
+        for anchor in trust.anchors
+        if not is_self_issued(anchor) and has_signed(anchor, last)
+    ]
+
+
 def _unfit(certificate: x509.Certificate, side: Side) -> list[str]:
     found: list[str] = []
     usages = extended_key_usages(certificate)
@@ -235,4 +266,8 @@ def _unfit(certificate: x509.Certificate, side: Side) -> list[str]:
 
 
 def _called(certificate: x509.Certificate) -> str:
-    return repr(common_name(certificate.subject) or certificate.subject.rfc4514_string())
+    return _named(certificate.subject)
+
+
+def _named(name: x509.Name) -> str:
+    return repr(common_name(name) or name.rfc4514_string())

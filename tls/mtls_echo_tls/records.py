@@ -21,6 +21,7 @@ import ssl
 import sys
 
 from mtls_echo_tls import trace as _trace
+from mtls_echo_tls.wire import Wire
 
 # The largest plaintext a record can carry (RFC 8446 §5.1).
 RECORD = 16_384
@@ -54,6 +55,8 @@ class Records:
             server_side=server_side,
             server_hostname=server_name,
         )
+        # Without OpenSSL's callback the recording is of what passes here in the clear.
+        self._wire = None if self.recorder.attached else Wire(self.recorder)
         self.peer_closed = False
         self._received = _NOTHING  # ciphertext that OpenSSL has not been given yet
         self._pending_error: ssl.SSLError | None = None
@@ -63,6 +66,8 @@ class Records:
         if self._received:
             raise RuntimeError("there is ciphertext left that was not processed")
         self._received = memoryview(ciphertext)
+        if self._wire is not None:
+            self._wire.received(ciphertext)
 
     def handshake(self) -> bool:
         """Go on with the handshake: True when it is complete, False when it needs more input.
@@ -79,6 +84,8 @@ class Records:
                 if not self._next_slice():
                     return False
             else:
+                if self._wire is not None:
+                    self._wire.handshake_complete()
                 return True
 
     def decrypt(self, limit: int | None = None) -> bytes | None:
@@ -138,7 +145,10 @@ class Records:
 
     def output(self) -> bytes:
         """What OpenSSL has written on its own account: handshake, alerts, KeyUpdate."""
-        return self._outgoing.read()
+        data = self._outgoing.read()
+        if self._wire is not None:
+            self._wire.sent(data)
+        return data
 
     @property
     def pending(self) -> int:

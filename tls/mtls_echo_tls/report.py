@@ -7,11 +7,12 @@ rely on; the sentences in ``summary`` and ``remedy`` are for people and may be i
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from mtls_echo_tls.evidence import Side, Stage
+from mtls_echo_tls.messages import Direction
 
 Outcome = Literal["echoed", "refused", "denied", "failed"]
 
@@ -54,6 +55,40 @@ class CertificateSummary(msgspec.Struct, frozen=True, kw_only=True):
     not_after: str
 
 
+class FaultFound(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is wrong with the certification path that was judged.
+
+    Attributes:
+        slug: The cause it would be reported as, were it the only one.
+        depth: Which certificate has it: 0 is the end-entity certificate.
+        detail: The two things that were compared.
+    """
+
+    slug: str
+    depth: int
+    detail: str
+
+
+class TraceEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One message of the handshake, an alert, or a change of cipher.
+
+    Attributes:
+        time_ms: Since the TLS connection began.
+        direction: As seen from the reporting side.
+        name: As the RFC spells it. ``left out`` stands for what exceeded the bounds of a trace.
+        size: In bytes, the 4 of a handshake message's header included, the record's not.
+        protected: Whether it travelled encrypted.
+        fields: What matters to a reader, decoded; by the kind of message.
+    """
+
+    time_ms: float
+    direction: Direction
+    name: str
+    size: int
+    protected: bool
+    fields: dict[str, Any]
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """One connection, as one side saw it.
 
@@ -64,6 +99,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         rejected_by: The side that refused; None when neither did.
         stage: How far it came.
         causes: Slugs, most likely first. One element is certain.
+        faults: Everything that is wrong with the path that was judged, the causes among it: the
+            second fault that would show as soon as the first is mended.
         alert: The alert that ended it.
         verify_code: OpenSSL's verdict on the certification path, when we judged.
         evidence: What the causes were inferred from.
@@ -74,6 +111,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         peer, own: The certificates presented.
         client_random: ``ClientHello.random``, hexadecimal: joins the two sides' reports.
         duration_ms: From the first byte to the verdict.
+        trace: The handshake message by message; None unless it was asked for.
     """
 
     side: Side
@@ -81,6 +119,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     rejected_by: Side | None
     stage: Stage
     causes: list[str]
+    faults: list[FaultFound] = msgspec.field(default_factory=list[FaultFound])
     alert: Alert | None
     verify_code: int | None
     evidence: list[Fact]
@@ -92,6 +131,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     own: CertificateSummary | None
     client_random: str | None
     duration_ms: float
+    trace: list[TraceEntry] | None = None
 
     def encode(self) -> bytes:
         """The report as one JSON object on one line, without a newline."""

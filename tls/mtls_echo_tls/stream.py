@@ -42,6 +42,7 @@ from typing import NoReturn
 
 import trio
 
+from mtls_echo_tls.configuration import recall
 from mtls_echo_tls.evidence import FIRST_BYTES, LAST_WORDS, Evidence, TLSFailure, TransportEnd
 from mtls_echo_tls.identity import PeerIdentity
 from mtls_echo_tls.records import RECORD, Records
@@ -104,8 +105,10 @@ class TLSStream(trio.abc.Stream):
         self.transport = transport
         self.evidence = Evidence("server" if server_side else "client", server_name)
         self.evidence.stage = "handshake"
+        self.evidence.configuration = recall(context)
         self._records = Records(context, server_side=server_side, server_name=server_name)
         self.evidence.recorder = self._records.recorder
+        self.evidence.recorder.requested = trace
         self._keep_trace = trace
         self._linger = linger
         self._handshaken = False
@@ -163,6 +166,8 @@ class TLSStream(trio.abc.Stream):
         evidence = self.evidence
         evidence.read_recording()
         evidence.note_negotiated(self._records.connection)
+        if evidence.side == "client" and evidence.no_common_alpn:
+            await self._decline()
         if evidence.side == "client" and evidence.version == "TLSv1.3":
             evidence.stage = "first-read"
         else:
@@ -189,6 +194,14 @@ class TLSStream(trio.abc.Stream):
             await self._send_farewell()
         raise failure from error
 
+    async def _decline(self) -> NoReturn:
+        """Refuse what OpenSSL was content with. Python can send no alert, so the end is clean."""
+        failure = self._fail()
+        self._records.close_notify()
+        with trio.move_on_after(FAREWELL):
+            await self._send_farewell()
+        raise failure
+
     # --- sending ---------------------------------------------------------------------------------
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -202,6 +215,8 @@ class TLSStream(trio.abc.Stream):
             self._check_established()
             # Here a cancellation does no harm yet; once a record is encrypted, it breaks us.
             await trio.lowlevel.checkpoint_if_cancelled()
+            if self.evidence.no_common_alpn and not self.evidence.close_notify:
+                await self._decline()
             plaintext = memoryview(data).cast("B")
             if not plaintext:
                 await trio.lowlevel.cancel_shielded_checkpoint()
@@ -305,6 +320,8 @@ class TLSStream(trio.abc.Stream):
                 await self._refuse(error)
             if not data:
                 self.evidence.close_notify = True
+            elif self.evidence.no_common_alpn:
+                await self._decline()  # a client that minds closes; this one goes on regardless
             elif self.evidence.stage == "first-read":
                 # The first authenticated application data: only now is a client accepted.
                 self._accepted()
@@ -324,6 +341,10 @@ class TLSStream(trio.abc.Stream):
             raise self._fail()
         self._note_first_bytes(data)
         self._records.feed(data)
+        if not self._handshaken and isinstance(self.transport, TCPStream):
+            # A peer without TCP_NODELAY holds back the rest of its flight until this is
+            # acknowledged (measured with Java: 49 ms to 10 ms for a handshake).
+            self.transport.acknowledge_now()
 
     async def _salvage(self) -> None:
         """After a failed write: find the alert that the peer sent before it closed."""

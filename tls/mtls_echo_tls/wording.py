@@ -25,7 +25,9 @@ from mtls_echo_tls.identity import (
     serial_number,
     subject_alternative_names,
 )
+from mtls_echo_tls.path import Path
 from mtls_echo_tls.report import CertificateSummary, Fact, Outcome
+from mtls_echo_tls.rules import Fault, called
 
 # Names of a peer's choosing are cut: a certificate may carry thousands.
 _MOST_NAMES = 16
@@ -37,8 +39,6 @@ _ORDINARY = 4096
 # Candidates told in full; the slugs of the others follow on one line.
 _MOST_GUESSES = 3
 
-_VALIDITY_CAUSES = {"expired", "expired-authority", "not-yet-valid", "clock-skew"}
-
 
 @dataclass(frozen=True)
 class Words:
@@ -48,10 +48,12 @@ class Words:
         side: The reader's side.
         rejected_by: Who refused. The other one owns the fault; when nobody refused, the texts
             name no owner.
+        owner: Who owns the fault, where that is not the one who was refused.
     """
 
     side: Side
     rejected_by: Side | None
+    owner: Side | None = None
 
     @property
     def peer(self) -> Side:
@@ -61,6 +63,8 @@ class Words:
     @property
     def reader_owns(self) -> bool:
         """Whether the fault lies on the reader's side."""
+        if self.owner is not None:
+            return self.owner == self.side
         return self.rejected_by != self.side
 
     def fill(self, text: str) -> str:
@@ -86,12 +90,11 @@ class Words:
 def summary(
     evidence: Evidence,
     outcome: Outcome,
-    rejected_by: Side | None,
+    words: Words,
     causes: tuple[str, ...],
 ) -> str:
     """Who refused whom, and why, in one sentence."""
-    words = Words(evidence.side, rejected_by)
-    peer = words.peer
+    peer, rejected_by = words.peer, words.rejected_by
     if outcome == "echoed":
         return f"the {peer} and we accepted each other"
     # More than two would make no sentence: then the alert's own words stand for them all.
@@ -115,19 +118,15 @@ def summary(
     return f"the {peer} refused us: {told}"
 
 
-def facts(evidence: Evidence, rejected_by: Side | None, causes: tuple[str, ...]) -> list[Fact]:
+def facts(evidence: Evidence, words: Words, causes: tuple[str, ...], path: Path) -> list[Fact]:
     """What was compared and what crossed the connection, in the order of reading."""
-    return [
-        Fact(fact.fact, _printable(fact.value)) for fact in _facts(evidence, rejected_by, causes)
-    ]
+    found = _facts(evidence, words, causes, path) if causes else ()
+    return [Fact(fact.fact, _printable(fact.value)) for fact in found]
 
 
 def _facts(
-    evidence: Evidence, rejected_by: Side | None, causes: tuple[str, ...]
+    evidence: Evidence, words: Words, causes: tuple[str, ...], path: Path
 ) -> Iterator[Fact]:
-    if not causes:
-        return
-    words = Words(evidence.side, rejected_by)
     if len(causes) > 2:
         yield Fact("most likely", words.says(causes[0]))
         for slug in causes[1:_MOST_GUESSES]:
@@ -142,18 +141,7 @@ def _facts(
         yield Fact("echo", evidence.mismatched_echo)
     if evidence.closed_early is not None:
         yield Fact("received", f"close_notify, {evidence.closed_early}")
-    judged_us = rejected_by == words.peer
-    leaf = end_entity(evidence.own_chain if judged_us else evidence.peer_chain)
-    if rejected_by is not None and leaf is not None:
-        yield Fact("presented", _presented(leaf))
-        if _VALIDITY_CAUSES & set(causes):
-            yield Fact(
-                "valid",
-                f"{_moment(leaf.not_valid_before_utc)} to {_moment(leaf.not_valid_after_utc)}",
-            )
-            yield Fact("our clock", _moment(datetime.datetime.now(datetime.UTC)))
-    if rejected_by == "client" and {"wrong-name", "no-san"} & set(causes) and evidence.server_name:
-        yield Fact("reference", f"{evidence.server_name} (the name that was asked for)")
+    yield from _judged(evidence, words, causes, path)
     if evidence.verify_code is not None:
         yield Fact("verdict", f"OpenSSL verify code {evidence.verify_code}")
     if evidence.alert is not None:
@@ -162,6 +150,37 @@ def _facts(
         yield Fact("error", f"OpenSSL reason {evidence.reason}")
     if evidence.first_bytes and causes[:1] in (("plaintext-peer",), ("plaintext-client",)):
         yield Fact("received", repr(evidence.first_bytes[:32])[1:])
+
+
+def _judged(
+    evidence: Evidence, words: Words, causes: tuple[str, ...], path: Path
+) -> Iterator[Fact]:
+    """The certificate that was judged, and each fault in its path with what was compared."""
+    judged_us = words.rejected_by == words.peer
+    leaf = end_entity(evidence.own_chain if judged_us else evidence.peer_chain)
+    if words.rejected_by is None or leaf is None:
+        return
+    yield Fact("presented", _presented(leaf))
+    # Two readings of one fault share their detail.
+    details = dict.fromkeys(_told(fault, path) for fault in path.faults if fault.slug in causes)
+    yield from (Fact("found", detail) for detail in details)
+    for fault in path.faults:
+        if fault.slug not in causes:
+            yield Fact("also wrong", f"{_told(fault, path)} ({fault.slug})")
+    if "clock-skew" in causes:
+        valid = f"{_moment(leaf.not_valid_before_utc)} to {_moment(leaf.not_valid_after_utc)}"
+        yield Fact("valid", valid)
+        yield Fact("our clock", _moment(datetime.datetime.now(datetime.UTC)))
+    compared = {fault.slug for fault in path.faults}
+    if "wrong-name" in causes and "wrong-name" not in compared and evidence.server_name:
+        yield Fact("reference", f"{evidence.server_name} (the name that was asked for)")
+
+
+def _told(fault: Fault, path: Path) -> str:
+    """A fault's detail, with the certificate that has it unless it is the end-entity's."""
+    if fault.depth == 0 or fault.depth >= len(path.certificates):
+        return fault.detail
+    return f"{called(path.certificates[fault.depth].subject)}: {fault.detail}"
 
 
 def _alert_fact(evidence: Evidence, causes: tuple[str, ...]) -> Fact:

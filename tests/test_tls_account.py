@@ -1,0 +1,190 @@
+"""Two reports of one connection make one account, which knows more than either."""
+
+from __future__ import annotations
+
+import ssl
+
+import msgspec
+import pytest
+import trio
+
+from mtls_echo_client import client_context
+from mtls_echo_pki import Authority, Credential, client
+from mtls_echo_server import server_context
+from mtls_echo_tls import Report, TCPStream, TLSStream
+from mtls_echo_tls.account import join
+
+from .tls_helpers import (
+    ALICE,
+    CLIENTS,
+    DEADLINE,
+    EXPIRED,
+    LOCALHOST,
+    SERVERS,
+    STRANGERS,
+    both_versions,
+    converse,
+    reports,
+    tcp_pair,
+    tls_pair,
+)
+
+
+async def meet(
+    version: ssl.TLSVersion,
+    *,
+    bearer: Credential | None = ALICE,
+    name: str = "localhost",
+    client_alpn: tuple[str, ...] = (),
+    server_alpn: tuple[str, ...] = (),
+) -> tuple[Report, Report]:
+    """The reports of our client and our server."""
+    one, other = contexts(version, bearer, client_alpn, server_alpn)
+    return await reports(*tls_pair(one, other, name=name))
+
+
+def contexts(
+    version: ssl.TLSVersion,
+    bearer: Credential | None = ALICE,
+    client_alpn: tuple[str, ...] = (),
+    server_alpn: tuple[str, ...] = (),
+) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Our client's and our server's, for one version."""
+    one = client_context(SERVERS.trust, bearer, alpn=client_alpn)
+    other = server_context(LOCALHOST, CLIENTS.trust, alpn=server_alpn)
+    one.minimum_version = one.maximum_version = version
+    return one, other
+
+
+@both_versions
+async def test_what_one_side_cannot_know_the_other_does(version: ssl.TLSVersion) -> None:
+    impostor = Authority.root("clients").issue(client("alice.test"))
+
+    told, judged = await meet(version, bearer=impostor)
+    account = join(told, judged)
+
+    assert len(told.causes) > 1
+    assert account.causes == ("impostor-authority",)
+    assert account.rejected_by == "server"
+    assert account.summary.startswith("the server refused the client: its certificate names")
+    assert "do not trust it" in account.remedies["server"]
+
+
+@both_versions
+async def test_a_success_is_told_as_one(version: ssl.TLSVersion) -> None:
+    account = join(*await meet(version))
+
+    assert (account.rejected_by, account.causes, account.forged) == (None, (), False)
+    assert account.summary == "the client and the server accepted each other"
+
+
+@both_versions
+async def test_a_double_fault_is_in_both_reports(version: ssl.TLSVersion) -> None:
+    doubly = STRANGERS.issue(client("alice.test", **EXPIRED))  # type: ignore[arg-type]
+
+    told, judged = await meet(version, bearer=doubly)
+
+    assert {"unknown-authority", "expired"} <= {fault.slug for fault in judged.faults}
+    assert judged.causes[0] == "unknown-authority"
+    assert any(fact.fact == "also wrong" and "expired" in fact.value for fact in judged.evidence)
+    assert [fault.slug for fault in told.faults] == ["expired"]
+    assert any("notAfter" in fact.value for fact in told.evidence)
+
+
+@both_versions
+async def test_no_common_application_protocol_is_a_refusal(version: ssl.TLSVersion) -> None:
+    told, judged = await meet(version, client_alpn=("a",), server_alpn=("b",))
+
+    for report in (told, judged):
+        assert (report.outcome, report.rejected_by) == ("refused", "client")
+        assert report.causes == ["no-common-alpn"]
+    assert join(told, judged).causes == ("no-common-alpn",)
+
+
+@both_versions
+async def test_a_client_that_goes_on_without_a_protocol_is_refused_by_the_server(
+    version: ssl.TLSVersion,
+) -> None:
+    careless = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    careless.minimum_version = careless.maximum_version = version
+    SERVERS.trust.load_into(careless)
+    ALICE.load_into(careless)
+    careless.set_alpn_protocols(["a"])
+    insisting = server_context(LOCALHOST, CLIENTS.trust, alpn=("b",))
+
+    _, judged = await reports(*tls_pair(careless, insisting))
+
+    assert (judged.outcome, judged.rejected_by) == ("refused", "server")
+    assert judged.causes == ["no-common-alpn"]
+
+
+@both_versions
+@pytest.mark.parametrize(
+    ("client_alpn", "server_alpn", "agreed"),
+    [(("a", "b"), ("b",), "b"), ((), ("b",), None), ((), (), None)],
+)
+async def test_who_shares_a_protocol_or_offers_none_is_welcome(
+    version: ssl.TLSVersion,
+    client_alpn: tuple[str, ...],
+    server_alpn: tuple[str, ...],
+    agreed: str | None,
+) -> None:
+    told, judged = await meet(version, client_alpn=client_alpn, server_alpn=server_alpn)
+
+    for report in (told, judged):
+        assert report.outcome == "echoed"
+        assert report.tls is not None
+        assert report.tls.alpn == agreed
+
+
+@both_versions
+async def test_a_forged_alert_is_exposed(version: ssl.TLSVersion) -> None:
+    """Somebody on the path answers the ClientHello with a fatal alert in the clear."""
+    ours, theirs = tcp_pair()
+    near, far = tcp_pair()
+    client_side, server_side = contexts(version)
+    one = TLSStream(TCPStream(ours), client_side, server_name="localhost")
+    other = TLSStream(TCPStream(far), server_side, server_side=True)
+    forger_left, forger_right = TCPStream(theirs), TCPStream(near)
+    found: list[Report] = []
+
+    async def run(stream: TLSStream) -> None:
+        found.append(await converse(stream))
+
+    with trio.fail_after(DEADLINE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run, one)
+            nursery.start_soon(run, other)
+            await forger_right.send_all(await forger_left.receive_some())
+            await forger_right.receive_some()  # the server's answer, which nobody else will see
+            await forger_left.send_all(bytes.fromhex("15 0303 0002 02 30"))
+            await forger_left.aclose()
+            await forger_right.aclose()
+
+    told = next(report for report in found if report.side == "client")
+    alone = next(report for report in found if report.side == "server")
+    account = join(told, alone)
+
+    assert told.rejected_by == "server"  # alone it cannot know better
+    assert account.forged
+    assert account.causes == ("tampered",)
+    assert account.rejected_by is None
+    assert account.summary == "the client received alert unknown_ca, which the server never sent"
+
+
+async def test_reports_of_two_connections_are_not_joined() -> None:
+    one, _ = await meet(ssl.TLSVersion.TLSv1_3)
+    _, other = await meet(ssl.TLSVersion.TLSv1_3)
+
+    with pytest.raises(ValueError, match="not of one connection"):
+        join(one, other)
+    with pytest.raises(ValueError, match="do not make a pair"):
+        join(other, one)
+
+
+async def test_reports_that_were_logged_and_read_again_are_joined_too() -> None:
+    told, judged = await meet(ssl.TLSVersion.TLSv1_3, bearer=None)
+
+    read = [msgspec.json.decode(report.encode(), type=Report) for report in (told, judged)]
+
+    assert join(*read).causes == ("no-client-certificate",)

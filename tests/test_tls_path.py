@@ -1,0 +1,134 @@
+"""The second look at a certification path finds what is wrong with it, all of it, and no more."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtls_echo_pki import FLAWS, Authority, Credential, Flaw, Trust, client, server
+from mtls_echo_tls.evidence import Side
+from mtls_echo_tls.path import Path, examine
+
+from .flaw_helpers import REQUESTS
+from .tls_helpers import CLIENTS, EXPIRED, FUTURE, SERVERS, STRANGERS
+
+# Nothing in a certificate shows these: they lie with a key, a revocation list's absence or
+# signature, the length of a message, or a name that only OpenSSL reads strictly enough.
+_NOT_IN_THE_PATH = {"key-not-owned", "crl-missing", "crl-expired", "crl-not-yet-valid", "oversize"}
+_OPENSSL_IS_STRICTER = {"bad-signature-crl"}
+
+CASES = [
+    pytest.param(flaw, role, id=f"{flaw.slug}, {role}'s")
+    for flaw in FLAWS.values()
+    for role in flaw.roles
+    if flaw.cause not in _NOT_IN_THE_PATH and flaw.slug not in _OPENSSL_IS_STRICTER
+]
+
+
+def look(credential: Credential, presenter: Side, trust: Trust | None, **more: object) -> Path:
+    """Examine what a side presents, as its judge would."""
+    return examine(
+        credential.chain_der,
+        presenter=presenter,
+        anchors=trust.anchors if trust else None,
+        crls=trust.crls if trust else (),
+        **more,  # type: ignore[arg-type]  # a test's shorthand
+    )
+
+
+@pytest.mark.parametrize(("flaw", "role"), CASES)
+def test_each_flaw_is_found_by_the_judge(flaw: Flaw, role: Side) -> None:
+    sound, bad = flaw.pair(Authority.root(), REQUESTS[role])
+    reference = bad.reference if role == "server" else None
+
+    before = look(sound.credential, role, sound.trust, reference=sound.reference)
+    after = look(bad.credential, role, bad.trust, reference=reference)
+
+    assert before.faults == ()
+    assert before.anchored
+    assert flaw.cause in after.slugs
+
+
+@pytest.mark.parametrize(
+    ("credential", "both"),
+    [
+        pytest.param(
+            STRANGERS.issue(client("a.test", **EXPIRED)),  # type: ignore[arg-type]
+            {"unknown-authority", "expired"},
+            id="stranger, expired",
+        ),
+        pytest.param(
+            CLIENTS.issue(server("a.test", **FUTURE)),  # type: ignore[arg-type]
+            {"wrong-usage", "not-yet-valid"},
+            id="wrong usage, not yet valid",
+        ),
+        pytest.param(
+            Authority.root("clients").issue(client("a.test", **EXPIRED)),  # type: ignore[arg-type]
+            {"impostor-authority", "expired"},
+            id="impostor, expired",
+        ),
+    ],
+)
+def test_a_double_fault_is_found_twice(credential: Credential, both: set[str]) -> None:
+    assert both <= set(look(credential, "client", CLIENTS.trust).slugs)
+
+
+def test_three_faults_of_a_server_are_found() -> None:
+    credential = STRANGERS.issue(server("other.test", **EXPIRED))  # type: ignore[arg-type]
+
+    path = look(credential, "server", SERVERS.trust, reference="localhost")
+
+    assert {"unknown-authority", "wrong-name", "expired"} <= set(path.slugs)
+
+
+def test_without_the_judges_anchors_nothing_is_said_about_them() -> None:
+    assert look(STRANGERS.issue(client("a.test")), "client", None).faults == ()
+
+
+def test_a_link_that_is_known_here_and_was_not_sent_is_missing() -> None:
+    root = Authority.root()
+    issuing = root.intermediate()
+    alone = Credential(
+        key=(made := issuing.issue(client("a.test"))).key, certificate=made.certificate
+    )
+
+    unknown = look(alone, "client", root.trust)
+    known = look(alone, "client", root.trust, others=[issuing.certificate])
+
+    assert unknown.slugs == ("unknown-authority", "missing-intermediate")
+    assert known.slugs == ("missing-intermediate",)
+
+
+def test_each_fault_says_what_was_compared() -> None:
+    now = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
+    credential = CLIENTS.issue(client("a.test"))
+
+    (fault,) = look(credential, "client", CLIENTS.trust, now=now).faults
+
+    assert fault.slug == "expired"
+    assert "now is 2030-01-01 00:00:00" in fault.detail
+
+
+def test_a_path_that_leads_in_a_circle_ends() -> None:
+    path = examine([SERVERS.issue("a.test").chain_der[0]] * 500, presenter="server", anchors=())
+
+    assert len(path.certificates) < 20
+
+
+@given(st.lists(st.binary(max_size=300), max_size=4))
+def test_garbage_has_no_faults_and_raises_nothing(chain: list[bytes]) -> None:
+    assert examine(chain, presenter="client", anchors=CLIENTS.trust.anchors).faults == ()
+
+
+_GOOD = CLIENTS.intermediate().issue(client("alice.test"))
+
+
+@given(at=st.integers(0, 900), noise=st.binary(min_size=1, max_size=8), which=st.integers(0, 1))
+def test_damaged_certificates_raise_nothing(at: int, noise: bytes, which: int) -> None:
+    chain = list(_GOOD.chain_der)
+    chain[which] = chain[which][:at] + noise + chain[which][at + len(noise) :]
+
+    examine(chain, presenter="client", anchors=CLIENTS.trust.anchors, reference="localhost")

@@ -1,0 +1,122 @@
+"""Three small tables: what a verify code, an alert and a reason can mean.
+
+They hold what OpenSSL and the RFCs fix: numbers and symbols, no texts. Each entry is a family of
+causes, the likeliest first; which member it was is decided elsewhere, from the certificates
+(`mtls_echo_tls.diagnosis`). `mtls_echo_tls.dialects` maps the words of other programs on the same
+numbers, so that nothing is explained twice.
+"""
+
+from __future__ import annotations
+
+from mtls_echo_tls.alerts import AlertDescription as A
+
+# X509_V_ERR_* (openssl/x509_vfy.h), stable numbers, unlike the texts beside them.
+VERIFY: dict[int, tuple[str, ...]] = {
+    2: ("unknown-authority",),
+    3: ("crl-missing",),
+    7: ("bad-signature", "impostor-authority"),
+    8: ("bad-signature",),
+    9: ("not-yet-valid", "not-yet-valid-authority"),
+    10: ("expired", "expired-authority"),
+    11: ("crl-not-yet-valid",),
+    12: ("crl-expired",),
+    18: ("self-signed",),
+    19: ("unknown-authority", "impostor-authority", "empty-trust"),
+    20: ("unknown-authority", "missing-intermediate", "impostor-authority", "empty-trust"),
+    21: ("unknown-authority", "missing-intermediate"),
+    23: ("revoked", "revoked-authority"),
+    25: ("path-too-long",),
+    26: ("wrong-usage",),
+    34: ("unknown-critical-extension",),
+    47: ("name-not-permitted",),
+    48: ("name-not-permitted",),
+    62: ("wrong-name", "no-san"),
+    64: ("wrong-name", "no-san"),
+    66: ("weak-key",),
+    67: ("weak-key",),
+    68: ("weak-signature",),
+    79: ("not-an-authority",),
+    24: ("not-an-authority",),
+    **dict.fromkeys((80, 82, 83, 84), ("not-conforming",)),
+    81: ("not-an-authority",),
+    85: ("missing-key-identifier",),
+    86: ("missing-key-identifier",),
+    **dict.fromkeys((87, 88, 89, 90, 91, 93, 94), ("not-conforming",)),
+    92: ("not-an-authority",),
+}
+
+# The peer's alert, for a certificate of ours that was judged: what it can mean, likely first.
+ALERT: dict[int, tuple[str, ...]] = {
+    A.bad_certificate: (
+        "wrong-name",
+        "no-san",
+        "not-yet-valid",
+        "not-yet-valid-authority",
+        "weak-key",
+        "weak-signature",
+        "clock-skew",
+        "crl-not-yet-valid",
+    ),
+    A.unsupported_certificate: ("wrong-usage",),
+    A.certificate_revoked: ("revoked", "revoked-authority"),
+    A.certificate_expired: ("expired", "expired-authority", "clock-skew", "crl-expired"),
+    A.certificate_unknown: (
+        "name-not-permitted",
+        "unknown-critical-extension",
+        "missing-key-identifier",
+        "not-conforming",
+        "not-an-authority",
+    ),
+    A.unknown_ca: (
+        "unknown-authority",
+        "missing-intermediate",
+        "self-signed",
+        "not-an-authority",
+        "path-too-long",
+        "impostor-authority",
+        "empty-trust",
+        "crl-missing",
+    ),
+    A.decrypt_error: ("key-not-owned", "bad-signature", "impostor-authority", "tampered"),
+    A.certificate_required: ("no-client-certificate",),
+    A.access_denied: ("not-authorised",),
+    # OpenSSL's TLS 1.3 servers send the same when they have no certificate.
+    A.protocol_version: ("no-common-version", "no-server-certificate"),
+    A.insufficient_security: ("no-common-cipher",),
+    A.inappropriate_fallback: ("downgrade",),
+    A.unrecognized_name: ("unrecognised-name",),
+    A.no_application_protocol: ("no-common-alpn",),
+    A.bad_record_mac: ("tampered",),
+    A.decryption_failed: ("tampered",),
+    A.record_overflow: ("oversize",),
+    A.illegal_parameter: ("downgrade", "oversize"),
+}
+
+# Our own errors other than a verdict on a certificate: OpenSSL's reason symbols.
+REASON: dict[str, tuple[str, ...]] = {
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": ("no-client-certificate",),
+    "UNSUPPORTED_PROTOCOL": ("no-common-version",),
+    "NO_PROTOCOLS_AVAILABLE": ("no-common-version",),
+    "VERSION_TOO_LOW": ("no-common-version",),
+    "NO_SHARED_CIPHER": ("no-common-cipher", "no-common-signature-algorithm", "no-common-group"),
+    "NO_SUITABLE_KEY_SHARE": ("no-common-group",),
+    "NO_SUITABLE_SIGNATURE_ALGORITHM": ("no-common-signature-algorithm",),
+    "NO_APPLICATION_PROTOCOL": ("no-common-alpn",),
+    "BAD_SIGNATURE": ("key-not-owned", "tampered"),
+    "HTTP_REQUEST": ("plaintext-client",),
+    "HTTPS_PROXY_REQUEST": ("plaintext-client",),
+    # A peer that never spoke TLS was told by its first bytes: these came in the middle.
+    "WRONG_VERSION_NUMBER": ("tampered",),
+    "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": ("tampered",),
+    "PACKET_LENGTH_TOO_LONG": ("oversize",),
+    "EXCESSIVE_MESSAGE_SIZE": ("oversize",),
+    "INAPPROPRIATE_FALLBACK": ("downgrade",),
+}
+
+# Where a reason says less than the alert that OpenSSL answered it with: 3.6 reports every damaged
+# record as RECORD_LAYER_FAILURE.
+OWN_ALERT: dict[int, tuple[str, ...]] = {
+    A.bad_record_mac: ("tampered",),
+    A.record_overflow: ("oversize",),
+    A.protocol_version: ("no-common-version",),
+}
