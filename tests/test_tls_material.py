@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_echo_pki import Credential, DirectoryError, MaterialError, client, server
+from mtls_echo_pki import Authority, Credential, DirectoryError, MaterialError, client, server
 from mtls_echo_tls.material import (
     ConfigurationError,
     client_material,
@@ -259,3 +260,57 @@ def test_a_short_lived_certificate_is_not_warned_about_from_the_start(tmp_path: 
     (tmp_path / "c").write_bytes(credential.certificate_pem)
     (tmp_path / "k").write_bytes(credential.key_pem)
     assert server_material(cert=tmp_path / "c", key=tmp_path / "k").warnings == ()
+
+
+def test_a_bundle_with_many_old_anchors_is_one_warning(tmp_path: Path) -> None:
+    old = [Authority.root(f"old {n}", lifetime=timedelta(days=1)) for n in range(5)]
+    bundle = tmp_path / "bundle.crt"
+    bundle.write_bytes(b"".join(authority.trust.pem for authority in old))
+
+    material = client_material(ca=bundle)
+    assert material.warnings == ()
+
+    later = [
+        Authority.root(
+            f"older {n}",
+            lifetime=timedelta(days=1),
+            clock=lambda: datetime.now(UTC) - timedelta(days=30),
+        )
+        for n in range(5)
+    ]
+    bundle.write_bytes(b"".join(authority.trust.pem for authority in later))
+
+    (warning,) = client_material(ca=bundle).warnings
+    assert warning == "5 of 5 trust anchors are not valid, or not for long"
+
+
+def test_revocation_lists_come_with_the_anchors(tmp_path: Path) -> None:
+    authority = Authority.root()
+    (tmp_path / "ca.crt").write_bytes(authority.trust.pem)
+    lists = tmp_path / "crl.pem"
+    lists.write_bytes(authority.crl().public_bytes(Encoding.PEM))
+
+    with_lists = client_material(ca=tmp_path / "ca.crt", crl=lists)
+    without = client_material(ca=tmp_path / "ca.crt")
+
+    assert with_lists.trust is not None
+    assert len(with_lists.trust.crls) == 1
+    assert with_lists.generation != without.generation
+
+
+def test_a_chain_that_openssl_completes_silently_is_warned_about(tmp_path: Path) -> None:
+    issuing = Authority.root().intermediate()
+    issued = issuing.issue(client("alice.test"))
+    files = {
+        "c.crt": issued.certificate.public_bytes(Encoding.PEM),
+        "c.key": issued.key_pem,
+        "ca.crt": issuing.certificate_pem,
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+
+    material = client_material(
+        cert=tmp_path / "c.crt", key=tmp_path / "c.key", ca=tmp_path / "ca.crt"
+    )
+
+    assert any("our chain lacks" in warning for warning in material.warnings)

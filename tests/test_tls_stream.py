@@ -493,3 +493,21 @@ async def test_a_clean_close_in_place_of_the_first_byte_is_no_success() -> None:
         report = diagnose(one.evidence)
         assert (report.outcome, report.causes) == ("failed", ["closed-without-alert"])
         await one.aclose()
+
+
+@both_versions
+async def test_an_alert_after_the_handshake_is_in_the_report(version: ssl.TLSVersion) -> None:
+    async with connected(version) as (one, other):
+        # A record that nobody with the keys has made.
+        await one.transport.send_all(bytes.fromhex("17 0303 0020") + bytes(32))
+        with pytest.raises(TLSFailure) as failure:
+            await other.receive_some()
+        with pytest.raises(TLSFailure) as told:
+            await one.receive_some()
+
+    report = failure.value.report
+    assert report.causes == ["tampered"]
+    assert report.alert is not None
+    assert (report.alert.name, report.alert.direction) == ("bad_record_mac", "sent")
+    assert told.value.report.alert is not None
+    assert told.value.report.alert.code == report.alert.code

@@ -322,9 +322,10 @@ CAUSES: dict[str, Cause] = {
         "",
     ),
     "not-authorised": Cause(
-        "{its} certificate is valid, but that identity may not enter",
-        "connect with an identity that the server admits, or have this one added to its --allow-*",
-        "add the identity to --allow-*, if it should enter",
+        "the handshake succeeded, but {it} may not enter",
+        "connect with a certificate that the server admits (--as NAME, or --cert and --key), or"
+        " have its --allow-* extended",
+        "extend --allow-*, if this client should enter",
         "",
     ),
     "no-connection": Cause(

@@ -259,12 +259,12 @@ def _narrow_their_verdict(
     ruled_out = set(_ALWAYS_SEEN)
     if evidence.server_name is not None:
         ruled_out |= _OF_SERVERS_ONLY
-    if len(path.certificates) == 1:
+    if not path.intermediates:
         ruled_out |= _OF_INTERMEDIATES
-    mine = evidence.configuration
-    if path.reaches_a_root(mine.trust.anchors if mine.trust else ()):
+    if path.is_complete:
         # It was followed by its signatures, so those are sound as well.
         ruled_out |= {"missing-intermediate", "bad-signature"}
+    mine = evidence.configuration
     if mine.credential is not None and _owns_its_key(mine.credential):
         ruled_out.add("key-not-owned")
     if hosts(path.certificates[0]):

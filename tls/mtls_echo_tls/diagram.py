@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mtls_echo_pki.printable import printable
 from mtls_echo_tls.decoding import decoded
 from mtls_echo_tls.evidence import Side
 from mtls_echo_tls.messages import Message
@@ -102,12 +103,12 @@ def _rows(entries: Sequence[TraceEntry], report: Report) -> Iterator[_Arrow | st
 def _label(entry: TraceEntry) -> str:
     if entry.name == "ClientHello":
         wanted = entry.fields.get("server_name")
-        return f"ClientHello for {wanted}" if wanted else "ClientHello"
+        return f"ClientHello for {printable(str(wanted))}" if wanted else "ClientHello"
     if entry.name in ("Certificate", "CompressedCertificate"):
         certificates = entry.fields.get("certificates")
         if not certificates:
             return f"{entry.name} ({'none' if certificates == [] else 'unreadable'})"
-        return f"{entry.name} of {holder(certificates[0])[:_LONGEST_NAME]}"
+        return f"{entry.name} of {printable(holder(certificates[0])[:_LONGEST_NAME])}"
     if entry.name == "Alert":
         return f"alert {entry.fields.get('description', '')}".rstrip()
     return entry.name

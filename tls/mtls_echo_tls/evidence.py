@@ -19,6 +19,7 @@ import trio
 from mtls_echo_tls.alerts import alert_name, alert_of_reason
 from mtls_echo_tls.configuration import Configuration
 from mtls_echo_tls.messages import Direction, certificates_in, offers_alpn
+from mtls_echo_tls.tables import ALERT_OF_REASON
 from mtls_echo_tls.trace import Recorder
 
 if TYPE_CHECKING:
@@ -135,6 +136,16 @@ class Evidence:
         received = alert_of_reason(error.reason)
         if received is not None:
             self.alert = AlertSeen(received, sent=False, protected=None)
+
+    def note_answer(self) -> None:
+        """OpenSSL has written something in answer to the error: an alert, by the error's reason.
+
+        During the handshake the recording shows which; afterwards nothing does, and its source
+        has one alert for each of these reasons.
+        """
+        code = ALERT_OF_REASON.get(self.reason or "")
+        if self.alert is None and code is not None:
+            self.alert = AlertSeen(code, sent=True, protected=self.version is not None)
 
     def read_recording(self) -> None:
         """Take over what the handshake's messages show; more exact than `note_error`."""

@@ -46,7 +46,19 @@ class PeerIdentity:
         Raises:
             ValueError: The bytes are no certificate.
         """
-        return _identity(certificate)
+        read = _identity if len(certificate) <= _ORDINARY else _identity.__wrapped__
+        return read(certificate)
+
+    @classmethod
+    def of_peer(cls, certificate: bytes) -> PeerIdentity:
+        """As `from_der`, for a certificate that OpenSSL has accepted and may read better than we.
+
+        What we cannot read at all is known by its fingerprint only.
+        """
+        try:
+            return cls.from_der(certificate)
+        except ValueError:
+            return cls(None, (), (), (), (), hashlib.sha256(certificate).hexdigest())
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -57,6 +69,10 @@ class PeerIdentity:
         return (
             next(iter(self.names), None) or self.common_name or f"sha256:{self.fingerprint[:16]}…"
         )
+
+
+# The size of certificates worth remembering, in bytes: no peer shall fill our memory with others.
+_ORDINARY = 4096
 
 
 @functools.lru_cache(maxsize=256)

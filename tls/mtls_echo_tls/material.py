@@ -31,6 +31,9 @@ from mtls_echo_tls.rules import is_self_issued
 # left is 10 days, the usual moment to renew; the warning starts when that was missed.
 _SOON = datetime.timedelta(days=7)
 
+# Trust anchors warned about one by one.
+_MOST_DOUBTS = 3
+
 _USAGES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 
 
@@ -211,13 +214,24 @@ def _material(
         for issuer in credential.chain:
             warnings += _doubts(issuer, f"the authority {_called(issuer)} in our chain", now)
     if trust is not None:
-        for anchor in trust.anchors:
-            warnings += _doubts(anchor, f"the trust anchor {_called(anchor)}", now)
+        warnings += _about_anchors(trust, now)
         for crl in trust.crls:
             warnings += _stale(crl, now)
         if credential is not None:
             warnings += _completed(credential, trust)
     return Material(credential, trust, source, created, tuple(warnings))
+
+
+def _about_anchors(trust: Trust, now: datetime.datetime) -> list[str]:
+    doubts = [
+        doubt
+        for anchor in trust.anchors
+        for doubt in _doubts(anchor, f"the trust anchor {_called(anchor)}", now)
+    ]
+    if len(doubts) <= _MOST_DOUBTS:
+        return doubts
+    # A bundle of the web's authorities always has some.
+    return [f"{len(doubts)} of {len(trust.anchors)} trust anchors are not valid, or not for long"]
 
 
 def _doubts(certificate: x509.Certificate, what: str, now: datetime.datetime) -> list[str]:

@@ -80,14 +80,15 @@ class Path:
         """The causes, each once."""
         return tuple(dict.fromkeys(fault.slug for fault in self.faults))
 
-    def reaches_a_root(self, roots: Sequence[x509.Certificate]) -> bool:
-        """Whether nothing is left out between its end and a root, sent or among ``roots``."""
-        if not self.certificates:
-            return False
-        top = self.certificates[-1]
-        return is_self_issued(top) or any(
-            is_self_issued(root) and has_signed(root, top) for root in roots
-        )
+    @property
+    def is_complete(self) -> bool:
+        """Whether it leads to a root, with nothing left out in between."""
+        return len(self.certificates) > 1 and is_self_issued(self.certificates[-1])
+
+    @property
+    def intermediates(self) -> tuple[x509.Certificate, ...]:
+        """The authorities between the end-entity certificate and a root."""
+        return tuple(c for c in self.certificates[1:] if not is_self_issued(c))
 
 
 def examine(
@@ -109,8 +110,8 @@ def examine(
             not anchored is no fault.
         crls: The judge's revocation lists.
         reference: The name the client asked for, if the presenter is the server.
-        others: Certificates known from elsewhere, our own chain for one, that may turn out to
-            be a link that was left out.
+        others: Certificates known from elsewhere, our own chain or anchors. An intermediate
+            among them may turn out to be a link that was left out; a root, where the path leads.
         now: The time to judge by.
     """
     moment = now or datetime.datetime.now(datetime.UTC)
@@ -172,6 +173,8 @@ def _follow(
 ) -> tuple[list[x509.Certificate], bool, list[Fault]]:
     """The path as OpenSSL builds it, whether it is anchored, and why it ends where it does."""
     trusted = list(anchors or ())
+    # Where the judge's anchors are not known, our own show how the path would go on.
+    roots = [other for other in others if is_self_issued(other)] if anchors is None else []
     path = [presented[0]]
     while len(path) <= _LONGEST_PATH:
         current = path[-1]
@@ -180,7 +183,7 @@ def _follow(
         # Trusted issuers are tried before presented ones, as OpenSSL does.
         named = [
             candidate
-            for candidate in (*trusted, *presented[1:])
+            for candidate in (*trusted, *presented[1:], *roots)
             if candidate.subject == current.issuer and candidate not in path
         ]
         identified = [candidate for candidate in named if _may_have_signed(candidate, current)]

@@ -8,6 +8,8 @@ application data, then closes cleanly, and the client can tell the two apart: ex
 
 from __future__ import annotations
 
+from mtls_echo_pki.printable import printable
+
 DENIAL = b"mtls-echo: not authorised: "
 
 # The line quotes the peer's own names, which the peer chose.
@@ -18,11 +20,11 @@ def denial_line(reason: str) -> bytes:
     """The one line a server sends to an authenticated client that may not enter.
 
     Args:
-        reason: What was looked for and not found; control characters are replaced, and the
-            line is cut at 512 bytes.
+        reason: What was looked for and not found; what is not printable is escaped, and
+            the line is cut at 512 bytes.
     """
     room = _LONGEST_LINE - len(DENIAL) - 1
-    fitting = _printable(reason).encode()[:room].decode("utf-8", "ignore")
+    fitting = printable(reason).encode()[:room].decode("utf-8", "ignore")
     return DENIAL + fitting.encode() + b"\n"
 
 
@@ -32,9 +34,4 @@ def denial_in(received: bytes) -> str | None:
         return None
     if len(received) > _LONGEST_LINE or received.count(b"\n") != 1:
         return None
-    return _printable(received[len(DENIAL) : -1].decode("utf-8", "replace"))
-
-
-def _printable(text: str) -> str:
-    # What the other side wrote ends up on a terminal, where control characters give orders.
-    return "".join(character if character.isprintable() else "?" for character in text)
+    return printable(received[len(DENIAL) : -1].decode("utf-8", "replace"))

@@ -19,8 +19,8 @@ what is left and let OpenSSL find it (*salvage*).
 
 **In TLS 1.3 a client has not been accepted when its handshake completes.** It sends Certificate
 and Finished and is done; the server judges the certificate afterwards (RFC 8446 §2). The verdict
-is the server's first application data, or an alert in its place: stage ``first-read``. In TLS
-1.2 the server's Finished is the last message, and says it.
+is the server's first application data, or an alert in its place: stage ``first-read``. In a
+full handshake of TLS 1.2 the server's Finished is the last message, and says it.
 
 **Only close_notify ends a stream.** Anyone on the path can send a FIN. End of file without
 close_notify is an error (RFC 8446 §6.1), and no alert answers it: nobody is left to read one.
@@ -125,7 +125,7 @@ class TLSStream(trio.abc.Stream):
     def peer(self) -> PeerIdentity | None:
         """Who the peer proved to be; None before the handshake, or without a certificate."""
         chain = self.evidence.peer_chain if self._handshaken else ()
-        return PeerIdentity.from_der(chain[0]) if chain else None
+        return PeerIdentity.of_peer(chain[0]) if chain else None
 
     # --- the handshake ---------------------------------------------------------------------------
 
@@ -189,6 +189,8 @@ class TLSStream(trio.abc.Stream):
         bounded drain that protects the alert from a reset is `aclose`'s first act.
         """
         self.evidence.note_error(error)
+        if self._records.pending:
+            self.evidence.note_answer()
         failure = self._fail()
         with trio.move_on_after(FAREWELL):
             await self._send_farewell()

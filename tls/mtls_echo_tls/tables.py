@@ -113,6 +113,17 @@ REASON: dict[str, tuple[str, ...]] = {
     "INAPPROPRIATE_FALLBACK": ("downgrade",),
 }
 
+# The alert with which OpenSSL answers a damaged or misplaced record.
+ALERT_OF_REASON: dict[str, int] = {
+    "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": A.bad_record_mac,
+    "PACKET_LENGTH_TOO_LONG": A.record_overflow,
+    "DATA_LENGTH_TOO_LONG": A.record_overflow,
+    "UNEXPECTED_MESSAGE": A.unexpected_message,
+    "UNEXPECTED_RECORD": A.unexpected_message,
+    "BAD_RECORD_TYPE": A.unexpected_message,
+    "WRONG_VERSION_NUMBER": A.protocol_version,
+}
+
 # Where a reason says less than the alert that OpenSSL answered it with: 3.6 reports every damaged
 # record as RECORD_LAYER_FAILURE.
 OWN_ALERT: dict[int, tuple[str, ...]] = {

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from mtls_echo_pki.printable import printable
 from mtls_echo_tls.alerts import AlertDescription, alert_meaning, alert_name
 from mtls_echo_tls.causes import CAUSES, Cause
 from mtls_echo_tls.evidence import Evidence, Side
@@ -97,6 +98,8 @@ def summary(
     peer, rejected_by = words.peer, words.rejected_by
     if outcome == "echoed":
         return f"the {peer} and we accepted each other"
+    if evidence.closed_early is not None:
+        return f"the {peer} closed the connection {evidence.closed_early}"
     # More than two would make no sentence: then the alert's own words stand for them all.
     if len(causes) > 2 and evidence.alert is not None:
         told = f"alert {alert_name(evidence.alert.code)}, “{alert_meaning(evidence.alert.code)}”"
@@ -121,7 +124,7 @@ def summary(
 def facts(evidence: Evidence, words: Words, causes: tuple[str, ...], path: Path) -> list[Fact]:
     """What was compared and what crossed the connection, in the order of reading."""
     found = _facts(evidence, words, causes, path) if causes else ()
-    return [Fact(fact.fact, _printable(fact.value)) for fact in found]
+    return [Fact(fact.fact, printable(fact.value)) for fact in found]
 
 
 def _facts(
@@ -136,11 +139,12 @@ def _facts(
     if evidence.connect_error is not None:
         yield Fact("system", evidence.connect_error)
     if evidence.denied is not None:
-        yield Fact("server said" if evidence.side == "client" else "looked for", evidence.denied)
+        label = "server said" if evidence.side == "client" else "told the client"
+        yield Fact(label, evidence.denied)
     if evidence.mismatched_echo is not None:
         yield Fact("echo", evidence.mismatched_echo)
     if evidence.closed_early is not None:
-        yield Fact("received", f"close_notify, {evidence.closed_early}")
+        yield Fact("received", "close_notify, which gives no reason")
     yield from _judged(evidence, words, causes, path)
     if evidence.verify_code is not None:
         yield Fact("verdict", f"OpenSSL verify code {evidence.verify_code}")
@@ -237,17 +241,7 @@ def _names(leaf: x509.Certificate) -> list[str]:
 
 
 def _bounded(text: str) -> str:
-    return _printable(text[:_LONGEST_NAME])
-
-
-def _printable(text: str) -> str:
-    """The text with what is not printable spelled out: on a terminal it would give orders."""
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )
+    return printable(text[:_LONGEST_NAME])
 
 
 def _moment(moment: datetime.datetime) -> str:
