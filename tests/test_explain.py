@@ -15,8 +15,9 @@ from click.testing import CliRunner, Result
 from mtls_echo.explain import explain as command
 from mtls_echo_tls.alerts import AlertDescription, alert_meaning
 from mtls_echo_tls.causes import CAUSES
-from mtls_echo_tls.diagnosis import REASON, VERIFY
-from mtls_echo_tls.dialects import FACTS, PROGRAMS, VERDICTS, readings
+from mtls_echo_tls.dialects import readings
+from mtls_echo_tls.sayings import FACTS, PROGRAMS, VERDICTS
+from mtls_echo_tls.tables import REASON, VERIFY
 
 from .command_line import environment
 

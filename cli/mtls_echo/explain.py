@@ -21,8 +21,8 @@ import click
 from mtls_echo_pki.console import CommandError, say
 
 if TYPE_CHECKING:
-    from mtls_echo_tls.dialects import Reading
     from mtls_echo_tls.evidence import Side
+    from mtls_echo_tls.readings import Reading
 
 # More than any error message; a whole log belongs into grep first.
 MOST_BYTES = 64 * 1024
