@@ -10,14 +10,24 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID
 
-from mtls_echo_pki import Authority, Credential, Directory, KeyType, client, server
-from mtls_echo_pki.check import Finding, check, refusal_by_cryptography, refusal_by_openssl
-from mtls_echo_pki.publication import publish
+from mtls_echo_pki import Authority, Credential, Directory, KeyType, client, find_flaw, server
+from mtls_echo_pki.check import Finding, check
+from mtls_echo_pki.publication import DATA, publish
 from mtls_echo_pki.signing import TBSCertificate
+from mtls_echo_pki.verifiers import refusal_by_cryptography, refusal_by_openssl
 
-from .pki_helpers import tree
+from .pki_helpers import (
+    EXTENDED_KEY_USAGE,
+    KEY_USAGE,
+    P256,
+    SM2,
+    altered,
+    publish_credential,
+    tree,
+)
 
 
 @pytest.fixture
@@ -26,12 +36,7 @@ def directory(tmp_path: Path) -> Directory:
 
 
 def put(directory: Directory, name: str, credential: Credential) -> None:
-    folder = directory.path / name
-    publish(
-        folder,
-        {"tls.crt": credential.certificate_pem, "tls.key": credential.key_pem},
-        {"tls.crt": 0o644},
-    )
+    publish_credential(directory.path / name, credential)
 
 
 def without(oid: object) -> Callable[[TBSCertificate], TBSCertificate]:
@@ -186,11 +191,6 @@ def test_a_certificate_for_neither_side_is_found(directory: Directory) -> None:
     put(
         directory,
         "useless",
-        authority.issue("a.test", alter=None),
-    )
-    put(
-        directory,
-        "useless",
         authority.issue(server("a.test"), alter=without(ExtensionOID.EXTENDED_KEY_USAGE)),
     )
 
@@ -230,6 +230,62 @@ def test_a_copy_without_authorities_is_well(directory: Directory) -> None:
     shutil.rmtree(directory.path / "authorities")
 
     assert check(directory) == []
+
+
+def test_a_key_too_weak_to_be_loaded_is_found(directory: Directory) -> None:
+    directory.issue_flawed("weak", server("localhost"), find_flaw("weak-key"))
+
+    refusals = [finding.what for finding in check(directory)]
+
+    assert "is refused by OpenSSL (strict): EE_KEY_TOO_SMALL" in refusals
+
+
+def test_a_certificate_that_cannot_be_read_is_found(directory: Directory) -> None:
+    credential = directory.credential("server")
+    twice = altered(credential.certificate, EXTENDED_KEY_USAGE, KEY_USAGE)
+    files = {"tls.crt": twice, "tls.key": credential.key_pem}
+    publish(directory.path / "odd", files, {"tls.crt": 0o644})
+
+    finding = only(check(directory))
+
+    assert finding.path == directory.path / "odd" / "tls.crt"
+    assert finding.what == "a part of a certificate in it cannot be read"
+    assert finding.hint.startswith("look at it with openssl x509 -in")
+
+
+def test_an_anchor_on_an_unknown_curve_is_no_reason_to_stop(directory: Directory) -> None:
+    trust = directory.trust("servers")
+    odd = altered(trust.anchors[0], P256, SM2)
+    folder = directory.path / "trust" / "servers"
+    crl = directory.authority("servers").crl().public_bytes(Encoding.PEM)
+    files = {"ca.crt": odd, "crl.pem": crl}
+    publish(folder, files, dict.fromkeys(files, 0o644))
+
+    whats = [finding.what for finding in check(directory)]
+
+    assert len(whats) == 2
+    assert whats[0].endswith("was not signed by it")
+    assert whats[1].startswith("does not lead to an authority in trust/servers")
+
+
+def test_revocation_lists_that_have_gone_are_found(directory: Directory) -> None:
+    folder = directory.path / "trust" / "servers"
+    anchors = directory.trust("servers").pem
+    crl = directory.authority("servers").crl().public_bytes(Encoding.PEM)
+    files = {"ca.crt": anchors, "crl.pem": crl}
+    publish(folder, files, dict.fromkeys(files, 0o644))
+    assert check(directory) == []
+
+    (folder / DATA / "crl.pem").unlink()
+    finding = only(check(directory))
+    assert finding.path == folder / "crl.pem"
+    assert finding.what == "is a link to a file that does not exist"
+
+    publish(folder, files, dict.fromkeys(files, 0o644))
+    publish(folder, {"ca.crt": anchors}, {"ca.crt": 0o644})
+    finding = only(check(directory))
+    assert finding.path == folder / "crl.pem"
+    assert finding.what.startswith("is gone, and with it every revocation")
 
 
 def test_neither_verifier_accepts_a_stranger() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -18,9 +19,21 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from mtls_echo_pki import Authority, Directory, KeyType
 from mtls_echo_pki.command import KEY_TYPES, pki
+from mtls_echo_pki.console import CommandError
 from mtls_echo_pki.pkcs12 import PASSWORD_VARIABLE
+from mtls_echo_pki.refusals import refusals
 
-from .pki_helpers import run, tree, unprivileged
+from .pki_helpers import (
+    EXTENDED_KEY_USAGE,
+    KEY_USAGE,
+    P256,
+    SM2,
+    altered,
+    negative_serial,
+    run,
+    tree,
+    unprivileged,
+)
 
 
 def invoke(*arguments: str | Path, env: dict[str, str] | None = None) -> Result:
@@ -314,6 +327,42 @@ def test_show_says_why_there_is_nothing_to_show(made: Path, path: str, error: st
     refused(invoke("show", made / path), error=error)
 
 
+def test_show_names_a_key_it_does_not_know_by_its_algorithm(made: Path, tmp_path: Path) -> None:
+    certificate = Directory(made).credential("server").certificate
+    (tmp_path / "sm2.crt").write_bytes(altered(certificate, P256, SM2))
+
+    assert "  key          1.2.840.10045.2.1\n" in invoke("show", tmp_path / "sm2.crt").stdout
+
+
+def test_show_takes_a_serial_number_as_it_is(made: Path, tmp_path: Path) -> None:
+    certificate = Directory(made).credential("server").certificate
+    (tmp_path / "odd.crt").write_bytes(negative_serial(certificate))
+
+    shown = run("show", "odd.crt", cwd=tmp_path)
+
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "  serial       -" in shown.stdout
+
+
+def test_show_says_which_certificate_it_cannot_read(made: Path, tmp_path: Path) -> None:
+    credential = Directory(made).credential("server")
+    twice = altered(credential.certificate, EXTENDED_KEY_USAGE, KEY_USAGE)
+    (tmp_path / "odd.crt").write_bytes(credential.certificate_pem + twice)
+
+    refused(
+        invoke("show", tmp_path / "odd.crt"),
+        error="odd.crt: a part of certificate 2 in it cannot be read",
+        hint="openssl x509 -in",
+    )
+
+
+def test_an_error_of_the_operating_system_may_name_no_file() -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(CommandError, match=r"^no space left on device$"), refusals():
+        raise full
+
+
 def test_check_prints_one_line_for_each_finding_and_exits_with_1(made: Path) -> None:
     made.chmod(0o755)
     (made / "client" / "tls.key").resolve().chmod(0o640)
@@ -341,7 +390,9 @@ def test_the_help_has_examples_that_use_the_command_and_the_exit_status(command:
     assert f"  {command}" in invoke("--help").stdout
 
 
-def test_the_examples_of_the_help_work_as_they_stand(tmp_path: Path) -> None:
+def test_the_examples_of_the_help_work_as_they_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ran = 0
     for command in ("init", "issue", "check"):
         for line in invoke(command, "--help").stdout.splitlines():
@@ -353,8 +404,9 @@ def test_the_examples_of_the_help_work_as_they_stand(tmp_path: Path) -> None:
             if command != "init":
                 Directory.create(folder / "pki")
             arguments = example.removeprefix("mtls-echo pki ").split()
-            result = run(*arguments, cwd=folder, env={PASSWORD_VARIABLE: "x"})
-            assert result.returncode == 0, (example, result.stderr)
+            monkeypatch.chdir(folder)
+            result = invoke(*arguments, env={PASSWORD_VARIABLE: "x"})
+            assert result.exit_code == 0, (example, result.output)
             ran += 1
     assert ran >= 8
 

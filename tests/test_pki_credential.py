@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from mtls_echo_pki import Authority, Credential, KeyType, Trust, client, server
 
-from .pki_helpers import handshake, strict_contexts
+from .pki_helpers import VERSION, altered, handshake, strict_contexts
 
 
 def test_a_fresh_pki_in_a_test_is_three_lines() -> None:
@@ -48,6 +48,16 @@ def test_a_key_and_a_certificate_that_do_not_match_cannot_be_put_together() -> N
         Credential(one.key, other.certificate)
     with pytest.raises(ValueError, match="does not match"):
         Credential.from_pem(one.certificate_pem, other.key_pem)
+
+
+def test_a_certificate_that_cannot_be_read_is_a_value_error() -> None:
+    credential = Authority.root().issue("a.test")
+    version_6 = altered(credential.certificate, VERSION, VERSION[:-1] + b"\x05")
+
+    with pytest.raises(ValueError, match="not a valid X509 version"):
+        Credential.from_pem(version_6, credential.key_pem)
+    with pytest.raises(ValueError, match="not a valid X509 version"):
+        Trust.from_pem(version_6)
 
 
 def test_the_fingerprint_is_the_one_openssl_prints(tmp_path: Path) -> None:

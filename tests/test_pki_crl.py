@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 import ssl
 from collections.abc import Callable
@@ -61,6 +62,17 @@ def verdict(credential: Credential, *crls: x509.CertificateRevocationList) -> in
 
 
 ROOT = Authority.root()
+
+
+def test_a_list_that_cannot_be_read_is_explained(tmp_path: Path) -> None:
+    number, key_identifier = bytes.fromhex("0603551d14"), bytes.fromhex("0603551d23")
+    der = ROOT.crl().public_bytes(Encoding.DER)
+    twice = base64.encodebytes(der.replace(number, key_identifier))
+    path = tmp_path / "crl.pem"
+    path.write_bytes(b"-----BEGIN X509 CRL-----\n%b-----END X509 CRL-----\n" % twice)
+
+    with pytest.raises(MaterialError, match="a revocation list in it is damaged"):
+        read_crls(path)
 
 
 @pytest.mark.parametrize("key_type", KeyType)

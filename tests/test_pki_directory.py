@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import resource
 import shutil
 import ssl
 import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -219,6 +222,46 @@ def test_an_empty_folder_is_taken_also_through_a_link(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "empty").stat().st_mode) == 0o700
 
 
+def test_a_loop_of_links_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    for path in (tmp_path / "loop", tmp_path / "loop" / "pki"):
+        with pytest.raises(DirectoryError, match=r"loop: (too many levels|file exists)"):
+            Directory.create(path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["loop"]
+
+
+def test_a_current_directory_that_was_deleted_is_named_as_the_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "deleted").mkdir()
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "deleted")
+    (tmp_path / "deleted").rmdir()
+
+    with pytest.raises(DirectoryError, match=r"^pki: the current directory.* was deleted$"):
+        Directory.create("pki")
+    shake_hands(Directory.create(tmp_path / "empty"))
+
+
+def test_a_write_that_fails_names_what_was_to_be_made(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    directory = Directory.create(tmp_path / "pki")
+    before = tree(tmp_path)
+    # The operating system refuses the write, not the opening, and so names no file.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    try:
+        with pytest.raises(DirectoryError) as creation:
+            Directory.create(tmp_path / "other")
+        with pytest.raises(DirectoryError) as issuance:
+            directory.issue("alice", client("alice@mail.test"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert str(creation.value) == f"{tmp_path / 'other'}: file too large"
+    assert str(issuance.value) == f"{directory.path / 'alice'}: file too large"
+    assert tree(tmp_path) == before
+
+
 def test_the_current_folder_is_not_pulled_away_from_under_the_shell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,28 +302,32 @@ def test_reading_without_permission_is_an_error_with_the_path(tmp_path: Path) ->
             directory.names()
 
 
-def _create(path: Path, start: multiprocessing.synchronize.Event, results: object) -> None:
-    start.wait()
-    directory, created = Directory.open_or_create(path)
-    results.put(  # type: ignore[attr-defined]  # a multiprocessing queue
-        (created, directory.credential("server").fingerprint, directory.names())
-    )
+def _create(
+    paths: list[Path], together: multiprocessing.synchronize.Barrier, results: object
+) -> None:
+    for path in paths:
+        together.wait(60)
+        directory, created = Directory.open_or_create(path)
+        results.put(  # type: ignore[attr-defined]  # a multiprocessing queue
+            (path, created, directory.credential("server").fingerprint, directory.names())
+        )
 
 
 def test_processes_that_create_at_once_all_get_the_same_complete_directory(
     tmp_path: Path,
 ) -> None:
     spawn = multiprocessing.get_context("spawn")
-    for attempt in range(3):
-        start, results = spawn.Event(), spawn.Queue()
-        path = tmp_path / str(attempt) / "pki"
-        workers = [spawn.Process(target=_create, args=(path, start, results)) for _ in range(4)]
-        for worker in workers:
-            worker.start()
-        start.set()
-        got = [results.get(timeout=60) for _ in workers]
-        for worker in workers:
-            worker.join(60)
+    together, results = spawn.Barrier(4), spawn.Queue()
+    paths = [tmp_path / str(attempt) / "pki" for attempt in range(3)]
+    workers = [spawn.Process(target=_create, args=(paths, together, results)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    everything = [results.get(timeout=60) for _ in workers for _ in paths]
+    for worker in workers:
+        worker.join(60)
+
+    for path in paths:
+        got = [rest for made, *rest in everything if made == path]
         assert sorted(created for created, _, _ in got) == [False] * 3 + [True]
         assert len({fingerprint for _, fingerprint, _ in got}) == 1
         assert all(names == ["client", "server"] for _, _, names in got)
@@ -397,14 +444,75 @@ def test_a_copy_without_authorities_still_serves_but_cannot_issue(tmp_path: Path
         directory.issue("a", client("a.test"))
 
 
-def test_what_a_killed_issuer_left_is_cleared_away(tmp_path: Path) -> None:
+BUILDER = """
+import sys
+from pathlib import Path
+from mtls_echo_pki.placement import new_folder
+
+with new_folder(Path(sys.argv[1])) as staging:
+    (staging / "tls.key").write_bytes(b"secret")
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def building(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that is at work on a new folder until its standard input ends, or it is killed."""
+    with subprocess.Popen(
+        [sys.executable, "-c", BUILDER, path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as builder:
+        assert builder.stdout is not None
+        try:
+            assert builder.stdout.readline() == "ready\n"
+            yield builder
+        finally:
+            builder.kill()
+
+
+def test_keys_that_a_killed_process_left_are_cleared_away(tmp_path: Path) -> None:
+    with building(tmp_path / "pki"):
+        pass
+    assert [key.read_bytes() for key in tmp_path.rglob("tls.key")] == [b"secret"]
+
     directory = Directory.create(tmp_path / "pki")
-    (directory.path / ".new-dead").mkdir()
+    with building(directory.path / "alice"):
+        pass
+    directory.issue("bob", client("bob@mail.test"))
 
-    directory.issue("alice", client("alice@mail.test"))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["pki"]
+    assert not list(directory.path.glob(".*"))
+    assert directory.names() == ["bob", "client", "server"]
 
-    assert not (directory.path / ".new-dead").exists()
-    assert directory.names() == ["alice", "client", "server"]
+
+def test_what_another_process_is_building_is_left_alone(tmp_path: Path) -> None:
+    with building(tmp_path / "pki") as builder:
+        assert Directory.open_or_create(tmp_path / "pki")[1]
+        assert len(list(tmp_path.rglob(".new-pki.*/pki/tls.key"))) == 1
+        _, complaint = builder.communicate("", timeout=60)
+
+    assert "AlreadyThereError" in complaint
+    assert [entry.name for entry in tmp_path.iterdir()] == ["pki"]
+
+
+def test_a_hidden_folder_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
+    for name, contents in (
+        (".new-pki.notes", "pki"),  # not a name we would have made
+        (".new-pki.abcdefgh", "notes"),  # not what would be in it
+        (".new-other.abcdefgh", "other"),  # not what is being made
+    ):
+        (tmp_path / name / contents).mkdir(parents=True)
+    (tmp_path / "linked" / "pki").mkdir(parents=True)
+    (tmp_path / ".new-pki.aaaaaaaa").symlink_to("linked")
+    before = tree(tmp_path)
+
+    shutil.rmtree(Directory.create(tmp_path / "pki").path)
+
+    assert tree(tmp_path) == before
 
 
 def test_authorities_restored_from_disk_issue_what_the_trust_on_disk_accepts(
@@ -429,7 +537,8 @@ disk = Path(sys.argv[1])
 try:
     Directory.create(disk / "pki")
 except DirectoryError as error:
-    assert "no space left" in str(error), error
+    assert str(error).startswith(f"{disk / 'pki'}"), error
+    assert str(error).endswith(": no space left on device"), error
     assert "make room" in error.hint
 else:
     raise SystemExit("created on a full disk")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from mtls_echo_pki import Authority, Usage, server
 
+from .foreign_peers import need
 from .pki_helpers import END_ENTITIES
 
 # One virtual machine for all cases: starting it takes longer than judging them.
@@ -57,10 +55,10 @@ public class Judge {
 """
 
 
-@pytest.mark.skipif(shutil.which("java") is None, reason="no java here")
 def test_java_accepts_every_end_entity_and_refuses_a_stranger_and_a_wrong_usage(
     tmp_path: Path,
 ) -> None:
+    need("java")
     expected: dict[str, str] = {}
 
     def case(

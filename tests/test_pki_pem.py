@@ -6,7 +6,9 @@ import contextlib
 import os
 import re
 import shlex
+import ssl
 import subprocess
+from base64 import encodebytes
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,12 +27,13 @@ from hypothesis import strategies as st
 from mtls_echo_pki import Authority, MaterialError, read_credential, read_trust, server
 from mtls_echo_pki.pem import parse_credential, parse_trust
 
-from .pki_helpers import unprivileged
+from .pki_helpers import P256, SM2, VERSION, altered, negative_serial, unprivileged
 
 CREDENTIAL = Authority.root().intermediate().issue(server("a.test"))
 PUBLIC_KEY = CREDENTIAL.key.public_key().public_bytes(
     Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
 )
+VERSION_6 = altered(CREDENTIAL.certificate, VERSION, VERSION[:-1] + b"\x05")
 BAD_BASE64 = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 
 
@@ -39,6 +42,10 @@ def key_as(
 ) -> bytes:
     encryption = BestAvailableEncryption(password) if password else NoEncryption()
     return CREDENTIAL.key.private_bytes(encoding, format_, encryption)
+
+
+def private_pem(der: bytes) -> bytes:
+    return b"-----BEGIN PRIVATE KEY-----\n%b-----END PRIVATE KEY-----\n" % encodebytes(der)
 
 
 def block(label: str) -> bytes:
@@ -81,6 +88,10 @@ CERTIFICATE_CASES = [
     pytest.param(BAD_BASE64, "is damaged", "openssl x509", id="damaged"),
     pytest.param(
         CREDENTIAL.certificate_pem + BAD_BASE64, "is damaged", "openssl x509", id="damaged second"
+    ),
+    pytest.param(VERSION_6, "is damaged", "openssl x509", id="version 6"),
+    pytest.param(
+        ssl.PEM_cert_to_DER_cert(VERSION_6.decode()), "is not PEM", "file ", id="version 6 in DER"
     ),
     pytest.param(b"x" * (1 << 20) + b"x", "larger than 1 mib", None, id="huge"),
 ]
@@ -152,6 +163,12 @@ def test_a_certificate_file_that_cannot_be_used_says_why(
             "neither EC, Ed25519 nor RSA",
             "prime256v1",
             id="Ed448",
+        ),
+        pytest.param(
+            private_pem(key_as(PrivateFormat.PKCS8, encoding=Encoding.DER).replace(P256, SM2)),
+            "on a curve, that is not supported",
+            "prime256v1",
+            id="unknown curve",
         ),
         pytest.param(
             Authority.root().key_pem, "does not match the certificate in", "openssl", id="other"
@@ -318,6 +335,24 @@ def test_trust_drops_duplicates_and_keeps_a_pinned_end_entity() -> None:
     trust = parse_trust(CREDENTIAL.certificate_pem * 2, path=Path("ca.crt"))
 
     assert trust.anchors == (CREDENTIAL.certificate, *CREDENTIAL.chain)
+
+
+def test_a_certificate_on_an_unknown_curve_may_be_trusted_but_is_nobodys_credential(
+    files: tuple[Path, Path],
+) -> None:
+    files[0].write_bytes(altered(CREDENTIAL.certificate, P256, SM2))
+
+    assert len(read_trust(files[0]).anchors) == 1
+    with pytest.raises(MaterialError, match="does not match the certificate in"):
+        read_credential(*files)
+
+
+def test_an_odd_serial_number_is_read_without_a_warning(files: tuple[Path, Path]) -> None:
+    files[0].write_bytes(negative_serial(CREDENTIAL.certificate))
+
+    # pytest makes an exception of every warning.
+    assert len(read_trust(files[0]).anchors) == 1
+    assert read_credential(*files).key_pem == CREDENTIAL.key_pem
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mtls_echo_pki import Authority, Credential, read_credential, read_trust
+from mtls_echo_pki import Authority, read_credential, read_trust
 from mtls_echo_pki.pem import parse_credential
 from mtls_echo_pki.publication import (
     DATA,
@@ -25,7 +25,7 @@ from mtls_echo_pki.publication import (
     write_file,
 )
 
-from .pki_helpers import tree
+from .pki_helpers import publish_credential, tree
 
 # How long the race below is run, in seconds. By hand: 10.
 RACE = 2.0
@@ -61,7 +61,7 @@ from mtls_echo_pki import Authority
 
 folder = Path(sys.argv[1])
 authority = Authority.root()
-made = [authority.issue("localhost") for _ in range(50)]
+made = [authority.issue("localhost") for _ in range(20)]
 print("ready", flush=True)
 for credential in made:
     (folder / "tls.crt").write_bytes(credential.certificate_pem)
@@ -69,14 +69,6 @@ for credential in made:
     (folder / "tls.key").write_bytes(credential.key_pem)
     time.sleep(0.05)
 """
-
-
-def publish_credential(folder: Path, credential: Credential) -> None:
-    publish(
-        folder,
-        {"tls.crt": credential.certificate_pem, "tls.key": credential.key_pem},
-        {"tls.crt": 0o644},
-    )
 
 
 def test_no_read_fails_or_mismatches_while_a_writer_republishes_as_fast_as_it_can(
@@ -226,6 +218,21 @@ def test_a_plain_file_beside_published_ones_is_read_as_well(tmp_path: Path) -> N
     (tmp_path / "b").write_bytes(b"2")
 
     assert read_consistent(tmp_path, ["b"]) == {"b": b"2"}
+
+
+def test_an_optional_file_may_be_missing_but_not_be_unreadable(tmp_path: Path) -> None:
+    publish(tmp_path, {"ca.crt": b"1"}, {})
+    assert read_consistent(tmp_path, ["ca.crt"], optional=["crl.pem"]) == {"ca.crt": b"1"}
+
+    (tmp_path / "crl.pem").write_bytes(b"2")
+    both = {"ca.crt": b"1", "crl.pem": b"2"}
+    assert read_consistent(tmp_path, ["ca.crt"], optional=["crl.pem"]) == both
+
+    (tmp_path / "crl.pem").unlink()
+    (tmp_path / "crl.pem").symlink_to(f"{DATA}/crl.pem")
+    with pytest.raises(FileNotFoundError) as missing:
+        read_consistent(tmp_path, ["ca.crt"], optional=["crl.pem"])
+    assert missing.value.filename == str(tmp_path / "crl.pem")
 
 
 def test_a_file_that_never_was_in_the_generation_is_reported_by_its_own_path(

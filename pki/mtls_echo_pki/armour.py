@@ -2,7 +2,8 @@
 
 ``-----BEGIN label-----`` to ``-----END label-----``; what stands between blocks is commentary.
 :func:`blocks` finds them, or says what the file is instead: empty, cut off, DER, PKCS#12, or
-nothing that was ever meant for TLS. :func:`not_the` says what stands where something else belongs.
+nothing that was ever meant for TLS. :func:`blocks_of` finds those of one kind, or says what stands
+in their place.
 """
 
 from __future__ import annotations
@@ -10,17 +11,38 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
+from mtls_echo_pki.parsing import parsing
+
 _BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
-CERTIFICATES = frozenset({"CERTIFICATE", "X509 CERTIFICATE"})
-KEYS = frozenset({"PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY", "ENCRYPTED PRIVATE KEY"})
-CRLS = frozenset({"X509 CRL"})
+
+# What a file can be wanted for, and the labels of the blocks that are it.
+Kind: TypeAlias = Literal["certificate", "private key", "revocation list"]
+_LABELS: dict[Kind, frozenset[str]] = {
+    "certificate": frozenset({"CERTIFICATE", "X509 CERTIFICATE"}),
+    "private key": frozenset(
+        {"PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY", "ENCRYPTED PRIVATE KEY"}
+    ),
+    "revocation list": frozenset({"X509 CRL"}),
+}
+
+# What each is most often mistaken for, and the way out.
+_SWAPPED = "are the certificate and the key file swapped?"
+_MISTAKEN: dict[Kind, tuple[Kind, str]] = {
+    "certificate": ("private key", _SWAPPED),
+    "private key": ("certificate", _SWAPPED),
+    "revocation list": (
+        "certificate",
+        "a revocation list begins with -----BEGIN X509 CRL-----; ask the authority for it",
+    ),
+}
 
 # What stands in a file in place of the thing wanted: as the message calls it, and
 # the command that gets from it to what is wanted, if there is one.
@@ -62,6 +84,28 @@ class Block:
 
     label: str
     text: bytes
+
+
+def blocks_of(kind: Kind, pem: bytes, path: Path) -> list[Block]:
+    """Return the blocks of a kind, at least one.
+
+    Raises:
+        MaterialError: If there is none; says what stands there instead.
+    """
+    found = blocks(pem, path)
+    wanted = [block for block in found if block.label in _LABELS[kind]]
+    if not wanted:
+        raise _not_the(kind, path, found)
+    return wanted
+
+
+def has(kind: Kind, pem: bytes, path: Path) -> bool:
+    """Return whether there is a block of a kind.
+
+    Raises:
+        MaterialError: If the file is not PEM.
+    """
+    return any(block.label in _LABELS[kind] for block in blocks(pem, path))
 
 
 def blocks(pem: bytes, path: Path) -> list[Block]:
@@ -112,7 +156,7 @@ def _not_pem(contents: bytes, path: Path) -> MaterialError:
                 "is a DER revocation list, not PEM",
                 f"convert it: openssl crl -inform der -in {file} -out {file}.pem",
             )
-        if _parses(lambda der: load_der_private_key(der, None), contents):
+        if _parses(_load_key, contents):
             return MaterialError(
                 path,
                 "is a DER private key, not PEM",
@@ -125,8 +169,11 @@ def _not_pem(contents: bytes, path: Path) -> MaterialError:
     )
 
 
-def not_the(wanted: str, path: Path, found: list[Block]) -> MaterialError:
+def _not_the(wanted: Kind, path: Path, found: list[Block]) -> MaterialError:
     """Say what stands where a ``wanted`` belongs."""
+    mistaken, way_out = _MISTAKEN[wanted]
+    if any(block.label in _LABELS[mistaken] for block in found):
+        return MaterialError(path, f"holds a {mistaken} where a {wanted} belongs", way_out)
     for block in found:
         if block.label in _OTHERS:
             what, command = _OTHERS[block.label]
@@ -138,12 +185,16 @@ def not_the(wanted: str, path: Path, found: list[Block]) -> MaterialError:
 
 def _parses(parse: Callable[[bytes], object], contents: bytes) -> bool:
     try:
-        parse(contents)
-    except TypeError:  # an encrypted private key is one, too
-        return True
-    except (ValueError, UnsupportedAlgorithm):
+        with parsing():
+            parse(contents)
+    except ValueError:
         return False
     return True
+
+
+def _load_key(der: bytes) -> None:
+    with suppress(TypeError):  # an encrypted private key is one, too
+        load_der_private_key(der, None)
 
 
 def show_command(path: Path, command: str) -> str:

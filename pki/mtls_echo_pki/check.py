@@ -1,22 +1,18 @@
-"""Whether a PKI works is for the verifiers to say, so the two strictest are asked.
+"""Whether a PKI works is asked where it can still be mended: before anybody connects.
 
 Certificates fail where they are used, on another machine and with a message about
-"certificate verify failed". Here the same judgement is made beforehand, by a real
-handshake in memory with ``ssl.VERIFY_X509_STRICT``, the default from Python 3.13, and
-by ``cryptography.x509.verification``, which holds to the profile of the public web and
-refuses what OpenSSL lets pass.
+"certificate verify failed". Here the same judgement is made beforehand.
 
 The simple questions come first: do the files parse, does the key match, is it private,
 is the time right, does the path reach a trust anchor. A credential that fails one of
-them is not shown to the verifiers as well, whose answer would be the same in other words.
+them is not shown to the verifiers (:mod:`mtls_echo_pki.verifiers`) as well, whose answer
+would be the same in other words.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import shlex
-import ssl
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,16 +20,19 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.x509 import verification
 
-from mtls_echo_pki.armour import MaterialError
-from mtls_echo_pki.authority import Authority, utcnow
+from mtls_echo_pki.armour import MaterialError, show_command
+from mtls_echo_pki.authority import utcnow
 from mtls_echo_pki.credential import Credential
 from mtls_echo_pki.description import is_authority, presented_identifiers, usage, validity
-from mtls_echo_pki.directory import ROLES, Directory, Role
+from mtls_echo_pki.directory import Directory
+from mtls_echo_pki.layout import ROLES, Role
+from mtls_echo_pki.parsing import UNREADABLE, parsing
 from mtls_echo_pki.placement import DirectoryError
+from mtls_echo_pki.publication import GENERATION
 from mtls_echo_pki.signing import PublicKey
 from mtls_echo_pki.trust import Trust
+from mtls_echo_pki.verifiers import refusal_by_cryptography, refusal_by_openssl
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,8 @@ def check(directory: Directory, *, now: datetime | None = None) -> list[Finding]
         except MaterialError as error:
             findings.append(_unusable(error))
         else:
-            findings += _anchors(path, trusts[role], now)
+            findings += _readable(path, _anchors(path, trusts[role], now))
+            findings += _lost_lists(path.with_name("crl.pem"), trusts[role])
             unfit = list(_lists(path.with_name("crl.pem"), trusts[role], now))
             if unfit:
                 # Said here, once; not once more of every credential.
@@ -89,78 +89,24 @@ def check(directory: Directory, *, now: datetime | None = None) -> list[Finding]
         except DirectoryError as error:
             findings.append(Finding(directory.path / name, str(error), error.hint or ""))
         else:
-            findings += _credential(directory.path / name / "tls.crt", credential, trusts, now)
+            path = directory.path / name / "tls.crt"
+            findings += _readable(path, _credential(path, credential, trusts, now))
     return findings
 
 
-def refusal_by_openssl(credential: Credential, role: Role, trust: Trust) -> str | None:
-    """Shake hands in memory, strictly, and return why the credential was refused.
-
-    Args:
-        credential: The one to judge.
-        role: Whether it is presented as a server's or as a client's.
-        trust: What the other side trusts.
-
-    Returns:
-        OpenSSL's words and verify code; None if it was accepted.
-    """
-    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if role == "servers":
-        judge, host = client_context, _host(credential.certificate)
-        credential.load_into(server_context)
-    else:
-        # Somebody must be the server: one made for the occasion.
-        stage = Authority.root()
-        stage.issue("localhost").load_into(server_context)
-        stage.trust.load_into(client_context)
-        judge, host = server_context, "localhost"
-        credential.load_into(client_context)
-        judge.verify_mode = ssl.CERT_REQUIRED
-    trust.load_into(judge)
-    judge.verify_flags |= ssl.VERIFY_X509_STRICT
-    client_context.check_hostname = host is not None
-
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = client_context.wrap_bio(to_client, to_server, server_hostname=host)
-    server = server_context.wrap_bio(to_server, to_client, server_side=True)
-    # Two rounds complete a TLS 1.3 handshake: the client's Finished travels in the second.
-    for side in (client, server, client, server):
-        try:
-            side.do_handshake()
-        except ssl.SSLWantReadError:
-            continue
-        except ssl.SSLCertVerificationError as error:
-            return f"{error.verify_message} (verify code {error.verify_code})"
-        except ssl.SSLError as error:
-            return error.reason or str(error)
-    return None
-
-
-def refusal_by_cryptography(credential: Credential, role: Role, trust: Trust) -> str | None:
-    """Ask ``cryptography.x509.verification``, and return why it refused the credential.
-
-    Args:
-        credential: The one to judge.
-        role: Whether it is presented as a server's or as a client's.
-        trust: What the other side trusts.
-
-    Returns:
-        The verifier's words; None if it accepted. It judges servers by a DNS name or
-        an IP address only, so one that has neither is not judged.
-    """
-    policy = verification.PolicyBuilder().store(verification.Store([*trust.anchors]))
-    intermediates = list(credential.chain)
+def _readable(path: Path, findings: Iterator[Finding]) -> list[Finding]:
+    """Return the findings; or, if a certificate of the file cannot be read, that."""
     try:
-        if role == "clients":
-            policy.build_client_verifier().verify(credential.certificate, intermediates)
-        elif (host := _host(credential.certificate)) is not None:
-            policy.build_server_verifier(_subject(host)).verify(
-                credential.certificate, intermediates
+        with parsing():
+            return list(findings)
+    except ValueError:
+        return [
+            Finding(
+                path,
+                "a part of a certificate in it cannot be read",
+                f"look at it with {show_command(path, 'x509')}",
             )
-    except verification.VerificationError as error:
-        return str(error)
-    return None
+        ]
 
 
 def _modes(folder: Path) -> Iterator[Finding]:
@@ -204,6 +150,16 @@ def _anchors(path: Path, trust: Trust, now: datetime) -> Iterator[Finding]:
                 f"trusts {_subject_of(anchor)}, which is not an authority",
                 "trust the root that issued it, unless it is pinned on purpose",
             )
+
+
+def _lost_lists(path: Path, trust: Trust) -> Iterator[Finding]:
+    """Find that revocation was turned off: the generation before, which is kept, had lists."""
+    if not trust.crls and any(path.parent.glob(f"{GENERATION}*/{path.name}")):
+        yield Finding(
+            path,
+            "is gone, and with it every revocation: the generation before had lists",
+            "publish the lists again, together with the anchors",
+        )
 
 
 def _lists(path: Path, trust: Trust, now: datetime) -> Iterator[Finding]:
@@ -294,29 +250,17 @@ def _missing_issuer(
 def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):  # name, key type, signature
+    except (*UNREADABLE, InvalidSignature):  # name, key type, signature
         return False
     return True
 
 
 def _signed(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
-    key = issuer.public_key()
-    return isinstance(key, PublicKey) and crl.is_signature_valid(key)
-
-
-def _host(certificate: x509.Certificate) -> str | None:
-    """Return a reference identifier that the certificate should match, if it can have one."""
-    for name in presented_identifiers(certificate):
-        if "@" not in name and "://" not in name:
-            return name.replace("*", "any", 1)
-    return None
-
-
-def _subject(host: str) -> verification.Subject:
     try:
-        return x509.IPAddress(ipaddress.ip_address(host))
-    except ValueError:
-        return x509.DNSName(host)
+        key = issuer.public_key()
+        return isinstance(key, PublicKey) and crl.is_signature_valid(key)
+    except UNREADABLE:  # a curve or a signature algorithm that is not supported
+        return False
 
 
 def _subject_of(certificate: x509.Certificate) -> str:

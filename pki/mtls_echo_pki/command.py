@@ -16,6 +16,7 @@ import click
 
 from mtls_echo_pki import pkcs12
 from mtls_echo_pki.flaw_command import FlawSlug, advice, flaws
+from mtls_echo_pki.printable import printable
 from mtls_echo_pki.refusals import Group, refusals
 from mtls_echo_pki.showing import show
 
@@ -258,7 +259,7 @@ def check(directory: Path) -> None:
         count = len(pki_directory.names())
     for finding in findings:
         hint = f" (hint: {finding.hint})" if finding.hint else ""
-        click.echo(f"{finding.path}: {finding.what}{hint}")
+        click.echo(printable(f"{finding.path}: {finding.what}{hint}"))
     if findings:
         click.get_current_context().exit(1)
     click.echo(f"{directory}: all well, {count} credential{'' if count == 1 else 's'} checked")

@@ -38,6 +38,8 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
+from mtls_echo_pki.parsing import parsing
+
 if TYPE_CHECKING:
     import ssl
 
@@ -85,7 +87,8 @@ class Credential:
             TypeError: If a password is given for a plain key or missing for an
                 encrypted one.
         """
-        certificate, *chain = x509.load_pem_x509_certificates(certificate_pem)
+        with parsing():
+            certificate, *chain = x509.load_pem_x509_certificates(certificate_pem)
         key = load_pem_private_key(key_pem, password)
         if not isinstance(key, PrivateKey):
             raise ValueError("the private key is neither EC, Ed25519 nor RSA")
@@ -154,8 +157,16 @@ def private_key_pem(key: PrivateKey) -> bytes:
 
 
 def is_key_of(key: PrivateKey, certificate: x509.Certificate) -> bool:
-    """Return whether a private key belongs to a certificate's public one."""
-    return _spki(key.public_key()) == _spki(certificate.public_key())
+    """Return whether a private key belongs to a certificate's public one.
+
+    A public key that cannot be read, or is of a kind unknown here, has no private key of ours.
+    """
+    try:
+        with parsing():
+            public_key = certificate.public_key()
+    except ValueError:
+        return False
+    return _spki(key.public_key()) == _spki(public_key)
 
 
 def _spki(key: CertificatePublicKeyTypes) -> bytes:

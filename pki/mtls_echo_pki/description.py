@@ -9,14 +9,20 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from mtls_echo_pki.armour import MaterialError, show_command
 from mtls_echo_pki.credential import fingerprint
+from mtls_echo_pki.parsing import parsing
 from mtls_echo_pki.request import describe_lifetime, identity_text
+
+_E = TypeVar("_E", bound=x509.ExtensionType)
 
 _USAGES: dict[x509.ObjectIdentifier, str] = {
     ExtendedKeyUsageOID.SERVER_AUTH: "server",
@@ -94,17 +100,24 @@ def describe_list(
     """Return what a revocation list says.
 
     Raises:
-        ValueError: If an extension in it is malformed.
+        MaterialError: If a part of it cannot be read.
     """
     try:
-        number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-    except x509.ExtensionNotFound:
-        number = None
+        with parsing():
+            return _describe_list(crl, path, position)
+    except ValueError as error:
+        raise _unreadable("revocation list", path, position, "crl") from error
+
+
+def _describe_list(
+    crl: x509.CertificateRevocationList, path: Path, position: int
+) -> ListDescription:
+    number = _extension(crl.extensions, x509.CRLNumber)
     return ListDescription(
         path=str(path),
         position=position,
         issuer=crl.issuer.rfc4514_string(),
-        number=number,
+        number=None if number is None else number.crl_number,
         this_update=crl.last_update_utc,
         next_update=crl.next_update_utc,
         revoked=[
@@ -122,8 +135,16 @@ def describe(certificate: x509.Certificate, *, path: Path, position: int) -> Des
     """Return what ``certificate`` says.
 
     Raises:
-        ValueError: If an extension in it is malformed.
+        MaterialError: If a part of it cannot be read; a key of an unknown kind is no such part.
     """
+    try:
+        with parsing():
+            return _describe(certificate, path, position)
+    except ValueError as error:
+        raise _unreadable("certificate", path, position, "x509") from error
+
+
+def _describe(certificate: x509.Certificate, path: Path, position: int) -> Description:
     return Description(
         path=str(path),
         position=position,
@@ -141,30 +162,22 @@ def describe(certificate: x509.Certificate, *, path: Path, position: int) -> Des
 
 def presented_identifiers(certificate: x509.Certificate) -> list[str]:
     """Return the entries of subjectAltName as strings, none if there is none."""
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except x509.ExtensionNotFound:
-        return []
-    return [identity_text(name) for name in names.value]
+    names = _extension(certificate.extensions, x509.SubjectAlternativeName)
+    return [] if names is None else [identity_text(name) for name in names]
 
 
 def usage(certificate: x509.Certificate) -> list[str]:
     """Return what a certificate may be used for; see :class:`Description`."""
     if is_authority(certificate):
         return ["authority"]
-    try:
-        purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
-    except x509.ExtensionNotFound:
-        return []
-    return [_purpose(oid) for oid in purposes.value]
+    purposes = _extension(certificate.extensions, x509.ExtendedKeyUsage)
+    return [] if purposes is None else [_purpose(oid) for oid in purposes]
 
 
 def is_authority(certificate: x509.Certificate) -> bool:
     """Return whether basicConstraints makes a certificate an authority's."""
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return False
+    constraints = _extension(certificate.extensions, x509.BasicConstraints)
+    return constraints is not None and constraints.ca
 
 
 def validity(not_before: datetime, not_after: datetime, now: datetime) -> str:
@@ -180,15 +193,31 @@ def _purpose(oid: x509.ObjectIdentifier) -> str:
     return _USAGES.get(oid, oid.dotted_string)
 
 
-def _reason(entry: x509.RevokedCertificate) -> str:
+def _unreadable(what: str, path: Path, position: int, command: str) -> MaterialError:
+    return MaterialError(
+        path,
+        f"a part of {what} {position} in it cannot be read",
+        f"look at it with {show_command(path, command)}",
+    )
+
+
+def _extension(extensions: x509.Extensions, kind: type[_E]) -> _E | None:
     try:
-        return entry.extensions.get_extension_for_class(x509.CRLReason).value.reason.value
+        return extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
-        return x509.ReasonFlags.unspecified.value
+        return None
+
+
+def _reason(entry: x509.RevokedCertificate) -> str:
+    given = _extension(entry.extensions, x509.CRLReason)
+    return (x509.ReasonFlags.unspecified if given is None else given.reason).value
 
 
 def _key(certificate: x509.Certificate) -> str:
-    key = certificate.public_key()
+    try:
+        key = certificate.public_key()
+    except UnsupportedAlgorithm:
+        key = None
     match key:
         case ec.EllipticCurvePublicKey():
             return f"EC {key.curve.name}"

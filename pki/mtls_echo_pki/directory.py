@@ -10,9 +10,8 @@ A server, a client, whoever issues and whoever watches share nothing but this fo
       server/ client/ NAME/ tls.crt tls.key                 the credentials
 
 Servers and clients have *separate* authorities, and each side trusts the other's only:
-a server's certificate then never passes as a client's, whatever its usage says. With a
-single authority, ``authorities/clients`` is a link to ``servers``. With intermediates,
-``tls.crt`` of an authority is followed by its root, whose key waits in ``root.key``.
+a server's certificate then never passes as a client's, whatever its usage says. See
+:mod:`mtls_echo_pki.layout` for what else there may be.
 
 Three rules keep it whole:
 
@@ -28,33 +27,25 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shlex
-import shutil
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, cast
 
 from mtls_echo_pki.authority import Authority, utcnow
 from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.layout import PARTS, PUBLIC, Role, make_authorities
 from mtls_echo_pki.ledger import LedgerEntry, encode_ledger, read_ledger
 from mtls_echo_pki.pem import read_credential, read_trust
 from mtls_echo_pki.placement import (
-    STAGING,
     AlreadyThereError,
     DirectoryError,
+    clear_abandoned,
     explained,
     new_folder,
 )
-from mtls_echo_pki.publication import (
-    locked,
-    make_folder,
-    publish,
-    replace_file,
-    sync_folder,
-    write_file,
-)
+from mtls_echo_pki.publication import locked, publish, replace_file
 from mtls_echo_pki.request import DEFAULT_LIFETIME, KeyType, Request, Usage, client, server
 from mtls_echo_pki.trust import Trust
 
@@ -62,20 +53,13 @@ if TYPE_CHECKING:
     from mtls_echo_pki.flaw import Flaw
     from mtls_echo_pki.sound import Exhibit
 
-Role: TypeAlias = Literal["servers", "clients"]
-
-ROLES: tuple[Role, Role] = ("servers", "clients")
-
 DEFAULT_SERVER_NAMES = ("localhost", "127.0.0.1", "::1")
 DEFAULT_CLIENT_NAMES = ("client.test",)
 
 _ROLE: dict[Usage, Role] = {Usage.SERVER: "servers", Usage.CLIENT: "clients"}
-_RESERVED = frozenset({"authorities", "trust"})
 
 # A name becomes a folder and a common name (at most 64 characters, RFC 5280 A.1).
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]{0,63}")
-
-_PUBLIC = 0o644
 
 
 class Directory:
@@ -92,9 +76,9 @@ class Directory:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        with explained():
+        with explained(self.path):
             exists = self.path.is_dir()
-            is_pki = any((self.path / part).is_dir() for part in _RESERVED)
+            is_pki = any((self.path / part).is_dir() for part in PARTS)
         if not is_pki:
             raise DirectoryError(
                 f"{self.path}: {'is not a PKI directory' if exists else 'does not exist'}",
@@ -134,7 +118,7 @@ class Directory:
             ValueError: If an identity has none of the accepted forms.
         """
         # A link is followed: what it points to is replaced, the link stays.
-        path = Path(path).resolve()
+        path = _absolute(Path(path))
         requests = {
             "server": server(
                 *server_names, subject="server", lifetime=lifetime, key_type=key_type
@@ -143,8 +127,9 @@ class Directory:
                 *client_names, subject="client", lifetime=lifetime, key_type=key_type
             ),
         }
-        with explained(), new_folder(path) as staging:
-            _make_authorities(staging, key_type, single_authority, intermediate)
+        clear_abandoned(path.parent, path.name)
+        with explained(path), new_folder(path) as staging:
+            make_authorities(staging, key_type, single_authority, intermediate)
             building = cls(staging)
             for name, request in requests.items():
                 building.issue(name, request)
@@ -208,11 +193,11 @@ class Directory:
 
     def names(self) -> list[str]:
         """Return the names of all credentials, sorted."""
-        with explained():
+        with explained(self.path):
             return sorted(
                 entry.name
                 for entry in self.path.iterdir()
-                if entry.name not in _RESERVED
+                if entry.name not in PARTS
                 and not entry.name.startswith(".")
                 and os.path.lexists(entry / "tls.crt")
             )
@@ -223,7 +208,7 @@ class Directory:
         Raises:
             DirectoryError: If the ledger is missing or damaged.
         """
-        with explained():
+        with explained(self._ledger_path(role)):
             try:
                 return read_ledger(self._ledger_path(role))
             except ValueError as error:
@@ -298,7 +283,7 @@ class Directory:
             raise ValueError("a directory issues to servers and clients, not to authorities")
         role = _ROLE[request.usage]
         target = self.path / name
-        with explained(), locked(self.path):
+        with explained(target), locked(self.path):
             if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
                 raise DirectoryError(
                     f'{self.path}: there is already something named "{name}"',
@@ -307,8 +292,7 @@ class Directory:
             credential, beside = make(role)
             entries = [*self.ledger(role), LedgerEntry.of(name, credential, utcnow())]
             replace_file(self._ledger_path(role), encode_ledger(entries), 0o600)
-            for abandoned in self.path.glob(f"{STAGING}*"):  # by a writer that was killed
-                shutil.rmtree(abandoned, ignore_errors=True)
+            clear_abandoned(self.path)
             with new_folder(target) as staging:
                 publish(
                     staging,
@@ -317,7 +301,7 @@ class Directory:
                         "tls.key": credential.key_pem,
                         **beside,
                     },
-                    {"tls.crt": _PUBLIC, **dict.fromkeys(beside, _PUBLIC)},
+                    {"tls.crt": PUBLIC, **dict.fromkeys(beside, PUBLIC)},
                 )
         return credential
 
@@ -325,7 +309,7 @@ class Directory:
         return self.path / "authorities" / role / "ledger.json"
 
     def _check_name(self, name: str) -> None:
-        if name in _RESERVED:
+        if name in PARTS:
             raise DirectoryError(f'"{name}" is a part of every PKI directory, not a name')
         if not _NAME.fullmatch(name):
             raise DirectoryError(
@@ -334,34 +318,12 @@ class Directory:
             )
 
 
-def _make_authorities(
-    path: Path, key_type: KeyType, single_authority: bool, intermediate: bool
-) -> None:
-    for part in sorted(_RESERVED):
-        make_folder(path / part)
-    if key_type is KeyType.ED25519:
-        key_type = KeyType.P256
-    # Every PKI has authorities of its own names: two that share a name but not a key
-    # would turn each mix-up of directories into a case of impersonation.
-    tag = secrets.token_hex(3)
-    for role in ROLES:
-        folder = path / "authorities" / role
-        if single_authority and role != ROLES[0]:
-            folder.symlink_to(ROLES[0])
-        else:
-            kind = "" if single_authority else f" {role}"
-            authority = Authority.root(f"mtls-echo{kind} authority {tag}", key_type=key_type)
-            make_folder(folder)
-            if intermediate:
-                write_file(folder / "root.crt", authority.certificate_pem, _PUBLIC)
-                write_file(folder / "root.key", authority.key_pem, 0o600)
-                authority = authority.intermediate(
-                    f"mtls-echo{kind} issuing authority {tag}", key_type=key_type
-                )
-            write_file(folder / "tls.crt", authority.certificate_pem, _PUBLIC)
-            write_file(folder / "tls.key", authority.key_pem, 0o600)
-            write_file(folder / "ledger.json", encode_ledger([]), 0o600)
-            sync_folder(folder)
-    for role in ROLES:
-        trust = Directory(path).authority(role).trust
-        publish(path / "trust" / role, {"ca.crt": trust.pem}, {"ca.crt": _PUBLIC})
+def _absolute(path: Path) -> Path:
+    try:
+        # Not Path.resolve: on a loop of links it raises RuntimeError before Python 3.13.
+        return Path(os.path.realpath(path))
+    except FileNotFoundError as error:
+        raise DirectoryError(
+            f"{path}: the current directory, which it starts from, was deleted",
+            "change to another, or name an absolute path",
+        ) from error

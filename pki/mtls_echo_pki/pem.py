@@ -23,17 +23,9 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from mtls_echo_pki.armour import (
-    CERTIFICATES,
-    CRLS,
-    KEYS,
-    MaterialError,
-    blocks,
-    not_the,
-    quoted,
-    show_command,
-)
+from mtls_echo_pki.armour import MaterialError, blocks_of, has, quoted, show_command
 from mtls_echo_pki.credential import Credential, PrivateKey, is_key_of
+from mtls_echo_pki.parsing import parsing
 from mtls_echo_pki.publication import read_consistent
 from mtls_echo_pki.trust import Trust
 
@@ -118,9 +110,8 @@ def read_contents(
         contents: dict[Path, bytes],
     ) -> tuple[list[x509.Certificate], tuple[x509.CertificateRevocationList, ...]]:
         pem = contents[path]
-        labels = {block.label for block in blocks(pem, path)}
-        lists = parse_crls(pem, path=path) if labels & CRLS else ()
-        only_lists = bool(lists) and not labels & CERTIFICATES
+        lists = parse_crls(pem, path=path) if has("revocation list", pem, path) else ()
+        only_lists = bool(lists) and not has("certificate", pem, path)
         return ([] if only_lists else parse_certificates(pem, path=path)), lists
 
     return _read_settled((path,), parse)
@@ -178,18 +169,10 @@ def parse_certificates(pem: bytes, *, path: Path) -> list[x509.Certificate]:
     Raises:
         MaterialError: If there is none, or a damaged one.
     """
-    found = blocks(pem, path)
-    wanted = [block for block in found if block.label in CERTIFICATES]
-    if not wanted:
-        if any(block.label in KEYS for block in found):
-            raise MaterialError(
-                path,
-                "holds a private key where a certificate belongs",
-                "are the certificate and the key file swapped?",
-            )
-        raise not_the("certificate", path, found)
+    wanted = blocks_of("certificate", pem, path)
     try:
-        return [x509.load_pem_x509_certificate(block.text) for block in wanted]
+        with parsing():
+            return [x509.load_pem_x509_certificate(block.text) for block in wanted]
     except ValueError as error:
         raise MaterialError(
             path, "a certificate in it is damaged", f"look at it with {show_command(path, 'x509')}"
@@ -203,21 +186,13 @@ def parse_crls(pem: bytes, *, path: Path) -> tuple[x509.CertificateRevocationLis
         MaterialError: If there is none, or a damaged one. A file without a list is an error and
             not an empty set of them: nothing would be checked for revocation.
     """
-    found = blocks(pem, path)
-    wanted = [block for block in found if block.label in CRLS]
-    if not wanted:
-        if any(block.label in CERTIFICATES for block in found):
-            raise MaterialError(
-                path,
-                "holds a certificate where a revocation list belongs",
-                "a revocation list begins with -----BEGIN X509 CRL-----; ask the authority for it",
-            )
-        raise not_the("revocation list", path, found)
+    wanted = blocks_of("revocation list", pem, path)
     try:
-        lists = tuple(x509.load_pem_x509_crl(block.text) for block in wanted)
-        for crl in lists:
-            # Read now what would be read, and might raise, later.
-            _ = crl.issuer, crl.last_update_utc, crl.next_update_utc, crl.extensions, len(crl)
+        with parsing():
+            lists = tuple(x509.load_pem_x509_crl(block.text) for block in wanted)
+            for crl in lists:
+                # Read now what would be read, and might raise, later.
+                _ = crl.issuer, crl.last_update_utc, crl.next_update_utc, crl.extensions, len(crl)
     except ValueError as error:
         raise MaterialError(
             path,
@@ -228,17 +203,7 @@ def parse_crls(pem: bytes, *, path: Path) -> tuple[x509.CertificateRevocationLis
 
 
 def _parse_key(pem: bytes, path: Path, password: bytes | None) -> PrivateKey:
-    found = blocks(pem, path)
-    wanted = [block for block in found if block.label in KEYS]
-    if not wanted:
-        if any(block.label in CERTIFICATES for block in found):
-            raise MaterialError(
-                path,
-                "holds a certificate where a private key belongs",
-                "are the certificate and the key file swapped?",
-            )
-        raise not_the("private key", path, found)
-    block = wanted[0]
+    block = blocks_of("private key", pem, path)[0]
     # The traditional form marks encryption in a header (RFC 1421 §4.6.1.1).
     encrypted = block.label == "ENCRYPTED PRIVATE KEY" or b"Proc-Type: 4,ENCRYPTED" in block.text
     if encrypted and password is None:
@@ -257,16 +222,16 @@ def _parse_key(pem: bytes, path: Path, password: bytes | None) -> PrivateKey:
             path, "the private key is damaged", f"look at it with {show_command(path, 'pkey')}"
         ) from error
     except UnsupportedAlgorithm as error:
-        raise _unsupported(path) from error
+        raise _unsupported(path, "is of a kind, or on a curve, that is not supported") from error
     if not isinstance(key, PrivateKey):
-        raise _unsupported(path)
+        raise _unsupported(path, "is neither EC, Ed25519 nor RSA")
     return key
 
 
-def _unsupported(path: Path) -> MaterialError:
+def _unsupported(path: Path, what: str) -> MaterialError:
     return MaterialError(
         path,
-        "the private key is neither EC, Ed25519 nor RSA",
+        f"the private key {what}",
         "have a certificate issued for an EC key: openssl ecparam -name prime256v1 -genkey",
     )
 

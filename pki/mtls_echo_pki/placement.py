@@ -1,26 +1,31 @@
 """A folder appears under its name when it is complete, and not before.
 
-It is built beside, under a hidden name, and put in place by one rename. Whoever looks
-meanwhile sees nothing; if the builder fails, or the disk is full, nothing is left; and
-when two build at once, the rename succeeds for one of them and the other is told. POSIX
-lets ``rename`` replace an *empty* directory, and nothing else: what somebody has put
-there is never at risk.
+It is built beside, in a folder with a hidden name, and put in place by one rename. Whoever
+looks meanwhile sees nothing; if the builder fails, or the disk is full, nothing is left; and
+when two build at once, the rename succeeds for one of them and the other is told. POSIX lets
+``rename`` replace an *empty* directory, and nothing else: what somebody has put there is
+never at risk.
+
+A builder that is killed leaves the hidden folder behind, with private keys in it. It held a
+lock on it, which the kernel took back: :func:`clear_abandoned` removes what nobody holds.
 """
 
 from __future__ import annotations
 
 import errno
+import os
+import re
 import shlex
 import shutil
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mtls_echo_pki.publication import sync_folder
+from mtls_echo_pki.publication import locked, make_folder, sync_folder
 
-# What a folder is called until it is complete begins with this.
-STAGING = ".new-"
+# What is to be NAME is built as .new-NAME.xxxxxxxx/NAME; the eight characters are mkdtemp's.
+_STAGING = re.compile(r"\.new-(.+)\.[a-z0-9_]{8}")
 
 
 class DirectoryError(Exception):
@@ -57,20 +62,49 @@ def new_folder(path: Path) -> Generator[Path]:
     """
     _refuse_taken(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f"{STAGING}{path.name}.", dir=path.parent))
+    hidden = Path(tempfile.mkdtemp(prefix=f".new-{path.name}.", dir=path.parent))
     try:
-        staging.chmod(0o700)
-        yield staging
-        _rename(staging, path)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
+        hidden.chmod(0o700)
+        with locked(hidden):
+            staging = hidden / path.name
+            make_folder(staging)
+            yield staging
+            _rename(staging, path)
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
     sync_folder(path.parent)
 
 
+def clear_abandoned(parent: Path, name: str | None = None) -> None:
+    """Remove what builders that were killed have left in ``parent``, as far as we may.
+
+    Args:
+        parent: Where they were building.
+        name: What it was to be; whatever it was, unless given.
+    """
+    with suppress(OSError):  # there is no such folder, or we may not look into it
+        for hidden in list(parent.iterdir()):
+            was_to_be = _STAGING.fullmatch(hidden.name)
+            if was_to_be and name in (None, was_to_be[1]):
+                _clear_if_abandoned(hidden, was_to_be[1])
+
+
+def _clear_if_abandoned(hidden: Path, name: str) -> None:
+    # The lock of somebody at work on it keeps us out.
+    with suppress(OSError), locked(hidden, patience=0):
+        ours = hidden.lstat().st_uid == os.geteuid() and not hidden.is_symlink()
+        # One that is still empty may not have been locked yet; and no secret is in it.
+        if ours and os.listdir(hidden) == [name]:
+            shutil.rmtree(hidden, ignore_errors=True)
+
+
 @contextmanager
-def explained() -> Generator[None]:
-    """Turn what the operating system refuses into an error that names the file."""
+def explained(path: Path) -> Generator[None]:
+    """Turn what the operating system refuses into an error that names the file.
+
+    Args:
+        path: Named where the operating system names none, such as on a full disk.
+    """
     try:
         yield
     except OSError as error:
@@ -79,9 +113,11 @@ def explained() -> Generator[None]:
             hint = "name a directory you may write to"
         elif error.errno in (errno.ENOSPC, errno.EDQUOT):
             hint = "make room and try again: nothing was changed"
-        where = error.filename2 or error.filename
+        where = Path(error.filename2 or error.filename or path)
+        # The hidden folder is gone: name what was to come of it.
+        visible = Path(*(part for part in where.parts if not _STAGING.fullmatch(part)))
         reason = (error.strerror or str(error)).lower()
-        raise DirectoryError(f"{where}: {reason}" if where else reason, hint) from error
+        raise DirectoryError(f"{visible}: {reason}", hint) from error
 
 
 def _refuse_taken(path: Path) -> None:
@@ -89,12 +125,14 @@ def _refuse_taken(path: Path) -> None:
     if path.is_dir():
         if any(path.iterdir()):
             raise _taken(path)
-        if path == Path.cwd():
+        if path.samefile(os.curdir):
             # Renaming onto it would leave the caller's shell in a deleted folder.
             raise DirectoryError(
                 f"{path}: is the current directory, which cannot be replaced",
                 "name a new one inside it: mtls-echo pki init ./pki",
             )
+    elif path.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
     elif path.exists():
         raise DirectoryError(f"{path}: is a file", "name a directory that does not exist yet")
 

@@ -39,7 +39,7 @@ from pathlib import Path
 
 DATA = "..data"
 _DATA_TMP = "..data_tmp"
-_GENERATION = "..2"  # every generation begins with the year it was made in
+GENERATION = "..2"  # every generation begins with the year it was made in
 
 # A chain of a dozen RSA certificates is some 30 kB; an operating system's whole trust
 # store is below 300 kB. A larger file is not what the caller believes it to be.
@@ -103,7 +103,8 @@ def read_consistent(
         folder: One made by :func:`publish`, a mounted Kubernetes Secret, or a folder
             of plain files.
         names: The files' names.
-        optional: Names of files that a generation may be without.
+        optional: Names of files that need not be there. One that is there, if only as a
+            link that leads nowhere, must be readable.
 
     Returns:
         Name to contents. Only for plain files may they still not belong together.
@@ -123,9 +124,13 @@ def read_consistent(
                 # It did not vanish, it never had such a file: a plain one lies beside.
                 return _read_until_stable(folder, names, optional)
             continue
-        if len(read) == len(names) + len(optional) or _current(folder) == generation:
-            # An optional file may be missing because the generation was being removed.
-            return read
+        missing = [name for name in optional if name not in read]
+        # It may be missing because the generation was being removed, or lie beside.
+        if missing and _current(folder) != generation:
+            continue
+        if any(os.path.lexists(folder / name) for name in missing):
+            return _read_until_stable(folder, names, optional)
+        return read
     raise OSError(errno.EBUSY, "is replaced faster than it can be read", str(folder))
 
 
@@ -206,18 +211,22 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Generator[None]:
+def locked(folder: Path, *, patience: float | None = None) -> Generator[None]:
     """Keep other writers of ``folder`` out; readers need no lock.
 
     The lock is on the folder itself, so that no lock file appears in it, and the
     kernel releases it even if this process is killed.
 
+    Args:
+        folder: Must exist.
+        patience: How long to wait for it, in seconds; ten unless given.
+
     Raises:
-        OSError: ``EBUSY``, if another process holds it for longer than ten seconds.
+        OSError: ``EBUSY``, if another process holds it for longer than that.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        deadline = time.monotonic() + _LOCK_PATIENCE
+        deadline = time.monotonic() + (_LOCK_PATIENCE if patience is None else patience)
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -254,10 +263,8 @@ def _read_until_stable(
 
 def _read_all(folder: Path, names: Sequence[str], optional: Sequence[str]) -> dict[str, bytes]:
     read = {name: read_file(folder / name) for name in names}
-    for name in optional:
-        with suppress(FileNotFoundError):
-            read[name] = read_file(folder / name)
-    return read
+    present = [name for name in optional if os.path.lexists(folder / name)]
+    return read | {name: read_file(folder / name) for name in present}
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -278,6 +285,6 @@ def _remove_all_but(folder: Path, generations: set[str | None], names: set[str])
         if entry.is_symlink():
             if entry.name not in names and os.readlink(entry.path) == f"{DATA}/{entry.name}":
                 os.unlink(entry.path)
-        elif entry.name.startswith(_GENERATION) and entry.name not in generations:
+        elif entry.name.startswith(GENERATION) and entry.name not in generations:
             # A reader still in it notices and begins again.
             shutil.rmtree(entry.path, ignore_errors=True)

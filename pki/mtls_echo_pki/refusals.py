@@ -45,7 +45,8 @@ def refusals() -> Generator[None]:
             f"{error.filename}: exists already", "choose another name: nothing is overwritten"
         ) from error
     except OSError as error:
-        raise CommandError(f"{error.filename}: {_reason(error)}") from error
+        where = f"{error.filename}: " if error.filename else ""
+        raise CommandError(f"{where}{_reason(error)}") from error
     except ValueError as error:
         message, _, hint = str(error).partition("; ")
         raise CommandError(message, hint or None) from error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mtls_echo_pki.console import CommandError
+from mtls_echo_pki.printable import printable
 from mtls_echo_pki.refusals import refusals
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _paragraph(description: Description | ListDescription) -> str:
         lines = _certificate_lines(description)
     else:
         lines = _list_lines(description)
-    return "\n".join((f"{description.path}{number}", *lines))
+    return "\n".join(printable(line) for line in (f"{description.path}{number}", *lines))
 
 
 def _certificate_lines(description: Description) -> list[str]:

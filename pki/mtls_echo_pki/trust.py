@@ -26,6 +26,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_pki.credential import fingerprint, nameless_file
+from mtls_echo_pki.parsing import parsing
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Trust:
         Raises:
             ValueError: If there is no certificate in it, or a damaged one.
         """
-        return cls(tuple(x509.load_pem_x509_certificates(pem)))
+        with parsing():
+            return cls(tuple(x509.load_pem_x509_certificates(pem)))
 
     def __or__(self, other: Trust) -> Trust:
         return Trust(
