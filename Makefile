@@ -1,8 +1,10 @@
-# make demo   - watch mutual TLS succeed and fail, from both ends
-# make test   - run every test
-# make check  - format, lint, type-check, and test the built wheel
-# make lock   - refresh the pinned requirements (needs uv)
-# make clean  - remove everything that was made here
+# make demo    - watch mutual TLS succeed and fail, from both ends
+# make observe - watch every handshake failure there is (ONE=expired: just that one)
+# make test    - run every test
+# make check   - format, lint, type-check, and test the built wheel
+# make docs    - write docs/failures.md anew, from what really happens
+# make lock    - refresh the pinned requirements (needs uv)
+# make clean   - remove everything that was made here
 #
 # Everything lands in .venv (VENV=...), with the first Python from 3.11 on (PYTHON=...).
 
@@ -20,7 +22,7 @@ SOURCES := $(shell find cli server client tls pki -name '*.py' -o -name py.typed
 PYTEST_OPTIONS ?= -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint test-wheel lock clean
+.PHONY: help demo observe test docs check lint test-wheel lock clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -28,10 +30,18 @@ help:
 demo: $(VENV)/.run
 	@$(BIN)/mtls-echo demo
 
+observe: $(VENV)/.run
+	@$(BIN)/mtls-echo observe $(ONE)
+
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 check: lint test-wheel
+
+# Into a file of its own first: an error must not leave half a page behind.
+docs: $(VENV)/.run
+	@$(BIN)/python -m mtls_echo.handbook tests/explain_corpus.toml >docs/failures.md.new
+	@mv docs/failures.md.new docs/failures.md
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -47,7 +57,9 @@ test-wheel: $(WHEEL_VENV)/.wheel
 # and --no-deps keeps pip from resolving anything the lock does not name.
 $(VENV)/.run: requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer with venv and ensurepip on PATH; set PYTHON=/path/to/python" >&2; exit 1; }
-	@test -x $(BIN)/python || { echo "making $(VENV) with $(PYTHON) …" >&2; $(PYTHON) -m venv $(VENV); }
+# Interrupted, the first run may have left a python without a pip, or with half of one.
+	@$(BIN)/python -m pip install --help >/dev/null 2>&1 || \
+	    { echo "making $(VENV) with $(PYTHON) …" >&2; $(PYTHON) -m venv $(VENV); }
 	@echo "installing the pinned requirements …" >&2
 	@$(PIP) install --require-hashes -r requirements.txt
 	@$(PIP) install --no-deps --no-build-isolation -e .

@@ -11,8 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_pki import Credential, KeyType, Request, Trust, client, server
+from mtls_echo_pki.publication import publish
 
 COMMAND = [
     sys.executable,
@@ -38,6 +41,40 @@ END_ENTITIES = [
         for make in (server, client)
     ),
 ]
+
+
+VERSION = bytes.fromhex("a003020102")  # [0] { INTEGER 2 }: version 3 (RFC 5280 §4.1.2.1)
+P256 = bytes.fromhex("06082a8648ce3d030107")
+SM2 = bytes.fromhex("06082a811ccf5501822d")  # a curve that no library of ours knows
+EXTENDED_KEY_USAGE = bytes.fromhex("0603551d25")
+KEY_USAGE = bytes.fromhex("0603551d0f")
+
+
+def altered(certificate: x509.Certificate, old: bytes, new: bytes) -> bytes:
+    """The PEM of a certificate with other bytes in it; its signature is then worth nothing."""
+    der = certificate.public_bytes(Encoding.DER)
+    assert der.count(old) == 1
+    assert len(old) == len(new)
+    return ssl.DER_cert_to_PEM_cert(der.replace(old, new)).encode()
+
+
+def negative_serial(certificate: x509.Certificate) -> bytes:
+    """The PEM of a certificate whose serial number is not positive."""
+    number = certificate.serial_number
+    old = number.to_bytes(number.bit_length() // 8 + 1, "big")
+    return altered(certificate, b"\x02" + bytes([len(old)]) + old, _negated(old))
+
+
+def _negated(number: bytes) -> bytes:
+    return b"\x02" + bytes([len(number), 0x80 | number[0]]) + number[1:]
+
+
+def publish_credential(folder: Path, credential: Credential) -> None:
+    publish(
+        folder,
+        {"tls.crt": credential.certificate_pem, "tls.key": credential.key_pem},
+        {"tls.crt": 0o644},
+    )
 
 
 def reference(request: Request) -> str:

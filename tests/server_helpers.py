@@ -31,7 +31,7 @@ VERSIONS = [
     ("TLS 1.3", ssl.TLSVersion.TLSv1_3),
 ]
 
-_COMMAND = "from mtls_echo_server.command import serve; serve(prog_name='mtls-echo serve')"
+SERVE = "from mtls_echo_server.command import serve; serve(prog_name='mtls-echo serve')"
 
 # For whole tests, as a safety net: nothing here depends on how fast anything is.
 PATIENCE = 60.0
@@ -165,7 +165,7 @@ class ServeProcess:
         descriptors: int | None = None,
         listen: str | None = "127.0.0.1:0",
     ) -> None:
-        command = [sys.executable, "-c", _COMMAND, "--log-format", "json", *options]
+        command = [sys.executable, "-c", SERVE, "--log-format", "json", *options]
         if listen is not None:
             command += ["--listen", listen]
         if pki is not None:
@@ -248,7 +248,7 @@ def run_command(
     *options: str, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", _COMMAND, *options],
+        [sys.executable, "-c", SERVE, *options],
         capture_output=True,
         text=True,
         timeout=PATIENCE,

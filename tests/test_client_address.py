@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mtls_echo_client.address import Address, parse_address, reference_identifier
+from mtls_echo_tls.address import Address, parse_address, reference_identifier
 
 
 @pytest.mark.parametrize(

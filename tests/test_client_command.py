@@ -398,6 +398,32 @@ def test_unusable_files_are_2_with_the_file_and_a_report(world: World, tmp_path:
     assert str(tmp_path / "empty.crt") in report_of(reported)["summary"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (["rsa-pss", "-pkeyopt", "rsa_keygen_bits:2048"], "such as RSA-PSS"),
+        (["rsa:1024"], "at least 2048 bits"),
+    ],
+    ids=["rsa-pss", "rsa:1024"],
+)
+def test_a_key_that_openssl_does_not_take_is_blamed_for_what_it_is(
+    tmp_path: Path, kind: list[str], told: str
+) -> None:
+    cert, key = str(tmp_path / "me.crt"), str(tmp_path / "me.key")
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", *kind, "-nodes", "-subj", "/CN=me"),
+            *("-out", cert, "-keyout", key),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    done = run("localhost:1", "hello", "--ca", cert, "--cert", cert, "--key", key)
+
+    assert done.returncode == 2
+    assert told in done.stderr.decode()
+
+
 # --- the report, repetition, the directory -------------------------------------------------------
 
 

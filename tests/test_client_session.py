@@ -274,6 +274,43 @@ async def test_an_end_before_the_last_echo_is_a_close_without_a_reason(world: Wo
     assert exit_status(failure.report) == 6
 
 
+async def test_an_end_when_nothing_was_due_is_told_as_what_it_is(world: World) -> None:
+    async def sink(_: bytes) -> None:
+        pass
+
+    async def go_on() -> bytes:
+        if not sent:
+            sent.append(True)
+            return b"hello\n"
+        await trio.sleep_forever()
+        raise AssertionError
+
+    sent: list[bool] = []
+    with serving(answering(b"hello\n"), world.server_context()) as port:
+        async with await connect("localhost", port, alice(world)) as session:
+            with pytest.raises(TLSFailure) as caught:
+                await session.echo_all(go_on, sink)
+
+    assert caught.value.evidence.closed_early == "after every byte had come back (6)"
+    assert exit_status(caught.value.report) == 6
+
+
+async def test_an_end_before_a_person_has_typed_says_so(world: World) -> None:
+    async def never() -> bytes:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async def sink(_: bytes) -> None:
+        raise AssertionError("there was nothing to echo")
+
+    with serving(saying(), world.server_context("1.2")) as port:
+        async with await connect("localhost", port, alice(world)) as session:
+            with pytest.raises(TLSFailure) as caught:
+                await session.echo_all(never, sink)
+
+    assert caught.value.evidence.closed_early == "before anything was sent"
+
+
 async def test_what_a_server_made_us_quote_is_bounded(world: World) -> None:
     failure = await failure_of(world, transforming(lambda _: b"\x1b" * 16_384), b"x" * 16_000)
 
@@ -468,6 +505,101 @@ async def test_an_idle_conversation_has_no_deadline_but_learns_of_its_end(world:
                 await session.echo_all(never().__anext__, sink)
 
     assert exit_status(caught.value.report) == 9
+
+
+# --- servers that answer something else than an echo ---------------------------------------------
+
+
+async def ask(session: Session, question: bytes) -> bytes:
+    await session.send(question)
+    return await session.receive()
+
+
+@versions
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        pytest.param((b"hello alice\n",), id="at once"),
+        pytest.param((b"hello ", b"alice\n"), id="in pieces"),
+        pytest.param((DENIAL[:5], b"lo alice\n"), id="begun like a denial"),
+        pytest.param((DENIAL, b"and then two", b"\nlines\n"), id="a denial and more"),
+        pytest.param((DENIAL + b"x" * 600,), id="longer than a denial"),
+    ],
+)
+async def test_an_answer_is_received_as_it_comes(
+    world: World, version: str, pieces: tuple[bytes, ...]
+) -> None:
+    answer = b""
+    with serving(answering(*pieces), world.server_context(version)) as port:
+        async with await connect("localhost", port, alice(world)) as session:
+            await session.send(b"who am I?\n")
+            while len(answer) < len(b"".join(pieces)):
+                answer += await session.receive()
+            with pytest.raises(TLSFailure) as caught:
+                await session.receive()
+
+    assert answer == b"".join(pieces)
+    assert caught.value.evidence.closed_early == "before more answer had come"
+    assert exit_status(caught.value.report) == 6
+
+
+@versions
+@pytest.mark.parametrize(
+    "pieces", [(denial_line("only bob"),), (DENIAL[:3], DENIAL[3:], b"only bob", b"\n")], ids=len
+)
+async def test_a_denial_is_not_received_as_an_answer(
+    world: World, version: str, pieces: tuple[bytes, ...]
+) -> None:
+    with serving(saying(*pieces), world.server_context(version)) as port:
+        async with await connect("localhost", port, alice(world)) as session:
+            await session.send(b"who am I?\n")
+            with pytest.raises(TLSFailure) as caught:
+                await session.receive()
+
+    assert caught.value.evidence.denied == "only bob"
+    assert exit_status(caught.value.report) == 9
+
+
+async def test_a_denial_is_found_while_still_sending(world: World) -> None:
+    with serving(saying(denial_line("only bob")), world.server_context()) as port:
+        async with await connect("localhost", port, alice(world)) as session:
+            with pytest.raises(TLSFailure) as caught:
+                await ask(session, bytes(100_000_000))
+
+    assert exit_status(caught.value.report) == 9
+
+
+async def test_an_empty_answer_and_a_refusal_are_no_answers(world: World) -> None:
+    anonymous = client_context(world.servers.trust)
+    for context, behaviour, status in (
+        (alice(world), answering(), 6),
+        (anonymous, echo, 5),
+        (alice(world), saying(close=False), 7),
+    ):
+        with serving(behaviour, world.server_context()) as port:
+            async with await connect("localhost", port, context, timeout=1) as session:
+                with pytest.raises(TLSFailure) as caught:
+                    await ask(session, b"x")
+        assert exit_status(caught.value.report) == status
+
+
+async def test_a_cancelled_receive_loses_nothing(world: World) -> None:
+    go_on = threading.Event()
+
+    def hesitate(connection: socket.socket, context: ssl.SSLContext) -> None:
+        with context.wrap_socket(connection, server_side=True) as tls:
+            tls.sendall(DENIAL[:5])
+            go_on.wait(60)
+            tls.sendall(b"!\n")
+            tls.unwrap()
+
+    with serving(hesitate, world.server_context()) as port:
+        async with await connect("localhost", port, alice(world)) as session:
+            with trio.move_on_after(0.2) as scope:
+                await session.receive()
+            go_on.set()
+            assert scope.cancelled_caught
+            assert await session.receive() == DENIAL[:5] + b"!\n"
 
 
 # --- no connection -------------------------------------------------------------------------------

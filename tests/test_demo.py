@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pty
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from mtls_echo.scenes import SCENES
 
 from .command_line import COMMAND, environment, run, serving
+from .foreign_peers import need
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_a_reader_that_leaves_early_ends_it_quietly() -> None:
 
 
 def test_the_commands_it_ends_with_work_when_pasted(tmp_path: Path, shown: str) -> None:
-    """Pasted into a shell, with the port and the directory of this test in place of the default."""
+    """Pasted into a shell, with this test's port and directory in place of the default."""
     pki = tmp_path / "pki"
     pasted = [line.strip() for line in shown.partition("Now try it yourself.")[2].splitlines()]
     commands = [line for line in pasted if "localhost:8443" in line]
@@ -141,14 +141,14 @@ def test_the_commands_it_ends_with_work_when_pasted(tmp_path: Path, shown: str) 
     directory = re.search(r"-CAfile (\S+)/trust/servers/ca.crt", shown)
     assert directory is not None
 
+    for program in ("openssl", "curl"):
+        assert any(program in command for command in commands)
+        need(program)
+
     outputs: dict[str, subprocess.CompletedProcess[str]] = {}
     with serving(pki=pki) as server:
         for command in commands:
             here = command.replace("8443", str(server.port)).replace(directory[1], str(pki))
-            program = next(name for name in ("openssl", "curl", "mtls_echo") if name in here)
-            if shutil.which(program) is None and program != "mtls_echo":
-                pytest.fail(f"{program} is missing") if os.environ.get("CI") else None
-                continue
             outputs[command] = subprocess.run(
                 ["bash", "-c", here],
                 capture_output=True,
@@ -164,6 +164,41 @@ def test_the_commands_it_ends_with_work_when_pasted(tmp_path: Path, shown: str) 
         else:
             assert ran.stdout.strip() == "hello", (command, ran)
             assert ran.returncode == 0, (command, ran)
+
+
+def test_its_help_counts_the_clients_that_refuse_the_server(shown: str) -> None:
+    refusing = [scene for scene in SCENES if scene.rejected_by == "client"]
+    counted = {2: "two that refuse the server"}[len(refusing)]
+
+    assert counted in " ".join(run("demo", "--help").stdout.split())
+
+
+def test_it_runs_in_a_directory_that_has_been_deleted() -> None:
+    ran = subprocess.run(
+        ["sh", "-c", 'cd "$(mktemp -d)" && rmdir "$PWD" && exec "$@"', "sh", *COMMAND, "demo"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment(),
+    )
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "localhost:8443 hello" in ran.stdout
+
+
+def test_it_runs_for_a_user_without_a_home() -> None:
+    program = (
+        "from pathlib import Path\n"
+        "from mtls_echo.__main__ import main\n"
+        "def nowhere(): raise RuntimeError('Could not determine home directory.')\n"
+        "Path.home = nowhere\n"
+        "main(['demo', '--tls', '1.3'])\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+
+    assert (ran.returncode, ran.stderr) == (0, "")
 
 
 def _run_in_terminal(*arguments: str) -> str:

@@ -14,6 +14,8 @@ import pytest
 
 import mtls_echo
 
+from .foreign_peers import need
+
 ROOT = Path(__file__).parent.parent
 COMPONENTS = ("cli", "server", "client", "tls", "pki")
 
@@ -38,6 +40,70 @@ def test_imports_only_point_down(component: str, may_import: set[str]) -> None:
 
     assert sources
     assert {name for name in imported if name.startswith("mtls_echo")} <= may_import
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import mtls_echo_server",
+        "from mtls_echo_server.context import server_context",
+        "def later():\n    from mtls_echo_server import serve",
+        "import_module('mtls_echo_server.context')",
+        "Place('mtls_echo_server')",
+    ],
+)
+def test_an_import_is_found_in_whatever_form(source: str) -> None:
+    found = {name for node in ast.walk(ast.parse(source)) for name in _absolute_imports(node)}
+
+    assert {name.split(".")[0] for name in found} == {"mtls_echo_server"}
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_every_module_can_be_imported_first(component: str) -> None:
+    """Each by itself, so that no order of imports hides a circle; and every exported name."""
+    (folder,) = (ROOT / component).glob("mtls_echo*")
+    modules = [
+        ".".join(path.relative_to(ROOT / component).with_suffix("").parts).removesuffix(
+            ".__init__"
+        )
+        for path in sorted(folder.rglob("*.py"))
+    ]
+    program = (
+        "import importlib, sys\n"
+        "for name in sys.argv[1:]:\n"
+        "    for loaded in [each for each in sys.modules if each.startswith('mtls_echo')]:\n"
+        "        del sys.modules[loaded]\n"
+        "    module = importlib.import_module(name)\n"
+        "    for exported in getattr(module, '__all__', ()):\n"
+        "        getattr(module, exported)\n"
+        "    print(name)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, *modules],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.split() == modules
+
+
+def test_a_first_installation_that_was_interrupted_is_finished_by_the_next(
+    tmp_path: Path,
+) -> None:
+    """The environment's python is there already, its pip is not: as after Ctrl-C."""
+    need("make")
+    made = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", made], check=True)
+
+    # What is installed then is not at issue: it would come over the network.
+    command = ["make", "--silent", f"VENV={made}", f"PYTHON={sys.executable}", "PIP=true"]
+    ran = subprocess.run([*command, f"{made}/.run"], cwd=ROOT, capture_output=True, text=True)
+
+    assert ran.returncode == 0, ran.stderr
+    pip = subprocess.run([made / "bin" / "python", "-m", "pip", "--version"], capture_output=True)
+    assert pip.returncode == 0, pip.stderr
 
 
 def test_nothing_generic_reaches_site_packages() -> None:
@@ -116,5 +182,7 @@ def _absolute_imports(node: ast.AST) -> list[str]:
             return [alias.name for alias in names]
         case ast.ImportFrom(module=str(module), level=0):
             return [module]
+        case ast.Constant(value=str(text)) if re.fullmatch(r"mtls_echo(_\w+)?(\.\w+)*", text):
+            return [text]  # what importlib may be given
         case _:
             return []

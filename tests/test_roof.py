@@ -10,9 +10,9 @@ import pytest
 
 import mtls_echo
 
-from .command_line import run
+from .command_line import COMMAND, PATIENCE, environment, run
 
-COMMANDS = ("demo", "serve", "connect", "pki", "completion")
+COMMANDS = ("demo", "serve", "connect", "pki", "explain", "completion")
 
 
 def test_help_lists_every_command_and_where_to_start() -> None:
@@ -68,6 +68,89 @@ def test_a_shell_is_offered_the_commands() -> None:
 
     for command in COMMANDS:
         assert f"plain,{command}" in ran.stdout
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> str:
+    directory = str(tmp_path_factory.mktemp("made") / "pki")
+    assert run("pki", "init", directory).returncode == 0
+    return directory
+
+
+def redirected(redirection: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run a command from a shell that redirects its output."""
+    return subprocess.run(
+        ["sh", "-c", f'exec "$@" {redirection}', "sh", *COMMAND, *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=PATIENCE,
+        env=environment(None, **more),
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["pki", "show", "{pki}"], ["demo", "--tls", "1.3"]], ids=" ".join
+)
+def test_a_closed_standard_output_is_a_command_without_output(
+    arguments: list[str], pki: str
+) -> None:
+    ran = redirected(">&-", *(argument.format(pki=pki) for argument in arguments))
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_a_server_with_a_closed_standard_output_stops_as_cleanly(pki: str) -> None:
+    options = ["--listen", "127.0.0.1:0", "--log-format", "json"]
+    with subprocess.Popen(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *COMMAND, "serve", *options, "--pki", pki],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as server:
+        assert server.stderr is not None
+        started = server.stderr.readline()
+        server.terminate()
+        stopped = server.stderr.read()
+
+    assert '"event":"listening"' in started
+    assert '"event":"stopped"' in stopped
+    assert "Traceback" not in stopped
+    assert server.returncode == 0
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["pki", "show", "{pki}"], ["demo"], ["explain", "unknown ca"]],
+    ids=" ".join,
+)
+def test_an_output_that_cannot_be_written_is_one_error_and_exit_2(
+    arguments: list[str], unbuffered: str, pki: str
+) -> None:
+    ran = redirected(
+        ">/dev/full",
+        *(argument.format(pki=pki) for argument in arguments),
+        PYTHONUNBUFFERED=unbuffered,
+    )
+
+    assert ran.stderr == (
+        "mtls-echo: error: standard output cannot be written: no space left on device\n"
+    )
+    assert ran.returncode == 2
+
+
+def test_an_error_that_is_none_of_the_output_s_is_not_blamed_on_it() -> None:
+    program = (
+        "from mtls_echo import __main__, completion\n"
+        "def fail(**_): raise FileNotFoundError(2, 'No such file', 'x')\n"
+        "completion.completion.callback = fail\n"
+        "__main__.main(['completion', 'bash'])\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert "FileNotFoundError" in ran.stderr
+    assert "standard output" not in ran.stderr
 
 
 def test_the_module_and_the_script_are_the_same_command() -> None:

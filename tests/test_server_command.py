@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -10,6 +11,8 @@ import ssl
 import stat
 import subprocess
 import sys
+import threading
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,7 @@ from mtls_echo_tls.protocol import denial_in
 
 from .server_helpers import (
     PATIENCE,
+    SERVE,
     VERSIONS,
     Authorities,
     ServeProcess,
@@ -48,6 +52,22 @@ def client_of(
     if name is not None:
         directory.credential(name).load_into(context)
     return context
+
+
+@contextlib.contextmanager
+def never_reading(running: ServeProcess, context: ssl.SSLContext) -> Generator[None]:
+    """A client that sends, and reads nothing of what comes back: its connection never rests."""
+    with running.connect(context) as tls:
+
+        def send() -> None:
+            with contextlib.suppress(OSError):
+                tls.sendall(b"x" * 100_000_000)  # more than the kernel's buffers hold
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        running.event("accepted")
+        yield
+        sender.join()  # the server is gone by now, or has cut us off
 
 
 def assert_echoes(running: ServeProcess, context: ssl.SSLContext) -> None:
@@ -199,6 +219,32 @@ def test_an_expired_certificate_is_served_with_a_warning(tmp_path: Path) -> None
     assert report["rejected_by"] == "client"
 
 
+def test_it_serves_without_a_standard_error(directory: Directory) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVE, "--pki", str(directory.path), "--listen", f"[::1]:{port}"],
+        preexec_fn=lambda: os.close(2),
+    )
+    watchdog = threading.Timer(PATIENCE, process.kill)
+    watchdog.start()
+    try:
+        tcp = None
+        while tcp is None:
+            assert process.poll() is None
+            with contextlib.suppress(ConnectionRefusedError):
+                tcp = socket.create_connection(("::1", port), timeout=PATIENCE)
+        with client_of(directory).wrap_socket(tcp, server_hostname="localhost") as tls:
+            tls.sendall(b"hello")
+            assert tls.recv(5) == b"hello"
+        process.terminate()
+        assert process.wait() == 0
+    finally:
+        process.kill()
+        process.wait()
+        watchdog.cancel()
+
+
 # --- authorisation -------------------------------------------------------------------------------
 
 
@@ -332,21 +378,56 @@ def test_it_drains_when_it_is_told_to_stop(directory: Directory, number: int) ->
 def test_an_expired_grace_period_cuts_off_the_rest_with_status_1(directory: Directory) -> None:
     with (
         ServeProcess("--grace-period", "0.2", pki=directory.path) as running,
-        running.tcp() as silent,  # in its handshake for as long as it likes
+        never_reading(running, client_of(directory)),
     ):
         assert_echoes(running, client_of(directory))
         assert running.stop() == 1
         assert running.event("stopped")["aborted"] == 1
-        assert silent.recv(1) == b""
 
 
 def test_a_second_signal_cuts_off_the_rest_with_status_1(directory: Directory) -> None:
-    options = ("--grace-period", "3600", "--handshake-timeout", "3600")
-    with ServeProcess(*options, pki=directory.path) as running, running.tcp():
+    with (
+        ServeProcess("--grace-period", "3600", pki=directory.path) as running,
+        never_reading(running, client_of(directory)),
+    ):
         assert_echoes(running, client_of(directory))
         running.process.send_signal(signal.SIGTERM)
         running.event("stopping")
         assert running.stop(signal.SIGTERM) == 1
+
+
+def test_a_stranger_does_not_delay_a_stop(directory: Directory) -> None:
+    limits = ("--handshake-timeout", "3600", "--grace-period", "3600")
+    with ServeProcess(*limits, pki=directory.path) as running, running.tcp() as silent:
+        assert_echoes(running, client_of(directory))
+        assert running.stop() == 0
+        assert running.event("stopped")["aborted"] == 0
+        assert silent.recv(1) == b""
+
+
+def test_signals_that_come_while_it_starts_are_kept_until_it_serves(directory: Directory) -> None:
+    script = (
+        "import os, signal\n"
+        "from mtls_echo_server import command\n"
+        "load = command._material\n"
+        "def signalled(options):\n"  # the port is open by now
+        "    os.kill(os.getpid(), signal.SIGHUP)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return load(options)\n"
+        "command._material = signalled\n"
+        "command.serve()"
+    )
+    options = ["--pki", str(directory.path), "--listen", "127.0.0.1:0"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *options],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "SIGHUP changes nothing" in done.stderr
+    assert done.stderr.splitlines()[-1].endswith("stopped, 0 connections finished, 0 aborted")
 
 
 def test_a_hang_up_changes_nothing(directory: Directory) -> None:
@@ -380,7 +461,7 @@ def test_a_hang_up_changes_nothing(directory: Directory) -> None:
         (["--idle-timeout", "nan"], "0 or more, and finite"),
         (["--grace-period", "soon"], "is not a number of seconds"),
         (["--max-connections", "0"], "x>=1"),
-        (["--crl", "x"], "No such option"),
+        (["--crl", "x"], "--cert is missing"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -425,6 +506,32 @@ def test_a_directory_that_cannot_be_used_is_named_with_the_reason(tmp_path: Path
     (tmp_path / "other" / "letter.txt").write_text("dear")
     message = refused_start("--pki", str(tmp_path / "other"), "--listen", "127.0.0.1:0")
     assert "is not a PKI directory" in message
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "reason"),
+    [
+        (["rsa-pss", "-pkeyopt", "rsa_keygen_bits:2048"], "RSA-PSS", "NO_CERTIFICATE_ASSIGNED"),
+        (["rsa:1024"], "too weak", "EE_KEY_TOO_SMALL"),
+    ],
+    ids=["rsa-pss", "rsa:1024"],
+)
+def test_a_key_that_openssl_does_not_take_is_blamed_for_what_it_is(
+    tmp_path: Path, kind: list[str], told: str, reason: str
+) -> None:
+    files = ["--cert", str(tmp_path / "s.crt"), "--key", str(tmp_path / "s.key")]
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", *kind, "-nodes", "-subj", "/CN=localhost"),
+            *("-out", files[1], "-keyout", files[3]),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    message = refused_start(*files, "--client-auth", "none", "--listen", "127.0.0.1:0")
+    assert reason in message
+    assert told in message
+    assert ("too weak" in message) == (told == "too weak")
 
 
 def test_a_key_log_that_cannot_be_written_is_refused(directory: Directory, tmp_path: Path) -> None:

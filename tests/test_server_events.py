@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-from typing import Any
+import sys
+from typing import Any, get_args
 
 import pytest
 
 from mtls_echo_server import Event, EventLog, events
+from mtls_echo_server.events import LogFormat
 from mtls_echo_tls import Evidence, diagnose
 from mtls_echo_tls.evidence import AlertSeen
 
@@ -145,6 +147,12 @@ def test_what_authenticated_clients_do_is_always_written() -> None:
         for number in range(1000)
     ]
     assert len(log_lines(*happened)) == 1000
+
+
+def test_without_a_standard_error_nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)  # what Python makes of ``2>&-``
+    for log_format in get_args(LogFormat):
+        EventLog(log_format)(events.warning("nobody reads this"))
 
 
 def test_a_log_that_cannot_be_written_stops_nothing() -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import trio
 
-from mtls_echo_server import ClientAuth, serve, server_context
-from mtls_echo_server.connection import QUIET, Limits
+from mtls_echo_server import ClientAuth, echo, serve, server_context
+from mtls_echo_server.connection import QUIET, Connection, Limits
 from mtls_echo_tls import TLSFailure, TLSStream
 from mtls_echo_tls.protocol import denial_in
 
@@ -278,7 +278,8 @@ async def test_an_old_connection_that_never_pauses_is_cut_off_after_the_grace_pe
                     answer = await echoed(stream)
         report = await here.event("connection")
     # Cut off while it waited, or while it sent; either way although the client never paused.
-    assert report["ended"] in ("age", "failure")
+    assert report["ended"] in ("age", "interrupted")
+    assert report["causes"] == []
 
 
 async def test_clients_beyond_the_most_allowed_wait_until_one_leaves(pki: Authorities) -> None:
@@ -339,7 +340,90 @@ def test_limits_that_would_let_nobody_in_are_refused(wrong: dict[str, float]) ->
         Limits(**wrong)  # type: ignore[arg-type]  # the point of the test
 
 
+async def test_silent_strangers_keep_no_client_out(pki: Authorities) -> None:
+    limited = limits(max_connections=2)
+    async with (
+        running(pki.server_context(), limits=limited) as here,
+        await here.connect(pki.client_context(pki.alice)) as before,
+    ):
+        assert await echoed(before) == b"hello"
+        silent = [await here.tcp() for _ in range(limited.max_strangers + 10)]
+        async with await here.connect(pki.client_context(pki.alice)) as stream:
+            assert await echoed(stream) == b"hello"
+        assert await everything(silent[0]) == b""  # the oldest has made room
+        crowded = await here.event("connection")
+        assert await echoed(before) == b"hello"
+        for tcp in silent:
+            tcp.close()
+    assert crowded["ended"] == "crowded"
+    assert crowded["causes"] == []
+    assert not [event for event in here.events if event.name in ("warning", "error")]
+
+
+async def test_refused_clients_that_do_not_close_take_no_place_of_a_client(
+    pki: Authorities,
+) -> None:
+    async with running(pki.server_context(), limits=limits(max_connections=2)) as here:
+        refused = [await here.connect(pki.client_context()) for _ in range(2)]
+        await here.event("connection", 2)  # we have refused them, and linger
+        async with await here.connect(pki.client_context(pki.alice)) as stream:
+            assert await echoed(stream) == b"hello"
+        for stream in refused:
+            await stream.transport.aclose()
+    assert not [event for event in here.events if event.name == "warning"]
+
+
+async def test_a_scan_of_the_port_is_called_what_it_is(pki: Authorities) -> None:
+    async with running(pki.server_context(), limits=limits()) as here:
+        (await here.tcp()).close()
+        await here.event("connection")
+    [text] = [event.text for event in here.events if event.name == "connection"]
+    assert text.endswith(": connected and left without a word")
+
+
 # --- handlers ------------------------------------------------------------------------------------
+
+
+async def test_a_handler_has_the_idle_timeout_anew_when_data_has_arrived(
+    pki: Authorities,
+) -> None:
+    deadlines: list[float] = []
+
+    async def note(stream: TLSStream) -> None:
+        assert isinstance(stream, Connection)
+        while await stream.receive_some():
+            deadlines.append(stream.scope.deadline)
+            await stream.send_all(b"noted")
+
+    sent: list[float] = []
+    async with (
+        running(pki.server_context(), note, limits=limits()) as here,
+        await here.connect(pki.client_context(pki.alice)) as stream,
+    ):
+        for _ in range(2):
+            await trio.sleep(0.01)  # it has been waiting for a while
+            sent.append(trio.current_time())
+            assert await echoed(stream) == b"noted"
+    for moment, deadline in zip(sent, deadlines, strict=True):
+        assert deadline >= moment + limits().idle_timeout
+
+
+async def test_a_handler_that_was_interrupted_is_not_said_to_have_finished(
+    pki: Authorities,
+) -> None:
+    async def slow(stream: TLSStream) -> None:
+        await stream.receive_some()
+        await trio.sleep_forever()
+
+    async with running(pki.server_context(), slow, limits=limits(idle_timeout=0.1)) as here:
+        async with await here.connect(pki.client_context(pki.alice)) as stream:
+            await stream.send_all(b"hello")
+            with pytest.raises(TLSFailure):  # a clean end would pass for an answer
+                await everything(stream)
+        report = await here.event("connection")
+    assert report["ended"] == "interrupted"
+    assert report["outcome"] == "failed"
+    assert report["causes"] == []  # nor was it the client that was late
 
 
 async def test_a_handler_is_given_an_authenticated_stream(pki: Authorities) -> None:
@@ -456,6 +540,9 @@ async def test_what_is_still_open_after_the_grace_period_is_cut_off(pki: Authori
         report = await here.event("connection")
         assert report["ended"] == "abort"
         assert report["outcome"] == "failed"
+        assert report["causes"] == []  # the client was not late: we cut it off
+        [text] = [event.text for event in here.events if event.name == "connection"]
+        assert "we cut it off while stopping" in text
         assert await here.event("stopped") == {"drained": 0, "aborted": 1}
 
 
@@ -466,16 +553,48 @@ async def test_a_second_stop_cuts_off_at_once(pki: Authorities) -> None:
 
     async with running(pki.server_context(), stubborn, limits=limits(grace_period=3600)) as here:
         stream = await here.connect(pki.client_context(pki.alice))
-        silent = await here.tcp()
         await here.event("accepted")
         here.server.stop()
         await here.event("stopping")
         here.server.stop()
         stopped = await here.event("stopped")
         await stream.transport.aclose()
-        silent.close()
-    assert stopped["aborted"] >= 1
+    assert stopped == {"drained": 0, "aborted": 1}
     assert not [event for event in here.events if event.name == "error"]
+
+
+async def test_a_stop_does_not_wait_for_strangers_nor_count_them(pki: Authorities) -> None:
+    async with running(pki.server_context(), limits=limits(grace_period=3600)) as here:
+        silent = await here.tcp()
+        client = await here.connect(pki.client_context(pki.alice))
+        assert await echoed(client) == b"hello"
+        here.server.stop()
+        assert (await here.event("stopping"))["connections"] == 1
+        async with silent:
+            assert await everything(silent) == b""
+        assert (await here.event("connection"))["ended"] == "abort"
+        assert await everything(client) == b""
+        await client.aclose()
+        assert await here.event("stopped") == {"drained": 1, "aborted": 0}
+
+
+async def test_without_a_grace_period_idle_clients_still_get_a_close_notify(
+    pki: Authorities,
+) -> None:
+    async def in_a_nursery(stream: TLSStream) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(echo, stream)
+
+    for handler in (None, in_a_nursery):
+        async with running(pki.server_context(), handler, limits=limits(grace_period=0)) as here:
+            client = await here.connect(pki.client_context(pki.alice))
+            assert await echoed(client) == b"hello"
+            await trio.sleep(QUIET)
+            here.server.stop()
+            assert await everything(client) == b""
+            await client.aclose()
+            assert (await here.event("connection"))["ended"] == "drain"
+            assert await here.event("stopped") == {"drained": 1, "aborted": 0}
 
 
 async def test_serve_in_a_nursery_is_a_whole_server(

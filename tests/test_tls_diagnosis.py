@@ -18,10 +18,10 @@ from mtls_echo_pki import Credential, Request, client, server
 from mtls_echo_tls import Report, TCPStream, TLSFailure, TLSStream, describe, diagnose
 from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.causes import CAUSES
-from mtls_echo_tls.diagnosis import ALERT, OWN_ALERT, REASON, VERIFY
 from mtls_echo_tls.evidence import AlertSeen, Evidence, Stage
 from mtls_echo_tls.exit import exit_status
 from mtls_echo_tls.identity import PeerIdentity
+from mtls_echo_tls.tables import ALERT, OWN_ALERT, REASON, VERIFY
 from mtls_echo_tls.wording import Words
 from tests.tls_helpers import (
     ALICE,
@@ -188,11 +188,17 @@ async def test_without_a_common_version_both_sides_say_so() -> None:
     one, other = await reports(*tls_pair(client_side(V12), server_side(V13)))
     assert other.causes == ["no-common-version"]
     assert other.rejected_by == one.rejected_by == "server"
-    assert one.causes == ["no-common-version", "no-server-certificate"]
+    assert one.causes == ["no-common-version"]
     assert exit_status(one) == 8
     assert one.client_random == other.client_random is not None
     assert one.remedy
     assert other.remedy
+
+
+async def test_a_client_of_tls_13_cannot_tell_a_version_from_a_missing_certificate() -> None:
+    one, other = await reports(*tls_pair(client_side(V13), server_side(V12)))
+    assert other.causes == ["no-common-version"]
+    assert one.causes == ["no-common-version", "no-server-certificate"]
 
 
 async def test_without_a_common_cipher_both_sides_say_so() -> None:

@@ -9,12 +9,19 @@ from __future__ import annotations
 import importlib
 import io
 import sys
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, cast
 
 import click
 
 from mtls_echo import __version__
-from mtls_echo_pki.console import PROGRAM, broken_pipe, complain
+from mtls_echo_pki.console import (
+    PROGRAM,
+    broken_pipe,
+    complain,
+    flush_output,
+    is_of_output,
+    unwritable_output,
+)
 
 _INTERRUPTED = 130  # 128 + SIGINT, what a shell reports for any other program
 
@@ -27,6 +34,9 @@ class _Place(NamedTuple):
 
 _COMMANDS = {
     "demo": _Place("mtls_echo.demo", "demo", "Watch mutual TLS succeed and fail, from both ends."),
+    "observe": _Place(
+        "mtls_echo.observe", "observe", "Watch every handshake failure there is, from both ends."
+    ),
     "serve": _Place("mtls_echo_server.command", "serve", "Run the echo server."),
     "connect": _Place(
         "mtls_echo_client.command", "connect", "Connect to it, and verify the echo."
@@ -100,7 +110,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             stream.reconfigure(errors="replace")
     try:
         status = mtls_echo.main(arguments, prog_name=PROGRAM, standalone_mode=False)
-        sys.stdout.flush()
+        flush_output()
     except click.UsageError as error:
         context = error.ctx
         hint = None
@@ -117,15 +127,29 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.exit(_INTERRUPTED)
     except BrokenPipeError:
         broken_pipe()
+    except OSError as error:
+        if is_of_output(error):
+            unwritable_output(error)
+        raise
     except BaseExceptionGroup as group:
-        # The same two, from inside a trio nursery.
+        # The same three, from inside a trio nursery.
         if group.subgroup(BrokenPipeError):
             broken_pipe()
         if group.subgroup(KeyboardInterrupt):
             click.echo(err=True)
             sys.exit(_INTERRUPTED)
+        if (failed := group.subgroup(is_of_output)) is not None:
+            unwritable_output(_first(failed))
         raise
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _first(error: BaseException) -> OSError:
+    """The first error of a group of operating system errors."""
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    assert isinstance(error, OSError)  # noqa: S101  narrows the type: the caller has looked
+    return error
 
 
 def _lower(message: str) -> str:

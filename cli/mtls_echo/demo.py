@@ -2,7 +2,8 @@
 
 For each scene the handshake is drawn as the client recorded it, and below it stand the two
 reports side by side, what the client saw and what the server saw. They were made independently,
-by the two ends of one TCP connection, and belong together by ``ClientHello.random``.
+by the two ends of one TCP connection, belong together by ``ClientHello.random``, and are joined
+by it into the account of both.
 """
 
 from __future__ import annotations
@@ -20,14 +21,13 @@ from mtls_echo_pki.console import complain
 if TYPE_CHECKING:
     import ssl
 
-    from rich.console import Console, RenderableType
+    from rich.console import Console
 
     from mtls_echo.scenes import Scene
     from mtls_echo_server.events import Event
     from mtls_echo_tls import Report
-    from mtls_echo_tls.trace import Message
+    from mtls_echo_tls.messages import Message
 
-_WIDTH = 80
 _MESSAGE = b"hello\n"
 
 # Not about TLS: how long the demonstration waits for a side that does not answer at all.
@@ -44,7 +44,7 @@ def demo(tls: str | None) -> None:
     """Watch mutual TLS succeed and fail, from both ends.
 
     Makes authorities and certificates on the fly, starts a server, and lets clients connect: with
-    a certificate, without, with a stranger's, with an expired one; and one that refuses the
+    a certificate, without, with a stranger's, with an expired one; and two that refuse the
     server. All of it is real, and on this machine only.
     """
     import trio
@@ -58,12 +58,13 @@ def demo(tls: str | None) -> None:
 async def _demonstrate(tls: str | None) -> list[str]:
     import trio
 
+    from mtls_echo.drawing import bar, open_console
     from mtls_echo.scenes import SCENES, TLS12, TLS13, Cast
     from mtls_echo_client import client_context
     from mtls_echo_server.context import server_context
     from mtls_echo_server.service import serve
 
-    console = _console()
+    console = open_console()
     cast = Cast.make()
     versions = {"1.2": (TLS12,), "1.3": (TLS13,), None: (TLS12, TLS13)}[tls]
     surprises: list[str] = []
@@ -79,7 +80,7 @@ async def _demonstrate(tls: str | None) -> list[str]:
         _introduce(console)
         for version in versions:
             console.rule(
-                f"[bold]TLS {version.name[-3:].replace('_', '.')}", characters=_bar(console)
+                f"[bold]TLS {version.name[-3:].replace('_', '.')}", characters=bar(console)
             )
             for number, scene in enumerate(SCENES, start=1):
                 context = client_context(
@@ -147,34 +148,15 @@ def _compare(scene: Scene, version: ssl.TLSVersion, client: Report, server: Repo
 # --- what is printed -----------------------------------------------------------------------------
 
 
-def _console() -> Console:
-    from rich.console import Console
-
-    class PipedConsole(Console):
-        def on_broken_pipe(self) -> None:
-            raise  # rich would end the process from inside our nursery
-
-    console = PipedConsole(highlight=False, emoji=False)
-    # A pipe gets what a terminal of the usual width gets; a wide terminal does not get long lines.
-    console.width = min(console.width, 100) if console.is_terminal else _WIDTH
-    return console
-
-
-def _plain(console: Console) -> bool:
-    return not console.encoding.lower().startswith("utf")
-
-
-def _bar(console: Console) -> str:
-    return "-" if _plain(console) else "─"
-
-
 def _introduce(console: Console) -> None:
+    from mtls_echo.drawing import bar, is_plain
+
     console.print(
         "Every handshake below is real. Three authorities were made on the fly: the\n"
         "servers' issued the server's certificate, the clients' issued alice's, and a\n"
         "stranger's is known to nobody. Each side believes only the other's authority.\n"
-        f"{_bar(console) * 2} can be read by anybody on the path,"
-        f" {'==' if _plain(console) else '══'} is encrypted.\n"
+        f"{bar(console) * 2} can be read by anybody on the path,"
+        f" {'==' if is_plain(console) else '══'} is encrypted.\n"
     )
 
 
@@ -187,19 +169,14 @@ def _show(
     server: Report,
     wrong: list[str],
 ) -> None:
-    from rich.table import Table
-
-    from mtls_echo_tls.diagram import draw
+    from mtls_echo.drawing import show_accounts, show_diagram, show_joined
+    from mtls_echo_tls.account import join
 
     console.print(f"\n[bold]{number}. {scene.title}[/]\n")
-    for line in draw(messages, client, width=_WIDTH - 4, ascii_only=_plain(console)):
-        console.print(f"  {line}", markup=False)
-    table = Table(box=None, expand=True, padding=(0, 1), header_style="bold")
-    table.add_column("what the client saw", ratio=1, overflow="fold")
-    table.add_column("what the server saw", ratio=1, overflow="fold")
-    table.add_row(_account(client), _account(server))
-    console.print()
-    console.print(table)
+    show_diagram(console, messages, client)
+    show_accounts(console, client, server)
+    if client.client_random == server.client_random:
+        show_joined(console, join(client, server))
     if wrong:
         console.print(f"\n  [bold red]not as announced:[/] {'; '.join(wrong)}")
     else:
@@ -209,36 +186,12 @@ def _show(
         console.print(f"\n  [bold green]as announced:[/] {verdict}")
 
 
-def _account(report: Report) -> RenderableType:
-    from rich.text import Text
-
-    from mtls_echo_tls import describe
-
-    message, hint = describe(report)
-    first, *more = message.splitlines()
-    text = Text(first)
-    if report.outcome == "echoed" and report.tls is not None:
-        more = [f"{report.tls.version}, {report.tls.cipher}"]
-        if report.peer is not None:
-            more.append(f"peer: {', '.join(report.peer.names)}")
-    for line in more:
-        # Two columns leave no room for the less likely guesses; the report has them all.
-        if line.startswith("or:"):
-            continue
-        label, _, value = line.partition(":")
-        text.append(f"\n{label}:" if value else f"\n{label}", style="dim")
-        text.append(f" {value.strip()}" if value else "")
-    if hint:
-        text.append("\nhint:", style="cyan")
-        text.append(f" {hint}")
-    return text
-
-
 def _conclude(console: Console, count: int, surprises: list[str]) -> None:
+    from mtls_echo.drawing import bar
     from mtls_echo_tls.material import default_pki
 
     verdict = "all as announced" if not surprises else f"{len(surprises)} things not as announced"
-    console.rule(characters=_bar(console))
+    console.rule(characters=bar(console))
     console.print(
         f"[bold]{count} connections, {verdict}.[/] Now try it yourself. In one terminal:\n"
     )
@@ -277,7 +230,11 @@ def _short(path: Path) -> str:
     """The shortest way to write a path from here, quoted for a shell."""
     import shlex
 
-    for base, prefix in ((Path.cwd(), ""), (Path.home(), "~/")):
+    for place, prefix in ((Path.cwd, ""), (Path.home, "~/")):
+        try:
+            base = place()
+        except (OSError, RuntimeError):
+            continue  # a deleted working directory; a user without a home
         if path.is_relative_to(base) and path != base:
             return prefix + shlex.quote(str(path.relative_to(base)))
     return shlex.quote(str(path))

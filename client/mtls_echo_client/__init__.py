@@ -3,7 +3,6 @@
 A complete program is `client_context`, `connect` and `Session.echo`; a failure is a
 `mtls_echo_tls.TLSFailure`, whose ``report`` says who refused whom and why. Layers, each knowing
 only those before it: :mod:`~mtls_echo_client.context` (what is demanded and what is presented),
-:mod:`~mtls_echo_client.address` (where to, and the name to demand there),
 :mod:`~mtls_echo_client.session` (the connection and its echoes),
 :mod:`~mtls_echo_client.dialogue` (sessions between standard input and output).
 
@@ -16,9 +15,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mtls_echo_pki.lazy import exporter
+from mtls_echo_tls.address import Address, parse_address
 
 if TYPE_CHECKING:
-    from mtls_echo_client.address import Address, parse_address
     from mtls_echo_client.context import client_context
     from mtls_echo_client.session import Session, connect
 
@@ -27,7 +26,6 @@ __all__ = ["Address", "Session", "client_context", "connect", "parse_address"]
 __getattr__ = exporter(
     __name__,
     {
-        "address": ("Address", "parse_address"),
         "context": ("client_context",),
         "session": ("Session", "connect"),
     },

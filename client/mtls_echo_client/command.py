@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from mtls_echo_client.address import Address, parse_address, reference_identifier
 from mtls_echo_pki.console import CommandError, broken_pipe
+from mtls_echo_tls.address import Address, parse_address, reference_identifier
 
 if TYPE_CHECKING:
     import ssl
@@ -32,6 +32,8 @@ examples:
       Mutual TLS with the certificates that `mtls-echo serve` uses too.
   mtls-echo connect localhost:8443 hello --no-cert
       What does the server say to a client without a certificate?
+  mtls-echo connect localhost:8443 hello --trace
+      The same handshake that `hello` alone makes, and every message of it.
   mtls-echo connect a.test:8443 hello --ca ca.crt --cert me.crt --key me.key
       With certificates of your own.
   mtls-echo connect [::1]:8443 --repeat 1 --json
@@ -86,6 +88,12 @@ class _Seconds(click.FloatRange):
     "--ca", type=_FILE, metavar="FILE", help="The authorities to verify the server by, PEM."
 )
 @click.option(
+    "--crl",
+    type=_FILE,
+    metavar="FILE",
+    help="What those authorities have revoked, PEM: a list from each, the root's included.",
+)
+@click.option(
     "--server-name",
     metavar="NAME",
     help="The name that the server's certificate must have, sent as SNI too.  [default: HOST]",
@@ -101,6 +109,11 @@ class _Seconds(click.FloatRange):
     help="For connecting and the handshake; then for silence while an echo is due.",
 )
 @click.option("--json", is_flag=True, help="Print one report in place of the echo.")
+@click.option(
+    "--trace",
+    is_flag=True,
+    help="Draw the handshake, message by message, on standard error; with --json, report it.",
+)
 @click.option(
     "--repeat",
     type=_Seconds(min=0),
@@ -123,11 +136,13 @@ def connect(
     cert: Path | None,
     key: Path | None,
     ca: Path | None,
+    crl: Path | None,
     server_name: str | None,
     tls: str | None,
     alpn: tuple[str, ...],
     timeout: float,
     json: bool,
+    trace: bool,
     repeat: float | None,
     count: int | None,
 ) -> None:
@@ -149,8 +164,8 @@ def connect(
                 f"--alpn {protocol!r} is no protocol name",
                 "it has 1 to 255 ASCII characters, for example http/1.1 (RFC 7301)",
             )
-    if name is not None and (no_cert or cert or key or ca):
-        other = "--no-cert" if no_cert else "--cert, --key and --ca"
+    if name is not None and (no_cert or cert or key or ca or crl):
+        other = "--no-cert" if no_cert else "--cert, --key, --ca and --crl"
         raise CommandError(
             f"--as and {other} exclude each other",
             "--as names a certificate of the --pki directory",
@@ -178,6 +193,7 @@ def connect(
             cert=cert,
             key=key,
             ca=ca,
+            crl=crl,
             name=name or "client",
             no_cert=no_cert,
         ),
@@ -186,6 +202,7 @@ def connect(
         timeout=timeout,
         message=None if message in (None, "-") else _line(message),
         json=json,
+        trace=trace,
         interval=_DEFAULT_INTERVAL if repeat is None else repeat,
         count=count if repeated else 1,
         slip=address if address and message is None and ":" not in address else None,

@@ -22,14 +22,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
+import click
 import trio
 
-from mtls_echo_client.address import DEFAULT_HOST, Address
 from mtls_echo_client.context import client_context
 from mtls_echo_client.session import Session, connect
 from mtls_echo_pki import DirectoryError, MaterialError
 from mtls_echo_pki.console import complain, say
+from mtls_echo_pki.printable import printable
 from mtls_echo_tls import PeerIdentity, Report, TLSFailure, describe
+from mtls_echo_tls.address import DEFAULT_HOST, Address
 from mtls_echo_tls.exit import NO_CONNECTION, OK, USAGE, exit_status
 from mtls_echo_tls.material import ConfigurationError
 
@@ -61,6 +63,7 @@ class Dialogue:
         timeout: Seconds; see `connect`.
         message: What to send; None for standard input.
         json: Print a report in place of the echo.
+        trace: Draw each handshake, or with ``json`` report it.
         interval: Seconds from the start of one connection to that of the next.
         count: How many connections; None for no end.
         slip: What was taken for a host and may have been meant as the message.
@@ -74,6 +77,7 @@ class Dialogue:
     timeout: float
     message: bytes | None
     json: bool
+    trace: bool = False
     interval: float = 0.0
     count: int | None = 1
     slip: str | None = None
@@ -117,6 +121,10 @@ class Dialogue:
         except ssl.SSLError as error:
             told = f"OpenSSL refuses our certificate or key ({error.reason})"
             hint = "use a P-256 key, or RSA of at least 2048 bits, signed with SHA-256 or better"
+            if "_TOO_" not in (error.reason or ""):  # EE_KEY_TOO_SMALL, CA_MD_TOO_WEAK …
+                hint = (
+                    "its key may be of a kind that is not usable here, such as RSA-PSS: use P-256"
+                )
             return await self._conclude(_unusable(told, hint), USAGE)
         try:
             session = await connect(
@@ -125,11 +133,13 @@ class Dialogue:
                 context,
                 server_name=self.server_name,
                 timeout=self.timeout,
+                trace=self.trace,
             )
             async with session:
                 await self._talk(session)
         except TLSFailure as failure:
             report = failure.report
+            self._draw(report)
             return await self._conclude(report, exit_status(report))
         if self.count != 1 and not self.json:
             say(f"{number}: echoed after {session.report.duration_ms:.1f} ms")
@@ -140,9 +150,11 @@ class Dialogue:
         output = None if self.json else _descriptor(sys.stdout)
 
         async def sink(data: bytes) -> None:
-            if session.echoed == len(data) and not self.json and self.count == 1:
+            if session.echoed == len(data) and not self.json:
                 # The first echo: only now is it true (TLS 1.3).
-                say(_greeting(self.address, session))
+                self._draw(session.report)
+                if self.count == 1:
+                    say(_greeting(self.address, session))
             if output is not None and not source.only_proof:
                 await _write(output, data)
 
@@ -150,6 +162,13 @@ class Dialogue:
             say("type a line: its echo proves the connection; Ctrl-D ends")
         await session.echo_all(source.read, sink)
         session.evidence.finish()  # the verdict is known; the good-bye is not part of it
+
+    def _draw(self, report: Report) -> None:
+        if report.trace and not self.json:
+            from mtls_echo_tls.sequence import sequence
+
+            plain = not (sys.stderr.encoding or "").lower().startswith("utf")
+            click.echo("\n".join(sequence(report, ascii_only=plain)), err=True)
 
     def _mention(self, material: Material, number: int) -> None:
         if material.created:
@@ -250,7 +269,9 @@ def _greeting(address: Address, session: Session) -> str:
         us = "without a certificate, which the server permits"
     else:
         us = "without a certificate: the server asks for none"
-    return f"connected to {address} {us}; it proved to be {session.peer} ({evidence.version})"
+    # An authority of the user's own may still have signed any name.
+    them = printable(str(session.peer))
+    return f"connected to {address} {us}; it proved to be {them} ({evidence.version})"
 
 
 def _unusable(told: str, hint: str | None) -> Report:

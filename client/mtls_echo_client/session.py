@@ -21,15 +21,15 @@ length of a conversation, and a person who has not typed yet is not late.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
-from mtls_echo_client.address import Address, reference_identifier
-from mtls_echo_tls import PeerIdentity, Report, TCPStream, TLSFailure, TLSStream, diagnose
+from mtls_echo_client.opening import open_tcp
+from mtls_echo_tls import PeerIdentity, Report, TLSFailure, TLSStream, diagnose
+from mtls_echo_tls.address import Address, reference_identifier
 from mtls_echo_tls.evidence import Evidence
 from mtls_echo_tls.protocol import DENIAL, denial_in
 from mtls_echo_tls.transport import Exclusive
@@ -73,7 +73,7 @@ async def connect(
         server_name: The reference identifier (RFC 9525 §4) and SNI, if not ``host``.
         timeout: Seconds for connecting and the handshake together; afterwards, the longest
             silence while echoes are due.
-        trace: Keep the handshake's messages, in ``session.evidence.recorder``.
+        trace: Keep the handshake's messages: the report has them as ``trace``.
 
     Raises:
         TLSFailure: There was no TCP connection, the handshake failed, or time ran out; its
@@ -82,7 +82,9 @@ async def connect(
     """
     name = reference_identifier(server_name or host)
     deadline = trio.current_time() + timeout
-    transport = await _open(Address(host, port), Evidence("client", name), deadline)
+    evidence = Evidence("client", name)
+    evidence.recorder.requested = trace
+    transport = await open_tcp(Address(host, port), evidence, deadline)
     stream = TLSStream(transport, context, server_name=name, trace=trace)
     try:
         with trio.CancelScope(deadline=deadline) as patience:
@@ -110,10 +112,11 @@ class Session:
         self._timeout = timeout
         self._due = bytearray()  # sent, and not come back yet
         self._head: bytes = b""  # the first bytes received: a denial line has no other place
+        self._answer = b""  # received, and not given out: it may become a denial line
         self._input_ended = False
         self._room = trio.Event()
         self._receiving = trio.CancelScope()
-        self._busy = Exclusive("another task is echoing on this session")
+        self._busy = Exclusive("another task is echoing or receiving on this session")
 
     @property
     def evidence(self) -> Evidence:
@@ -208,6 +211,70 @@ class Session:
             self._look_for_last_words()
             raise errors[0]
 
+    # --- servers that answer something else ------------------------------------------------------
+
+    async def send(self, data: bytes) -> None:
+        """Send ``data`` to a server that answers something else than an echo.
+
+        Raises:
+            TLSFailure: The server refused or denied us, or the connection failed.
+        """
+        try:
+            await self.stream.send_all(data)
+        except TLSFailure:
+            self._look_for_last_words()
+            raise
+
+    async def receive(self) -> bytes:
+        """Receive the next bytes of an answer.
+
+        A server that denies us says so in one line, then closes. Read from `stream`, the line
+        would pass for the answer, and a close for the end of one. Here both are failures.
+
+        Returns:
+            At least one byte, as they came: TLS keeps no message boundaries, so an answer may
+            need several calls.
+
+        Raises:
+            TLSFailure: The server refused or denied us, closed the connection, or was silent
+                for longer than the session's timeout.
+            trio.BusyResourceError, trio.ClosedResourceError: As for `echo_all`.
+        """
+        ended = False
+        with self._busy:
+            with trio.move_on_after(self._timeout) as patience:
+                while not ended and (not self._answer or self._may_be_denial()):
+                    try:
+                        data = await self.stream.receive_some()
+                    except TLSFailure:
+                        self._look_for_last_words()
+                        raise
+                    self._answer += data
+                    ended = not data
+            if patience.cancelled_caught:
+                raise self.stream.expire()
+            answer, self._answer = self._answer, b""
+        if not self._head:
+            self.evidence.denied = denial_in(answer)
+        if self.evidence.denied is None and answer:
+            self._keep_head(answer)
+            return answer
+        if self.evidence.denied is None and not self._unheard:
+            self.evidence.closed_early = (
+                f"before {'more' if self._head else 'any'} answer had come"
+            )
+        raise TLSFailure(self.evidence)
+
+    def _may_be_denial(self) -> bool:
+        """Whether what has come of the answer may be the beginning of a denial line."""
+        answer = self._answer
+        return (
+            not self._head
+            and answer[: len(DENIAL)] == DENIAL[: len(answer)]
+            and len(answer) < _HEAD
+            and not answer.endswith(b"\n")
+        )
+
     async def _send(self, source: Source) -> None:
         while piece := await source():
             for start in range(0, len(piece), _PIECE):
@@ -248,15 +315,24 @@ class Session:
             with trio.move_on_after(self._timeout):
                 await self._complete_head()
             self.evidence.denied = denial_in(self._head)
-        # A close_notify where TLS 1.3 owed us a verdict is evidence enough by itself.
-        unheard = not data and self.evidence.stage == "first-read"
-        if self.evidence.denied is None and not unheard:
+        if self.evidence.denied is None:
             if data:
                 self.evidence.mismatched_echo = self._difference(data)
-            else:
-                due = f" and {len(self._due)} were due" if self._due else ""
-                self.evidence.closed_early = f"after {self.echoed} bytes had come back{due}"
+            elif not self._unheard:
+                self.evidence.closed_early = self._still_due()
         raise TLSFailure(self.evidence)
+
+    @property
+    def _unheard(self) -> bool:
+        # A close_notify where TLS 1.3 owed us a verdict is evidence enough by itself.
+        return self.evidence.stage == "first-read"
+
+    def _still_due(self) -> str:
+        if self._due:
+            return f"after {self.echoed} bytes had come back and {len(self._due)} were due"
+        if self.echoed:
+            return f"after every byte had come back ({self.echoed})"
+        return "before anything was sent"
 
     async def _complete_head(self) -> None:
         while len(self._head) < _HEAD and not self._head.endswith(b"\n"):
@@ -293,50 +369,3 @@ class Session:
 
 def _shown(data: bytes) -> str:
     return repr(data[:24])[1:] + ("…" if len(data) > 24 else "")
-
-
-async def _open(address: Address, evidence: Evidence, deadline: float) -> TCPStream:
-    """Connect, or raise a failure whose evidence names each address tried."""
-    cause: OSError | None = None
-    with trio.CancelScope(deadline=deadline):
-        try:
-            return await TCPStream.connect(address.host, address.port)
-        except OSError as error:
-            cause = error
-    evidence.timed_out = cause is None
-    reason = "no answer in time" if cause is None else _reasons(cause)
-    evidence.connect_error = f"{await _tried(address)}: {reason}"
-    evidence.finish()
-    raise TLSFailure(evidence) from cause
-
-
-def _reasons(error: OSError) -> str:
-    """Why the attempts failed, as the operating system says it, each reason once."""
-    attempts = error.__cause__  # a group, with one error for each address
-    found: list[OSError] = []
-    if isinstance(attempts, ExceptionGroup):
-        group = cast("ExceptionGroup[Exception]", attempts)
-        found = [each for each in group.exceptions if isinstance(each, OSError)]
-    return " / ".join(sorted({_reason(each) for each in found or [error]}))
-
-
-def _reason(error: OSError) -> str:
-    # The text of an attempt names its address in Python's notation; the number says the same.
-    # A failed lookup has a negative number of its own kind.
-    number = error.errno or 0
-    text = os.strerror(number) if number > 0 else str(error.strerror or error)
-    return text[:1].lower() + text[1:]
-
-
-async def _tried(address: Address) -> str:
-    """The socket addresses behind ``address``, or itself when the lookup is what failed."""
-    with trio.move_on_after(1.0):
-        try:
-            found = await trio.socket.getaddrinfo(
-                address.host, address.port, type=trio.socket.SOCK_STREAM
-            )
-        except OSError:
-            return address.host
-        targets = dict.fromkeys(str(Address(str(entry[4][0]), address.port)) for entry in found)
-        return ", ".join(targets)
-    return str(address)

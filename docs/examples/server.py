@@ -10,15 +10,19 @@ from mtls_echo_tls import TLSStream
 
 
 async def greet(stream: TLSStream) -> None:
-    while line := await stream.receive_some():
-        await stream.send_all(b"hello %s, you said: %s" % (str(stream.peer).encode(), line))
+    """Answer each line. TLS is a stream of bytes: a line may come in pieces, or with others."""
+    name, begun = str(stream.peer).encode(), b""
+    while len(begun) < 1000 and (data := await stream.receive_some()):
+        *lines, begun = (begun + data).split(b"\n")
+        for line in lines:
+            await stream.send_all(b"hello %s, you said: %s\n" % (name, line))
 
 
 async def main(address: str, directory: str) -> None:
+    """Serve until Ctrl-C."""
     pki, _ = Directory.open_or_create(directory)
-    context = server_context(pki.credential("server"), pki.trust("clients"))
-    await serve(context, address, greet)
+    await serve(server_context(pki.credential("server"), pki.trust("clients")), address, greet)
 
 
 if __name__ == "__main__":
-    trio.run(main, *sys.argv[1:])
+    trio.run(main, sys.argv[1], sys.argv[2])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -118,6 +118,12 @@ def _allow(kind: str, text: str) -> Callable[[Callable[..., None]], Callable[...
     help="Authorities whose clients may enter, PEM.",
 )
 @click.option(
+    "--crl",
+    type=_FILE,
+    metavar="FILE",
+    help="What those authorities have revoked, PEM: a list from each, the root's included.",
+)
+@click.option(
     "--listen",
     multiple=True,
     default=("127.0.0.1:8443",),
@@ -175,7 +181,7 @@ def _allow(kind: str, text: str) -> Callable[[Callable[..., None]], Callable[...
     type=click.IntRange(min=1),
     default=1000,
     show_default=True,
-    help="Open at once; more wait in the kernel's queue.",
+    help="Clients served at once; more wait in the kernel's queue.",
 )
 @click.option(
     "--grace-period",
@@ -214,6 +220,12 @@ def _allow(kind: str, text: str) -> Callable[[Callable[..., None]], Callable[...
     show_default=True,
     help="Form of the events on standard error.",
 )
+@click.option(
+    "--trace",
+    is_flag=True,
+    help="Draw each connection's handshake, message by message, below its event; with json, "
+    "report it.",
+)
 @click.pass_context
 def serve(ctx: click.Context, /, **options: Any) -> None:
     """Echo every byte to clients that prove who they are.
@@ -225,6 +237,8 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
     _refuse_contradictions(options)
     access = _access(options)
     with contextlib.ExitStack() as listening:
+        # Before a port is open: from then on a signal is a request to a server.
+        listening.enter_context(_signals_held())
         sockets = [listening.enter_context(sock) for sock in _listen(options["listen"])]
 
         from mtls_echo_server import events
@@ -239,8 +253,9 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
             log(events.warning(message))
         if options["keylog"] is not None:
             log(events.warning(f"the secrets of every connection go to {options['keylog']}"))
-        _raise_descriptor_limit(options["max_connections"], log)
-        stopped = _run(context, sockets, access, _limits(options), log)
+        limits = _limits(options)
+        _raise_descriptor_limit(limits, log)
+        stopped = _run(context, sockets, access, limits, log, trace=options["trace"])
     ctx.exit(1 if stopped.aborted else 0)
 
 
@@ -249,7 +264,7 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
 
 def _refuse_contradictions(options: dict[str, Any]) -> None:
     asked = options["client_auth"] != "none"
-    files = [options["cert"], options["key"], options["client_ca"]]
+    files = [options["cert"], options["key"], options["client_ca"], options["crl"]]
     if options["client_ca"] is not None and not asked:
         _refuse(
             "--client-ca has no effect with --client-auth none",
@@ -312,12 +327,12 @@ def _refuse(message: str, hint: str | None) -> NoReturn:
 
 
 def _listen(addresses: tuple[str, ...]) -> list[socket.socket]:
-    from mtls_echo_server.listeners import ListenError, listen
+    from mtls_echo_server.listeners import FORMS, ListenError, listen
 
     try:
         return listen(addresses)
     except ValueError as error:
-        _refuse(f"--listen: {error}", None)
+        _refuse(f"--listen: {error}", f"write {FORMS}")
     except ListenError as error:
         _refuse(str(error), error.hint)
 
@@ -332,6 +347,7 @@ def _material(options: dict[str, Any]) -> Material:
             cert=options["cert"],
             key=options["key"],
             client_ca=options["client_ca"],
+            crl=options["crl"],
             name=options["name"] or "server",
         )
     except (ConfigurationError, DirectoryError, MaterialError) as error:
@@ -359,9 +375,14 @@ def _context(options: dict[str, Any], material: Material) -> ssl.SSLContext:
             keylog=keylog,
         )
     except ssl.SSLError as error:
+        # EE_KEY_TOO_SMALL, CA_MD_TOO_WEAK and the like; others are not about strength.
+        weak = "_TOO_" in (error.reason or "")
         _refuse(
             f"{material.source}: OpenSSL does not take this certificate ({error.reason})",
-            "its key or its signature is too weak: have it issued again, with a P-256 key",
+            "its key or its signature is too weak: have it issued again, with a P-256 key"
+            if weak
+            else "its key may be of a kind that is not usable here, such as RSA-PSS: have it "
+            "issued again, with a P-256 key",
         )
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
@@ -380,28 +401,44 @@ def _limits(options: dict[str, Any]) -> Limits:
     )
 
 
-def _raise_descriptor_limit(connections: int, log: EventLog) -> None:
+def _raise_descriptor_limit(limits: Limits, log: EventLog) -> None:
     """Take the descriptors that the connections need, as far as the system lets us."""
     import resource
 
     from mtls_echo_server import events
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = connections + _OTHER_DESCRIPTORS
-    if soft == resource.RLIM_INFINITY or soft >= needed:
+    needed = limits.max_connections + _OTHER_DESCRIPTORS
+    wanted = needed + limits.max_strangers
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
         return
-    reachable = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    reachable = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (reachable, hard))
     if reachable < needed:
         log(
             events.warning(
-                f"--max-connections {connections} is more than the {reachable} descriptors that "
-                "this process may open (ulimit -n); clients beyond them wait"
+                f"--max-connections {limits.max_connections} is more than the {reachable} "
+                "descriptors that this process may open (ulimit -n); clients beyond them wait"
             )
         )
 
 
 # --- running -------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _signals_held() -> Generator[None]:
+    """Keep signals for `_run`: SIGHUP would kill us, and SIGTERM is promised a clean stop.
+
+    Not SIGINT: whoever waits for a slow file or a name server may press Ctrl-C.
+    """
+    import signal
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _run(
@@ -410,6 +447,8 @@ def _run(
     access: Access,
     limits: Limits,
     log: EventLog,
+    *,
+    trace: bool,
 ) -> Stopped:
     import signal
 
@@ -426,8 +465,10 @@ def _run(
                 server.stop()
 
     async def main() -> Stopped:
-        server = Server(context, access=access, limits=limits, events=log)
+        server = Server(context, access=access, limits=limits, events=log, trace=trace)
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            # What was held (`_signals_held`) arrives now.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGHUP})
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(obey, signals, server)
                 stopped = await server.run(sockets)

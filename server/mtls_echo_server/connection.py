@@ -9,8 +9,10 @@ each time the handler begins to wait for data, to the earliest of
 * the moment at which it is cut off whatever it does (age and ``grace_period``).
 
 While the handler waits nothing is half sent, so a scope that ends then leaves a sound stream, and
-the service closes it with close_notify. One that ends while the handler sends (to a client that
-does not read) leaves a broken one.
+the service closes it with close_notify. The deadline is set anew when data has arrived, too: what
+the handler makes of it has as long as the wait had. A scope that ends then has interrupted an
+answer, or a send to a client that does not read, and close_notify would call that complete: the
+connection is broken off instead.
 """
 
 from __future__ import annotations
@@ -23,13 +25,15 @@ from dataclasses import dataclass
 
 import trio
 
-from mtls_echo_tls.evidence import TLSFailure
 from mtls_echo_tls.stream import TLSStream
 from mtls_echo_tls.transport import TCPStream
 
 # A connection that retires is closed after this many seconds without data: more than a round trip
 # anywhere on earth, so nothing that the client sent before is still on its way.
 QUIET = 1.0
+
+# A server for two clients must not turn away the third for being the second in its handshake.
+LEAST_STRANGERS = 64
 
 # The first bytes of a plaintext HTTP request; "PRI " begins HTTP/2 (RFC 9113 §3.4).
 _HTTP = (b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"DELE", b"PATC", b"CONN", b"TRAC", b"PRI ")
@@ -46,8 +50,8 @@ class Limits:
 
     Args:
         handshake_timeout: From accept to the end of the handshake.
-        idle_timeout: Between two moments at which the handler waits for data.
-        max_connections: Open at once, handshakes included.
+        idle_timeout: Of the client, until it sends; then of the handler, until it waits again.
+        max_connections: Of admitted clients, at once.
         grace_period: What a stop leaves to open connections, and a reached age to a busy one.
         max_connection_age: After which a connection retires, so that its client authenticates
             again: what makes an expired certificate matter to who never disconnects.
@@ -69,6 +73,14 @@ class Limits:
         if not self.grace_period >= 0:
             raise ValueError("grace_period must be at least 0")
 
+    @property
+    def max_strangers(self) -> int:
+        """Connections in their handshake, or being closed, at once (`strangers`).
+
+        As many as clients, so that all of them may come back at once.
+        """
+        return max(self.max_connections, LEAST_STRANGERS)
+
 
 class Connection(TLSStream):
     """An accepted connection: a TLS stream that is counted and has a deadline.
@@ -77,16 +89,23 @@ class Connection(TLSStream):
         scope: To be entered around the handler. Its deadline is moved by `receive_some`.
         received, sent: Bytes of plaintext so far.
         finished: Whether the client has sent its close_notify.
-        broken: Whether it failed, or was interrupted while it was sending.
+        at_rest: Whether the scope's end met a handler that waited for data, as it should.
     """
 
-    def __init__(self, transport: TCPStream, context: ssl.SSLContext, limits: Limits) -> None:
-        super().__init__(transport, context, server_side=True)
+    def __init__(
+        self,
+        transport: TCPStream,
+        context: ssl.SSLContext,
+        limits: Limits,
+        *,
+        trace: bool = False,
+    ) -> None:
+        super().__init__(transport, context, server_side=True, trace=trace)
         self.scope = trio.CancelScope()
         self.received = 0
         self.sent = 0
         self.finished = False
-        self.broken = False
+        self.at_rest = False
         self._idle_timeout = limits.idle_timeout
         self._retire_at = trio.current_time() + limits.max_connection_age
         self._cut_off_at = self._retire_at + limits.grace_period
@@ -97,11 +116,31 @@ class Connection(TLSStream):
         """Whether its time has come, by age or because the server stops."""
         return trio.current_time() >= self._retire_at
 
-    def retire(self) -> None:
-        """Close at the next pause; see the module."""
+    @property
+    def overdue(self) -> bool:
+        """Whether it had to be cut off, whatever it was doing."""
+        return trio.current_time() >= self._cut_off_at
+
+    @property
+    def broken(self) -> bool:
+        """Whether it failed, or was interrupted while half a record was out."""
+        return self.evidence.failed or self.evidence.abandoned
+
+    def retire(self) -> bool:
+        """Close at the next pause; see the module.
+
+        Returns:
+            Whether that is now.
+        """
         self._retire_at = trio.current_time()
-        if self._waiting_since is not None:
-            self.scope.deadline = self._patience(self._waiting_since)
+        if self._waiting_since is None:
+            return False
+        self.scope.deadline = self._patience(self._waiting_since)
+        return self.scope.deadline <= self._retire_at
+
+    def abandon(self) -> None:
+        """Break it off: a client that was cut short must not take our end for a clean one."""
+        self._abandon()
 
     async def answer_http(self) -> None:
         """Look at the first bytes without taking them; tell an HTTP client where it is.
@@ -118,19 +157,10 @@ class Connection(TLSStream):
         except OSError as error:
             # Reported here or never: the kernel tells of a reset once, peeking or not.
             self.evidence.transport_end = "reset"
-            self.broken = True
-            raise TLSFailure(self.evidence) from error
+            raise self._fail() from error
         if first in _HTTP:
             with contextlib.suppress(trio.BrokenResourceError):
                 await self.transport.send_all(_HTTP_ANSWER)
-
-    async def do_handshake(self) -> None:
-        """As `TLSStream.do_handshake`."""
-        try:
-            await super().do_handshake()
-        except BaseException:
-            self.broken = True
-            raise
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """As `TLSStream.receive_some`, within the limits of the service."""
@@ -138,25 +168,21 @@ class Connection(TLSStream):
         self.scope.deadline = self._patience(self._waiting_since)
         try:
             data = await super().receive_some(max_bytes)
-        except TLSFailure:
-            self.broken = True
+        except trio.Cancelled:
+            # By our deadline; or by one of the handler's own, and then it goes on.
+            self.at_rest = self.scope.cancel_called
             raise
         finally:
             self._waiting_since = None
         self.received += len(data)
         self.finished = not data
-        if self._retire_at < math.inf:
-            # The pause is over; what follows, sending for one, has the usual time.
-            self.scope.deadline = min(trio.current_time() + self._idle_timeout, self._cut_off_at)
+        # The pause is over; what follows, working and sending for two, has the usual time.
+        self.scope.deadline = min(trio.current_time() + self._idle_timeout, self._cut_off_at)
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """As `TLSStream.send_all`."""
-        try:
-            await super().send_all(data)
-        except BaseException:
-            self.broken = True
-            raise
+        await super().send_all(data)
         self.sent += len(data)
 
     def _patience(self, since: float) -> float:

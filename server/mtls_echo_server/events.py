@@ -5,7 +5,8 @@ connection decides what names appear in it and how often. Three rules keep it us
 
 **A line is a line.** What a peer chose (names in a certificate, bytes that were not TLS) is
 escaped where it is not printable, so that nobody can forge a second line or move a terminal's
-cursor; and it is cut, so that a certificate with ten thousand names is one line too.
+cursor; and it is cut, so that a certificate with ten thousand names is one line too. The drawing
+of a traced handshake alone takes more, all indented.
 
 **A flood is counted, not copied.** The same refusal of the same address is written `BURST` times,
 then `RATE` times a second; the rest is counted, and the count is written as ``suppressed`` (which
@@ -28,7 +29,8 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import msgspec
 
-from mtls_echo_server.listeners import format_address
+from mtls_echo_pki.printable import printable
+from mtls_echo_tls.address import Address
 
 if TYPE_CHECKING:
     from mtls_echo_tls.identity import PeerIdentity
@@ -52,7 +54,7 @@ _MOST_KEYS = 64
 # Longest text line and longest string in JSON, in characters; longest list.
 _LONGEST_LINE = 1000
 _LONGEST_STRING = 512
-_LONGEST_LIST = 32
+_LONGEST_LIST = 64
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,14 @@ class Event:
         text: What a person reads, one line.
         fields: What a program reads; JSON types.
         flood: Events of one flood share this; None for what no stranger can cause.
+        report: Of a connection. When it was traced, the handshake is drawn below the text.
     """
 
     name: str
     text: str
     fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
     flood: tuple[str, ...] | None = None
+    report: Report | None = None
 
 
 Events: TypeAlias = Callable[[Event], None]
@@ -88,7 +92,7 @@ def listening(address: str, port: int, *, client_auth: str, pid: int) -> Event:
     }
     return Event(
         "listening",
-        f"listening on {format_address(address, port)}, {demands[client_auth]}",
+        f"listening on {Address(address, port)}, {demands[client_auth]}",
         {"address": address, "port": port, "client_auth": client_auth, "pid": pid},
     )
 
@@ -109,22 +113,25 @@ def accepted(where: str, peer: PeerIdentity | None, version: str | None) -> Even
     )
 
 
-def connection(where: str, report: Report, *, ended: str, received: int, sent: int) -> Event:
+def connection(
+    where: str, report: Report, *, ended: str, received: int, sent: int, silent: bool = False
+) -> Event:
     """A connection is over; the report says how it went.
 
     Args:
         where: The client's address.
         report: The diagnosis.
         ended: Who or what ended it: ``client``, ``idle``, ``age``, ``drain``, ``abort``,
-            ``handler``, ``denied``, ``error`` or ``failure``.
+            ``crowded``, ``interrupted``, ``handler``, ``denied``, ``error`` or ``failure``.
         received: Bytes of plaintext received.
         sent: Bytes of plaintext sent.
+        silent: Not even ciphertext has come: a port scan, or a load balancer's health check.
     """
     known = report.outcome in ("echoed", "denied") and report.peer is not None
     cause = report.causes[0] if report.causes else ""
     return Event(
         "connection",
-        _connection_text(where, report, ended, received, sent),
+        _connection_text(where, report, ended, received, sent, silent),
         {
             "peer_address": where,
             "ended": ended,
@@ -133,6 +140,7 @@ def connection(where: str, report: Report, *, ended: str, received: int, sent: i
             **cast("dict[str, Any]", msgspec.to_builtins(report)),
         },
         flood=None if known else ("connection", _host(where), report.outcome, cause),
+        report=report,
     )
 
 
@@ -146,7 +154,21 @@ _ENDED = {
 }
 
 
-def _connection_text(where: str, report: Report, ended: str, received: int, sent: int) -> str:
+# Where we ended it ourselves, and not for anything that the client did.
+_CUT_OFF = {
+    "abort": "we cut it off while stopping",
+    "crowded": "too many others were waiting to be admitted, and it had waited longest",
+    "interrupted": "it was busy when its time was over",
+}
+
+
+def _connection_text(
+    where: str, report: Report, ended: str, received: int, sent: int, silent: bool
+) -> str:
+    if ended in _CUT_OFF and not report.causes:
+        return f"cut off {where}: {_CUT_OFF[ended]}, {received} bytes in, {sent} bytes out"
+    if silent and report.causes != ["timeout"]:
+        return f"failed {where}: connected and left without a word"
     if report.outcome == "echoed":
         seconds = report.duration_ms / 1000
         return (
@@ -318,6 +340,9 @@ class EventLog:
         return False
 
     def _write(self, event: Event) -> None:
+        file = self._file or _standard_error()
+        if file is None:
+            return
         moment = datetime.now(UTC)
         if self._format == "json":
             stamp = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -326,23 +351,26 @@ class EventLog:
         else:
             text = f"{moment.astimezone():%H:%M:%S} {printable(event.text)}"
             line = text if len(text) <= _LONGEST_LINE else f"{text[: _LONGEST_LINE - 1]}…"
-        file = self._file or sys.stderr
+            line += self._drawing(event, file)
         # The reader has gone, or closed the file: no reason to stop serving.
         with contextlib.suppress(OSError, ValueError):
             file.write(f"{line}\n")
             file.flush()
 
+    def _drawing(self, event: Event, file: IO[str]) -> str:
+        """The handshake of a traced connection, indented, so that no line passes for an event."""
+        if event.report is None or not event.report.trace:
+            return ""
+        from mtls_echo_tls.sequence import WIDTH, sequence
 
-def printable(text: str) -> str:
-    r"""The text on one line: what would move the cursor is written as ``\x1b`` or ``\u202e``."""
-    if text.isprintable():
-        return text
-    return "".join(
-        character
-        if character.isprintable()
-        else character.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for character in text
-    )
+        encoding = getattr(file, "encoding", None) or "utf-8"
+        plain = not encoding.lower().startswith("utf")
+        drawn = sequence(event.report, width=WIDTH - 2, ascii_only=plain)
+        return "".join(f"\n  {line}" for line in drawn)
+
+
+def _standard_error() -> IO[str] | None:
+    return sys.stderr  # None when we were started without (``2>&-``), which its type does not say
 
 
 def _bounded(value: object) -> object:

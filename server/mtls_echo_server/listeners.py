@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import socket
 from collections.abc import Iterable
+
+from mtls_echo_tls.address import Address, parse_address
 
 # Connections that the kernel keeps for us while we cannot accept, at --max-connections for one.
 # The kernel cuts it to net.core.somaxconn.
 BACKLOG = 1024
 
-_ADDRESS = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^\[\]:]+)):(?P<port>[0-9]{1,5})")
+# For whoever has written something else.
+FORMS = (
+    "HOST:PORT, such as 127.0.0.1:8443 or [::1]:8443 (this machine only), 0.0.0.0:8443 or "
+    "[::]:8443 (every interface); port 0 is any free port"
+)
 
 # What an address of a host name may fail with while another of its addresses works: no IPv6 here.
 _NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
@@ -36,29 +41,6 @@ class ListenError(Exception):
         self.hint = hint
 
 
-def parse_address(text: str) -> tuple[str, int]:
-    """Split ``HOST:PORT``; an IPv6 address stands in brackets (RFC 3986 §3.2.2).
-
-    The host is never implied: whether a server is reachable from this machine or from everywhere
-    is not a matter for a default that half the tools set one way and half the other.
-
-    Raises:
-        ValueError: With the accepted forms.
-    """
-    parts = _ADDRESS.fullmatch(text)
-    if parts is None or int(parts["port"]) > 65535:
-        raise ValueError(
-            f'"{text}" is not HOST:PORT, such as 127.0.0.1:8443 or [::1]:8443 (this machine '
-            "only), 0.0.0.0:8443 or [::]:8443 (every interface); port 0 is any free port"
-        )
-    return parts["v6"] or parts["host"], int(parts["port"])
-
-
-def format_address(host: str, port: int) -> str:
-    """Write an address as `parse_address` reads it."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 def listen(addresses: Iterable[str]) -> list[socket.socket]:
     """Open a listening socket for each address, all or none.
 
@@ -72,11 +54,11 @@ def listen(addresses: Iterable[str]) -> list[socket.socket]:
         ValueError: As `parse_address`.
         ListenError: One of them cannot be opened.
     """
-    parsed = [parse_address(text) for text in addresses]
+    parsed = [parse_address(text, listening=True) for text in addresses]
     sockets: list[socket.socket] = []
     try:
-        for host, port in parsed:
-            sockets += _listen_on_host(host, port)
+        for address in parsed:
+            sockets += _listen_on_host(address)
     except BaseException:
         for sock in sockets:
             sock.close()
@@ -84,14 +66,14 @@ def listen(addresses: Iterable[str]) -> list[socket.socket]:
     return sockets
 
 
-def _listen_on_host(host: str, port: int) -> list[socket.socket]:
-    where = format_address(host, port)
+def _listen_on_host(wanted: Address) -> list[socket.socket]:
+    host, port = wanted
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
         raise ListenError(
-            f"cannot listen on {where}: {reason}", "name an address of this machine: 127.0.0.1"
+            f"cannot listen on {wanted}: {reason}", "name an address of this machine: 127.0.0.1"
         ) from error
     sockets: list[socket.socket] = []
     failure: OSError | None = None
@@ -112,7 +94,7 @@ def _listen_on_host(host: str, port: int) -> list[socket.socket]:
         for sock in sockets:
             sock.close()
         raise ListenError(
-            f"cannot listen on {where}: {_reason(error)}", _hint(error, port)
+            f"cannot listen on {wanted}: {_reason(error)}", _hint(error, port)
         ) from error
     return sockets
 

@@ -3,10 +3,11 @@
 Everything here follows from it.
 
 * **Accepting outlives shortage.** Without a free descriptor or memory `accept(2)` fails, and the
-  connection stays in the kernel's queue: it is tried again. A slot is taken *before* the accept,
-  so that whoever exceeds ``max_connections`` waits in that queue and costs us nothing.
-* **A stranger gets a deadline.** Until it is authenticated, a client has ``handshake_timeout``
-  seconds in all, however slowly it trickles bytes.
+  connection stays in the kernel's queue: it is tried again. While ``max_connections`` clients
+  are served nothing is accepted: whoever exceeds them waits in that queue and costs us nothing.
+* **A stranger gets a deadline, and a place of its own.** Until it is authenticated, a client has
+  ``handshake_timeout`` seconds in all, however slowly it trickles bytes; and however many
+  strangers there are, they take no place from a client (`mtls_echo_server.strangers`).
 * **A friend gets one too**, which is re-armed each time the handler waits for data. One scope per
   connection, moved: a new one around each receive costs 27 to 60 % of the throughput.
 * **A handler's bug ends its own connection**, is logged, and goes no further.
@@ -16,7 +17,7 @@ a connection *retires*. An echo has no end of a request at which to close, so si
 place: a connection on which nothing has arrived for a second (`QUIET`, in `connection`) has
 nothing in flight and gets its close_notify. One that has been idle is closed at once, a busy one
 goes on until it pauses or closes, and what is still open when ``grace_period`` has passed is cut
-off.
+off. A handshake has nothing to finish: no stranger delays a stop.
 
 **A refusal after the handshake is not an alert.** An authenticated client that may not enter is
 told so in one line of application data (`mtls_echo_tls.protocol`) and a clean close. And whoever
@@ -43,20 +44,23 @@ from mtls_echo_server.access import Access
 from mtls_echo_server.connection import Connection, Limits
 from mtls_echo_server.echo import echo
 from mtls_echo_server.events import EventLog, Events
-from mtls_echo_server.listeners import format_address, listen
+from mtls_echo_server.listeners import listen
+from mtls_echo_server.strangers import Strangers, Visit
+from mtls_echo_tls.address import Address
 from mtls_echo_tls.diagnosis import diagnose
 from mtls_echo_tls.evidence import TLSFailure
 from mtls_echo_tls.identity import end_entity, valid_at
 from mtls_echo_tls.protocol import denial_line
-from mtls_echo_tls.stream import TLSStream
+from mtls_echo_tls.stream import FAREWELL, TLSStream
 from mtls_echo_tls.transport import TCPStream
 
 ContextSource: TypeAlias = Callable[[], ssl.SSLContext]
 Handler: TypeAlias = Callable[[TLSStream], Awaitable[object]]
-Address: TypeAlias = tuple[str, int]
 
 # Seconds until a failed accept is tried again: long enough for others to close a connection.
 ACCEPT_AGAIN = 0.1
+
+_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 _CLIENT_AUTH = {
     ssl.CERT_NONE: "none",
@@ -66,7 +70,7 @@ _CLIENT_AUTH = {
 
 
 class Stopped(NamedTuple):
-    """What became of the connections that were open when a server began to stop."""
+    """What became of the clients that were being served when a server began to stop."""
 
     drained: int
     aborted: int
@@ -85,6 +89,7 @@ class Server:
         limits: How long and how much.
         events: Called with every event. None: a line of text each on standard error, so that a
             refusal is never silent.
+        trace: Record each connection's handshake, for its report.
     """
 
     def __init__(
@@ -95,6 +100,7 @@ class Server:
         access: Access | None = None,
         limits: Limits | None = None,
         events: Events | None = None,
+        trace: bool = False,
     ) -> None:
         self._context: ContextSource = (
             (lambda: context) if isinstance(context, ssl.SSLContext) else context
@@ -103,8 +109,11 @@ class Server:
         self._access = access or Access()
         self._limits = limits or Limits()
         self._events: Events = events or EventLog()
+        self._trace = trace
         self._slots = trio.Semaphore(self._limits.max_connections)
+        self._strangers = Strangers(self._limits.max_strangers)
         self._open: set[Connection] = set()
+        self._departures = trio.lowlevel.ParkingLot()
         self._stop = trio.Event()
         self._tasks: trio.Nursery | None = None
         self._aborted = 0
@@ -135,11 +144,12 @@ class Server:
                     accepting.cancel_scope.cancel()
                 for sock in sockets:
                     sock.close()
+                cut_off_at = trio.current_time() + self._limits.grace_period
+                self._strangers.send_away()
                 open_at_stop = len(self._open)
                 self._events(_events.stopping(open_at_stop, self._limits.grace_period))
-                self._tasks.cancel_scope.deadline = trio.current_time() + self._limits.grace_period
-                for connection in self._open:
-                    connection.retire()
+                await self._retire()
+                self._tasks.cancel_scope.deadline = cut_off_at
         finally:
             for sock in sockets:
                 sock.close()
@@ -154,11 +164,21 @@ class Server:
             self._tasks.cancel_scope.cancel()
         self._stop.set()
 
+    async def _retire(self) -> None:
+        """Retire every connection, and wait until the idle ones have their close_notify.
+
+        Or with a grace period of 0 they would be cut off in place of being closed.
+        """
+        idle = {connection for connection in self._open if connection.retire()}
+        with trio.move_on_after(FAREWELL):
+            while idle & self._open:
+                await self._departures.park()
+
     def _announce(self, sock: socket.socket) -> Address:
         host, port = sock.getsockname()[:2]
         client_auth = _CLIENT_AUTH[self._context().verify_mode]
         self._events(_events.listening(host, port, client_auth=client_auth, pid=os.getpid()))
-        return host, port
+        return Address(host, port)
 
     async def _count_floods(self) -> None:
         while True:
@@ -173,66 +193,74 @@ class Server:
 
     async def _accept(self, listener: socket.socket, tasks: trio.Nursery) -> None:
         while True:
-            # In this order: with several listeners, one that waits must not hold the last slot.
             await trio.lowlevel.wait_readable(listener)
             if self._slots.value == 0:
                 self._events(_events.full(self._limits.max_connections))
-            await self._slots.acquire()
+            async with self._slots:
+                pass  # there is one, for whoever proves itself first
             try:
                 sock, address = listener.accept()
             except (BlockingIOError, ConnectionAbortedError):
-                self._slots.release()  # the client has thought better of it
+                pass  # the client has thought better of it
             except OSError as error:
-                self._slots.release()
                 if error.errno == errno.EBADF:
                     raise  # somebody closed our socket: a bug, and no use in trying again
                 self._events(_events.accept_error((error.strerror or str(error)).lower()))
+                if error.errno in _SHORTAGES:
+                    self._strangers.make_room()
                 await trio.sleep(ACCEPT_AGAIN)
             else:
-                tasks.start_soon(self._attend, sock, format_address(*address[:2]))
+                visit = Visit(address[0])
+                self._strangers.enter(visit)
+                tasks.start_soon(self._attend, sock, visit, str(Address(*address[:2])))
 
-    async def _attend(self, sock: socket.socket, where: str) -> None:
+    async def _attend(self, sock: socket.socket, visit: Visit, where: str) -> None:
         """Serve one client, and let nothing that goes wrong get any further."""
         try:
-            await self._serve(Connection(TCPStream(sock), self._context(), self._limits), where)
+            with visit.scope:
+                connection = Connection(
+                    TCPStream(sock), self._context(), self._limits, trace=self._trace
+                )
+                await self._serve(connection, visit, where)
         except* Exception as bugs:
             text = "".join(traceback.format_exception(bugs))
             self._events(_events.error(where, _innermost(bugs), text))
         finally:
             sock.close()
-            self._slots.release()
+            self._strangers.leave(visit)
 
     # --- one connection --------------------------------------------------------------------------
 
-    async def _serve(self, connection: Connection, where: str) -> None:
+    async def _serve(self, connection: Connection, visit: Visit, where: str) -> None:
         ended = None
-        self._open.add(connection)
-        try:
-            async with connection:
-                try:
-                    if await self._authenticate(connection) and await self._admit(
-                        connection, where
-                    ):
-                        await self._handle(connection)
-                    ended = self._how_it_ended(connection)
-                finally:
-                    if ended is None and trio.current_effective_deadline() == -math.inf:
-                        self._aborted += 1
-                        connection.expire()
-                        ended = "abort"
-                    # Before the stream is closed, which takes until the client closes too.
-                    report = diagnose(connection.evidence)
-                    self._events(
-                        _events.connection(
-                            where,
-                            report,
-                            ended=ended or "error",
-                            received=connection.received,
-                            sent=connection.sent,
-                        )
+        admitted = False
+        async with connection:
+            try:
+                if await self._authenticate(connection) and await self._admit(connection):
+                    async with self._slots:
+                        admitted = True
+                        self._strangers.leave(visit)
+                        await self._handle(connection, where)
+                ended = self._how_it_ended(connection)
+            finally:
+                if ended is None and trio.current_effective_deadline() == -math.inf:
+                    self._aborted += admitted
+                    connection.abandon()
+                    ended = "crowded" if visit.crowded_out else "abort"
+                # Before the stream is closed, which takes until the client closes too.
+                report = diagnose(connection.evidence)
+                self._events(
+                    _events.connection(
+                        where,
+                        report,
+                        ended=ended or "error",
+                        received=connection.received,
+                        sent=connection.sent,
+                        silent=not connection.evidence.first_bytes,
                     )
-        finally:
-            self._open.discard(connection)
+                )
+                visit.leaving = True
+                self._strangers.enter(visit)
 
     async def _authenticate(self, connection: Connection) -> bool:
         """Whether the client proved itself, as far as the context demands it."""
@@ -241,18 +269,15 @@ class Server:
                 await connection.answer_http()
                 await connection.do_handshake()
         if deadline.cancelled_caught:
-            connection.broken = True
             connection.expire()
         return not connection.broken
 
-    async def _admit(self, connection: Connection, where: str) -> bool:
+    async def _admit(self, connection: Connection) -> bool:
         """Whether the client may enter; tells it when not."""
-        evidence = connection.evidence
         reason = self._denial(connection)
         if reason is None:
-            self._events(_events.accepted(where, connection.peer, evidence.version))
             return True
-        evidence.denied = reason
+        connection.evidence.denied = reason
         with (
             contextlib.suppress(TLSFailure),
             trio.move_on_after(self._limits.handshake_timeout),
@@ -271,22 +296,29 @@ class Server:
             return "the certificate of the resumed session is not valid any more"
         return self._access.denial(connection.peer)
 
-    async def _handle(self, connection: Connection) -> None:
-        if self._stop.is_set():
-            connection.retire()
+    async def _handle(self, connection: Connection, where: str) -> None:
+        self._events(_events.accepted(where, connection.peer, connection.evidence.version))
+        self._open.add(connection)
         try:
             with connection.scope:
                 await self._handler(connection)
         except* TLSFailure:
             pass  # the evidence has it all
-        if connection.scope.cancelled_caught and connection.broken:
-            connection.expire()
+        finally:
+            self._open.discard(connection)
+            self._departures.unpark_all()
+        if connection.scope.cancelled_caught and not connection.at_rest:
+            if connection.broken and not connection.overdue:
+                connection.expire()  # it was sending: the client does not read
+            else:
+                connection.abandon()
 
     def _how_it_ended(self, connection: Connection) -> str:
         if connection.evidence.denied is not None:
             return "denied"
         if connection.broken:
-            return "failure"
+            cut_short = connection.scope.cancelled_caught and not connection.evidence.failed
+            return "interrupted" if cut_short else "failure"
         if connection.finished:
             return "client"
         if not connection.scope.cancelled_caught:
@@ -312,6 +344,7 @@ async def serve(
     access: Access | None = None,
     limits: Limits | None = None,
     events: Events | None = None,
+    trace: bool = False,
     task_status: trio.TaskStatus[list[Address]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled: a `Server` for a nursery.
@@ -327,13 +360,14 @@ async def serve(
         access: As for `Server`.
         limits: As for `Server`.
         events: As for `Server`.
+        trace: As for `Server`.
         task_status: Started with the addresses, as ``(host, port)``, when clients may connect.
 
     Raises:
         ListenError: An address cannot be listened on.
         ValueError: An address is not ``HOST:PORT``.
     """
-    server = Server(context, handler, access=access, limits=limits, events=events)
+    server = Server(context, handler, access=access, limits=limits, events=events, trace=trace)
     wanted = [addresses] if isinstance(addresses, str) else list(addresses)
     # In a thread: a host name may have to be looked up.
     sockets = await trio.to_thread.run_sync(listen, wanted)

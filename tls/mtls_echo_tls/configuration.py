@@ -27,12 +27,14 @@ class Configuration:
         trust: Whom it believes; None when it asks for no certificate.
         alpn: The application protocols it insists on, if any.
         complete: False when the anchors may be more than these.
+        described: False when nobody said what the context was made from.
     """
 
     credential: Credential | None = None
     trust: Trust | None = None
     alpn: tuple[str, ...] = ()
     complete: bool = True
+    described: bool = True
 
 
 _described: weakref.WeakKeyDictionary[ssl.SSLContext, Configuration] = weakref.WeakKeyDictionary()
@@ -59,4 +61,4 @@ def _visible(context: ssl.SSLContext) -> Configuration:
     # get_ca_certs() leaves out what is not marked CA:TRUE, a pinned server for one.
     complete = len(anchors) == context.cert_store_stats()["x509"]
     trust = Trust(tuple(anchors)) if context.verify_mode != ssl.CERT_NONE else None
-    return Configuration(trust=trust, complete=complete)
+    return Configuration(trust=trust, complete=complete, described=False)

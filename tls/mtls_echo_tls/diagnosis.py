@@ -147,6 +147,15 @@ def _family_of_reason(reason: str, evidence: Evidence) -> tuple[str, ...]:
     if reason == "BAD_SIGNATURE" and evidence.is_tls13:
         # There CertificateVerify is encrypted: who alters it on the way damages a record.
         return ("key-not-owned",)
+    mine = evidence.configuration
+    if evidence.side == "server" and reason == "UNSUPPORTED_PROTOCOL":
+        # An OpenSSL server without a certificate says the same of TLS 1.3.
+        common = evidence.tls13_offered and evidence.tls13_enabled
+        return ("no-server-certificate",) if common else ("no-common-version",)
+    if evidence.side == "server" and reason == "NO_SHARED_CIPHER" and mine.credential is None:
+        # So it does in TLS 1.2; whether a context has a certificate, it does not tell.
+        without = ("no-server-certificate",)
+        return without if mine.described else (*REASON[reason], *without)
     sent = OWN_ALERT.get(evidence.alert.code) if evidence.alert is not None else None
     return REASON.get(reason) or sent or _UNKNOWN
 
@@ -171,8 +180,10 @@ def _family_of_alert(code: int, evidence: Evidence) -> tuple[str, ...]:
         return ("no-common-cipher", "no-common-group", "no-common-signature-algorithm",
                 "no-server-certificate", "wrong-usage")  # fmt: skip
     causes = ALERT.get(code, _UNKNOWN)
-    if evidence.side == "server" or evidence.hello_answered:
-        # Only a server that has not answered yet can be without a certificate.
+    without = code == A.protocol_version and not evidence.tls13_offered
+    if evidence.side == "server" or evidence.hello_answered or without:
+        # Only a server that has not answered yet can be without a certificate; it says so with
+        # protocol_version where TLS 1.3 was offered, and with handshake_failure where it was not.
         causes = tuple(slug for slug in causes if slug != "no-server-certificate")
     return causes
 
@@ -222,6 +233,8 @@ def _narrow(
     if evidence.reason == "NO_SHARED_CIPHER" and _cannot_sign(evidence):
         # TLS 1.2 then finds no suite, and never gets to showing the certificate.
         return ("wrong-usage",), evidence.side
+    if family == ("no-server-certificate",):
+        return family, "server"
     if evidence.verify_code is not None:
         return _narrow_our_verdict(family, path, evidence), None
     if rejected_by is not None and rejected_by != evidence.side and evidence.own_chain:

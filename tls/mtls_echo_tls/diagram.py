@@ -108,7 +108,7 @@ def _label(entry: TraceEntry) -> str:
         certificates = entry.fields.get("certificates")
         if not certificates:
             return f"{entry.name} ({'none' if certificates == [] else 'unreadable'})"
-        return f"{entry.name} of {printable(holder(certificates[0])[:_LONGEST_NAME])}"
+        return f"{entry.name} of {printable(holder(certificates[0]))[:_LONGEST_NAME]}"
     if entry.name == "Alert":
         return f"alert {entry.fields.get('description', '')}".rstrip()
     return entry.name

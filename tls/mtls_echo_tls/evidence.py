@@ -18,7 +18,7 @@ import trio
 
 from mtls_echo_tls.alerts import alert_name, alert_of_reason
 from mtls_echo_tls.configuration import Configuration
-from mtls_echo_tls.messages import Direction, certificates_in, offers_alpn
+from mtls_echo_tls.messages import Direction, certificates_in, offers_alpn, offers_tls13
 from mtls_echo_tls.tables import ALERT_OF_REASON
 from mtls_echo_tls.trace import Recorder
 
@@ -83,6 +83,8 @@ class Evidence:
         hello_answered: Whether a ServerHello was received (client) or sent (server).
         client_random: `ClientHello.random`, hexadecimal.
         is_tls13: Whether the handshake is one of TLS 1.3, completed or not.
+        tls13_offered, tls13_enabled: Whether the ClientHello offers TLS 1.3, and whether this
+            side would speak it.
         alpn_offered: Whether the ClientHello offers application protocols.
         no_common_alpn: They were offered, this side insists on some, and none was selected.
         version, cipher, alpn, resumed: What was negotiated; None before.
@@ -112,6 +114,8 @@ class Evidence:
     hello_answered: bool = False
     client_random: str | None = None
     is_tls13: bool = False
+    tls13_offered: bool = False
+    tls13_enabled: bool = False
     alpn_offered: bool = False
     no_common_alpn: bool = False
     version: str | None = None
@@ -167,6 +171,7 @@ class Evidence:
             self.hello_answered |= answer is not None
             hello = recorder.find(direction, "ClientHello")
             self.alpn_offered |= hello is not None and offers_alpn(hello)
+            self.tls13_offered |= hello is not None and offers_tls13(hello)
             extensions = recorder.find(direction, "EncryptedExtensions")
             self.is_tls13 |= extensions is not None
         alert = recorder.fatal_alert

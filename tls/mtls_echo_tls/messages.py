@@ -181,6 +181,16 @@ def offers_alpn(hello: Message) -> bool:
     return any(kind == _ALPN for kind, _ in hello_extensions(hello))
 
 
+def offers_tls13(hello: Message) -> bool:
+    """Whether a ClientHello offers TLS 1.3 (RFC 8446 §4.2.1)."""
+    version = int(ssl.TLSVersion.TLSv1_3).to_bytes(2)
+    return any(
+        kind == _SUPPORTED_VERSIONS
+        and version in (data[at : at + 2] for at in range(1, len(data), 2))
+        for kind, data in hello_extensions(hello)
+    )
+
+
 def hello_extensions(hello: Message) -> Iterator[tuple[int, bytes]]:
     """The extensions of a ClientHello."""
     body = hello.body

@@ -57,6 +57,8 @@ SEND_SLICE = 8 * RECORD
 LINGER = 3.0
 LINGER_BYTES = 64 * 1024 * 1024
 
+_UP_TO_TLS13 = (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.MAXIMUM_SUPPORTED)
+
 # How long sending an alert or close_notify may take when the peer's window is closed: it cannot
 # be delivered then, and closing must not depend on the peer's good will. In seconds.
 FAREWELL = 1.0
@@ -106,6 +108,7 @@ class TLSStream(trio.abc.Stream):
         self.evidence = Evidence("server" if server_side else "client", server_name)
         self.evidence.stage = "handshake"
         self.evidence.configuration = recall(context)
+        self.evidence.tls13_enabled = context.maximum_version in _UP_TO_TLS13
         self._records = Records(context, server_side=server_side, server_name=server_name)
         self.evidence.recorder = self._records.recorder
         self.evidence.recorder.requested = trace

@@ -130,4 +130,5 @@ OWN_ALERT: dict[int, tuple[str, ...]] = {
     A.bad_record_mac: ("tampered",),
     A.record_overflow: ("oversize",),
     A.protocol_version: ("no-common-version",),
+    A.unrecognized_name: ("unrecognised-name",),
 }

@@ -1,14 +1,18 @@
-"""Where to connect to, and the name to demand there: two things that are easily confused.
+"""A machine's address and a peer's name are two things that are easily confused.
 
 The *address* leads to a machine; whoever controls the network decides which. The *reference
 identifier* (RFC 9525 §4) is the name that the server's certificate must prove, and comes from the
 user, never from the network. By default it is the host as the user typed it, before any lookup.
+
+Both ends read addresses here. A client may leave out what is usual. A server is told everything:
+whether it can be reached from this machine or from everywhere is not a matter for a default that
+half the tools set one way and half the other.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 DEFAULT_HOST = "localhost"
 DEFAULT_PORT = 8443
@@ -17,26 +21,30 @@ DEFAULT_PORT = 8443
 _FORBIDDEN = frozenset("/@?#\\\"'<>%,;()[]{}|^`*=&$!")
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """A host and a TCP port.
 
     Attributes:
         host: A name or an IP address, IPv6 without brackets.
-        port: 1 to 65535.
+        port: 1 to 65535; to listen on, 0 is any free one.
     """
 
     host: str
     port: int = DEFAULT_PORT
 
     def __str__(self) -> str:
+        """As `parse_address` reads it; IPv6 in brackets (RFC 3986 §3.2.2)."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def parse_address(text: str) -> Address:
+def parse_address(text: str, *, listening: bool = False) -> Address:
     """Read ``HOST:PORT``, ``HOST``, ``:PORT``, ``[IPV6]:PORT`` or ``[IPV6]``.
 
     What is left out is `localhost` and port 8443.
+
+    Args:
+        text: What a person typed.
+        listening: It is to be listened on: nothing may be left out, and port 0 is allowed.
 
     Raises:
         ValueError: It is none of these; the text says what to write instead.
@@ -50,16 +58,25 @@ def parse_address(text: str) -> Address:
             raise ValueError(f"{text!r} is not an IPv6 address in brackets, as in [::1]:8443")
         if not _is_ipv6(host):
             raise ValueError(f"{host!r} in brackets is not an IPv6 address")
-        return Address(host, _parse_port(rest[1:], text) if rest else DEFAULT_PORT)
-    if text.count(":") > 1:
+        colon, port = rest[:1], rest[1:]
+    elif text.count(":") > 1:
         if _is_ipv6(text):
             raise ValueError(f"put an IPv6 address in brackets: [{text}] or [{text}]:PORT")
         raise ValueError(f"{text!r} has more than one colon; write HOST:PORT")
-    host, colon, port = text.partition(":")
-    if not colon and host.isdecimal():
-        raise ValueError(f"{text!r} is a number, not a host; for a port of this machine: :{text}")
-    reference_identifier(host or DEFAULT_HOST)
-    return Address(host or DEFAULT_HOST, _parse_port(port, text) if colon else DEFAULT_PORT)
+    else:
+        host, colon, port = text.partition(":")
+        if not listening and not colon and host.isdecimal():
+            raise ValueError(
+                f"{text!r} is a number, not a host; for a port of this machine: :{text}"
+            )
+    if listening and not (host and colon):
+        raise ValueError(f"{text!r} is not HOST:PORT: both must be given")
+    if not _is_ipv6(host):
+        reference_identifier(host or DEFAULT_HOST)
+    lowest = 0 if listening else 1
+    return Address(
+        host or DEFAULT_HOST, _parse_port(port, text, lowest) if colon else DEFAULT_PORT
+    )
 
 
 def reference_identifier(name: str) -> str:
@@ -92,13 +109,13 @@ def reference_identifier(name: str) -> str:
     return ascii_form
 
 
-def _parse_port(text: str, whole: str) -> int:
+def _parse_port(text: str, whole: str, lowest: int) -> int:
     # isdecimal() alone admits digits of other scripts; int() alone admits "+1" and "1_0".
     if not (text.isascii() and text.isdecimal()):
         raise ValueError(f"{whole!r}: the port must be a number, not {text!r}")
-    port = int(text) if len(text) < 6 else 0
-    if not 1 <= port <= 65_535:
-        raise ValueError(f"{whole!r}: the port must be from 1 to 65535")
+    port = int(text) if len(text) < 6 else -1
+    if not lowest <= port <= 65_535:
+        raise ValueError(f"{whole!r}: the port must be from {lowest} to 65535")
     return port
 
 

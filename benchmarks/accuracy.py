@@ -1,0 +1,353 @@
+"""How often a failed handshake is explained rightly, by each side alone and by both together.
+
+    .venv/bin/python -m benchmarks.accuracy [--only SLUG] [--json FILE] [--python PATH]
+
+Black box: for each failure of `benchmarks.failures` two processes, `serve --log-format json` and
+`connect --json`, get PEM files and are asked what happened. Each report, and the account that
+joins the two, is graded against the truth:
+
+    exact   it names what is wrong, and nothing that is not
+    within  it names what is wrong among other possibilities
+    wrong   it does not name what is wrong, or there is no account
+
+A wrong account sends its reader looking in the wrong place and is worse than a wide one, so any
+makes the exit status 1. Also checked, and printed when not so: the side that refused is named by
+both, its alert reached the other, the second fault of two is listed, the exit status is right.
+Reports are compared with the truth and never with one another's wording, and nothing is timed.
+
+The failures are not those of the tests, but they are fixed: rules that are changed until this
+table pleases make it one more test, and its figures an upper bound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from benchmarks.failures import End, Failure, failures
+from benchmarks.worlds import Side
+from mtls_echo_tls import Report
+from mtls_echo_tls.account import join
+
+WHO = ("judge", "judged", "joined")
+GRADES = ("exact", "within", "wrong")
+
+# Goals for both sides alone taken together, and for the joined account.
+GOALS = {"alone": 0.75, "joined": 0.95}
+
+# No process takes a tenth of it; one that hangs must not hang the measurement.
+_SECONDS = 30.0
+
+# Faults that a path shows only to somebody who knows the judge's trust anchors.
+_ANCHORS_ONLY = frozenset({"unknown-authority"})
+
+_HTTP_REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+_HTTP_ANSWER = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"
+
+
+@dataclass
+class Result:
+    """One failure, as it was reported, and how that was graded.
+
+    Attributes:
+        failure: In words.
+        slug: Of the scenario.
+        causes: The truth.
+        named: The causes that each account names.
+        grades: Of each account.
+        findings: What else is not as it should be: a kind, and what was seen.
+        reports: The two reports, by side.
+        status: The exit status of `connect`; None when it was not run.
+    """
+
+    failure: str
+    slug: str
+    causes: tuple[str, ...]
+    named: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    grades: dict[str, str] = field(default_factory=dict[str, str])
+    findings: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    reports: dict[Side, dict[str, Any]] = field(default_factory=dict[Side, dict[str, Any]])
+    status: int | None = None
+
+
+def main() -> None:
+    """Arrange every failure, print what was not explained rightly and the table."""
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    options.add_argument("--only", metavar="SLUG", help="arrange this failure only")
+    options.add_argument("--json", type=Path, metavar="FILE", help="also write everything here")
+    options.add_argument(
+        "--python",
+        default=sys.executable,
+        metavar="PATH",
+        help="the interpreter that runs both ends; mtls-echo must be installed in it",
+    )
+    chosen = options.parse_args()
+    arranged = [failure for failure in failures() if chosen.only in (None, failure.slug)]
+    if not arranged:
+        options.error(f"--only {chosen.only}: no failure is called that")
+
+    facts = _facts(chosen.python)
+    results: list[Result] = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for result in pool.map(partial(measure, python=chosen.python), arranged):
+            results.append(result)
+            _print_result(result)
+            print(f"\r{len(results)}/{len(arranged)} ", end="", file=sys.stderr, flush=True)
+    print("\r", end="", file=sys.stderr)
+    _print_summary(facts, results)
+    if chosen.json:
+        everything = {"facts": facts, "results": [asdict(result) for result in results]}
+        chosen.json.write_text(json.dumps(everything, indent=1))
+    sys.exit(any("wrong" in result.grades.values() for result in results))
+
+
+# --- running -------------------------------------------------------------------------------------
+
+
+def measure(failure: Failure, python: str) -> Result:
+    """Let the two ends meet, and grade what they report."""
+    result = Result(str(failure), failure.slug, failure.causes)
+    with tempfile.TemporaryDirectory() as name:
+        _run(failure, python, Path(name), result)
+    reports = {side: msgspec.convert(found, Report) for side, found in result.reports.items()}
+    _grade(failure, reports, result)
+    return result
+
+
+def _run(failure: Failure, python: str, folder: Path, result: Result) -> None:
+    if failure.server is None:
+        with _plaintext_server() as port:
+            _connect(failure, python, folder, port, result)
+        return
+    arguments = ["--log-format", "json", *_arguments(failure.server, "server", folder)]
+    with _started(python, "serve", "--listen", "127.0.0.1:0", *arguments, folder=folder) as server:
+        listening = _event(server, "listening")
+        if listening is None:
+            result.findings.append(("not started", "the server did not start to listen"))
+            return
+        if failure.client is None:
+            with socket.create_connection(("127.0.0.1", listening["port"]), _SECONDS) as plain:
+                plain.sendall(_HTTP_REQUEST)
+                with contextlib.suppress(OSError):  # how it ends is the server's choice
+                    plain.recv(1024)
+        else:
+            _connect(failure, python, folder, listening["port"], result)
+            if "client" not in result.reports:
+                return  # it may never have come, and the server would be waited for in vain
+        report = _event(server, "connection")
+        if report is not None:
+            result.reports["server"] = report
+
+
+def _connect(failure: Failure, python: str, folder: Path, port: int, result: Result) -> None:
+    assert failure.client is not None
+    arguments = ["--json", "--tls", failure.tls, *_arguments(failure.client, "client", folder)]
+    address = f"localhost:{port}"
+    with _started(python, "connect", address, "hi", *arguments, folder=folder) as client:
+        output, errors = client.communicate()
+        result.status = client.returncode
+    if output:
+        result.reports["client"] = json.loads(output)
+    else:
+        result.findings.append(("not started", f"the client: {_last_line(errors)}"))
+
+
+def _arguments(end: End, side: Side, folder: Path) -> list[str]:
+    """An end as options of its command, with the files they name."""
+
+    def file(name: str, content: bytes) -> str:
+        path = folder / f"{side}-{name}.pem"
+        path.write_bytes(content)
+        return str(path)
+
+    def certificates(signed: tuple[Any, ...]) -> bytes:
+        return b"".join(one.certificate.public_bytes(Encoding.PEM) for one in signed)
+
+    anchors = "--client-ca" if side == "server" else "--ca"
+    found = [anchors, file("anchors", certificates(end.trusts)), *end.options]
+    if end.chain:
+        key = end.chain[0].key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        found += ["--cert", file("chain", certificates(end.chain)), "--key", file("key", key)]
+    else:
+        found.append("--no-cert")
+    if end.crls:
+        lists = b"".join(crl.public_bytes(Encoding.PEM) for crl in end.crls)
+        found += ["--crl", file("crls", lists)]
+    return found
+
+
+@contextmanager
+def _started(
+    python: str, command: str, *arguments: str, folder: Path
+) -> Iterator[subprocess.Popen[str]]:
+    """A process of ours, killed at the end or when its time is up."""
+    process = subprocess.Popen(
+        [python, "-m", "mtls_echo", command, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Nothing of the caller's: neither his PKI nor his settings.
+        env={"PATH": os.environ.get("PATH", ""), "HOME": str(folder)},
+    )
+    watchdog = threading.Timer(_SECONDS, process.kill)
+    watchdog.start()
+    try:
+        yield process
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.communicate()
+
+
+def _event(server: subprocess.Popen[str], name: str) -> dict[str, Any] | None:
+    """The next event of this name; None when the log ends before."""
+    assert server.stderr is not None
+    for line in server.stderr:
+        if line.startswith("{"):
+            event: dict[str, Any] = json.loads(line)
+            if event["event"] == name:
+                return event
+        else:
+            print(f"serve: {line.rstrip()}", file=sys.stderr)
+    return None
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no word"])[-1]
+
+
+@contextmanager
+def _plaintext_server() -> Iterator[int]:
+    """A port where HTTP is spoken, without TLS, once."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(_SECONDS)
+        thread = threading.Thread(target=_answer_in_plaintext, args=(listener,))
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join()
+
+
+def _answer_in_plaintext(listener: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # a client that does not come is reported by itself
+        connection, _ = listener.accept()
+        with connection:
+            connection.settimeout(_SECONDS)
+            connection.recv(4096)
+            connection.sendall(_HTTP_ANSWER)
+
+
+# --- grading -------------------------------------------------------------------------------------
+
+
+def _grade(failure: Failure, reports: dict[Side, Report], result: Result) -> None:
+    found = partial(_found, result)
+    judge = failure.rejected_by or ("client" if failure.server is None else "server")
+    ends: dict[Side, End | None] = {"client": failure.client, "server": failure.server}
+    for side, end in ends.items():
+        if end is not None and side not in reports:
+            found("no report", f"of the {side}")
+            _note(result, "judge" if side == judge else "judged", ())
+    for side, report in reports.items():
+        who = "judge" if side == judge else "judged"
+        _note(result, who, report.causes)
+        if report.rejected_by != failure.rejected_by:
+            found("rejecting side", f"{side} says {report.rejected_by} ({report.outcome})")
+        expected = "sent" if who == "judge" else "received"
+        direction = report.alert.direction if report.alert else None
+        if failure.alert and direction != expected:
+            found("alert", f"{side} has {direction or 'none'}, expected one {expected}")
+        # One fault is what the causes are about; of two, both must be listed.
+        listed = {fault.slug for fault in report.faults}
+        visible = set(failure.causes) - (_ANCHORS_ONLY if who == "judged" else set())
+        if len(failure.causes) > 1 and not visible <= listed:
+            found("faults", f"{side} lists {sorted(listed)}, not {sorted(visible - listed)}")
+    if failure.client is not None and result.status != failure.status:
+        found("exit status", f"{result.status}, expected {failure.status}")
+    if None in ends.values():
+        return  # there is nobody else to join with
+    try:
+        account = join(reports["client"], reports["server"])
+    except (KeyError, ValueError) as error:
+        found("not joined", repr(error))
+        _note(result, "joined", ())
+    else:
+        _note(result, "joined", account.causes)
+        if account.rejected_by != failure.rejected_by:
+            found("rejecting side", f"the joined account says {account.rejected_by}")
+
+
+def _found(result: Result, kind: str, text: str) -> None:
+    result.findings.append((kind, text))
+
+
+def _note(result: Result, who: str, named: list[str] | tuple[str, ...]) -> None:
+    true = set(result.causes).intersection(named)
+    grade = "wrong" if not true else "exact" if true.issuperset(named) else "within"
+    result.named[who], result.grades[who] = list(named), grade
+
+
+# --- printing ------------------------------------------------------------------------------------
+
+
+def _facts(python: str) -> dict[str, str]:
+    """What ran, as the interpreter under measurement says."""
+    asked = (
+        "import json, platform, ssl, cryptography as c; print(json.dumps("
+        "[platform.python_version(), ssl.OPENSSL_VERSION, c.__version__]))"
+    )
+    found = subprocess.run([python, "-c", asked], capture_output=True, text=True, check=True)
+    names = ("python", "openssl", "cryptography")
+    return dict(zip(names, json.loads(found.stdout), strict=True))
+
+
+def _print_result(result: Result) -> None:
+    wrong = "wrong" in result.grades.values()
+    if wrong:
+        print(f"WRONG {result.failure}: the truth is {', '.join(result.causes)}")
+        for who, grade in result.grades.items():
+            print(f"  {who}: {grade}: {', '.join(result.named[who])}")
+    for kind, text in result.findings:
+        print(f"{kind.upper()} {result.failure}: {text}")
+    if wrong or result.findings:
+        for side, report in result.reports.items():
+            print(f"  {side}: {json.dumps(report)}")
+
+
+def _print_summary(facts: dict[str, str], results: list[Result]) -> None:
+    print("  ".join(f"{name} {value}" for name, value in facts.items()))
+    print(f"\n{len(results)} failures\n")
+    print(f"{'':10}{'accounts':>10}" + "".join(f"{grade:>14}" for grade in GRADES))
+    counts = {who: Counter(r.grades[who] for r in results if who in r.grades) for who in WHO}
+    counts["alone"] = counts["judge"] + counts["judged"]
+    for who in ("judge", "judged", "alone", "joined"):
+        total = counts[who].total()
+        cells = [f"{counts[who][g]} ({counts[who][g] / max(total, 1):4.0%})" for g in GRADES]
+        goal = f"   goal: exact {GOALS[who]:.0%}, wrong 0" if who in GOALS else ""
+        print(f"{who:10}{total:>10}" + "".join(f"{cell:>14}" for cell in cells) + goal)
+    kinds = Counter(kind for result in results for kind, _ in result.findings)
+    print(
+        "\nnot as it should be: " + (", ".join(f"{k} {n}" for k, n in kinds.items()) or "nothing")
+    )
+
+
+if __name__ == "__main__":
+    main()
