@@ -19,7 +19,7 @@ away. (One that stays and reads nothing does stop it, as it would any program th
 
 from __future__ import annotations
 
-import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -352,10 +352,16 @@ class EventLog:
             text = f"{moment.astimezone():%H:%M:%S} {printable(event.text)}"
             line = text if len(text) <= _LONGEST_LINE else f"{text[: _LONGEST_LINE - 1]}…"
             line += self._drawing(event, file)
-        # The reader has gone, or closed the file: no reason to stop serving.
-        with contextlib.suppress(OSError, ValueError):
+        try:
             file.write(f"{line}\n")
             file.flush()
+        except BrokenPipeError:
+            if file is sys.stderr:
+                # Its buffer could not be emptied at exit either, which would then be the exit
+                # status (120) of a server that stopped as it should.
+                sys.stderr = open(os.devnull, "w")  # noqa: SIM115  open until the end
+        except (OSError, ValueError):
+            pass  # the file is full or closed: no reason to stop serving
 
     def _drawing(self, event: Event, file: IO[str]) -> str:
         """The handshake of a traced connection, indented, so that no line passes for an event."""

@@ -156,6 +156,8 @@ def _family_of_reason(reason: str, evidence: Evidence) -> tuple[str, ...]:
         # So it does in TLS 1.2; whether a context has a certificate, it does not tell.
         without = ("no-server-certificate",)
         return without if mine.described else (*REASON[reason], *without)
+    if reason == "NO_SHARED_CIPHER" and evidence.not_shared:
+        return evidence.not_shared
     sent = OWN_ALERT.get(evidence.alert.code) if evidence.alert is not None else None
     return REASON.get(reason) or sent or _UNKNOWN
 

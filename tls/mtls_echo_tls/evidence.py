@@ -19,6 +19,7 @@ import trio
 from mtls_echo_tls.alerts import alert_name, alert_of_reason
 from mtls_echo_tls.configuration import Configuration
 from mtls_echo_tls.messages import Direction, certificates_in, offers_alpn, offers_tls13
+from mtls_echo_tls.offer import why_no_shared_cipher
 from mtls_echo_tls.tables import ALERT_OF_REASON
 from mtls_echo_tls.trace import Recorder
 
@@ -86,6 +87,7 @@ class Evidence:
         tls13_offered, tls13_enabled: Whether the ClientHello offers TLS 1.3, and whether this
             side would speak it.
         alpn_offered: Whether the ClientHello offers application protocols.
+        not_shared: What left no cipher suite in common, on a server that found none.
         no_common_alpn: They were offered, this side insists on some, and none was selected.
         version, cipher, alpn, resumed: What was negotiated; None before.
         configuration: What our own context was made from.
@@ -117,6 +119,7 @@ class Evidence:
     tls13_offered: bool = False
     tls13_enabled: bool = False
     alpn_offered: bool = False
+    not_shared: tuple[str, ...] = ()
     no_common_alpn: bool = False
     version: str | None = None
     cipher: str | None = None
@@ -140,6 +143,13 @@ class Evidence:
         received = alert_of_reason(error.reason)
         if received is not None:
             self.alert = AlertSeen(received, sent=False, protected=None)
+
+    def note_offer(self, context: ssl.SSLContext) -> None:
+        """Compare the ClientHello with our own settings, while both are at hand."""
+        hello = self.recorder.find("received", "ClientHello")
+        credential = self.configuration.credential
+        if self.reason == "NO_SHARED_CIPHER" and hello is not None and credential is not None:
+            self.not_shared = why_no_shared_cipher(hello, context, credential.key)
 
     def note_answer(self) -> None:
         """OpenSSL has written something in answer to the error: an alert, by the error's reason.

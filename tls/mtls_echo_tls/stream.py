@@ -192,6 +192,7 @@ class TLSStream(trio.abc.Stream):
         bounded drain that protects the alert from a reset is `aclose`'s first act.
         """
         self.evidence.note_error(error)
+        self.evidence.note_offer(self._records.connection.context)
         if self._records.pending:
             self.evidence.note_answer()
         failure = self._fail()
