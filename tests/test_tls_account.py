@@ -188,3 +188,14 @@ async def test_reports_that_were_logged_and_read_again_are_joined_too() -> None:
     read = [msgspec.json.decode(report.encode(), type=Report) for report in (told, judged)]
 
     assert join(*read).causes == ("no-client-certificate",)
+
+
+async def test_a_certificate_that_was_altered_on_its_way_is_exposed() -> None:
+    told, judged = await meet(ssl.TLSVersion.TLSv1_2, bearer=STRANGERS.issue(client("a.test")))
+    assert judged.peer is not None
+    other = msgspec.structs.replace(judged.peer, fingerprint="0" * 64)
+
+    account = join(told, msgspec.structs.replace(judged, peer=other))
+
+    assert account.causes == ("tampered",)
+    assert account.rejected_by == "server"

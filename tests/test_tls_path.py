@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import replace
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mtls_echo_pki import FLAWS, Authority, Credential, Flaw, Trust, client, server
+from mtls_echo_pki.signing import TBSCertificate
+from mtls_echo_pki.sound import with_extension
 from mtls_echo_tls.evidence import Side
 from mtls_echo_tls.path import Path, examine
 
@@ -132,3 +137,48 @@ def test_damaged_certificates_raise_nothing(at: int, noise: bytes, which: int) -
     chain[which] = chain[which][:at] + noise + chain[which][at + len(noise) :]
 
     examine(chain, presenter="client", anchors=CLIENTS.trust.anchors, reference="localhost")
+
+
+def test_an_issuer_of_an_unknown_version_raises_nothing() -> None:
+    issuing = CLIENTS.intermediate()
+    leaf, issuer = issuing.issue(client("alice.test")).chain_der
+    strange = issuer.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020105"), 1)
+
+    assert strange != issuer
+    assert examine([leaf, strange], presenter="client", anchors=()) == Path()
+
+
+def test_a_stranger_cannot_make_us_compare_names() -> None:
+    """Names times subtrees: within 64 KiB a self-made authority could ask for 70 million."""
+    limits = x509.NameConstraints(None, [x509.DNSName(f"{n}.test") for n in range(1_000)])
+    root = constrained(Authority.root("a stranger"), limits)
+    credential = root.issue(client(*(f"{n}.a.test" for n in range(1_000))))
+    chain = [*credential.chain_der, root.certificate.public_bytes(Encoding.DER)]
+
+    by_the_judge = examine(chain, presenter="client", anchors=CLIENTS.trust.anchors)
+    anchored = examine(chain, presenter="client", anchors=[root.certificate])
+
+    assert "name-not-permitted" not in by_the_judge.slugs
+    assert anchored.anchored
+    assert "name-not-permitted" not in anchored.slugs  # too many even then
+
+
+def test_a_path_that_was_made_to_be_expensive_is_not_looked_at() -> None:
+    credential = STRANGERS.issue(client(*(f"{n:060}.test" for n in range(1_200))))
+
+    assert len(credential.chain_der[0]) > 64 * 1024
+    assert examine(credential.chain_der, presenter="client", anchors=()) == Path()
+
+
+def test_what_a_peer_made_us_quote_is_bounded_and_printable() -> None:
+    credential = STRANGERS.issue(server(*(f"host-{n}.test" for n in range(500))))
+
+    for fault in look(credential, "server", SERVERS.trust, reference="localhost").faults:
+        assert len(fault.detail) <= 256
+        assert fault.detail.isprintable()
+
+
+def constrained(authority: Authority, limits: x509.NameConstraints) -> Authority:
+    """The same authority, signed once more with name constraints in it."""
+    tbs = with_extension(TBSCertificate.of(authority.certificate), limits)
+    return replace(authority, certificate=authority.certify(tbs))

@@ -75,6 +75,9 @@ def _forged(receiver: Report, sender: Report) -> bool:
 def _agree(client: Report, server: Report) -> tuple[Side | None, tuple[str, ...]]:
     for judge, other in ((client, server), (server, client)):
         if judge.rejected_by == judge.side:
+            if judge.peer and other.own and judge.peer.fingerprint != other.own.fingerprint:
+                # What was judged is not what was presented.
+                return judge.side, ("tampered",)
             both = tuple(slug for slug in judge.causes if slug in other.causes)
             return judge.side, both or tuple(judge.causes)
     for one, other in ((client, server), (server, client)):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from cryptography import x509
 
 from mtls_echo_pki import Credential, Trust
+from mtls_echo_tls.identity import load_certificate
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def _visible(context: ssl.SSLContext) -> Configuration:
     anchors: list[x509.Certificate] = []
     for der in context.get_ca_certs(binary_form=True):
         try:
-            anchors.append(x509.load_der_x509_certificate(der))
+            anchors.append(load_certificate(der))
         except ValueError:
             continue
     # get_ca_certs() leaves out what is not marked CA:TRUE, a pinned server for one.

@@ -23,7 +23,7 @@ from mtls_echo_tls.alerts import AlertDescription as A
 from mtls_echo_tls.causes import CAUSES
 from mtls_echo_tls.decoding import trace_of
 from mtls_echo_tls.evidence import Evidence, Side
-from mtls_echo_tls.identity import end_entity, hosts
+from mtls_echo_tls.identity import end_entity, has_unreadable_names, hosts
 from mtls_echo_tls.path import Path, examine
 from mtls_echo_tls.protocol import denial_in
 from mtls_echo_tls.report import Alert, FaultFound, Outcome, Parameters, Report
@@ -111,6 +111,9 @@ def _judge(evidence: Evidence) -> tuple[Outcome, Side | None, tuple[str, ...]]:
         return outcome, peer, _family_of_alert(evidence.alert.code, evidence)
     if evidence.reason is not None:
         return "refused", me, _family_of_reason(evidence.reason, evidence)
+    if evidence.alert is not None and evidence.failed:
+        # An error of OpenSSL's parsers has no reason of its own.
+        return "refused", me, OWN_ALERT.get(evidence.alert.code, _UNKNOWN)
     if evidence.no_common_alpn:
         # Python cannot send no_application_protocol, so whoever minds closes without a word.
         return "refused", me if evidence.failed else peer, ("no-common-alpn",)
@@ -194,7 +197,8 @@ def _family_of_illegal_parameter(evidence: Evidence) -> tuple[str, ...]:
     if sum(map(len, evidence.own_chain)) > _LONGEST_CERTIFICATE_MESSAGE:
         return ("oversize",)
     # Only a client compares the version with what the server's random says of it.
-    return ("downgrade",) if evidence.side == "server" else _UNKNOWN
+    first = "downgrade" if evidence.side == "server" else "internal-error"
+    return (first, "tampered")
 
 
 # --- the second look -----------------------------------------------------------------------------
@@ -251,7 +255,9 @@ def _narrow_our_verdict(
     if family[0] == "wrong-name":
         # OpenSSL compared the names, and more strictly than any second look would.
         leaf = end_entity(evidence.peer_chain)
-        return family if leaf is None else (("wrong-name",) if hosts(leaf) else ("no-san",))
+        if leaf is None or has_unreadable_names(leaf):
+            return family
+        return ("wrong-name",) if hosts(leaf) else ("no-san",)
     shown = tuple(slug for slug in path.slugs if slug in family)
     if family == _UNKNOWN:
         shown = path.slugs[:1]
@@ -274,7 +280,7 @@ def _narrow_their_verdict(
     ruled_out = set(_ALWAYS_SEEN)
     if evidence.server_name is not None:
         ruled_out |= _OF_SERVERS_ONLY
-    if not path.intermediates:
+    if path.is_complete and not path.intermediates:
         ruled_out |= _OF_INTERMEDIATES
     if path.is_complete:
         # It was followed by its signatures, so those are sound as well.

@@ -78,7 +78,7 @@ _ORDINARY = 4096
 @functools.lru_cache(maxsize=256)
 def _identity(certificate: bytes) -> PeerIdentity:
     # Cached, because the same clients reconnect: 12 µs saved of each handshake.
-    parsed = _load(certificate)
+    parsed = load_certificate(certificate)
     names = subject_alternative_names(parsed)
     return PeerIdentity(
         common_name=_subject_common_name(parsed),
@@ -90,7 +90,12 @@ def _identity(certificate: bytes) -> PeerIdentity:
     )
 
 
-def _load(certificate: bytes) -> x509.Certificate:
+def load_certificate(certificate: bytes) -> x509.Certificate:
+    """Parse a DER certificate that a peer wrote, without a word on our stderr.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
     with warnings.catch_warnings():
         # A peer's odd serial number is no reason to write on our stderr.
         warnings.simplefilter("ignore")
@@ -103,6 +108,7 @@ def _load(certificate: bytes) -> x509.Certificate:
 # What `cryptography` raises for a part of a certificate that it cannot read. OpenSSL reads more
 # than it does (a general name of a rare type, an odd string in a name), and the peer wrote it.
 UNREADABLE = (
+    x509.InvalidVersion,
     ValueError,
     TypeError,
     x509.DuplicateExtension,
@@ -116,6 +122,17 @@ def subject_alternative_names(certificate: x509.Certificate) -> x509.SubjectAlte
         return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (x509.ExtensionNotFound, *UNREADABLE):
         return x509.SubjectAlternativeName([])
+
+
+def has_unreadable_names(certificate: x509.Certificate) -> bool:
+    """Whether OpenSSL may see names in it that we cannot."""
+    try:
+        certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return False
+    except UNREADABLE:
+        return True
+    return False
 
 
 def extended_key_usages(certificate: x509.Certificate) -> frozenset[x509.ObjectIdentifier] | None:
@@ -154,7 +171,7 @@ def end_entity(chain: tuple[bytes, ...]) -> x509.Certificate | None:
     refused peer's certificate may be anything, so those that a diagnosis asks for are read here.
     """
     try:
-        leaf = _load(chain[0]) if chain else None
+        leaf = load_certificate(chain[0]) if chain else None
         if leaf is not None:
             _ = serial_number(leaf), leaf.not_valid_before_utc, leaf.not_valid_after_utc
             for name in (leaf.subject, leaf.issuer):
@@ -192,5 +209,6 @@ def names_host(certificate: x509.Certificate, reference: str) -> bool:
         wanted = reference.lower().rstrip(".")
         _, _, parent = wanted.partition(".")
         presented = {name.lower() for name in names.get_values_for_type(x509.DNSName)}
-        return wanted in presented or (bool(parent) and f"*.{parent}" in presented)
+        # OpenSSL wants a wildcard to have two labels behind it.
+        return wanted in presented or ("." in parent and f"*.{parent}" in presented)
     return address in names.get_values_for_type(x509.IPAddress)

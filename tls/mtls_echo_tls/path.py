@@ -24,12 +24,20 @@ from dataclasses import dataclass, replace
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
+from mtls_echo_pki.printable import printable
 from mtls_echo_tls import rules
 from mtls_echo_tls.evidence import Side
-from mtls_echo_tls.identity import UNREADABLE, serial_number
+from mtls_echo_tls.identity import UNREADABLE, load_certificate, serial_number
 from mtls_echo_tls.rules import Fault, called, is_self_issued
 
 _LONGEST_PATH = 10
+
+# A path of this many bytes has been made to be expensive; its judge has refused it already.
+_MOST_BYTES = 64 * 1024
+
+# Faults kept, and characters of each one's detail: the peer wrote what they quote.
+_MOST_FAULTS = 32
+_LONGEST_DETAIL = 256
 
 # Several faults at once: the order in which OpenSSL checks (chain, usage, strength, name,
 # signature, dates), so that the first fault is the one it reports.
@@ -122,7 +130,7 @@ def examine(
             path = _examine(chain, presenter, anchors, reference, others, moment)
             found = [*path.faults, *_revoked(path.certificates, crls)]
             found.sort(key=lambda fault: _ORDER.index(fault.slug))
-            return replace(path, faults=tuple(found))
+            return replace(path, faults=tuple(_bounded(found)))
         except (UnsupportedAlgorithm, *UNREADABLE):
             return Path()
 
@@ -135,17 +143,26 @@ def _examine(
     others: Sequence[x509.Certificate],
     now: datetime.datetime,
 ) -> Path:
-    presented = [x509.load_der_x509_certificate(der) for der in chain[:_LONGEST_PATH]]
-    if not presented:
+    if not chain or sum(map(len, chain)) > _MOST_BYTES:
         return Path()
+    presented = [load_certificate(der) for der in chain[:_LONGEST_PATH]]
     certificates, anchored, found = _follow(presented, anchors, others)
     for depth, certificate in enumerate(certificates):
         is_anchor = anchored and depth == len(certificates) - 1
         found += rules.of_any(certificate, depth, now, anchor=is_anchor)
         if depth:
             found += rules.of_authority(certificate, certificates[:depth], presenter)
+        if depth and (anchored or anchors is None):
+            # Comparing names costs their number times that of the subtrees. A stranger could
+            # make that large; one who is anchored, or we ourselves, could not.
+            found += rules.of_names(certificate, certificates[:depth])
     found += rules.of_end_entity(certificates[0], presenter, reference)
     return Path(tuple(certificates), anchored, tuple(found))
+
+
+def _bounded(faults: Sequence[Fault]) -> Iterator[Fault]:
+    for fault in faults[:_MOST_FAULTS]:
+        yield replace(fault, detail=printable(fault.detail[:_LONGEST_DETAIL]))
 
 
 def _revoked(

@@ -9,6 +9,7 @@ is what this project's contexts have.
 from __future__ import annotations
 
 import datetime
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -20,7 +21,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from mtls_echo_tls.constraints import not_permitted
 from mtls_echo_tls.evidence import Side
-from mtls_echo_tls.identity import UNREADABLE, common_name, hosts, names_host, valid_at
+from mtls_echo_tls.identity import (
+    UNREADABLE,
+    common_name,
+    has_unreadable_names,
+    hosts,
+    names_host,
+    valid_at,
+)
 
 # Security level 2 is 112 bits (RFC 9325 §4.5).
 _LEAST_RSA_BITS = 2048
@@ -87,10 +95,12 @@ def of_any(
         detail = f"notBefore is {_moment(certificate.not_valid_before_utc)}, now is {_moment(now)}"
         yield Fault(f"not-yet-valid{suffix}", depth, detail)
     yield from _strength(certificate, depth, anchor=anchor)
-    for extension in _extensions(certificate):
-        if extension.critical and extension.oid not in _UNDERSTOOD:
-            oid = extension.oid.dotted_string
-            yield Fault("unknown-critical-extension", depth, f"extension {oid} is critical")
+    if not _is_readable(certificate):
+        return  # what seems to be absent may only be hidden from us
+    strange = (e for e in _extensions(certificate) if e.critical and e.oid not in _UNDERSTOOD)
+    for extension in itertools.islice(strange, 1):
+        oid = extension.oid.dotted_string
+        yield Fault("unknown-critical-extension", depth, f"extension {oid} is critical")
     if (
         not is_self_issued(certificate)
         and _value(certificate, x509.AuthorityKeyIdentifier) is None
@@ -112,6 +122,8 @@ def of_authority(
         below: The path under it, end-entity first.
         presenter: Who presented the path.
     """
+    if not _is_readable(certificate):
+        return
     depth, who = len(below), called(certificate.subject)
     constraints = _value(certificate, x509.BasicConstraints)
     if constraints is None or not constraints.ca:
@@ -127,8 +139,13 @@ def of_authority(
     if _value(certificate, x509.SubjectKeyIdentifier) is None:
         yield Fault("missing-key-identifier", depth, f"{who} has no subjectKeyIdentifier")
     yield from _purpose(certificate, depth, presenter)
+
+
+def of_names(certificate: x509.Certificate, below: Sequence[x509.Certificate]) -> Iterator[Fault]:
+    """Which names below an issuer it may not give (RFC 5280 §4.2.1.10)."""
     limits = _value(certificate, x509.NameConstraints)
     if limits is not None:
+        who = called(certificate.subject)
         for position, subject in enumerate(below):
             name = not_permitted(subject, limits)
             if name is not None:
@@ -148,9 +165,9 @@ def of_end_entity(
             yield Fault("wrong-usage", 0, "keyUsage does not permit digitalSignature")
     if presenter == "server" and reference is not None:
         names = ", ".join(hosts(leaf)[:8])
-        if not names:
+        if not names and not has_unreadable_names(leaf):
             yield Fault("no-san", 0, f"no subjectAltName with a host; {reference} was asked for")
-        elif not names_host(leaf, reference):
+        elif names and not names_host(leaf, reference):
             yield Fault("wrong-name", 0, f"it names {names}; {reference} was asked for")
 
 
@@ -159,7 +176,7 @@ def _purpose(certificate: x509.Certificate, depth: int, presenter: Side) -> Iter
     purposes = _value(certificate, x509.ExtendedKeyUsage)
     # anyExtendedKeyUsage does not count: OpenSSL looks for the purpose itself.
     if purposes is not None and wanted not in purposes:
-        found = ", ".join(_purpose_name(oid) for oid in purposes)
+        found = ", ".join(_purpose_name(oid) for oid in itertools.islice(purposes, 8))
         yield Fault("wrong-usage", depth, f"extendedKeyUsage is {found}; {name} is needed")
 
 
@@ -217,6 +234,14 @@ def is_self_issued(certificate: x509.Certificate) -> bool:
 def called(name: x509.Name) -> str:
     """A distinguished name, for a sentence."""
     return f"“{common_name(name) or name.rfc4514_string()}”"
+
+
+def _is_readable(certificate: x509.Certificate) -> bool:
+    try:
+        _ = certificate.extensions
+    except UNREADABLE:
+        return False
+    return True
 
 
 def _extensions(certificate: x509.Certificate) -> list[x509.Extension[x509.ExtensionType]]:

@@ -56,6 +56,11 @@ ALERT: dict[int, tuple[str, ...]] = {
         "weak-signature",
         "clock-skew",
         "crl-not-yet-valid",
+        # Go and GnuTLS know no better word for a stranger.
+        "unknown-authority",
+        "missing-intermediate",
+        "wrong-usage",
+        "expired-authority",
     ),
     A.unsupported_certificate: ("wrong-usage",),
     A.certificate_revoked: ("revoked", "revoked-authority"),
@@ -66,6 +71,14 @@ ALERT: dict[int, tuple[str, ...]] = {
         "missing-key-identifier",
         "not-conforming",
         "not-an-authority",
+        # Java says this of whatever it cannot verify.
+        "unknown-authority",
+        "missing-intermediate",
+        "wrong-name",
+        "no-san",
+        "wrong-usage",
+        "expired-authority",
+        "revoked",
     ),
     A.unknown_ca: (
         "unknown-authority",
@@ -131,4 +144,8 @@ OWN_ALERT: dict[int, tuple[str, ...]] = {
     A.record_overflow: ("oversize",),
     A.protocol_version: ("no-common-version",),
     A.unrecognized_name: ("unrecognised-name",),
+    A.decode_error: ("tampered", "internal-error"),
+    A.illegal_parameter: ("tampered", "internal-error"),
+    A.unexpected_message: ("tampered", "internal-error"),
+    A.decrypt_error: ("tampered", "key-not-owned"),
 }
