@@ -22,8 +22,8 @@ s_client -tls1_2 -sess_out/-sess_in``, the second connection *is* resumed. What 
 
 * The cache belongs to the context. A new context, which every change of trust, of revocation
   lists or of the server's own certificate needs anyway, knows none of its sessions.
-* OpenSSL keeps a session for two hours, 20,480 of them at the most, 6 KiB each with a client
-  certificate.
+* By OpenSSL's defaults a session is kept for two hours and 20,480 of them at the most; one takes
+  6 KiB with a client certificate (measured).
 * `mtls_echo_server.service` looks at the dates of a resumed client's certificate again.
 
 ``minimum_version=TLSv1_3`` removes the question.
