@@ -77,7 +77,8 @@ def unreadable(error: OSError, path: Path) -> str:
         return "is a link to a file that does not exist" if path.is_symlink() else "does not exist"
     if error.errno == errno.EISDIR:
         return "is a directory, not a file"
-    return (error.strerror or os.strerror(error.errno or 0)).lower()
+    text = error.strerror or os.strerror(error.errno or 0)
+    return text[:1].lower() + text[1:]
 
 
 def parse_yaml(text: str, name: str, *, only_texts: bool = False) -> object:
@@ -122,7 +123,11 @@ def parse_json(text: str, name: str) -> object:
         return cast("object", json.loads(text, object_pairs_hook=pairs))
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        what = "is empty" if not text.strip() else f"is not JSON: {_lower(error.msg)}"
+        what = (
+            "is empty"
+            if not text.strip()
+            else f"is not JSON: {_lower(error.msg).removesuffix(' at')}"
+        )
         raise EndpointsError(name, place if text.strip() else "", what) from error
     except (RecursionError, ValueError) as error:
         raise EndpointsError(name, "", "is nested too deeply, or has too long a number") from error

@@ -47,6 +47,7 @@ class _Candidate:
     endpoint: Endpoint
     rank: int
     source: str  # the file or the name that it is from
+    place: str  # in the file
 
     @property
     def key(self) -> Address:
@@ -228,18 +229,20 @@ class Planner:
                     labels=labels,
                 )
                 yield _Candidate(
-                    endpoint, _DISCOVERED if file else rank, file or f"dns+{server.address}"
+                    endpoint,
+                    _DISCOVERED if file else rank,
+                    file or f"dns+{server.address}",
+                    server.place,
                 )
 
     def _plan(self, configuration: Configuration) -> Plan:
         candidates = list(self._candidates(configuration))
         first: dict[Address, _Candidate] = {}
-        repeated: dict[str, list[tuple[Endpoint, Endpoint]]] = {}
+        repeated: dict[str, list[tuple[_Candidate, _Candidate]]] = {}
         for candidate in sorted(candidates, key=lambda each: each.rank):
             winner = first.setdefault(candidate.key, candidate)
             if winner is not candidate:
-                pair = candidate.endpoint, winner.endpoint
-                repeated.setdefault(candidate.source, []).append(pair)
+                repeated.setdefault(candidate.source, []).append((candidate, winner))
         chosen = {id(candidate) for candidate in first.values()}
         endpoints = [each.endpoint for each in candidates if id(each) in chosen]
         problems = [
@@ -274,13 +277,13 @@ def _server_name(group: Group, server: Server) -> str | None:
     return group.tls.server_name or reference_identifier(server.address.host)
 
 
-def _repetition(source: str, pairs: list[tuple[Endpoint, Endpoint]]) -> Problem:
+def _repetition(source: str, pairs: list[tuple[_Candidate, _Candidate]]) -> Problem:
     (left_out, winner), *more = pairs
     also = f"; so are {len(more)} more" if more else ""
     return Problem(
         source,
-        f"{left_out.address} of {left_out.origin} is left out: it is already at"
-        f" {winner.origin}{also}",
+        f"{left_out.endpoint.address} at {left_out.place} is left out: it is already at"
+        f" {winner.endpoint.origin}{also}",
     )
 
 
