@@ -33,3 +33,10 @@ def with_files(source: str) -> str:
 def shipped(endpoint: str, default: str = DEFAULT) -> str:
     """The shape that shipped, with one endpoint."""
     return f"{default}endpoints:\n- {{{endpoint}}}\n"
+
+
+def replace(path: Path, text: str) -> None:
+    """Replace a file by rename."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text, "utf-8")
+    temporary.replace(path)

@@ -51,7 +51,11 @@ class Discovery:
     _matches: Mapping[Path, tuple[Path, ...]] = field(default_factory=dict[Path, tuple[Path, ...]])
 
     def look(self, patterns: Iterable[Path]) -> Discovery:
-        """Read whatever the patterns match now; it blocks for as long as the disk does."""
+        """Read whatever the patterns match now; it blocks for as long as the disk does.
+
+        Returns:
+            What there is now; itself, when that is what there was.
+        """
         matches: dict[Path, tuple[Path, ...]] = {}
         problems: list[Problem] = []
         files: dict[Path, Found] = {}
@@ -62,7 +66,8 @@ class Discovery:
             for path in matches[pattern]:
                 if path not in files and (found := self._read(path)) is not None:
                     files[path] = found
-        return Discovery(tuple(problems), files, matches)
+        now = Discovery(tuple(problems), files, matches)
+        return self if now == self else now
 
     def found(self, pattern: Path) -> tuple[Found, ...]:
         """The files that a pattern matched, in the order of their names."""

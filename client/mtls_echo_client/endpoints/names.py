@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import trio
 
@@ -21,6 +21,9 @@ from mtls_echo_tls.address import Address
 # A resolver tries several servers, some seconds each; whoever waits longer has no resolver.
 TIMEOUT = 10.0
 
+# For all of them, when somebody waits.
+PATIENCE = 2.5 * TIMEOUT
+
 # Lookups at once; each holds a thread.
 CONCURRENCY = 16
 
@@ -28,19 +31,25 @@ CONCURRENCY = 16
 MAX_ADDRESSES = 256
 
 
-@dataclass(frozen=True)
-class _Answer:
+class _Answer(NamedTuple):
     addresses: tuple[str, ...]
     problem: Problem | None
     due: float
 
 
 class Names:
-    """Addresses of names, as they were at the last lookup."""
+    """Addresses of names, as they were at the last lookup.
+
+    Attributes:
+        generation: Goes up with every answer that is another than the one before.
+    """
 
     def __init__(self, timeout: float = TIMEOUT) -> None:
+        self.generation = 0
         self._timeout = timeout
+        self._limit = trio.CapacityLimiter(CONCURRENCY)
         self._answers: dict[Address, _Answer] = {}
+        self._asked: set[Address] = set()  # and not answered yet
 
     def addresses(self, name: Address) -> tuple[str, ...]:
         """IPv4 addresses, then IPv6, each in numerical order; none before the first lookup."""
@@ -48,46 +57,64 @@ class Names:
         return answer.addresses if answer else ()
 
     def problem(self, name: Address) -> Problem | None:
-        """Why the last lookup gave nothing."""
+        """Why there are no addresses, or only old ones."""
         answer = self._answers.get(name)
-        return answer.problem if answer else None
+        return answer.problem if answer else Problem(f"dns+{name}", "is being looked up")
 
-    async def refresh(self, wanted: Mapping[Address, float], *, all_now: bool = False) -> None:
-        """Look up the names that are due, and forget those that are not wanted any more.
+    def forget_all_but(self, wanted: Mapping[Address, float]) -> None:
+        """Forget the names that are not wanted any more."""
+        for name in [name for name in self._answers if name not in wanted]:
+            del self._answers[name]
+
+    def due(self, wanted: Mapping[Address, float]) -> list[Address]:
+        """The names to be looked up now, without those that are being looked up.
 
         Args:
             wanted: Each name with its port, and the seconds between two lookups.
-            all_now: Whether they are due or not.
         """
-        for name in [name for name in self._answers if name not in wanted]:
-            del self._answers[name]
         now = trio.current_time()
-        due = [
+        return [
             name
             for name in wanted
-            if all_now or name not in self._answers or self._answers[name].due <= now
+            if name not in self._asked
+            and (name not in self._answers or self._answers[name].due <= now)
         ]
-        limit = trio.CapacityLimiter(CONCURRENCY)
-        async with trio.open_nursery() as nursery:
-            for name in due:
-                nursery.start_soon(self._look_up, name, wanted[name], limit)
 
-    async def _look_up(self, name: Address, interval: float, limit: trio.CapacityLimiter) -> None:
-        async with limit:
-            reason = f"no answer in {self._timeout:g} s"
-            found: tuple[str, ...] = ()
-            with trio.move_on_after(self._timeout):
-                try:
-                    found, reason = await _resolve(name), "it has no address"
-                except (OSError, UnicodeError) as error:
-                    text = getattr(error, "strerror", None) or str(error)
-                    reason = text[:1].lower() + text[1:]
+    async def refresh(self, wanted: Mapping[Address, float]) -> None:
+        """Look up every name now, due or not, as far as that is possible in `PATIENCE`."""
+        self.forget_all_but(wanted)
+        with trio.move_on_after(PATIENCE):
+            async with trio.open_nursery() as nursery:
+                for name in wanted:
+                    nursery.start_soon(self.look_up, name, wanted[name])
+
+    async def look_up(self, name: Address, interval: float) -> None:
+        """Look up one name; it is due again in ``interval`` seconds."""
+        self._asked.add(name)
+        try:
+            async with self._limit:
+                found, reason = await self._answer(name)
+        finally:
+            self._asked.discard(name)
         problem = None if found else Problem(f"dns+{name}", f"cannot be looked up: {reason}")
         if len(found) > MAX_ADDRESSES:
             message = f"has {len(found)} addresses; {MAX_ADDRESSES} of them are used"
             problem, found = Problem(f"dns+{name}", message), found[:MAX_ADDRESSES]
-        due = trio.current_time() + interval
-        self._answers[name] = _Answer(found or self.addresses(name), problem, due)
+        answer = _Answer(found or self.addresses(name), problem, trio.current_time() + interval)
+        before = self._answers.get(name)
+        if before is None or before[:2] != answer[:2]:
+            self.generation += 1
+        self._answers[name] = answer
+
+    async def _answer(self, name: Address) -> tuple[tuple[str, ...], str]:
+        """The addresses, and the reason should there be none."""
+        with trio.move_on_after(self._timeout):
+            try:
+                return await _resolve(name), "it has no address"
+            except (OSError, UnicodeError) as error:
+                text = getattr(error, "strerror", None) or str(error)
+                return (), text[:1].lower() + text[1:]
+        return (), f"no answer in {self._timeout:g} s"
 
 
 async def _resolve(name: Address) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ class Planner:
         self._refused: Problem | None = None
         self._discovery = Discovery()
         self._names = Names()
-        self._new_names = trio.Event()
+        self._news = trio.Event()
         # Lookups that hang keep threads of trio's; reading files must not wait for one.
         self._threads = trio.CapacityLimiter(1)
 
@@ -98,7 +98,7 @@ class Planner:
         self._configuration = await self._loaded()
         self._refused = None
         await self._look(self._configuration)
-        await self._names.refresh(self._wanted(self._configuration), all_now=True)
+        await self._names.refresh(self._wanted(self._configuration))
         return self._plan(self._configuration)
 
     async def run(self, publish: Callable[[Plan], None]) -> Never:
@@ -114,23 +114,33 @@ class Planner:
         """
         if self._configuration is None:
             await self.once()
-        published: list[object] = []
-
-        def announce() -> None:
-            plan = self._plan(self._in_force)
-            if published != [face := _face(plan)]:
-                published[:] = [face]
-                publish(plan)
-
         async with trio.open_nursery() as nursery:
-            announce()
-            nursery.start_soon(self._keep_names, announce)
+            nursery.start_soon(self._announce, publish, nursery)
             while True:
                 await trio.sleep(self._pause)
                 await self._reread()
                 await self._look(self._in_force)
-                announce()
+                self._news.set()
         raise AssertionError("a nursery ended that has no end")
+
+    async def _announce(self, publish: Callable[[Plan], None], lookups: trio.Nursery) -> Never:
+        """Make a plan when there is news of any kind, and start the lookups that are due."""
+        seen: object = None
+        published: object = None
+        while True:
+            self._news = trio.Event()
+            configuration = self._in_force
+            known = (configuration, self._refused, self._discovery, self._names.generation)
+            if known != seen:
+                seen, plan = known, self._plan(configuration)
+                if published != (face := _face(plan)):
+                    published = face
+                    publish(plan)
+            wanted = self._wanted(configuration)
+            self._names.forget_all_but(wanted)
+            for name in self._names.due(wanted):
+                lookups.start_soon(self._look_up, name, wanted[name])
+            await self._news.wait()
 
     @property
     def _in_force(self) -> Configuration:
@@ -175,14 +185,10 @@ class Planner:
         patterns = [files.pattern for files in configuration.patterns]
         before = self._discovery
         self._discovery = await self._in_thread(lambda: before.look(patterns))
-        self._new_names.set()
 
-    async def _keep_names(self, announce: Callable[[], None]) -> Never:
-        while True:
-            self._new_names = trio.Event()
-            await self._names.refresh(self._wanted(self._in_force))
-            announce()
-            await self._new_names.wait()
+    async def _look_up(self, name: Address, interval: float) -> None:
+        await self._names.look_up(name, interval)
+        self._news.set()
 
     def _wanted(self, configuration: Configuration) -> dict[Address, float]:
         wanted: dict[Address, float] = {}
