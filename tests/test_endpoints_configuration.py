@@ -91,6 +91,16 @@ def test_a_refusal_stays_one_line_whatever_was_written(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["- ? %s\n  : 1", "- endpoints: [%s]", "- {endpoints: ['a.test:1'], mode: %s}"]
+)
+def test_a_refusal_does_not_repeat_a_megabyte(text: str, folder: Path) -> None:
+    refused = refusal(text % ("x" * 500_000), folder)
+
+    assert len(str(refused)) < 900
+    assert "xxx" in str(refused)
+
+
+@pytest.mark.parametrize(
     ("make", "message"),
     [
         pytest.param(lambda path: None, "does not exist", id="missing"),

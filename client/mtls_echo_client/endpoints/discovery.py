@@ -104,5 +104,4 @@ class Discovery:
         try:
             return Found(path, parse_targets(contents, path), None, digest)
         except EndpointsError as error:
-            reason = f"{error.where}: {error.reason}" if error.where else error.reason
-            return Found(path, before.targets, Problem(str(path), reason), digest)
+            return Found(path, before.targets, Problem(str(path), error.fault), digest)

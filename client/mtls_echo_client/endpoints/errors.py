@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from mtls_echo_pki.printable import printable
 
+# Whoever writes a megabyte on one line need not read it again.
+_LONGEST = 400
+
 
 class EndpointsError(Exception):
     """A configuration that must not be used.
@@ -22,15 +25,20 @@ class EndpointsError(Exception):
     def __init__(self, file: str, place: str, reason: str, hint: str | None = None) -> None:
         super().__init__(file, place, reason, hint)
         self.file = file
-        self.place = place
-        self.reason = printable(reason)
-        self.hint = hint
+        self.place = _bounded(place)
+        self.reason = _bounded(reason)
+        self.hint = None if hint is None else _bounded(hint)
 
     def __str__(self) -> str:
         """One line, whatever was written into the file."""
-        return printable(": ".join(part for part in (self.file, self.where, self.reason) if part))
+        return ": ".join(part for part in (printable(self.file), self.fault) if part)
 
     @property
-    def where(self) -> str:
-        """The place, on one line."""
-        return printable(self.place)
+    def fault(self) -> str:
+        """The line without the file: place and reason."""
+        return f"{self.place}: {self.reason}" if self.place else self.reason
+
+
+def _bounded(text: str) -> str:
+    text = printable(text[: _LONGEST + 1])
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -177,9 +177,7 @@ class Planner:
         try:
             self._configuration, self._refused = await self._loaded(), None
         except EndpointsError as error:
-            self._refused = Problem(
-                error.file, ": ".join(part for part in (error.where, error.reason) if part)
-            )
+            self._refused = Problem(error.file, error.fault)
 
     async def _look(self, configuration: Configuration) -> None:
         patterns = [files.pattern for files in configuration.patterns]
