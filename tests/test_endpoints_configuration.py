@@ -221,6 +221,7 @@ def test_the_slides_own_yaml_filled_in_is_understood(folder: Path) -> None:
     configuration = parse(filled, folder)
 
     (group,) = configuration.groups
+    assert parse(SLIDE, folder).groups[0].files == ()  # an empty list is what the slide writes
     assert (group.name, group.strict, group.plaintext) == ("[0]", False, None)
     assert [server.address for server in group.servers] == [
         Address("store-1.test", 10901),
@@ -240,6 +241,20 @@ def test_the_slides_own_yaml_filled_in_is_understood(folder: Path) -> None:
         folder / "alice.crt",
         folder / "alice.key",
     )
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["a list", "a mapping"])
+def test_the_documentation_shows_what_is_understood(number: int, tmp_path: Path) -> None:
+    make_files(tmp_path)
+    for name in ("client.crt", "client.key", "others.crt"):
+        (tmp_path / name).symlink_to({"others.crt": "clients.crt"}.get(name, f"alice{name[-4:]}"))
+    page = (Path(__file__).parent.parent / "docs" / "endpoints.md").read_text("utf-8")
+    shown = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+
+    configuration = parse(shown[number], tmp_path)
+
+    assert len(shown) == 2
+    assert all(group.tls is not None for group in configuration.groups)
 
 
 def test_every_key_of_the_slides_shape_has_its_effect(folder: Path) -> None:

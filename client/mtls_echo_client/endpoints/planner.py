@@ -150,7 +150,7 @@ class Planner:
     @property
     def _pause(self) -> float:
         written = (group.files_interval for group in self._in_force.groups if group.files)
-        return min(self._interval, *(max(each, _SHORTEST) for each in written), self._interval)
+        return min([self._interval, *(max(each, _SHORTEST) for each in written)])
 
     # --- the three sources ---------------------------------------------------------------------
 

@@ -124,24 +124,23 @@ class Reading:
         files = (settings.ca_file, settings.cert_file, settings.key_file)
         if files in self._proved:
             return
-        ca, cert = written["ca_file"].place, written.get("cert_file", written["ca_file"]).place
+        places = {
+            self.path(written[name]): written[name].place
+            for name in ("key_file", "cert_file", "ca_file")
+            if name in written
+        }
+        first = settings.cert_file or settings.ca_file
         try:
             material = client_material(
                 ca=settings.ca_file, cert=settings.cert_file, key=settings.key_file
             )
-            assert material.trust is not None  # noqa: S101  for type checkers
+            assert material.trust is not None  # noqa: S101  there is a ca_file
             client_context(material.trust, material.credential)
         except MaterialError as error:
-            # The certificate last: with a key that is not its own, the key is what is named.
-            places = {settings.cert_file: cert}
-            if settings.key_file is not None:
-                places[settings.key_file] = written["key_file"].place
-            places[settings.ca_file] = ca if error.path == settings.ca_file else cert
-            raise self.error(places.get(error.path, ca), str(error), error.hint) from error
+            place = places.get(error.path, places[first])
+            raise self.error(place, str(error), error.hint) from error
         except ssl.SSLError as error:
             reason = (error.reason or "cannot be used").replace("_", " ").lower()
-            raise self.error(
-                cert, f"{settings.cert_file}: OpenSSL refuses it: {reason}"
-            ) from error
-        self.warnings += (f"{cert}: {warning}" for warning in material.warnings)
+            raise self.error(places[first], f"{first}: OpenSSL refuses it: {reason}") from error
+        self.warnings += (f"{places[first]}: {warning}" for warning in material.warnings)
         self._proved.add(files)

@@ -121,9 +121,12 @@ class _Written:
     server_name: Written | None = None
 
     @property
-    def names(self) -> list[str]:
-        """Settings that only TLS has a use for."""
-        return [*self.paths, *(["min_version"] if self.minimum_version else [])]
+    def first_use_of_tls(self) -> str | None:
+        """The place of a setting that plaintext has no use for."""
+        if self.minimum_version is not None:
+            return f"{self.place}.min_version"
+        given = [*self.paths.values(), *([self.server_name] if self.server_name else [])]
+        return given[0].place if given else None
 
 
 def read_groups(document: object, reading: Reading) -> tuple[Group, ...]:
@@ -282,13 +285,9 @@ def _resolve(
         off = (place, "has no tls_config, and neither has default_client_config")
     else:
         return _merged(own, default, reading), None
-    without_effect = own.names or (["server_name"] if own.server_name else [])
-    if without_effect:
-        where = place if own.names == [] else own.place
+    if (useless := own.first_use_of_tls) is not None:
         raise reading.error(
-            f"{place}.client_config.server_name"
-            if where == place
-            else f"{where}.{without_effect[0]}",
+            useless,
             f"has no effect in plaintext: {' '.join(off)}",
             "write enabled: true in its tls_config, or take it away",
         )

@@ -16,8 +16,8 @@
           refresh_interval: 5m
       mode: strict                    # or "", or nothing
 
-Thanos proposed it (2021) and never merged it. A null or an empty text is what is not set, as on
-the slide; only an empty ``tls_config`` is not, because its absence means plaintext.
+Thanos proposed it (2021) and never merged it. Null, an empty text and an empty list are what is
+not set, as on the slide; only an empty ``tls_config`` is not, because its absence means plaintext.
 """
 
 from __future__ import annotations
@@ -103,7 +103,12 @@ def _group(group: _Group, place: str, reading: Reading) -> Group:
         _server(text, f"{place}.endpoints[{index}]", strict, reading)
         for index, text in enumerate(group.endpoints or ())
     )
-    sources = group.endpoints_sd_files or []
+    sources = [
+        (f"{place}.endpoints_sd_files[{index}]", source)
+        for index, source in enumerate(group.endpoints_sd_files or ())
+        # What the slide writes for none.
+        if source.files or source.refresh_interval
+    ]
     if strict and sources:
         raise reading.error(
             f"{place}.endpoints_sd_files",
@@ -116,10 +121,7 @@ def _group(group: _Group, place: str, reading: Reading) -> Group:
             "has neither endpoints nor endpoints_sd_files: there is nothing to connect to",
             "list HOST:PORT below endpoints, or take the group away",
         )
-    intervals = [
-        _interval(each, f"{place}.endpoints_sd_files[{index}]", reading)
-        for index, each in enumerate(sources)
-    ]
+    intervals = [_interval(source, here, reading) for here, source in sources]
     written = [interval for interval in intervals if interval is not None]
     tls = _tls(group.tls_config, f"{place}.tls_config", reading)
     return Group(
@@ -129,11 +131,7 @@ def _group(group: _Group, place: str, reading: Reading) -> Group:
         tls=tls,
         plaintext=None if tls else (place, "has no tls_config"),
         servers=servers,
-        files=tuple(
-            files
-            for index, each in enumerate(sources)
-            for files in _files(each, f"{place}.endpoints_sd_files[{index}]", reading)
-        ),
+        files=tuple(files for here, source in sources for files in _files(source, here, reading)),
         names_interval=min(written, default=NAMES_INTERVAL),
         files_interval=min(written, default=_FILES_INTERVAL),
     )
