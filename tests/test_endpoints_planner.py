@@ -366,7 +366,7 @@ async def test_a_changed_configuration_is_taken_up(folder: Path) -> None:
     ("broken", "message"),
     [
         pytest.param(
-            "- endpoints: 1\n", "[0].endpoints: must be a list, not the number 1", id="n"
+            "- endpoints: 1\n", "[0].endpoints: must be a list, not the number 1", id="a number"
         ),
         pytest.param("", "is empty", id="empty"),
         pytest.param(
@@ -471,6 +471,14 @@ async def test_another_order_of_addresses_is_no_other_plan(
     resolver.answers["a.test"] = ["::2", "10.0.0.10", "10.0.0.2", "10.0.0.2"]
 
     assert await making.once() == first
+
+
+async def test_the_systems_own_resolver_is_asked(folder: Path) -> None:
+    plan = await planner(folder, NAMED.replace("a.test", "localhost")).once()
+
+    assert plan.problems == ()
+    assert {each.address.host for each in plan.endpoints} <= {"127.0.0.1", "::1"}
+    assert {each.server_name for each in plan.endpoints} == {"localhost"}
 
 
 async def test_names_in_target_files_are_looked_up_too(folder: Path, resolver: Resolver) -> None:

@@ -101,7 +101,7 @@ _MISPLACED: Misplaced = {
 
 
 @dataclass
-class _Written:
+class _Said:
     """What one ``client_config`` says.
 
     Attributes:
@@ -172,8 +172,8 @@ def _refuse_other_shapes(document: dict[str, object], reading: Reading) -> None:
 
 def _client_config(
     config: _ClientConfig | msgspec.UnsetType | None, place: str, reading: Reading
-) -> _Written:
-    found = _Written(place=f"{place}.tls_config")
+) -> _Said:
+    found = _Said(place=f"{place}.tls_config")
     if config is msgspec.UNSET:
         return found
     if config is None or config == _ClientConfig():
@@ -195,7 +195,7 @@ def _client_config(
     return found
 
 
-def _tls_config(config: _TLSConfig | None, found: _Written, reading: Reading) -> None:
+def _tls_config(config: _TLSConfig | None, found: _Said, reading: Reading) -> None:
     place = found.place
     if config is None or not any(
         getattr(config, name) not in (None, "") for name in config.__struct_fields__
@@ -231,7 +231,7 @@ def _version(text: str | float | None, place: str, reading: Reading) -> ssl.TLSV
     raise reading.error(place, f"{str(text)!r} is {why}; allowed are 1.2 and 1.3")
 
 
-def _check_default(default: _Written, reading: Reading) -> None:
+def _check_default(default: _Said, reading: Reading) -> None:
     if default.server_name is not None and not default.about_tls:
         raise reading.error(
             default.server_name.place, "has no effect without tls_config beside it"
@@ -241,7 +241,7 @@ def _check_default(default: _Written, reading: Reading) -> None:
         reading.settings(default.paths, default.place, minimum_version=ssl.TLSVersion.TLSv1_3)
 
 
-def _endpoint(endpoint: _Endpoint, place: str, default: _Written, reading: Reading) -> Group:
+def _endpoint(endpoint: _Endpoint, place: str, default: _Said, reading: Reading) -> Group:
     try:
         server = read_server(endpoint.address, f"{place}.address")
     except ValueError as error:
@@ -275,7 +275,7 @@ def _endpoint(endpoint: _Endpoint, place: str, default: _Written, reading: Readi
 
 
 def _resolve(
-    own: _Written, default: _Written, place: str, reading: Reading
+    own: _Said, default: _Said, place: str, reading: Reading
 ) -> tuple[TLSSettings | None, tuple[str, str] | None]:
     """The settings of an endpoint, or what says that it has none."""
     decided = own if own.enabled is not None else default
@@ -294,7 +294,7 @@ def _resolve(
     return None, off
 
 
-def _merged(own: _Written, default: _Written, reading: Reading) -> TLSSettings:
+def _merged(own: _Said, default: _Said, reading: Reading) -> TLSSettings:
     paths = dict(own.paths)
     inherited: list[str] = []
     for names in (("ca_file",), ("cert_file", "key_file")):
