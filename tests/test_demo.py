@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -221,3 +222,80 @@ def _run_in_terminal(*arguments: str) -> str:
         assert process.wait(60) == 0
     os.close(master)
     return written.decode()
+
+
+# --- many servers --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def toured() -> str:
+    ran = run("demo", "--endpoints")
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stderr == ""
+    return ran.stdout
+
+
+def test_many_servers_come_and_go_as_announced(toured: str) -> None:
+    assert toured.count("as announced:") == 6
+    assert "not as announced" not in toured
+    assert "all as announced" in toured
+    assert max(map(len, toured.splitlines())) <= 80
+
+
+def test_the_tour_shows_the_configuration_and_what_becomes_of_each_endpoint(toured: str) -> None:
+    _, first, stopped, again, edited, replaced, put_back = re.split(r"─ \d\. ", toured)
+
+    assert "tls_config:" in toured
+    assert "mode: strict" in toured
+    assert "4 endpoints: 3 up, 1 down; 3 admitted" in first
+    assert "unknown-authority" in first
+    assert "no-connection" in stopped
+    assert "4 endpoints: 3 up, 1 down; 3 admitted" in again
+    assert "3 endpoints: 3 up; 3 admitted" in edited
+    assert "3 endpoints: 1 up, 2 down; 3 admitted" in replaced
+    assert "3 endpoints: 3 up; 3 admitted" in put_back
+
+
+def test_what_is_kept_can_be_connected_to_from_a_second_terminal(tmp_path: Path) -> None:
+    folder = tmp_path / "town"
+    with subprocess.Popen(
+        [*COMMAND, "demo", "--endpoints", "--keep", str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as process:
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if "--watch" in line:
+                    break
+            ran = run("endpoints", "--endpoint.config-file", str(folder / "endpoints.yaml"))
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+        finally:
+            process.kill()
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "3 endpoints: 3 up; 3 admitted" in ran.stdout
+    assert process.returncode == 130
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--endpoints", "--tls", "1.3"], "exclude each other"),
+        (["--keep", "x"], "no effect without --endpoints"),
+        (["--endpoints", "--keep", str(Path(__file__).parent)], "is not empty"),
+        (["--endpoints", "--keep", __file__], "test_demo.py: "),
+    ],
+)
+def test_options_of_the_tour_that_make_no_sense_are_refused(
+    arguments: list[str], complaint: str
+) -> None:
+    ran = run("demo", *arguments)
+
+    assert ran.returncode == 2
+    assert complaint in ran.stderr
+    assert "Traceback" not in ran.stderr

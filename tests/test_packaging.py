@@ -149,6 +149,7 @@ def test_pins_have_hashes_and_no_host_names(lock: str) -> None:
         (["--help"], {"trio", "cryptography", "rich", "msgspec", "ssl"}),
         (["serve", "--help"], {"trio", "cryptography", "rich"}),
         (["connect", "--help"], {"trio", "cryptography", "rich"}),
+        (["endpoints", "--help"], {"trio", "cryptography", "rich", "yaml", "ssl"}),
         (["pki", "issue", "--help"], {"trio", "cryptography", "rich"}),
         (["pki", "init", "{tmp}/pki"], {"trio", "rich", "mtls_echo_tls"}),
     ],

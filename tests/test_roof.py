@@ -12,7 +12,7 @@ import mtls_echo
 
 from .command_line import COMMAND, PATIENCE, environment, run
 
-COMMANDS = ("demo", "serve", "connect", "pki", "explain", "completion")
+COMMANDS = ("demo", "serve", "connect", "endpoints", "pki", "explain", "completion")
 
 
 def test_help_lists_every_command_and_where_to_start() -> None:

@@ -41,6 +41,11 @@ _COMMANDS = {
     "connect": _Place(
         "mtls_echo_client.command", "connect", "Connect to it, and verify the echo."
     ),
+    "endpoints": _Place(
+        "mtls_echo_client.endpoints.command",
+        "endpoints",
+        "Watch many servers, each with its own TLS.",
+    ),
     "pki": _Place("mtls_echo_pki.command", "pki", "Make certificates, look at them, check them."),
     "explain": _Place(
         "mtls_echo.explain", "explain", "Explain an error text from any TLS program."

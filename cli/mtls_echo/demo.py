@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mtls_echo_pki.console import complain
+from mtls_echo_pki.console import CommandError, complain
 
 if TYPE_CHECKING:
     import ssl
@@ -40,7 +40,19 @@ _PATIENCE = 10.0
 @click.option(
     "--tls", type=click.Choice(["1.2", "1.3"]), help="Show this version only.  [default: both]"
 )
-def demo(tls: str | None) -> None:
+@click.option(
+    "--endpoints",
+    is_flag=True,
+    help="Show one client of many servers instead, each with TLS settings of its own.",
+)
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="With --endpoints: make everything in DIR, and serve until Ctrl-C, for `mtls-echo"
+    " endpoints` in a second terminal.",
+)
+def demo(tls: str | None, *, endpoints: bool, keep: Path | None) -> None:
     """Watch mutual TLS succeed and fail, from both ends.
 
     Makes authorities and certificates on the fly, starts a server, and lets clients connect: with
@@ -49,10 +61,25 @@ def demo(tls: str | None) -> None:
     """
     import trio
 
-    surprises = trio.run(_demonstrate, tls)
+    if endpoints and tls:
+        raise CommandError("--tls and --endpoints exclude each other")
+    if keep is not None and not endpoints:
+        raise CommandError("--keep has no effect without --endpoints", "add --endpoints")
+    surprises = trio.run(_tour, keep) if endpoints else trio.run(_demonstrate, tls)
     if surprises:
         complain("not everything happened as announced", "; ".join(surprises))
         raise SystemExit(1)
+
+
+async def _tour(keep: Path | None) -> list[str]:
+    from mtls_echo.drawing import open_console
+    from mtls_echo.tour import tour
+    from mtls_echo_pki import DirectoryError
+
+    try:
+        return await tour(open_console(), keep, _command())
+    except DirectoryError as error:
+        raise CommandError(str(error), error.hint) from error
 
 
 async def _demonstrate(tls: str | None) -> list[str]:
