@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import shlex
 import signal
 import socket
 import subprocess
@@ -22,6 +23,8 @@ from mtls_echo_pki import Directory
 from .client_helpers import echo_plainly, free_port, say_nothing, serving
 from .command_line import COMMAND, PATIENCE, Serving, environment, run
 from .command_line import serving as echo_server
+
+NO_TLS: Any = None  # what the plain servers of `client_helpers` make of a context: nothing
 
 
 class World:
@@ -106,7 +109,7 @@ def test_each_group_is_connected_to_with_its_own_settings(world: World) -> None:
 def test_the_exit_status_is_that_of_the_endpoint_that_matters(
     world: World, groups: list[str], expected: int
 ) -> None:
-    with serving(say_nothing, None) as silent, serving(echo_plainly, None) as plain:  # type: ignore[arg-type]
+    with serving(say_nothing, NO_TLS) as silent, serving(echo_plainly, NO_TLS) as plain:
         places: dict[str, str] = {
             "good": group(world.one.port),
             "stranger": group(world.two.port),
@@ -155,7 +158,7 @@ def test_the_configuration_can_be_given_inline(world: World) -> None:
 
 
 def test_plaintext_must_be_allowed_and_is_shown_as_such(world: World) -> None:
-    with serving(echo_plainly, None) as port:  # type: ignore[arg-type]
+    with serving(echo_plainly, NO_TLS) as port:
         file = world.write(group(port, pki=None))
         refused, allowed = endpoints(file), endpoints(file, "--allow-plaintext")
 
@@ -479,3 +482,92 @@ def test_a_terminal_gets_a_table_that_is_drawn_in_place(world: World, colour: bo
     assert (b"\x1b[32mup" in shown) is colour
     assert b"\x1b[?1049h" not in shown, "what was on the screen stays"
     assert shown.rfind(b"\x1b[?25h") > shown.rfind(b"\x1b[?25l"), "the cursor is shown again"
+
+
+def test_watching_ends_with_its_terminal(world: World) -> None:
+    """The kernel's SIGHUP is not enough: it is a request to read everything again."""
+    file = world.write(group(world.one.port))
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*COMMAND, "endpoints", "--endpoint.config-file", file, "--watch", "--interval", "0.5"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env=environment(TERM="xterm"),
+    ) as process:
+        os.close(theirs)
+        try:
+            shown = b""
+            while b"1 up" not in shown:
+                shown += os.read(ours, 65_536)
+            os.close(ours)
+            process.wait(PATIENCE)
+            assert process.stderr is not None
+            assert b"Traceback" not in process.stderr.read()
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("option", ["--check", "--watch", "--json", "--timeout=5"])
+def test_without_standard_output_there_is_one_error(world: World, option: str) -> None:
+    file = world.write(group(world.one.port))
+    command = shlex.join([*COMMAND, "endpoints", "--endpoint.config-file", file, option])
+    ran = subprocess.run(
+        ["sh", "-c", f"{command} >&-"],
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=PATIENCE,
+        env=environment(),
+    )
+
+    assert (ran.returncode, ran.stderr) == (2, "mtls-echo: error: standard output is closed\n")
+
+
+def test_ctrl_c_in_a_round_that_takes_long_is_clean(world: World) -> None:
+    accepted = threading.Event()
+
+    def say_that_it_came(connection: socket.socket, context: Any) -> None:
+        accepted.set()
+        say_nothing(connection, context)
+
+    with serving(say_that_it_came, NO_TLS) as port:
+        file = world.write(group(port))
+        process = subprocess.Popen(
+            [*COMMAND, "endpoints", "--endpoint.config-file", file, "--timeout", "60"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+        try:
+            assert accepted.wait(PATIENCE)
+            process.send_signal(signal.SIGINT)
+            shown, said = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+
+    assert (process.returncode, shown, said) == (130, "", "\n")
+
+
+def test_a_round_that_takes_long_says_how_far_it_is_on_a_terminal(world: World) -> None:
+    with serving(say_nothing, NO_TLS) as port:
+        file = world.write(group(port, world.one.port))
+        ours, theirs = pty.openpty()
+        with subprocess.Popen(
+            [*COMMAND, "endpoints", "--endpoint.config-file", file, "--timeout", "3"],
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            env=environment(TERM="xterm"),
+        ) as process:
+            os.close(theirs)
+            said = b""
+            with contextlib.suppress(OSError):  # EIO: the other end is closed
+                while data := os.read(ours, 65_536):
+                    said += data
+            shown = process.communicate(timeout=PATIENCE)[0]
+        os.close(ours)
+
+    assert b"1/2" in said
+    assert b"2 endpoints: 1 up, 1 down" in shown
+    assert process.returncode == 0

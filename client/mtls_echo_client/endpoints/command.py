@@ -8,6 +8,7 @@ be sound. Nothing is imported before it is needed.
 from __future__ import annotations
 
 import math
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,8 @@ exit status:
   8  protocol mismatch: no common version, cipher or group, or not TLS at all
   9  authenticated, but not authorised
   with --check: 0 all is sound; 2 it is not
-  with --watch, ended by Ctrl-C or SIGTERM: the same, of the endpoints as they were then
+  with --watch, ended by Ctrl-C or SIGTERM: the same, of the endpoints as they were then;
+  SIGHUP reads everything again at once
   130  one round was interrupted by Ctrl-C; 141  standard output was closed by its reader
 """
 
@@ -155,6 +157,8 @@ def endpoints(
         "--watch", watch, {"--interval": interval, "--unhealthy-timeout": unhealthy_timeout}
     )
     _refuse_idle("a connection", not check, {"--timeout": timeout})
+    if sys.stdout is None:
+        raise CommandError("standard output is closed")
 
     import trio
 

@@ -34,12 +34,18 @@ from mtls_echo_tls.exit import OK, USAGE
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.live import Live
 
 # A check that takes longer than this says how far it is, on a terminal. In seconds.
 _SILENCE = 1.0
 
-# The table is drawn at most so often, and at least so often: what it says of time grows old.
-_SHORTEST_LOOK, _LONGEST_LOOK = 0.2, 5.0
+# How long one look lasts at the least, in seconds: five hundred endpoints change a hundred times a
+# second, and who only looks must not cost more than the connections. What happens between two
+# looks and is over by the second is not seen.
+_TABLE_LASTS, _LINES_LAST = 0.5, 0.1
+
+# And how long a table lasts at the most: what it says of time grows old.
+_LONGEST_LOOK = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,19 +100,25 @@ class Rounds:
     async def watch(self) -> int:
         """Keep to the plan as it changes, and show how it fares, until Ctrl-C or SIGTERM.
 
+        It ends with its terminal, too: nobody would see it any more, or could end it.
+
         Returns:
             The exit status of all together, as they were at the end.
         """
         self.monitor.update(await self._first_plan())
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as endings:
             async with trio.open_nursery() as nursery:
+
+                async def show() -> None:
+                    await self._show()
+                    nursery.cancel_scope.cancel()
+
                 nursery.start_soon(self.monitor.run)
                 nursery.start_soon(self._follow)
-                nursery.start_soon(self._show)
+                nursery.start_soon(show)
                 await anext(endings)
-                statuses = self.monitor.snapshot()
                 nursery.cancel_scope.cancel()
-        return verdict(statuses)
+        return verdict(self.monitor.snapshot())
 
     async def _first_plan(self) -> Plan:
         try:
@@ -134,36 +146,46 @@ class Rounds:
                 with contextlib.suppress(EndpointsError):
                     await self.planner.once()
 
-    async def _show(self) -> NoReturn:
+    async def _show(self) -> None:
         if not self.json:
             from mtls_echo_client.endpoints.view import open_console
 
             console = open_console()
             if console.is_terminal and not console.is_dumb_terminal:
                 await self._show_table(console)
+                return
         await self._write_changes()
 
-    async def _show_table(self, console: Console) -> NoReturn:
+    async def _show_table(self, console: Console) -> None:
+        """Draw in place for as long as there is a terminal."""
         from rich.live import Live
-
-        from mtls_echo_client.endpoints.view import draw_screen
-
-        def draw() -> RenderableType:
-            return draw_screen(self.monitor.snapshot(), self.monitor.problems, console)
 
         live = Live(
             console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
         )
+        try:
+            with live:
+                await self._draw_on(live)
+        except OSError:
+            # A closed window is found out by trying to write to it; rich asks first, but once.
+            if console.is_terminal:
+                raise
+
+    async def _draw_on(self, live: Live) -> None:
+        from mtls_echo_client.endpoints.view import draw_screen
+
+        def draw() -> RenderableType:
+            return draw_screen(self.monitor.snapshot(), self.monitor.problems, live.console)
+
         revision = -1
-        with live:
-            try:
-                while True:
-                    with trio.move_on_after(_LONGEST_LOOK):
-                        revision = await self.monitor.wait_for_change(revision)
-                    live.update(draw(), refresh=True)
-                    await trio.sleep(_SHORTEST_LOOK)
-            finally:
-                live.update(draw())  # what stays on the screen is how it was at the end
+        try:
+            while live.console.is_terminal:
+                with trio.move_on_after(_LONGEST_LOOK):
+                    revision = await self.monitor.wait_for_change(revision)
+                live.update(draw(), refresh=True)
+                await trio.sleep(_TABLE_LASTS)
+        finally:
+            live.update(draw())  # what stays on the screen is how it was at the end
 
     async def _write_changes(self) -> NoReturn:
         changes, revision = Changes(), -1
@@ -173,6 +195,7 @@ class Rounds:
             lines = b"".join(self._line(event, about) for event, about in found)
             if lines:
                 await _write(lines)
+            await trio.sleep(_LINES_LAST)
 
     def _line(self, event: str, about: Status | Problem) -> bytes:
         if self.json:
@@ -186,8 +209,6 @@ def _of_files(statuses: Iterable[Status]) -> tuple[Problem, ...]:
 
 
 async def _write(data: bytes) -> None:
-    if sys.stdout is None:
-        raise CommandError("standard output is closed")
     descriptor = sys.stdout.fileno()
     # Abandoned when cancelled: a reader that stopped reading must not keep Ctrl-C waiting.
     await trio.to_thread.run_sync(_write_all, descriptor, data, abandon_on_cancel=True)
@@ -226,7 +247,7 @@ class _Progress:
             task = bar.add_task("", total=self._total)
             while True:
                 bar.update(task, completed=self._done, refresh=True)
-                await trio.sleep(_SHORTEST_LOOK)
+                await trio.sleep(_LINES_LAST)
 
 
 @contextlib.asynccontextmanager
