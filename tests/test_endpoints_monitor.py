@@ -37,7 +37,7 @@ from .client_helpers import (
     serving,
     speaking_plainly,
 )
-from .endpoint_helpers import (
+from .endpoint_servers import (
     PATIENCE,
     Town,
     endpoint,

@@ -11,7 +11,7 @@ from mtls_echo_client.endpoints.plan import Problem
 from mtls_echo_client.endpoints.status import Standing, Status, verdict
 from mtls_echo_tls.report import CertificateSummary, Parameters
 
-from .endpoint_helpers import endpoint, report
+from .endpoint_servers import endpoint, report
 
 REFUSED = report("refused", rejected_by="client", causes=["unknown-authority"])
 UNREACHED = report("failed", stage="connect", causes=["no-connection"])

@@ -18,7 +18,7 @@ from mtls_echo_client.endpoints.wording import duration, line
 from mtls_echo_tls.address import Address
 from mtls_echo_tls.report import CertificateSummary, Parameters
 
-from .endpoint_helpers import Town, endpoint, report
+from .endpoint_servers import Town, endpoint, report
 
 PARAMETERS = Parameters(version="TLSv1.3", cipher="c", alpn=None, server_name="n", resumed=False)
 REFUSED = report(
