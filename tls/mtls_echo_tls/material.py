@@ -16,14 +16,14 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mtls_echo_pki import Credential, Directory, Trust, read_credential, read_trust
 from mtls_echo_tls.evidence import Side
-from mtls_echo_tls.identity import common_name, extended_key_usages, hosts, valid_at
+from mtls_echo_tls.identity import common_name, extended_key_usages, hosts
 from mtls_echo_tls.path import has_signed
 from mtls_echo_tls.rules import is_self_issued
 
@@ -49,6 +49,18 @@ class ConfigurationError(Exception):
         self.hint = hint
 
 
+class Files(NamedTuple):
+    """Where material was read, or looked for in vain; None: not looked for."""
+
+    certificate: Path | None = None
+    key: Path | None = None
+    anchors: Path | None = None
+    lists: Path | None = None
+
+
+_NOWHERE = Files()
+
+
 @dataclass(frozen=True)
 class Material:
     """What one end brings to the handshake.
@@ -59,6 +71,8 @@ class Material:
         source: Where it came from, for messages.
         created: Whether this call made the directory.
         warnings: What loaded but will not work, or not for long; one clause each.
+        side: Whose it is.
+        files: What to look at, to find out whether it is still the present one.
     """
 
     credential: Credential | None
@@ -66,6 +80,8 @@ class Material:
     source: str
     created: bool = False
     warnings: tuple[str, ...] = ()
+    side: Side = "client"
+    files: Files = _NOWHERE
 
     @property
     def generation(self) -> str:
@@ -109,6 +125,7 @@ def server_material(
     client_ca: Path | None = None,
     crl: Path | None = None,
     name: str = "server",
+    create: bool = True,
 ) -> Material:
     """Read a server's certificate, its key, and the anchors it judges clients by.
 
@@ -116,6 +133,7 @@ def server_material(
         pki: A directory, made if it does not exist. None and no file given: `default_pki`.
         cert, key, client_ca, crl: PEM files in its place.
         name: Which credential of the directory.
+        create: Whether the directory may be made; never when it was there a moment ago.
 
     Raises:
         MaterialError, DirectoryError: A file or the directory cannot be used.
@@ -123,7 +141,7 @@ def server_material(
     """
     files = {"--cert": cert, "--key": key, "--client-ca": client_ca, "--crl": crl}
     if not any(files.values()):
-        return _from_directory(pki, name, "clients", "server")
+        return _from_directory(pki, name, "clients", "server", create)
     _forbid_mixing(pki, files)
     if cert is None or key is None:
         raise ConfigurationError(
@@ -136,7 +154,8 @@ def server_material(
             "give the authority of the clients' certificates: --client-ca FILE",
         )
     trust = read_trust(client_ca, crl=crl) if client_ca else None
-    return _material(read_credential(cert, key), trust, str(cert), "server")
+    read = Files(cert, key, client_ca, crl)
+    return _material(read_credential(cert, key), trust, str(cert), "server", read)
 
 
 def client_material(
@@ -148,6 +167,7 @@ def client_material(
     crl: Path | None = None,
     name: str = "client",
     no_cert: bool = False,
+    create: bool = True,
 ) -> Material:
     """Read the anchors a client judges servers by, and its own certificate, if it has one.
 
@@ -157,6 +177,7 @@ def client_material(
             that has no certificate.
         name: Which credential of the directory.
         no_cert: Present none.
+        create: As for `server_material`.
 
     Raises:
         MaterialError, DirectoryError: A file or the directory cannot be used.
@@ -164,7 +185,7 @@ def client_material(
     """
     files = {"--cert": cert, "--key": key, "--ca": ca, "--crl": crl}
     if not any(files.values()):
-        return _from_directory(pki, None if no_cert else name, "servers", "client")
+        return _from_directory(pki, None if no_cert else name, "servers", "client", create)
     _forbid_mixing(pki, files)
     if ca is None:
         raise ConfigurationError(
@@ -179,15 +200,30 @@ def client_material(
     if no_cert and cert is not None:
         raise ConfigurationError("--no-cert contradicts --cert", "give one of them")
     credential = read_credential(cert, key) if cert and key else None
-    return _material(credential, read_trust(ca, crl=crl), str(cert or ca), "client")
+    trust = read_trust(ca, crl=crl)
+    return _material(credential, trust, str(cert or ca), "client", Files(cert, key, ca, crl))
 
 
 def _from_directory(
-    path: Path | None, name: str | None, judged: Literal["servers", "clients"], side: Side
+    path: Path | None,
+    name: str | None,
+    judged: Literal["servers", "clients"],
+    side: Side,
+    create: bool,
 ) -> Material:
-    directory, created = Directory.open_or_create(path or default_pki())
+    path = path or default_pki()
+    directory, created = Directory.open_or_create(path) if create else (Directory(path), False)
     credential = None if name is None else directory.credential(name)
-    return _material(credential, directory.trust(judged), str(directory.path), side, created)
+    own, others = directory.path / (name or ""), directory.path / "trust" / judged
+    files = Files(
+        None if name is None else own / "tls.crt",
+        None if name is None else own / "tls.key",
+        others / "ca.crt",
+        others / "crl.pem",
+    )
+    return _material(
+        credential, directory.trust(judged), str(directory.path), side, files, created
+    )
 
 
 def _forbid_mixing(pki: Path | None, files: dict[str, Path | None]) -> None:
@@ -204,55 +240,65 @@ def _material(
     trust: Trust | None,
     source: str,
     side: Side,
+    files: Files,
     created: bool = False,
 ) -> Material:
-    now = datetime.datetime.now(datetime.UTC)
-    warnings: list[str] = []
+    warnings = doubts(credential, trust, datetime.datetime.now(datetime.UTC))
     if credential is not None:
-        warnings += _doubts(credential.certificate, "our certificate", now)
-        warnings += _unfit(credential.certificate, side)
-        for issuer in credential.chain:
-            warnings += _doubts(issuer, f"the authority {_called(issuer)} in our chain", now)
-    if trust is not None:
-        warnings += _about_anchors(trust, now)
-        for crl in trust.crls:
-            warnings += _stale(crl, now)
-        if credential is not None:
+        warnings += unfit(credential.certificate, side)
+        if trust is not None:
             warnings += _completed(credential, trust)
-    return Material(credential, trust, source, created, tuple(warnings))
+    return Material(credential, trust, source, created, tuple(warnings), side, files)
+
+
+def doubts(
+    credential: Credential | None, trust: Trust | None, now: datetime.datetime
+) -> list[str]:
+    """What time makes of certificates and lists: not valid, or not for long; one clause each."""
+    found: list[str] = []
+    if credential is not None:
+        found += _doubts(credential.certificate, "our certificate", now)
+        for issuer in credential.chain:
+            found += _doubts(issuer, f"the authority {_called(issuer)} in our chain", now)
+    if trust is not None:
+        found += _about_anchors(trust, now)
+        for crl in trust.crls:
+            found += _stale(crl, now)
+    return found
 
 
 def _about_anchors(trust: Trust, now: datetime.datetime) -> list[str]:
-    doubts = [
+    found = [
         doubt
         for anchor in trust.anchors
         for doubt in _doubts(anchor, f"the trust anchor {_called(anchor)}", now)
     ]
-    if len(doubts) <= _MOST_DOUBTS:
-        return doubts
+    if len(found) <= _MOST_DOUBTS:
+        return found
     # A bundle of the web's authorities always has some.
-    return [f"{len(doubts)} of {len(trust.anchors)} trust anchors are not valid, or not for long"]
+    return [f"{len(found)} of {len(trust.anchors)} trust anchors are not valid, or not for long"]
 
 
 def _doubts(certificate: x509.Certificate, what: str, now: datetime.datetime) -> list[str]:
-    until, since = certificate.not_valid_after_utc, certificate.not_valid_before_utc
-    when = valid_at(certificate, now)
-    if when > 0:
-        return [f"{what} expired on {until:%Y-%m-%d %H:%M:%S} UTC"]
-    if when < 0:
-        return [f"{what} is not valid before {since:%Y-%m-%d %H:%M:%S} UTC"]
-    # A certificate made to live for minutes is no surprise when its end is minutes away.
-    if until - now < min(_SOON, (until - since) / 3):
-        return [f"{what} expires on {until:%Y-%m-%d %H:%M:%S} UTC"]
-    return []
+    return _dated(what, certificate.not_valid_before_utc, certificate.not_valid_after_utc, now)
 
 
 def _stale(crl: x509.CertificateRevocationList, now: datetime.datetime) -> list[str]:
+    until = crl.next_update_utc or datetime.datetime.max.replace(tzinfo=datetime.UTC)
     what = f"the revocation list of {_named(crl.issuer)}"
-    if crl.next_update_utc is not None and crl.next_update_utc < now:
-        return [f"{what} expired on {crl.next_update_utc:%Y-%m-%d %H:%M:%S} UTC"]
-    if crl.last_update_utc > now:
-        return [f"{what} is not valid before {crl.last_update_utc:%Y-%m-%d %H:%M:%S} UTC"]
+    return _dated(what, crl.last_update_utc, until, now)
+
+
+def _dated(
+    what: str, since: datetime.datetime, until: datetime.datetime, now: datetime.datetime
+) -> list[str]:
+    if now > until:
+        return [f"{what} expired on {until:%Y-%m-%d %H:%M:%S} UTC"]
+    if now < since:
+        return [f"{what} is not valid before {since:%Y-%m-%d %H:%M:%S} UTC"]
+    # What was made to live for minutes is no surprise when its end is minutes away.
+    if until - now < min(_SOON, (until - since) / 3):
+        return [f"{what} expires on {until:%Y-%m-%d %H:%M:%S} UTC"]
     return []
 
 
@@ -266,7 +312,8 @@ def _completed(credential: Credential, trust: Trust) -> list[str]:
     ]
 
 
-def _unfit(certificate: x509.Certificate, side: Side) -> list[str]:
+def unfit(certificate: x509.Certificate, side: Side) -> list[str]:
+    """Why no peer will take this for our certificate, whatever the time; one clause each."""
     found: list[str] = []
     usages = extended_key_usages(certificate)
     # OpenSSL does not take anyExtendedKeyUsage for an answer here.
