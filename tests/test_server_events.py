@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 
 from mtls_echo_server import Event, EventLog, events
-from mtls_echo_server.events import LogFormat
+from mtls_echo_server.log import BURST, LogFormat
 from mtls_echo_tls import Evidence, diagnose
 from mtls_echo_tls.evidence import AlertSeen
 
@@ -89,21 +89,21 @@ def test_a_flood_is_counted_instead_of_copied() -> None:
     log = EventLog("json", file, clock=clock)
     for number in range(1000):
         log(refusal(f"192.0.2.1:{number}"))
-    assert len(file.getvalue().splitlines()) == events.BURST
+    assert len(file.getvalue().splitlines()) == BURST
     log(refusal("192.0.2.2:1"))  # another address is not drowned
-    assert len(file.getvalue().splitlines()) == events.BURST + 1
+    assert len(file.getvalue().splitlines()) == BURST + 1
     log.flush()
     clock.now += 10
     log.flush()
     suppressed = json.loads(file.getvalue().splitlines()[-1])
     assert suppressed["event"] == "suppressed"
     assert suppressed["of"] == "connection"
-    assert suppressed["count"] == 1000 - events.BURST
+    assert suppressed["count"] == 1000 - BURST
     assert "192.0.2.1" in suppressed["like"]
     assert "no-client-certificate" in suppressed["like"]
     log.flush()
     log.flush(final=True)
-    assert len(file.getvalue().splitlines()) == events.BURST + 2  # counted once
+    assert len(file.getvalue().splitlines()) == BURST + 2  # counted once
 
 
 def test_the_last_count_is_written_at_the_end() -> None:
@@ -120,7 +120,7 @@ def test_addresses_without_end_share_one_count() -> None:
     log = EventLog("json", file, clock=Clock())
     for number in range(100_000):
         log(refusal(f"[2001:db8::{number:x}]:1"))
-    assert len(file.getvalue().splitlines()) < 64 + events.BURST + 1
+    assert len(file.getvalue().splitlines()) < 64 + BURST + 1
 
 
 def test_what_lasts_is_said_once_in_ten_seconds() -> None:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from mtls_echo_server.access import Access
     from mtls_echo_server.connection import Connection, Limits
     from mtls_echo_server.context import ClientAuth, server_context
-    from mtls_echo_server.events import Event, EventLog
+    from mtls_echo_server.events import Event
     from mtls_echo_server.listeners import ListenError
+    from mtls_echo_server.log import EventLog
     from mtls_echo_server.service import Server, Stopped, serve
 
 __all__ = [
@@ -42,8 +43,9 @@ __getattr__ = exporter(
         "access": ("Access",),
         "connection": ("Connection", "Limits"),
         "context": ("ClientAuth", "server_context"),
-        "events": ("Event", "EventLog"),
+        "events": ("Event",),
         "listeners": ("ListenError",),
+        "log": ("EventLog",),
         "service": ("Server", "Stopped", "serve"),
     },
 )

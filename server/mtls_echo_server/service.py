@@ -43,8 +43,9 @@ from mtls_echo_server import events as _events
 from mtls_echo_server.access import Access
 from mtls_echo_server.connection import Connection, Limits
 from mtls_echo_server.echo import echo
-from mtls_echo_server.events import EventLog, Events
+from mtls_echo_server.events import Events
 from mtls_echo_server.listeners import listen
+from mtls_echo_server.log import EventLog
 from mtls_echo_server.strangers import Strangers, Visit
 from mtls_echo_tls.address import Address
 from mtls_echo_tls.diagnosis import diagnose

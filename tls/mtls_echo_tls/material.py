@@ -204,6 +204,14 @@ def client_material(
     return _material(credential, trust, str(cert or ca), "client", Files(cert, key, ca, crl))
 
 
+def without_trust(material: Material) -> Material:
+    """The same for a server that asks for no certificate, whom anchors do not concern."""
+    files = material.files._replace(anchors=None, lists=None)
+    return _material(
+        material.credential, None, material.source, material.side, files, material.created
+    )
+
+
 def _from_directory(
     path: Path | None,
     name: str | None,

@@ -1,0 +1,184 @@
+"""Events are written one line each, and nothing that happens can fill or break the log.
+
+A server's log is written by its clients as much as by its administrator: whoever can open a TCP
+connection decides what names appear in it and how often. Three rules keep it useful.
+
+**A line is a line.** What a peer chose (names in a certificate, bytes that were not TLS) is
+escaped where it is not printable, so that nobody can forge a second line or move a terminal's
+cursor; and it is cut, so that a certificate with ten thousand names is one line too. The drawing
+of a traced handshake alone takes more, all indented.
+
+**A flood is counted, not copied.** The same refusal of the same address is written `BURST` times,
+then `RATE` times a second; the rest is counted, and the count is written as ``suppressed`` (which
+client_random each had is lost, that it happened is not). What authenticated clients do is always
+written.
+
+**A log that cannot be written never stops the server**: the reader of our standard error may go
+away. (One that stays and reads nothing does stop it, as it would any program that logs to a pipe.)
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import IO, Any, Literal, cast
+
+import msgspec
+
+from mtls_echo_pki.printable import printable
+from mtls_echo_server.events import Event, suppressed
+
+LogFormat = Literal["text", "json"]
+
+# How many events of one flood are written at once, and then per second. Two hundred is more than
+# a person's experiments and tests produce; ten a second can still be read, and are 13 KiB of JSON.
+BURST, RATE = 200.0, 10.0
+
+# What lasts for as long as it lasts, and is news once: then every ten seconds.
+_LASTING = {"accept-error": (1.0, 0.1), "full": (1.0, 0.1)}
+
+# Seconds after which the count of a flood that goes on is written.
+_REPORT_AFTER = 10.0
+
+# Addresses whose refusals are counted apart; beyond, they share one count per kind.
+_MOST_KEYS = 64
+
+# Longest text line and longest string in JSON, in characters; longest list.
+_LONGEST_LINE = 1000
+_LONGEST_STRING = 512
+_LONGEST_LIST = 64
+
+
+@dataclass
+class _Bucket:
+    """How many more events of one flood may be written now."""
+
+    burst: float
+    rate: float
+    tokens: float
+    at: float
+    left_out: int = 0
+    since: float = 0.0
+
+    def refill(self, now: float) -> None:
+        """Take over the tokens that came with the time."""
+        self.tokens = min(self.burst, self.tokens + (now - self.at) * self.rate)
+        self.at = now
+
+
+class EventLog:
+    """Writes events, one line each.
+
+    Args:
+        log_format: ``text``, with local time; or ``json``, an object with ``event``, ``time``
+            (RFC 3339, UTC) and the event's fields.
+        file: Standard error unless said.
+        clock: Seconds, monotonic; for tests.
+    """
+
+    def __init__(
+        self,
+        log_format: LogFormat = "text",
+        file: IO[str] | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._format = log_format
+        self._file = file
+        self._clock = clock
+        self._buckets: dict[tuple[str, ...], _Bucket] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Write an event, or count it when it belongs to a flood."""
+        if event.flood is None or self._admit(event.flood):
+            self._write(event)
+
+    def flush(self, *, final: bool = False) -> None:
+        """Write the counts of what was left out; to be called every second or so.
+
+        Args:
+            final: Also those of floods that have not ended.
+        """
+        now = self._clock()
+        for flood, bucket in list(self._buckets.items()):
+            bucket.refill(now)
+            over = bucket.tokens >= bucket.burst
+            if bucket.left_out and (final or over or now - bucket.since >= _REPORT_AFTER):
+                self._write(suppressed(flood, bucket.left_out, now - bucket.since))
+                bucket.left_out = 0
+            if over:
+                del self._buckets[flood]
+
+    def _admit(self, flood: tuple[str, ...]) -> bool:
+        now = self._clock()
+        bucket = self._buckets.get(flood)
+        if bucket is None and len(self._buckets) >= _MOST_KEYS:
+            flood = (flood[0], "other addresses", *flood[2:])
+            bucket = self._buckets.get(flood)
+        if bucket is None:
+            burst, rate = _LASTING.get(flood[0], (BURST, RATE))
+            bucket = self._buckets[flood] = _Bucket(burst, rate, burst, now)
+        bucket.refill(now)
+        if bucket.tokens >= 1:
+            bucket.tokens -= 1
+            return True
+        bucket.since = bucket.since if bucket.left_out else now
+        bucket.left_out += 1
+        return False
+
+    def _write(self, event: Event) -> None:
+        file = self._file or _standard_error()
+        if file is None:
+            return
+        moment = datetime.now(UTC)
+        if self._format == "json":
+            stamp = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            fields = cast("dict[str, Any]", _bounded(dict(event.fields)))
+            line = msgspec.json.encode({"event": event.name, "time": stamp, **fields}).decode()
+        else:
+            text = f"{moment.astimezone():%H:%M:%S} {printable(event.text)}"
+            line = text if len(text) <= _LONGEST_LINE else f"{text[: _LONGEST_LINE - 1]}…"
+            line += self._drawing(event, file)
+        try:
+            file.write(f"{line}\n")
+            file.flush()
+        except BrokenPipeError:
+            if file is sys.stderr:
+                # Its buffer could not be emptied at exit either, which would then be the exit
+                # status (120) of a server that stopped as it should.
+                sys.stderr = open(os.devnull, "w")  # noqa: SIM115  open until the end
+        except (OSError, ValueError):
+            pass  # the file is full or closed: no reason to stop serving
+
+    def _drawing(self, event: Event, file: IO[str]) -> str:
+        """The handshake of a traced connection, indented, so that no line passes for an event."""
+        if event.report is None or not event.report.trace:
+            return ""
+        from mtls_echo_tls.sequence import WIDTH, sequence
+
+        encoding = getattr(file, "encoding", None) or "utf-8"
+        plain = not encoding.lower().startswith("utf")
+        drawn = sequence(event.report, width=WIDTH - 2, ascii_only=plain)
+        return "".join(f"\n  {line}" for line in drawn)
+
+
+def _standard_error() -> IO[str] | None:
+    return sys.stderr  # None when we were started without (``2>&-``), which its type does not say
+
+
+def _bounded(value: object) -> object:
+    if isinstance(value, str):
+        # A lone surrogate cannot be encoded; a peer's certificate may well contain one.
+        text = value if len(value) <= _LONGEST_STRING else f"{value[: _LONGEST_STRING - 1]}…"
+        return text.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        entries = cast("dict[str, object]", value)
+        return {key: _bounded(entry) for key, entry in entries.items()}
+    if isinstance(value, list | tuple):
+        items = cast("list[object]", value)
+        return [_bounded(item) for item in items[:_LONGEST_LIST]]
+    return value
