@@ -171,7 +171,7 @@ async def test_a_certificate_that_expired_since_does_not_get_in_by_resuming(
             return received, session
 
     ahead = 0
-    monkeypatch.setattr("mtls_echo_server.service.datetime.datetime", Later)
+    monkeypatch.setattr("mtls_echo_server.admission.datetime.datetime", Later)
     session: ssl.SSLSession | None = None
     async with running(pki.server_context(), limits=limits()) as here:
         for ahead in (0, 0, 2):

@@ -88,8 +88,8 @@ async def _demonstrate(tls: str | None) -> list[str]:
     from mtls_echo.drawing import bar, open_console
     from mtls_echo.scenes import SCENES, TLS12, TLS13, Cast
     from mtls_echo_client import client_context
+    from mtls_echo_server import serve
     from mtls_echo_server.context import server_context
-    from mtls_echo_server.service import serve
 
     console = open_console()
     cast = Cast.make()

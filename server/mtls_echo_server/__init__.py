@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from mtls_echo_server.events import Event
     from mtls_echo_server.listeners import ListenError
     from mtls_echo_server.log import EventLog
-    from mtls_echo_server.service import Server, Stopped, serve
+    from mtls_echo_server.service import Server, Stopped
+    from mtls_echo_server.serving import serve
 
 __all__ = [
     "Access",
@@ -46,6 +47,7 @@ __getattr__ = exporter(
         "events": ("Event",),
         "listeners": ("ListenError",),
         "log": ("EventLog",),
-        "service": ("Server", "Stopped", "serve"),
+        "service": ("Server", "Stopped"),
+        "serving": ("serve",),
     },
 )

@@ -90,6 +90,7 @@ class Connection(TLSStream):
         received, sent: Bytes of plaintext so far.
         finished: Whether the client has sent its close_notify.
         at_rest: Whether the scope's end met a handler that waited for data, as it should.
+        judged_by: The context by which the client was judged last.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Connection(TLSStream):
         self.sent = 0
         self.finished = False
         self.at_rest = False
+        self.judged_by = context
         self._idle_timeout = limits.idle_timeout
         self._retire_at = trio.current_time() + limits.max_connection_age
         self._cut_off_at = self._retire_at + limits.grace_period

@@ -24,7 +24,7 @@ s_client -tls1_2 -sess_out/-sess_in``, the second connection *is* resumed. What 
   lists or of the server's own certificate needs anyway, knows none of its sessions.
 * By OpenSSL's defaults a session is kept for two hours and 20,480 of them at the most; one takes
   6 KiB with a client certificate (measured).
-* `mtls_echo_server.service` looks at the dates of a resumed client's certificate again.
+* `mtls_echo_server.admission` looks at the dates of a resumed client's certificates again.
 
 ``minimum_version=TLSv1_3`` removes the question.
 """

@@ -27,7 +27,6 @@ speaks HTTP to this port is answered in HTTP, since no browser could show an ale
 from __future__ import annotations
 
 import contextlib
-import datetime
 import errno
 import math
 import os
@@ -41,21 +40,19 @@ import trio
 
 from mtls_echo_server import events as _events
 from mtls_echo_server.access import Access
+from mtls_echo_server.admission import Admission, ContextSource
 from mtls_echo_server.connection import Connection, Limits
 from mtls_echo_server.echo import echo
 from mtls_echo_server.events import Events
-from mtls_echo_server.listeners import listen
 from mtls_echo_server.log import EventLog
 from mtls_echo_server.strangers import Strangers, Visit
 from mtls_echo_tls.address import Address
 from mtls_echo_tls.diagnosis import diagnose
-from mtls_echo_tls.evidence import TLSFailure
-from mtls_echo_tls.identity import end_entity, valid_at
+from mtls_echo_tls.evidence import Evidence, TLSFailure
 from mtls_echo_tls.protocol import denial_line
 from mtls_echo_tls.stream import FAREWELL, TLSStream
 from mtls_echo_tls.transport import TCPStream
 
-ContextSource: TypeAlias = Callable[[], ssl.SSLContext]
 Handler: TypeAlias = Callable[[TLSStream], Awaitable[object]]
 
 # Seconds until a failed accept is tried again: long enough for others to close a connection.
@@ -81,8 +78,9 @@ class Server:
     """Accepts, authenticates, authorises and serves, until it is stopped.
 
     Args:
-        context: From `server_context`; or a function that returns the current one, asked for
-            each connection, so that keys and trust can change while serving.
+        context: From `server_context`; or a function that returns the current one, so that keys
+            and trust can change while serving (`mtls_echo_tls.reload.Reloader`). It is asked for
+            when a client's first bytes have arrived, and again before the client is served.
         handler: Serves one authenticated client. It may raise `TLSFailure`, which is the
             client's affair; anything else is a bug, logged. It does not close the stream: when
             it returns, or its time is over, the service does, with close_notify.
@@ -107,7 +105,7 @@ class Server:
             (lambda: context) if isinstance(context, ssl.SSLContext) else context
         )
         self._handler = handler
-        self._access = access or Access()
+        self._admission = Admission(access or Access(), self._context)
         self._limits = limits or Limits()
         self._events: Events = events or EventLog()
         self._trace = trace
@@ -217,12 +215,16 @@ class Server:
 
     async def _attend(self, sock: socket.socket, visit: Visit, where: str) -> None:
         """Serve one client, and let nothing that goes wrong get any further."""
+        deadline = trio.current_time() + self._limits.handshake_timeout
         try:
             with visit.scope:
-                connection = Connection(
-                    TCPStream(sock), self._context(), self._limits, trace=self._trace
-                )
-                await self._serve(connection, visit, where)
+                transport = TCPStream(sock)
+                if await self._has_spoken(transport, deadline, visit, where):
+                    # No earlier: who is silent for a while must meet what is in use afterwards.
+                    connection = Connection(
+                        transport, self._context(), self._limits, trace=self._trace
+                    )
+                    await self._serve(connection, deadline, visit, where)
         except* Exception as bugs:
             text = "".join(traceback.format_exception(bugs))
             self._events(_events.error(where, _innermost(bugs), text))
@@ -232,16 +234,41 @@ class Server:
 
     # --- one connection --------------------------------------------------------------------------
 
-    async def _serve(self, connection: Connection, visit: Visit, where: str) -> None:
+    async def _has_spoken(
+        self, transport: TCPStream, deadline: float, visit: Visit, where: str
+    ) -> bool:
+        """Wait for a client's first bytes; tell of one that sends none in time."""
+        evidence = Evidence("server", stage="handshake")
+        patience = trio.CancelScope(deadline=deadline)
+        spoken = False
+        try:
+            with patience:
+                await trio.lowlevel.wait_readable(transport.socket)
+                spoken = True
+        finally:
+            if not spoken:
+                evidence.timed_out = patience.cancelled_caught
+                evidence.abandoned = not evidence.timed_out
+                abandoned = "crowded" if visit.crowded_out else "abort"
+                self._report(where, evidence, abandoned if evidence.abandoned else "failure")
+        return spoken
+
+    async def _serve(
+        self, connection: Connection, deadline: float, visit: Visit, where: str
+    ) -> None:
         ended = None
         admitted = False
         async with connection:
             try:
-                if await self._authenticate(connection) and await self._admit(connection):
-                    async with self._slots:
-                        admitted = True
-                        self._strangers.leave(visit)
-                        await self._handle(connection, where)
+                if await self._authenticate(connection, deadline):
+                    while await self._admit(connection):
+                        async with self._slots:
+                            if not self._admission.is_current(connection):
+                                continue  # while it waited for a place, something changed
+                            admitted = True
+                            self._strangers.leave(visit)
+                            await self._handle(connection, where)
+                        break
                 ended = self._how_it_ended(connection)
             finally:
                 if ended is None and trio.current_effective_deadline() == -math.inf:
@@ -249,33 +276,45 @@ class Server:
                     connection.abandon()
                     ended = "crowded" if visit.crowded_out else "abort"
                 # Before the stream is closed, which takes until the client closes too.
-                report = diagnose(connection.evidence)
-                self._events(
-                    _events.connection(
-                        where,
-                        report,
-                        ended=ended or "error",
-                        received=connection.received,
-                        sent=connection.sent,
-                        silent=not connection.evidence.first_bytes,
-                    )
+                self._report(
+                    where,
+                    connection.evidence,
+                    ended or "error",
+                    received=connection.received,
+                    sent=connection.sent,
                 )
                 visit.leaving = True
                 self._strangers.enter(visit)
 
-    async def _authenticate(self, connection: Connection) -> bool:
+    def _report(
+        self, where: str, evidence: Evidence, ended: str, *, received: int = 0, sent: int = 0
+    ) -> None:
+        self._events(
+            _events.connection(
+                where,
+                diagnose(evidence),
+                ended=ended,
+                received=received,
+                sent=sent,
+                silent=not evidence.first_bytes,
+            )
+        )
+
+    async def _authenticate(self, connection: Connection, deadline: float) -> bool:
         """Whether the client proved itself, as far as the context demands it."""
-        with trio.move_on_after(self._limits.handshake_timeout) as deadline:
-            with contextlib.suppress(TLSFailure):
-                await connection.answer_http()
-                await connection.do_handshake()
-        if deadline.cancelled_caught:
+        with (
+            trio.CancelScope(deadline=deadline) as patience,
+            contextlib.suppress(TLSFailure),
+        ):
+            await connection.answer_http()
+            await connection.do_handshake()
+        if patience.cancelled_caught:
             connection.expire()
         return not connection.broken
 
     async def _admit(self, connection: Connection) -> bool:
         """Whether the client may enter; tells it when not."""
-        reason = self._denial(connection)
+        reason = self._admission.denial(connection)
         if reason is None:
             return True
         connection.evidence.denied = reason
@@ -285,17 +324,6 @@ class Server:
         ):
             await connection.send_all(denial_line(reason))
         return False
-
-    def _denial(self, connection: Connection) -> str | None:
-        evidence = connection.evidence
-        leaf = end_entity(evidence.peer_chain)
-        if evidence.peer_chain and leaf is None:
-            return "the client certificate cannot be read"
-        # A resumed handshake verifies no certificate, and TLS 1.2's session IDs cannot be switched
-        # off (see `mtls_echo_server.context`).
-        if evidence.resumed and leaf and valid_at(leaf, datetime.datetime.now(datetime.UTC)):
-            return "the certificate of the resumed session is not valid any more"
-        return self._access.denial(connection.peer)
 
     async def _handle(self, connection: Connection, where: str) -> None:
         self._events(_events.accepted(where, connection.peer, connection.evidence.version))
@@ -335,41 +363,3 @@ def _innermost(bugs: BaseException) -> str:
         nested = cast("BaseExceptionGroup[BaseException]", bugs).exceptions
         return "; ".join(_innermost(bug) for bug in nested)
     return f"{type(bugs).__name__}: {bugs}"
-
-
-async def serve(
-    context: ssl.SSLContext | ContextSource,
-    addresses: str | Sequence[str] = "127.0.0.1:8443",
-    handler: Handler = echo,
-    *,
-    access: Access | None = None,
-    limits: Limits | None = None,
-    events: Events | None = None,
-    trace: bool = False,
-    task_status: trio.TaskStatus[list[Address]] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Serve until cancelled: a `Server` for a nursery.
-
-    ::
-
-        addresses = await nursery.start(serve, context, "127.0.0.1:0")
-
-    Args:
-        context: As for `Server`.
-        addresses: ``HOST:PORT``, one or several; port 0 is any free one.
-        handler: As for `Server`.
-        access: As for `Server`.
-        limits: As for `Server`.
-        events: As for `Server`.
-        trace: As for `Server`.
-        task_status: Started with the addresses, as ``(host, port)``, when clients may connect.
-
-    Raises:
-        ListenError: An address cannot be listened on.
-        ValueError: An address is not ``HOST:PORT``.
-    """
-    server = Server(context, handler, access=access, limits=limits, events=events, trace=trace)
-    wanted = [addresses] if isinstance(addresses, str) else list(addresses)
-    # In a thread: a host name may have to be looked up.
-    sockets = await trio.to_thread.run_sync(listen, wanted)
-    await server.run(sockets, task_status=task_status)

@@ -28,7 +28,8 @@ from pathlib import Path
 from cryptography import x509
 
 from mtls_echo_pki import MaterialError
-from mtls_echo_tls.identity import UNREADABLE, valid_at
+from mtls_echo_tls.identity import valid_at
+from mtls_echo_tls.lists import age, speaker, speaks_for
 from mtls_echo_tls.material import Material, unfit
 from mtls_echo_tls.rules import called
 
@@ -112,8 +113,8 @@ def _faults(material: Material, now: datetime.datetime) -> Iterator[_Fault]:
     if not any(valid_at(anchor, now) == 0 for anchor in material.trust.anchors):
         reason = "no trust anchor in it is valid at present"
         yield _Fault("anchors", material.files.anchors, reason, "add one that is valid now")
-    for authority in dict.fromkeys(map(_issuer, material.trust.crls)):
-        lists = [crl for crl in material.trust.crls if _issuer(crl) == authority]
+    for authority in dict.fromkeys(map(speaker, material.trust.crls)):
+        lists = [crl for crl in material.trust.crls if speaker(crl) == authority]
         faults = [_dated("the revocation list of", crl.issuer, crl, now) for crl in lists]
         if None not in faults:  # OpenSSL takes whichever is valid
             kind, hint = f"list {authority}", "publish the authority's present list"
@@ -152,43 +153,14 @@ def _losses(present: Material, successor: Material, now: datetime.datetime) -> I
         reason = "there is no revocation list any more: the revoked would be let in"
         yield _Fault("lists", path, reason, "publish the authority's present list")
         return
-    having = {_issuer(crl): _age(crl) for crl in sorted(successor.trust.crls, key=_age)}
+    having = {speaker(crl): age(crl) for crl in sorted(successor.trust.crls, key=age)}
     for crl in present.trust.crls:
-        authority, name = _issuer(crl), called(crl.issuer)
+        authority, name = speaker(crl), called(crl.issuer)
         if authority in having:
             # One from the future was an accident of its own.
-            if having[authority] < _age(crl) and crl.last_update_utc <= now:
+            if having[authority] < age(crl) and crl.last_update_utc <= now:
                 reason = f"the revocation list of {name} is older than the one in use"
                 yield _Fault("lists", path, reason, "publish the authority's present list")
-        elif any(_is_of(authority, anchor) for anchor in successor.trust.anchors):
+        elif any(speaks_for(authority, anchor) for anchor in successor.trust.anchors):
             reason = f"the revocation list of {name}, a trust anchor, is missing"
             yield _Fault("lists", path, reason, "with it, put one for each authority")
-
-
-def _age(crl: x509.CertificateRevocationList) -> tuple[datetime.datetime, int]:
-    """By what one list is newer than another (RFC 5280 §5.1.2.4, §5.2.3)."""
-    try:
-        number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-    except (x509.ExtensionNotFound, *UNREADABLE):
-        number = 0
-    return crl.last_update_utc, number
-
-
-def _issuer(crl: x509.CertificateRevocationList) -> tuple[bytes, bytes]:
-    """The name and the key of a list's authority: a new one may be called as the old one was."""
-    try:
-        key = crl.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
-        return crl.issuer.public_bytes(), key.key_identifier or b""
-    except (x509.ExtensionNotFound, *UNREADABLE):
-        return crl.issuer.public_bytes(), b""
-
-
-def _is_of(authority: tuple[bytes, bytes], anchor: x509.Certificate) -> bool:
-    name, key = authority
-    if anchor.subject.public_bytes() != name:
-        return False
-    try:
-        own = anchor.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    except (x509.ExtensionNotFound, *UNREADABLE):
-        return True
-    return key in (b"", own.digest)
