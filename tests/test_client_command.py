@@ -460,40 +460,6 @@ def test_repeated_connections_are_counted_and_the_last_failure_decides(world: Wo
     assert outcomes == ["echoed", "denied", "failed", "echoed"]
 
 
-def test_a_repeated_connection_uses_the_files_as_they_are_by_then(
-    world: World, tmp_path: Path
-) -> None:
-    directory = Directory.create(tmp_path / "pki")
-    context = world.server_context(trust=world.clients.trust | directory.trust("clients"))
-    directory.credential("server").load_into(context)
-    seen = threading.Semaphore(0)
-
-    def note(data: bytes) -> bytes:
-        seen.release()
-        return data
-
-    with (
-        serving(transforming(note), context) as port,
-        subprocess.Popen(
-            command(f":{port}", "--repeat", "0.05", "--json", "--pki", str(directory.path)),
-            stdout=subprocess.PIPE,
-        ) as process,
-    ):
-        assert process.stdout
-        first = json.loads(process.stdout.readline())
-        (directory.path / "client").rename(tmp_path / "old")
-        while json.loads(process.stdout.readline())["outcome"] == "echoed":
-            pass
-        (tmp_path / "old").rename(directory.path / "client")
-        while json.loads(process.stdout.readline())["outcome"] != "echoed":
-            pass
-        process.send_signal(signal.SIGINT)
-        process.stdout.read()
-
-    assert first["own"]["names"] == ["client.test"]
-    assert process.returncode == 130
-
-
 def test_the_first_run_creates_the_directory_it_shares_with_the_server(tmp_path: Path) -> None:
     done = run(f":{free_port()}", "hello", pki=tmp_path / "pki")
     again = run(f":{free_port()}", "hello", pki=tmp_path / "pki")

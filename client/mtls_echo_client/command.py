@@ -118,7 +118,8 @@ class _Seconds(click.FloatRange):
     "--repeat",
     type=_Seconds(min=0),
     metavar="SECONDS",
-    help="Connect anew every so often, with the files as they are then.",
+    help="Connect anew every so often, with the files as they are then; with those before, and a"
+    " warning, while they cannot be used.",
 )
 @click.option(
     "--count",
@@ -184,19 +185,21 @@ def connect(
     from mtls_echo_client.dialogue import Dialogue, StandardFileError
     from mtls_echo_tls.material import client_material
 
+    load = partial(
+        client_material,
+        pki=pki,
+        cert=cert,
+        key=key,
+        ca=ca,
+        crl=crl,
+        name=name or "client",
+        no_cert=no_cert,
+    )
     dialogue = Dialogue(
         address=where,
         server_name=server_name,
-        load=partial(
-            client_material,
-            pki=pki,
-            cert=cert,
-            key=key,
-            ca=ca,
-            crl=crl,
-            name=name or "client",
-            no_cert=no_cert,
-        ),
+        load=load,
+        reload=partial(load, create=False),
         versions=_versions(tls),
         alpn=alpn,
         timeout=timeout,

@@ -8,6 +8,10 @@ Input is read in pieces as they come, not in lines: a line in a terminal, up to 
 or a pipe. The descriptor is waited for, never made non-blocking, which would change it for the
 shell and every other program that shares it. Output may block for as long as its reader likes,
 ``less`` for one, so it is written in a thread while the connection waits.
+
+Of many connections each uses the files as they are when it begins, if they are in order. If not,
+it uses what was in order last, and that is said once, on standard error also with ``--json``: no
+report is about it, for nothing has happened to any connection (`mtls_echo_tls.reload`).
 """
 
 from __future__ import annotations
@@ -34,6 +38,7 @@ from mtls_echo_tls import PeerIdentity, Report, TLSFailure, describe
 from mtls_echo_tls.address import DEFAULT_HOST, Address
 from mtls_echo_tls.exit import NO_CONNECTION, OK, USAGE, exit_status
 from mtls_echo_tls.material import ConfigurationError
+from mtls_echo_tls.reload import Reload, Reloader
 
 if TYPE_CHECKING:
     from mtls_echo_tls.material import Material
@@ -56,8 +61,8 @@ class Dialogue:
     Attributes:
         address: Where to connect to.
         server_name: The reference identifier, if not the address's host.
-        load: Reads certificates and anchors. Called for each connection, so that a repeated
-            one uses what is on disk by then.
+        load: Reads certificates and anchors for the first time.
+        reload: Reads them again, when they have changed before a later connection.
         versions: The TLS versions to offer, lowest and highest.
         alpn: The application protocols to offer.
         timeout: Seconds; see `connect`.
@@ -72,6 +77,7 @@ class Dialogue:
     address: Address
     server_name: str | None
     load: Callable[[], Material]
+    reload: Callable[[], Material]
     versions: tuple[ssl.TLSVersion, ssl.TLSVersion]
     alpn: tuple[str, ...]
     timeout: float
@@ -92,40 +98,38 @@ class Dialogue:
             StandardFileError: Standard input or output cannot be used.
             BrokenPipeError: Nobody reads it any more.
         """
+        try:
+            material = self.load()
+            reloader = Reloader(self.reload, self._context, first=material, tell=_tell, warn=_warn)
+        except (MaterialError, DirectoryError, ConfigurationError) as error:
+            return await self._conclude(_unusable(str(error), error.hint), USAGE)
+        if material.created:
+            say(f"made test certificates in {material.source}")
+        for warning in material.warnings:
+            _warn(warning)
         status = OK
         for number in itertools.count(1):
             started = trio.current_time()
-            latest = await self._connect(number)
-            status = latest or status
-            if number == self.count or (number == 1 and latest == USAGE):
+            status = await self._connect(number, reloader.current) or status
+            if number == self.count:
                 break
             await trio.sleep_until(started + self.interval)
+            await reloader.check()
         return status
 
-    async def _connect(self, number: int) -> int:
-        try:
-            material = self.load()
-            self._mention(material, number)
-            if material.trust is None:
-                raise ConfigurationError("there are no trust anchors to verify the server by")
-            lowest, highest = self.versions
-            context = client_context(
-                material.trust,
-                material.credential,
-                minimum_version=lowest,
-                maximum_version=highest,
-                alpn=self.alpn,
-            )
-        except (MaterialError, DirectoryError, ConfigurationError) as error:
-            return await self._conclude(_unusable(str(error), error.hint), USAGE)
-        except ssl.SSLError as error:
-            told = f"OpenSSL refuses our certificate or key ({error.reason})"
-            hint = "use a P-256 key, or RSA of at least 2048 bits, signed with SHA-256 or better"
-            if "_TOO_" not in (error.reason or ""):  # EE_KEY_TOO_SMALL, CA_MD_TOO_WEAK …
-                hint = (
-                    "its key may be of a kind that is not usable here, such as RSA-PSS: use P-256"
-                )
-            return await self._conclude(_unusable(told, hint), USAGE)
+    def _context(self, material: Material) -> ssl.SSLContext:
+        if material.trust is None:
+            raise ConfigurationError("there are no trust anchors to verify the server by")
+        lowest, highest = self.versions
+        return client_context(
+            material.trust,
+            material.credential,
+            minimum_version=lowest,
+            maximum_version=highest,
+            alpn=self.alpn,
+        )
+
+    async def _connect(self, number: int, context: ssl.SSLContext) -> int:
         try:
             session = await connect(
                 self.address.host,
@@ -170,12 +174,6 @@ class Dialogue:
             plain = not (sys.stderr.encoding or "").lower().startswith("utf")
             click.echo("\n".join(sequence(report, ascii_only=plain)), err=True)
 
-    def _mention(self, material: Material, number: int) -> None:
-        if material.created:
-            say(f"made test certificates in {material.source}")
-        for warning in material.warnings if number == 1 else ():
-            say(f"warning: {warning}")
-
     async def _conclude(self, report: Report, status: int) -> int:
         if self.json:
             await _write(_descriptor(sys.stdout), report.encode() + b"\n")
@@ -186,6 +184,19 @@ class Dialogue:
                 hint = f"{hint}; to send {self.slip!r} as a message: {line}"
             complain(message, hint)
         return status
+
+
+def _tell(told: Reload) -> None:
+    if told.ok:
+        say(f"reloaded: {told}")
+        return
+    say(f"warning: not reloaded: {told}")
+    if told.hint is not None:
+        say(f"hint: {told.hint}")
+
+
+def _warn(doubt: str) -> None:
+    say(f"warning: {doubt}")
 
 
 class _Message:

@@ -304,10 +304,11 @@ def not_taken(material: Material, error: ssl.SSLError) -> ConfigurationError:
     weak = "_TOO_" in (error.reason or "")
     return ConfigurationError(
         f"{material.source}: OpenSSL does not take this certificate ({error.reason})",
-        "its key or its signature is too weak: have it issued again, with a P-256 key"
+        "its key or its signature is too weak: have it issued again, with a P-256 key, or with "
+        "RSA of at least 2048 bits, and SHA-256"
         if weak
-        else "its key may be of a kind that is not usable here, such as RSA-PSS: have it "
-        "issued again, with a P-256 key",
+        else "its key may be of a kind that is not usable here, such as RSA-PSS: have it issued "
+        "again, with a P-256 key",
     )
 
 
