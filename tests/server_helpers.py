@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import resource
@@ -164,8 +165,10 @@ class ServeProcess:
         pki: Path | None = None,
         descriptors: int | None = None,
         listen: str | None = "127.0.0.1:0",
+        unprivileged: bool = False,
+        program: str = SERVE,
     ) -> None:
-        command = [sys.executable, "-c", SERVE, "--log-format", "json", *options]
+        command = [sys.executable, "-c", program, "--log-format", "json", *options]
         if listen is not None:
             command += ["--listen", listen]
         if pki is not None:
@@ -174,6 +177,8 @@ class ServeProcess:
         def lower() -> None:
             if descriptors is not None:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+            if unprivileged:
+                without_privilege()
 
         self.process = subprocess.Popen(
             command,
@@ -234,6 +239,15 @@ class ServeProcess:
 
     def tcp(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+
+
+def without_privilege() -> None:
+    """Have permissions stop root too, from the next exec on (Linux: capabilities(7))."""
+    if os.geteuid() == 0:
+        libc = ctypes.CDLL(None, use_errno=True)
+        for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+            if libc.prctl(24, capability, 0, 0, 0):  # PR_CAPBSET_DROP
+                raise OSError(ctypes.get_errno(), "prctl")
 
 
 def refused_start(*options: str, env: dict[str, str] | None = None) -> str:
