@@ -1,6 +1,6 @@
 """What is lost while certificates change as fast as the disk allows: nothing, or this says what.
 
-    .venv/bin/python -m benchmarks.rotation [--seconds 20] [--clients 50] [--tickets] [--json FILE]
+    .venv/bin/python -m benchmarks.rotation [--seconds 20] [--clients 50] [--tickets] …
 
 A server process and a crowd of clients that connect, echo and leave, again and again, on both TLS
 versions, while what they all use is replaced: the server's certificate, the clients', the
@@ -237,10 +237,9 @@ class Soak:
 
     async def _part_with_people(self) -> None:
         for number in itertools.count():
-            if number == self._leavers:
+            if number == self._leavers and self._steps is not None:
                 self._left.set()
-                if self._steps is not None:
-                    return
+                return
             leaver = self._rotation.hire()
             visitors = [_Visitor(self._directory, leaver, version) for version in _VERSIONS]
             for visitor in visitors:
@@ -330,7 +329,9 @@ def main() -> None:
     """Run it and print the figures."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     options.add_argument("--seconds", type=float, default=20.0)
+    options.add_argument("--steps", type=int, help="end after so many changes")
     options.add_argument("--clients", type=int, default=50)
+    options.add_argument("--leavers", type=int, default=0, help="not before so many were revoked")
     options.add_argument("--tickets", action="store_true")
     options.add_argument("--json", type=Path)
     chosen = options.parse_args()
@@ -339,6 +340,8 @@ def main() -> None:
             Directory.create(Path(folder) / "pki"),
             clients=chosen.clients,
             seconds=chosen.seconds,
+            steps=chosen.steps,
+            leavers=chosen.leavers,
             tickets=chosen.tickets,
         )
         started = time.monotonic()
