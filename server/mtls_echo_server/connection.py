@@ -145,13 +145,12 @@ class Connection(TLSStream):
         self._abandon()
 
     async def answer_http(self) -> None:
-        """Look at the first bytes without taking them; tell an HTTP client where it is.
+        """Look at the first bytes, which are there, without taking them; tell an HTTP client.
 
         Raises:
             TLSFailure: The client has reset the connection.
         """
         assert isinstance(self.transport, TCPStream)  # noqa: S101  narrows the type
-        await trio.lowlevel.wait_readable(self.transport.socket)
         try:
             first = self.transport.socket.recv(4, socket.MSG_PEEK)
         except BlockingIOError:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mtls_echo_tls.diagnosis import diagnose
     from mtls_echo_tls.evidence import Evidence, TLSFailure
     from mtls_echo_tls.identity import PeerIdentity
+    from mtls_echo_tls.reload import Reload, Reloader
     from mtls_echo_tls.report import Report, describe
     from mtls_echo_tls.stream import TLSStream
     from mtls_echo_tls.transport import TCPStream
@@ -19,6 +20,8 @@ __all__ = [
     "AlertDescription",
     "Evidence",
     "PeerIdentity",
+    "Reload",
+    "Reloader",
     "Report",
     "TCPStream",
     "TLSFailure",
@@ -34,6 +37,7 @@ __getattr__ = exporter(
         "diagnosis": ("diagnose",),
         "evidence": ("Evidence", "TLSFailure"),
         "identity": ("PeerIdentity",),
+        "reload": ("Reload", "Reloader"),
         "report": ("Report", "describe"),
         "stream": ("TLSStream",),
         "transport": ("TCPStream",),
