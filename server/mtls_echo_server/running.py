@@ -1,8 +1,8 @@
 """A process that serves: its signals, its descriptors, its reloads.
 
 SIGTERM and SIGINT stop the server. SIGHUP has the files read at once; however many of it come
-before that is done, they are one. While the server drains, SIGHUP still does what it always does,
-which is then of no consequence to anybody: nothing new is accepted.
+before that is done, they are one. While the server drains nobody is admitted, so nothing is read
+any more: SIGHUP is then without consequence, and ``stopped`` is the last word.
 """
 
 from __future__ import annotations
@@ -50,22 +50,28 @@ def run(
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             # What was held arrives now.
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGHUP})
+            reloading = trio.CancelScope()
+
+            async def reload() -> None:
+                with reloading:
+                    await reloader.run()
+
+            async def obey(signals: AsyncIterator[int]) -> None:
+                async for number in signals:
+                    if number == signal.SIGHUP:
+                        reloader.ask()
+                    else:
+                        reloading.cancel()
+                        server.stop()
+
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_obey, signals, server, reloader)
-                nursery.start_soon(reloader.run)
+                nursery.start_soon(obey, signals)
+                nursery.start_soon(reload)
                 stopped = await server.run(sockets)
                 nursery.cancel_scope.cancel()
         return stopped
 
     return trio.run(main)
-
-
-async def _obey(signals: AsyncIterator[int], server: Server, reloader: Reloader) -> None:
-    async for number in signals:
-        if number == signal.SIGHUP:
-            reloader.ask()
-        else:
-            server.stop()
 
 
 def raise_descriptor_limit(limits: Limits, log: EventLog) -> None:
