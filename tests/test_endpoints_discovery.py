@@ -16,7 +16,8 @@ from mtls_echo_client.endpoints.discovery import Discovery
 from mtls_echo_client.endpoints.errors import EndpointsError
 from mtls_echo_client.endpoints.plan import Problem
 from mtls_echo_client.endpoints.targets import find_files, parse_targets
-from mtls_echo_pki.publication import publish, replace_file
+from mtls_echo_pki.durable import replace_file
+from mtls_echo_pki.publication import publish
 
 
 def written(*targets: str, **labels: str) -> bytes:

@@ -209,7 +209,7 @@ def test_an_anchor_that_is_no_authority_is_found(directory: Directory) -> None:
     ("remove", "what"),
     [
         ("trust/clients/..data", "is a link to a file that does not exist"),
-        ("authorities/clients/tls.key", "does not exist"),
+        ("authorities/clients/..data/tls.key", "is a link to a file that does not exist"),
         ("authorities/clients/ledger.json", "no such file or directory"),
         ("client/..data", "is a link to a file that does not exist"),
     ],

@@ -167,7 +167,7 @@ def test_a_certificate_is_in_the_ledger_before_anyone_can_hold_it(
         assert directory.names() == ["client", "server"]
         publish(*args)  # type: ignore[arg-type]  # handed on as they came
 
-    monkeypatch.setattr("mtls_echo_pki.directory.publish", watch)
+    monkeypatch.setattr("mtls_echo_pki.issuing.publish", watch)
     directory.issue("alice", client("alice@mail.test"))
 
     assert recorded == ["alice"]

@@ -15,15 +15,9 @@ from pathlib import Path
 import pytest
 
 from mtls_echo_pki import Authority, read_credential, read_trust
+from mtls_echo_pki.durable import locked, replace_file, write_file
 from mtls_echo_pki.pem import parse_credential
-from mtls_echo_pki.publication import (
-    DATA,
-    locked,
-    publish,
-    read_consistent,
-    replace_file,
-    write_file,
-)
+from mtls_echo_pki.publication import DATA, publish, read_consistent
 
 from .pki_helpers import publish_credential, tree
 
@@ -291,7 +285,7 @@ def test_writers_wait_for_each_other(tmp_path: Path) -> None:
 def test_a_lock_that_is_never_released_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mtls_echo_pki.publication._LOCK_PATIENCE", 0.0)
+    monkeypatch.setattr("mtls_echo_pki.durable._LOCK_PATIENCE", 0.0)
     with (
         locked(tmp_path),
         pytest.raises(OSError, match="locked by another process") as refusal,

@@ -15,7 +15,7 @@ from pathlib import Path
 import trio
 
 from mtls_echo_pki import Authority, Directory
-from mtls_echo_pki.publication import replace_file
+from mtls_echo_pki.durable import replace_file
 from mtls_echo_server import Limits, Server, server_context
 from mtls_echo_server.events import Event
 from mtls_echo_server.listeners import listen

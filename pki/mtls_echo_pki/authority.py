@@ -1,27 +1,9 @@
 """An authority turns a request into a certificate, and adds nothing of its own.
 
-One function, from request and issuer to certificate, and one table, from usage to
-extensions. The profile is the intersection of what today's verifiers insist on; OpenSSL
-with ``X509_V_FLAG_X509_STRICT`` (Python's default from 3.13), the WebPKI profile of
-``cryptography.x509.verification``, Go and Java all accept it:
-
-====================== ============ ============= ==========================
-extension              root         intermediate  end-entity
-====================== ============ ============= ==========================
-basicConstraints (c)   CA           CA, pathlen 0 not a CA
-keyUsage (c)           keyCertSign, keyCertSign,  digitalSignature,
-                       cRLSign      cRLSign       keyEncipherment for RSA
-extendedKeyUsage       no           no            serverAuth *or* clientAuth
-subjectAltName         no           no            yes, (c) iff no subject
-subjectKeyIdentifier   yes          yes           yes
-authorityKeyIdentifier no           yes           yes
-====================== ============ ============= ==========================
-
-(c) is critical. Each entry has a reason: a critical extendedKeyUsage is refused by
-``cryptography``; so is a critical subjectAltName beside a subject, while RFC 5280
-§4.2.1.6 demands it critical when there is none; STRICT refuses an end-entity without
-authorityKeyIdentifier (verify code 85); keyEncipherment is for RSA key transport in
-TLS 1.2 and means nothing on a key that can only sign.
+What a certificate looks like is the profile's affair (:mod:`mtls_echo_pki.profile`); an authority
+signs it, answers for it, and takes it back. It can do so once more with the same names (*renew*),
+and it can vouch for another root, so that whoever knows only the one believes what the other
+issues (*cross-sign*, RFC 5280 §3.2).
 
 Time is injected, never read: an authority with a clock of yesterday is all it takes
 to make an expired certificate.
@@ -30,31 +12,33 @@ to make an expired certificate.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mtls_echo_pki.credential import Credential, PrivateKey, private_key_pem
-from mtls_echo_pki.request import KeyType, Request, Usage, describe_lifetime, server
+from mtls_echo_pki.description import request_of
+from mtls_echo_pki.profile import authority_key_identifier, certificate_for
+from mtls_echo_pki.request import (
+    DEFAULT_BACKDATE,
+    KeyType,
+    Request,
+    Usage,
+    describe_lifetime,
+    server,
+)
 from mtls_echo_pki.revocation import DEFAULT_CRL_LIFETIME, Register
-from mtls_echo_pki.signing import PublicKey, Revocation, TBSCertificate
+from mtls_echo_pki.signing import Revocation, TBSCertificate
 from mtls_echo_pki.trust import Trust
 
 Clock: TypeAlias = Callable[[], datetime]
 
 ROOT_LIFETIME = timedelta(days=3650)
 INTERMEDIATE_LIFETIME = timedelta(days=365)
-
-_EXTENDED_KEY_USAGE = {
-    Usage.SERVER: ExtendedKeyUsageOID.SERVER_AUTH,
-    Usage.CLIENT: ExtendedKeyUsageOID.CLIENT_AUTH,
-}
 
 
 def utcnow() -> datetime:
@@ -77,6 +61,8 @@ class Authority:
         issuers: The certificates above this one, the root last; empty for a root.
         clock: Where "now" comes from, an aware datetime.
         register: What it has revoked; the one thing about an authority that changes.
+        cross: This root's key, certified by another authority (:meth:`cross_sign`); sent along,
+            so that peers who know only the other one find a path.
     """
 
     certificate: x509.Certificate
@@ -84,6 +70,7 @@ class Authority:
     issuers: tuple[x509.Certificate, ...] = ()
     clock: Clock = field(default=utcnow, repr=False, compare=False)
     register: Register = field(default_factory=Register, repr=False, compare=False)
+    cross: tuple[x509.Certificate, ...] = ()
 
     @classmethod
     def root(
@@ -107,7 +94,7 @@ class Authority:
             subject=name, usage=Usage.AUTHORITY, lifetime=lifetime, key_type=key_type
         )
         key = key_type.generate()
-        tbs = _tbs_certificate(request, key.public_key(), clock(), issuer=None)
+        tbs = certificate_for(request, key.public_key(), clock(), issuer=None)
         return cls(tbs.sign(key), key, (), clock)
 
     def intermediate(
@@ -160,8 +147,12 @@ class Authority:
 
     @property
     def chain(self) -> tuple[x509.Certificate, ...]:
-        """What follows an end-entity certificate on the wire: all issuers but the root."""
-        return (self.certificate, *self.issuers)[:-1]
+        """What follows an end-entity certificate on the wire: all issuers but the root.
+
+        In the root's place goes its key as another authority certified it, if one did. A peer
+        that trusts the root itself never looks at it.
+        """
+        return (self.certificate, *self.issuers)[:-1] + self.cross
 
     @property
     def trust(self) -> Trust:
@@ -192,15 +183,84 @@ class Authority:
             request = server(request, *more)
         elif more:
             raise ValueError("identities belong into the request")
+        return self._issue(request, request.key_type.generate(), alter)
+
+    def renew(
+        self, credential: Credential, *, rekey: bool, lifetime: timedelta | None = None
+    ) -> Credential:
+        """Issue a certificate that takes the place of another: the same names, a new validity.
+
+        It is made anew, by the profile: whoever issued the other, and whatever was wrong with
+        it. The names, the subject, the usage and the type of the key stay as they are.
+
+        Args:
+            credential: The one to replace; it may have expired.
+            rekey: Whether to make a new key. There is no default, because each choice is wrong
+                at times. A key that may be in other hands must be replaced, *and* the old
+                certificate revoked; a key that somebody has pinned must be kept. With the same
+                key, revoking the old certificate locks nobody out: the thief's copy of the key
+                works as well with the new certificate, which every handshake shows to whoever
+                watches (TLS 1.2) or connects.
+            lifetime: From now to notAfter; as long as the other one's unless given.
+
+        Raises:
+            ValueError: If the certificate cannot be asked for again (no names, a foreign usage,
+                a type of key that is not made here), or would outlive this authority.
+        """
+        request = request_of(credential.certificate)
+        if lifetime is not None:
+            request = replace(request, lifetime=lifetime)
+        return self._issue(request, request.key_type.generate() if rekey else credential.key)
+
+    def cross_sign(self, other: Authority) -> x509.Certificate:
+        """Certify the key of another root, for peers that trust this authority only.
+
+        A certificate of the same subject and key as the other root's, signed by this one, is an
+        intermediate like any other: what the other root issues leads through it to this one.
+
+        Returns:
+            The certificate. It lasts as long as the other's own, but not longer than this
+            authority.
+
+        Raises:
+            ValueError: If either is not a root (an intermediate's pathlen is 0), both are the
+                same, or this one has expired.
+        """
+        if self.issuers or other.issuers:
+            raise ValueError("a root certifies a root: below an intermediate stands no authority")
+        if self.certificate.subject == other.certificate.subject:
+            raise ValueError("a root needs no certificate from one of its own name")
         now = self.clock()
-        if now + request.lifetime > self.certificate.not_valid_after_utc:
+        not_before = now - DEFAULT_BACKDATE
+        not_after = min(
+            self.certificate.not_valid_after_utc, other.certificate.not_valid_after_utc
+        )
+        if not_after <= now:
+            raise ValueError("an authority that has expired can certify nobody")
+        tbs = TBSCertificate.of(other.certificate)
+        return replace(
+            tbs,
+            serial_number=x509.random_serial_number(),
+            issuer=self.certificate.subject,
+            not_before=not_before,
+            not_after=not_after,
+            # A root has no authorityKeyIdentifier of its own; everything else is kept.
+            extensions=(*tbs.extensions, authority_key_identifier(self.certificate)),
+        ).sign(self.key)
+
+    def _issue(
+        self, request: Request, key: PrivateKey, alter: Alteration | None = None
+    ) -> Credential:
+        now = self.clock()
+        end = self.certificate.not_valid_after_utc
+        if now + request.lifetime > end:
+            when = f"expires in {describe_lifetime(end - now)}" if now < end else "has expired"
             raise ValueError(
-                f"the certificate would outlive its authority, which expires in "
-                f"{describe_lifetime(self.certificate.not_valid_after_utc - now)}; "
-                "ask for a shorter lifetime"
+                f"the certificate would outlive its authority, which {when}; "
+                "ask for a shorter lifetime, or replace the authority: "
+                "mtls-echo pki rollover --help"
             )
-        key = request.key_type.generate()
-        tbs = _tbs_certificate(request, key.public_key(), now, issuer=self.certificate)
+        tbs = certificate_for(request, key.public_key(), now, issuer=self.certificate)
         if alter is not None:
             tbs = alter(tbs)
         return Credential(key, tbs.sign(self.key), self.chain)
@@ -251,67 +311,3 @@ class Authority:
             ValueError: See :meth:`Register.next_list`.
         """
         return self.register.next_list(self.certificate, self.key, self.clock(), lifetime)
-
-
-def _tbs_certificate(
-    request: Request, public_key: PublicKey, now: datetime, *, issuer: x509.Certificate | None
-) -> TBSCertificate:
-    """Return everything a certificate says; ``issuer`` is None for a root."""
-    subject = _name(request.subject)
-    return TBSCertificate(
-        # 159 random bits: positive and at most 20 octets (RFC 5280 §4.1.2.2).
-        serial_number=x509.random_serial_number(),
-        issuer=subject if issuer is None else issuer.subject,
-        not_before=now - request.backdate,
-        not_after=now + request.lifetime,
-        subject=subject,
-        public_key=public_key,
-        extensions=tuple(
-            x509.Extension(value.oid, critical, value)
-            for value, critical in _extensions(request, public_key, issuer)
-        ),
-    )
-
-
-def _extensions(
-    request: Request, public_key: PublicKey, issuer: x509.Certificate | None
-) -> list[tuple[x509.ExtensionType, bool]]:
-    """The profile: each extension and whether it is critical."""
-    is_authority = request.usage is Usage.AUTHORITY
-    path_length = 0 if is_authority and issuer is not None else None
-    extensions: list[tuple[x509.ExtensionType, bool]] = [
-        (x509.BasicConstraints(ca=is_authority, path_length=path_length), True),
-        (_key_usage(is_authority, public_key), True),
-        (x509.SubjectKeyIdentifier.from_public_key(public_key), False),
-    ]
-    if issuer is not None:
-        identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-        extensions.append(
-            (x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), False)
-        )
-    if not is_authority:
-        extensions += [
-            (x509.ExtendedKeyUsage([_EXTENDED_KEY_USAGE[request.usage]]), False),
-            (request.subject_alternative_names(), not request.subject),
-        ]
-    return extensions
-
-
-def _key_usage(is_authority: bool, public_key: PublicKey) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not is_authority,
-        content_commitment=False,
-        key_encipherment=not is_authority and isinstance(public_key, rsa.RSAPublicKey),
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=is_authority,
-        crl_sign=is_authority,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _name(common_name: str) -> x509.Name:
-    if not common_name:
-        return x509.Name([])
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])

@@ -151,6 +151,25 @@ def fingerprint(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex()
 
 
+def key_id(certificate: x509.Certificate) -> str:
+    """Return the SHA-256 of a certificate's SubjectPublicKeyInfo, in lower-case hex.
+
+    Two certificates with the same one are good with the same private key.
+
+    Raises:
+        ValueError: If the public key cannot be read.
+    """
+    with parsing():
+        return public_key_id(certificate.public_key())
+
+
+def public_key_id(key: CertificatePublicKeyTypes) -> str:
+    """Return the SHA-256 of a public key's SubjectPublicKeyInfo, in lower-case hex."""
+    digest = hashes.Hash(hashes.SHA256())
+    digest.update(_spki(key))
+    return digest.finalize().hex()
+
+
 def private_key_pem(key: PrivateKey) -> bytes:
     """Serialise a private key as PKCS#8 (RFC 5958), not encrypted."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

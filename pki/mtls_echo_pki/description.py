@@ -15,12 +15,19 @@ import msgspec
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mtls_echo_pki.armour import MaterialError, show_command
 from mtls_echo_pki.credential import fingerprint
 from mtls_echo_pki.parsing import parsing
-from mtls_echo_pki.request import describe_lifetime, identity_text
+from mtls_echo_pki.request import (
+    DEFAULT_BACKDATE,
+    KeyType,
+    Request,
+    Usage,
+    describe_lifetime,
+    identity_text,
+)
 
 _E = TypeVar("_E", bound=x509.ExtensionType)
 
@@ -180,6 +187,32 @@ def is_authority(certificate: x509.Certificate) -> bool:
     return constraints is not None and constraints.ca
 
 
+def request_of(certificate: x509.Certificate) -> Request:
+    """Return the request that an end-entity certificate could have come from.
+
+    The names, the subject and the usage are the certificate's, and so is the type of the key;
+    the lifetime is as long as its own was.
+
+    Raises:
+        ValueError: If no request says what it says: it has no names, or more than one usage, or
+            a key or a subject of a kind that is not made here.
+    """
+    with parsing():
+        usages = usage(certificate)
+        if usages not in (["server"], ["client"]):
+            raise ValueError("it is for neither a server nor a client alone")
+        lifetime = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+        if lifetime > DEFAULT_BACKDATE:
+            lifetime -= DEFAULT_BACKDATE
+        return Request(
+            names=tuple(presented_identifiers(certificate)),
+            subject=_common_name(certificate),
+            usage=Usage(usages[0]),
+            lifetime=lifetime,
+            key_type=KeyType.of(certificate.public_key()),
+        )
+
+
 def validity(not_before: datetime, not_after: datetime, now: datetime) -> str:
     """Return how a certificate's validity stands at ``now``, such as "expires in 29 days"."""
     if now < not_before:
@@ -191,6 +224,15 @@ def validity(not_before: datetime, not_after: datetime, now: datetime) -> str:
 
 def _purpose(oid: x509.ObjectIdentifier) -> str:
     return _USAGES.get(oid, oid.dotted_string)
+
+
+def _common_name(certificate: x509.Certificate) -> str:
+    attributes = [*certificate.subject]
+    if not attributes:
+        return ""
+    if [attribute.oid for attribute in attributes] != [NameOID.COMMON_NAME]:
+        raise ValueError("its subject is more than a common name")
+    return str(attributes[0].value)
 
 
 def _unreadable(what: str, path: Path, position: int, command: str) -> MaterialError:

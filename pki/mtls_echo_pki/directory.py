@@ -3,17 +3,18 @@
 A server, a client, whoever issues and whoever watches share nothing but this folder::
 
     DIR/                                0700
-      authorities/servers/  tls.crt tls.key ledger.json     issues servers
-      authorities/clients/  tls.crt tls.key ledger.json     issues clients
+      authorities/servers/  tls.crt tls.key, ledger.json    issues servers
+      authorities/clients/  tls.crt tls.key, ledger.json    issues clients
       trust/servers/        ca.crt, maybe crl.pem           what a client needs
       trust/clients/        ca.crt, maybe crl.pem           what a server needs
       server/ client/ NAME/ tls.crt tls.key                 the credentials
 
 Servers and clients have *separate* authorities, and each side trusts the other's only:
 a server's certificate then never passes as a client's, whatever its usage says. See
-:mod:`mtls_echo_pki.layout` for what else there may be.
+:mod:`mtls_echo_pki.layout` for what else there may be, :mod:`mtls_echo_pki.succession` for what
+there is while an authority is replaced.
 
-Three rules keep it whole:
+Four rules keep it whole:
 
 1. What is read together is published together (:mod:`mtls_echo_pki.publication`).
 2. A certificate is in the ledger, on the disk, before anyone can hold it. After a crash
@@ -21,6 +22,9 @@ Three rules keep it whole:
    but the ledger does not name could never be revoked.
 3. A folder appears under its final name only when it is complete: it is built beside
    and renamed, and the loser of a race finds the winner's.
+4. A change happens in one moment, under ``authorities`` or in one credential's folder; what
+   follows from it is published by whoever comes next, if need be
+   (:mod:`mtls_echo_pki.upkeep`).
 """
 
 from __future__ import annotations
@@ -28,25 +32,33 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from mtls_echo_pki.authority import Authority, utcnow
+from cryptography import x509
+
+from mtls_echo_pki.armour import MaterialError
+from mtls_echo_pki.authority import Authority
 from mtls_echo_pki.credential import Credential
-from mtls_echo_pki.layout import PARTS, PUBLIC, Role, make_authorities
-from mtls_echo_pki.ledger import LedgerEntry, encode_ledger, read_ledger
+from mtls_echo_pki.issuing import issue, issue_flawed, renew
+from mtls_echo_pki.layout import PARTS, ROLES, Role, make_authorities
+from mtls_echo_pki.ledger import LedgerEntry
 from mtls_echo_pki.pem import read_credential, read_trust
 from mtls_echo_pki.placement import (
     AlreadyThereError,
     DirectoryError,
+    absolute,
     clear_abandoned,
     explained,
     new_folder,
 )
-from mtls_echo_pki.publication import locked, publish, replace_file
-from mtls_echo_pki.request import DEFAULT_LIFETIME, KeyType, Request, Usage, client, server
+from mtls_echo_pki.registry import ledger_in
+from mtls_echo_pki.request import DEFAULT_LIFETIME, KeyType, Request, client, server
+from mtls_echo_pki.revoking import Revoked, publish_crls, revoke
+from mtls_echo_pki.rollover import Step, take
+from mtls_echo_pki.succession import Stage, read_succession
 from mtls_echo_pki.trust import Trust
 
 if TYPE_CHECKING:
@@ -55,8 +67,6 @@ if TYPE_CHECKING:
 
 DEFAULT_SERVER_NAMES = ("localhost", "127.0.0.1", "::1")
 DEFAULT_CLIENT_NAMES = ("client.test",)
-
-_ROLE: dict[Usage, Role] = {Usage.SERVER: "servers", Usage.CLIENT: "clients"}
 
 # A name becomes a folder and a common name (at most 64 characters, RFC 5280 A.1).
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]{0,63}")
@@ -118,7 +128,7 @@ class Directory:
             ValueError: If an identity has none of the accepted forms.
         """
         # A link is followed: what it points to is replaced, the link stays.
-        path = _absolute(Path(path))
+        path = absolute(Path(path))
         requests = {
             "server": server(
                 *server_names, subject="server", lifetime=lifetime, key_type=key_type
@@ -187,9 +197,29 @@ class Directory:
         Raises:
             MaterialError: If its files cannot be used.
         """
+        return read_succession(self.path / "authorities" / role).issuing
+
+    def root(self, role: Role) -> Authority:
+        """Read the root above the authority of a role; the authority itself, if it is one.
+
+        Raises:
+            MaterialError: If its files cannot be used, or its key was taken away.
+        """
         folder = self.path / "authorities" / role
-        read = read_credential(folder / "tls.crt", folder / "tls.key")
-        return Authority(read.certificate, read.key, read.chain)
+        root = read_succession(folder).present.root
+        if root is None:
+            raise MaterialError(
+                folder / "root.key", "does not exist", "put it back for as long as this takes"
+            )
+        return root
+
+    def stage(self, role: Role) -> Stage:
+        """Read where the replacement of an authority stands.
+
+        Raises:
+            MaterialError: If its files cannot be used.
+        """
+        return read_succession(self.path / "authorities" / role).stage
 
     def names(self) -> list[str]:
         """Return the names of all credentials, sorted."""
@@ -208,27 +238,7 @@ class Directory:
         Raises:
             DirectoryError: If the ledger is missing or damaged.
         """
-        with explained(self._ledger_path(role)):
-            try:
-                return read_ledger(self._ledger_path(role))
-            except ValueError as error:
-                raise DirectoryError(
-                    str(error),
-                    "restore it from a backup: without it nothing issued so far can be revoked",
-                ) from error
-
-    def root(self, role: Role) -> Authority:
-        """Read the root above the authority of a role; the authority itself, if it is one.
-
-        Raises:
-            MaterialError: If its files cannot be used.
-        """
-        authority = self.authority(role)
-        if not authority.issuers:
-            return authority
-        folder = self.path / "authorities" / role
-        read = read_credential(folder / "root.crt", folder / "root.key")
-        return Authority(read.certificate, read.key, read.chain)
+        return [*ledger_in(self.path / "authorities" / role).issued]
 
     def issue(self, name: str, request: Request) -> Credential:
         """Issue a credential and publish it under a new name.
@@ -244,7 +254,8 @@ class Directory:
             MaterialError: If the authority's files cannot be used.
             ValueError: If it would outlive its authority.
         """
-        return self._issue(name, request, lambda role: (self.authority(role).issue(request), {}))
+        self._check_name(name)
+        return issue(self, name, request)
 
     def issue_flawed(self, name: str, request: Request, flaw: Flaw) -> Exhibit:
         """Issue a deliberately bad credential, as :meth:`issue` would a good one.
@@ -256,57 +267,99 @@ class Directory:
             DirectoryError, MaterialError: As :meth:`issue`.
             ValueError: If the flaw makes no sense for this request.
         """
-        exhibit: Exhibit | None = None
+        self._check_name(name)
+        return issue_flawed(self, name, request, flaw)
 
-        def make(role: Role) -> tuple[Credential, dict[str, bytes]]:
-            nonlocal exhibit
-            authority = self.root(role) if flaw.needs_root else self.authority(role)
-            exhibit = flaw.build(authority, request)
-            beside: dict[str, bytes] = {}
-            if exhibit.trust != authority.trust:
-                beside["ca.crt"] = exhibit.trust.pem
-            if exhibit.trust.crls:
-                beside["crl.pem"] = exhibit.trust.crl_pem
-            return exhibit.credential, beside
+    def renew(self, name: str, *, rekey: bool, lifetime: timedelta | None = None) -> Credential:
+        """Replace a credential by a new one of the same names, from whoever issues now.
 
-        self._issue(name, request, make)
-        return cast("Exhibit", exhibit)
+        One that has expired, or was made bad on purpose, becomes a good one.
 
-    def _issue(
+        Args:
+            name: The credential's.
+            rekey: Whether to make a new key; see :meth:`Authority.renew`.
+            lifetime: From now to notAfter; as long as before unless given.
+
+        Raises:
+            DirectoryError: If there is none of that name, no certificate can be asked for that
+                says the same, or it cannot be written; the present one stays then.
+            MaterialError: If its files, or the authority's, cannot be used.
+            ValueError: If it would outlive its authority.
+        """
+        self._check_name(name)
+        return renew(self, name, rekey=rekey, lifetime=lifetime)
+
+    def revoke(
         self,
         name: str,
-        request: Request,
-        make: Callable[[Role], tuple[Credential, dict[str, bytes]]],
-    ) -> Credential:
-        self._check_name(name)
-        if request.usage not in _ROLE:
-            raise ValueError("a directory issues to servers and clients, not to authorities")
-        role = _ROLE[request.usage]
-        target = self.path / name
-        with explained(target), locked(self.path):
-            if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
-                raise DirectoryError(
-                    f'{self.path}: there is already something named "{name}"',
-                    "choose another name: nothing is overwritten",
-                )
-            credential, beside = make(role)
-            entries = [*self.ledger(role), LedgerEntry.of(name, credential, utcnow())]
-            replace_file(self._ledger_path(role), encode_ledger(entries), 0o600)
-            clear_abandoned(self.path)
-            with new_folder(target) as staging:
-                publish(
-                    staging,
-                    {
-                        "tls.crt": credential.certificate_pem,
-                        "tls.key": credential.key_pem,
-                        **beside,
-                    },
-                    {"tls.crt": PUBLIC, **dict.fromkeys(beside, PUBLIC)},
-                )
-        return credential
+        *,
+        reason: x509.ReasonFlags = x509.ReasonFlags.unspecified,
+        present: bool = False,
+        serials: Collection[int] = (),
+    ) -> Revoked:
+        """Revoke the keys that a name had before its present one, or else the present one.
 
-    def _ledger_path(self, role: Role) -> Path:
-        return self.path / "authorities" / role / "ledger.json"
+        Every certificate is revoked that is good with such a key, and the lists of all
+        authorities of its role are published. To revoke again is to do nothing.
+
+        Args:
+            name: The credential's, which need not be there any more.
+            reason: Why.
+            present: Revoke all its keys, the present one included.
+            serials: Revoke exactly these certificates.
+
+        Raises:
+            DirectoryError: If nothing was ever issued to that name, or not with such a serial
+                number; or if it cannot be written.
+            MaterialError: If its files, or an authority's, cannot be used.
+            ValueError: If the reason is one that does not revoke for good.
+        """
+        self._check_name(name)
+        return revoke(self, name, reason=reason, present=present, serials=serials)
+
+    def publish_crls(self, lifetime: timedelta | None = None) -> tuple[Role, ...]:
+        """Publish new revocation lists, for all roles.
+
+        Args:
+            lifetime: From now to their end, and of those that follow; as before unless given,
+                and a week at first.
+
+        Raises:
+            DirectoryError: If they cannot be signed or written.
+            MaterialError: If an authority's files cannot be used.
+            ValueError: If the lifetime is less than a second.
+        """
+        return publish_crls(self, lifetime)
+
+    def introduce(self, *roles: Role) -> tuple[Role, ...]:
+        """Make a new authority that is trusted beside the present one, and issues nothing yet.
+
+        This, :meth:`switch` and :meth:`retire` replace an authority; see
+        :mod:`mtls_echo_pki.succession`.
+
+        Args:
+            roles: Whose authorities; all, unless given.
+
+        Returns:
+            The roles for which this call did it; none if all had been done before.
+
+        Raises:
+            DirectoryError: If it is not this step's turn, or it cannot be written.
+            MaterialError: If an authority's files cannot be used.
+        """
+        return take(self, Step.INTRODUCE, roles or ROLES)
+
+    def switch(self, *roles: Role) -> tuple[Role, ...]:
+        """Let the new authority issue; see :meth:`introduce`."""
+        return take(self, Step.SWITCH, roles or ROLES)
+
+    def retire(self, *roles: Role) -> tuple[Role, ...]:
+        """Trust the old authority no longer, and destroy its key; see :meth:`introduce`.
+
+        Raises:
+            DirectoryError: Also if a credential in the directory would be locked out.
+        """
+        return take(self, Step.RETIRE, roles or ROLES)
 
     def _check_name(self, name: str) -> None:
         if name in PARTS:
@@ -316,14 +369,3 @@ class Directory:
                 f'"{name}" cannot name a credential',
                 "use up to 64 letters, digits and . _ @ -, not beginning with a dot or a hyphen",
             )
-
-
-def _absolute(path: Path) -> Path:
-    try:
-        # Not Path.resolve: on a loop of links it raises RuntimeError before Python 3.13.
-        return Path(os.path.realpath(path))
-    except FileNotFoundError as error:
-        raise DirectoryError(
-            f"{path}: the current directory, which it starts from, was deleted",
-            "change to another, or name an absolute path",
-        ) from error

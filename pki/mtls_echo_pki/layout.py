@@ -4,19 +4,19 @@
 ``authorities/clients`` the clients that ``trust/clients`` makes servers believe. With a single
 authority, ``authorities/clients`` is a link to ``servers``. With intermediates, ``tls.crt`` of an
 authority is followed by its root, whose key waits in ``root.key``: on a machine that issues every
-day it can be taken away until the intermediate has to be replaced.
+day it can be taken away until the root has to sign again: a revocation list, or its successor.
 """
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from mtls_echo_pki.authority import Authority
-from mtls_echo_pki.ledger import encode_ledger
-from mtls_echo_pki.publication import make_folder, publish, sync_folder, write_file
+from mtls_echo_pki.durable import PUBLIC, make_folder, write_file
+from mtls_echo_pki.ledger import empty_ledger, encode_ledger
+from mtls_echo_pki.publication import publish
 from mtls_echo_pki.request import KeyType
+from mtls_echo_pki.succession import MODES, Line, Succession, write_root_keys
 from mtls_echo_pki.trust import Trust
 
 Role: TypeAlias = Literal["servers", "clients"]
@@ -25,9 +25,6 @@ ROLES: tuple[Role, Role] = ("servers", "clients")
 
 # The folders that no credential can be called like.
 PARTS = frozenset({"authorities", "trust"})
-
-# The mode of what everybody may read.
-PUBLIC = 0o644
 
 
 def make_authorities(
@@ -48,25 +45,19 @@ def make_authorities(
         make_folder(path / part)
     if key_type is KeyType.ED25519:
         key_type = KeyType.P256
-    # Every PKI has authorities of its own names: two that share a name but not a key
-    # would turn each mix-up of directories into a case of impersonation.
-    tag = secrets.token_hex(3)
     authorities = path / "authorities"
     trusts: dict[Role, Trust] = {}
     for role in ROLES[:1] if single_authority else ROLES:
-        kind = "" if single_authority else f" {role}"
-        root = Authority.root(f"mtls-echo{kind} authority {tag}", key_type=key_type)
-        authority = root
+        line = Line.new(
+            kind_of((role,) if not single_authority else ROLES),
+            key_type,
+            intermediate=intermediate,
+        )
         make_folder(authorities / role)
-        if intermediate:
-            _write(authorities / role, "root", root)
-            authority = root.intermediate(
-                f"mtls-echo{kind} issuing authority {tag}", key_type=key_type
-            )
-        _write(authorities / role, "tls", authority)
-        write_file(authorities / role / "ledger.json", encode_ledger([]), 0o600)
-        sync_folder(authorities / role)
-        trusts[role] = root.trust
+        write_file(authorities / role / "ledger.json", encode_ledger(empty_ledger()), 0o600)
+        write_root_keys(authorities / role, Succession(line))
+        publish(authorities / role, Succession(line).files(), MODES)
+        trusts[role] = line.authority.trust
     if single_authority:
         servers, clients = ROLES
         (authorities / clients).symlink_to(servers)
@@ -75,6 +66,6 @@ def make_authorities(
         publish(path / "trust" / role, {"ca.crt": trust.pem}, {"ca.crt": PUBLIC})
 
 
-def _write(folder: Path, name: str, authority: Authority) -> None:
-    write_file(folder / f"{name}.crt", authority.certificate_pem, PUBLIC)
-    write_file(folder / f"{name}.key", authority.key_pem, 0o600)
+def kind_of(roles: tuple[Role, ...]) -> str:
+    """Return what an authority for these roles is called after; nothing, if it has both."""
+    return roles[0] if len(roles) == 1 else ""

@@ -51,7 +51,7 @@ def read_credential(certificate: Path, key: Path, *, password: bytes | None = No
     Raises:
         MaterialError: If either cannot be used, or they do not match.
     """
-    return _read_settled(
+    return read_settled(
         (certificate, key),
         lambda contents: parse_credential(
             contents[certificate],
@@ -85,7 +85,7 @@ def read_trust(path: Path, *, crl: Path | None = None, crl_required: bool = True
             return trust
         return Trust(trust.anchors, parse_crls(contents[crl], path=crl))
 
-    return _read_settled((path,) if crl is None else (path, crl), parse, optional)
+    return read_settled((path,) if crl is None else (path, crl), parse, optional)
 
 
 def read_crls(path: Path) -> tuple[x509.CertificateRevocationList, ...]:
@@ -94,7 +94,7 @@ def read_crls(path: Path) -> tuple[x509.CertificateRevocationList, ...]:
     Raises:
         MaterialError: If the file cannot be used or has no revocation list in it.
     """
-    return _read_settled((path,), lambda contents: parse_crls(contents[path], path=path))
+    return read_settled((path,), lambda contents: parse_crls(contents[path], path=path))
 
 
 def read_contents(
@@ -114,7 +114,35 @@ def read_contents(
         only_lists = bool(lists) and not has("certificate", pem, path)
         return ([] if only_lists else parse_certificates(pem, path=path)), lists
 
-    return _read_settled((path,), parse)
+    return read_settled((path,), parse)
+
+
+def read_settled(
+    paths: tuple[Path, ...],
+    parse: Callable[[dict[Path, bytes]], _T],
+    optional: tuple[Path, ...] = (),
+) -> _T:
+    """Read and parse; what may have been caught half-written is read again.
+
+    Args:
+        paths: The files; those in one folder are read from the same generation.
+        parse: Called with the contents of those that are there.
+        optional: Those of ``paths`` that need not be there.
+
+    Raises:
+        MaterialError: If a file cannot be read; or what ``parse`` raises.
+    """
+    contents = _read(paths, optional)
+    for _ in range(_SETTLE_ATTEMPTS):
+        try:
+            return parse(contents)
+        except MaterialError:
+            time.sleep(_SETTLE)
+            again = _read(paths, optional)
+            if again == contents:  # not half-written: wrong
+                raise
+            contents = again
+    return parse(contents)
 
 
 def parse_credential(
@@ -131,7 +159,7 @@ def parse_credential(
         MaterialError: As :func:`read_credential`.
     """
     certificates = parse_certificates(certificate_pem, path=certificate_path)
-    key = _parse_key(key_pem, key_path, password)
+    key = parse_key(key_pem, path=key_path, password=password)
     first, *rest = certificates
     if is_key_of(key, first):
         return Credential(key, first, tuple(rest))
@@ -202,7 +230,12 @@ def parse_crls(pem: bytes, *, path: Path) -> tuple[x509.CertificateRevocationLis
     return lists
 
 
-def _parse_key(pem: bytes, path: Path, password: bytes | None) -> PrivateKey:
+def parse_key(pem: bytes, *, path: Path, password: bytes | None = None) -> PrivateKey:
+    """Parse a private key that was read elsewhere; the path is for the messages.
+
+    Raises:
+        MaterialError: If there is none, or one that cannot be used.
+    """
     block = blocks_of("private key", pem, path)[0]
     # The traditional form marks encryption in a header (RFC 1421 §4.6.1.1).
     encrypted = block.label == "ENCRYPTED PRIVATE KEY" or b"Proc-Type: 4,ENCRYPTED" in block.text
@@ -234,25 +267,6 @@ def _unsupported(path: Path, what: str) -> MaterialError:
         f"the private key {what}",
         "have a certificate issued for an EC key: openssl ecparam -name prime256v1 -genkey",
     )
-
-
-def _read_settled(
-    paths: tuple[Path, ...],
-    parse: Callable[[dict[Path, bytes]], _T],
-    optional: tuple[Path, ...] = (),
-) -> _T:
-    """Read and parse; what may have been caught half-written is read again."""
-    contents = _read(paths, optional)
-    for _ in range(_SETTLE_ATTEMPTS):
-        try:
-            return parse(contents)
-        except MaterialError:
-            time.sleep(_SETTLE)
-            again = _read(paths, optional)
-            if again == contents:  # not half-written: wrong
-                raise
-            contents = again
-    return parse(contents)
 
 
 def _read(paths: tuple[Path, ...], optional: tuple[Path, ...]) -> dict[Path, bytes]:

@@ -35,7 +35,7 @@ def read_password(file: Path | None) -> bytes:
         CommandError: If it is empty, or there is nobody to ask.
         OSError: If the file cannot be read.
     """
-    from mtls_echo_pki.publication import read_file
+    from mtls_echo_pki.durable import read_file
 
     if file is not None:
         password = read_file(file).partition(b"\n")[0].removesuffix(b"\r")
@@ -59,7 +59,7 @@ def read_password(file: Path | None) -> bytes:
 @contextmanager
 def reserved(path: Path) -> Generator[None]:
     """Hold a new, empty file; take it back if what it was for fails."""
-    from mtls_echo_pki.publication import write_file
+    from mtls_echo_pki.durable import write_file
 
     write_file(path, b"", 0o600)
     try:
@@ -75,7 +75,7 @@ def write(path: Path, credential: Credential, password: bytes, name: str, folder
     Raises:
         CommandError: If the file cannot be written. It is removed then.
     """
-    from mtls_echo_pki.publication import replace_file
+    from mtls_echo_pki.durable import replace_file
 
     try:
         replace_file(path, credential.pkcs12(password, name=name), 0o600)

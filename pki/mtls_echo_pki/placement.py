@@ -22,7 +22,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mtls_echo_pki.publication import locked, make_folder, sync_folder
+from mtls_echo_pki.durable import locked, make_folder, sync_folder
 
 # What is to be NAME is built as .new-NAME.xxxxxxxx/NAME; the eight characters are mkdtemp's.
 _STAGING = re.compile(r"\.new-(.+)\.[a-z0-9_]{8}")
@@ -96,6 +96,22 @@ def _clear_if_abandoned(hidden: Path, name: str) -> None:
         # One that is still empty may not have been locked yet; and no secret is in it.
         if ours and os.listdir(hidden) == [name]:
             shutil.rmtree(hidden, ignore_errors=True)
+
+
+def absolute(path: Path) -> Path:
+    """Return the path that a path leads to, links followed.
+
+    Raises:
+        DirectoryError: If it starts from a current directory that was deleted.
+    """
+    try:
+        # Not Path.resolve: on a loop of links it raises RuntimeError before Python 3.13.
+        return Path(os.path.realpath(path))
+    except FileNotFoundError as error:
+        raise DirectoryError(
+            f"{path}: the current directory, which it starts from, was deleted",
+            "change to another, or name an absolute path",
+        ) from error
 
 
 @contextmanager

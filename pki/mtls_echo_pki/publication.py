@@ -26,43 +26,47 @@ match, because a writer may pause between the two.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
+import re
 import shutil
-import stat
 import tempfile
-import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+
+from mtls_echo_pki.durable import locked, make_folder, read_file, sync_folder, write_file
 
 DATA = "..data"
 _DATA_TMP = "..data_tmp"
 GENERATION = "..2"  # every generation begins with the year it was made in
-
-# A chain of a dozen RSA certificates is some 30 kB; an operating system's whole trust
-# store is below 300 kB. A larger file is not what the caller believes it to be.
-MAX_FILE_SIZE = 1 << 20
+_STAMP = "..%Y-%m-%dT%H-%M-%S."
+# How our own generations are called; what else lies in a folder is left alone.
+_GENERATION = re.compile(r"\.\.2\d{3}-\d\d-\d\dT\d\d-\d\d-\d\d\..+")
 
 # Each attempt fails only if two whole generations were published during it.
 _MAX_ATTEMPTS = 100
 
-# How long another process may take over a change before we give up waiting for it;
-# a change takes milliseconds, so one that lasts longer hangs.
-_LOCK_PATIENCE = 10.0
-_LOCK_INTERVAL = 0.01
 
-
-def publish(folder: Path, files: Mapping[str, bytes], modes: Mapping[str, int]) -> None:
+def publish(
+    folder: Path,
+    files: Mapping[str, bytes],
+    modes: Mapping[str, int],
+    *,
+    keep_previous: bool = True,
+    adopt: bool = False,
+) -> None:
     """Replace the contents of ``folder`` by ``files``, all at once.
 
-    Power may fail at any point: a reader finds the old files or the new ones.
+    Power may fail at any point: a reader finds the old files or the new ones. What a writer
+    leaves unfinished that is killed after the rename, :func:`tidy` finishes.
 
     Args:
         folder: Created (0700) if missing.
         files: File name to contents.
         modes: File name to permission bits, whatever the umask; 0600 if not named.
+        keep_previous: Keep the generation before for readers who are still in it. Without it
+            they begin again, and a key that is no longer published is no longer there.
+        adopt: Take plain files of these names for published ones, if they say the same.
 
     Raises:
         OSError: If it cannot be written. The files published before then stay.
@@ -70,10 +74,10 @@ def publish(folder: Path, files: Mapping[str, bytes], modes: Mapping[str, int]) 
     """
     make_folder(folder, exist_ok=True)
     with locked(folder):
-        for name in files:
-            _refuse_foreign(folder / name)
+        for name, contents in files.items():
+            _refuse_foreign(folder / name, contents if adopt else None)
         previous = _current(folder)
-        stamp = datetime.now(UTC).strftime("..%Y-%m-%dT%H-%M-%S.")
+        stamp = datetime.now(UTC).strftime(_STAMP)
         generation = Path(tempfile.mkdtemp(prefix=stamp, dir=folder))
         generation.chmod(0o700)  # the umask may have taken bits away
         try:
@@ -88,10 +92,35 @@ def publish(folder: Path, files: Mapping[str, bytes], modes: Mapping[str, int]) 
             shutil.rmtree(generation, ignore_errors=True)
             raise
         for name in files:
-            with suppress(FileExistsError):
-                (folder / name).symlink_to(f"{DATA}/{name}")
+            _link(folder, name)
         sync_folder(folder)
-        _remove_all_but(folder, {generation.name, previous}, set(files))
+        kept = {generation.name, previous if keep_previous else None}
+        _remove(folder, _superfluous(folder, kept, set(files)))
+
+
+def tidy(folder: Path, *, keep_previous: bool = True) -> bool:
+    """Finish what a writer that was killed began in ``folder``, if one did.
+
+    Args:
+        folder: One made by :func:`publish`; anything else is left alone.
+        keep_previous: As it was published.
+
+    Returns:
+        Whether there was anything to finish. If not, nothing was written.
+
+    Raises:
+        OSError: If it cannot be finished.
+    """
+    if not _unfinished(folder, keep_previous):
+        return False
+    with locked(folder):
+        missing, superfluous = _unfinished(folder, keep_previous) or ([], [])
+        for name in missing:
+            _link(folder, name)
+        if missing:
+            sync_folder(folder)
+        _remove(folder, superfluous)
+    return True
 
 
 def read_consistent(
@@ -134,112 +163,6 @@ def read_consistent(
     raise OSError(errno.EBUSY, "is replaced faster than it can be read", str(folder))
 
 
-def read_file(path: Path) -> bytes:
-    """Read a regular file of bounded size.
-
-    Raises:
-        OSError: See :func:`read_consistent`.
-    """
-    # Without O_NONBLOCK the open of a FIFO would wait for its writer.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if not stat.S_ISREG(mode):
-            # It is read again at every reload, which a pipe cannot be.
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
-        with open(descriptor, "rb", closefd=False) as file:
-            contents = file.read(MAX_FILE_SIZE + 1)
-    finally:
-        os.close(descriptor)
-    if len(contents) > MAX_FILE_SIZE:
-        raise OSError(errno.EFBIG, "larger than 1 MiB", str(path))
-    return contents
-
-
-def write_file(path: Path, contents: bytes, mode: int) -> None:
-    """Create a file with exactly these permissions, and have it on the disk.
-
-    Raises:
-        FileExistsError: If it exists: nothing is overwritten.
-        OSError: If it cannot be written; nothing is left of it then.
-    """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode & 0o600)
-    try:
-        with open(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)  # the umask may have taken bits away
-            file.write(contents)
-            file.flush()
-            os.fsync(descriptor)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-
-
-def replace_file(path: Path, contents: bytes, mode: int) -> None:
-    """Replace one file atomically; readers see the old contents or the new.
-
-    Raises:
-        OSError: If it cannot be written. The old file then stays.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.unlink(missing_ok=True)
-    write_file(temporary, contents, mode)
-    temporary.replace(path)
-    sync_folder(path.parent)
-
-
-def make_folder(path: Path, *, exist_ok: bool = False) -> None:
-    """Create a folder with mode 0700, whatever the umask."""
-    try:
-        path.mkdir(mode=0o700)
-    except FileExistsError:
-        if not exist_ok or not path.is_dir():
-            raise
-    else:
-        path.chmod(0o700)
-
-
-def sync_folder(folder: Path) -> None:
-    """Have a folder's entries on the disk; syncing a file alone does not name it."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def locked(folder: Path, *, patience: float | None = None) -> Generator[None]:
-    """Keep other writers of ``folder`` out; readers need no lock.
-
-    The lock is on the folder itself, so that no lock file appears in it, and the
-    kernel releases it even if this process is killed.
-
-    Args:
-        folder: Must exist.
-        patience: How long to wait for it, in seconds; ten unless given.
-
-    Raises:
-        OSError: ``EBUSY``, if another process holds it for longer than that.
-    """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        deadline = time.monotonic() + (_LOCK_PATIENCE if patience is None else patience)
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise OSError(errno.EBUSY, "locked by another process", str(folder)) from None
-                time.sleep(_LOCK_INTERVAL)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _current(folder: Path) -> str | None:
     try:
         return os.readlink(folder / DATA)
@@ -267,24 +190,73 @@ def _read_all(folder: Path, names: Sequence[str], optional: Sequence[str]) -> di
     return read | {name: read_file(folder / name) for name in present}
 
 
-def _refuse_foreign(path: Path) -> None:
-    """Raise unless ``path`` is free or one of our links."""
+def _refuse_foreign(path: Path, adopted: bytes | None) -> None:
+    """Raise unless ``path`` is free, one of our links, or a file that says what is adopted."""
     try:
         ours = os.readlink(path) == f"{DATA}/{path.name}"
     except FileNotFoundError:
         return
     except OSError:  # EINVAL: not a link
-        ours = False
+        ours = adopted is not None and read_file(path) == adopted
     if not ours:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
 
 
-def _remove_all_but(folder: Path, generations: set[str | None], names: set[str]) -> None:
-    """Remove older generations, and links to files that are no longer published."""
-    for entry in list(os.scandir(folder)):
+def _link(folder: Path, name: str) -> None:
+    """Let ``name`` lead into the present generation; a plain file there says the same."""
+    if (folder / name).is_symlink():
+        return
+    temporary = folder / f"..{name}_tmp"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(f"{DATA}/{name}")
+    temporary.replace(folder / name)
+
+
+def _unfinished(folder: Path, keep_previous: bool) -> tuple[list[str], list[str]] | None:
+    """Return the links that are missing and the entries that are too many; None if all is well."""
+    current = _current(folder)
+    try:
+        names = set(os.listdir(folder / current)) if current else set[str]()
+    except FileNotFoundError:
+        return None  # the link leads nowhere: nothing that was interrupted looks so
+    kept = {current}
+    if current and keep_previous:
+        kept.add(_previous(folder, current))
+    missing = sorted(name for name in names if not os.path.lexists(folder / name))
+    superfluous = _superfluous(folder, kept, names)
+    return (missing, superfluous) if missing or superfluous else None
+
+
+def _previous(folder: Path, current: str) -> str | None:
+    """Return the generation before: the last one that was not begun after the present one."""
+    times = {
+        entry.name: entry.stat(follow_symlinks=False).st_mtime_ns
+        for entry in os.scandir(folder)
+        if _GENERATION.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+    }
+    present = times.pop(current, 0)
+    earlier = [name for name, time_ns in times.items() if time_ns <= present]
+    return max(earlier, key=lambda name: times[name], default=None)
+
+
+def _superfluous(folder: Path, generations: set[str | None], names: set[str]) -> list[str]:
+    """Return other generations, links to files that are no longer published, and begun links."""
+    found: list[str] = []
+    for entry in os.scandir(folder):
         if entry.is_symlink():
-            if entry.name not in names and os.readlink(entry.path) == f"{DATA}/{entry.name}":
-                os.unlink(entry.path)
-        elif entry.name.startswith(GENERATION) and entry.name not in generations:
+            begun = entry.name.startswith("..") and entry.name.endswith("_tmp")
+            target = os.readlink(entry.path)
+            if begun or (entry.name not in names and target == f"{DATA}/{entry.name}"):
+                found.append(entry.name)
+        elif _GENERATION.fullmatch(entry.name) and entry.name not in generations:
+            found.append(entry.name)
+    return sorted(found)
+
+
+def _remove(folder: Path, names: list[str]) -> None:
+    for name in names:
+        if (folder / name).is_symlink():
+            (folder / name).unlink()
+        else:
             # A reader still in it notices and begins again.
-            shutil.rmtree(entry.path, ignore_errors=True)
+            shutil.rmtree(folder / name)

@@ -111,6 +111,26 @@ class KeyType(enum.Enum):
             case KeyType.RSA2048:
                 return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
+    @classmethod
+    def of(cls, key: object) -> KeyType:
+        """Return the type of a public or private key.
+
+        Raises:
+            ValueError: If it is of a type that is not made here.
+        """
+        match key:
+            case ec.EllipticCurvePublicKey() | ec.EllipticCurvePrivateKey():
+                found = {"secp256r1": cls.P256, "secp384r1": cls.P384}.get(key.curve.name)
+            case ed25519.Ed25519PublicKey() | ed25519.Ed25519PrivateKey():
+                found = cls.ED25519
+            case rsa.RSAPublicKey() | rsa.RSAPrivateKey() if key.key_size == 2048:
+                found = cls.RSA2048
+            case _:
+                found = None
+        if found is None:
+            raise ValueError("its key is of a type that is not made here")
+        return found
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:

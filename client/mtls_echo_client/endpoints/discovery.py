@@ -18,7 +18,7 @@ from mtls_echo_client.endpoints.document import unreadable
 from mtls_echo_client.endpoints.errors import EndpointsError
 from mtls_echo_client.endpoints.plan import Problem
 from mtls_echo_client.endpoints.targets import Target, find_files, parse_targets
-from mtls_echo_pki.publication import read_file
+from mtls_echo_pki.durable import read_file
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from yaml.nodes import ScalarNode
 from yaml.resolver import Resolver
 
 from mtls_echo_client.endpoints.errors import EndpointsError
-from mtls_echo_pki.publication import MAX_FILE_SIZE, read_file
+from mtls_echo_pki.durable import MAX_FILE_SIZE, read_file
 
 # Many times what 10,000 endpoints need.
 MAX_VALUES = 200_000

@@ -1,0 +1,140 @@
+"""A certificate leaves in two steps: into the ledger first, then into the world.
+
+Both for a new name (:func:`issue`) and for one that has a certificate already (:func:`renew`). A
+crash between the two leaves an entry for a certificate that nobody got, which does no harm. The
+other way round there would be one that somebody has and nobody can revoke.
+
+A new name appears whole or not at all, by the rename of a folder. A renewal takes the place of
+what was there by the rename of a link: readers get the old pair of key and certificate or the new
+one, and the old generation stays for those who are still reading it. That is so for its key as
+well, which is no secret better kept: it leaked, or it is the present one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from mtls_echo_pki.authority import utcnow
+from mtls_echo_pki.credential import Credential, key_id
+from mtls_echo_pki.description import request_of
+from mtls_echo_pki.durable import PUBLIC
+from mtls_echo_pki.layout import Role
+from mtls_echo_pki.ledger import LedgerEntry
+from mtls_echo_pki.placement import DirectoryError, new_folder
+from mtls_echo_pki.publication import publish
+from mtls_echo_pki.registry import Registry
+from mtls_echo_pki.request import Request, Usage
+from mtls_echo_pki.upkeep import changing
+
+if TYPE_CHECKING:
+    from mtls_echo_pki.directory import Directory
+    from mtls_echo_pki.flaw import Flaw
+    from mtls_echo_pki.sound import Exhibit
+
+ROLE_OF: dict[Usage, Role] = {Usage.SERVER: "servers", Usage.CLIENT: "clients"}
+
+# What a maker returns: the credential, and the files that lie beside it.
+_Made: TypeAlias = tuple[Credential, dict[str, bytes]]
+
+
+def issue(directory: Directory, name: str, request: Request) -> Credential:
+    """Issue a credential and publish it under a new name; see :meth:`Directory.issue`."""
+    return _issue(
+        directory,
+        name,
+        request,
+        lambda registry: (registry.succession.issuing.issue(request), {}),
+    )
+
+
+def issue_flawed(directory: Directory, name: str, request: Request, flaw: Flaw) -> Exhibit:
+    """Issue a deliberately bad credential; see :meth:`Directory.issue_flawed`."""
+    exhibit: Exhibit | None = None
+
+    def make(registry: Registry) -> _Made:
+        nonlocal exhibit
+        present = registry.succession.present
+        # A bad path is bad in one respect: no other authority's certificate is sent along.
+        authority = directory.root(registry.roles[0]) if flaw.needs_root else present.authority
+        exhibit = flaw.build(authority, request)
+        beside: dict[str, bytes] = {}
+        if exhibit.trust != authority.trust:
+            beside["ca.crt"] = exhibit.trust.pem
+        if exhibit.trust.crls:
+            beside["crl.pem"] = exhibit.trust.crl_pem
+        return exhibit.credential, beside
+
+    _issue(directory, name, request, make, flaw.slug)
+    return cast("Exhibit", exhibit)
+
+
+def renew(
+    directory: Directory, name: str, *, rekey: bool, lifetime: timedelta | None = None
+) -> Credential:
+    """Replace a credential by one of the same names; see :meth:`Directory.renew`."""
+    with changing(directory.path, directory.path / name) as held:
+        present = directory.credential(name)
+        try:
+            request = request_of(present.certificate)
+        except ValueError as error:
+            raise DirectoryError(
+                f"{directory.path / name}: cannot be renewed: {error}",
+                "issue another one: mtls-echo pki issue --help",
+            ) from error
+        registry = held.registry(ROLE_OF[request.usage])
+        credential = registry.succession.issuing.renew(present, rekey=rekey, lifetime=lifetime)
+        _enter(registry, name, credential, None)
+        try:
+            publish(directory.path / name, _files(credential), {"tls.crt": PUBLIC})
+        except FileExistsError as error:
+            raise DirectoryError(
+                f"{error.filename}: was not put there by mtls-echo pki, and is not replaced",
+                "renew it where it comes from, or move it away and issue another",
+            ) from error
+    return credential
+
+
+def _issue(
+    directory: Directory,
+    name: str,
+    request: Request,
+    make: Callable[[Registry], _Made],
+    flaw: str | None = None,
+) -> Credential:
+    if request.usage not in ROLE_OF:
+        raise ValueError("a directory issues to servers and clients, not to authorities")
+    target = directory.path / name
+    with changing(directory.path, target) as held:
+        if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
+            raise DirectoryError(
+                f'{directory.path}: there is already something named "{name}"',
+                "choose another name: nothing is overwritten; to replace it: "
+                "mtls-echo pki renew --help",
+            )
+        registry = held.registry(ROLE_OF[request.usage])
+        credential, beside = make(registry)
+        _enter(registry, name, credential, flaw)
+        with new_folder(target) as staging:
+            publish(
+                staging,
+                {**_files(credential), **beside},
+                {"tls.crt": PUBLIC, **dict.fromkeys(beside, PUBLIC)},
+            )
+    return credential
+
+
+def _enter(registry: Registry, name: str, credential: Credential, flaw: str | None) -> None:
+    """Write an entry for a credential that is about to be published."""
+    issuer = registry.succession.present.authority.certificate
+    ours = credential.certificate.issuer == issuer.subject
+    entry = LedgerEntry.of(
+        name, credential, utcnow(), issuer=key_id(issuer) if ours else None, flaw=flaw
+    )
+    registry.write_ledger(registry.ledger.with_entry(entry))
+
+
+def _files(credential: Credential) -> dict[str, bytes]:
+    return {"tls.crt": credential.certificate_pem, "tls.key": credential.key_pem}

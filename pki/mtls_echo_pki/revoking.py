@@ -1,0 +1,172 @@
+"""What leaks is a key, so what is revoked is a key: every certificate that is good with it.
+
+A certificate is public; who steals it can do nothing with it. Who steals its private key can, for
+as long as any certificate for that key is believed, and renewals with the same key are such
+certificates. Revoking one serial number of three would lock the owner out and leave the thief in.
+
+Which key is meant follows from the order in which things are done. A leaked key is first replaced
+(``renew --new-key``) and then revoked: so of a name that has had several keys, all but the present
+one are meant. A name that has had only one key has not been renewed yet, and that one is meant.
+Keys count that could still be used, and those that were revoked: so to revoke again is to do
+nothing, today and when the revoked certificates have expired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import msgspec
+from cryptography import x509
+
+from mtls_echo_pki.authority import utcnow
+from mtls_echo_pki.credential import key_id
+from mtls_echo_pki.layout import Role
+from mtls_echo_pki.ledger import LedgerEntry
+from mtls_echo_pki.listing import with_lists
+from mtls_echo_pki.placement import DirectoryError
+from mtls_echo_pki.registry import Registry
+from mtls_echo_pki.revocation import REASONS
+from mtls_echo_pki.upkeep import Held, changing, committed
+
+if TYPE_CHECKING:
+    from mtls_echo_pki.directory import Directory
+
+
+@dataclass(frozen=True)
+class Revoked:
+    """What a revocation has come to.
+
+    Args:
+        now: The certificates that were revoked just now; none, if all had been.
+        before: Those of the name that had been revoked earlier and have not expired.
+        valid: Those of the name that are still believed.
+        present: The digest of the name's present key (:func:`~mtls_echo_pki.credential.key_id`);
+            None if the directory has no credential of that name any more, or it was not asked.
+        roles: For whose trust lists were published.
+    """
+
+    now: tuple[LedgerEntry, ...]
+    before: tuple[LedgerEntry, ...]
+    valid: tuple[LedgerEntry, ...]
+    present: str | None
+    roles: tuple[Role, ...]
+
+
+def revoke(
+    directory: Directory,
+    name: str,
+    *,
+    reason: x509.ReasonFlags = x509.ReasonFlags.unspecified,
+    present: bool = False,
+    serials: Collection[int] = (),
+) -> Revoked:
+    """Revoke certificates of a name; see :meth:`Directory.revoke`."""
+    if reason.value not in REASONS:
+        raise ValueError(
+            f"{reason.value} revokes nothing for good; give one of {', '.join(REASONS)}"
+        )
+    with changing(directory.path) as held:
+        now = utcnow()
+        known = _certificates_of(held, name)
+        own = _present_key(directory, name) if not (present or serials) else None
+        if not known and own is None:
+            raise DirectoryError(
+                f'{directory.path}: has never issued anything to "{name}"',
+                f"it has: {', '.join(directory.names()) or 'none'}",
+            )
+        counted = [e for _, e in known if e.not_after > now or e.revoked_at is not None]
+        chosen = {e.serial for e in _chosen(directory, name, counted, own, present, serials)}
+        done: list[LedgerEntry] = []
+        roles: list[Role] = []
+        for registry in held.registries:
+            entries = [e for r, e in known if r is registry and e.serial in chosen]
+            due = {e.serial for e in entries if e.revoked_at is None and e.not_after > now}
+            if due:
+                _enter(registry, due, now, reason)
+                done += [e for e in registry.ledger.issued if e.serial in due]
+                roles += registry.roles
+        rest = [e for e in counted if e.serial not in {d.serial for d in done}]
+        return Revoked(
+            tuple(done),
+            tuple(e for e in rest if e.revoked_at is not None and e.not_after > now),
+            tuple(e for e in rest if e.revoked_at is None),
+            own,
+            tuple(roles),
+        )
+
+
+def publish_crls(directory: Directory, lifetime: timedelta | None = None) -> tuple[Role, ...]:
+    """Sign and publish new lists; see :meth:`Directory.publish_crls`."""
+    if lifetime is not None and lifetime < timedelta(seconds=1):
+        raise ValueError("a revocation list needs a lifetime of at least a second")
+    with changing(directory.path) as held:
+        for registry in held.registries:
+            ledger = with_lists(registry, registry.ledger, lifetime=lifetime, fresh=True)
+            if ledger != registry.ledger:
+                registry.write_ledger(ledger)
+            with committed(directory.path):
+                registry.publish()
+        return tuple(role for registry in held.registries for role in registry.roles)
+
+
+def _certificates_of(held: Held, name: str) -> list[tuple[Registry, LedgerEntry]]:
+    """Return what was issued to a name by the authorities in force.
+
+    What a retired authority issued nobody believes, and nobody can revoke it any more.
+    """
+    return [
+        (registry, entry)
+        for registry in held.registries
+        for entry in registry.ledger.issued
+        if entry.name == name and entry.issuer in {key_id(c) for c in registry.certificates}
+    ]
+
+
+def _present_key(directory: Directory, name: str) -> str | None:
+    if name not in directory.names():
+        return None
+    return key_id(directory.credential(name).certificate)
+
+
+def _chosen(
+    directory: Directory,
+    name: str,
+    counted: list[LedgerEntry],
+    own: str | None,
+    present: bool,
+    serials: Collection[int],
+) -> Iterable[LedgerEntry]:
+    if serials:
+        by_serial = {int(entry.serial, 16): entry for entry in counted}
+        unknown = [serial for serial in serials if serial not in by_serial]
+        if unknown:
+            raise DirectoryError(
+                f'{directory.path}: no valid certificate of "{name}" has the serial number '
+                f"{unknown[0]:x}",
+                f"it has: {', '.join(entry.serial for entry in counted) or 'none'}",
+            )
+        return [by_serial[serial] for serial in serials]
+    if present:
+        return counted
+    # A key that is not known is none that could be told to be the present one.
+    earlier = [entry for entry in counted if entry.key is None or entry.key != own]
+    return earlier or counted
+
+
+def _enter(
+    registry: Registry, serials: Collection[str], now: datetime, reason: x509.ReasonFlags
+) -> None:
+    """Revoke, in one moment: the entries and the lists that tell it."""
+    entries = tuple(
+        msgspec.structs.replace(entry, revoked_at=now.replace(microsecond=0), reason=reason.value)
+        if entry.serial in serials
+        else entry
+        for entry in registry.ledger.issued
+    )
+    ledger = msgspec.structs.replace(registry.ledger, issued=entries)
+    registry.write_ledger(with_lists(registry, ledger))
+    with committed(registry.pki):
+        registry.publish()
