@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shutil
 import ssl
 import subprocess
 import sys
@@ -15,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_pki import Credential, KeyType, Request, Trust, client, server
-from mtls_echo_pki.publication import publish
+from mtls_echo_pki.publication import DATA, publish
 
 COMMAND = [
     sys.executable,
@@ -75,6 +77,29 @@ def publish_credential(folder: Path, credential: Credential) -> None:
         {"tls.crt": credential.certificate_pem, "tls.key": credential.key_pem},
         {"tls.crt": 0o644},
     )
+
+
+def make_plain(pki: Path) -> None:
+    """Make of a directory one as version 0.1 left it: plain files, and a ledger that says less."""
+    for folder in (pki / "authorities").iterdir():
+        if folder.is_symlink():
+            continue
+        for link in [
+            path for path in folder.iterdir() if path.suffix == ".crt" or path.suffix == ".key"
+        ]:
+            contents, mode = link.read_bytes(), link.stat().st_mode
+            link.unlink()
+            link.write_bytes(contents)
+            link.chmod(mode)
+        shutil.rmtree((folder / DATA).resolve())
+        (folder / DATA).unlink()
+        ledger = json.loads((folder / "ledger.json").read_bytes())
+        later = ("key", "issuer", "flaw", "revoked_at", "reason")
+        entries = [
+            {field: value for field, value in entry.items() if field not in later}
+            for entry in ledger["issued"]
+        ]
+        (folder / "ledger.json").write_text(json.dumps({"issued": entries}))
 
 
 def reference(request: Request) -> str:

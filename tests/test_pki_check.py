@@ -258,6 +258,7 @@ def test_an_anchor_on_an_unknown_curve_is_no_reason_to_stop(directory: Directory
     odd = altered(trust.anchors[0], P256, SM2)
     folder = directory.path / "trust" / "servers"
     crl = directory.authority("servers").crl().public_bytes(Encoding.PEM)
+    shutil.rmtree(directory.path / "authorities")
     files = {"ca.crt": odd, "crl.pem": crl}
     publish(folder, files, dict.fromkeys(files, 0o644))
 

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -23,35 +22,33 @@ from cryptography.exceptions import InvalidSignature
 
 from mtls_echo_pki.armour import MaterialError, show_command
 from mtls_echo_pki.authority import utcnow
+from mtls_echo_pki.check_authorities import (
+    Finding,
+    check_anchors,
+    check_authority,
+    check_lists,
+    check_lost_lists,
+    check_memory,
+    check_times,
+)
 from mtls_echo_pki.credential import Credential
-from mtls_echo_pki.description import is_authority, presented_identifiers, usage, validity
+from mtls_echo_pki.description import usage
 from mtls_echo_pki.directory import Directory
 from mtls_echo_pki.layout import ROLES, Role
 from mtls_echo_pki.parsing import UNREADABLE, parsing
 from mtls_echo_pki.placement import DirectoryError
-from mtls_echo_pki.publication import GENERATION
-from mtls_echo_pki.signing import PublicKey
+from mtls_echo_pki.registry import Registry
 from mtls_echo_pki.trust import Trust
+from mtls_echo_pki.upkeep import at_rest
 from mtls_echo_pki.verifiers import refusal_by_cryptography, refusal_by_openssl
 
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong.
-
-    Args:
-        path: The file or folder.
-        what: What is wrong with it.
-        hint: What to do about it.
-    """
-
-    path: Path
-    what: str
-    hint: str
+__all__ = ["Finding", "check"]
 
 
 def check(directory: Directory, *, now: datetime | None = None) -> list[Finding]:
     """Look for everything that would keep a PKI from working, or from being safe.
+
+    What a command that was killed has left unfinished is finished first, if that is permitted.
 
     Args:
         directory: What to check. ``authorities`` may be missing, since a machine that
@@ -61,37 +58,71 @@ def check(directory: Directory, *, now: datetime | None = None) -> list[Finding]
 
     Returns:
         What was found, in the order of the files; nothing if all is well.
+
+    Raises:
+        DirectoryError: If another process changes the directory, and takes too long.
     """
     now = now or utcnow()
-    findings = [*_modes(directory.path)]
-    trusts: dict[Role, Trust] = {}
-    for role in ROLES:
-        if (directory.path / "authorities" / role).exists():
-            findings += _authority(directory, role, now)
-        path = directory.path / "trust" / role / "ca.crt"
-        try:
-            trusts[role] = directory.trust(role)
-        except MaterialError as error:
-            findings.append(_unusable(error))
-        else:
-            findings += _readable(path, _anchors(path, trusts[role], now))
-            findings += _lost_lists(path.with_name("crl.pem"), trusts[role])
-            unfit = list(_lists(path.with_name("crl.pem"), trusts[role], now))
+    with at_rest(directory.path) as trouble:
+        findings = [*_unfinished(directory.path, trouble), *_modes(directory.path)]
+        trusts: dict[Role, Trust] = {}
+        for role in ROLES:
+            registry = None
+            if (directory.path / "authorities" / role).exists():
+                registry = _registry(directory, role, findings)
+            if registry is not None and registry.roles[0] == role:
+                path = registry.folder / "tls.crt"
+                findings += _readable(path, check_authority(registry, now))
+            path = directory.path / "trust" / role / "ca.crt"
+            try:
+                trusts[role] = directory.trust(role)
+            except MaterialError as error:
+                findings.append(_unusable(error))
+                continue
+            findings += _readable(path, check_anchors(path, trusts[role], now))
+            findings += check_lost_lists(path.with_name("crl.pem"), trusts[role])
+            if registry is not None:
+                findings += check_memory(registry, trusts[role])
+            unfit = list(check_lists(path.with_name("crl.pem"), trusts[role], registry, now))
             if unfit:
                 # Said here, once; not once more of every credential.
                 findings += unfit
                 trusts[role] = Trust(trusts[role].anchors)
-    for name in directory.names():
-        try:
-            credential = directory.credential(name)
-        except MaterialError as error:
-            findings.append(_unusable(error))
-        except DirectoryError as error:
-            findings.append(Finding(directory.path / name, str(error), error.hint or ""))
-        else:
-            path = directory.path / name / "tls.crt"
-            findings += _readable(path, _credential(path, credential, trusts, now))
+        for name in directory.names():
+            try:
+                credential = directory.credential(name)
+            except MaterialError as error:
+                findings.append(_unusable(error))
+            except DirectoryError as error:
+                findings.append(Finding(directory.path / name, str(error), error.hint or ""))
+            else:
+                path = directory.path / name / "tls.crt"
+                findings += _readable(path, _credential(path, credential, trusts, now))
     return findings
+
+
+def _unfinished(path: Path, trouble: OSError | None) -> Iterator[Finding]:
+    if trouble is not None:
+        yield Finding(
+            Path(trouble.filename2 or trouble.filename or path),
+            "a change was interrupted, and cannot be finished: "
+            f"{(trouble.strerror or str(trouble)).lower()}",
+            f"put that right, and run again: mtls-echo pki check {shlex.quote(str(path))}",
+        )
+
+
+def _registry(directory: Directory, role: Role, findings: list[Finding]) -> Registry | None:
+    """Read an authority's folder; what is wrong with it is added to what was found."""
+    try:
+        return Registry.read(directory.path, role)
+    except MaterialError as error:
+        found = _unusable(error)
+    except DirectoryError as error:
+        path = directory.path / "authorities" / role / "ledger.json"
+        found = Finding(path, _without_path(error), error.hint or "")
+    if found not in findings:  # two roles may share an authority
+        findings.append(found)
+    return None
 
 
 def _readable(path: Path, findings: Iterator[Finding]) -> list[Finding]:
@@ -127,67 +158,11 @@ def _modes(folder: Path) -> Iterator[Finding]:
                 )
 
 
-def _authority(directory: Directory, role: Role, now: datetime) -> Iterator[Finding]:
-    path = directory.path / "authorities" / role / "tls.crt"
-    try:
-        authority = directory.authority(role)
-        directory.ledger(role)
-    except MaterialError as error:
-        yield _unusable(error)
-        return
-    except DirectoryError as error:
-        yield Finding(path.with_name("ledger.json"), _without_path(error), error.hint or "")
-        return
-    yield from _times(path, (authority.certificate, *authority.issuers), now)
-
-
-def _anchors(path: Path, trust: Trust, now: datetime) -> Iterator[Finding]:
-    yield from _times(path, trust.anchors, now)
-    for anchor in trust.anchors:
-        if not is_authority(anchor):
-            yield Finding(
-                path,
-                f"trusts {_subject_of(anchor)}, which is not an authority",
-                "trust the root that issued it, unless it is pinned on purpose",
-            )
-
-
-def _lost_lists(path: Path, trust: Trust) -> Iterator[Finding]:
-    """Find that revocation was turned off: the generation before, which is kept, had lists."""
-    if not trust.crls and any(path.parent.glob(f"{GENERATION}*/{path.name}")):
-        yield Finding(
-            path,
-            "is gone, and with it every revocation: the generation before had lists",
-            "publish the lists again, together with the anchors",
-        )
-
-
-def _lists(path: Path, trust: Trust, now: datetime) -> Iterator[Finding]:
-    """Find lists with which OpenSSL would refuse everybody; of a missing one, it tells."""
-    for crl in trust.crls:
-        issuer = crl.issuer.rfc4514_string()
-        begin, end = crl.last_update_utc, crl.next_update_utc
-        if now < begin or (end is not None and now > end):
-            yield Finding(
-                path,
-                f"the revocation list of {issuer} {validity(begin, end or begin, now)}, so nobody "
-                "is accepted",
-                "wait, or check this machine's clock" if now < begin else "publish a new one",
-            )
-        anchors = [anchor for anchor in trust.anchors if anchor.subject == crl.issuer]
-        if anchors and not any(_signed(crl, anchor) for anchor in anchors):
-            yield Finding(
-                path,
-                f"the revocation list of {issuer} was not signed by it",
-                "do not use it: it was altered, or comes from another authority of that name",
-            )
-
-
 def _credential(
     path: Path, credential: Credential, trusts: dict[Role, Trust], now: datetime
 ) -> Iterator[Finding]:
     certificates = (credential.certificate, *credential.chain)
-    late = list(_times(path, certificates, now))
+    late = list(check_times(path, certificates, now))
     yield from late
     roles: list[Role] = [role for role in ROLES if role[:-1] in usage(credential.certificate)]
     if not roles:
@@ -220,19 +195,6 @@ def _credential(
                 )
 
 
-def _times(
-    path: Path, certificates: Iterable[x509.Certificate], now: datetime
-) -> Iterator[Finding]:
-    for certificate in certificates:
-        begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-        if not begin <= now <= end:
-            yield Finding(
-                path,
-                f"{_subject_of(certificate)} {validity(begin, end, now)}",
-                "issue another" if now > end else "wait, or check this machine's clock",
-            )
-
-
 def _missing_issuer(
     certificates: tuple[x509.Certificate, ...], anchors: tuple[x509.Certificate, ...]
 ) -> str | None:
@@ -253,18 +215,6 @@ def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
     except (*UNREADABLE, InvalidSignature):  # name, key type, signature
         return False
     return True
-
-
-def _signed(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
-    try:
-        key = issuer.public_key()
-        return isinstance(key, PublicKey) and crl.is_signature_valid(key)
-    except UNREADABLE:  # a curve or a signature algorithm that is not supported
-        return False
-
-
-def _subject_of(certificate: x509.Certificate) -> str:
-    return certificate.subject.rfc4514_string() or ", ".join(presented_identifiers(certificate))
 
 
 def _unusable(error: MaterialError) -> Finding:

@@ -75,26 +75,27 @@ def new_folder(path: Path) -> Generator[Path]:
     sync_folder(path.parent)
 
 
-def clear_abandoned(parent: Path, name: str | None = None) -> None:
+def clear_abandoned(parent: Path, name: str | None = None, *, alone: bool = False) -> None:
     """Remove what builders that were killed have left in ``parent``, as far as we may.
 
     Args:
         parent: Where they were building.
         name: What it was to be; whatever it was, unless given.
+        alone: Whether nobody can be building there now.
     """
     with suppress(OSError):  # there is no such folder, or we may not look into it
         for hidden in list(parent.iterdir()):
             was_to_be = _STAGING.fullmatch(hidden.name)
             if was_to_be and name in (None, was_to_be[1]):
-                _clear_if_abandoned(hidden, was_to_be[1])
+                _clear_if_abandoned(hidden, was_to_be[1], alone)
 
 
-def _clear_if_abandoned(hidden: Path, name: str) -> None:
+def _clear_if_abandoned(hidden: Path, name: str, alone: bool) -> None:
     # The lock of somebody at work on it keeps us out.
     with suppress(OSError), locked(hidden, patience=0):
         ours = hidden.lstat().st_uid == os.geteuid() and not hidden.is_symlink()
         # One that is still empty may not have been locked yet; and no secret is in it.
-        if ours and os.listdir(hidden) == [name]:
+        if ours and os.listdir(hidden) in ([[name], []] if alone else [[name]]):
             shutil.rmtree(hidden, ignore_errors=True)
 
 

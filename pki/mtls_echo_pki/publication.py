@@ -84,6 +84,9 @@ def publish(
             for name, contents in files.items():
                 write_file(generation / name, contents, modes.get(name, 0o600))
             sync_folder(generation)
+            # Before the change: after it they would lead nowhere, as they do where a file was
+            # lost. Until then, who reads a generation at a time finds these files in it.
+            _remove(folder, _stale_links(folder, set(files)))
             temporary = folder / _DATA_TMP
             temporary.unlink(missing_ok=True)  # of a writer that was killed
             temporary.symlink_to(generation.name)
@@ -95,7 +98,7 @@ def publish(
             _link(folder, name)
         sync_folder(folder)
         kept = {generation.name, previous if keep_previous else None}
-        _remove(folder, _superfluous(folder, kept, set(files)))
+        _remove(folder, _superfluous(folder, kept))
 
 
 def tidy(folder: Path, *, keep_previous: bool = True) -> bool:
@@ -115,11 +118,10 @@ def tidy(folder: Path, *, keep_previous: bool = True) -> bool:
         return False
     with locked(folder):
         missing, superfluous = _unfinished(folder, keep_previous) or ([], [])
+        _remove(folder, superfluous)
         for name in missing:
             _link(folder, name)
-        if missing:
-            sync_folder(folder)
-        _remove(folder, superfluous)
+        sync_folder(folder)
     return True
 
 
@@ -216,14 +218,15 @@ def _unfinished(folder: Path, keep_previous: bool) -> tuple[list[str], list[str]
     """Return the links that are missing and the entries that are too many; None if all is well."""
     current = _current(folder)
     try:
-        names = set(os.listdir(folder / current)) if current else set[str]()
+        names = set(os.listdir(folder / current)) if current else None
     except FileNotFoundError:
-        return None  # the link leads nowhere: nothing that was interrupted looks so
-    kept = {current}
-    if current and keep_previous:
-        kept.add(_previous(folder, current))
+        names = None
+    if current is None or names is None:
+        # Nothing that was interrupted looks so, and what is left may be all there is.
+        return None
+    kept = {current, _previous(folder, current) if keep_previous else None}
     missing = sorted(name for name in names if not os.path.lexists(folder / name))
-    superfluous = _superfluous(folder, kept, names)
+    superfluous = _superfluous(folder, kept)
     return (missing, superfluous) if missing or superfluous else None
 
 
@@ -239,18 +242,27 @@ def _previous(folder: Path, current: str) -> str | None:
     return max(earlier, key=lambda name: times[name], default=None)
 
 
-def _superfluous(folder: Path, generations: set[str | None], names: set[str]) -> list[str]:
-    """Return other generations, links to files that are no longer published, and begun links."""
+def _superfluous(folder: Path, generations: set[str | None]) -> list[str]:
+    """Return other generations, and links that were begun."""
     found: list[str] = []
     for entry in os.scandir(folder):
         if entry.is_symlink():
-            begun = entry.name.startswith("..") and entry.name.endswith("_tmp")
-            target = os.readlink(entry.path)
-            if begun or (entry.name not in names and target == f"{DATA}/{entry.name}"):
+            if entry.name.startswith("..") and entry.name.endswith("_tmp"):
                 found.append(entry.name)
         elif _GENERATION.fullmatch(entry.name) and entry.name not in generations:
             found.append(entry.name)
     return sorted(found)
+
+
+def _stale_links(folder: Path, names: set[str]) -> list[str]:
+    """Return our links that lead to files other than these."""
+    return [
+        entry.name
+        for entry in os.scandir(folder)
+        if entry.is_symlink()
+        and entry.name not in names
+        and os.readlink(entry.path) == f"{DATA}/{entry.name}"
+    ]
 
 
 def _remove(folder: Path, names: list[str]) -> None:

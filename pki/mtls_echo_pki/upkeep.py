@@ -141,7 +141,7 @@ def finish(pki: Path) -> list[Registry]:
     Raises:
         OSError: If something is to be written and cannot be.
     """
-    clear_abandoned(pki)
+    clear_abandoned(pki, alone=True)
     readable: list[Registry] = []
     for role in authority_roles(pki):
         folder = pki / "authorities" / role
