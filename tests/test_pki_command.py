@@ -278,6 +278,11 @@ def test_show_prints_what_matters_to_a_person(made: Path) -> None:
 def test_show_prints_a_json_list_for_scripts(made: Path) -> None:
     described = json.loads(invoke("show", made, "--json").stdout)
 
+    described, ends = described[:-2], described[-2:]
+    assert [(end["roles"], end["stage"], end["next"]) for end in ends] == [
+        (["servers"], "settled", []),
+        (["clients"], "settled", []),
+    ]
     assert [Path(entry["path"]).relative_to(made).as_posix() for entry in described] == [
         "authorities/clients/tls.crt",
         "authorities/servers/tls.crt",
@@ -310,6 +315,7 @@ def test_show_shows_every_certificate_of_a_file_and_each_authority_once(tmp_path
         (1, ["server"]),
         (2, ["authority"]),
     ]
+    assert everything.pop()["roles"] == ["servers", "clients"]
     assert sum("authorities" in entry["path"] for entry in everything) == 2
     assert "tls.crt (2)" in invoke("show", path / "server").stdout
 
@@ -381,7 +387,9 @@ def test_check_of_what_is_no_pki_exits_with_2(tmp_path: Path) -> None:
     refused(invoke("check", tmp_path), error="is not a PKI directory", hint="pki init")
 
 
-@pytest.mark.parametrize("command", ["init", "issue", "show", "check"])
+@pytest.mark.parametrize(
+    "command", ["init", "issue", "show", "check", "renew", "revoke", "crl", "rollover"]
+)
 def test_the_help_has_examples_that_use_the_command_and_the_exit_status(command: str) -> None:
     text = invoke(command, "--help").stdout
 

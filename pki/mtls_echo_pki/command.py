@@ -10,59 +10,45 @@ from __future__ import annotations
 import shlex
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from mtls_echo_pki import pkcs12
 from mtls_echo_pki.flaw_command import FlawSlug, advice, flaws
+from mtls_echo_pki.parameters import Lifetime, directory_argument, summary
 from mtls_echo_pki.printable import printable
 from mtls_echo_pki.refusals import Group, refusals
+from mtls_echo_pki.rollover_command import rollover
+from mtls_echo_pki.rotation_command import crl, renew, revoke
 from mtls_echo_pki.showing import show
-
-if TYPE_CHECKING:
-    from mtls_echo_pki.credential import Credential
 
 # Spelled out, since KeyType would import cryptography for a --help; a test compares them.
 KEY_TYPES = ("p256", "p384", "ed25519", "rsa2048")
 
 
-class _Lifetime(click.ParamType[timedelta]):
-    name = "lifetime"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> timedelta:
-        from mtls_echo_pki.request import parse_lifetime
-
-        if isinstance(value, timedelta):
-            return value
-        try:
-            return parse_lifetime(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
 @click.group(cls=Group)
 def pki() -> None:
-    """Make, inspect and check certificates for tests and demonstrations.
+    """Make, inspect, check and rotate certificates for tests and demonstrations.
 
     \b
     examples:
       mtls-echo pki init ./pki
       mtls-echo pki issue ./pki alice alice@mail.test --client
+      mtls-echo pki renew ./pki alice --new-key
+      mtls-echo pki revoke ./pki alice --reason keyCompromise
+      mtls-echo pki rollover ./pki introduce
       mtls-echo pki show ./pki
       mtls-echo pki check ./pki
       mtls-echo pki flaws
     """
 
 
-pki.add_command(show)
-pki.add_command(flaws)
+for each in (show, flaws, renew, revoke, crl, rollover):
+    pki.add_command(each)
 
 
 @pki.command()
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@directory_argument
 @click.option(
     "--name",
     "server_names",
@@ -121,7 +107,7 @@ def init(
     kinds = "one authority" if single_authority else "an authority for servers, one for clients"
     click.echo(f"made {directory} with {kinds}{', each below a root' if intermediate else ''}")
     for name, credential in described:
-        click.echo(f"  {name:8}{_summary(credential)}")
+        click.echo(f"  {name:8}{summary(credential)}")
     click.echo("next:")
     click.echo(f"  mtls-echo serve --pki {place}")
     # The connecting side checks the name it connects to, so show one that is there.
@@ -132,14 +118,14 @@ def init(
 
 
 @pki.command()
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@directory_argument
 @click.argument("name")
 @click.argument("identities", metavar="IDENTITY...", nargs=-1, required=True)
 @click.option("--server", "usage", flag_value="server", help="Issue a server's certificate.")
 @click.option("--client", "usage", flag_value="client", help="Issue a client's certificate.")
 @click.option(
     "--lifetime",
-    type=_Lifetime(),
+    type=Lifetime(),
     default="30d",
     show_default=True,
     help="60s, 10m, 12h or 30d; not longer than the authority's.",
@@ -228,20 +214,21 @@ def issue(
                 credential = pki_directory.issue(name, request)
             pkcs12.write(pkcs12_file, credential, password, name, directory / name)
             notes = f"wrote {pkcs12_file}"
-    click.echo(f"issued {directory / name}: {_summary(credential)}")
+    click.echo(f"issued {directory / name}: {summary(credential)}")
     if notes:
         click.echo(notes)
 
 
 @pki.command()
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@directory_argument
 def check(directory: Path) -> None:
     """Check that the PKI in DIR works, and that its keys are private.
 
     Every credential must match its key, be valid now, lead to a trust anchor, and be
     accepted by OpenSSL (strict, in a real handshake) and by the verifier of the Python
-    package cryptography. Each finding is one line: what is wrong with which file, and
-    what to do.
+    package cryptography; revocation lists must be there for every authority, alive, and
+    those that the ledger knows. What a command that was killed has left is finished first.
+    Each finding is one line: what is wrong with which file, and what to do.
 
     \b
     examples:
@@ -263,13 +250,3 @@ def check(directory: Path) -> None:
     if findings:
         click.get_current_context().exit(1)
     click.echo(f"{directory}: all well, {count} credential{'' if count == 1 else 's'} checked")
-
-
-def _summary(credential: Credential) -> str:
-    from mtls_echo_pki.authority import utcnow
-    from mtls_echo_pki.description import presented_identifiers, validity
-
-    certificate = credential.certificate
-    names = ", ".join(presented_identifiers(certificate))
-    end = certificate.not_valid_after_utc
-    return f"{names}; {validity(certificate.not_valid_before_utc, end, utcnow())}"

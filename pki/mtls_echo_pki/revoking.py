@@ -7,8 +7,8 @@ certificates. Revoking one serial number of three would lock the owner out and l
 Which key is meant follows from the order in which things are done. A leaked key is first replaced
 (``renew --new-key``) and then revoked: so of a name that has had several keys, all but the present
 one are meant. A name that has had only one key has not been renewed yet, and that one is meant.
-Keys count that could still be used, and those that were revoked: so to revoke again is to do
-nothing, today and when the revoked certificates have expired.
+Keys count that have not expired, and those that were revoked: so to revoke again is to do nothing,
+today, when the revoked certificates have expired, and when their authority was retired.
 """
 
 from __future__ import annotations
@@ -70,29 +70,33 @@ def revoke(
         )
     with changing(directory.path) as held:
         now = utcnow()
+        _demand_authorities(held)
         known = _certificates_of(held, name)
-        own = _present_key(directory, name) if not (present or serials) else None
-        if not known and own is None:
+        if not known:
             raise DirectoryError(
                 f'{directory.path}: has never issued anything to "{name}"',
                 f"it has: {', '.join(directory.names()) or 'none'}",
             )
+        own = _present_key(directory, name) if not (present or serials) else None
         counted = [e for _, e in known if e.not_after > now or e.revoked_at is not None]
         chosen = {e.serial for e in _chosen(directory, name, counted, own, present, serials)}
         done: list[LedgerEntry] = []
         roles: list[Role] = []
         for registry in held.registries:
-            entries = [e for r, e in known if r is registry and e.serial in chosen]
-            due = {e.serial for e in entries if e.revoked_at is None and e.not_after > now}
+            due = {
+                e.serial
+                for r, e in known
+                if r is registry and e.serial in chosen and _is_believed(r, e, now)
+            }
             if due:
                 _enter(registry, due, now, reason)
                 done += [e for e in registry.ledger.issued if e.serial in due]
                 roles += registry.roles
-        rest = [e for e in counted if e.serial not in {d.serial for d in done}]
+        revoked = {entry.serial for entry in done}
         return Revoked(
             tuple(done),
-            tuple(e for e in rest if e.revoked_at is not None and e.not_after > now),
-            tuple(e for e in rest if e.revoked_at is None),
+            tuple(e for e in counted if e.revoked_at is not None and e.not_after > now),
+            tuple(e for r, e in known if _is_believed(r, e, now) and e.serial not in revoked),
             own,
             tuple(roles),
         )
@@ -103,6 +107,7 @@ def publish_crls(directory: Directory, lifetime: timedelta | None = None) -> tup
     if lifetime is not None and lifetime < timedelta(seconds=1):
         raise ValueError("a revocation list needs a lifetime of at least a second")
     with changing(directory.path) as held:
+        _demand_authorities(held)
         for registry in held.registries:
             ledger = with_lists(registry, registry.ledger, lifetime=lifetime, fresh=True)
             if ledger != registry.ledger:
@@ -112,17 +117,32 @@ def publish_crls(directory: Directory, lifetime: timedelta | None = None) -> tup
         return tuple(role for registry in held.registries for role in registry.roles)
 
 
-def _certificates_of(held: Held, name: str) -> list[tuple[Registry, LedgerEntry]]:
-    """Return what was issued to a name by the authorities in force.
+def _demand_authorities(held: Held) -> None:
+    if not held.registries:
+        raise DirectoryError(
+            f"{held.pki}: has no authorities", "do this in the directory that it is a copy of"
+        )
 
-    What a retired authority issued nobody believes, and nobody can revoke it any more.
-    """
+
+def _certificates_of(held: Held, name: str) -> list[tuple[Registry, LedgerEntry]]:
     return [
         (registry, entry)
         for registry in held.registries
         for entry in registry.ledger.issued
-        if entry.name == name and entry.issuer in {key_id(c) for c in registry.certificates}
+        if entry.name == name
     ]
+
+
+def _is_believed(registry: Registry, entry: LedgerEntry, now: datetime) -> bool:
+    """Return whether a certificate is good, and so can be revoked.
+
+    What a retired authority issued nobody believes, and nobody can revoke it any more.
+    """
+    return (
+        entry.not_after > now
+        and entry.revoked_at is None
+        and entry.issuer in {key_id(certificate) for certificate in registry.certificates}
+    )
 
 
 def _present_key(directory: Directory, name: str) -> str | None:

@@ -77,10 +77,10 @@ def take(directory: Directory, step: Step, roles: Sequence[Role] = ROLES) -> tup
             registry = held.registry(role)
             if registry not in concerned:
                 concerned.append(registry)
-        ahead = [registry for registry in concerned if not _is_taken(step, registry)]
-        for registry in ahead:
-            if step is Step.RETIRE:
-                _refuse_to_lock_out(directory, registry)
+        apart = len({registry.succession.stage for registry in concerned}) > 1
+        ahead = [registry for registry in concerned if not _is_taken(step, registry, apart)]
+        if step is Step.RETIRE:
+            _refuse_to_lock_out(directory, ahead)
         # All that may fail for a reason of its own comes before the first change.
         plans = [(registry, _after(step, registry)) for registry in ahead]
         for registry, succession in plans:
@@ -129,7 +129,7 @@ def renewals(path: Path, names: Sequence[str]) -> str:
     return "; ".join(f"mtls-echo pki renew {place} {name} --same-key" for name in names)
 
 
-def _is_taken(step: Step, registry: Registry) -> bool:
+def _is_taken(step: Step, registry: Registry, apart: bool) -> bool:
     """Return whether a step has been taken already; raise if it is not its turn."""
     succession = registry.succession
     begin, end = _LEADS[step]
@@ -137,12 +137,12 @@ def _is_taken(step: Step, registry: Registry) -> bool:
         return False
     if succession.stage is end and (step is not Step.RETIRE or succession.retired):
         return True
-    roles = " and ".join(registry.roles)
+    # Of authorities that stand at different stages, one at a time can be helped.
+    option = f" --authority {registry.roles[0]}" if apart else ""
     raise DirectoryError(
         f"{registry.folder}: cannot {step.value}: {situation(succession)}",
-        f"next for {roles}: mtls-echo pki rollover {shlex.quote(str(registry.pki))} "
-        f"{next_step(succession.stage).value}"
-        + (f" --authority {registry.roles[0]}" if len(registry.roles) == 1 else ""),
+        f"what comes next: mtls-echo pki rollover {shlex.quote(str(registry.pki))} "
+        f"{next_step(succession.stage).value}{option}",
     )
 
 
@@ -181,13 +181,12 @@ def _after(step: Step, registry: Registry) -> Succession:
         ) from error
 
 
-def _refuse_to_lock_out(directory: Directory, registry: Registry) -> None:
-    names = issued_by_previous(directory, registry)
+def _refuse_to_lock_out(directory: Directory, concerned: Sequence[Registry]) -> None:
+    names = [name for each in concerned for name in issued_by_previous(directory, each)]
     if names:
-        previous = registry.succession.previous
-        called = _called(previous) if previous else ""
+        old = [_called(each.succession.previous) for each in concerned if each.succession.previous]
         raise DirectoryError(
-            f"{registry.folder}: cannot retire {called}: it issued what is still in use: "
+            f"{directory.path}: cannot retire {' and '.join(old)}: still in use from there: "
             f"{', '.join(names)}",
             f"renew first: {renewals(directory.path, names)}",
         )

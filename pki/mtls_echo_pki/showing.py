@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,16 +16,19 @@ from mtls_echo_pki.refusals import refusals
 
 if TYPE_CHECKING:
     from mtls_echo_pki.description import Description, ListDescription
+    from mtls_echo_pki.overview import Overview
 
 
 @click.command()
 @click.argument("path", metavar="PATH", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
 def show(path: Path, as_json: bool) -> None:
-    """Show the certificates and revocation lists in PATH.
+    """Show the certificates and revocation lists in PATH, and where a PKI stands.
 
-    PATH is a PKI directory, a mounted Secret or a PEM file. In JSON, what has "revoked" is a
-    revocation list.
+    PATH is a PKI directory, a mounted Secret or a PEM file. Of a PKI directory the end tells,
+    for each authority, at which stage of its replacement it is, what ends when, what was
+    revoked, and what to do next. In JSON, what has "revoked" is a revocation list, and what has
+    "stage" such an end.
 
     \b
     examples:
@@ -31,27 +36,62 @@ def show(path: Path, as_json: bool) -> None:
       mtls-echo pki show ./pki/server
       mtls-echo pki show /etc/ssl/certs/ca-certificates.crt
       mtls-echo pki show ./pki --json | jq -r '.[] | [.not_after, .path] | @tsv'
+      mtls-echo pki show ./pki --json | jq -r '.[] | select(.stage) | .next[]'
 
     exit status: 0 shown, 2 nothing there to show
     """
+    from mtls_echo_pki.armour import MaterialError
     from mtls_echo_pki.description import describe, describe_list
     from mtls_echo_pki.pem import read_contents
+    from mtls_echo_pki.placement import DirectoryError
 
     descriptions: list[Description | ListDescription] = []
-    with refusals():
+    ends: list[Overview] = []
+    trouble: DirectoryError | MaterialError | None = None
+    with refusals(), _at_rest(path):
         for file in _files(path):
             certificates, lists = read_contents(file)
             for position, certificate in enumerate(certificates, start=1):
                 descriptions.append(describe(certificate, path=file, position=position))
             for position, crl in enumerate(lists, start=1):
                 descriptions.append(describe_list(crl, path=file, position=position))
+        if (path / "authorities").is_dir():
+            from mtls_echo_pki.directory import Directory
+            from mtls_echo_pki.overview import overviews
+
+            try:
+                ends = overviews(Directory(path))
+            except (DirectoryError, MaterialError) as error:
+                trouble = error
     if as_json:
         import msgspec
 
-        encoded = msgspec.json.format(msgspec.json.encode(descriptions), indent=2)
+        encoded = msgspec.json.format(msgspec.json.encode([*descriptions, *ends]), indent=2)
         click.echo(encoded.decode())
     else:
-        click.echo("\n\n".join(_paragraph(description) for description in descriptions))
+        paragraphs = [_paragraph(description) for description in descriptions]
+        click.echo("\n\n".join([*paragraphs, *map(_end, ends)]))
+    if trouble is not None:
+        raise CommandError(str(trouble), trouble.hint)
+
+
+@contextmanager
+def _at_rest(path: Path) -> Generator[None]:
+    """Have what a killed command left in a PKI directory finished, if that is permitted."""
+    if not (path / "authorities").is_dir():
+        yield
+        return
+    from mtls_echo_pki.upkeep import at_rest
+
+    with at_rest(path):
+        yield
+
+
+def _end(overview: Overview) -> str:
+    from mtls_echo_pki.authority import utcnow
+    from mtls_echo_pki.overview import lines_of
+
+    return "\n".join(printable(line) for line in lines_of(overview, utcnow()))
 
 
 def _files(path: Path) -> list[Path]:
@@ -59,7 +99,8 @@ def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     patterns = (
-        *("authorities/*/tls.crt", "trust/*/ca.crt", "trust/*/crl.pem", "*/tls.crt"),
+        *(f"authorities/*/{name}.crt" for name in ("tls", "next", "previous", "cross")),
+        *("trust/*/ca.crt", "trust/*/crl.pem", "*/tls.crt"),
         *("tls.crt", "ca.crt", "crl.pem"),
     )
     files = [

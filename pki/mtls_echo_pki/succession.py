@@ -29,7 +29,6 @@ before a step that needs them, and removed after the one that ends their use.
 from __future__ import annotations
 
 import enum
-import os
 import re
 import secrets
 from collections.abc import Mapping
@@ -231,7 +230,8 @@ def write_root_keys(folder: Path, succession: Succession) -> None:
         if line.root is not None and line.root != line.authority:
             identity = key_id(line.anchor)
             if identity not in present:
-                first = not present and not os.path.lexists(folder / _FIRST_ROOT_KEY)
+                # The name of the first is free for who puts that one back.
+                first = len(succession.lines) == 1 and not succession.retired
                 name = _FIRST_ROOT_KEY if first else f"root-{identity[:16]}.key"
                 write_file(folder / name, line.root.key_pem, 0o600)
 
