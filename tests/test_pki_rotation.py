@@ -230,6 +230,20 @@ def test_every_certificate_of_the_keys_before_is_revoked_and_the_present_one_sta
     assert check(directory) == []
 
 
+def test_a_key_that_was_revoked_does_not_lie_about(directory: Directory) -> None:
+    stolen = directory.credential("client").key_pem
+    present = directory.renew("client", rekey=True).key_pem
+
+    def on_disk(key: bytes) -> bool:
+        keys = [path for path in directory.path.rglob("tls.key") if not path.is_symlink()]
+        return key in [path.read_bytes() for path in keys]
+
+    assert on_disk(stolen)
+    directory.revoke("client")
+    assert not on_disk(stolen)
+    assert on_disk(present)
+
+
 def serials(entries: tuple[LedgerEntry, ...]) -> list[int]:
     return [int(entry.serial, 16) for entry in entries]
 

@@ -10,6 +10,10 @@ Layers, each knowing only those before it: :mod:`~mtls_echo_pki.request` (what s
 signed), :mod:`~mtls_echo_pki.credential` and :mod:`~mtls_echo_pki.trust` (what comes of
 it), :mod:`~mtls_echo_pki.authority` (who signs); :mod:`~mtls_echo_pki.publication` (files
 that change as one), :mod:`~mtls_echo_pki.pem` (files that explain themselves),
+:mod:`~mtls_echo_pki.succession` and :mod:`~mtls_echo_pki.ledger` (who issues, and what was
+issued), :mod:`~mtls_echo_pki.registry` (what follows from both), :mod:`~mtls_echo_pki.upkeep`
+(what was interrupted is finished), :mod:`~mtls_echo_pki.issuing`,
+:mod:`~mtls_echo_pki.revoking` and :mod:`~mtls_echo_pki.rollover` (what is done);
 :mod:`~mtls_echo_pki.directory` (a whole PKI on disk). Beside them stands
 :mod:`~mtls_echo_pki.flaws`: all of it, deliberately bad, one fault at a time.
 """
@@ -38,7 +42,9 @@ if TYPE_CHECKING:
         parse_lifetime,
         server,
     )
+    from mtls_echo_pki.revoking import Revoked
     from mtls_echo_pki.sound import Exhibit
+    from mtls_echo_pki.succession import Stage
     from mtls_echo_pki.trust import Trust
 
 __all__ = [
@@ -52,6 +58,8 @@ __all__ = [
     "KeyType",
     "MaterialError",
     "Request",
+    "Revoked",
+    "Stage",
     "Trust",
     "Usage",
     "client",
@@ -84,7 +92,9 @@ __getattr__ = exporter(
             "parse_lifetime",
             "server",
         ),
+        "revoking": ("Revoked",),
         "sound": ("Exhibit",),
+        "succession": ("Stage",),
         "trust": ("Trust",),
     },
 )

@@ -6,8 +6,8 @@ other way round there would be one that somebody has and nobody can revoke.
 
 A new name appears whole or not at all, by the rename of a folder. A renewal takes the place of
 what was there by the rename of a link: readers get the old pair of key and certificate or the new
-one, and the old generation stays for those who are still reading it. That is so for its key as
-well, which is no secret better kept: it leaked, or it is the present one.
+one, and the old generation stays for those who are still reading it. A key that is revoked goes
+from there, too (:mod:`mtls_echo_pki.revoking`).
 """
 
 from __future__ import annotations

@@ -159,5 +159,6 @@ def _next(
             f"{register.this_update:%Y-%m-%d %H:%M:%S} UTC, and the next must be later",
             "check this machine's clock: it was set back by more than an hour",
         )
-    time.sleep(delay.total_seconds())
+    if delay:
+        time.sleep(delay.total_seconds())
     return register.next_list(signer.certificate, signer.key, utcnow(), lifetime)

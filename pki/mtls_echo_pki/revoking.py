@@ -27,6 +27,7 @@ from mtls_echo_pki.layout import Role
 from mtls_echo_pki.ledger import LedgerEntry
 from mtls_echo_pki.listing import with_lists
 from mtls_echo_pki.placement import DirectoryError
+from mtls_echo_pki.publication import tidy
 from mtls_echo_pki.registry import Registry
 from mtls_echo_pki.revocation import REASONS
 from mtls_echo_pki.upkeep import Held, changing, committed
@@ -92,6 +93,10 @@ def revoke(
                 _enter(registry, due, now, reason)
                 done += [e for e in registry.ledger.issued if e.serial in due]
                 roles += registry.roles
+        if done and (directory.path / name).is_dir():
+            with committed(directory.path):
+                # A key that nobody is to use any more need not lie about.
+                tidy(directory.path / name, keep_previous=False)
         revoked = {entry.serial for entry in done}
         return Revoked(
             tuple(done),
