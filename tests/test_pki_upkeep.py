@@ -181,6 +181,24 @@ def test_what_is_published_is_brought_back_to_what_the_authorities_say(
     assert directory.trust("clients") == wanted
 
 
+def test_an_authority_that_was_retired_long_ago_does_not_come_back_from_a_backup(
+    directory: Directory,
+) -> None:
+    backup = directory.trust("clients")
+    for _ in range(3):
+        directory.introduce()
+        directory.switch()
+        renew_all(directory)
+        directory.retire()
+    wanted = directory.trust("clients")
+    publish(directory.path / "trust" / "clients", {"ca.crt": (wanted | backup).pem}, {})
+    assert directory.trust("clients") != wanted
+
+    assert check(directory) == []
+
+    assert directory.trust("clients") == wanted
+
+
 def test_a_namesake_of_an_authority_cannot_stand_in_for_its_list(directory: Directory) -> None:
     directory.publish_crls()
     own = directory.trust("clients")

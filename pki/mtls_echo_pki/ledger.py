@@ -105,12 +105,15 @@ class Ledger(
             :func:`~mtls_echo_pki.credential.key_id`. Once there is one, lists are *in force*: a
             judge who has lists demands one of every authority.
         list_lifetime: From signing a list to its nextUpdate, in seconds; None: as by default.
+        retired: Each authority that was ever retired, by its :func:`key_id`: should its
+            certificate turn up again in ``trust``, out of a backup, it is not believed.
     """
 
     issued: tuple[LedgerEntry, ...]
     version: int = 1
     lists: dict[str, str] = {}
     list_lifetime: int | None = None
+    retired: tuple[str, ...] = ()
 
     def with_entry(self, entry: LedgerEntry) -> Ledger:
         """Return the ledger with one more certificate."""

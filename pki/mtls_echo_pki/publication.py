@@ -31,6 +31,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -80,19 +81,24 @@ def publish(
         stamp = datetime.now(UTC).strftime(_STAMP)
         generation = Path(tempfile.mkdtemp(prefix=stamp, dir=folder))
         generation.chmod(0o700)  # the umask may have taken bits away
+        stale: list[str] = []
         try:
             for name, contents in files.items():
                 write_file(generation / name, contents, modes.get(name, 0o600))
             sync_folder(generation)
             # Before the change: after it they would lead nowhere, as they do where a file was
             # lost. Until then, who reads a generation at a time finds these files in it.
-            _remove(folder, _stale_links(folder, set(files)))
+            stale = _stale_links(folder, set(files))
+            _remove(folder, stale)
             temporary = folder / _DATA_TMP
             temporary.unlink(missing_ok=True)  # of a writer that was killed
             temporary.symlink_to(generation.name)
             temporary.replace(folder / DATA)
         except BaseException:
             shutil.rmtree(generation, ignore_errors=True)
+            with suppress(OSError):  # tidy() does what cannot be done now
+                for name in stale:
+                    _link(folder, name)
             raise
         for name in files:
             _link(folder, name)

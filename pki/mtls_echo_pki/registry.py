@@ -7,7 +7,7 @@ An authority's folder has two parts, each replaced by one rename: who issues
 two at odds publishes again. So nothing has to be written down about changes under way.
 
 What somebody else has put into ``trust`` is not ours to take away: the certificate of an
-authority that this directory does not know stays, and so do its lists. A list of one of our own
+authority that never was one of this directory stays, and so do its lists. A list of one of our own
 that is later than the ledger knows stays, too. It can only mean that the ledger was put back to
 an earlier state, and to publish that would lift revocations.
 """
@@ -96,7 +96,11 @@ class Registry:
             published: What is published now; None if that cannot be read.
         """
         known = {*self.certificates, *self.succession.retired}
-        foreign = [a for a in (published.anchors if published else ()) if a not in known]
+        foreign = [
+            anchor
+            for anchor in (published.anchors if published else ())
+            if anchor not in known and not self._is_retired(anchor)
+        ]
         anchors = (*self.succession.anchors, *foreign)
         present = published.crls if published else ()
         if not self.ledger.lists:  # not in force: whatever lists there are, are not from here
@@ -110,6 +114,12 @@ class Registry:
                 *(crl for crl in present if crl.issuer not in names),
             ),
         )
+
+    def _is_retired(self, anchor: x509.Certificate) -> bool:
+        try:
+            return key_id(anchor) in self.ledger.retired
+        except ValueError:
+            return False  # of a kind that cannot be read here, so none of ours
 
     def write_ledger(self, ledger: Ledger) -> None:
         """Replace the ledger: the moment of a revocation."""

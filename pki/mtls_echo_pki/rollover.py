@@ -21,12 +21,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from mtls_echo_pki.armour import MaterialError
 from mtls_echo_pki.authority import utcnow
+from mtls_echo_pki.credential import key_id
 from mtls_echo_pki.layout import ROLES, Role, kind_of
+from mtls_echo_pki.ledger import Ledger
 from mtls_echo_pki.listing import with_lists
 from mtls_echo_pki.parsing import UNREADABLE
 from mtls_echo_pki.placement import DirectoryError
@@ -89,6 +92,9 @@ def take(directory: Directory, step: Step, roles: Sequence[Role] = ROLES) -> tup
                 # they belong to nobody, and the next list leaves them out.
                 after = replace(registry, succession=succession)
                 registry.write_ledger(with_lists(after, registry.ledger, lenient=True))
+            if step is Step.RETIRE:
+                # Before it is true, and so without effect, rather than after, and perhaps never.
+                registry.write_ledger(_with_retired(registry.ledger, succession))
             registry.write_succession(succession)
             with committed(directory.path):
                 registry.publish()
@@ -179,6 +185,11 @@ def _after(step: Step, registry: Registry) -> Succession:
             f"{registry.folder}: cannot {step.value}: {error}",
             "a root's key that was taken away is needed for this: put it back as root.key",
         ) from error
+
+
+def _with_retired(ledger: Ledger, succession: Succession) -> Ledger:
+    retired = [*ledger.retired, *(key_id(each) for each in succession.retired)]
+    return msgspec.structs.replace(ledger, retired=tuple(dict.fromkeys(retired)))
 
 
 def _refuse_to_lock_out(directory: Directory, concerned: Sequence[Registry]) -> None:

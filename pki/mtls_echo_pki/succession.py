@@ -42,7 +42,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mtls_echo_pki.armour import MaterialError
 from mtls_echo_pki.authority import Authority, utcnow
 from mtls_echo_pki.credential import PrivateKey, key_id, public_key_id
-from mtls_echo_pki.durable import PUBLIC, read_file, write_file
+from mtls_echo_pki.durable import PUBLIC, read_file, sync_folder, write_file
 from mtls_echo_pki.pem import parse_certificates, parse_credential, parse_key, read_settled
 from mtls_echo_pki.request import KeyType
 
@@ -234,6 +234,7 @@ def write_root_keys(folder: Path, succession: Succession) -> None:
                 first = len(succession.lines) == 1 and not succession.retired
                 name = _FIRST_ROOT_KEY if first else f"root-{identity[:16]}.key"
                 write_file(folder / name, line.root.key_pem, 0o600)
+                sync_folder(folder)
 
 
 def remove_root_keys(folder: Path, succession: Succession) -> None:
