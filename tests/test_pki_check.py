@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,9 +15,20 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID
 
-from mtls_echo_pki import Authority, Credential, Directory, KeyType, client, find_flaw, server
+from mtls_echo_pki import (
+    Authority,
+    Credential,
+    Directory,
+    KeyType,
+    Trust,
+    client,
+    find_flaw,
+    server,
+)
 from mtls_echo_pki.check import Finding, check
+from mtls_echo_pki.credential import key_id
 from mtls_echo_pki.publication import DATA, publish
+from mtls_echo_pki.registry import Registry
 from mtls_echo_pki.signing import TBSCertificate
 from mtls_echo_pki.verifiers import refusal_by_cryptography, refusal_by_openssl
 
@@ -303,3 +316,83 @@ def test_checking_leaves_no_descriptor_open(directory: Directory) -> None:
     check(directory)
 
     assert len(os.listdir("/dev/fd")) == before
+
+
+# --- authorities that are being replaced ---------------------------------------------------------
+
+
+def test_the_next_and_the_previous_authority_are_looked_at_as_well(directory: Directory) -> None:
+    late = datetime.now(UTC) + timedelta(days=4000)
+    directory.introduce("servers")
+    assert f"{directory.path}/authorities/servers/next.crt" in paths(check(directory, now=late))
+
+    directory.switch("servers")
+    found = paths(check(directory, now=late))
+    assert f"{directory.path}/authorities/servers/previous.crt" in found
+    assert f"{directory.path}/authorities/servers/cross.crt" in found
+
+
+def paths(findings: list[Finding]) -> set[str]:
+    return {str(finding.path) for finding in findings}
+
+
+def test_another_key_certified_across_is_found(directory: Directory) -> None:
+    directory.introduce("servers")
+    directory.switch("servers")
+    registry = Registry.read(directory.path, "servers")
+    previous = registry.succession.previous
+    assert previous is not None
+    wrong = previous.authority.cross_sign(Authority.root("other"))
+    registry.write_succession(replace(registry.succession, cross=wrong))
+
+    finding = only(check(directory))
+
+    assert finding.path == directory.path / "authorities" / "servers" / "cross.crt"
+    assert "which it is sent for" in finding.what
+
+
+def test_a_folder_at_two_stages_at_once_is_found(directory: Directory) -> None:
+    directory.introduce("servers")
+    folder = directory.path / "authorities" / "servers"
+    for suffix in ("crt", "key"):
+        shutil.copyfile(
+            folder / f"next.{suffix}", (folder / DATA).resolve() / f"previous.{suffix}"
+        )
+    (folder / DATA / "previous.key").chmod(0o600)
+
+    finding = only(check(directory))
+
+    assert finding.what == "holds both a next and a previous authority, which no step leaves"
+
+
+def test_a_list_that_is_missing_is_found_once(tmp_path: Path) -> None:
+    directory = Directory.create(tmp_path / "pki", intermediate=True)
+    directory.publish_crls()
+    path = directory.path / "authorities" / "clients" / "ledger.json"
+    ledger = json.loads(path.read_bytes())
+    root = key_id(directory.root("clients").certificate)
+    ledger["lists"] = {issuer: pem for issuer, pem in ledger["lists"].items() if issuer != root}
+    path.write_text(json.dumps(ledger))
+    trust = directory.trust("clients")
+    files = {"ca.crt": trust.pem, "crl.pem": Trust((), trust.crls[:1]).crl_pem}
+    publish(directory.path / "trust" / "clients", files, dict.fromkeys(files, 0o644))
+
+    finding = only(check(directory))
+
+    assert finding.path == directory.path / "trust" / "clients" / "crl.pem"
+    assert re.match("has no revocation list of CN=mtls-echo clients authority", finding.what)
+    assert finding.hint == f"publish new ones: mtls-echo pki crl {directory.path}"
+    directory.publish_crls()
+    assert check(directory) == []
+
+
+def test_a_list_of_an_issuing_authority_that_somebody_else_signed_is_found(tmp_path: Path) -> None:
+    """The authority is no trust anchor; its folder knows its key."""
+    directory = Directory.create(tmp_path / "pki", intermediate=True)
+    own = directory.authority("clients")
+    name = own.certificate.subject.rfc4514_string().removeprefix("CN=")
+    forged = Trust(directory.trust("clients").anchors, (Authority.root(name).crl(),))
+    files = {"ca.crt": forged.pem, "crl.pem": forged.crl_pem}
+    publish(directory.path / "trust" / "clients", files, dict.fromkeys(files, 0o644))
+
+    assert "was not signed by it" in only(check(directory)).what
