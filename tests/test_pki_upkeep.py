@@ -34,7 +34,7 @@ from mtls_echo_pki.ledger import read_ledger
 from mtls_echo_pki.publication import publish
 from mtls_echo_pki.registry import Registry, registries
 from mtls_echo_pki.revocation import list_number
-from mtls_echo_pki.succession import Stage
+from mtls_echo_pki.succession import Stage, Succession
 
 from .kill_points import whole
 from .pki_helpers import NOBODY, make_plain, tree, unprivileged
@@ -289,6 +289,27 @@ def test_what_happened_but_could_not_be_published_is_said_and_made_up_for(
     assert made(directory)
     assert check(directory) == []
     whole(directory, in_order=True)
+
+
+def test_what_happened_for_one_authority_only_is_said(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Registry.write_succession
+
+    def full(registry: Registry, succession: Succession) -> None:
+        if registry.roles == ("clients",):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(registry, succession)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, "write_succession", full)
+        with pytest.raises(DirectoryError, match="no space left on device") as refusal:
+            directory.introduce()
+
+    assert "a part of the change is made, and stays" in str(refusal.value.hint)
+    assert str(refusal.value.hint).endswith(f"rollover {directory.path} introduce")
+    assert check(directory) == []
+    assert directory.introduce() == ("clients",)
 
 
 FULL_DISK = """

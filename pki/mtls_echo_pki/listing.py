@@ -44,7 +44,7 @@ def with_lists(
     """Return a ledger in which every authority in force has a list that says what it must.
 
     Args:
-        registry: Whose; its ledger is not looked at.
+        registry: Whose; its own ledger says what was listed last.
         ledger: With the revocations to be listed.
         lifetime: From now to nextUpdate; as before unless given, and a week at first.
         fresh: Sign all of them anew. One that was signed within this second is as fresh.

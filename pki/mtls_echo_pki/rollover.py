@@ -17,6 +17,7 @@ from __future__ import annotations
 import enum
 import shlex
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,19 +87,25 @@ def take(directory: Directory, step: Step, roles: Sequence[Role] = ROLES) -> tup
             _refuse_to_lock_out(directory, ahead)
         # All that may fail for a reason of its own comes before the first change.
         plans = [(registry, _after(step, registry)) for registry in ahead]
-        for registry, succession in plans:
-            if step is Step.INTRODUCE and registry.ledger.lists:
-                # The new authority's lists, before anybody asks for them. If we are killed here,
-                # they belong to nobody, and the next list leaves them out.
-                after = replace(registry, succession=succession)
-                registry.write_ledger(with_lists(after, registry.ledger, lenient=True))
-            if step is Step.RETIRE:
-                # Before it is true, and so without effect, rather than after, and perhaps never.
-                registry.write_ledger(_with_retired(registry.ledger, succession))
-            registry.write_succession(succession)
+        command = f"rollover {shlex.quote(str(directory.path))} {step.value}"
+        for number, (registry, succession) in enumerate(plans):
+            with committed(directory.path, again=command) if number else nullcontext():
+                _make(step, registry, succession)
             with committed(directory.path):
                 registry.publish()
     return tuple(role for role in ROLES for registry in ahead if role in registry.roles)
+
+
+def _make(step: Step, registry: Registry, succession: Succession) -> None:
+    """Take a step. What the ledger has to know is written first: too early does no harm."""
+    if step is Step.INTRODUCE and registry.ledger.lists:
+        # The new authority's lists, before anybody asks for them. If we are killed here, they
+        # belong to nobody, and the next list leaves them out.
+        after = replace(registry, succession=succession)
+        registry.write_ledger(with_lists(after, registry.ledger, lenient=True))
+    if step is Step.RETIRE:
+        registry.write_ledger(_with_retired(registry.ledger, succession))
+    registry.write_succession(succession)
 
 
 def issued_by_previous(directory: Directory, registry: Registry) -> list[str]:

@@ -113,8 +113,13 @@ def at_rest(pki: Path) -> Generator[OSError | None]:
 
 
 @contextmanager
-def committed(pki: Path) -> Generator[None]:
-    """Say of what fails now that the change itself has happened.
+def committed(pki: Path, *, again: str | None = None) -> Generator[None]:
+    """Say of what fails now that the change itself has happened, or a part of it.
+
+    Args:
+        pki: The directory.
+        again: What to run to have the rest of it; ``pki check``, unless given, finishes what is
+            not yet published.
 
     Raises:
         DirectoryError: In place of what the operating system says.
@@ -123,10 +128,13 @@ def committed(pki: Path) -> Generator[None]:
         yield
     except OSError as error:
         where = error.filename2 or error.filename or pki
+        state = "the change is made, but not yet published to all who need it"
+        if again is not None:
+            state = "a part of the change is made, and stays"
         raise DirectoryError(
             f"{where}: {(error.strerror or str(error)).lower()}",
-            "the change is made, but not yet published to all who need it: put this right, then "
-            f"run: mtls-echo pki check {shlex.quote(str(pki))}",
+            f"{state}: put this right, then run: mtls-echo pki "
+            f"{again or f'check {shlex.quote(str(pki))}'}",
         ) from error
 
 
