@@ -519,7 +519,7 @@ class Model:
 
 @given(moves=st.lists(MOVES, min_size=4, max_size=12))
 @settings(
-    max_examples=20,
+    max_examples=12,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
