@@ -41,6 +41,11 @@ _PATIENCE = 10.0
     "--tls", type=click.Choice(["1.2", "1.3"]), help="Show this version only.  [default: both]"
 )
 @click.option(
+    "--rotation",
+    is_flag=True,
+    help="Change certificates under load instead: expired, leaked, and a new authority.",
+)
+@click.option(
     "--endpoints",
     is_flag=True,
     help="Show one client of many servers instead, each with TLS settings of its own.",
@@ -52,7 +57,7 @@ _PATIENCE = 10.0
     help="With --endpoints: make everything in DIR, and serve until Ctrl-C, for `mtls-echo"
     " endpoints` in a second terminal.",
 )
-def demo(tls: str | None, *, endpoints: bool, keep: Path | None) -> None:
+def demo(tls: str | None, *, rotation: bool, endpoints: bool, keep: Path | None) -> None:
     """Watch mutual TLS succeed and fail, from both ends.
 
     Makes authorities and certificates on the fly, starts a server, and lets clients connect: with
@@ -61,14 +66,27 @@ def demo(tls: str | None, *, endpoints: bool, keep: Path | None) -> None:
     """
     import trio
 
-    if endpoints and tls:
-        raise CommandError("--tls and --endpoints exclude each other")
+    chosen = {"--tls": tls, "--rotation": rotation, "--endpoints": endpoints}
+    if len(given := [option for option, value in chosen.items() if value]) > 1:
+        raise CommandError(f"{' and '.join(given)} exclude each other")
     if keep is not None and not endpoints:
         raise CommandError("--keep has no effect without --endpoints", "add --endpoints")
-    surprises = trio.run(_tour, keep) if endpoints else trio.run(_demonstrate, tls)
+    if rotation:
+        surprises = trio.run(_drill)
+    elif endpoints:
+        surprises = trio.run(_tour, keep)
+    else:
+        surprises = trio.run(_demonstrate, tls)
     if surprises:
         complain("not everything happened as announced", "; ".join(surprises))
         raise SystemExit(1)
+
+
+async def _drill() -> list[str]:
+    from mtls_echo.drawing import open_console
+    from mtls_echo.rotation import demonstrate
+
+    return await demonstrate(open_console())
 
 
 async def _tour(keep: Path | None) -> list[str]:

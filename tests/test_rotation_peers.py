@@ -1,0 +1,116 @@
+"""Clients that are not ours stay connected while the authority above them is replaced."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+
+from mtls_echo_pki import Directory
+
+from .foreign_peers import PATIENCE, SOURCES, alert_seen, need
+from .server_helpers import ServeProcess
+
+Command = Callable[[int, Path, str], list[str]]
+
+
+def _openssl(port: int, pki: Path, version: str) -> list[str]:
+    return [
+        *("openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-servername", "localhost"),
+        *("-verify_return_error", "-quiet", "-no_ign_eof", f"-{version.replace('.', '_')}"),
+        *("-CAfile", str(pki / "trust/servers/ca.crt")),
+        *("-cert", str(pki / "client/tls.crt"), "-cert_chain", str(pki / "client/tls.crt")),
+        *("-key", str(pki / "client/tls.key")),
+    ]
+
+
+def _node(port: int, pki: Path, version: str) -> list[str]:
+    files = ("trust/servers/ca.crt", "client/tls.crt", "client/tls.key")
+    program = ("node", str(SOURCES / "staying.mjs"), str(port))
+    return [*program, *(str(pki / file) for file in files), version.replace("tls1", "TLSv1")]
+
+
+@contextlib.contextmanager
+def connected(command: list[str]) -> Generator[subprocess.Popen[str]]:
+    """A client process, killed at the end or when it hangs."""
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        bufsize=1,
+    )
+    watchdog = threading.Timer(PATIENCE, process.kill)
+    watchdog.start()
+    try:
+        yield process
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.communicate()
+
+
+def answer(process: subprocess.Popen[str], line: str) -> str:
+    """What comes back for a line: the first line that is not about certificates."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with contextlib.suppress(BrokenPipeError):  # then what it has printed says why
+        process.stdin.write(f"{line}\n")
+    while True:
+        found = process.stdout.readline()
+        # What s_client prints of the path that it verifies.
+        if not found.startswith(("depth=", "verify ")):
+            return found.rstrip("\n")
+
+
+def reload(server: ServeProcess, number: int) -> None:
+    """Have the server read its files, and wait until it has."""
+    server.process.send_signal(signal.SIGHUP)
+    assert server.event("reload", number)["ok"]
+
+
+@pytest.mark.parametrize("version", ["tls1.2", "tls1.3"])
+@pytest.mark.parametrize(
+    ("program", "command"), [("openssl", _openssl), ("node", _node)], ids=["openssl", "node"]
+)
+def test_a_foreign_client_stays_through_the_whole_replacement_and_comes_back_at_each_step(
+    tmp_path: Path, program: str, command: Command, version: str
+) -> None:
+    need(program)
+    directory = Directory.create(tmp_path / "pki")
+    steps: list[Callable[[], object]] = [
+        directory.introduce,
+        directory.switch,
+        lambda: [directory.renew(name, rekey=True) for name in ("server", "client")],
+        directory.retire,
+    ]
+    with (
+        ServeProcess("--reload-interval", "0", pki=directory.path) as server,
+        connected(command(server.port, directory.path, version)) as staying,
+    ):
+        assert answer(staying, "first") == "first"
+        old_client = tmp_path / "old"
+        for name in ("trust/servers", "client"):
+            (old_client / name).mkdir(parents=True)
+            for file in (directory.path / name).glob("*.[ck]*"):
+                (old_client / name / file.name).write_bytes(file.read_bytes())
+        for number, step in enumerate(steps, start=1):
+            step()
+            reload(server, number)
+
+            assert answer(staying, f"still here, {number}") == f"still here, {number}"
+            with connected(command(server.port, directory.path, version)) as coming:
+                assert answer(coming, f"back, {number}") == f"back, {number}"
+
+        (old_client / "trust/servers/ca.crt").write_bytes(
+            directory.trust("servers").pem  # or it would refuse the server before it is refused
+        )
+        with connected(command(server.port, old_client, version)) as former:
+            assert alert_seen(answer(former, "me again")) == "unknown_ca"
+        assert answer(staying, "last") == "last"
