@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import ssl
+from datetime import timedelta
 
 import msgspec
 import pytest
 import trio
+from cryptography import x509
 
 from mtls_echo_client import client_context
 from mtls_echo_pki import Authority, Credential, client
 from mtls_echo_server import server_context
 from mtls_echo_tls import Report, TCPStream, TLSStream
 from mtls_echo_tls.account import join
+from mtls_echo_tls.report import Issuer
 
 from .tls_helpers import (
     ALICE,
     CLIENTS,
     DEADLINE,
     EXPIRED,
+    FUTURE,
     LOCALHOST,
     SERVERS,
     STRANGERS,
@@ -28,6 +32,8 @@ from .tls_helpers import (
     tcp_pair,
     tls_pair,
 )
+
+BOTH = {"unknown-authority", "missing-intermediate"}
 
 
 async def meet(
@@ -199,3 +205,102 @@ async def test_a_certificate_that_was_altered_on_its_way_is_exposed() -> None:
 
     assert account.causes == ("tampered",)
     assert account.rejected_by == "server"
+
+
+# --- what only both together can see -------------------------------------------------------------
+
+
+@both_versions
+@pytest.mark.parametrize(
+    ("cause", "dates"), [("expired", EXPIRED), ("not-yet-valid", FUTURE)], ids=["fast", "slow"]
+)
+async def test_dates_that_one_finds_wrong_and_the_other_right_show_a_wrong_clock(
+    version: ssl.TLSVersion, cause: str, dates: dict[str, timedelta]
+) -> None:
+    """As by the client's clock the certificate is valid, its report has no such fault."""
+    told, judged = await meet(version, bearer=CLIENTS.issue(client("a.test", **dates)))  # type: ignore[arg-type]
+    assert join(told, judged).causes == (cause,)
+
+    by_another_clock = msgspec.structs.replace(
+        told, faults=[], causes=["expired-authority", "clock-skew", "crl-expired"]
+    )
+    account = join(by_another_clock, judged)
+
+    assert account.causes == ("clock-skew",)
+    assert "clocks disagree" in account.summary
+
+
+def issued(root: Authority) -> Credential:
+    return root.issue(client("alice.test"))
+
+
+@pytest.mark.parametrize(
+    ("sent", "is_root", "anchored", "remaining"),
+    [
+        pytest.param(False, False, True, {"missing-intermediate"}, id="a link, and its root"),
+        pytest.param(False, False, False, BOTH, id="a link, below a stranger"),
+        pytest.param(True, False, False, {"unknown-authority"}, id="a stranger, all sent"),
+        pytest.param(True, False, True, BOTH, id="what cannot be: nothing is concluded"),
+    ],
+)
+async def test_where_the_path_leads_decides_with_whom_the_judge_trusts(
+    sent: bool, is_root: bool, anchored: bool, remaining: set[str]
+) -> None:
+    told, judged = await meet(ssl.TLSVersion.TLSv1_3, bearer=issued(STRANGERS))
+    assert set(join(told, judged).causes) == BOTH
+    root = judged.anchors[0] if anchored else "0" * 64
+    path = [
+        Issuer(fingerprint="1" * 64, presented=sent, root=is_root),
+        Issuer(fingerprint=root, presented=False, root=True),
+    ]
+
+    account = join(msgspec.structs.replace(told, issuers=path), judged)
+
+    assert set(account.causes) == remaining
+
+
+async def test_a_path_that_ends_below_its_root_decides_nothing() -> None:
+    told, judged = await meet(ssl.TLSVersion.TLSv1_3, bearer=issued(STRANGERS))
+    path = [Issuer(fingerprint="1" * 64, presented=True, root=False)]
+
+    for issuers, anchors in ((path, judged.anchors), ([], judged.anchors), (path, [])):
+        account = join(
+            msgspec.structs.replace(told, issuers=issuers),
+            msgspec.structs.replace(judged, anchors=anchors),
+        )
+        assert set(account.causes) == BOTH
+
+
+async def test_only_who_refused_names_its_anchors_and_only_who_was_refused_its_issuers() -> None:
+    told, judged = await meet(ssl.TLSVersion.TLSv1_3, bearer=issued(STRANGERS))
+    assert judged.anchors == list(CLIENTS.trust.fingerprints)
+    assert (told.anchors, judged.issuers) == ([], [])
+
+    for report in await meet(ssl.TLSVersion.TLSv1_3):
+        assert (report.anchors, report.issuers) == ([], [])
+
+
+async def test_an_altered_certificate_that_was_sent_so_was_not_altered_on_its_way() -> None:
+    """In TLS 1.2 certificates travel in the clear, so the judge alone cannot tell."""
+    damaged = damage(issued(CLIENTS))
+    told, judged = await meet(ssl.TLSVersion.TLSv1_2, bearer=damaged)
+
+    assert "tampered" in judged.causes
+    assert set(join(told, judged).causes) == {"bad-signature", "impostor-authority"}
+
+
+async def test_whoever_knows_the_key_that_did_sign_makes_it_an_impostor() -> None:
+    """One holds the impostor's certificate: to it the path is sound."""
+    told, judged = await meet(ssl.TLSVersion.TLSv1_3, bearer=damage(issued(CLIENTS)))
+    path = [Issuer(fingerprint="1" * 64, presented=False, root=True)]
+
+    account = join(msgspec.structs.replace(told, issuers=path), judged)
+
+    assert account.causes == ("impostor-authority",)
+
+
+def damage(credential: Credential) -> Credential:
+    """The same certificate, two bits of its signature flipped: no search finds them."""
+    der = bytearray(credential.chain_der[0])
+    der[-5] ^= 3
+    return Credential(credential.key, x509.load_der_x509_certificate(bytes(der)))

@@ -178,6 +178,124 @@ def test_what_a_peer_made_us_quote_is_bounded_and_printable() -> None:
         assert fault.detail.isprintable()
 
 
+# --- where a path ends ---------------------------------------------------------------------------
+
+BOTH = ("unknown-authority", "missing-intermediate")
+ROOT = Authority.root("a root")
+ISSUING = ROOT.intermediate("an intermediate")
+BELOW = ISSUING.issue(client("a.test"))
+ALONE = Credential(BELOW.key, BELOW.certificate)
+
+
+def judged(credential: Credential, anchor: Authority, *others: Authority) -> Path:
+    """A client's path, as a server sees it that knows these others."""
+    known = [other.certificate for other in others]
+    return look(credential, "client", anchor.trust, others=known)
+
+
+@pytest.mark.parametrize(
+    ("anchor", "others", "slugs"),
+    [
+        pytest.param(ROOT, [ISSUING], ("missing-intermediate",), id="leads to the anchor"),
+        pytest.param(CLIENTS, [ISSUING, ROOT], BOTH, id="leads to a stranger"),
+        pytest.param(CLIENTS, [ISSUING], BOTH, id="leads nowhere"),
+        pytest.param(CLIENTS, [ROOT], BOTH, id="unknown"),
+    ],
+)
+def test_a_link_that_is_known_here_is_followed_to_its_end(
+    anchor: Authority, others: list[Authority], slugs: tuple[str, ...]
+) -> None:
+    assert judged(ALONE, anchor, *others).slugs == slugs
+
+
+def test_a_root_that_is_known_here_and_is_no_anchor_is_a_stranger() -> None:
+    mine = STRANGERS.issue(client("a.test"))
+    assert judged(mine, CLIENTS).slugs == BOTH
+    assert judged(mine, CLIENTS, STRANGERS).slugs == ("unknown-authority",)
+
+
+def test_anchors_that_permit_no_authority_below_them_leave_no_link_to_be_missing() -> None:
+    narrow = limited(CLIENTS, 0)
+    assert judged(STRANGERS.issue(client("a.test")), narrow).slugs == ("unknown-authority",)
+    assert judged(STRANGERS.issue(client("a.test")), limited(CLIENTS, 1)).slugs == BOTH
+    below = Authority.root("x").intermediate().issue(client("a.test"))
+    assert judged(below, limited(CLIENTS, 1)).slugs == ("unknown-authority",)
+
+
+def test_an_issuer_that_is_a_root_by_the_certificates_own_account_is_a_stranger() -> None:
+    """OpenSSL writes so with ``authorityKeyIdentifier = keyid,issuer:always``."""
+    root = Authority.root("evil")
+    issuer = root.certificate
+    by_root = identified(root, issuer.issuer, issuer.serial_number)
+    by_another = identified(root, CLIENTS.certificate.subject, 7)
+
+    assert judged(by_root, CLIENTS).slugs == ("unknown-authority",)
+    assert judged(by_root, root).anchored
+    # To name one of our anchors is free.
+    assert judged(by_another, CLIENTS).slugs == BOTH
+    # Nor has this root, of another serial number, issued it (RFC 5280 §4.2.1.1).
+    assert not judged(by_another, root).anchored
+
+
+def test_an_own_path_is_followed_by_what_lies_beside() -> None:
+    """What is presented comes first, then a root that ends it, then what was left out."""
+    known = [ISSUING.certificate, ROOT.certificate]
+
+    whole = look(BELOW, "client", None, others=known)
+    short = look(ALONE, "client", None, others=known)
+    unknown = look(ALONE, "client", None)
+
+    assert (whole.is_complete, whole.left_out, whole.slugs) == (True, (), ())
+    assert (short.is_complete, short.left_out) == (True, (ISSUING.certificate,))
+    assert short.slugs == ("missing-intermediate",)
+    assert (unknown.is_complete, unknown.left_out, unknown.slugs) == (False, (), ())
+
+
+def limited(authority: Authority, length: int) -> Authority:
+    """The same authority, which permits so many others below it."""
+    tbs = TBSCertificate.of(authority.certificate)
+    permits = x509.BasicConstraints(ca=True, path_length=length)
+    return replace(authority, certificate=authority.certify(with_extension(tbs, permits)))
+
+
+def identified(authority: Authority, issuer: x509.Name, number: int) -> Credential:
+    """A certificate whose authorityKeyIdentifier has all three of its fields."""
+    own = authority.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+    whole = x509.AuthorityKeyIdentifier(own.value.digest, [x509.DirectoryName(issuer)], number)
+    return authority.issue(client("a.test"), alter=lambda tbs: with_extension(tbs, whole))
+
+
+# --- revocation lists ----------------------------------------------------------------------------
+
+
+def test_an_intermediate_as_anchor_needs_its_roots_list_and_is_told_whose() -> None:
+    """OpenSSL asks for one from the issuer of every certificate, the anchor included."""
+    trust = Trust((ISSUING.certificate,), (ISSUING.crl(),))
+
+    (fault,) = look(BELOW, "client", trust).faults
+
+    assert (fault.slug, fault.depth) == ("crl-missing", 1)
+    assert fault.detail == "there is no list of “a root”, who issued “an intermediate”"
+    assert look(BELOW, "client", replace(trust, crls=(*trust.crls, ROOT.crl()))).faults == ()
+
+
+def test_lists_that_are_stale_early_or_forged_are_told_apart() -> None:
+    now = datetime.datetime.now(datetime.UTC)
+    credential, trust = CLIENTS.issue(client("a.test")), CLIENTS.trust
+    crl = CLIENTS.crl()
+    forged = replace(Authority.root("clients"), certificate=CLIENTS.certificate).crl()
+
+    def slugs(crl: x509.CertificateRevocationList, days: int = 0) -> tuple[str, ...]:
+        when = now + datetime.timedelta(days=days)
+        found = look(credential, "client", replace(trust, crls=(crl,)), now=when)
+        return tuple(slug for slug in found.slugs if "crl" in slug or "sig" in slug)
+
+    assert slugs(crl) == ()
+    assert slugs(crl, days=20) == ("crl-expired",)
+    assert slugs(crl, days=-1) == ("crl-not-yet-valid",)
+    assert slugs(forged) == ("bad-signature",)
+
+
 def constrained(authority: Authority, limits: x509.NameConstraints) -> Authority:
     """The same authority, signed once more with name constraints in it."""
     tbs = with_extension(TBSCertificate.of(authority.certificate), limits)

@@ -2,9 +2,17 @@
 
 Each side knows what the other cannot: the judge its anchors, its clock and OpenSSL's verdict; the
 judged its own whole path and whether its key is its own. Both know ``ClientHello.random``, which
-joins them. What remains possible for both is what happened. And one thing only both together can
-see: an alert that one received and the other never sent. In the clear anybody on the path can
-write one, and the side that gets it cannot tell.
+joins them. What remains possible for both is what happened. And four things only both together can
+see:
+
+* An alert that one received and the other never sent. In the clear anybody on the path can write
+  one, and the side that gets it cannot tell.
+* A certificate that is not the one that was sent.
+* Where the path of the judged leads, and whether that is among the judge's anchors. If it is, and
+  a link was not sent, that link is missing; if it is not, and all were sent, the authority is
+  unknown; if it is not, and one was not sent, both are so.
+* A certificate that one finds expired, or not valid yet, and the other valid, at the same moment:
+  then it is their clocks that disagree.
 """
 
 from __future__ import annotations
@@ -18,6 +26,13 @@ from mtls_echo_tls.wording import Words
 
 # What a side says that has only seen the connection end: any other account is better.
 _ENDINGS = frozenset({"closed-without-alert", "reset", "truncated", "internal-error"})
+
+# Which certificates' dates both sides have looked at: the end-entity's.
+_DATED = frozenset({"expired", "not-yet-valid"})
+
+# OpenSSL's verify code for a certificate, as opposed to a revocation list, and what it can mean.
+_BAD_SIGNATURE = 7
+_UNSIGNED = frozenset({"bad-signature", "impostor-authority"})
 
 
 @dataclass(frozen=True)
@@ -78,8 +93,7 @@ def _agree(client: Report, server: Report) -> tuple[Side | None, tuple[str, ...]
             if judge.peer and other.own and judge.peer.fingerprint != other.own.fingerprint:
                 # What was judged is not what was presented.
                 return judge.side, ("tampered",)
-            both = tuple(slug for slug in judge.causes if slug in other.causes)
-            return judge.side, both or tuple(judge.causes)
+            return judge.side, _together(judge, other)
     for one, other in ((client, server), (server, client)):
         # Refused by the other side, which does not know that it refused: it denies in words.
         if one.rejected_by is not None:
@@ -89,6 +103,47 @@ def _agree(client: Report, server: Report) -> tuple[Side | None, tuple[str, ...]
         if one.causes and not other.causes:
             return None, tuple(one.causes)
     return None, tuple(client.causes or server.causes)
+
+
+def _together(judge: Report, judged: Report) -> tuple[str, ...]:
+    """What the two reports of one refusal leave."""
+    if _clocks_disagree(judge, judged):
+        return ("clock-skew",)
+    both = tuple(slug for slug in judge.causes if slug in judged.causes) or tuple(judge.causes)
+    if judge.peer is None or judged.own is None:
+        return both
+    ruled_out: set[str] = set()
+    if {"unknown-authority", "missing-intermediate"} <= {*both}:
+        ruled_out |= _decided_by_anchors(judge, judged)
+    unsigned = next((fault for fault in judge.faults if fault.slug in _UNSIGNED), None)
+    if judge.verify_code == _BAD_SIGNATURE and unsigned is not None:
+        sent = {judged.own.fingerprint, *(i.fingerprint for i in judged.issuers if i.presented)}
+        if unsigned.fingerprint in sent:
+            ruled_out.add("tampered")  # it is what was sent, so nobody altered it on its way
+        seen = _UNSIGNED.isdisjoint(fault.slug for fault in judged.faults)
+        if seen and len(judged.issuers) > unsigned.depth:
+            ruled_out.add("bad-signature")  # the judged knows whose key did sign it
+    return tuple(slug for slug in both if slug not in ruled_out) or both
+
+
+def _clocks_disagree(judge: Report, judged: Report) -> bool:
+    """Whether they looked at the same dates and found them otherwise."""
+    dated = [fault for fault in judge.faults if fault.slug in _DATED and fault.depth == 0]
+    if judge.causes != [fault.slug for fault in dated] or judged.own is None:
+        return False
+    found = {fault.slug for fault in judged.faults if fault.depth == 0}
+    return judge.peer is not None and found.isdisjoint(judge.causes)
+
+
+def _decided_by_anchors(judge: Report, judged: Report) -> set[str]:
+    """Which of a stranger and a left-out link it is not, by where the path leads."""
+    if not judge.anchors or not judged.issuers:
+        return set()
+    left_out = any(not (issuer.presented or issuer.root) for issuer in judged.issuers)
+    if any(issuer.fingerprint in judge.anchors for issuer in judged.issuers):
+        return {"unknown-authority"} if left_out else set()
+    complete = judged.issuers[-1].root
+    return {"missing-intermediate"} if complete and not left_out else set()
 
 
 def _summary(

@@ -12,11 +12,15 @@ from __future__ import annotations
 import ssl
 import weakref
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 
 from mtls_echo_pki import Credential, Trust
 from mtls_echo_tls.identity import load_certificate
+
+if TYPE_CHECKING:
+    from mtls_echo_tls.nearby import Nearby
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,13 @@ class Configuration:
     alpn: tuple[str, ...] = ()
     complete: bool = True
     described: bool = True
+
+    @property
+    def nearby(self) -> tuple[Nearby, ...]:
+        """The authorities whose certificates lie beside ours (`mtls_echo_tls.nearby`)."""
+        from mtls_echo_tls.nearby import recall_nearby
+
+        return recall_nearby(self.credential, self.trust)
 
 
 _described: weakref.WeakKeyDictionary[ssl.SSLContext, Configuration] = weakref.WeakKeyDictionary()

@@ -20,6 +20,7 @@ from mtls_echo_tls.alerts import alert_name, alert_of_reason
 from mtls_echo_tls.configuration import Configuration
 from mtls_echo_tls.messages import Direction, certificates_in, offers_alpn, offers_tls13
 from mtls_echo_tls.offer import why_no_shared_cipher
+from mtls_echo_tls.stack import is_openssl
 from mtls_echo_tls.tables import ALERT_OF_REASON
 from mtls_echo_tls.trace import Recorder
 
@@ -86,6 +87,7 @@ class Evidence:
         is_tls13: Whether the handshake is one of TLS 1.3, completed or not.
         tls13_offered, tls13_enabled: Whether the ClientHello offers TLS 1.3, and whether this
             side would speak it.
+        peer_is_openssl: Whether the peer's messages leave no doubt that it is (`stack`).
         alpn_offered: Whether the ClientHello offers application protocols.
         not_shared: What left no cipher suite in common, on a server that found none.
         no_common_alpn: They were offered, this side insists on some, and none was selected.
@@ -118,6 +120,7 @@ class Evidence:
     is_tls13: bool = False
     tls13_offered: bool = False
     tls13_enabled: bool = False
+    peer_is_openssl: bool = False
     alpn_offered: bool = False
     not_shared: tuple[str, ...] = ()
     no_common_alpn: bool = False
@@ -184,6 +187,7 @@ class Evidence:
             self.tls13_offered |= hello is not None and offers_tls13(hello)
             extensions = recorder.find(direction, "EncryptedExtensions")
             self.is_tls13 |= extensions is not None
+        self.peer_is_openssl |= self.failed and is_openssl(recorder)
         alert = recorder.fatal_alert
         if alert is not None:
             sent = alert.direction == "sent"

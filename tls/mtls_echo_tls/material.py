@@ -14,6 +14,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -22,9 +23,11 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mtls_echo_pki import Credential, Directory, Trust, read_credential, read_trust
+from mtls_echo_pki.layout import ROLES
 from mtls_echo_tls.evidence import Side
 from mtls_echo_tls.identity import common_name, extended_key_usages, hosts
-from mtls_echo_tls.path import has_signed
+from mtls_echo_tls.links import has_signed
+from mtls_echo_tls.nearby import Nearby, left_out, look_nearby, remember_nearby
 from mtls_echo_tls.rules import is_self_issued
 
 # Warned about from here on: what remains of a 30-day certificate when a third of its life is
@@ -73,6 +76,7 @@ class Material:
         warnings: What loaded but will not work, or not for long; one clause each.
         side: Whose it is.
         files: What to look at, to find out whether it is still the present one.
+        nearby: The authorities whose certificates lie in the same folders.
     """
 
     credential: Credential | None
@@ -82,6 +86,7 @@ class Material:
     warnings: tuple[str, ...] = ()
     side: Side = "client"
     files: Files = _NOWHERE
+    nearby: tuple[Nearby, ...] = ()
 
     @property
     def generation(self) -> str:
@@ -154,8 +159,8 @@ def server_material(
             "give the authority of the clients' certificates: --client-ca FILE",
         )
     trust = read_trust(client_ca, crl=crl) if client_ca else None
-    read = Files(cert, key, client_ca, crl)
-    return _material(read_credential(cert, key), trust, str(cert), "server", read)
+    credential, read = read_credential(cert, key), Files(cert, key, client_ca, crl)
+    return _material(credential, trust, str(cert), "server", read, _beside(cert, client_ca))
 
 
 def client_material(
@@ -201,15 +206,15 @@ def client_material(
         raise ConfigurationError("--no-cert contradicts --cert", "give one of them")
     credential = read_credential(cert, key) if cert and key else None
     trust = read_trust(ca, crl=crl)
-    return _material(credential, trust, str(cert or ca), "client", Files(cert, key, ca, crl))
+    read = Files(cert, key, ca, crl)
+    return _material(credential, trust, str(cert or ca), "client", read, _beside(cert, ca))
 
 
 def without_trust(material: Material) -> Material:
     """The same for a server that asks for no certificate, whom anchors do not concern."""
     files = material.files._replace(anchors=None, lists=None)
-    return _material(
-        material.credential, None, material.source, material.side, files, material.created
-    )
+    source, side, created = material.source, material.side, material.created
+    return _material(material.credential, None, source, side, files, material.nearby, created)
 
 
 def _from_directory(
@@ -229,9 +234,15 @@ def _from_directory(
         others / "ca.crt",
         others / "crl.pem",
     )
-    return _material(
-        credential, directory.trust(judged), str(directory.path), side, files, created
+    nearby = look_nearby(
+        directory.path / part / role for part in ("authorities", "trust") for role in ROLES
     )
+    trust = directory.trust(judged)
+    return _material(credential, trust, str(directory.path), side, files, nearby, created)
+
+
+def _beside(*files: Path | None) -> tuple[Nearby, ...]:
+    return look_nearby(file.parent for file in files if file is not None)
 
 
 def _forbid_mixing(pki: Path | None, files: dict[str, Path | None]) -> None:
@@ -249,14 +260,19 @@ def _material(
     source: str,
     side: Side,
     files: Files,
+    nearby: tuple[Nearby, ...],
     created: bool = False,
 ) -> Material:
+    for owner in (credential, trust):
+        if owner is not None:
+            remember_nearby(owner, nearby)
     warnings = doubts(credential, trust, datetime.datetime.now(datetime.UTC))
     if credential is not None:
         warnings += unfit(credential.certificate, side)
-        if trust is not None:
-            warnings += _completed(credential, trust)
-    return Material(credential, trust, source, created, tuple(warnings), side, files)
+        warnings += (trust and _completed(credential, trust)) or _left_out(credential, nearby)
+    if trust is not None:
+        warnings += _unlisted(trust)
+    return Material(credential, trust, source, created, tuple(warnings), side, files, nearby)
 
 
 def doubts(
@@ -308,6 +324,25 @@ def _dated(
     if until - now < min(_SOON, (until - since) / 3):
         return [f"{what} expires on {until:%Y-%m-%d %H:%M:%S} UTC"]
     return []
+
+
+def _unlisted(trust: Trust) -> list[str]:
+    """OpenSSL asks for a list from the issuer of every certificate, a trust anchor's too."""
+    listed = [crl.issuer for crl in trust.crls]
+    return [
+        f"there is no revocation list of {_named(anchor.issuer)}, who issued {_called(anchor)}:"
+        " every certificate below that trust anchor will be refused"
+        for anchor in trust.anchors
+        if listed and anchor.issuer not in listed
+    ]
+
+
+def _left_out(credential: Credential, nearby: Sequence[Nearby]) -> list[str]:
+    return [
+        f"our chain lacks {_called(one.certificate)}, which lies beside it:"
+        f" append {one.file} to the certificate file"
+        for one in left_out(credential, nearby)
+    ]
 
 
 def _completed(credential: Credential, trust: Trust) -> list[str]:

@@ -62,11 +62,27 @@ class FaultFound(msgspec.Struct, frozen=True, kw_only=True):
         slug: The cause it would be reported as, were it the only one.
         depth: Which certificate has it: 0 is the end-entity certificate.
         detail: The two things that were compared.
+        fingerprint: SHA-256 of that certificate.
     """
 
     slug: str
     depth: int
     detail: str
+    fingerprint: str | None = None
+
+
+class Issuer(msgspec.Struct, frozen=True, kw_only=True):
+    """An authority above the reporting side's own certificate.
+
+    Attributes:
+        fingerprint: SHA-256 of its certificate.
+        presented: Whether it was sent along.
+        root: Whether the path ends with it; roots need not be sent.
+    """
+
+    fingerprint: str
+    presented: bool
+    root: bool
 
 
 class TraceEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +125,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         rfc: Where to read more.
         tls: What was negotiated; None when the handshake did not get that far.
         peer, own: The certificates presented.
+        anchors: When we refused a certificate: SHA-256 of our trust anchors. Empty when there
+            are more than 32.
+        issuers: When the peer refused us: the authorities above our certificate, lowest first,
+            as far as they are known here.
         client_random: ``ClientHello.random``, hexadecimal: joins the two sides' reports.
         duration_ms: From the first byte to the verdict.
         trace: The handshake message by message; None unless it was asked for.
@@ -129,6 +149,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     tls: Parameters | None
     peer: CertificateSummary | None
     own: CertificateSummary | None
+    anchors: list[str] = msgspec.field(default_factory=list[str])
+    issuers: list[Issuer] = msgspec.field(default_factory=list[Issuer])
     client_random: str | None
     duration_ms: float
     trace: list[TraceEntry] | None = None

@@ -95,7 +95,7 @@ def of_any(
         detail = f"notBefore is {_moment(certificate.not_valid_before_utc)}, now is {_moment(now)}"
         yield Fault(f"not-yet-valid{suffix}", depth, detail)
     yield from _strength(certificate, depth, anchor=anchor)
-    if not _is_readable(certificate):
+    if not is_readable(certificate):
         return  # what seems to be absent may only be hidden from us
     strange = (e for e in _extensions(certificate) if e.critical and e.oid not in _UNDERSTOOD)
     for extension in itertools.islice(strange, 1):
@@ -103,7 +103,7 @@ def of_any(
         yield Fault("unknown-critical-extension", depth, f"extension {oid} is critical")
     if (
         not is_self_issued(certificate)
-        and _value(certificate, x509.AuthorityKeyIdentifier) is None
+        and value_of(certificate, x509.AuthorityKeyIdentifier) is None
     ):
         yield Fault("missing-key-identifier", depth, "there is no authorityKeyIdentifier")
     for rule in _nonconformities(certificate):
@@ -122,10 +122,10 @@ def of_authority(
         below: The path under it, end-entity first.
         presenter: Who presented the path.
     """
-    if not _is_readable(certificate):
+    if not is_readable(certificate):
         return
     depth, who = len(below), called(certificate.subject)
-    constraints = _value(certificate, x509.BasicConstraints)
+    constraints = value_of(certificate, x509.BasicConstraints)
     if constraints is None or not constraints.ca:
         yield Fault("not-an-authority", depth, f"{who} does not have CA:TRUE")
     elif constraints.path_length is not None:
@@ -133,17 +133,17 @@ def of_authority(
         if between > constraints.path_length:
             detail = f"{who} permits {constraints.path_length} below it, there are {between}"
             yield Fault("path-too-long", depth, detail)
-    usage = _value(certificate, x509.KeyUsage)
+    usage = value_of(certificate, x509.KeyUsage)
     if usage is None or not usage.key_cert_sign:
         yield Fault("not-an-authority", depth, f"{who} may not sign certificates (keyUsage)")
-    if _value(certificate, x509.SubjectKeyIdentifier) is None:
+    if value_of(certificate, x509.SubjectKeyIdentifier) is None:
         yield Fault("missing-key-identifier", depth, f"{who} has no subjectKeyIdentifier")
     yield from _purpose(certificate, depth, presenter)
 
 
 def of_names(certificate: x509.Certificate, below: Sequence[x509.Certificate]) -> Iterator[Fault]:
     """Which names below an issuer it may not give (RFC 5280 §4.2.1.10)."""
-    limits = _value(certificate, x509.NameConstraints)
+    limits = value_of(certificate, x509.NameConstraints)
     if limits is not None:
         who = called(certificate.subject)
         for position, subject in enumerate(below):
@@ -157,7 +157,7 @@ def of_end_entity(
 ) -> Iterator[Fault]:
     """What an end-entity certificate must be for its use (RFC 5280 §4.2.1.3, RFC 9525 §6)."""
     yield from _purpose(leaf, 0, presenter)
-    usage = _value(leaf, x509.KeyUsage)
+    usage = value_of(leaf, x509.KeyUsage)
     if usage is not None:
         # RSA key exchange in TLS 1.2 encrypts to the server's key instead of having it sign.
         fit = usage.digital_signature or usage.key_agreement
@@ -173,7 +173,7 @@ def of_end_entity(
 
 def _purpose(certificate: x509.Certificate, depth: int, presenter: Side) -> Iterator[Fault]:
     wanted, name = _PURPOSES[presenter]
-    purposes = _value(certificate, x509.ExtendedKeyUsage)
+    purposes = value_of(certificate, x509.ExtendedKeyUsage)
     # anyExtendedKeyUsage does not count: OpenSSL looks for the purpose itself.
     if purposes is not None and wanted not in purposes:
         found = ", ".join(_purpose_name(oid) for oid in itertools.islice(purposes, 8))
@@ -200,9 +200,9 @@ def _strength(certificate: x509.Certificate, depth: int, *, anchor: bool) -> Ite
 def _nonconformities(certificate: x509.Certificate) -> Iterator[str]:
     """Rules of RFC 5280 §4 that only strict verification enforces."""
     critical = {extension.oid: extension.critical for extension in _extensions(certificate)}
-    constraints = _value(certificate, x509.BasicConstraints)
-    usage = _value(certificate, x509.KeyUsage)
-    names = _value(certificate, x509.SubjectAlternativeName)
+    constraints = value_of(certificate, x509.BasicConstraints)
+    usage = value_of(certificate, x509.KeyUsage)
+    names = value_of(certificate, x509.SubjectAlternativeName)
     is_authority = constraints is not None and constraints.ca
     if not certificate.issuer.rdns:
         yield "the issuer's name is empty"
@@ -236,7 +236,8 @@ def called(name: x509.Name) -> str:
     return f"“{common_name(name) or name.rfc4514_string()}”"
 
 
-def _is_readable(certificate: x509.Certificate) -> bool:
+def is_readable(certificate: x509.Certificate) -> bool:
+    """Whether every extension can be read: otherwise one that seems absent may be hidden."""
     try:
         _ = certificate.extensions
     except UNREADABLE:
@@ -251,7 +252,8 @@ def _extensions(certificate: x509.Certificate) -> list[x509.Extension[x509.Exten
         return []
 
 
-def _value(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
+def value_of(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
+    """The certificate's extension of this kind; None when absent or unreadable."""
     return next((e.value for e in _extensions(certificate) if isinstance(e.value, kind)), None)
 
 

@@ -105,6 +105,40 @@ ALERT: dict[int, tuple[str, ...]] = {
     A.illegal_parameter: ("downgrade", "oversize"),
 }
 
+# The alert that OpenSSL sends for its own verdict (``ssl_x509err2alert``, the same since 1.1.1);
+# every other verdict is certificate_unknown.
+_ALERT_OF_VERIFY: dict[int, int] = {
+    **dict.fromkeys((2, 3, 18, 19, 20, 21, 24, 25, 79), A.unknown_ca),
+    **dict.fromkeys((7, 8), A.decrypt_error),
+    **dict.fromkeys((9, 11, 62, 64, 66, 67, 68, 94), A.bad_certificate),
+    **dict.fromkeys((10, 12), A.certificate_expired),
+    23: A.certificate_revoked,
+    26: A.unsupported_certificate,
+}
+
+# What those alerts can mean besides a verdict of OpenSSL's: its clock, or no certificate at fault.
+_BESIDES: dict[int, tuple[str, ...]] = {
+    A.bad_certificate: ("clock-skew",),
+    A.certificate_expired: ("clock-skew",),
+    A.decrypt_error: ("key-not-owned", "tampered"),
+}
+
+
+def _meant_by_openssl(alert: int) -> tuple[str, ...]:
+    verdicts = [
+        code for code in VERIFY if _ALERT_OF_VERIFY.get(code, A.certificate_unknown) == alert
+    ]
+    meant = {slug for code in verdicts for slug in VERIFY[code]} | {*_BESIDES.get(alert, ())}
+    likely_first = [slug for slug in ALERT[alert] if slug in meant]
+    return (*likely_first, *sorted(meant.difference(likely_first)))
+
+
+# The same for an OpenSSL peer (`mtls_echo_tls.stack`), which has a word of its own for most.
+OPENSSL_ALERT: dict[int, tuple[str, ...]] = {
+    int(alert): _meant_by_openssl(alert)
+    for alert in sorted({*_ALERT_OF_VERIFY.values(), A.certificate_unknown})
+}
+
 # Our own errors other than a verdict on a certificate: OpenSSL's reason symbols.
 REASON: dict[str, tuple[str, ...]] = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": ("no-client-certificate",),

@@ -121,6 +121,18 @@ def summary(
     return f"the {peer} refused us: {told}"
 
 
+def remedy(evidence: Evidence, words: Words, causes: tuple[str, ...], path: Path) -> str:
+    """What the reader can do about the first cause."""
+    if not causes:
+        return ""
+    if causes[0] == "missing-intermediate" and words.reader_owns:
+        where = {one.certificate: one.file for one in evidence.configuration.nearby}
+        files = [str(where[one]) for one in path.left_out if one in where]
+        if files:
+            return f"append to the certificate file, in this order: {', '.join(files)}"
+    return words.remedy(CAUSES[causes[0]])
+
+
 def facts(evidence: Evidence, words: Words, causes: tuple[str, ...], path: Path) -> list[Fact]:
     """What was compared and what crossed the connection, in the order of reading."""
     found = _facts(evidence, words, causes, path) if causes else ()
@@ -146,6 +158,8 @@ def _facts(
     if evidence.closed_early is not None:
         yield Fact("received", "close_notify, which gives no reason")
     yield from _judged(evidence, words, causes, path)
+    if evidence.peer_is_openssl and words.rejected_by == words.peer and evidence.own_chain:
+        yield Fact(f"{words.peer} runs", "OpenSSL, to judge by its handshake messages")
     if evidence.verify_code is not None:
         yield Fact("verdict", f"OpenSSL verify code {evidence.verify_code}")
     if evidence.alert is not None:

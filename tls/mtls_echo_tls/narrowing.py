@@ -1,0 +1,223 @@
+"""From a family of causes to those that remain, by a second look at the presented certificates.
+
+What the path that was judged shows stays, what it rules out goes, and what nobody on this side can
+know remains. The two sides know different things.
+
+**The judge** knows its anchors and the whole path: what that path does not show is not so.
+
+**The judged** knows its own path and not the judge's anchors, clock and revocation lists. A fault
+in its path that the alert can mean is what the judge met. One is not: an authority that we did not
+send. The judge may have it all the same, and have refused us for a reason of its own; so what lies
+with the judge remains beside it. And a sound path disproves only what is read in it: whether an
+anchor is the same certificate as the root that we know, or a list the one that was loaded, is the
+judge's to say. Both together say it (`mtls_echo_tls.account`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from mtls_echo_pki import Credential
+from mtls_echo_tls.alerts import AlertDescription
+from mtls_echo_tls.evidence import Evidence, Side
+from mtls_echo_tls.identity import (
+    UNREADABLE,
+    end_entity,
+    has_unreadable_names,
+    hosts,
+    subject_alternative_names,
+)
+from mtls_echo_tls.path import Path, examine
+from mtls_echo_tls.rules import Fault
+
+UNKNOWN = ("internal-error",)
+
+# What our own path shows whatever the peer's anchors are: if it does not, it is not so.
+_ALWAYS_SEEN = frozenset({"expired", "not-yet-valid", "self-signed", "weak-signature"})
+
+# Nobody looks for a host's name in a client's certificate.
+_OF_SERVERS_ONLY = frozenset({"wrong-name", "no-san"})
+
+# What lies with an authority between end-entity and anchor; without one it cannot be.
+_OF_INTERMEDIATES = frozenset({"path-too-long", "revoked-authority"})
+
+# What a path that is known up to its root would show, to any judge and to OpenSSL.
+_SEEN_WHEN_COMPLETE = frozenset({"wrong-usage", "not-an-authority", "path-too-long"})
+_SEEN_BY_OPENSSL = frozenset(
+    {"name-not-permitted", "unknown-critical-extension", "missing-key-identifier"}
+    | {"not-conforming"}
+)
+
+# Found together, these are two readings of one fault, not two faults.
+_UNDECIDED = (
+    frozenset({"unknown-authority", "missing-intermediate"}),
+    frozenset({"bad-signature", "impostor-authority"}),
+)
+
+# Strong even to a judge that demands 128 bits (OpenSSL's security level 3).
+_STRONG_RSA_BITS = 3072
+_STRONG_EC_BITS = 256
+
+
+def second_look(evidence: Evidence, rejected_by: Side | None) -> Path:
+    """The path that was judged, examined: the peer's when we refused, ours when the peer did."""
+    if rejected_by is None:
+        return Path()
+    mine = evidence.configuration
+    nearby = tuple(one.certificate for one in mine.nearby)
+    if rejected_by != evidence.side:
+        # On the server the name is SNI; a client that asked for an address sends none.
+        reference = evidence.server_name if evidence.side == "server" else None
+        path = examine(
+            evidence.own_chain,
+            presenter=evidence.side,
+            reference=reference,
+            others=(*(mine.trust.anchors if mine.trust else ()), *nearby),
+        )
+        return _with_address(path, evidence)
+    if evidence.verify_code is None:
+        return Path()
+    known = mine.trust if mine.complete else None
+    our_chain = (mine.credential.certificate, *mine.credential.chain) if mine.credential else ()
+    return examine(
+        evidence.peer_chain,
+        presenter="server" if evidence.side == "client" else "client",
+        anchors=known.anchors if known else None,
+        crls=known.crls if known else (),
+        reference=evidence.server_name if evidence.side == "client" else None,
+        others=(*our_chain, *nearby),
+    )
+
+
+def _with_address(path: Path, evidence: Evidence) -> Path:
+    """The path, and that it does not name the address which the client must have asked for.
+
+    No client sends an address as SNI (RFC 6066 §3). OpenSSL refuses a wrong name and a wrong
+    address with bad_certificate, before it looks at dates.
+    """
+    alert = evidence.alert
+    asked = evidence.side == "server" and evidence.peer_is_openssl and not evidence.server_name
+    if not asked or alert is None or alert.code != AlertDescription.bad_certificate:
+        return path
+    leaf = path.certificates[0] if path.certificates else None
+    if leaf is None or has_unreadable_names(leaf):
+        return path
+    if subject_alternative_names(leaf).get_values_for_type(x509.IPAddress):
+        return path
+    named = ", ".join(hosts(leaf)[:8])
+    detail = f"it names {named or 'no host'}, and no address; no name was asked for"
+    fault = Fault("wrong-name" if named else "no-san", 0, detail)
+    return replace(path, faults=(*path.faults, fault))
+
+
+def narrow(
+    family: tuple[str, ...], path: Path, evidence: Evidence, rejected_by: Side | None
+) -> tuple[tuple[str, ...], Side | None]:
+    """What remains of a family of causes, and whose fault it is when that is not obvious."""
+    if evidence.reason == "NO_SHARED_CIPHER" and _cannot_sign(evidence):
+        # TLS 1.2 then finds no suite, and never gets to showing the certificate.
+        return ("wrong-usage",), evidence.side
+    if family == ("no-server-certificate",):
+        return family, "server"
+    if evidence.verify_code is not None:
+        return _narrow_our_verdict(family, path, evidence), None
+    if rejected_by is not None and rejected_by != evidence.side and evidence.own_chain:
+        return _narrow_their_verdict(family, path, evidence), None
+    return family, None
+
+
+def _narrow_our_verdict(
+    family: tuple[str, ...], path: Path, evidence: Evidence
+) -> tuple[str, ...]:
+    """We know our anchors and the whole path: what the path does not show is not so."""
+    if family[0] == "wrong-name":
+        # OpenSSL compared the names, and more strictly than any second look would.
+        leaf = end_entity(evidence.peer_chain)
+        if leaf is None or has_unreadable_names(leaf):
+            return family
+        return ("wrong-name",) if hosts(leaf) else ("no-san",)
+    shown = tuple(slug for slug in path.slugs if slug in family)
+    if family == UNKNOWN:
+        shown = path.slugs[:1]
+    if not shown:
+        return family
+    # OpenSSL reports the first that it meets; the others are in the report's ``faults``.
+    readings = next((pair for pair in _UNDECIDED if shown[0] in pair), {shown[0]})
+    # What happened on the way is not in the path.
+    readings = readings | ({"tampered"} & {*family})
+    return tuple(slug for slug in (*shown, "tampered") if slug in readings)
+
+
+def _narrow_their_verdict(
+    family: tuple[str, ...], path: Path, evidence: Evidence
+) -> tuple[str, ...]:
+    """We know our path and not their anchors: what lies with an anchor cannot be ruled out."""
+    if evidence.side == "client":
+        family = tuple(slug for slug in family if slug not in _OF_SERVERS_ONLY) or family
+    shown = tuple(slug for slug in family if slug in path.slugs)
+    if not path.certificates or (shown and shown != ("missing-intermediate",)):
+        return shown or family
+    ruled_out = _disproved(path, evidence)
+    remaining = [slug for slug in family if slug not in ruled_out and slug not in shown]
+    if path.is_complete:
+        # Every signature in it is sound: then only that of a revocation list can be bad.
+        remaining.sort(key=lambda slug: slug == "bad-signature")
+    return (*shown, *remaining) or family
+
+
+def _disproved(path: Path, evidence: Evidence) -> set[str]:
+    """What our own path shows not to be so."""
+    ruled_out = set(_ALWAYS_SEEN)
+    if evidence.server_name is not None:
+        ruled_out |= _OF_SERVERS_ONLY
+    if path.is_complete and not path.intermediates:
+        ruled_out |= _OF_INTERMEDIATES
+    if path.is_complete and not path.left_out:
+        ruled_out.add("missing-intermediate")
+    if path.is_complete and path.is_readable:
+        ruled_out |= _SEEN_WHEN_COMPLETE
+        if evidence.peer_is_openssl:
+            ruled_out |= _SEEN_BY_OPENSSL
+        if all(map(_is_strong, path.certificates)):
+            ruled_out.add("weak-key")
+    mine = evidence.configuration
+    if mine.credential is not None and _owns_its_key(mine.credential):
+        ruled_out.add("key-not-owned")
+    if hosts(path.certificates[0]):
+        ruled_out.add("no-san")
+    return ruled_out
+
+
+def _is_strong(certificate: x509.Certificate) -> bool:
+    try:
+        key = certificate.public_key()
+    except (UnsupportedAlgorithm, *UNREADABLE):
+        return False
+    if isinstance(key, rsa.RSAPublicKey | dsa.DSAPublicKey):
+        return key.key_size >= _STRONG_RSA_BITS
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return key.key_size >= _STRONG_EC_BITS
+    return True
+
+
+def _owns_its_key(credential: Credential) -> bool:
+    """Whether the key that was loaded is the certificate's: what OpenSSL was given counts."""
+    try:
+        key = load_pem_private_key(credential.key_pem, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+    return key.public_key() == credential.certificate.public_key()
+
+
+def _cannot_sign(evidence: Evidence) -> bool:
+    """Whether our own certificate's keyUsage forbids what every current cipher suite needs."""
+    credential = evidence.configuration.credential
+    if credential is None:
+        return False
+    path = examine(credential.chain_der, presenter=evidence.side)
+    return any(fault.slug == "wrong-usage" and fault.depth == 0 for fault in path.faults)

@@ -1,0 +1,81 @@
+"""Which revocation list was asked about which certificate, and what was wrong (RFC 5280 §6.3).
+
+With one list in a trust, OpenSSL wants one from the issuer of *every* certificate of a path
+(``VERIFY_CRL_CHECK_CHAIN``), the trust anchor's own included. So an intermediate as a trust anchor
+needs the list of the root above it, which is easily forgotten, since nothing else of that root is
+needed. OpenSSL's verify code says that a list is missing, and not whose.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Sequence
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+
+from mtls_echo_tls.identity import UNREADABLE, serial_number
+from mtls_echo_tls.rules import Fault, called
+
+
+def revocation_faults(
+    certificates: Sequence[x509.Certificate],
+    crls: Sequence[x509.CertificateRevocationList],
+    now: datetime.datetime,
+) -> Iterator[Fault]:
+    """What the lists say about a path, and what is wrong with the lists.
+
+    Args:
+        certificates: The path, end-entity first.
+        crls: The judge's lists; without any, nothing is checked.
+        now: The time to judge by.
+    """
+    for depth, certificate in enumerate(certificates if crls else ()):
+        issuer = called(certificate.issuer)
+        lists = [crl for crl in crls if crl.issuer == certificate.issuer]
+        if not lists:
+            subject = called(certificate.subject)
+            yield Fault(
+                "crl-missing", depth, f"there is no list of {issuer}, who issued {subject}"
+            )
+            continue
+        # As OpenSSL chooses: one that is valid now, if there is one; of those the latest.
+        latest = max(lists, key=lambda crl: (_is_current(crl, now), crl.last_update_utc))
+        above = certificates[depth + 1] if depth + 1 < len(certificates) else certificate
+        if above.subject == certificate.issuer and not _signed(latest, above):
+            yield Fault("bad-signature", depth, f"{issuer} did not sign the list in its name")
+        since, until = latest.last_update_utc, latest.next_update_utc
+        if since > now:
+            yield Fault(
+                "crl-not-yet-valid", depth, f"the list of {issuer} is of {since:%Y-%m-%d %H:%M:%S}"
+            )
+        if until is not None and until < now:
+            yield Fault(
+                "crl-expired", depth, f"the list of {issuer} ended on {until:%Y-%m-%d %H:%M:%S}"
+            )
+        yield from _revoked(certificate, depth, lists)
+
+
+def _is_current(crl: x509.CertificateRevocationList, now: datetime.datetime) -> bool:
+    until = crl.next_update_utc
+    return crl.last_update_utc <= now and (until is None or now <= until)
+
+
+def _revoked(
+    certificate: x509.Certificate, depth: int, lists: Sequence[x509.CertificateRevocationList]
+) -> Iterator[Fault]:
+    number = serial_number(certificate)
+    for crl in lists:
+        entry = crl.get_revoked_certificate_by_serial_number(number)
+        if entry is not None:
+            when = f"{entry.revocation_date_utc:%Y-%m-%d %H:%M:%S}"
+            slug = "revoked-authority" if depth else "revoked"
+            yield Fault(slug, depth, f"serial number {number:x}, on {when}")
+            return
+
+
+def _signed(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+    try:
+        return crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
+    except (UnsupportedAlgorithm, *UNREADABLE):
+        return False
