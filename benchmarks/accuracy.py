@@ -1,6 +1,7 @@
 """How often a failed handshake is explained rightly, by each side alone and by both together.
 
-    .venv/bin/python -m benchmarks.accuracy [--only SLUG] [--json FILE] [--python PATH]
+    .venv/bin/python -m benchmarks.accuracy [--only SLUG] [--layout NAME] [--json FILE]
+                                            [--python PATH]
 
 Black box: for each failure of `benchmarks.failures` two processes, `serve --log-format json` and
 `connect --json`, get PEM files and are asked what happened. Each report, and the account that
@@ -9,6 +10,11 @@ joins the two, is graded against the truth:
     exact   it names what is wrong, and nothing that is not
     within  it names what is wrong among other possibilities
     wrong   it does not name what is wrong, or there is no account
+
+Where the files lie decides what an end can know, so all of it is done in two layouts: `alone`, in
+which each file has a folder to itself, and `beside`, in which an end's files lie in one folder
+with the certificates of whoever issued its own, as most people have them. (On request `shared`:
+the files of both ends in one folder.)
 
 A wrong account sends its reader looking in the wrong place and is worse than a wide one, so any
 makes the exit status 1. Also checked, and printed when not so: the side that refused is named by
@@ -37,7 +43,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -52,6 +58,10 @@ GRADES = ("exact", "within", "wrong")
 
 # Goals for both sides alone taken together, and for the joined account.
 GOALS = {"alone": 0.75, "joined": 0.95}
+
+# Where an end's files lie; see the module.
+Layout = Literal["alone", "beside", "shared"]
+LAYOUTS: tuple[Layout, ...] = ("alone", "beside")
 
 # No process takes a tenth of it; one that hangs must not hang the measurement.
 _SECONDS = 30.0
@@ -70,6 +80,7 @@ class Result:
     Attributes:
         failure: In words.
         slug: Of the scenario.
+        layout: Where the files lay.
         causes: The truth.
         named: The causes that each account names.
         grades: Of each account.
@@ -80,6 +91,7 @@ class Result:
 
     failure: str
     slug: str
+    layout: Layout
     causes: tuple[str, ...]
     named: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     grades: dict[str, str] = field(default_factory=dict[str, str])
@@ -92,6 +104,11 @@ def main() -> None:
     """Arrange every failure, print what was not explained rightly and the table."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     options.add_argument("--only", metavar="SLUG", help="arrange this failure only")
+    options.add_argument(
+        "--layout",
+        choices=get_args(Layout),
+        help="where the files lie (default: alone and beside)",
+    )
     options.add_argument("--json", type=Path, metavar="FILE", help="also write everything here")
     options.add_argument(
         "--python",
@@ -100,14 +117,16 @@ def main() -> None:
         help="the interpreter that runs both ends; mtls-echo must be installed in it",
     )
     chosen = options.parse_args()
-    arranged = [failure for failure in failures() if chosen.only in (None, failure.slug)]
-    if not arranged:
+    found = [failure for failure in failures() if chosen.only in (None, failure.slug)]
+    if not found:
         options.error(f"--only {chosen.only}: no failure is called that")
+    layouts: tuple[Layout, ...] = (chosen.layout,) if chosen.layout else LAYOUTS
+    arranged = [(failure, layout) for layout in layouts for failure in found]
 
     facts = _facts(chosen.python)
     results: list[Result] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for result in pool.map(partial(measure, python=chosen.python), arranged):
+        for result in pool.map(partial(_measure, python=chosen.python), arranged):
             results.append(result)
             _print_result(result)
             print(f"\r{len(results)}/{len(arranged)} ", end="", file=sys.stderr, flush=True)
@@ -122,9 +141,13 @@ def main() -> None:
 # --- running -------------------------------------------------------------------------------------
 
 
-def measure(failure: Failure, python: str) -> Result:
+def _measure(arranged: tuple[Failure, Layout], python: str) -> Result:
+    return measure(*arranged, python)
+
+
+def measure(failure: Failure, layout: Layout, python: str) -> Result:
     """Let the two ends meet, and grade what they report."""
-    result = Result(str(failure), failure.slug, failure.causes)
+    result = Result(f"{failure}, files {layout}", failure.slug, layout, failure.causes)
     with tempfile.TemporaryDirectory() as name:
         _run(failure, python, Path(name), result)
     reports = {side: msgspec.convert(found, Report) for side, found in result.reports.items()}
@@ -137,7 +160,8 @@ def _run(failure: Failure, python: str, folder: Path, result: Result) -> None:
         with _plaintext_server() as port:
             _connect(failure, python, folder, port, result)
         return
-    arguments = ["--log-format", "json", *_arguments(failure.server, "server", folder)]
+    end = _arguments(failure.server, "server", folder, result.layout)
+    arguments = ["--log-format", "json", *end]
     with _started(python, "serve", "--listen", "127.0.0.1:0", *arguments, folder=folder) as server:
         listening = _event(server, "listening")
         if listening is None:
@@ -159,7 +183,8 @@ def _run(failure: Failure, python: str, folder: Path, result: Result) -> None:
 
 def _connect(failure: Failure, python: str, folder: Path, port: int, result: Result) -> None:
     assert failure.client is not None
-    arguments = ["--json", "--tls", failure.tls, *_arguments(failure.client, "client", folder)]
+    end = _arguments(failure.client, "client", folder, result.layout)
+    arguments = ["--json", "--tls", failure.tls, *end]
     address = f"localhost:{port}"
     with _started(python, "connect", address, "hi", *arguments, folder=folder) as client:
         output, errors = client.communicate()
@@ -170,11 +195,13 @@ def _connect(failure: Failure, python: str, folder: Path, port: int, result: Res
         result.findings.append(("not started", f"the client: {_last_line(errors)}"))
 
 
-def _arguments(end: End, side: Side, folder: Path) -> list[str]:
+def _arguments(end: End, side: Side, folder: Path, layout: Layout) -> list[str]:
     """An end as options of its command, with the files they name."""
 
     def file(name: str, content: bytes) -> str:
-        path = folder / f"{side}-{name}.pem"
+        folders = {"alone": folder / side / name, "beside": folder / side, "shared": folder}
+        path = folders[layout] / f"{side}-{name}.pem"
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         return str(path)
 
@@ -183,6 +210,9 @@ def _arguments(end: End, side: Side, folder: Path) -> list[str]:
 
     anchors = "--client-ca" if side == "server" else "--ca"
     found = [anchors, file("anchors", certificates(end.trusts)), *end.options]
+    if end.chain and layout != "alone":
+        for number, issuer in enumerate(end.chain[0].issuers):
+            file(f"issuer-{number}", certificates((issuer,)))
     if end.chain:
         key = end.chain[0].key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         found += ["--cert", file("chain", certificates(end.chain)), "--key", file("key", key)]
@@ -334,7 +364,16 @@ def _print_result(result: Result) -> None:
 
 def _print_summary(facts: dict[str, str], results: list[Result]) -> None:
     print("  ".join(f"{name} {value}" for name, value in facts.items()))
-    print(f"\n{len(results)} failures\n")
+    for layout in dict.fromkeys(result.layout for result in results):
+        _print_table(layout, [result for result in results if result.layout == layout])
+    kinds = Counter(kind for result in results for kind, _ in result.findings)
+    print(
+        "\nnot as it should be: " + (", ".join(f"{k} {n}" for k, n in kinds.items()) or "nothing")
+    )
+
+
+def _print_table(layout: Layout, results: list[Result]) -> None:
+    print(f"\n{len(results)} failures, files {layout}\n")
     print(f"{'':10}{'accounts':>10}" + "".join(f"{grade:>14}" for grade in GRADES))
     counts = {who: Counter(r.grades[who] for r in results if who in r.grades) for who in WHO}
     counts["alone"] = counts["judge"] + counts["judged"]
@@ -343,10 +382,6 @@ def _print_summary(facts: dict[str, str], results: list[Result]) -> None:
         cells = [f"{counts[who][g]} ({counts[who][g] / max(total, 1):4.0%})" for g in GRADES]
         goal = f"   goal: exact {GOALS[who]:.0%}, wrong 0" if who in GOALS else ""
         print(f"{who:10}{total:>10}" + "".join(f"{cell:>14}" for cell in cells) + goal)
-    kinds = Counter(kind for result in results for kind, _ in result.findings)
-    print(
-        "\nnot as it should be: " + (", ".join(f"{k} {n}" for k, n in kinds.items()) or "nothing")
-    )
 
 
 if __name__ == "__main__":

@@ -62,10 +62,16 @@ class Contents:
 
 @dataclass(frozen=True)
 class Signed:
-    """A certificate, and the key that it is about."""
+    """A certificate, the key that it is about, and who issued it; None: nobody else did."""
 
     certificate: x509.Certificate
     key: Key
+    issuer: Signed | None = None
+
+    @property
+    def issuers(self) -> tuple[Signed, ...]:
+        """From who issued it to the root."""
+        return (self.issuer, *self.issuer.issuers) if self.issuer else ()
 
 
 @cache
@@ -105,7 +111,7 @@ def sign(contents: Contents, key: Key, issuer: Signed | None = None) -> Signed:
         builder = builder.add_extension(c.name_constraints, critical=True)
     if c.unknown_critical:
         builder = builder.add_extension(_UNHEARD_OF, critical=True)
-    return Signed(builder.sign(signer, SHA256()), key)
+    return Signed(builder.sign(signer, SHA256()), key, issuer)
 
 
 def _name(common_name: str) -> x509.Name:
@@ -133,7 +139,8 @@ def altered(signed: Signed) -> Signed:
     der[-5] ^= 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is meant to be odd
-        return Signed(x509.load_der_x509_certificate(bytes(der)), signed.key)
+        certificate = x509.load_der_x509_certificate(bytes(der))
+    return replace(signed, certificate=certificate)
 
 
 # --- worlds --------------------------------------------------------------------------------------
