@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import socket
 import ssl
 from dataclasses import replace
 from datetime import timedelta
@@ -14,6 +15,7 @@ from cryptography.x509.oid import ExtensionOID, NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mtls_echo_client import client_context
 from mtls_echo_pki import Credential, Request, client, server
 from mtls_echo_tls import Report, TCPStream, TLSFailure, TLSStream, describe, diagnose
 from mtls_echo_tls.alerts import AlertDescription
@@ -26,6 +28,7 @@ from mtls_echo_tls.wording import Words
 from tests.tls_helpers import (
     ALICE,
     CLIENTS,
+    DEADLINE,
     LOCALHOST,
     SERVERS,
     STRANGERS,
@@ -35,11 +38,14 @@ from tests.tls_helpers import (
     both_versions,
     client_side,
     connected,
+    openssl,
+    printed,
     reports,
     reset,
     server_side,
     tcp_pair,
     tls_pair,
+    write,
 )
 
 
@@ -376,6 +382,29 @@ def _ssl_error(reason: str) -> ssl.SSLError:
     error = ssl.SSLError(1, reason.lower())
     error.reason = reason
     return error
+
+
+async def test_a_server_that_wants_to_negotiate_anew_is_understood() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as placeholder:
+        port = placeholder.getsockname()[1]
+    context = client_context(SERVERS.trust, ALICE)
+    options = ["-accept", str(port), "-cert", "server.pem", "-tls1_2"]
+    async with openssl("s_server", *options) as (process, _):
+        await printed(process, b"ACCEPT")
+        transport = TCPStream(socket.create_connection(("127.0.0.1", port)))
+        stream = TLSStream(transport, context, server_name="localhost")
+        with trio.fail_after(DEADLINE):
+            async with stream:
+                await stream.do_handshake()
+                await stream.send_all(b"hello\n")
+                await printed(process, b"hello")
+                await write(process, b"R\n")
+                with pytest.raises(TLSFailure) as failure:
+                    await stream.receive_some()
+
+    report = failure.value.report
+    assert (report.rejected_by, report.causes) == ("server", ["renegotiation"])
+    assert "negotiate anew" in report.summary
 
 
 # --- hostile certificates ------------------------------------------------------------------------

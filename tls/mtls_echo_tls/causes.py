@@ -295,6 +295,14 @@ CAUSES: dict[str, Cause] = {
         "look for a middlebox on the path that alters the hello messages",
         "RFC 8446 §4.1.3",
     ),
+    "renegotiation": Cause(
+        "one side wanted to negotiate anew in the middle of the connection, and the other did not",
+        "switch renegotiation off in the program that asks for it, or use TLS 1.3, which has none;"
+        " a server that asks for a certificate late must ask in the handshake",
+        "switch renegotiation off in the program that asks for it, or use TLS 1.3, which has none;"
+        " a server that asks for a certificate late must ask in the handshake",
+        "RFC 5246 §7.2.2",
+    ),
     "truncated": Cause(
         "the connection ended without close_notify, so data may be missing",
         "find out what ended the connection: the other side's log, or a middlebox on the path",

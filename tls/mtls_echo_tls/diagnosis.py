@@ -92,7 +92,7 @@ def _judge(evidence: Evidence) -> tuple[Outcome, Side | None, tuple[str, ...]]:
     if evidence.timed_out:
         return "failed", None, ("timeout",)
     if evidence.verify_code is not None:
-        return "refused", me, _family_of_verdict(evidence.verify_code, evidence)
+        return "refused", me, VERIFY.get(evidence.verify_code, UNKNOWN)
     if evidence.alert is not None and not evidence.alert.sent:
         outcome: Outcome = "denied" if evidence.alert.code == A.access_denied else "refused"
         return outcome, peer, _family_of_alert(evidence.alert.code, evidence)
@@ -132,13 +132,6 @@ def _is_tls(evidence: Evidence) -> bool:
     return not echoed
 
 
-def _family_of_verdict(code: int, evidence: Evidence) -> tuple[str, ...]:
-    """The causes of a verdict of ours."""
-    family = VERIFY.get(code, UNKNOWN)
-    # In TLS 1.2 certificates travel in the clear: this one may have been altered on its way.
-    return (*family, "tampered") if code == 7 and not evidence.is_tls13 else family
-
-
 def _family_of_reason(reason: str, evidence: Evidence) -> tuple[str, ...]:
     """The causes of an error that our own side found."""
     if reason == "BAD_SIGNATURE" and evidence.is_tls13:
@@ -161,6 +154,9 @@ def _family_of_reason(reason: str, evidence: Evidence) -> tuple[str, ...]:
 
 def _family_of_alert(code: int, evidence: Evidence) -> tuple[str, ...]:
     """The causes of a verdict that the peer announced."""
+    if code == A.handshake_failure and evidence.version not in (None, "TLSv1.3"):
+        # After one handshake it is the end of another, which we do not take part in.
+        return ("renegotiation",)
     # Without a recording (see `trace`) nothing is known of what was asked for and presented.
     recorded = evidence.client_random is not None
     if recorded and not evidence.own_chain and code in CERTIFICATE_ALERTS | {A.handshake_failure}:

@@ -135,6 +135,15 @@ def _narrow_our_verdict(
     family: tuple[str, ...], path: Path, evidence: Evidence
 ) -> tuple[str, ...]:
     """We know our anchors and the whole path: what the path does not show is not so."""
+    shown = _shown_to_us(family, path, evidence)
+    # What happened on the way is not in the path. In TLS 1.2, where certificates travel in the
+    # clear, a signature that does not fit makes it possible whatever the verdict.
+    unsigned = "bad-signature" in path.slugs and not path.anchored
+    possible = unsigned and not evidence.is_tls13
+    return (*shown, "tampered") if possible and "tampered" not in shown else shown
+
+
+def _shown_to_us(family: tuple[str, ...], path: Path, evidence: Evidence) -> tuple[str, ...]:
     if family[0] == "wrong-name":
         # OpenSSL compared the names, and more strictly than any second look would.
         leaf = end_entity(evidence.peer_chain)
@@ -148,9 +157,7 @@ def _narrow_our_verdict(
         return family
     # OpenSSL reports the first that it meets; the others are in the report's ``faults``.
     readings = next((pair for pair in _UNDECIDED if shown[0] in pair), {shown[0]})
-    # What happened on the way is not in the path.
-    readings = readings | ({"tampered"} & {*family})
-    return tuple(slug for slug in (*shown, "tampered") if slug in readings)
+    return tuple(slug for slug in shown if slug in readings)
 
 
 def _narrow_their_verdict(
