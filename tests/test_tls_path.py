@@ -107,6 +107,13 @@ def test_a_link_that_is_known_here_and_was_not_sent_is_missing() -> None:
     assert known.slugs == ("missing-intermediate",)
 
 
+@pytest.mark.parametrize("role", ["server", "client"])
+def test_a_signature_by_a_broken_algorithm_is_weak_and_not_wrong(role: Side) -> None:
+    _, weak = FLAWS["weak-signature"].pair(Authority.root(), REQUESTS[role])
+
+    assert look(weak.credential, role, weak.trust).slugs == ("weak-signature",)
+
+
 def test_each_fault_says_what_was_compared() -> None:
     now = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
     credential = CLIENTS.issue(client("a.test"))

@@ -58,6 +58,16 @@ def proof_of_alteration(
         return None
 
 
+def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether a signature verifies, by whatever algorithm: how good that is, others judge."""
+    try:
+        verify = _verifier(certificate, issuer)
+        signature, content = certificate.signature, certificate.tbs_certificate_bytes
+    except (UnsupportedAlgorithm, *UNREADABLE):
+        return False
+    return verify is not None and _accepts(verify, signature, content)
+
+
 def _quick(certificate: x509.Certificate, issuer: x509.Certificate) -> str | None:
     key, who = issuer.public_key(), called(issuer.subject)
     algorithm = certificate.signature_algorithm_parameters
@@ -102,23 +112,28 @@ def _is_fast(issuer: x509.Certificate) -> bool:
 
 def _verifier(certificate: x509.Certificate, issuer: x509.Certificate) -> _Verify | None:
     """How the issuer's key verifies a signature of this kind over some content."""
-    key, algorithm = issuer.public_key(), certificate.signature_algorithm_parameters
-    digest = certificate.signature_hash_algorithm
-    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(algorithm, ec.ECDSA):
-        return lambda signature, content: key.verify(signature, content, algorithm)
+    key, digest = issuer.public_key(), certificate.signature_hash_algorithm
     if isinstance(key, ed25519.Ed25519PublicKey):
         return key.verify
-    if not isinstance(key, rsa.RSAPublicKey) or digest is None:
+    if digest is None:
         return None
-    if isinstance(algorithm, padding.PKCS1v15 | padding.PSS):
-        return lambda signature, content: key.verify(signature, content, algorithm, digest)
+    # Of algorithms that it deems broken, `cryptography` names the digest only.
+    algorithm = certificate.signature_algorithm_parameters
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        chosen = algorithm or ec.ECDSA(digest)
+        if isinstance(chosen, ec.ECDSA):
+            return lambda signature, content: key.verify(signature, content, chosen)
+    elif isinstance(key, rsa.RSAPublicKey):
+        padded = algorithm or padding.PKCS1v15()
+        if isinstance(padded, padding.PKCS1v15 | padding.PSS):
+            return lambda signature, content: key.verify(signature, content, padded, digest)
     return None
 
 
 def _accepts(verify: _Verify, signature: bytes, content: bytes) -> bool:
     try:
         verify(signature, content)
-    except (InvalidSignature, ValueError):
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError):
         return False
     return True
 
