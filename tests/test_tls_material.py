@@ -314,3 +314,22 @@ def test_a_chain_that_openssl_completes_silently_is_warned_about(tmp_path: Path)
     )
 
     assert any("our chain lacks" in warning for warning in material.warnings)
+
+
+def test_an_anchor_whose_own_issuer_has_no_list_is_warned_about(tmp_path: Path) -> None:
+    """With lists, OpenSSL looks an intermediate that is an anchor up in its root's list."""
+    root = Authority.root("a root")
+    issuing = root.intermediate("an intermediate")
+    (tmp_path / "ca.pem").write_bytes(issuing.certificate.public_bytes(Encoding.PEM))
+    own, above = (authority.crl().public_bytes(Encoding.PEM) for authority in (issuing, root))
+
+    def warnings(*lists: bytes) -> tuple[str, ...]:
+        (tmp_path / "crl.pem").write_bytes(b"".join(lists))
+        return client_material(ca=tmp_path / "ca.pem", crl=tmp_path / "crl.pem").warnings
+
+    assert warnings(own) == (
+        "there is no revocation list of 'a root', who issued 'an intermediate':"
+        " every certificate below that trust anchor will be refused",
+    )
+    assert warnings(own, above) == ()
+    assert client_material(ca=tmp_path / "ca.pem").warnings == ()

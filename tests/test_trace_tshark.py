@@ -20,7 +20,7 @@ import pytest
 import trio
 
 from mtls_echo_pki import client
-from mtls_echo_tls import Report, TCPStream, TLSStream
+from mtls_echo_tls import Report, TCPStream, TLSStream, diagnose
 from tests.tls_helpers import (
     CLIENTS,
     DEADLINE,
@@ -273,6 +273,39 @@ async def test_tshark_and_both_traces_tell_the_same(
         assert told == (expected if report.side != rejected_by else as_read(expected)), report.side
     if case == "a ticket":
         assert "NewSessionTicket" in [entry.name for entry in expected]
+
+
+@both_versions
+@pytest.mark.parametrize("case", CASES)
+async def test_each_side_tells_all_that_it_sent_and_of_the_other_what_it_read(
+    case: str, version: ssl.TLSVersion, tmp_path: Path
+) -> None:
+    """To the end: close_notify, and what a side that refused has left unread, included."""
+    contexts, rejected_by, name = CASES[case]
+    ours, theirs = contexts(version)
+    ours.keylog_filename = str(tmp_path / "keys.log")
+    one, other = tcp_pair()
+    chunks: Chunks = []
+    pair = (
+        TLSStream(RecordedStream(one, chunks), ours, server_name=name, trace=True),
+        TLSStream(TCPStream(other), theirs, server_side=True, trace=True),
+    )
+
+    await reports(*pair)
+
+    wire = await trio.to_thread.run_sync(by_tshark, tmp_path, chunks)
+    for stream in pair:
+        side = stream.evidence.side
+        told = by_us(diagnose(stream.evidence))
+        assert from_one(told, side) == from_one(wire, side)
+        read, sent = from_one(told, OTHER[side]), from_one(wire, OTHER[side])
+        assert read == sent[: len(read)]
+        unread = [entry.name for entry in sent[len(read) :]]
+        if rejected_by == OTHER[side]:
+            assert unread == []
+        if rejected_by is None:
+            assert from_one(told, side)[-1].alert == 0
+            assert unread in ([], ["Alert"])
 
 
 async def test_tshark_and_both_traces_tell_the_same_hello_retry_request(tmp_path: Path) -> None:
