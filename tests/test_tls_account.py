@@ -304,3 +304,38 @@ def damage(credential: Credential) -> Credential:
     der = bytearray(credential.chain_der[0])
     der[-5] ^= 3
     return Credential(credential.key, x509.load_der_x509_certificate(bytes(der)))
+
+
+async def test_a_certificate_that_was_altered_on_its_way_is_told_from_one_that_was_sent_so() -> (
+    None
+):
+    """Somebody on the path flips bits of the server's Certificate, which TLS 1.2 does not hide."""
+    ours, theirs = tcp_pair()
+    near, far = tcp_pair()
+    client_side, server_side = contexts(ssl.TLSVersion.TLSv1_2)
+    one = TLSStream(TCPStream(ours), client_side, server_name="localhost")
+    other = TLSStream(TCPStream(far), server_side, server_side=True)
+    left, right = TCPStream(theirs), TCPStream(near)
+    end = LOCALHOST.certificate.signature[-16:]
+    bent = end[:8] + bytes([end[8] ^ 3]) + end[9:]
+    found: dict[str, Report] = {}
+
+    async def run(stream: TLSStream) -> None:
+        found[stream.evidence.side] = await converse(stream)
+
+    async def relay(source: TCPStream, target: TCPStream) -> None:
+        while data := await source.receive_some():
+            await target.send_all(bytes(data).replace(end, bent))
+        await target.send_eof()
+
+    with trio.fail_after(DEADLINE):
+        async with left, right, trio.open_nursery() as nursery:
+            nursery.start_soon(run, one)
+            nursery.start_soon(run, other)
+            nursery.start_soon(relay, left, right)
+            nursery.start_soon(relay, right, left)
+
+    told, judged = found["client"], found["server"]
+    assert told.causes[-1] == judged.causes[-1] == "tampered"
+    assert len(told.causes) > 1
+    assert join(told, judged).causes == ("tampered",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import ssl
 from dataclasses import replace
@@ -15,7 +16,7 @@ from mtls_echo_client import client_context
 from mtls_echo_pki import Authority, Credential, Directory, client
 from mtls_echo_pki.signing import TBSCertificate
 from mtls_echo_server import server_context
-from mtls_echo_tls import Report
+from mtls_echo_tls import Report, nearby
 from mtls_echo_tls.account import join
 from mtls_echo_tls.material import Material, client_material, server_material
 from mtls_echo_tls.nearby import Nearby, left_out, look_nearby, recall_nearby, remember_nearby
@@ -114,16 +115,17 @@ def test_what_should_have_been_sent_ends_below_the_root() -> None:
     assert left_out(LOCALHOST, known) == ()
 
 
-def test_what_is_remembered_outlives_an_equal_owner() -> None:
+def test_what_lies_beside_one_is_not_known_to_its_equal_and_goes_with_it() -> None:
     found = (Nearby(ROOT.certificate, Path("root.pem")),)
-    first = Credential(BEARER.key, BEARER.certificate)
-    second = Credential(BEARER.key, BEARER.certificate)
-    remember_nearby(first, found)
-    remember_nearby(second, found)
-    del first
+    one, equal = (Credential(BEARER.key, BEARER.certificate) for _ in range(2))
+    remember_nearby(one, found)
 
-    assert recall_nearby(second, None) == found
-    assert recall_nearby(None) == ()
+    assert one == equal
+    assert recall_nearby(one, None) == recall_nearby(ROOT.trust, one) == found
+    assert recall_nearby(equal) == recall_nearby(None) == ()
+    del one
+    gc.collect()
+    assert not any(found in entry for entry in nearby._found.values())
 
 
 # --- at start ------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mtls_echo_pki import FLAWS, Authority, Credential, Flaw, Trust, client, server
 from mtls_echo_pki.signing import TBSCertificate
-from mtls_echo_pki.sound import with_extension
+from mtls_echo_pki.sound import issued_by, with_extension
 from mtls_echo_tls.evidence import Side
 from mtls_echo_tls.path import Path, examine
 
@@ -256,6 +256,32 @@ def test_an_own_path_is_followed_by_what_lies_beside() -> None:
     assert (short.is_complete, short.left_out) == (True, (ISSUING.certificate,))
     assert short.slugs == ("missing-intermediate",)
     assert (unknown.is_complete, unknown.left_out, unknown.slugs) == (False, (), ())
+
+
+def test_an_authority_that_another_has_signed_for_too_leads_to_both() -> None:
+    """In a change of roots the new one is certified by the old, for peers that know only that."""
+    crossed = replace(
+        STRANGERS,
+        certificate=ROOT.certify(issued_by(TBSCertificate.of(STRANGERS.certificate), ROOT)),
+    )
+    mine = STRANGERS.issue(client("a.test"))
+
+    assert look(mine, "client", None, others=[STRANGERS.certificate]).is_complete
+    others = [STRANGERS.certificate, crossed.certificate]
+    assert not look(mine, "client", None, others=others).is_complete
+    assert judged(mine, ROOT, STRANGERS, crossed).slugs == ("missing-intermediate",)
+
+
+def test_of_two_certificates_of_one_root_the_valid_one_counts() -> None:
+    tbs = TBSCertificate.of(STRANGERS.certificate)
+    before = replace(
+        tbs, not_after=tbs.not_before, not_before=tbs.not_before - EXPIRED["backdate"]
+    )
+    old = STRANGERS.certify(before)
+    mine = STRANGERS.issue(client("a.test"))
+
+    assert look(mine, "client", None, others=[old]).slugs == ("expired-authority",)
+    assert look(mine, "client", None, others=[old, STRANGERS.certificate]).slugs == ()
 
 
 def limited(authority: Authority, length: int) -> Authority:

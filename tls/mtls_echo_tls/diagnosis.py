@@ -26,7 +26,6 @@ from mtls_echo_tls.narrowing import UNKNOWN, narrow, second_look
 from mtls_echo_tls.path import Path
 from mtls_echo_tls.protocol import denial_in
 from mtls_echo_tls.report import Alert, FaultFound, Issuer, Outcome, Parameters, Report
-from mtls_echo_tls.rules import is_self_issued
 from mtls_echo_tls.tables import ALERT, OPENSSL_ALERT, OWN_ALERT, REASON, VERIFY
 from mtls_echo_tls.wording import Words, facts, remedy, summarise, summary
 
@@ -223,7 +222,7 @@ def _issuers(path: Path, evidence: Evidence) -> list[Issuer]:
         Issuer(
             fingerprint=fingerprint(certificate),
             presented=certificate.public_bytes(Encoding.DER) in evidence.own_chain,
-            root=is_self_issued(certificate),
+            root=path.is_complete and certificate == path.certificates[-1],
         )
         for certificate in path.certificates[1:]
     ]

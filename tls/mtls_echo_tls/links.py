@@ -16,6 +16,7 @@ nothing: to name one of our anchors there is free.
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from mtls_echo_tls.damage import is_signed_by, proof_of_alteration
-from mtls_echo_tls.identity import UNREADABLE, serial_number
+from mtls_echo_tls.identity import UNREADABLE, serial_number, valid_at
 from mtls_echo_tls.rules import Fault, called, is_self_issued, value_of
 
 LONGEST_PATH = 10
@@ -37,13 +38,22 @@ class Known:
         presented: As they came, end-entity first.
         anchors: The judge's; None when they are not known.
         others: Known from elsewhere; in a path that was judged by somebody else they continue it.
+        now: The time to judge by: of two certificates of one authority the valid one counts.
         thorough: Whether an alteration may be looked for at some length (`damage`).
     """
 
     presented: Sequence[x509.Certificate]
-    anchors: Sequence[x509.Certificate] | None = None
-    others: Sequence[x509.Certificate] = ()
+    anchors: Sequence[x509.Certificate] | None
+    others: Sequence[x509.Certificate]
+    now: datetime.datetime
     thorough: bool = False
+
+    @property
+    def roots_first(self) -> list[x509.Certificate]:
+        """The others, those first that end a path: nothing above them is missing."""
+        return sorted(
+            self.others, key=lambda c: (not is_self_issued(c), valid_at(c, self.now) != 0)
+        )
 
 
 @dataclass(frozen=True)
@@ -54,12 +64,15 @@ class Links:
         certificates: End-entity first.
         anchored: Whether the last is one of the anchors.
         left_out: Those among them that were not presented, roots excepted.
+        crossed: Whether it may go on otherwise: somebody else has signed for one of the
+            authorities too, in a certificate that was not presented.
         faults: Why it ends where it does, and what was left out.
     """
 
     certificates: list[x509.Certificate]
     anchored: bool
     left_out: tuple[x509.Certificate, ...] = ()
+    crossed: bool = False
     faults: tuple[Fault, ...] = ()
 
 
@@ -73,24 +86,29 @@ def follow(known: Known) -> Links:
     while len(path) <= LONGEST_PATH:
         current, depth = path[-1], len(path) - 1
         if current in trusted:
-            return Links(path, True, (), tuple(faults))
+            return Links(path, True)
         issuer = _issuer(current, (*trusted, *known.presented[1:]), path)
-        if issuer is None and known.anchors is None:
-            issuer = _issuer(current, _roots_first(known.others), path)
+        if issuer is None and known.anchors is None and not is_self_issued(current):
+            issuer = _issuer(current, known.roots_first, path)
             if issuer is not None and not is_self_issued(issuer):
                 left_out.append(issuer)
                 faults.append(_not_sent(issuer, depth))
         if issuer is None:
             faults += _dead_end(current, depth, known, path)
-            return Links(path, False, tuple(left_out), tuple(faults))
+            break
         path.append(issuer)
-    faults.append(Fault("path-too-long", len(path) - 1, "the path does not end"))
-    return Links(path, False, tuple(left_out), tuple(faults))
+    else:
+        faults.append(Fault("path-too-long", len(path) - 1, "the path does not end"))
+    return Links(path, False, tuple(left_out), _is_crossed(path, known), tuple(faults))
 
 
-def _roots_first(certificates: Sequence[x509.Certificate]) -> list[x509.Certificate]:
-    # A root ends the path; an authority that a root has cross-signed leads further for nothing.
-    return sorted(certificates, key=lambda certificate: not is_self_issued(certificate))
+def _is_crossed(path: Sequence[x509.Certificate], known: Known) -> bool:
+    elsewhere = [
+        other
+        for other in known.others
+        if not is_self_issued(other) and other not in path and other not in known.presented
+    ]
+    return any(has_signed(other, one) for other in elsewhere for one in path)
 
 
 def _issuer(
@@ -106,10 +124,13 @@ def _dead_end(
 ) -> Iterator[Fault]:
     """Why the path goes no further."""
     issuer, anchors = called(current.issuer), known.anchors
+    if anchors is None and depth and is_self_issued(current):
+        return  # it is where it should end
     tried = (*known.presented[1:], *(known.others if anchors is None else anchors))
     named = [c for c in tried if c.subject == current.issuer and c not in path]
     identified = [candidate for candidate in named if _may_have_signed(candidate, current)]
-    signer = _issuer(current, _roots_first(known.others), path)
+    # One that was left out may lead to an anchor; a root that is known leads to itself.
+    signer = _issuer(current, reversed(known.roots_first), path)
     if identified:
         yield from _unsigned(current, depth, known, identified)
     elif is_self_issued(current) and depth == 0:
@@ -157,7 +178,7 @@ def _unsent(
 ) -> Iterator[Fault]:
     """An authority that is known here has signed it, and was not sent."""
     onwards = [*path, signer]
-    everybody = (*(known.anchors or ()), *known.presented[1:], *_roots_first(known.others))
+    everybody = (*(known.anchors or ()), *known.presented[1:], *known.roots_first)
     while len(onwards) <= LONGEST_PATH:
         last = onwards[-1]
         if last in (known.anchors or ()):

@@ -82,23 +82,20 @@ def left_out(credential: Credential, known: Iterable[Nearby]) -> tuple[Nearby, .
 
 # --- who brought what ----------------------------------------------------------------------------
 
-# By the values that a context is made from: contexts need not be told, and what nobody uses any
+# By the objects that a context is made from: contexts need not be told, and what nobody uses any
 # more is forgotten with them.
-_found: weakref.WeakKeyDictionary[Credential | Trust, tuple[Nearby, ...]] = (
-    weakref.WeakKeyDictionary()
-)
+_found: dict[int, tuple[weakref.ref[Credential | Trust], tuple[Nearby, ...]]] = {}
 
 
 def remember_nearby(owner: Credential | Trust, found: tuple[Nearby, ...]) -> None:
-    """Keep what lies beside a credential or trust anchors."""
-    # An equal one that was loaded before would take the entry along when it goes.
-    _found.pop(owner, None)
-    _found[owner] = found
+    """Keep what lies beside this credential, or these trust anchors."""
+    key = id(owner)
+    _found[key] = (weakref.ref(owner, lambda _: _found.pop(key, None)), found)
 
 
 def recall_nearby(*owners: Credential | Trust | None) -> tuple[Nearby, ...]:
     """What lies beside any of these; nothing where nobody looked."""
-    known = (_found.get(owner, ()) for owner in owners if owner is not None)
+    known = (_found[id(owner)][1] for owner in owners if id(owner) in _found)
     return tuple(dict.fromkeys(one for some in known for one in some))
 
 

@@ -81,12 +81,14 @@ class Path:
         certificates: End-entity first; the last is a trust anchor when ``anchored``.
         anchored: Whether it ends at one of the given anchors.
         left_out: Those among them that were not presented and should have been: all but a root.
+        crossed: Whether it may go on otherwise than this: see `mtls_echo_tls.links.Links`.
         faults: Everything found, in the order in which OpenSSL would meet it.
     """
 
     certificates: tuple[x509.Certificate, ...] = ()
     anchored: bool = False
     left_out: tuple[x509.Certificate, ...] = ()
+    crossed: bool = False
     faults: tuple[Fault, ...] = ()
 
     @property
@@ -96,8 +98,9 @@ class Path:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it leads to a root by certificates that are all known here."""
-        return len(self.certificates) > 1 and is_self_issued(self.certificates[-1])
+        """Whether it leads to a root, and to no other, by certificates that are known here."""
+        ends = len(self.certificates) > 1 and is_self_issued(self.certificates[-1])
+        return ends and not self.crossed
 
     @property
     def is_readable(self) -> bool:
@@ -162,7 +165,7 @@ def _examine(
     presented = [load_certificate(der) for der in chain[:LONGEST_PATH]]
     # For a stranger a server does not search at length.
     thorough = anchors is None or presenter == "server"
-    links = follow(Known(presented, anchors, others, thorough))
+    links = follow(Known(presented, anchors, others, now, thorough))
     certificates, found = links.certificates, list(links.faults)
     for depth, certificate in enumerate(certificates):
         ends = depth == len(certificates) - 1
@@ -176,7 +179,7 @@ def _examine(
             # make that large; one who is anchored, or we ourselves, could not.
             found += rules.of_names(certificate, certificates[:depth])
     found += rules.of_end_entity(certificates[0], presenter, reference)
-    return Path(tuple(certificates), links.anchored, links.left_out, tuple(found))
+    return Path(tuple(certificates), links.anchored, links.left_out, links.crossed, tuple(found))
 
 
 def _bounded(faults: Sequence[Fault]) -> Iterator[Fault]:
