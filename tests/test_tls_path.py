@@ -272,6 +272,14 @@ def test_an_authority_that_another_has_signed_for_too_leads_to_both() -> None:
     assert judged(mine, ROOT, STRANGERS, crossed).slugs == ("missing-intermediate",)
 
 
+def test_an_intermediate_that_was_renewed_leads_to_the_same_place() -> None:
+    again = ROOT.certify(TBSCertificate.of(ISSUING.certificate))
+    known = [again, ISSUING.certificate, ROOT.certificate]
+
+    for credential in (BELOW, ALONE):
+        assert look(credential, "client", None, others=known).is_complete
+
+
 def test_of_two_certificates_of_one_root_the_valid_one_counts() -> None:
     tbs = TBSCertificate.of(STRANGERS.certificate)
     before = replace(

@@ -103,12 +103,14 @@ def follow(known: Known) -> Links:
 
 
 def _is_crossed(path: Sequence[x509.Certificate], known: Known) -> bool:
-    elsewhere = [
-        other
-        for other in known.others
-        if not is_self_issued(other) and other not in path and other not in known.presented
-    ]
-    return any(has_signed(other, one) for other in elsewhere for one in path)
+    others = [c for c in known.others if not is_self_issued(c) and c not in known.presented]
+    above: list[x509.Certificate | None] = [*path[1:], None]
+    return any(
+        # A second certificate from the same issuer is a renewed one, and leads to the same place.
+        has_signed(other, one) and (issuer is None or issuer.issuer != other.issuer)
+        for other in others
+        for one, issuer in zip(path, above, strict=True)
+    )
 
 
 def _issuer(
