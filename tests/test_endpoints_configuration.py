@@ -110,9 +110,7 @@ def test_a_refusal_does_not_repeat_a_megabyte(text: str, folder: Path) -> None:
             "is a link to a file that does not exist",
             id="a link to nowhere",
         ),
-        pytest.param(
-            lambda path: path.write_bytes(b"- \xff"), "is not UTF-8 at byte 2", id="bytes"
-        ),
+        pytest.param(lambda path: path.write_bytes(b"- \xff"), "line 1: is not UTF-8", id="bytes"),
         pytest.param(lambda path: path.write_bytes(b""), "is empty", id="empty"),
         pytest.param(
             lambda path: path.write_bytes(b"#" * (1 << 20) + b"\n"), "larger than 1 MiB", id="huge"
@@ -156,8 +154,29 @@ def test_a_key_that_openssl_finds_too_weak_is_refused_before_anything_starts(
     )
 
     assert str(refused) == (
-        f"FILE: [0].tls_config.cert_file: {folder}/weak.crt: OpenSSL refuses it: ee key too small"
+        f"FILE: [0].tls_config.cert_file: {folder}/weak.crt: OpenSSL refuses it (ee key too small)"
     )
+    assert refused.hint is not None
+    assert "P-256" in refused.hint
+
+
+@pytest.mark.parametrize(
+    "write",
+    [json.dumps, lambda key: key.replace("\n", "\n      ")],
+    ids=["in quotes", "over several lines"],
+)
+def test_a_key_written_in_place_of_its_path_is_not_repeated(
+    write: Callable[[str], str], folder: Path
+) -> None:
+    """What is refused is printed and logged, and more people read logs than keys."""
+    secret = (folder / "alice.key").read_text().strip()
+    key = write(secret)
+    fields = f"\n    ca_file: servers.crt\n    cert_file: alice.crt\n    key_file: {key}\n"
+
+    refused = refusal(f"- endpoints: ['a.test:1']\n  tls_config:{fields}", folder)
+
+    assert str(refused) == "FILE: [0].tls_config.key_file: holds PEM itself"
+    assert secret.splitlines()[1] not in repr(refused)
 
 
 # --- bounds --------------------------------------------------------------------------------------
@@ -201,7 +220,7 @@ def test_a_text_given_inline_is_bounded_too(folder: Path) -> None:
 
 
 def test_a_text_given_inline_may_be_bytes_that_are_no_text(folder: Path) -> None:
-    assert str(refusal("- \udcff", folder)) == "FILE: is not UTF-8 at character 2"
+    assert str(refusal("- \udcff", folder)) == "FILE: line 1: is not UTF-8"
 
 
 def test_more_endpoints_than_anybody_means_are_refused(folder: Path) -> None:

@@ -19,6 +19,8 @@ from mtls_echo_client.endpoints.targets import find_files, parse_targets
 from mtls_echo_pki.durable import replace_file
 from mtls_echo_pki.publication import publish
 
+from .pki_helpers import unprivileged
+
 
 def written(*targets: str, **labels: str) -> bytes:
     return json.dumps([{"targets": targets, "labels": labels}]).encode()
@@ -284,7 +286,7 @@ def test_a_file_that_becomes_what_it_was_is_no_problem_any_more(tmp_path: Path) 
         pytest.param(
             lambda path: path.write_bytes(b" " * ((1 << 20) + 1)), "larger than 1 MiB", id="huge"
         ),
-        pytest.param(lambda path: path.write_bytes(b"\xff"), "is not UTF-8 at byte 0", id="bytes"),
+        pytest.param(lambda path: path.write_bytes(b"\xff"), "line 1: is not UTF-8", id="bytes"),
     ],
 )
 def test_a_file_that_cannot_be_read_keeps_its_targets(
@@ -300,6 +302,26 @@ def test_a_file_that_cannot_be_read_keeps_its_targets(
 
     assert named(looked, path) == ["a.test:1"]
     assert troubles(looked, path) == [Problem(str(path), message)]
+
+
+def test_a_folder_that_may_not_be_entered_keeps_the_targets_of_its_files(tmp_path: Path) -> None:
+    """A file that nobody may ask about is not a file that is gone."""
+    folder = tmp_path / "targets"
+    folder.mkdir()
+    path = folder / "t.json"
+    path.write_bytes(written("a.test:1"))
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(parent.stat().st_mode | 0o111)
+    looked = Discovery().look([path])
+    folder.chmod(0)
+    try:
+        with unprivileged():
+            looked = looked.look([path])
+    finally:
+        folder.chmod(0o700)
+
+    assert named(looked, path) == ["a.test:1"]
+    assert Problem(str(folder), "permission denied") in troubles(looked, path)
 
 
 def test_a_deleted_file_has_no_targets(tmp_path: Path) -> None:

@@ -110,9 +110,8 @@ def _walk(value: object, info: inspect.Type, place: str, misplaced: Misplaced) -
             for key, each in _mapping(value, place).items():
                 _walk(each, each_type, join(place, key), misplaced)
         case inspect.StructType():
-            required = [field.encode_name for field in info.fields if field.required]
-            hint = f"write {required[0]}: {value}" if required and isinstance(value, str) else None
-            _walk_structure(_mapping(value, place, hint), info, place, misplaced)
+            fields = _mapping(value, place, _as_mapping(value, info.fields))
+            _walk_structure(fields, info, place, misplaced)
         case inspect.BoolType():
             if not isinstance(value, bool):
                 raise _Fault(place, f"must be true or false, not {called(value)}")
@@ -182,7 +181,19 @@ def _listed(value: object) -> str | None:
     return "put '- ' before it, or brackets around it" if isinstance(value, str) else None
 
 
+def _as_mapping(value: object, fields: Sequence[inspect.Field]) -> str | None:
+    if not isinstance(value, str):
+        return None
+    if value.partition(":")[0] in [field.encode_name for field in fields]:
+        return "write a space after the colon"
+    required = [field.encode_name for field in fields if field.required]
+    return f"write {required[0]}: {value}" if required else None
+
+
 def _as_text(value: object) -> str | None:
     if isinstance(value, bool):
         return f"YAML reads yes, no, on and off as true and false: {_QUOTES}"
-    return _QUOTES if isinstance(value, float) else None
+    if isinstance(value, float):
+        return _QUOTES
+    is_pair = isinstance(value, dict) and len(cast("dict[str, object]", value)) == 1
+    return "leave no space after the colon, or put it in quotes" if is_pair else None

@@ -31,6 +31,7 @@ from yaml.nodes import ScalarNode
 from yaml.resolver import Resolver
 
 from mtls_echo_client.endpoints.errors import EndpointsError
+from mtls_echo_client.endpoints.mistakes import explain, position
 from mtls_echo_pki.durable import MAX_FILE_SIZE, read_file
 
 # Many times what 10,000 endpoints need.
@@ -68,7 +69,8 @@ def decode_text(contents: bytes, name: str) -> str:
     try:
         return contents.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise EndpointsError(name, "", f"is not UTF-8 at byte {error.start}") from error
+        line = contents.count(b"\n", 0, error.start) + 1
+        raise EndpointsError(name, f"line {line}", "is not UTF-8") from error
 
 
 def unreadable(error: OSError, path: Path) -> str:
@@ -95,13 +97,14 @@ def parse_yaml(text: str, name: str, *, only_texts: bool = False) -> object:
     try:
         size = len(text.encode())
     except UnicodeEncodeError as error:
-        raise EndpointsError(name, "", f"is not UTF-8 at character {error.start}") from error
+        line = text.count("\n", 0, error.start) + 1
+        raise EndpointsError(name, f"line {line}", "is not UTF-8") from error
     if size > MAX_FILE_SIZE:
         raise EndpointsError(name, "", "larger than 1 MiB")
     try:
         return _Builder(text, name, only_texts).document()
     except yaml.YAMLError as error:
-        raise _not_yaml(error, text, name) from error
+        raise explain(error, text, name) from error
 
 
 def parse_json(text: str, name: str) -> object:
@@ -192,6 +195,7 @@ class _Builder:
         for key in self._items():
             self._add(1, key)
             if not isinstance(key, ScalarEvent):
+                self._value(key, depth + 1)  # [::1]:8443 is one, and is no YAML
                 raise self._error(key, "a key must be a text")
             self._refuse_tag(key, "str")
             event = next(self._events)
@@ -256,37 +260,8 @@ class _Builder:
 
     def _error(self, event: Event, reason: str) -> EndpointsError:
         mark = event.start_mark
-        place = _position(mark.line, mark.column) if mark is not None else ""
+        place = position(mark.line, mark.column) if mark is not None else ""
         return EndpointsError(self._name, place, reason)
-
-
-def _not_yaml(error: yaml.YAMLError, text: str, name: str) -> EndpointsError:
-    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        reason = getattr(error, "reason", None) or getattr(error, "problem", None) or "unreadable"
-        return EndpointsError(name, "", f"is not YAML: {_lower(str(reason))}")
-    mark = error.problem_mark
-    place = _position(mark.line, mark.column)
-    return EndpointsError(
-        name, place, f"is not YAML: {_lower(error.problem or '')}", _advice(text, mark.line)
-    )
-
-
-def _advice(text: str, number: int) -> str | None:
-    """What a person most often did to a line that cannot be read."""
-    lines = text.splitlines()
-    if number >= len(lines):
-        return "the end is missing: was the file being written?"
-    line = lines[number]
-    if "\t" in line[: len(line) - len(line.lstrip())]:
-        return "YAML is indented with spaces, never with tabs"
-    is_key = line[:1].isalpha() and ":" in line
-    if is_key and any(above.startswith("- ") for above in lines[:number]):
-        return "indent this line by two spaces: it belongs to the list item above it"
-    return None
-
-
-def _position(line: int, column: int) -> str:
-    return f"line {line + 1}, column {column + 1}"
 
 
 def _lower(text: str) -> str:

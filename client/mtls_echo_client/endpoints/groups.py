@@ -156,17 +156,38 @@ def read_server(text: str, place: str) -> Server:
     address = parse_address(bare)
     # Where to connect is no matter for a default: both parts, as a server is told them.
     parse_address(bare, listening=True)
+    if _is_number(address.host):
+        raise ValueError(
+            f"{text!r}: {address.host!r} is no host name, and an IPv4 address has four numbers"
+        )
     return Server(text, address, is_name, place)
 
 
 def canonical(host: str) -> str:
-    """One spelling of a host that has many: case, a final dot, zeros of an IPv6 address."""
+    """One spelling of a host that has many: case, a final dot, IPv6 zeros, IPv4 inside IPv6."""
     address, _, zone = host.partition("%")
     try:
-        found = ipaddress.ip_address(address).compressed
+        found = ipaddress.ip_address(address)
     except ValueError:
         return reference_identifier(host).lower()
-    return f"{found}%{zone}" if zone else found
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        return found.ipv4_mapped.compressed
+    return f"{found.compressed}%{zone}" if zone else found.compressed
+
+
+def _is_number(host: str) -> bool:
+    """Whether it ends as no host name does (RFC 1123 §2.1), and is no address either.
+
+    Resolvers take ``127.1``, ``0x7f.1`` and ``2130706433`` for 127.0.0.1: an address in disguise
+    would be listed twice, under two settings, or be the port that somebody took for a list.
+    """
+    name = canonical(host)
+    last = name.rpartition(".")[2]
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return last.isdecimal() or re.fullmatch("0x[0-9a-f]*", last) is not None
+    return False
 
 
 def parse_duration(text: str) -> float:

@@ -22,6 +22,12 @@ from mtls_echo_pki.armour import MaterialError
 from mtls_echo_tls.address import reference_identifier
 from mtls_echo_tls.material import client_material
 
+# What a key or a certificate begins with; whoever writes it in place of a path must not find it in
+# a log afterwards.
+_PEM = "-----BEGIN"
+
+STRONG_ENOUGH = "use a P-256 key, or RSA of at least 2048 bits, signed with SHA-256 or better"
+
 _BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 
@@ -55,8 +61,12 @@ class Reading:
         """A path, relative ones from the folder of the configuration.
 
         Raises:
-            EndpointsError: No file can be called so.
+            EndpointsError: No file can be called so, or it is the contents of one.
         """
+        if _PEM in written.text:
+            raise self.error(
+                written.place, "holds PEM itself", "write it to a file, and here the file's path"
+            )
         try:
             os.fsencode(written.text)
         except UnicodeEncodeError:
@@ -140,7 +150,9 @@ class Reading:
             place = places.get(error.path, places[first])
             raise self.error(place, str(error), error.hint) from error
         except ssl.SSLError as error:
-            reason = (error.reason or "cannot be used").replace("_", " ").lower()
-            raise self.error(places[first], f"{first}: OpenSSL refuses it: {reason}") from error
+            reason = (error.reason or "no reason given").replace("_", " ").lower()
+            raise self.error(
+                places[first], f"{first}: OpenSSL refuses it ({reason})", STRONG_ENOUGH
+            ) from error
         self.warnings += (f"{places[first]}: {warning}" for warning in material.warnings)
         self._proved.add(files)
