@@ -20,7 +20,8 @@ from mtls_echo_pki.console import CommandError
 # The file is read, and names are looked up, as often as this or more often, in seconds.
 _FILE_INTERVAL = 1.0
 
-_FILE = click.Path(path_type=Path)
+# Whether it can be read is found out by reading it, and said like everything else about it.
+_FILE = click.Path(path_type=Path, readable=False)
 
 EPILOG = """
 \b

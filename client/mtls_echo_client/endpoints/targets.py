@@ -61,11 +61,15 @@ def find_files(pattern: Path) -> list[Path]:
     their temporary files; no other character is special.
 
     Raises:
-        OSError: The folder cannot be listed.
+        OSError: The folder cannot be listed, or what is in it cannot be told.
         ValueError: There are more than 1000.
     """
     if "*" not in pattern.name:
-        return [pattern] if os.path.lexists(pattern) else []
+        try:
+            pattern.lstat()
+        except FileNotFoundError:
+            return []
+        return [pattern]
     exact = pattern.name.replace("[", "[[]").replace("?", "[?]")
     with os.scandir(pattern.parent) as entries:
         names = matching((entry.name for entry in entries), exact)
