@@ -93,7 +93,7 @@ async def dial(endpoint: Endpoint, context: ssl.SSLContext | None, patience: flo
     session = await connect(
         host, port, context, server_name=endpoint.server_name, timeout=patience
     )
-    link = SecureLink(session)
+    link = SecureLink(session, patience)
     await _prove_first(link)
     return link
 
@@ -110,8 +110,9 @@ async def _prove_first(link: Link) -> None:
 class SecureLink(Link):
     """A link over TLS."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, patience: float) -> None:
         self.session = session
+        self._patience = patience
 
     def tell(self) -> Report:
         """See `Link.tell`."""
@@ -122,7 +123,11 @@ class SecureLink(Link):
         """See `Link.prove`."""
         question = _question()
         started = time.perf_counter()
-        await self.session.echo(question)
+        # A session limits silence, and a server that sends a byte now and then is not silent.
+        with trio.move_on_after(self._patience) as scope:
+            await self.session.echo(question)
+        if scope.cancelled_caught:
+            raise self.session.stream.expire()
         return time.perf_counter() - started
 
     async def watch(self, seconds: float) -> None:
