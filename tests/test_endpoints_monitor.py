@@ -8,6 +8,7 @@ import resource
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -83,15 +84,23 @@ async def test_a_server_that_echoes_is_up_with_all_that_was_proved(town: Town) -
 
 
 @pytest.mark.parametrize(
-    ("asked", "cause", "expected"),
+    ("asked", "cause", "expected", "remedy"),
     [
-        pytest.param({"ca": "other"}, "unknown-authority", 4, id="a stranger to us"),
-        pytest.param({"presenting": "stranger"}, "unknown-authority", 5, id="we are strangers"),
-        pytest.param({"presenting": None}, "no-client-certificate", 5, id="no certificate"),
+        pytest.param({"ca": "other"}, "unknown-authority", 4, "to ca_file", id="a stranger to us"),
+        pytest.param(
+            {"presenting": "stranger"},
+            "unknown-authority",
+            5,
+            "that the server trusts",
+            id="we are strangers",
+        ),
+        pytest.param(
+            {"presenting": None}, "no-client-certificate", 5, "cert_file", id="no certificate"
+        ),
     ],
 )
 async def test_a_refusal_on_either_side_is_told_by_cause_and_status(
-    town: Town, asked: dict[str, Any], cause: str, expected: int
+    town: Town, asked: dict[str, Any], cause: str, expected: int, remedy: str
 ) -> None:
     site = town.site()
     async with trio.open_nursery() as nursery:
@@ -104,6 +113,8 @@ async def test_a_refusal_on_either_side_is_told_by_cause_and_status(
     assert cause in status.report.causes
     assert (status.state, status.admitted, status.exit_status) == ("down", False, expected)
     assert status.names == ()
+    assert remedy in status.report.remedy
+    assert "--" not in status.report.remedy, "there is no such option here"
 
 
 async def test_a_server_that_turns_us_away_after_the_handshake_is_denied(town: Town) -> None:
@@ -114,6 +125,8 @@ async def test_a_server_that_turns_us_away_after_the_handshake_is_denied(town: T
         nursery.cancel_scope.cancel()
 
     assert (status.state, status.exit_status) == ("down", 9)
+    assert status.report is not None
+    assert "cert_file and key_file" in status.report.remedy
 
 
 async def test_another_name_than_the_one_asked_for_is_refused(town: Town) -> None:
@@ -128,6 +141,7 @@ async def test_another_name_than_the_one_asked_for_is_refused(town: Town) -> Non
 
     assert wrong.report is not None
     assert (wrong.report.causes, wrong.exit_status) == (["wrong-name"], 4)
+    assert wrong.report.remedy.startswith("write as server_name")
     assert right.state == "up"
 
 
@@ -223,6 +237,8 @@ async def test_plaintext_that_does_not_echo_is_down(behaviour: Behaviour, cause:
     assert status.report is not None
     assert (status.state, status.report.causes) == ("down", [cause])
     assert "close_notify" not in str(status.report.evidence)
+    may_be_tls = behaviour is not say_nothing  # a TLS server would have something to say
+    assert ("write a tls_config" in status.report.remedy) == may_be_tls
 
 
 async def test_a_tls_server_is_never_taken_for_a_plaintext_one(town: Town) -> None:
@@ -355,6 +371,28 @@ async def test_a_server_that_falls_silent_is_down_after_the_timeout(town: Town) 
 
     assert down.report is not None
     assert down.report.causes == ["timeout"]
+
+
+@pytest.mark.parametrize("tls", [True, False], ids=["TLS", "plaintext"])
+async def test_a_server_that_echoes_a_byte_now_and_then_is_not_waited_for(
+    tls: bool, town: Town
+) -> None:
+    """It is never silent for long, and would hold one of the places to dial from for minutes."""
+
+    def dribble(connection: socket.socket, context: ssl.SSLContext) -> None:
+        with context.wrap_socket(connection, server_side=True) if tls else connection as end:
+            while data := end.recv(100):
+                for byte in data:
+                    end.sendall(bytes([byte]))
+                    time.sleep(0.2)
+
+    with serving(dribble, town.plain_context()) as port:
+        where = plan(endpoint(port, town.tls() if tls else None))
+        status = one(await Monitor(timeout=1.0).check_once(where))
+
+    assert status.report is not None
+    assert (status.state, status.report.causes) == ("down", ["timeout"])
+    assert (status.report.tls is not None) == tls, "after the handshake"
 
 
 async def test_a_member_is_dropped_after_the_unhealthy_time_and_comes_back(town: Town) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import datetime
+import ssl
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mtls_echo_client.endpoints.plan import Problem
+from mtls_echo_client.endpoints.plan import Problem, TLSSettings
+from mtls_echo_client.endpoints.remedies import advised
 from mtls_echo_client.endpoints.status import Standing, Status, verdict
+from mtls_echo_tls.causes import CAUSES
 from mtls_echo_tls.report import CertificateSummary, Parameters
 
 from .endpoint_servers import endpoint, report
@@ -25,6 +30,7 @@ PEER = CertificateSummary(
     not_before="2026-01-01T00:00:00Z",
     not_after="2026-02-01T00:00:00Z",
 )
+TLS = TLSSettings(ca_file=Path("ca.crt"), origin="[0].tls_config")
 ECHOED = report(tls=PARAMETERS, peer=PEER)
 
 
@@ -47,6 +53,28 @@ def test_a_strict_one_is_a_member_and_usable_from_the_beginning_and_for_ever() -
     one.failed(UNREACHED)
     assert not one.expire(1e9)
     assert (one.status.state, one.status.admitted, one.status.usable) == ("down", True, True)
+
+
+@pytest.mark.parametrize("slug", CAUSES)
+def test_no_remedy_names_an_option_that_this_command_does_not_have(slug: str) -> None:
+    texts = (CAUSES[slug].owner, CAUSES[slug].judge)
+    for text in texts:
+        failure = report("refused", causes=[slug], remedy=text)
+        told = advised(failure, endpoint(1, TLS)).remedy
+        for option in ("--as", "--server-name", "--ca ", "--client-ca", "--tls", "--alpn"):
+            assert option not in told
+
+
+@pytest.mark.parametrize(
+    ("minimum", "told"),
+    [(ssl.TLSVersion.TLSv1_2, "TLS 1.2 or 1.3"), (ssl.TLSVersion.TLSv1_3, "min_version")],
+)
+def test_no_common_version_is_mended_by_what_the_shape_has_a_key_for(
+    minimum: ssl.TLSVersion, told: str
+) -> None:
+    failure = report("refused", causes=["no-common-version"], remedy="see --tls")
+    asked = endpoint(1, replace(TLS, minimum_version=minimum))
+    assert told in advised(failure, asked).remedy
 
 
 def test_a_member_that_is_down_stays_one_and_is_not_usable() -> None:

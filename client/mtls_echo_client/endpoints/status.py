@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mtls_echo_client.endpoints.plan import Endpoint, Problem
+from mtls_echo_client.endpoints.remedies import advised
 from mtls_echo_tls import Report
 from mtls_echo_tls.exit import OK, TIMEOUT, USAGE, exit_status
 
@@ -159,7 +160,8 @@ class Standing:
     def failed(self, report: Report) -> None:
         """It has not."""
         attempts = self.status.attempts + 1
-        known = replace(self.status, report=report, round_trip=None, attempts=attempts)
+        told = advised(report, self.status.endpoint)
+        known = replace(self.status, report=told, round_trip=None, attempts=attempts)
         self._become(self._unless_dropped("down"), known)
 
     def unusable(self) -> None:
@@ -168,7 +170,8 @@ class Standing:
 
     def lost(self, report: Report) -> None:
         """A connection that had been good has ended, and is made anew without delay."""
-        self._become("connecting", replace(self.status, report=report, round_trip=None))
+        told = advised(report, self.status.endpoint)
+        self._become("connecting", replace(self.status, report=told, round_trip=None))
 
     def anew(self) -> None:
         """What it was judged by has changed: no verdict holds any more."""
