@@ -134,8 +134,10 @@ def test_plaintext_is_always_called_so(town: Town) -> None:
     assert "plain" not in drawn(up(tls=town.tls()), width=160)
 
 
-def test_those_that_fail_alike_are_explained_once() -> None:
-    shown = drawn(*(down(port) for port in range(1, 40)))
+@pytest.mark.parametrize("width", [80, 160])
+@pytest.mark.parametrize("height", [None, 25], ids=["one round", "a screen"])
+def test_those_that_fail_alike_are_explained_once(width: int, height: int | None) -> None:
+    shown = drawn(*(down(port) for port in range(1, 40)), width=width, height=height)
     assert shown.count("we refused the server") == 1
     assert "127.0.0.1:1, 127.0.0.1:2, 127.0.0.1:3 and 36 more: we refused" in shown
     assert shown.count("hint: ask somebody") == 1
@@ -147,6 +149,40 @@ def test_what_was_compared_is_told_after_one_round_and_not_on_a_screen() -> None
     told = report("failed", causes=["reset"], evidence=[Fact("system", "a long story")])
     assert "system: a long story" in drawn(down(proof=told))
     assert "a long story" not in drawn(down(proof=told), height=25)
+
+
+def test_what_was_compared_is_told_of_the_one_it_was_seen_at() -> None:
+    from mtls_echo_tls.report import Fact
+
+    def told(seen: str) -> Any:
+        return report("failed", causes=["reset"], evidence=[Fact("system", seen)])
+
+    both = drawn(down(1, told("this")), down(2, told("that")))
+    assert "seen at 127.0.0.1:1:" in both
+    assert "system: this" in both
+    assert "seen at" not in drawn(down(1, told("this")))
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_a_screen_is_filled(width: int) -> None:
+    """However long the reasons are: an endpoint takes a line, and not those of its reason."""
+    long = report("failed", causes=["reset"], summary="word " * 40, remedy="word " * 40)
+    shown = drawn(*(down(port, long) for port in range(1, 100)), width=width, height=40)
+    assert 36 <= len(shown.splitlines()) < 40
+    assert shown.count(" down ") > 20
+
+
+def test_reasons_have_the_lines_that_the_table_leaves() -> None:
+    failing = [
+        down(port, report("failed", causes=["reset"], summary=f"reason {port}"))
+        for port in range(1, 5)
+    ]
+    # 6 lines of table, the count, 8 of reasons, and 2 that stay free.
+    assert "reason 4" in drawn(*failing, height=17)
+    fewer = drawn(*failing, height=16)
+    assert "reason 3" in fewer
+    assert "1 more, for which this window has no lines" in fewer
+    assert "not shown" not in fewer
 
 
 @pytest.mark.parametrize("height", [6, 10, 24])

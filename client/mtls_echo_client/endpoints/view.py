@@ -1,8 +1,9 @@
 """The endpoints as a person reads them: one line each, and below it what is wrong and what to do.
 
-A table of 80 columns has no room for reasons, and a reason that is cut off is none. So the cause
-stands in the line, by its slug, where a healthy server has its names; sentence and remedy stand
-below, once for all endpoints that fail alike. From 120 columns on the sentence is in the line too.
+A table has no room for reasons: one that is cut off is none, and one that is folded into a column
+makes six lines of one. So the cause stands in the line, by its slug, where a healthy server has
+its names; sentence and remedy stand below, once for all endpoints that fail alike. From 120
+columns on there is room for groups, labels and all names.
 
 Colour repeats what the words say, and never says more. What peers and files chose is escaped
 (`mtls_echo_pki.printable`): a certificate must not be able to draw a line of this table.
@@ -10,6 +11,7 @@ Colour repeats what the words say, and never says more. What peers and files cho
 
 from __future__ import annotations
 
+import bisect
 import datetime
 from collections.abc import Iterable, Sequence
 
@@ -24,10 +26,10 @@ from mtls_echo_client.endpoints.wording import cause, count, duration, told
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls import describe
 
-# What a pipe gets, and below which no table is drawn.
+# What a pipe gets.
 WIDTH = 80
 
-# From here on a table has room for sentences.
+# From here on a table is drawn with all there is.
 _WIDE = 120
 
 # A certificate is near its end when it has less than this, or a third of its life if that is less.
@@ -91,35 +93,43 @@ def draw_screen(
 ) -> RenderableType:
     """As much as the terminal has lines for: what is not up comes first."""
     room = console.height - 3  # the count, the line that the cursor is on, and the next prompt
-    reasons = [] if console.width >= _WIDE else _reasons(statuses, in_full=False)
-    below = _fitting([*_problems(problems), *reasons], room // 2, console)
+    blocks = [*_problems(problems), *_reasons(statuses, in_full=False)]
+    # Half of it at the most, unless the table leaves more.
+    rest = room - _height(_table(statuses, console), console) if len(statuses) < room else 0
+    below = _fitting(blocks, max(room // 2, rest), console)
     room -= sum(_height(block, console) for block in below)
-    # Each takes a line at least: what cannot fit need not be drawn to be measured.
-    shown = _without(list(statuses), max(0, len(statuses) - max(room, 1)))
-    while len(shown) > 1 and _height(_table(shown, console), console) > room:
-        too_many = _height(_table(shown, console), console) - room
-        shown = _without(shown, min(max(1, too_many // 2), len(shown) - 1))
+    shown = _most_urgent(statuses, room, console)
     told = Text(count(statuses))
     if left_out := len(statuses) - len(shown):
         told.append(f"; {left_out} of them not shown", style="dim")
     return Group(_table(shown, console), told, *below)
 
 
-def _without(statuses: list[Status], number: int) -> list[Status]:
-    """All but so many: those that are up go first, the last ones before the others."""
-    order = sorted(range(len(statuses)), key=lambda place: (statuses[place].state != "up", -place))
-    gone = set(order[:number])
-    return [status for place, status in enumerate(statuses) if place not in gone]
+def _most_urgent(statuses: Sequence[Status], room: int, console: Console) -> list[Status]:
+    """As many as there are lines for, in their order: what is up is left out first, from below."""
+    urgent = sorted(range(len(statuses)), key=lambda place: (statuses[place].state == "up", place))
+
+    def first(number: int) -> list[Status]:
+        return [statuses[place] for place in sorted(urgent[:number])]
+
+    def lines(number: int) -> int:
+        return _height(_table(first(number), console), console)
+
+    # Each takes a line at least: what cannot fit need not be drawn to be measured.
+    numbers = range(1, min(len(statuses), max(room, 1)) + 1)
+    return first(max(1, bisect.bisect_right(numbers, room, key=lines)))
 
 
 def _fitting(
     blocks: Sequence[RenderableType], room: int, console: Console
 ) -> list[RenderableType]:
+    """Those that there are lines for, and how many there are besides."""
     kept: list[RenderableType] = []
-    for block in blocks:
+    for left in range(len(blocks), 0, -1):
+        block = blocks[-left]
         room -= _height(block, console)
-        if room < 0:
-            return [*kept, Text("more of them than this window has lines for", style="dim")]
+        if room < (0 if left == 1 else 1):  # a line is kept to say that there are more
+            return [*kept, Text(f"{left} more, for which this window has no lines", style="dim")]
         kept.append(block)
     return kept
 
@@ -140,8 +150,6 @@ def _table(statuses: Sequence[Status], console: Console) -> Table:
     table.add_column("peer, or cause", overflow="fold", min_width=_SLUG, max_width=40)
     table.add_column("expires", no_wrap=True, justify="right")
     table.add_column("echo", no_wrap=True, justify="right")
-    if wide:
-        table.add_column("last report", overflow="fold", ratio=1)
     group = None
     for status in statuses:
         name = Text(f"{printable(status.endpoint.group)}{'' if wide else ':'}")
@@ -153,7 +161,7 @@ def _table(statuses: Sequence[Status], console: Console) -> Table:
 
 
 def _cells(status: Status, *, wide: bool) -> list[Text]:
-    cells = [
+    return [
         _where(status.endpoint, wide=wide),
         Text(status.state, style=_COLOURS[status.state]),
         _admission(status),
@@ -162,7 +170,6 @@ def _cells(status: Status, *, wide: bool) -> list[Text]:
         _expiry(status),
         Text(duration(status.round_trip)),
     ]
-    return [*cells, _sentence(status)] if wide else cells
 
 
 def _new_table(console: Console) -> Table:
@@ -223,16 +230,6 @@ def _near(status: Status) -> datetime.timedelta:
     return min(_NEAR, life / 3)
 
 
-def _sentence(status: Status) -> Text:
-    if status.state == "up":
-        return Text()
-    summary, hint = told(status)
-    text = Text(summary)
-    if hint:
-        text.append(f"; {hint}", style="cyan")
-    return text
-
-
 # --- below the table -----------------------------------------------------------------------------
 
 
@@ -255,6 +252,9 @@ def _reason(alike: Sequence[Status], *, in_full: bool) -> RenderableType:
     text.append(summary, style="not bold")
     more = describe(first.report)[0].splitlines()[1:] if in_full and first.report else []
     below = Text()
+    if more and len(alike) > 1:
+        # They fail alike, but not by the same certificate or the same bytes.
+        below.append(f"seen at {printable(str(first.endpoint.address))}:\n", style="dim")
     for line in more:
         below.append(f"{printable(line)}\n")
     if hint:
