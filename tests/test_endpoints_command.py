@@ -18,11 +18,15 @@ from typing import Any
 
 import pytest
 
+from mtls_echo_client.endpoints.command import endpoints as endpoints_command
 from mtls_echo_pki import Directory
 
 from .client_helpers import echo_plainly, free_port, say_nothing, serving
 from .command_line import COMMAND, PATIENCE, Serving, environment, run
 from .command_line import serving as echo_server
+from .pki_helpers import unprivileged
+
+DOCS = Path(__file__).parent.parent / "docs"
 
 NO_TLS: Any = None  # what the plain servers of `client_helpers` make of a context: nothing
 
@@ -522,6 +526,43 @@ def test_without_standard_output_there_is_one_error(world: World, option: str) -
     )
 
     assert (ran.returncode, ran.stderr) == (2, "mtls-echo: error: standard output is closed\n")
+
+
+def test_whether_the_configuration_may_be_read_is_found_out_by_reading_it(tmp_path: Path) -> None:
+    """It is said in our words then, and with the exit status of an unusable file."""
+    path = tmp_path / "endpoints.yaml"
+    path.touch(0)
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(parent.stat().st_mode | 0o111)
+    with unprivileged():
+        asked = endpoints_command.make_context("endpoints", ["--endpoint.config-file", str(path)])
+
+    assert asked.params["file"] == path
+
+
+def test_the_program_of_the_documentation_follows_its_configuration(world: World) -> None:
+    program = DOCS / "examples" / "endpoints.py"
+    assert f"```python\n{program.read_text('utf-8')}```" in (DOCS / "endpoints.md").read_text(
+        "utf-8"
+    )
+    assert len(program.read_text("utf-8").splitlines()) < 30
+    world.targets(world.one.port)
+    file = world.write(group(files="targets.json"))
+    with subprocess.Popen(
+        [sys.executable, program, file], stdout=subprocess.PIPE, text=True, env=environment()
+    ) as process:
+        watchdog = threading.Timer(PATIENCE, process.kill)
+        watchdog.start()
+        try:
+            assert process.stdout is not None
+            said = [process.stdout.readline() for _ in range(2)]
+            world.targets()
+            said.append(process.stdout.readline())
+        finally:
+            process.kill()
+            watchdog.cancel()
+
+    assert said == ["usable:\n", f"usable: 127.0.0.1:{world.one.port}\n", "usable:\n"]
 
 
 def test_ctrl_c_in_a_round_that_takes_long_is_clean(world: World) -> None:
