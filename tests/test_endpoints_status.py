@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import ssl
 from dataclasses import replace
 from pathlib import Path
@@ -103,6 +104,15 @@ def test_one_that_is_up_or_was_never_a_member_is_not_dropped() -> None:
     assert not up.expire(1e9)
     assert not never.expire(1e9)
     assert never.status.state == "down"
+
+
+@pytest.mark.parametrize("seconds", [1e13, math.inf])
+def test_the_next_attempt_may_be_later_than_any_calendar_goes(seconds: float) -> None:
+    one = standing()
+    one.failed(UNREACHED)
+    one.wait(seconds)
+    assert one.status.next_attempt is not None
+    assert one.status.next_attempt.year > one.status.since.year + 30
 
 
 def test_a_dropped_one_stays_dropped_until_it_succeeds() -> None:

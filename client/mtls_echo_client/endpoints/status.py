@@ -21,6 +21,9 @@ from mtls_echo_client.endpoints.remedies import advised
 from mtls_echo_tls import Report
 from mtls_echo_tls.exit import OK, TIMEOUT, USAGE, exit_status
 
+# Some thirty years, in seconds: a calendar ends, an interval need not.
+_FAR = 1e9
+
 State = Literal["connecting", "up", "down", "dropped"]
 
 
@@ -180,7 +183,9 @@ class Standing:
 
     def wait(self, seconds: float | None) -> None:
         """The next attempt comes after so long; None: it has begun."""
-        later = None if seconds is None else _now() + datetime.timedelta(seconds=seconds)
+        later = None
+        if seconds is not None:
+            later = _now() + datetime.timedelta(seconds=min(seconds, _FAR))
         self.status = replace(self.status, next_attempt=later)
 
     def note(self, problem: Problem | None) -> None:
