@@ -623,6 +623,15 @@ async def test_a_name_that_leads_nowhere_is_no_connection(world: World) -> None:
     assert exit_status(caught.value.report) == 3
 
 
+async def test_a_name_that_dns_cannot_have_is_a_failed_lookup(world: World) -> None:
+    with pytest.raises(TLSFailure) as caught:
+        await connect("\u2603.test", 1, alice(world))
+
+    told = caught.value.evidence.connect_error or ""
+    assert told.startswith("\u2603.test: cannot be looked up: codepoint")
+    assert exit_status(caught.value.report) == 3
+
+
 async def test_a_host_that_does_not_answer_ends_at_the_deadline(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,9 @@ async def open_tcp(address: Address, evidence: Evidence, deadline: float) -> TCP
     with trio.CancelScope(deadline=deadline):
         try:
             return await TCPStream.connect(address.host, address.port)
+        except UnicodeError as error:
+            # A certificate may have a name that DNS cannot (RFC 5892): a snowman is one.
+            cause = OSError(f"cannot be looked up: {str(error)[:1].lower()}{str(error)[1:]}")
         except OSError as error:
             cause = error
     evidence.timed_out = cause is None
@@ -66,7 +69,7 @@ async def _tried(address: Address) -> str:
             found = await trio.socket.getaddrinfo(
                 address.host, address.port, type=trio.socket.SOCK_STREAM
             )
-        except OSError:
+        except (OSError, UnicodeError):
             return address.host
         targets = dict.fromkeys(str(Address(str(entry[4][0]), address.port)) for entry in found)
         return ", ".join(targets)
