@@ -26,7 +26,7 @@ from mtls_echo_tls.material import client_material
 # a log afterwards.
 _PEM = "-----BEGIN"
 
-STRONG_ENOUGH = "use a P-256 key, or RSA of at least 2048 bits, signed with SHA-256 or better"
+_STRONG_ENOUGH = "use a P-256 key, or RSA of at least 2048 bits, signed with SHA-256 or better"
 
 _BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
@@ -152,7 +152,7 @@ class Reading:
         except ssl.SSLError as error:
             reason = (error.reason or "no reason given").replace("_", " ").lower()
             raise self.error(
-                places[first], f"{first}: OpenSSL refuses it ({reason})", STRONG_ENOUGH
+                places[first], f"{first}: OpenSSL refuses it ({reason})", _STRONG_ENOUGH
             ) from error
         self.warnings += (f"{places[first]}: {warning}" for warning in material.warnings)
         self._proved.add(files)
