@@ -6,13 +6,13 @@ output, the exit status, and the fields of ``--json``. Nothing is imported befor
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
+from mtls_echo_client.parameters import Seconds
 from mtls_echo_pki.console import CommandError, broken_pipe
 from mtls_echo_tls.address import Address, parse_address, reference_identifier
 
@@ -56,18 +56,6 @@ exit status (with --repeat and --count: of the last connection that failed):
 """
 
 
-class _Seconds(click.FloatRange):
-    name = "seconds"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        seconds = float(super().convert(value, param, ctx))
-        if not math.isfinite(seconds):
-            self.fail(f"{value!r} is not a finite number of seconds", param, ctx)
-        return seconds
-
-
 @click.command("connect", epilog=EPILOG)
 @click.argument("address", metavar="[HOST:PORT]", required=False)
 @click.argument("message", metavar="[MESSAGE]", required=False)
@@ -102,7 +90,7 @@ class _Seconds(click.FloatRange):
 @click.option("--alpn", multiple=True, metavar="PROTOCOL", help="Offer this protocol; repeatable.")
 @click.option(
     "--timeout",
-    type=_Seconds(min=0, min_open=True),
+    type=Seconds(min=0, min_open=True),
     default=10.0,
     show_default=True,
     metavar="SECONDS",
@@ -116,7 +104,7 @@ class _Seconds(click.FloatRange):
 )
 @click.option(
     "--repeat",
-    type=_Seconds(min=0),
+    type=Seconds(min=0),
     metavar="SECONDS",
     help="Connect anew every so often, with the files as they are then; with those before, and a"
     " warning, while they cannot be used.",

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import select
 import shlex
 import ssl
 import sys
@@ -30,6 +29,7 @@ import click
 import trio
 
 from mtls_echo_client.context import client_context
+from mtls_echo_client.output import write
 from mtls_echo_client.session import Session, connect
 from mtls_echo_pki import DirectoryError, MaterialError
 from mtls_echo_pki.console import complain, say
@@ -249,21 +249,11 @@ async def _read(descriptor: int) -> bytes:
 
 async def _write(descriptor: int, data: bytes) -> None:
     try:
-        # Abandoned when cancelled: a reader that stopped reading must not keep Ctrl-C waiting.
-        await trio.to_thread.run_sync(_write_all, descriptor, data, abandon_on_cancel=True)
+        await write(descriptor, data)
     except BrokenPipeError:
         raise
     except OSError as error:
         raise StandardFileError(f"standard output cannot be written: {error.strerror}") from error
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    remaining = memoryview(data)
-    while remaining:
-        try:
-            remaining = remaining[os.write(descriptor, remaining) :]
-        except BlockingIOError:
-            select.select([], [descriptor], [])
 
 
 def _descriptor(file: IO[str] | None) -> int:

@@ -7,14 +7,13 @@ be sound. Nothing is imported before it is needed.
 
 from __future__ import annotations
 
-import math
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 
+from mtls_echo_client.parameters import Seconds
 from mtls_echo_pki.console import CommandError
 
 # The file is read, and names are looked up, as often as this or more often, in seconds.
@@ -69,19 +68,7 @@ exit status:
 """
 
 
-class _Seconds(click.FloatRange):
-    name = "seconds"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        seconds = float(super().convert(value, param, ctx))
-        if not math.isfinite(seconds):
-            self.fail(f"{value!r} is not a finite number of seconds", param, ctx)
-        return seconds
-
-
-_POSITIVE = _Seconds(min=0, min_open=True)
+_POSITIVE = Seconds(min=0, min_open=True)
 
 
 @click.command("endpoints", epilog=EPILOG)

@@ -11,8 +11,6 @@ that of the endpoints as they were at that moment. SIGHUP reads everything again
 from __future__ import annotations
 
 import contextlib
-import os
-import select
 import signal
 import sys
 from collections.abc import AsyncGenerator, Iterable
@@ -29,6 +27,7 @@ from mtls_echo_client.endpoints.plan import Plan, Problem
 from mtls_echo_client.endpoints.planner import Planner
 from mtls_echo_client.endpoints.status import Status, verdict
 from mtls_echo_client.endpoints.wording import line
+from mtls_echo_client.output import write
 from mtls_echo_pki.console import CommandError, say
 from mtls_echo_tls.exit import OK, USAGE
 
@@ -209,18 +208,7 @@ def _of_files(statuses: Iterable[Status]) -> tuple[Problem, ...]:
 
 
 async def _write(data: bytes) -> None:
-    descriptor = sys.stdout.fileno()
-    # Abandoned when cancelled: a reader that stopped reading must not keep Ctrl-C waiting.
-    await trio.to_thread.run_sync(_write_all, descriptor, data, abandon_on_cancel=True)
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    remaining = memoryview(data)
-    while remaining:
-        try:
-            remaining = remaining[os.write(descriptor, remaining) :]
-        except BlockingIOError:
-            select.select([], [descriptor], [])
+    await write(sys.stdout.fileno(), data)
 
 
 class _Progress:

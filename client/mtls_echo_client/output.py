@@ -1,0 +1,30 @@
+"""Standard output as what it often is: a pipe whose reader takes its time, or leaves."""
+
+from __future__ import annotations
+
+import os
+import select
+
+import trio
+
+
+async def write(descriptor: int, data: bytes) -> None:
+    """Write all of it, in a thread, so that connections go on while the reader does not read.
+
+    Cancelled, the thread is abandoned: a reader that stopped reading must not keep Ctrl-C waiting.
+
+    Raises:
+        BrokenPipeError: Nobody reads it any more.
+        OSError: It cannot be written, to a full disk for one.
+    """
+    await trio.to_thread.run_sync(_write_all, descriptor, data, abandon_on_cancel=True)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    remaining = memoryview(data)
+    while remaining:
+        try:
+            remaining = remaining[os.write(descriptor, remaining) :]
+        except BlockingIOError:
+            # Whoever started us made it non-blocking.
+            select.select([], [descriptor], [])
