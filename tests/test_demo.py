@@ -167,6 +167,14 @@ def test_the_commands_it_ends_with_work_when_pasted(tmp_path: Path, shown: str) 
             assert ran.returncode == 0, (command, ran)
 
 
+def test_it_names_the_demonstrations_that_are_left(shown: str) -> None:
+    offered = re.findall(r"demo (--\w+)$", shown, re.MULTILINE)
+
+    assert offered == ["--rotation", "--endpoints"]
+    for option in offered:
+        assert option in run("demo", "--help").stdout
+
+
 def test_its_help_counts_the_clients_that_refuse_the_server(shown: str) -> None:
     refusing = [scene for scene in SCENES if scene.rejected_by == "client"]
     counted = {2: "two that refuse the server"}[len(refusing)]

@@ -258,6 +258,9 @@ def _conclude(console: Console, count: int, surprises: list[str]) -> None:
             console.print(f"  {line}", markup=False, soft_wrap=True)
         else:
             console.print("\nand in another, one after the other:\n")
+    console.print("\nThere is more to watch: certificates that change, and many servers.\n")
+    for option in ("--rotation", "--endpoints"):
+        console.print(f"  {command} demo {option}", markup=False, soft_wrap=True)
 
 
 def _command() -> str:
