@@ -11,13 +11,22 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_echo_pki import Authority, Credential, DirectoryError, MaterialError, client, server
+from mtls_echo_pki import (
+    Authority,
+    Credential,
+    DirectoryError,
+    MaterialError,
+    client,
+    read_credential,
+    server,
+)
 from mtls_echo_tls.material import (
     ConfigurationError,
     client_material,
     default_pki,
     server_material,
 )
+from mtls_echo_tls.path import examine
 from tests.tls_helpers import ALICE, CLIENTS, LOCALHOST, SERVERS
 
 
@@ -333,3 +342,36 @@ def test_an_anchor_whose_own_issuer_has_no_list_is_warned_about(tmp_path: Path) 
     )
     assert warnings(own, above) == ()
     assert client_material(ca=tmp_path / "ca.pem").warnings == ()
+
+
+def test_an_authority_as_openssl_makes_it_by_itself_is_warned_about_and_its_fault_is_named(
+    files: Path,
+) -> None:
+    # What `openssl req -x509` makes with the configuration that it comes with has no keyUsage,
+    # and Python 3.13's default, like ours, refuses whatever is below it (verify code 92).
+    (files / "openssl.cnf").write_text(
+        "[req]\ndistinguished_name=dn\nx509_extensions=ca\n[dn]\n"
+        "[ca]\nsubjectKeyIdentifier=hash\nbasicConstraints=critical,CA:true\n"
+    )
+    new = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    where = ["-keyout", "own.key", "-out", "own.crt", "-subj", "/CN=my CA", "-days", "90"]
+    subprocess.run(
+        ["openssl", "req", "-config", "openssl.cnf", *new, *where],
+        cwd=files,
+        check=True,
+        capture_output=True,
+    )
+    mine = read_credential(files / "own.crt", files / "own.key")
+    issued = Authority(mine.certificate, mine.key).issue(server("localhost"))
+
+    material = client_material(ca=files / "own.crt")
+    found = examine(issued.chain_der, presenter="server", anchors=[mine.certificate])
+
+    assert material.warnings == (
+        "no keyUsage is in the trust anchor 'my CA', and RFC 5280 §4.2.1.3 demands one:"
+        " every certificate below it will be refused",
+    )
+    assert [(fault.slug, fault.detail) for fault in found.faults] == [
+        ("not-an-authority", "“my CA” has no keyUsage, which RFC 5280 demands")
+    ]
+    assert client_material(ca=files / "servers.crt").warnings == ()

@@ -123,8 +123,12 @@ CAUSES: dict[str, Cause] = {
     ),
     "not-an-authority": Cause(
         "{its} certificate was issued by one that is no authority",
-        "get the certificate from an authority: the issuer lacks CA:TRUE or keyCertSign",
-        "do not trust it: whoever holds that issuing certificate was not entitled to issue",
+        "get the certificate from an authority: the issuer lacks CA:TRUE or keyCertSign; if it is"
+        " your own, make its certificate anew with both (openssl req -x509 … -addext"
+        " keyUsage=critical,keyCertSign,cRLSign)",
+        "do not trust it: whoever holds that issuing certificate was not entitled to issue; if it"
+        " is your own authority, make its certificate anew, with CA:TRUE and keyUsage keyCertSign,"
+        " cRLSign",
         "RFC 5280 §4.2.1.9",
     ),
     "path-too-long": Cause(

@@ -28,7 +28,7 @@ from mtls_echo_tls.evidence import Side
 from mtls_echo_tls.identity import common_name, extended_key_usages, hosts
 from mtls_echo_tls.links import has_signed
 from mtls_echo_tls.nearby import Nearby, left_out, look_nearby, remember_nearby
-from mtls_echo_tls.rules import is_self_issued
+from mtls_echo_tls.rules import is_self_issued, lacks_key_usage
 
 # Warned about from here on: what remains of a 30-day certificate when a third of its life is
 # left is 10 days, the usual moment to renew; the warning starts when that was missed.
@@ -271,7 +271,7 @@ def _material(
         warnings += unfit(credential.certificate, side)
         warnings += (trust and _completed(credential, trust)) or _left_out(credential, nearby)
     if trust is not None:
-        warnings += _unlisted(trust)
+        warnings += [*_unlisted(trust), *_unusable(trust)]
     return Material(credential, trust, source, created, tuple(warnings), side, files, nearby)
 
 
@@ -334,6 +334,19 @@ def _unlisted(trust: Trust) -> list[str]:
         " every certificate below that trust anchor will be refused"
         for anchor in trust.anchors
         if listed and anchor.issuer not in listed
+    ]
+
+
+def _unusable(trust: Trust) -> list[str]:
+    """What `openssl req -x509` makes of itself has no keyUsage, and strict verification asks."""
+    found = [anchor for anchor in trust.anchors if lacks_key_usage(anchor)]
+    whose = ", ".join(_called(anchor) for anchor in found[:_MOST_DOUBTS])
+    more = f" and {len(found) - _MOST_DOUBTS} more" if len(found) > _MOST_DOUBTS else ""
+    if not found:
+        return []
+    return [
+        f"no keyUsage is in the trust anchor {whose}{more}, and RFC 5280 §4.2.1.3 demands one:"
+        " every certificate below it will be refused"
     ]
 
 

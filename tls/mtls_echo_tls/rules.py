@@ -134,11 +134,23 @@ def of_authority(
             detail = f"{who} permits {constraints.path_length} below it, there are {between}"
             yield Fault("path-too-long", depth, detail)
     usage = value_of(certificate, x509.KeyUsage)
-    if usage is None or not usage.key_cert_sign:
+    if usage is None:
+        yield Fault("not-an-authority", depth, f"{who} has no keyUsage, which RFC 5280 demands")
+    elif not usage.key_cert_sign:
         yield Fault("not-an-authority", depth, f"{who} may not sign certificates (keyUsage)")
     if value_of(certificate, x509.SubjectKeyIdentifier) is None:
         yield Fault("missing-key-identifier", depth, f"{who} has no subjectKeyIdentifier")
     yield from _purpose(certificate, depth, presenter)
+
+
+def lacks_key_usage(certificate: x509.Certificate) -> bool:
+    """Whether this is an authority without keyUsage (RFC 5280 §4.2.1.3).
+
+    Strict verification refuses whatever is below it, a trust anchor though it be.
+    """
+    constraints = value_of(certificate, x509.BasicConstraints)
+    is_authority = constraints is not None and constraints.ca
+    return is_authority and value_of(certificate, x509.KeyUsage) is None
 
 
 def of_names(certificate: x509.Certificate, below: Sequence[x509.Certificate]) -> Iterator[Fault]:
