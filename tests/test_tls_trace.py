@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import ssl
+from typing import Any
 
 import pytest
 import trio
@@ -270,6 +272,26 @@ async def test_without_the_callback_connections_work_and_failures_name_the_alert
         assert caught.value.report.causes[0] == "wrong-name"
     await one.aclose()
     await other.aclose()
+
+
+def test_ctrl_c_in_the_middle_of_a_message_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = Recorder.record
+
+    def interrupted(recorder: Recorder, *message: Any) -> None:
+        monkeypatch.setattr(Recorder, "record", record)
+        signal.raise_signal(signal.SIGINT)
+
+    async def main() -> None:
+        monkeypatch.setattr(Recorder, "record", interrupted)
+        one, other = tls_pair(client_side(), server_side())
+        async with one.transport, other.transport:
+            with trio.fail_after(DEADLINE):
+                await handshake(one, other)
+
+    with pytest.raises((KeyboardInterrupt, BaseExceptionGroup)) as raised:
+        trio.run(main)
+    if isinstance(raised.value, BaseExceptionGroup):
+        assert raised.value.subgroup(KeyboardInterrupt) is not None
 
 
 def test_a_callback_that_somebody_else_has_set_stays() -> None:

@@ -28,6 +28,8 @@ import weakref
 from dataclasses import dataclass
 from typing import Any
 
+from trio.lowlevel import enable_ki_protection
+
 from mtls_echo_tls.messages import (
     ALERT,
     APPLICATION_DATA,
@@ -202,6 +204,9 @@ _recorders: weakref.WeakKeyDictionary[object, Recorder] = weakref.WeakKeyDiction
 _callback_slot: Any = getattr(getattr(_ssl, "_SSLContext", None), "_msg_callback", None)
 
 
+# OpenSSL calls this, and what it raises comes out as the mere context of an SSLWantReadError: a
+# Ctrl-C that fell into it would be lost. Protected, it is raised in trio's main task instead.
+@enable_ki_protection
 def _on_message(
     connection: object, way: str, version: int, content_type: int, _kind: int, data: bytes
 ) -> None:
