@@ -178,6 +178,26 @@ def test_what_cannot_be_renewed_is_left_as_it_is(directory: Directory) -> None:
     assert tree(directory.path) == before
 
 
+@pytest.mark.parametrize("authority", ["the same", "another"])
+def test_a_key_that_was_revoked_gets_no_certificate_again(
+    directory: Directory, authority: str
+) -> None:
+    stolen = directory.credential("client")
+    directory.revoke("client", reason=COMPROMISED)
+    if authority == "another":
+        for step in (directory.introduce, directory.switch):
+            step("clients")
+    before = tree(directory.path)
+
+    with pytest.raises(DirectoryError, match=r"same key, which was revoked on .* \(keyCompromise"):
+        directory.renew("client", rekey=False)
+
+    assert tree(directory.path) == before
+    assert not accepted(directory, stolen)
+    assert accepted(directory, directory.renew("client", rekey=True))
+    assert accepted(directory, directory.renew("client", rekey=False))  # of the new key
+
+
 def test_files_that_somebody_else_put_there_are_not_replaced(directory: Directory) -> None:
     stranger = Authority.root("theirs").issue(client("a.test"))
     folder = directory.path / "theirs"

@@ -87,6 +87,21 @@ def test_renew_all_leaves_alone_what_is_bad_on_purpose_until_it_is_named(made: P
     assert "all well" in told("check", made)
 
 
+def test_renew_all_with_the_same_key_leaves_alone_whose_key_was_revoked(made: Path) -> None:
+    told("revoke", made, "client", "--reason", "keyCompromise")
+
+    assert told("renew", made, "--all", "--same-key").splitlines() == [
+        f"left {made}/client as it is: its key was revoked (keyCompromise)",
+        f"renewed {made}/server with the same key: localhost, 127.0.0.1, ::1; expires in 29 days",
+    ]
+    refused(
+        invoke("renew", made, "client", "--same-key"),
+        error="cannot be renewed with the same key, which was revoked on",
+        hint=f"mtls-echo pki renew {made} client --new-key",
+    )
+    assert f"renewed {made}/client with a new key" in told("renew", made, "--all", "--new-key")
+
+
 def test_renew_all_goes_on_after_one_that_fails(made: Path) -> None:
     (made / "client" / "tls.key").resolve().write_bytes(b"")
 

@@ -282,7 +282,8 @@ class Directory:
 
         Raises:
             DirectoryError: If there is none of that name, no certificate can be asked for that
-                says the same, or it cannot be written; the present one stays then.
+                says the same, its key was revoked and is to be kept, or it cannot be written; the
+                present one stays then.
             MaterialError: If its files, or the authority's, cannot be used.
             ValueError: If it would outlive its authority.
         """

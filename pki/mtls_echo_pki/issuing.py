@@ -13,6 +13,7 @@ from there, too (:mod:`mtls_echo_pki.revoking`).
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeAlias, cast
@@ -27,7 +28,7 @@ from mtls_echo_pki.placement import DirectoryError, new_folder
 from mtls_echo_pki.publication import publish
 from mtls_echo_pki.registry import Registry
 from mtls_echo_pki.request import Request, Usage
-from mtls_echo_pki.upkeep import changing
+from mtls_echo_pki.upkeep import Held, changing
 
 if TYPE_CHECKING:
     from mtls_echo_pki.directory import Directory
@@ -84,6 +85,8 @@ def renew(
                 f"{directory.path / name}: cannot be renewed: {error}",
                 "issue another one: mtls-echo pki issue --help",
             ) from error
+        if not rekey:
+            _refuse_to_revive(directory, name, present, held)
         registry = held.registry(ROLE_OF[request.usage])
         credential = registry.succession.issuing.renew(present, rekey=rekey, lifetime=lifetime)
         _enter(registry, name, credential, None)
@@ -95,6 +98,20 @@ def renew(
                 "renew it where it comes from, or move it away and issue another",
             ) from error
     return credential
+
+
+def _refuse_to_revive(directory: Directory, name: str, present: Credential, held: Held) -> None:
+    """Raise if the present certificate was revoked: another for its key would undo that."""
+    serial = f"{present.certificate.serial_number:x}"
+    for registry in held.registries:
+        for entry in registry.ledger.issued:
+            if entry.serial == serial and entry.revoked_at is not None:
+                raise DirectoryError(
+                    f"{directory.path / name}: cannot be renewed with the same key, which was "
+                    f"revoked on {entry.revoked_at:%Y-%m-%d %H:%M:%S} UTC ({entry.reason})",
+                    "whoever has the key would be let in again; renew it with a new one: "
+                    f"mtls-echo pki renew {shlex.quote(str(directory.path))} {name} --new-key",
+                )
 
 
 def _issue(

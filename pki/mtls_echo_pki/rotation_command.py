@@ -85,7 +85,7 @@ def renew(
     The key is yours to choose, because each choice is wrong at times. With --same-key, who has
     a copy of the key has a copy that goes on working: never after a leak. With --new-key the
     old key goes on working, too, until its certificate expires or is revoked. So a leaked key
-    takes both: renew --new-key, and then revoke.
+    takes both: renew --new-key, and then revoke. A key that was revoked is never renewed.
 
     \b
     examples:
@@ -103,15 +103,17 @@ def renew(
         raise click.UsageError("give the NAME of a credential, or --all")
     with refusals():
         pki = Directory(directory)
-        bad = _bad_on_purpose(pki)
+        names = pki.names() if name is None else [name]
+        present = _present_entries(pki, names)
         if name is not None:
-            _renew(pki, name, rekey == "yes", lifetime, bad.get(name))
+            flaw = present[name].flaw if name in present else None
+            _renew(pki, name, rekey == "yes", lifetime, flaw)
             return
-        names = pki.names()
     failed = False
     for each in names:
-        if each in bad:
-            click.echo(f"left {directory / each} as it is: bad on purpose ({bad[each]})")
+        reason = _reason_to_leave(present.get(each), rekey == "yes")
+        if reason is not None:
+            click.echo(f"left {directory / each} as it is: {reason}")
             continue
         try:
             with refusals():
@@ -153,25 +155,36 @@ def _has_another_key(pki: Directory, name: str, credential: Credential) -> bool:
     )
 
 
-def _bad_on_purpose(pki: Directory) -> dict[str, str]:
-    """Return the flaws of the credentials that have one, by name."""
+def _reason_to_leave(entry: LedgerEntry | None, rekey: bool) -> str | None:
+    """Return why a credential is not renewed unless it is named; None if it is."""
+    if entry is None:
+        return None
+    if entry.flaw is not None:
+        return f"bad on purpose ({entry.flaw})"
+    if entry.revoked_at is not None and not rekey:
+        return f"its key was revoked ({entry.reason})"
+    return None
+
+
+def _present_entries(pki: Directory, names: Iterable[str]) -> dict[str, LedgerEntry]:
+    """Return what the ledgers say of the present certificates of some credentials."""
     from mtls_echo_pki.armour import MaterialError
+    from mtls_echo_pki.placement import DirectoryError
     from mtls_echo_pki.registry import registries
 
-    flaws = {
-        entry.serial: entry.flaw
+    by_serial = {
+        entry.serial: entry
         for registry in registries(pki.path)
         for entry in registry.ledger.issued
-        if entry.flaw is not None
     }
-    found: dict[str, str] = {}
-    for name in pki.names() if flaws else ():
+    found: dict[str, LedgerEntry] = {}
+    for name in names:
         try:
             serial = f"{pki.credential(name).certificate.serial_number:x}"
-        except MaterialError:
-            continue
-        if serial in flaws:
-            found[name] = flaws[serial]
+        except (MaterialError, DirectoryError):
+            continue  # whoever renews it is told
+        if serial in by_serial:
+            found[name] = by_serial[serial]
     return found
 
 
