@@ -270,14 +270,16 @@ def test_show_tells_where_a_rollover_stands_what_ends_and_who_is_out(made: Path)
 
     assert re.fullmatch(
         rf"""{made}/authorities/clients, for clients
-  stage        introduced: CN=mtls-echo clients authority \w+ issues, CN=.* is trusted as well
+  stage        introduced: CN=mtls-echo clients authority \w+ issues,
+                 CN=mtls-echo clients authority \w+ is trusted as well
   ends         soon expires in 59 minutes, due
-               the revocation list of CN=.* expires in 6 days
-               the revocation list of CN=.* expires in 6 days
+               CRL of CN=mtls-echo clients authority \w+ expires in 6 days
+               CRL of CN=mtls-echo clients authority \w+ expires in 6 days
                client expires in 29 days
                CN=mtls-echo clients authority \w+ expires in 3649 days
                CN=mtls-echo clients authority \w+ expires in 3649 days
-  revoked      {SERIAL} of client on \S+ \S+ UTC, unspecified, would have expired in 29 days
+  revoked      {SERIAL} of client on \S+
+                 \S+ UTC, unspecified, would have expired in 29 days
   next         mtls-echo pki renew {made} soon --same-key
                mtls-echo pki rollover {made} switch --authority clients
 """,
@@ -294,7 +296,7 @@ def test_show_tells_scripts_the_same(made: Path) -> None:
 
     assert end["roles"] == ["clients"]
     assert [each["what"].partition(" CN=")[0] for each in end["endings"]] == [
-        "the revocation list of",
+        "CRL of",
         "client",
         end["endings"][2]["what"],
     ]

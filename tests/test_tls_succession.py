@@ -181,6 +181,13 @@ def test_an_authority_that_expired_in_our_chain_is_a_fault_of_its_own() -> None:
     assert objection(below_expired, material(EXPIRED), NOW) is not None
 
 
+def test_a_certificate_without_a_subject_is_called_by_what_it_names() -> None:
+    found = objection(material(), material(EXPIRED), NOW)
+
+    assert found is not None
+    assert "the certificate of “localhost” expired on" in found.reason
+
+
 def test_what_is_new_is_said_in_words() -> None:
     renewed = SERVERS.issue(server("localhost"))
     both = Trust(CLIENTS.trust.anchors, (OLD_LIST,))

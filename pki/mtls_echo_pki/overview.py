@@ -7,7 +7,8 @@ authority, in the order in which things end: what is to be done next, and by whe
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -26,6 +27,9 @@ from mtls_echo_pki.succession import Stage
 
 # A credential with less than this part of its life left is due for renewal.
 _DUE = 3
+
+# What 80 columns leave beside the titles.
+_WIDTH = 65
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,16 +115,24 @@ def lines_of(overview: Overview, now: datetime) -> list[str]:
         stages.append(f"still from the one before: {', '.join(overview.still_previous)}")
     return [
         f"{overview.path}, for {' and '.join(overview.roles)}",
-        *_column("stage", stages),
-        *_column("ends", endings),
-        *_column("revoked", revoked or ["(none)"]),
+        *_column("stage", _wrapped(stages)),
+        *_column("ends", _wrapped(endings)),
+        *_column("revoked", _wrapped(revoked or ["(none)"])),
+        # Whole, to be pasted.
         *_column("next", overview.next or ["nothing is due"]),
     ]
 
 
-def _column(title: str, lines: list[str]) -> Iterator[str]:
+def _column(title: str, lines: Iterable[str]) -> Iterator[str]:
     for number, line in enumerate(lines):
         yield f"  {title if number == 0 else '':11}  {line}"
+
+
+def _wrapped(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        yield from textwrap.wrap(
+            line, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
 
 
 def _overview(directory: Directory, registry: Registry) -> Overview:
@@ -186,7 +198,7 @@ def _endings(directory: Directory, registry: Registry, now: datetime) -> Iterato
                 lifetime = registry.ledger.list_lifetime or 0
                 left = (crl.next_update_utc - now).total_seconds()
                 yield Ending(
-                    what=f"the revocation list of {certificate.subject.rfc4514_string()}",
+                    what=f"CRL of {certificate.subject.rfc4514_string()}",
                     path=str(directory.path / "trust" / registry.roles[0] / "crl.pem"),
                     not_after=crl.next_update_utc,
                     due=left * 2 < lifetime,

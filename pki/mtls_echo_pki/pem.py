@@ -289,7 +289,11 @@ def _unreadable(error: OSError, default: Path) -> MaterialError:
     path = Path(error.filename) if error.filename else default
     if isinstance(error, FileNotFoundError):
         if path.is_symlink():
-            return MaterialError(path, "is a link to a file that does not exist")
+            return MaterialError(
+                path,
+                "is a link to a file that does not exist",
+                f"see where it leads with: readlink -m {quoted(path)}",
+            )
         return MaterialError(path, "does not exist", "check the spelling of the path")
     if isinstance(error, IsADirectoryError):
         return MaterialError(path, "is a directory", "name the file inside it")

@@ -26,9 +26,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_pki import MaterialError
-from mtls_echo_tls.identity import valid_at
+from mtls_echo_tls.identity import PeerIdentity, valid_at
 from mtls_echo_tls.lists import age, speaker, speaks_for
 from mtls_echo_tls.material import Material, unfit
 from mtls_echo_tls.rules import called
@@ -100,7 +101,7 @@ def _faults(material: Material, now: datetime.datetime) -> Iterator[_Fault]:
         path = material.files.certificate
         chain = (material.credential.certificate, *material.credential.chain)
         for depth, certificate in enumerate(chain):
-            fault = _dated("the certificate of", certificate.subject, certificate, now)
+            fault = _dated(f"the certificate of {_whose(certificate)}", certificate, now)
             if fault is not None:
                 kind, hint = "authority" if depth else "certificate", "publish one valid now"
                 yield _Fault(kind, path, fault, hint)
@@ -115,15 +116,23 @@ def _faults(material: Material, now: datetime.datetime) -> Iterator[_Fault]:
         yield _Fault("anchors", material.files.anchors, reason, "add one that is valid now")
     for authority in dict.fromkeys(map(speaker, material.trust.crls)):
         lists = [crl for crl in material.trust.crls if speaker(crl) == authority]
-        faults = [_dated("the revocation list of", crl.issuer, crl, now) for crl in lists]
+        faults = [
+            _dated(f"the revocation list of {called(crl.issuer)}", crl, now) for crl in lists
+        ]
         if None not in faults:  # OpenSSL takes whichever is valid
             kind, hint = f"list {authority}", "publish the authority's present list"
             yield _Fault(kind, material.files.lists, str(faults[-1]), hint)
 
 
+def _whose(certificate: x509.Certificate) -> str:
+    # A subject may be empty, and is with us unless somebody asked for one.
+    if certificate.subject:
+        return called(certificate.subject)
+    return f"“{PeerIdentity.from_der(certificate.public_bytes(Encoding.DER))}”"
+
+
 def _dated(
     what: str,
-    name: x509.Name,
     dated: x509.Certificate | x509.CertificateRevocationList,
     now: datetime.datetime,
 ) -> str | None:
@@ -135,9 +144,9 @@ def _dated(
     else:
         since, until = dated.last_update_utc, dated.next_update_utc
     if until is not None and now > until:
-        return f"{what} {called(name)} expired on {until:%Y-%m-%d %H:%M:%S} UTC"
+        return f"{what} expired on {until:%Y-%m-%d %H:%M:%S} UTC"
     if now < since:
-        return f"{what} {called(name)} is not valid before {since:%Y-%m-%d %H:%M:%S} UTC"
+        return f"{what} is not valid before {since:%Y-%m-%d %H:%M:%S} UTC"
     return None
 
 
