@@ -339,7 +339,8 @@ def whole(directory: Directory, *, in_order: bool) -> None:
     path = directory.path
     begun = [*path.rglob("..data_tmp")] if in_order else []
     assert not [*begun, *path.rglob("..*.*_tmp"), *path.rglob("*.tmp"), *path.glob(".*")]
-    for registry in registries(path):
+    present = registries(path)
+    for registry in present:
         serials = [entry.serial for entry in registry.ledger.issued]
         assert len(serials) == len({*serials})
         # A folder of plain files is brought into order by what changes it, not by who looks.
@@ -351,7 +352,7 @@ def whole(directory: Directory, *, in_order: bool) -> None:
             assert len([*link.parent.glob("..2*")]) <= 2
     for name in directory.names():
         certificate = directory.credential(name).certificate
-        held = {e.serial for r in registries(path) for e in r.ledger.issued if e.name == name}
+        held = {e.serial for r in present for e in r.ledger.issued if e.name == name}
         assert f"{certificate.serial_number:x}" in held
 
 
@@ -362,6 +363,10 @@ def main(name: str, folder: Path) -> None:
     scenario.prepare(folder / "before" / "pki")
     did: list[str] = []
     for n in range(1, MOST):
+        if did[-1:] == ["fsync"]:
+            # To be killed after it is to be killed before it, as far as a process is concerned.
+            did.pop()
+            continue
         work = folder / "work"
         shutil.copytree(folder / "before", work, symlinks=True)
         survived, did = attempt(scenario, work / "pki", n)

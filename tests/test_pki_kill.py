@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from mtls_echo_pki import Directory
+from mtls_echo_pki.check import check
 
 from .kill_points import SCENARIOS, whole
-from .pki_helpers import run
 
 ROOT = Path(__file__).parent.parent
 _PATIENCE = 300.0
@@ -109,8 +109,7 @@ def test_killed_at_random_moments_a_directory_stays_whole_and_its_life_goes_on(
         status, complaint = play(arguments, quick, patience)
 
         story = f"seed {seed}, attempt {attempt}, {arguments}: {complaint}"
-        checked = run("check", "pki", cwd=quick)
-        assert (checked.returncode, checked.stderr) == (0, ""), f"{story}\n{checked.stdout}"
+        assert check(directory) == [], story
         whole(directory, in_order=True)
         # What was killed is run again. It does what is left, or is told that nothing is.
         made = status == 0 or "there is already something named" in complaint
