@@ -11,12 +11,13 @@ import trio
 from cryptography import x509
 
 from mtls_echo_client import client_context
-from mtls_echo_pki import Authority, Credential, client
+from mtls_echo_pki import FLAWS, Authority, Credential, client
 from mtls_echo_server import server_context
 from mtls_echo_tls import Report, TCPStream, TLSStream
 from mtls_echo_tls.account import join
 from mtls_echo_tls.report import Issuer
 
+from .flaw_helpers import REQUESTS
 from .tls_helpers import (
     ALICE,
     CLIENTS,
@@ -230,6 +231,39 @@ async def test_dates_that_one_finds_wrong_and_the_other_right_show_a_wrong_clock
     assert "clocks disagree" in account.summary
 
 
+@both_versions
+@pytest.mark.parametrize("cause", ["expired-authority", "not-yet-valid-authority"])
+async def test_so_do_the_dates_of_an_authority_that_both_have_looked_at(
+    version: ssl.TLSVersion, cause: str
+) -> None:
+    """A clock that is years off finds every certificate of a path wrong, the root's first."""
+    _, bad = FLAWS[cause].pair(Authority.root(), REQUESTS["client"])
+    one = client_context(SERVERS.trust, bad.credential)
+    one.minimum_version = one.maximum_version = version
+    told, judged = await reports(*tls_pair(one, server_context(LOCALHOST, bad.trust)))
+    assert told.issuers
+    assert join(told, judged).causes == (cause,)
+
+    elsewhere = Issuer(fingerprint="0" * 64, presented=False, root=True)
+    for issuers, named in ((told.issuers, "clock-skew"), ([elsewhere], cause)):
+        by_another_clock = msgspec.structs.replace(
+            told, faults=[], causes=[cause, "clock-skew"], issuers=issuers
+        )
+        assert join(by_another_clock, judged).causes == (named,)
+
+
+async def test_who_did_not_hear_the_verdict_has_not_looked_at_the_dates() -> None:
+    told, judged = await meet(
+        ssl.TLSVersion.TLSv1_2,
+        bearer=CLIENTS.issue(client("a.test", **EXPIRED)),  # type: ignore[arg-type]
+    )
+    cut_off = msgspec.structs.replace(
+        told, alert=None, rejected_by=None, causes=["reset"], faults=[], issuers=[]
+    )
+
+    assert join(cut_off, judged).causes == ("expired",)
+
+
 def issued(root: Authority) -> Credential:
     return root.issue(client("alice.test"))
 
@@ -257,6 +291,30 @@ async def test_where_the_path_leads_decides_with_whom_the_judge_trusts(
     account = join(msgspec.structs.replace(told, issuers=path), judged)
 
     assert set(account.causes) == remaining
+
+
+@pytest.mark.parametrize(
+    ("sent", "anchored", "remaining"),
+    [(False, True, "missing-intermediate"), (True, False, "impostor-authority")],
+    ids=["the real one, not sent", "another one, all sent"],
+)
+async def test_it_decides_which_of_two_that_are_called_the_same_has_signed(
+    sent: bool, anchored: bool, remaining: str
+) -> None:
+    real = CLIENTS.intermediate("Issuing").certificate
+    bearer = issued(CLIENTS.intermediate("Issuing"))
+    mistaken = Credential(bearer.key, bearer.certificate, (real,))
+    told, judged = await meet(ssl.TLSVersion.TLSv1_3, bearer=mistaken)
+    assert {*join(told, judged).causes} == {"missing-intermediate", "impostor-authority"}
+    root = judged.anchors[0] if anchored else "0" * 64
+    path = [
+        Issuer(fingerprint="1" * 64, presented=sent, root=False),
+        Issuer(fingerprint=root, presented=False, root=True),
+    ]
+
+    account = join(msgspec.structs.replace(told, issuers=path), judged)
+
+    assert account.causes == (remaining,)
 
 
 async def test_a_path_that_ends_below_its_root_decides_nothing() -> None:

@@ -130,6 +130,28 @@ async def test_a_stranger_and_a_left_out_intermediate(version: ssl.TLSVersion) -
 
 
 @both_versions
+async def test_the_wrong_one_of_two_intermediates_and_an_impostor_of_one(
+    version: ssl.TLSVersion,
+) -> None:
+    """What was sent along is real and has the right name, and is not the one that signed."""
+    root = Authority.root("Acme Root")
+    sent = root.intermediate("Issuing").certificate
+    left_out = root.intermediate("Issuing").issue(client("alice.test"))
+    impostors = Authority.root("Issuing").issue(client("alice.test"))
+
+    one, other = [
+        await meet(Credential(its.key, its.certificate, (sent,)), root.trust, version)
+        for its in (left_out, impostors)
+    ]
+
+    assert one.shape == other.shape
+    for met in (one, other):
+        assert {*met.judged.causes} == {"missing-intermediate", "impostor-authority"}
+        assert {*met.judged.causes} <= {*met.told.causes}
+        assert {*met.account.causes} == {"missing-intermediate", "impostor-authority"}
+
+
+@both_versions
 async def test_an_altered_certificate_and_one_with_a_copied_identifier(
     version: ssl.TLSVersion,
 ) -> None:

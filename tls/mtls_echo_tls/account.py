@@ -12,11 +12,12 @@ see:
   a link was not sent, that link is missing; if it is not, and all were sent, the authority is
   unknown; if it is not, and one was not sent, both are so.
 * A certificate that one finds expired, or not valid yet, and the other valid, at the same moment:
-  then it is their clocks that disagree.
+  then it is their clocks that disagree. Both must have looked at that very certificate.
 """
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 from mtls_echo_tls.causes import CAUSES
@@ -27,8 +28,13 @@ from mtls_echo_tls.wording import Words
 # What a side says that has only seen the connection end: any other account is better.
 _ENDINGS = frozenset({"closed-without-alert", "reset", "truncated", "internal-error"})
 
-# Which certificates' dates both sides have looked at: the end-entity's.
-_DATED = frozenset({"expired", "not-yet-valid"})
+# What only a clock decides.
+_DATED = frozenset(
+    {"expired", "expired-authority", "not-yet-valid", "not-yet-valid-authority", "clock-skew"}
+)
+
+# What a path that leads nowhere can mean, for want of a certificate.
+_UNTRACED = frozenset({"unknown-authority", "missing-intermediate", "impostor-authority"})
 
 # OpenSSL's verify code for a certificate, as opposed to a revocation list, and what it can mean.
 _BAD_SIGNATURE = 7
@@ -113,7 +119,7 @@ def _together(judge: Report, judged: Report) -> tuple[str, ...]:
     if judge.peer is None or judged.own is None:
         return both
     ruled_out: set[str] = set()
-    if {"unknown-authority", "missing-intermediate"} <= {*both}:
+    if len(_UNTRACED & {*both}) > 1:
         ruled_out |= _decided_by_anchors(judge, judged)
     unsigned = next((fault for fault in judge.faults if fault.slug in _UNSIGNED), None)
     if judge.verify_code == _BAD_SIGNATURE and unsigned is not None:
@@ -128,20 +134,26 @@ def _together(judge: Report, judged: Report) -> tuple[str, ...]:
 
 def _clocks_disagree(judge: Report, judged: Report) -> bool:
     """Whether they looked at the same dates and found them otherwise."""
-    dated = [fault for fault in judge.faults if fault.slug in _DATED and fault.depth == 0]
-    if judge.causes != [fault.slug for fault in dated] or judged.own is None:
+    if judged.rejected_by != judge.side or not {*judge.causes} <= _DATED:
         return False
-    found = {fault.slug for fault in judged.faults if fault.depth == 0}
-    return judge.peer is not None and found.isdisjoint(judge.causes)
+    wrong = {fault.fingerprint for fault in judged.faults if fault.slug in _DATED}
+    above = {issuer.fingerprint for issuer in judged.issuers}
+    return any(
+        fault.fingerprint not in wrong
+        # What it has not found in its own certificate, it rules out.
+        and (fault.fingerprint in above if fault.depth else fault.slug not in judged.causes)
+        for fault in judge.faults
+        if fault.slug in judge.causes
+    )
 
 
-def _decided_by_anchors(judge: Report, judged: Report) -> set[str]:
-    """Which of a stranger and a left-out link it is not, by where the path leads."""
+def _decided_by_anchors(judge: Report, judged: Report) -> Set[str]:
+    """Which of a stranger, a namesake and a left-out link it is not, by where the path leads."""
     if not judge.anchors or not judged.issuers:
         return set()
     left_out = any(not (issuer.presented or issuer.root) for issuer in judged.issuers)
     if any(issuer.fingerprint in judge.anchors for issuer in judged.issuers):
-        return {"unknown-authority"} if left_out else set()
+        return _UNTRACED - {"missing-intermediate"} if left_out else set()
     complete = judged.issuers[-1].root
     return {"missing-intermediate"} if complete and not left_out else set()
 

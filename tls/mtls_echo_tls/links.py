@@ -207,7 +207,9 @@ def _unknown(
     issuer = called(current.issuer)
     detail = f"{issuer} was not sent, and is not among the trust anchors"
     if any(has_signed(anchor, candidate) for anchor in anchors for candidate in named):
+        # One of two that are called so was left out, or somebody else calls himself so.
         detail = f"the certificate sent for {issuer} has another key"
+        yield Fault("impostor-authority", depth, detail)
     elif _is_issued_by_root(current):
         detail = f"{issuer} is a root by its own account, and is not among the trust anchors"
         yield Fault("unknown-authority", depth, detail)

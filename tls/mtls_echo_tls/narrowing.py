@@ -56,6 +56,7 @@ _SEEN_BY_OPENSSL = frozenset(
 # Found together, these are two readings of one fault, not two faults.
 _UNDECIDED = (
     frozenset({"unknown-authority", "missing-intermediate"}),
+    frozenset({"missing-intermediate", "impostor-authority"}),
     frozenset({"bad-signature", "impostor-authority"}),
 )
 
@@ -156,7 +157,7 @@ def _shown_to_us(family: tuple[str, ...], path: Path, evidence: Evidence) -> tup
     if not shown:
         return family
     # OpenSSL reports the first that it meets; the others are in the report's ``faults``.
-    readings = next((pair for pair in _UNDECIDED if shown[0] in pair), {shown[0]})
+    readings = next((pair for pair in _UNDECIDED if pair <= {*shown}), {shown[0]})
     return tuple(slug for slug in shown if slug in readings)
 
 
