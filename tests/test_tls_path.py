@@ -215,6 +215,22 @@ def test_a_link_that_is_known_here_is_followed_to_its_end(
     assert judged(ALONE, anchor, *others).slugs == slugs
 
 
+@pytest.mark.parametrize("renewed", [False, True], ids=["no other", "renewed"])
+def test_a_link_that_was_not_sent_and_has_expired_is_two_faults(renewed: bool) -> None:
+    """Whoever sends it as it is meets the second; one that was renewed can be sent."""
+    tbs = TBSCertificate.of(ISSUING.certificate)
+    before = replace(
+        tbs, not_after=tbs.not_before, not_before=tbs.not_before - EXPIRED["backdate"]
+    )
+    old = replace(ISSUING, certificate=ROOT.certify(before))
+
+    known = [old, ISSUING] if renewed else [old]
+
+    assert judged(ALONE, ROOT, *known).slugs == (
+        ("missing-intermediate",) if renewed else ("missing-intermediate", "expired-authority")
+    )
+
+
 def test_a_root_that_is_known_here_and_is_no_anchor_is_a_stranger() -> None:
     mine = STRANGERS.issue(client("a.test"))
     assert judged(mine, CLIENTS).slugs == BOTH
@@ -227,6 +243,8 @@ def test_anchors_that_permit_no_authority_below_them_leave_no_link_to_be_missing
     assert judged(STRANGERS.issue(client("a.test")), limited(CLIENTS, 1)).slugs == BOTH
     below = Authority.root("x").intermediate().issue(client("a.test"))
     assert judged(below, limited(CLIENTS, 1)).slugs == ("unknown-authority",)
+    pinned = replace(CLIENTS, certificate=CLIENTS.issue(client("b.test")).certificate)
+    assert judged(STRANGERS.issue(client("a.test")), pinned).slugs == ("unknown-authority",)
 
 
 def test_an_issuer_that_is_a_root_by_the_certificates_own_account_is_a_stranger() -> None:

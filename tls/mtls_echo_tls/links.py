@@ -25,7 +25,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from mtls_echo_tls.damage import is_signed_by, proof_of_alteration
 from mtls_echo_tls.identity import UNREADABLE, serial_number, valid_at
-from mtls_echo_tls.rules import Fault, called, is_self_issued, value_of
+from mtls_echo_tls.rules import Fault, called, is_self_issued, of_dates, value_of
 
 LONGEST_PATH = 10
 
@@ -51,9 +51,16 @@ class Known:
     @property
     def roots_first(self) -> list[x509.Certificate]:
         """The others, those first that end a path: nothing above them is missing."""
-        return sorted(
-            self.others, key=lambda c: (not is_self_issued(c), valid_at(c, self.now) != 0)
-        )
+        return sorted(self._valid_first, key=lambda c: not is_self_issued(c))
+
+    @property
+    def roots_last(self) -> list[x509.Certificate]:
+        """The others, those first that lead on: perhaps to an anchor."""
+        return sorted(self._valid_first, key=is_self_issued)
+
+    @property
+    def _valid_first(self) -> list[x509.Certificate]:
+        return sorted(self.others, key=lambda c: valid_at(c, self.now) != 0)
 
 
 @dataclass(frozen=True)
@@ -132,7 +139,7 @@ def _dead_end(
     named = [c for c in tried if c.subject == current.issuer and c not in path]
     identified = [candidate for candidate in named if _may_have_signed(candidate, current)]
     # One that was left out may lead to an anchor; a root that is known leads to itself.
-    signer = _issuer(current, reversed(known.roots_first), path)
+    signer = _issuer(current, known.roots_last, path)
     if identified:
         yield from _unsigned(current, depth, known, identified)
     elif is_self_issued(current) and depth == 0:
@@ -179,6 +186,7 @@ def _unsent(
     signer: x509.Certificate, depth: int, known: Known, path: Sequence[x509.Certificate]
 ) -> Iterator[Fault]:
     """An authority that is known here has signed it, and was not sent."""
+    yield from of_dates(signer, depth + 1, known.now)
     onwards = [*path, signer]
     everybody = (*(known.anchors or ()), *known.presented[1:], *known.roots_first)
     while len(onwards) <= LONGEST_PATH:
@@ -239,8 +247,10 @@ def _is_issued_by_root(certificate: x509.Certificate) -> bool:
 def _has_room(anchor: x509.Certificate, path: Sequence[x509.Certificate]) -> bool:
     """Whether one more authority may stand between an anchor and this path."""
     constraints = value_of(anchor, x509.BasicConstraints)
-    if constraints is None or not constraints.ca or constraints.path_length is None:
+    if constraints is None:
         return True
+    if constraints.path_length is None:
+        return constraints.ca  # an end-entity certificate may be trusted by itself
     return sum(not is_self_issued(c) for c in path[1:]) < constraints.path_length
 
 

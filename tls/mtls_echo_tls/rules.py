@@ -86,14 +86,7 @@ def of_any(
         now: The time to judge by.
         anchor: Whether it is trusted by itself, so that nobody looks at its signature.
     """
-    suffix = "-authority" if depth else ""
-    when = valid_at(certificate, now)
-    if when > 0:
-        detail = f"notAfter is {_moment(certificate.not_valid_after_utc)}, now is {_moment(now)}"
-        yield Fault(f"expired{suffix}", depth, detail)
-    elif when < 0:
-        detail = f"notBefore is {_moment(certificate.not_valid_before_utc)}, now is {_moment(now)}"
-        yield Fault(f"not-yet-valid{suffix}", depth, detail)
+    yield from of_dates(certificate, depth, now)
     yield from _strength(certificate, depth, anchor=anchor)
     if not is_readable(certificate):
         return  # what seems to be absent may only be hidden from us
@@ -108,6 +101,18 @@ def of_any(
         yield Fault("missing-key-identifier", depth, "there is no authorityKeyIdentifier")
     for rule in _nonconformities(certificate):
         yield Fault("not-conforming", depth, rule)
+
+
+def of_dates(certificate: x509.Certificate, depth: int, now: datetime.datetime) -> Iterator[Fault]:
+    """Whether a certificate is valid at that time (RFC 5280 §4.1.2.5)."""
+    suffix = "-authority" if depth else ""
+    when = valid_at(certificate, now)
+    if when > 0:
+        detail = f"notAfter is {_moment(certificate.not_valid_after_utc)}, now is {_moment(now)}"
+        yield Fault(f"expired{suffix}", depth, detail)
+    elif when < 0:
+        detail = f"notBefore is {_moment(certificate.not_valid_before_utc)}, now is {_moment(now)}"
+        yield Fault(f"not-yet-valid{suffix}", depth, detail)
 
 
 def of_authority(
