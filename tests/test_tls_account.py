@@ -173,10 +173,26 @@ async def test_a_forged_alert_is_exposed(version: ssl.TLSVersion) -> None:
     account = join(told, alone)
 
     assert told.rejected_by == "server"  # alone it cannot know better
+    assert "tampered" in told.causes  # but that it cannot know, it does
     assert account.forged
     assert account.causes == ("tampered",)
     assert account.rejected_by is None
     assert account.summary == "the client received alert unknown_ca, which the server never sent"
+
+
+@both_versions
+async def test_an_alert_in_the_clear_may_be_anybodys_unless_our_own_path_explains_it(
+    version: ssl.TLSVersion,
+) -> None:
+    unexplained, _ = await meet(version, bearer=issued(STRANGERS))
+    explained, _ = await meet(version, bearer=CLIENTS.issue(client("a.test", **EXPIRED)))  # type: ignore[arg-type]
+
+    for report in (unexplained, explained):
+        assert report.alert is not None
+        assert report.alert.protected == (version == ssl.TLSVersion.TLSv1_3)
+    assert len(unexplained.causes) > 1
+    assert ("tampered" in unexplained.causes) == (version == ssl.TLSVersion.TLSv1_2)
+    assert explained.causes == ["expired"]
 
 
 async def test_reports_of_two_connections_are_not_joined() -> None:

@@ -10,7 +10,8 @@ in its path that the alert can mean is what the judge met. One is not: an author
 send. The judge may have it all the same, and have refused us for a reason of its own; so what lies
 with the judge remains beside it. And a sound path disproves only what is read in it: whether an
 anchor is the same certificate as the root that we know, or a list the one that was loaded, is the
-judge's to say. Both together say it (`mtls_echo_tls.account`).
+judge's to say. Nor is an alert in the clear, which anybody on the way can write. Both together say
+it (`mtls_echo_tls.account`).
 """
 
 from __future__ import annotations
@@ -127,9 +128,11 @@ def narrow(
         return family, "server"
     if evidence.verify_code is not None:
         return _narrow_our_verdict(family, path, evidence), None
-    if rejected_by is not None and rejected_by != evidence.side and evidence.own_chain:
-        return _narrow_their_verdict(family, path, evidence), None
-    return family, None
+    if rejected_by is None or rejected_by == evidence.side:
+        return family, None
+    if evidence.own_chain:
+        family = _narrow_their_verdict(family, path, evidence)
+    return _or_tampered(family, path, evidence), None
 
 
 def _narrow_our_verdict(
@@ -176,6 +179,18 @@ def _narrow_their_verdict(
         # Every signature in it is sound: then only that of a revocation list can be bad.
         remaining.sort(key=lambda slug: slug == "bad-signature")
     return (*shown, *remaining) or family
+
+
+def _or_tampered(causes: tuple[str, ...], path: Path, evidence: Evidence) -> tuple[str, ...]:
+    """The same, or that somebody on the way has written the alert or altered what was judged.
+
+    Anybody can, where an alert travels in the clear. It is worth saying where little is known.
+    """
+    is_clear = evidence.alert is not None and evidence.alert.protected is False
+    is_vague = len(causes) > 2 or causes == UNKNOWN
+    if not is_clear or not is_vague or not {"tampered", *path.slugs}.isdisjoint(causes):
+        return causes
+    return (*causes, "tampered")
 
 
 def _disproved(path: Path, evidence: Evidence) -> set[str]:
