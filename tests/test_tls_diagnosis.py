@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from mtls_echo_client import client_context
 from mtls_echo_pki import Credential, Request, client, server
+from mtls_echo_server import server_context
 from mtls_echo_tls import Report, TCPStream, TLSFailure, TLSStream, describe, diagnose
 from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.causes import CAUSES
@@ -188,6 +189,28 @@ async def test_a_name_that_differs_is_a_wrong_name_and_nothing_else(
     )
     assert one.causes == [cause]
     assert any(name in fact.value for fact in one.evidence)
+
+
+@pytest.mark.parametrize(
+    ("ours", "causes"),
+    [
+        pytest.param((-3, -1), ["expired", "clock-skew"], id="expired too"),
+        pytest.param((1, 3), ["expired"], id="not valid yet"),
+        pytest.param((-1, 3), ["expired"], id="valid"),
+    ],
+)
+async def test_whose_own_certificate_has_expired_too_may_have_a_fast_clock(
+    ours: tuple[int, int], causes: list[str]
+) -> None:
+    bearer = CLIENTS.issue(_dated(ALICE_REQUEST, *ours))
+    theirs = SERVERS.issue(_dated(LOCAL_REQUEST, -3, -1))
+
+    judge, _ = await reports(
+        *tls_pair(client_context(SERVERS.trust, bearer), server_context(theirs, CLIENTS.trust))
+    )
+
+    assert judge.causes == causes
+    assert ("our own" in {fact.fact for fact in judge.evidence}) == (len(causes) > 1)
 
 
 async def test_without_a_common_version_both_sides_say_so() -> None:

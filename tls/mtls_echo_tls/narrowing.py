@@ -3,7 +3,8 @@
 What the path that was judged shows stays, what it rules out goes, and what nobody on this side can
 know remains. The two sides know different things.
 
-**The judge** knows its anchors and the whole path: what that path does not show is not so.
+**The judge** knows its anchors and the whole path: what that path does not show is not so. Whether
+its clock is right it does not know, and says so where its own certificate is out of date as well.
 
 **The judged** knows its own path and not the judge's anchors, clock and revocation lists. A fault
 in its path that the alert can mean is what the judge met. One is not: an authority that we did not
@@ -16,6 +17,7 @@ it (`mtls_echo_tls.account`).
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import replace
 
 from cryptography import x509
@@ -32,6 +34,7 @@ from mtls_echo_tls.identity import (
     has_unreadable_names,
     hosts,
     subject_alternative_names,
+    valid_at,
 )
 from mtls_echo_tls.path import Path, examine
 from mtls_echo_tls.rules import Fault
@@ -53,6 +56,9 @@ _SEEN_BY_OPENSSL = frozenset(
     {"name-not-permitted", "unknown-critical-extension", "missing-key-identifier"}
     | {"not-conforming"}
 )
+
+# On which side of its dates a certificate is then (`identity.valid_at`).
+_DATED = {"expired": 1, "expired-authority": 1, "not-yet-valid": -1, "not-yet-valid-authority": -1}
 
 # Found together, these are two readings of one fault, not two faults.
 _UNDECIDED = (
@@ -161,7 +167,18 @@ def _shown_to_us(family: tuple[str, ...], path: Path, evidence: Evidence) -> tup
         return family
     # OpenSSL reports the first that it meets; the others are in the report's ``faults``.
     readings = next((pair for pair in _UNDECIDED if pair <= {*shown}), {shown[0]})
-    return tuple(slug for slug in shown if slug in readings)
+    shown = tuple(slug for slug in shown if slug in readings)
+    return (*shown, "clock-skew") if _is_clock_suspect(shown, evidence) else shown
+
+
+def _is_clock_suspect(shown: tuple[str, ...], evidence: Evidence) -> bool:
+    """Whether by our clock our own certificate has the same fault of date as the peer's."""
+    credential = evidence.configuration.credential
+    if credential is None or not {*shown} <= _DATED.keys():
+        return False
+    return (
+        valid_at(credential.certificate, datetime.datetime.now(datetime.UTC)) == _DATED[shown[0]]
+    )
 
 
 def _narrow_their_verdict(

@@ -186,12 +186,19 @@ def _judged(
         if fault.slug not in causes:
             yield Fact("also wrong", f"{_told(fault, path)} ({fault.slug})")
     if "clock-skew" in causes:
-        valid = f"{_moment(leaf.not_valid_before_utc)} to {_moment(leaf.not_valid_after_utc)}"
-        yield Fact("valid", valid)
+        yield Fact("valid", _validity(leaf))
+        own = evidence.configuration.credential
+        if own is not None and not judged_us:
+            yield Fact("our own", f"certificate is valid {_validity(own.certificate)}")
         yield Fact("our clock", _moment(datetime.datetime.now(datetime.UTC)))
     compared = {fault.slug for fault in path.faults}
     if "wrong-name" in causes and "wrong-name" not in compared and evidence.server_name:
         yield Fact("reference", f"{evidence.server_name} (the name that was asked for)")
+
+
+def _validity(certificate: x509.Certificate) -> str:
+    since, until = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return f"{_moment(since)} to {_moment(until)}"
 
 
 def _told(fault: Fault, path: Path) -> str:
