@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from cryptography import x509
+
 from mtls_echo_pki import Authority, client
-from mtls_echo_tls.lists import age, believed, speaker, speaks_for, uncovered
+from mtls_echo_tls.lists import age, list_about, speaker, speaks_for
+from mtls_echo_tls.revocation import revocation_faults
 
 NOW = datetime.now(UTC)
 ROOT = Authority.root("clients")
@@ -17,29 +20,35 @@ FIRST, SECOND = ROOT.crl(), ROOT.crl()
 OF_ISSUING = ISSUING.crl()
 
 
-def test_of_several_lists_the_newest_valid_one_is_believed() -> None:
-    coming = Authority(ROOT.certificate, ROOT.key, clock=lambda: NOW + timedelta(days=9)).crl()
-
-    assert age(OLD) < age(FIRST) < age(SECOND) < age(coming)
-    found = believed((SECOND, coming, OLD, OF_ISSUING, FIRST), NOW)
-    assert {speaker(crl): crl for crl in found} == {
-        speaker(crl): crl for crl in (SECOND, OF_ISSUING)
-    }
-    assert believed((OLD, coming), NOW) == ()
-
-
 def test_a_list_speaks_for_its_authority_and_not_for_one_called_the_same() -> None:
     namesake = Authority.root("clients")
 
     assert speaks_for(speaker(FIRST), ROOT.certificate)
     assert not speaks_for(speaker(FIRST), ISSUING.certificate)
     assert not speaks_for(speaker(FIRST), namesake.certificate)
-    assert len(believed((FIRST, namesake.crl()), NOW)) == 2
+
+
+def test_a_certificate_is_looked_for_in_the_newest_valid_list_of_its_issuer() -> None:
+    coming = Authority(ROOT.certificate, ROOT.key, clock=lambda: NOW + timedelta(days=9)).crl()
+    namesakes = Authority.root("clients").crl()
+    leaf, issuing, root = PATH
+
+    assert age(OLD) < age(FIRST) < age(SECOND) < age(coming)
+    for crls, expected in (
+        ((SECOND, coming, OLD, OF_ISSUING, FIRST), SECOND),
+        ((OLD, OF_ISSUING), OLD),
+        ((namesakes, OF_ISSUING), None),
+        ((), None),
+    ):
+        assert list_about(issuing, root, crls, NOW) is expected
+    assert list_about(leaf, issuing, (SECOND, OF_ISSUING), NOW) is OF_ISSUING
+    # With an unknown key above it, the name has to do.
+    assert list_about(issuing, None, (namesakes,), NOW) is namesakes
 
 
 def test_every_certificate_of_a_path_needs_a_valid_list_of_its_issuer() -> None:
-    def found(*crls: object) -> list[tuple[str, int]]:
-        return [(fault.slug, fault.depth) for fault in uncovered(PATH, crls, NOW)]  # type: ignore[arg-type]
+    def found(*crls: x509.CertificateRevocationList) -> list[tuple[str, int]]:
+        return [(fault.slug, fault.depth) for fault in revocation_faults(PATH, crls, NOW)]
 
     assert found() == []  # without lists nothing is checked
     assert found(SECOND, OF_ISSUING) == []
@@ -47,3 +56,7 @@ def test_every_certificate_of_a_path_needs_a_valid_list_of_its_issuer() -> None:
     assert found(OF_ISSUING) == [("crl-missing", 1), ("crl-missing", 2)]
     assert found(OLD, OF_ISSUING) == [("crl-expired", 1), ("crl-expired", 2)]
     assert found(OLD, FIRST, OF_ISSUING) == []
+    assert found(Authority.root("clients").crl(), OF_ISSUING) == [
+        ("crl-missing", 1),
+        ("crl-missing", 2),
+    ]

@@ -30,8 +30,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mtls_echo_server.access import Access
 from mtls_echo_tls.configuration import Configuration, recall
 from mtls_echo_tls.identity import UNREADABLE, end_entity, load_certificate, valid_at
-from mtls_echo_tls.lists import believed, uncovered
 from mtls_echo_tls.path import Path, examine
+from mtls_echo_tls.revocation import revocation_faults
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -55,6 +55,7 @@ _REASONS = {
     "expired-authority": "an authority of the client certificate is not valid any more",
     "not-yet-valid-authority": "an authority of the client certificate is not valid yet",
     "crl-expired": "the client certificate cannot be checked for revocation any more",
+    "crl-not-yet-valid": "the client certificate cannot be checked for revocation yet",
     "crl-missing": "the client certificate cannot be checked for revocation",
 }
 # ... and of that, what can have become of it while the configuration stayed the same.
@@ -157,13 +158,11 @@ def _examined(
         [certificate.public_bytes(Encoding.DER) for certificate in chain],
         presenter="client",
         anchors=_valid_first(mine.trust.anchors, now),
-        crls=believed(mine.trust.crls, now),
         now=now,
     )
-    return path, {
-        *path.slugs,
-        *(f.slug for f in uncovered(path.certificates, mine.trust.crls, now)),
-    }
+    # Of a resumed session's path the upper end may not be known.
+    faults = revocation_faults(path.certificates, mine.trust.crls, now)
+    return path, {*path.slugs, *(fault.slug for fault in faults)}
 
 
 def _valid_first(

@@ -10,13 +10,12 @@ one from the issuer of *every* certificate of a path, the trust anchor's include
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from cryptography import x509
 
 from mtls_echo_tls.identity import UNREADABLE
-from mtls_echo_tls.rules import Fault, called
 
 
 class Speaker(NamedTuple):
@@ -61,33 +60,21 @@ def valid(crl: x509.CertificateRevocationList, now: datetime.datetime) -> bool:
     return crl.last_update_utc <= now and (until is None or now <= until)
 
 
-def believed(
-    crls: Iterable[x509.CertificateRevocationList], now: datetime.datetime
-) -> tuple[x509.CertificateRevocationList, ...]:
-    """One list of each authority: the newest valid one."""
-    newest = {speaker(crl): crl for crl in sorted(crls, key=age) if valid(crl, now)}
-    return tuple(newest.values())
-
-
-def uncovered(
-    path: Sequence[x509.Certificate],
-    crls: Sequence[x509.CertificateRevocationList],
+def list_about(
+    certificate: x509.Certificate,
+    issuer: x509.Certificate | None,
+    crls: Iterable[x509.CertificateRevocationList],
     now: datetime.datetime,
-) -> Iterator[Fault]:
-    """What keeps a path from being checked for revocation.
+) -> x509.CertificateRevocationList | None:
+    """The list that is asked whether a certificate was revoked; None when there is none.
 
     Args:
-        path: End-entity first.
-        crls: All there are. None at all: nothing is checked, so nothing is missing.
-        now: The time to judge by.
+        certificate: The certificate.
+        issuer: The one above it, if it is known.
+        crls: All there are.
+        now: The time to judge by: one that is not valid then is asked if there is no other.
     """
-    if not crls:
-        return
-    for depth, certificate in enumerate(path):
-        lists = [crl for crl in crls if crl.issuer == certificate.issuer]
-        if not lists:
-            detail = f"there is no list of {called(certificate.issuer)}"
-            yield Fault("crl-missing", depth, detail)
-        elif not any(valid(crl, now) for crl in lists):
-            detail = f"the list of {called(certificate.issuer)} is not valid"
-            yield Fault("crl-expired", depth, detail)
+    its = [crl for crl in crls if crl.issuer == certificate.issuer]
+    if issuer is not None:
+        its = [crl for crl in its if speaks_for(speaker(crl), issuer)]
+    return max(its, key=lambda crl: (valid(crl, now), age(crl)), default=None)

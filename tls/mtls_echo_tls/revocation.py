@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from mtls_echo_tls.identity import UNREADABLE, serial_number
+from mtls_echo_tls.lists import list_about
 from mtls_echo_tls.rules import Fault, called
 
 
@@ -31,47 +32,43 @@ def revocation_faults(
         now: The time to judge by.
     """
     for depth, certificate in enumerate(certificates if crls else ()):
-        issuer = called(certificate.issuer)
-        lists = [crl for crl in crls if crl.issuer == certificate.issuer]
-        if not lists:
-            subject = called(certificate.subject)
-            yield Fault(
-                "crl-missing", depth, f"there is no list of {issuer}, who issued {subject}"
-            )
-            continue
-        # As OpenSSL chooses: one that is valid now, if there is one; of those the latest.
-        latest = max(lists, key=lambda crl: (_is_current(crl, now), crl.last_update_utc))
         above = certificates[depth + 1] if depth + 1 < len(certificates) else certificate
-        if above.subject == certificate.issuer and not _signed(latest, above):
-            yield Fault("bad-signature", depth, f"{issuer} did not sign the list in its name")
-        since, until = latest.last_update_utc, latest.next_update_utc
-        if since > now:
-            yield Fault(
-                "crl-not-yet-valid", depth, f"the list of {issuer} is of {since:%Y-%m-%d %H:%M:%S}"
-            )
-        if until is not None and until < now:
-            yield Fault(
-                "crl-expired", depth, f"the list of {issuer} ended on {until:%Y-%m-%d %H:%M:%S}"
-            )
-        yield from _revoked(certificate, depth, lists)
+        issuer = above if above.subject == certificate.issuer else None
+        crl = list_about(certificate, issuer, crls, now)
+        if crl is None:
+            who, subject = called(certificate.issuer), called(certificate.subject)
+            yield Fault("crl-missing", depth, f"there is no list of {who}, who issued {subject}")
+        else:
+            yield from _of_list(crl, depth, issuer, now)
+            yield from _revoked(certificate, depth, crl)
 
 
-def _is_current(crl: x509.CertificateRevocationList, now: datetime.datetime) -> bool:
-    until = crl.next_update_utc
-    return crl.last_update_utc <= now and (until is None or now <= until)
+def _of_list(
+    crl: x509.CertificateRevocationList,
+    depth: int,
+    issuer: x509.Certificate | None,
+    now: datetime.datetime,
+) -> Iterator[Fault]:
+    who, since, until = called(crl.issuer), crl.last_update_utc, crl.next_update_utc
+    if issuer is not None and not _signed(crl, issuer):
+        yield Fault("bad-signature", depth, f"{who} did not sign the list in its name")
+    if since > now:
+        detail = f"the list of {who} is of {since:%Y-%m-%d %H:%M:%S}"
+        yield Fault("crl-not-yet-valid", depth, detail)
+    if until is not None and until < now:
+        detail = f"the list of {who} ended on {until:%Y-%m-%d %H:%M:%S}"
+        yield Fault("crl-expired", depth, detail)
 
 
 def _revoked(
-    certificate: x509.Certificate, depth: int, lists: Sequence[x509.CertificateRevocationList]
+    certificate: x509.Certificate, depth: int, crl: x509.CertificateRevocationList
 ) -> Iterator[Fault]:
     number = serial_number(certificate)
-    for crl in lists:
-        entry = crl.get_revoked_certificate_by_serial_number(number)
-        if entry is not None:
-            when = f"{entry.revocation_date_utc:%Y-%m-%d %H:%M:%S}"
-            slug = "revoked-authority" if depth else "revoked"
-            yield Fault(slug, depth, f"serial number {number:x}, on {when}")
-            return
+    entry = crl.get_revoked_certificate_by_serial_number(number)
+    if entry is not None:
+        when = f"{entry.revocation_date_utc:%Y-%m-%d %H:%M:%S}"
+        slug = "revoked-authority" if depth else "revoked"
+        yield Fault(slug, depth, f"serial number {number:x}, on {when}")
 
 
 def _signed(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
