@@ -67,6 +67,14 @@ def test_authorities_are_found_and_nobody_else(tmp_path: Path) -> None:
     assert {one.file.name for one in look_nearby([tmp_path])} == {"root.pem", "issuing.crt"}
 
 
+def test_a_certificate_may_be_binary_as_windows_keeps_it(tmp_path: Path) -> None:
+    binary = ISSUING.certificate.public_bytes(Encoding.DER)
+    put(tmp_path, issuing_cer=binary, root_der=ROOT.certificate.public_bytes(Encoding.DER))
+    put(tmp_path, cut_cer=binary[:-1], more_cer=binary + b"\n")
+
+    assert {*found_in(tmp_path)} == {ROOT.certificate, ISSUING.certificate}
+
+
 def test_a_file_with_a_private_key_in_it_is_left_alone(tmp_path: Path) -> None:
     put(tmp_path, root_pem=pem(ROOT.certificate) + ROOT.key_pem)
 
@@ -222,6 +230,23 @@ async def test_a_stranger_with_all_links_sent_is_one(tmp_path: Path) -> None:
 
     assert "missing-intermediate" not in told.causes
     assert join(told, judged).causes == ("unknown-authority",)
+
+
+@both_versions
+async def test_a_root_beside_it_that_is_called_like_its_issuer_and_has_another_key_is_told(
+    tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    """Who makes his authority anew under the old name has certificates left from the old one."""
+    anew = Authority.root("Acme Root")
+    told, judged = await refused(
+        bearer(tmp_path, ROOT.issue(client("alice.test")), anew), anew, version
+    )
+
+    assert judged.causes == ["impostor-authority"]
+    assert told.causes[0] == "impostor-authority"
+    assert len(told.causes) > 2  # the server may have another root in mind
+    beside = [fact.value for fact in told.evidence if fact.fact == "beside it"]
+    assert beside == ["a root that is called “Acme Root” too, and has another key"]
 
 
 async def test_a_link_that_the_judge_finds_beside_its_own_files_is_missing(

@@ -37,7 +37,7 @@ from mtls_echo_tls.identity import (
     valid_at,
 )
 from mtls_echo_tls.path import Path, examine
-from mtls_echo_tls.rules import Fault
+from mtls_echo_tls.rules import Fault, is_self_issued
 
 UNKNOWN = ("internal-error",)
 
@@ -195,7 +195,22 @@ def _narrow_their_verdict(
     if path.is_complete:
         # Every signature in it is sound: then only that of a revocation list can be bad.
         remaining.sort(key=lambda slug: slug == "bad-signature")
+    elif namesake(path, evidence) is not None:
+        remaining.sort(key=lambda slug: slug != "impostor-authority")
     return (*shown, *remaining) or family
+
+
+def namesake(path: Path, evidence: Evidence) -> x509.Certificate | None:
+    """A root beside our certificate that is called like its issuer, and has another key.
+
+    An authority that was made anew under the old name leaves this behind.
+    """
+    if not path.certificates or is_self_issued(path.certificates[-1]):
+        return None
+    mine, issuer = evidence.configuration, path.certificates[-1].issuer
+    beside = (*(mine.trust.anchors if mine.trust else ()), *(n.certificate for n in mine.nearby))
+    # Had one of them signed it, the path would go on.
+    return next((c for c in beside if is_self_issued(c) and c.subject == issuer), None)
 
 
 def _or_tampered(causes: tuple[str, ...], path: Path, evidence: Evidence) -> tuple[str, ...]:

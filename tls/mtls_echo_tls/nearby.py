@@ -25,11 +25,14 @@ from mtls_echo_pki import Credential, MaterialError, Trust
 from mtls_echo_pki.armour import has
 from mtls_echo_pki.durable import read_file
 from mtls_echo_pki.pem import parse_certificates
-from mtls_echo_tls.identity import UNREADABLE
+from mtls_echo_tls.identity import UNREADABLE, load_certificate
 from mtls_echo_tls.links import LONGEST_PATH, has_signed
 from mtls_echo_tls.rules import is_self_issued, value_of
 
-_SUFFIXES = frozenset({".pem", ".crt", ".cer"})
+_SUFFIXES = frozenset({".pem", ".crt", ".cer", ".der"})
+
+# How a certificate that is not armoured begins: a sequence, whose length takes two bytes.
+_BINARY = b"\x30\x82"
 
 # A folder of one's own has a dozen; the system's store, some 140 and as many links to them.
 _MOST_FILES = 64
@@ -121,10 +124,12 @@ def _files(folders: Iterable[Path]) -> Iterator[Path]:
 def _certificates(file: Path) -> Iterable[x509.Certificate]:
     try:
         contents = read_file(file)
+        if contents.startswith(_BINARY):
+            return (load_certificate(contents),)
         if has("private key", contents, file):
             return ()
         return parse_certificates(contents, path=file)
-    except (OSError, MaterialError):
+    except (OSError, ValueError, MaterialError):
         return ()
 
 

@@ -26,6 +26,7 @@ from mtls_echo_tls.identity import (
     serial_number,
     subject_alternative_names,
 )
+from mtls_echo_tls.narrowing import namesake
 from mtls_echo_tls.path import Path
 from mtls_echo_tls.report import CertificateSummary, Fact, Outcome
 from mtls_echo_tls.rules import Fault, called
@@ -185,6 +186,10 @@ def _judged(
     for fault in path.faults:
         if fault.slug not in causes:
             yield Fact("also wrong", f"{_told(fault, path)} ({fault.slug})")
+    other = namesake(path, evidence) if judged_us and "impostor-authority" in causes else None
+    if other is not None:
+        who = called(other.subject)
+        yield Fact("beside it", f"a root that is called {who} too, and has another key")
     if "clock-skew" in causes:
         yield Fact("valid", _validity(leaf))
         own = evidence.configuration.credential
