@@ -201,8 +201,8 @@ def _also(found: list[Reading], side: Side) -> list[str]:
 
 
 def _for_side(reading: Reading, side: Side) -> SideAnswer:
-    from mtls_echo_tls.causes import CAUSES
-    from mtls_echo_tls.wording import Words
+    from mtls_echo_tls.causes import CAUSES, OWNERS
+    from mtls_echo_tls.wording import Words, in_third_person
 
     rejected_by = reading.rejected_by(side)
     causes = reading.causes(side)
@@ -210,10 +210,12 @@ def _for_side(reading: Reading, side: Side) -> SideAnswer:
     unsaid = reading.refused == "unsaid"
 
     def remedy(slug: str) -> str:
-        return _neutral(slug, CAUSES[slug].owner) if unsaid else words.remedy(CAUSES[slug])
+        cause = CAUSES[slug]
+        return in_third_person(cause.owner, OWNERS.get(slug)) if unsaid else words.remedy(cause)
 
     def says(slug: str) -> str:
-        return _neutral(slug, CAUSES[slug].says) if unsaid else words.says(slug)
+        clause = CAUSES[slug].says
+        return in_third_person(clause, OWNERS.get(slug)) if unsaid else words.says(slug)
 
     return SideAnswer(
         side=side,
@@ -225,25 +227,6 @@ def _for_side(reading: Reading, side: Side) -> SideAnswer:
         remedies={slug: remedy(slug) for slug in causes[:_CAUSES_TOLD]},
         remedy=remedy(causes[0]),
         rfc=", ".join(dict.fromkeys(CAUSES[s].rfc for s in causes[:2] if CAUSES[s].rfc)),
-    )
-
-
-# Faults that only this side can have, whoever found them.
-_OWNERS: dict[str, Side] = {
-    "no-client-certificate": "client",
-    "wrong-name": "server",
-    "no-san": "server",
-    "no-server-certificate": "server",
-}
-
-
-def _neutral(slug: str, text: str) -> str:
-    """The catalogue's words about nobody: the text does not say whose fault it is."""
-    owner = _OWNERS.get(slug)
-    it = f"the {owner}" if owner else "one side"
-    judge = ("client" if owner == "server" else "server") if owner else "other side"
-    return text.format(
-        it=it, its=f"{it}'s", owner=owner or "first side", judge=judge, judges=f"the {judge}'s"
     )
 
 

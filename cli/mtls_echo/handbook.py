@@ -23,9 +23,9 @@ from mtls_echo.encounters import Seen, Sighting
 from mtls_echo.observation import Observation
 from mtls_echo.observations import OBSERVATIONS
 from mtls_echo_tls import AlertDescription
-from mtls_echo_tls.causes import CAUSES
+from mtls_echo_tls.causes import CAUSES, OWNERS
 from mtls_echo_tls.evidence import Side
-from mtls_echo_tls.wording import Words
+from mtls_echo_tls.wording import Words, in_third_person
 
 SIDES: tuple[Side, Side] = ("client", "server")
 
@@ -141,22 +141,7 @@ def _title(slug: str, played: Played) -> str:
     """The cause as a clause about whoever has the fault."""
     owners = _owners(played.get(slug, ()))
     owner = next(iter(owners)) if len(owners) == 1 else None
-    if owner is None:
-        return CAUSES[slug].says.format(
-            it="one side",
-            its="one side's",
-            owner="client or server",
-            judge="other side",
-            judges="the other side's",
-        )
-    judge = _other(owner)
-    return CAUSES[slug].says.format(
-        it=f"the {owner}",
-        its=f"the {owner}'s",
-        owner=owner,
-        judge=judge,
-        judges=f"the {judge}'s",
-    )
+    return in_third_person(CAUSES[slug].says, owner)
 
 
 def _forms(observed: Sequence[tuple[Observation, Sequence[Sighting]]]) -> Iterator[str]:
@@ -222,7 +207,7 @@ def _remedies(
 
 def _hint(slug: str, side: Side, owner: Side | None) -> str:
     rejected_by = None if owner is None else _other(owner)
-    return Words(side, rejected_by, owner).remedy(CAUSES[slug])
+    return Words(side, rejected_by, OWNERS.get(slug, owner)).remedy(CAUSES[slug])
 
 
 def _owners(observed: Sequence[tuple[Observation, Sequence[Sighting]]]) -> set[Side | None]:

@@ -20,10 +20,11 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass
 
-from mtls_echo_tls.causes import CAUSES
+from mtls_echo_tls.causes import OWNERS, cause_of
 from mtls_echo_tls.evidence import Side
 from mtls_echo_tls.report import Report
-from mtls_echo_tls.wording import Words
+from mtls_echo_tls.story import OTHER
+from mtls_echo_tls.wording import Words, in_third_person
 
 # What a side says that has only seen the connection end: any other account is better.
 _ENDINGS = frozenset({"closed-without-alert", "reset", "truncated", "internal-error"})
@@ -80,7 +81,7 @@ def join(client: Report, server: Report) -> Account:
         causes=causes,
         forged=forged,
         summary=_summary(client, server, rejected_by, causes, forged),
-        remedies=_remedies(rejected_by, causes),
+        remedies=_remedies(client, server, rejected_by, causes),
     )
 
 
@@ -167,22 +168,31 @@ def _summary(
 ) -> str:
     if forged:
         receiver = client if _forged(client, server) else server
-        other = "server" if receiver.side == "client" else "client"
+        other = OTHER[receiver.side]
         name = receiver.alert.name if receiver.alert else "?"
         return f"the {receiver.side} received alert {name}, which the {other} never sent"
     if not causes:
         return "the client and the server accepted each other"
-    # Told by the judge, about the other: "its" is then the owner's.
-    words = Words(rejected_by or "client", rejected_by or "client")
-    told = ", or ".join(words.says(slug).replace("our", f"the {words.side}'s") for slug in causes)
+    owner, code = OTHER[rejected_by or "client"], _verdict(client, server)
+    told = ", or ".join(
+        in_third_person(cause_of(slug, code).says, owner, named=True) for slug in causes
+    )
     if rejected_by is None:
         return told
-    return f"the {rejected_by} refused the {words.peer}: {told}"
+    return f"the {rejected_by} refused the {owner}: {told}"
 
 
-def _remedies(rejected_by: Side | None, causes: tuple[str, ...]) -> dict[Side, str]:
+def _remedies(
+    client: Report, server: Report, rejected_by: Side | None, causes: tuple[str, ...]
+) -> dict[Side, str]:
     if not causes:
         return {}
-    cause = CAUSES[causes[0]]
+    cause = cause_of(causes[0], _verdict(client, server))
     sides: tuple[Side, Side] = ("client", "server")
-    return {side: Words(side, rejected_by).remedy(cause) for side in sides}
+    owner = OWNERS.get(causes[0])
+    return {side: Words(side, rejected_by, owner).remedy(cause) for side in sides}
+
+
+def _verdict(client: Report, server: Report) -> int | None:
+    """OpenSSL's verify code, of whoever judged."""
+    return server.verify_code if client.verify_code is None else client.verify_code

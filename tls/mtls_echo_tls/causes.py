@@ -6,12 +6,18 @@ the other (the *judge*), so each has two remedies. The texts below are completed
 
 * ``{it}`` / ``{its}``: the owner, as the reader would say it: "we", "our", or "it", "its";
 * ``{owner}`` / ``{judge}``: which side that is, "client" or "server";
-* ``{judges}``: the judge's possessive, "our", "the client's" or "the server's".
+* ``{judges}``: the judge's possessive, "our", "the client's" or "the server's";
+* ``{ca}``: the judge's option for its trust anchors.
+
+Each remedy must help a reader who knows nothing of TLS: what to do, where, by which option or
+command. Whoever owns a fault and whoever judges it may be different people, so a remedy for one
+side may be to ask whoever runs the other.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,98 +43,115 @@ _PATH = "RFC 5280 §6.1"
 CAUSES: dict[str, Cause] = {
     "expired": Cause(
         "{its} certificate has expired",
-        "present a renewed certificate; `mtls-echo pki show FILE` prints its dates",
-        "have the {owner}'s certificate renewed; if its dates look right, set this machine's"
-        " clock",
+        "renew it: `mtls-echo pki renew DIR NAME --same-key`, or ask whoever issued it;"
+        " `mtls-echo pki show FILE` prints its dates",
+        "ask whoever runs the {owner} to renew its certificate; if its dates look right, set"
+        " this machine's clock",
         _VALIDITY,
     ),
     "expired-authority": Cause(
         "an authority above {its} certificate has expired",
-        "get a certificate from an authority that is still valid, and send its new intermediates",
-        "replace the expired authority among the trust anchors or in the {owner}'s chain",
+        "get a certificate from an authority that is still valid, and send that authority's"
+        " own along with it; for one of `mtls-echo pki`: `mtls-echo pki rollover --help`",
+        "replace the expired authority where it is: among our trust anchors ({ca} FILE), or"
+        " in what the {owner} sends",
         _VALIDITY,
     ),
     "not-yet-valid": Cause(
         "{its} certificate is not valid yet",
-        "wait until its notBefore, or issue one that is valid now; check both machines' clocks",
-        "compare this machine's clock with the certificate's notBefore, then have it issued anew",
+        "check both machines' clocks; if they are right, wait until the certificate's first"
+        " day, which `mtls-echo pki show FILE` prints, or use one that is valid now",
+        "compare this machine's clock with the certificate's first day (notBefore); if the"
+        " clock is right, have the {owner} use one that is valid now",
         _VALIDITY,
     ),
     "not-yet-valid-authority": Cause(
         "an authority above {its} certificate is not valid yet",
-        "get a certificate from an authority that is valid now",
-        "compare this machine's clock with the authority's notBefore",
+        "check both machines' clocks; if they are right, get a certificate from an authority"
+        " that is valid now",
+        "compare this machine's clock with the authority's first day (notBefore); `mtls-echo"
+        " pki show FILE` prints it",
         _VALIDITY,
     ),
     "clock-skew": Cause(
         "the two machines' clocks disagree",
-        "compare the clocks: the certificate is valid by ours",
-        "set this machine's clock",
+        "compare the two machines' clocks: by ours the certificate is valid, so the other"
+        " one may be wrong",
+        "compare the two machines' clocks, and set the one that is wrong",
         _VALIDITY,
     ),
     "wrong-name": Cause(
         "{its} certificate does not name the host that was asked for",
-        "issue a certificate whose subjectAltName has that name",
-        "connect with --server-name and a name the certificate has, or have one issued that also"
-        " names the host",
+        "have a certificate issued that names the host which clients ask for: `mtls-echo pki"
+        " issue DIR NAME HOST --server`",
+        "connect by a name that the certificate has (--server-name NAME, if that is not the"
+        " address), or have one issued that names this host too",
         "RFC 9525 §6",
     ),
     "no-san": Cause(
         "{its} certificate has no subjectAltName, so it names no host at all",
-        "issue a certificate with a subjectAltName; the common name no longer counts",
-        "have the {owner}'s certificate issued with a subjectAltName; the common name no longer"
-        " counts",
+        "have a certificate issued that names the host in its subjectAltName: `mtls-echo pki"
+        " issue DIR NAME HOST --server`; the common name no longer counts",
+        "have a certificate issued to the {owner} that names the host in its subjectAltName;"
+        " the common name no longer counts",
         "RFC 9525 §2",
     ),
     "wrong-usage": Cause(
         "{its} certificate is not meant for a TLS {owner}",
-        "issue one for this use: `mtls-echo pki issue DIR NAME IDENTITY --{owner}`",
-        "have the {owner}'s certificate issued with extendedKeyUsage {owner}Auth",
+        "have one issued for this use, with extendedKeyUsage {owner}Auth and keyUsage"
+        " digitalSignature: `mtls-echo pki issue DIR NAME IDENTITY --{owner}`",
+        "have a certificate issued to the {owner} with extendedKeyUsage {owner}Auth and"
+        " keyUsage digitalSignature",
         "RFC 5280 §4.2.1.12",
     ),
     "self-signed": Cause(
         "{its} certificate is self-signed and is not itself a trust anchor",
-        "use a certificate issued by an authority that the {judge} trusts",
-        "have a certificate issued by one of {judges} trust anchors, or add exactly this one to"
-        " them",
+        "use a certificate issued by an authority that the {judge} trusts, or have exactly"
+        " this one added to the {judge}'s trust anchors ({ca} FILE)",
+        "have a certificate issued to the {owner} by one of {judges} trust anchors, or add"
+        " exactly this one to them ({ca} FILE)",
         _PATH,
     ),
     "unknown-authority": Cause(
         "{its} certificate was issued by an authority that is not among {judges} trust anchors",
-        "use a certificate from an authority that the {judge} trusts, or have our authority's"
-        " added to the {judge}'s trust anchors",
-        "if that issuer is right, add its certificate to the trust anchors"
-        " (--ca on the client, --client-ca on the server); otherwise the {owner} is a stranger",
+        "use a certificate from an authority that the {judge} trusts, or have our"
+        " authority's certificate added to the {judge}'s trust anchors ({ca} FILE)",
+        "if that issuer is right, add its certificate to the trust anchors ({ca} FILE);"
+        " otherwise the {owner} is a stranger",
         _PATH,
     ),
     "impostor-authority": Cause(
         "{its} certificate names a known authority as its issuer, but another key signed it",
-        "get the certificate from the authority itself, not from one of the same name",
-        "do not trust it: somebody made an authority with the name of one of yours, or yours was"
-        " made anew with the same name and the trust anchors were not replaced",
+        "have the certificate issued again by the authority that the {judge} trusts: the one"
+        " that signed ours is called the same, and has another key",
+        "do not trust it: somebody made an authority with the name of one of yours; or yours"
+        " was made anew under its old name, and has to take its place among the trust anchors"
+        " ({ca} FILE)",
         "RFC 5280 §4.2.1.1",
     ),
     "missing-intermediate": Cause(
-        "{it} did not send the intermediate certificate that links {its} certificate to a trust"
-        " anchor",
-        "append the issuing authority's certificate to the certificate file, after the end-entity",
-        "have the {owner} append the issuing authority's certificate to its certificate file",
+        "{it} did not send the intermediate certificate that links {its} certificate to a"
+        " trust anchor",
+        "append the certificate of the authority that issued ours to the certificate file"
+        " (--cert), after our own",
+        "ask whoever runs the {owner} to append the certificate of the authority that issued"
+        " its own to its certificate file, after its own",
         "RFC 8446 §4.4.2",
     ),
     "empty-trust": Cause(
         "no trust anchors are loaded to judge {its} certificate by",
-        "have the {judge} load the authority that issued our certificate",
-        "load the authorities that the {owner}'s certificates come from",
+        "have the {judge} load the authority that issued our certificate ({ca} FILE)",
+        "load the certificates of the authorities that issue for the {owner} ({ca} FILE)",
         _PATH,
     ),
     "not-an-authority": Cause(
-        "{its} certificate was issued by one that is no authority",
-        "get the certificate from an authority: the issuer lacks CA:TRUE or keyCertSign; if it is"
-        " your own, make its certificate anew with both (openssl req -x509 … -addext"
-        " keyUsage=critical,keyCertSign,cRLSign)",
-        "do not trust it: whoever holds that issuing certificate was not entitled to issue; if it"
-        " is your own authority, make its certificate anew, with CA:TRUE and keyUsage keyCertSign,"
-        " cRLSign",
+        "{its} certificate was issued by one that may not issue any",
+        "get the certificate from an authority: what issued ours lacks CA:TRUE or keyCertSign; if"
+        " that is your own authority, make its certificate anew with both (openssl req -x509 …"
+        " -addext keyUsage=critical,keyCertSign,cRLSign)",
+        "do not trust it: whoever holds the certificate above it was not entitled to issue any; if"
+        " it is your own authority, make its certificate anew, with CA:TRUE and keyUsage"
+        " keyCertSign, cRLSign",
         "RFC 5280 §4.2.1.9",
     ),
     "path-too-long": Cause(
@@ -139,20 +162,23 @@ CAUSES: dict[str, Cause] = {
     ),
     "name-not-permitted": Cause(
         "{its} certificate carries a name that its authority may not give",
-        "issue it for names that the authority's nameConstraints permit",
+        "have it issued for names that its authority may give (nameConstraints), or by"
+        " another authority",
         "have the {owner}'s certificate issued by an authority that may give this name",
         "RFC 5280 §4.2.1.10",
     ),
     "unknown-critical-extension": Cause(
         "{its} certificate has a critical extension that is not understood",
-        "issue it without that extension, or not marked critical",
+        "have it issued without that extension, or with it not marked critical",
         "have the {owner}'s certificate issued without that critical extension",
         "RFC 5280 §4.2",
     ),
     "missing-key-identifier": Cause(
         "{its} certificate lacks a key identifier that RFC 5280 demands",
-        "issue it with authorityKeyIdentifier and subjectKeyIdentifier, as `mtls-echo pki` does",
-        "have the {owner}'s certificate issued with authorityKeyIdentifier",
+        "have it issued with authorityKeyIdentifier and subjectKeyIdentifier, as `mtls-echo"
+        " pki` does",
+        "have the {owner}'s certificate issued with authorityKeyIdentifier and"
+        " subjectKeyIdentifier",
         "RFC 5280 §4.2.1.1",
     ),
     "not-conforming": Cause(
@@ -169,20 +195,22 @@ CAUSES: dict[str, Cause] = {
     ),
     "weak-key": Cause(
         "a key in {its} certification path is too weak",
-        "issue the certificate for a P-256 key, or RSA of at least 2048 bits",
+        "have it issued for a P-256 key, or for RSA of at least 2048 bits",
         "have the {owner}'s certificate issued for a stronger key",
         "RFC 9325 §4.5",
     ),
     "weak-signature": Cause(
         "{its} certificate is signed with an algorithm that is broken",
-        "issue the certificate anew, signed with SHA-256 or better",
-        "have the {owner}'s certificate issued anew, signed with SHA-256 or better",
+        "have it issued again, signed with SHA-256 or better",
+        "have the {owner}'s certificate issued again, signed with SHA-256 or better",
         "RFC 9155",
     ),
     "revoked": Cause(
         "{its} certificate was revoked by its authority",
-        "use a new certificate with a new key; the old one will not be accepted again",
-        "nothing: somebody who was locked out tried to enter, or has not renewed yet",
+        "use a new certificate with a new key: `mtls-echo pki renew DIR NAME --new-key`; the"
+        " old one will not be accepted again",
+        "nothing: somebody who was locked out tried to enter, or has not got a new key yet"
+        " (`mtls-echo pki renew DIR NAME --new-key`)",
         "RFC 5280 §5",
     ),
     "revoked-authority": Cause(
@@ -193,20 +221,25 @@ CAUSES: dict[str, Cause] = {
     ),
     "crl-missing": Cause(
         "{its} certificate could not be checked for revocation: a revocation list is missing",
-        "have the {judge} load the revocation list of our authority",
-        "load the revocation list of every authority in the path (--crl)",
+        "nothing is wrong with ours: have the {judge} load the revocation lists of our"
+        " authority and of all above it (--crl FILE)",
+        "load the revocation list of every authority above it, the root's included (--crl"
+        " FILE); `mtls-echo pki crl DIR` publishes them",
         "RFC 5280 §6.3",
     ),
     "crl-expired": Cause(
         "the revocation list to check {its} certificate against has expired",
-        "have the {judge} load a current revocation list",
-        "publish and load a current revocation list",
+        "nothing is wrong with ours: have the {judge} load the authority's present"
+        " revocation list (--crl FILE)",
+        "load the authority's present revocation list (--crl FILE); `mtls-echo pki crl DIR`"
+        " publishes one, for a timer to run before the old one ends",
         "RFC 5280 §5.1.2.5",
     ),
     "crl-not-yet-valid": Cause(
         "the revocation list to check {its} certificate against is not valid yet",
-        "have the {judge} check its clock and its revocation list",
-        "compare this machine's clock with the list's thisUpdate",
+        "nothing is wrong with ours: have the {judge}'s clock and its revocation list checked",
+        "compare this machine's clock with the list's first day (thisUpdate), which"
+        " `mtls-echo pki show FILE` prints",
         "RFC 5280 §5.1.2.4",
     ),
     "no-client-certificate": Cause(
@@ -218,47 +251,55 @@ CAUSES: dict[str, Cause] = {
     ),
     "no-server-certificate": Cause(
         "the server has no certificate to present",
-        "have the server configured with a certificate",
-        "start the server with --cert and --key",
+        "start the server with a certificate and its key: --cert FILE --key FILE, or --pki DIR",
+        "have the server started with a certificate and its key",
         "RFC 8446 §4.4.2",
     ),
     "key-not-owned": Cause(
         "{it} could not prove possession of the private key of {its} certificate",
-        "use the private key that belongs to the certificate",
-        "do not trust it: the {owner} showed somebody else's certificate, or was set up with the"
-        " wrong key",
+        "use the private key that the certificate was issued for (--key FILE)",
+        "do not trust it: the {owner} showed somebody else's certificate, or was set up with"
+        " the wrong key",
         "RFC 8446 §4.4.3",
     ),
     "no-common-version": Cause(
-        "the two sides have no TLS version in common",
-        "enable a version that the other side offers: --min-version and --max-version on the"
-        " server, --tls on the client",
-        "enable a version that the other side offers: --min-version and --max-version on the"
-        " server, --tls on the client",
+        "client and server have no TLS version in common",
+        "let both sides allow one TLS version: --min-version and --max-version on the"
+        " server, --tls on the client; a program that knows neither 1.2 nor 1.3 must be"
+        " updated",
+        "let both sides allow one TLS version: --min-version and --max-version on the"
+        " server, --tls on the client; a program that knows neither 1.2 nor 1.3 must be"
+        " updated",
         "RFC 8446 §4.2.1",
     ),
     "no-common-cipher": Cause(
-        "the two sides have no cipher suite in common",
-        "enable a cipher suite that the other side offers",
-        "enable a cipher suite that the other side offers",
+        "client and server have no cipher suite in common",
+        "let both sides allow one cipher suite: somebody has narrowed the list in one"
+        " program's TLS settings, or the program is old",
+        "let both sides allow one cipher suite: somebody has narrowed the list in one"
+        " program's TLS settings, or the program is old",
         "RFC 8446 §4.1.1",
     ),
     "no-common-group": Cause(
-        "the two sides have no key exchange group in common",
-        "enable a group that the other side offers, such as X25519 or P-256",
-        "enable a group that the other side offers, such as X25519 or P-256",
+        "client and server have no key exchange group in common",
+        "let both sides allow one group, such as X25519 or P-256: somebody has narrowed the"
+        " list in one program's TLS settings",
+        "let both sides allow one group, such as X25519 or P-256: somebody has narrowed the"
+        " list in one program's TLS settings",
         "RFC 8446 §4.2.7",
     ),
     "no-common-signature-algorithm": Cause(
         "the server has no certificate with a signature algorithm that the client accepts",
-        "enable the signature algorithm of the {judge}'s certificate",
-        "use a certificate with a P-256 or RSA key, which almost every {owner} accepts",
+        "let the client accept signatures by the kind of key that the server's certificate"
+        " has, or have the server use another kind",
+        "use a certificate with a P-256 or RSA key, which almost every client accepts:"
+        " `mtls-echo pki issue DIR NAME HOST --server`",
         "RFC 8446 §4.2.3",
     ),
     "no-common-alpn": Cause(
-        "the two sides have no application protocol in common",
-        "offer a protocol (--alpn) that the other side speaks",
-        "enable a protocol (--alpn) that the other side offers",
+        "client and server have no application protocol in common",
+        "name one protocol on both sides: --alpn NAME",
+        "name one protocol on both sides: --alpn NAME",
         "RFC 7301 §3.2",
     ),
     "unrecognised-name": Cause(
@@ -283,8 +324,10 @@ CAUSES: dict[str, Cause] = {
     ),
     "tampered": Cause(
         "data was altered on its way, or protected with another key",
-        "look for a middlebox on the path; on a sound network this does not happen",
-        "look for a middlebox on the path; on a sound network this does not happen",
+        "look for what stands between the two machines and alters data: a proxy, a firewall"
+        " that looks into TLS, somebody hostile; on a sound network this does not happen",
+        "look for what stands between the two machines and alters data: a proxy, a firewall"
+        " that looks into TLS, somebody hostile; on a sound network this does not happen",
         "RFC 8446 §5.2",
     ),
     "oversize": Cause(
@@ -295,8 +338,10 @@ CAUSES: dict[str, Cause] = {
     ),
     "downgrade": Cause(
         "a lower TLS version was negotiated than both sides support",
-        "look for a middlebox on the path that alters the hello messages",
-        "look for a middlebox on the path that alters the hello messages",
+        "look for what stands between the two machines and alters their first messages: a"
+        " proxy, an old firewall, somebody hostile",
+        "look for what stands between the two machines and alters their first messages: a"
+        " proxy, an old firewall, somebody hostile",
         "RFC 8446 §4.1.3",
     ),
     "renegotiation": Cause(
@@ -309,8 +354,10 @@ CAUSES: dict[str, Cause] = {
     ),
     "truncated": Cause(
         "the connection ended without close_notify, so data may be missing",
-        "find out what ended the connection: the other side's log, or a middlebox on the path",
-        "find out what ended the connection: the other side's log, or a middlebox on the path",
+        "find out what ended the connection: the other side's log, or a proxy or firewall on"
+        " the path",
+        "find out what ended the connection: the other side's log, or a proxy or firewall on"
+        " the path",
         "RFC 8446 §6.1",
     ),
     "reset": Cause(
@@ -359,3 +406,34 @@ CAUSES: dict[str, Cause] = {
         "",
     ),
 }
+
+# Faults that only this side can have, whoever refused.
+OWNERS: dict[str, Literal["client", "server"]] = {
+    "no-client-certificate": "client",
+    "wrong-name": "server",
+    "no-san": "server",
+    "no-server-certificate": "server",
+}
+
+# A signature that is wrong may be that of a revocation list: another fault, and the judge's.
+FORGED_LIST = Cause(
+    "the revocation list to check {its} certificate against is not signed by its authority",
+    "nothing is wrong with ours: have the {judge} load the list of our authority (--crl FILE)",
+    "get the list again from the authority itself (--crl FILE): this one was altered, or signed by"
+    " another key",
+    "RFC 5280 §6.3.3",
+)
+
+# X509_V_ERR_CRL_SIGNATURE_FAILURE.
+_BAD_LIST = 8
+
+
+def cause_of(slug: str, verify_code: int | None = None) -> Cause:
+    """The texts for a cause.
+
+    Args:
+        slug: The cause.
+        verify_code: OpenSSL's verdict, if it is known: it tells two kinds of signature apart.
+    """
+    is_list = slug == "bad-signature" and verify_code == _BAD_LIST
+    return FORGED_LIST if is_list else CAUSES[slug]

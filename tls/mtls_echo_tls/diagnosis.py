@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mtls_echo_pki.credential import fingerprint
 from mtls_echo_tls.alerts import CERTIFICATE_ALERTS, alert_name
 from mtls_echo_tls.alerts import AlertDescription as A
-from mtls_echo_tls.causes import CAUSES
+from mtls_echo_tls.causes import CAUSES, OWNERS
 from mtls_echo_tls.decoding import trace_of
 from mtls_echo_tls.evidence import Evidence, Side
 from mtls_echo_tls.narrowing import UNKNOWN, narrow, second_look
@@ -48,7 +48,7 @@ def diagnose(evidence: Evidence) -> Report:
     outcome, rejected_by, family = _judge(evidence)
     path = second_look(evidence, rejected_by)
     causes, owner = narrow(family, path, evidence, rejected_by)
-    words = Words(evidence.side, rejected_by, owner)
+    words = Words(evidence.side, rejected_by, owner or OWNERS.get(causes[0] if causes else ""))
     return Report(
         side=evidence.side,
         outcome=outcome,

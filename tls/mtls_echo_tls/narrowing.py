@@ -130,8 +130,6 @@ def narrow(
     if evidence.reason == "NO_SHARED_CIPHER" and _cannot_sign(evidence):
         # TLS 1.2 then finds no suite, and never gets to showing the certificate.
         return ("wrong-usage",), evidence.side
-    if family == ("no-server-certificate",):
-        return family, "server"
     if evidence.verify_code is not None:
         return _narrow_our_verdict(family, path, evidence), None
     if rejected_by is None or rejected_by == evidence.side:

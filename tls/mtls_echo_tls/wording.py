@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.alerts import AlertDescription, alert_meaning, alert_name
-from mtls_echo_tls.causes import CAUSES, Cause
+from mtls_echo_tls.causes import Cause, cause_of
 from mtls_echo_tls.evidence import Evidence, Side
 from mtls_echo_tls.identity import (
     common_name,
@@ -30,6 +30,7 @@ from mtls_echo_tls.narrowing import namesake
 from mtls_echo_tls.path import Path
 from mtls_echo_tls.report import CertificateSummary, Fact, Outcome
 from mtls_echo_tls.rules import Fault, called
+from mtls_echo_tls.story import OTHER
 
 # Names of a peer's choosing are cut: a certificate may carry thousands.
 _MOST_NAMES = 16
@@ -78,15 +79,40 @@ class Words:
             owner=self.side if ours else self.peer,
             judge=self.peer if ours else self.side,
             judges=f"the {self.peer}'s" if ours else "our",
+            ca=_ANCHORS_OPTION[self.peer if ours else self.side],
         )
 
-    def says(self, slug: str) -> str:
+    def says(self, slug: str, verify_code: int | None = None) -> str:
         """The clause that names this cause."""
-        return self.fill(CAUSES[slug].says)
+        return self.fill(cause_of(slug, verify_code).says)
 
     def remedy(self, cause: Cause) -> str:
         """What the reader can do about it."""
         return self.fill(cause.owner if self.reader_owns else cause.judge)
+
+
+# With which option each side is told whom to believe.
+_ANCHORS_OPTION: dict[Side, str] = {"client": "--ca", "server": "--client-ca"}
+
+
+def in_third_person(text: str, owner: Side | None, *, named: bool = False) -> str:
+    """A text of the catalogue for a reader who may be either side, or neither.
+
+    Args:
+        text: With the places that `mtls_echo_tls.causes` lists.
+        owner: Whose fault it is; None when it may be either's.
+        named: Whether the owner has been named just before.
+    """
+    it = "it" if named else f"the {owner}" if owner else "one side"
+    judge = OTHER[owner] if owner else None
+    return text.format(
+        it=it,
+        its="its" if named or "{it}" in text else f"{it}'s",
+        owner=owner or "client or server",
+        judge=judge or "other side",
+        judges=f"the {judge or 'other side'}'s",
+        ca=_ANCHORS_OPTION[judge] if judge else " or ".join(_ANCHORS_OPTION.values()),
+    )
 
 
 def summary(
@@ -105,7 +131,7 @@ def summary(
     if len(causes) > 2 and evidence.alert is not None:
         told = f"alert {alert_name(evidence.alert.code)}, “{alert_meaning(evidence.alert.code)}”"
     else:
-        told = ", or ".join(words.says(slug) for slug in causes[:2])
+        told = ", or ".join(words.says(slug, evidence.verify_code) for slug in causes[:2])
     if outcome == "denied":
         who = (
             f"the {peer} turned us away"
@@ -131,7 +157,7 @@ def remedy(evidence: Evidence, words: Words, causes: tuple[str, ...], path: Path
         files = [str(where[one]) for one in path.left_out if one in where]
         if files:
             return f"append to the certificate file, in this order: {', '.join(files)}"
-    return words.remedy(CAUSES[causes[0]])
+    return words.remedy(cause_of(causes[0], evidence.verify_code))
 
 
 def facts(evidence: Evidence, words: Words, causes: tuple[str, ...], path: Path) -> list[Fact]:
