@@ -124,7 +124,7 @@ CAUSES: dict[str, Cause] = {
         "{its} certificate names a known authority as its issuer, but another key signed it",
         "have the certificate issued again by the authority that the {judge} trusts: the one"
         " that signed ours is called the same, and has another key",
-        "do not trust it: somebody made an authority with the name of one of yours; or yours"
+        "do not trust it: somebody made an authority with the name of one of ours; or ours"
         " was made anew under its old name, and has to take its place among the trust anchors"
         " ({ca} FILE)",
         "RFC 5280 §4.2.1.1",
