@@ -207,7 +207,8 @@ def _remedies(
 
 def _hint(slug: str, side: Side, owner: Side | None) -> str:
     rejected_by = None if owner is None else _other(owner)
-    return Words(side, rejected_by, OWNERS.get(slug, owner)).remedy(CAUSES[slug])
+    always: Side | None = OWNERS.get(slug)
+    return Words(side, rejected_by, always or owner).remedy(CAUSES[slug])
 
 
 def _owners(observed: Sequence[tuple[Observation, Sequence[Sighting]]]) -> set[Side | None]:

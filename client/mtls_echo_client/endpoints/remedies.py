@@ -27,6 +27,12 @@ _KEYS = {
     "no-common-alpn": "have the server admit clients that offer no protocol (ALPN), as this one",
 }
 
+# The same, where the fault is ours and the server has found it.
+_KEYS_OF_THE_REFUSED = {
+    "unknown-authority": "write as cert_file and key_file a certificate from an authority that the"
+    " server trusts, or have ours added to what it trusts",
+}
+
 # How a TLS server may answer plaintext: with an alert, or by hanging up.
 _MAY_BE_TLS = frozenset({"altered-echo", "closed-without-alert", "reset"})
 
@@ -39,6 +45,8 @@ def advised(report: Report, endpoint: Endpoint) -> Report:
         remedy = f"if it expects TLS, write a tls_config with ca_file; otherwise {remedy}"
     elif endpoint.tls is not None and cause == "no-common-version":
         remedy = _version(endpoint.tls.minimum_version)
+    elif report.rejected_by == "server" and cause in _KEYS_OF_THE_REFUSED:
+        remedy = _KEYS_OF_THE_REFUSED[cause]
     elif "--" in remedy:
         remedy = _KEYS.get(cause, remedy)
     return msgspec.structs.replace(report, remedy=remedy)
