@@ -119,6 +119,33 @@ def test_every_verdict_of_the_diagnosis_is_known_by_its_code(code: int) -> None:
     assert reading.causes(None) == VERIFY[code]
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("Path length invalid for non-CA cert", 80),
+        ("Path length given without key usage keyCertSign", 81),
+        ("Key usage keyCertSign invalid for non-CA cert", 82),
+        ("Issuer name empty", 83),
+        ("Subject name empty", 84),
+        ("Missing Authority Key Identifier", 85),
+        ("Missing Subject Key Identifier", 86),
+        ("Empty Subject Alternative Name extension", 87),
+        ("Subject empty and Subject Alt Name extension not critical", 88),
+        ("Basic Constraints of CA cert not marked critical", 89),
+        ("Authority Key Identifier marked critical", 90),
+        ("Subject Key Identifier marked critical", 91),
+        ("CA cert does not include key usage extension", 92),
+        ("Using cert extension requires at least X509v3", 93),
+        ("Certificate public key has explicit ECC parameters", 94),
+    ],
+)
+def test_strict_verdicts_are_known_by_the_words_of_openssl(words: str, code: int) -> None:
+    """Python is strict since 3.13, and prints no number."""
+    for text in (words, f"certificate verify failed: {words} (_ssl.c:1020)"):
+        (reading,) = readings(text)
+        assert reading.verify_code == code
+
+
 def test_an_alert_received_was_sent_by_the_other_side_and_that_is_said_first() -> None:
     text = "tlsv1 alert unknown ca"
     for side, other in (("client", "server"), ("server", "client")):

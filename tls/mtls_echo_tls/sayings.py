@@ -87,6 +87,21 @@ VERDICTS: tuple[tuple[str, str, int], ...] = (
     ("OpenSSL", r"excluded subtree violation", 48),
     ("OpenSSL", r"(?:ee certificate|ee|ca certificate) key too (?:weak|small)", 66),
     ("OpenSSL", r"ca (?:signature digest algorithm|md) too weak", 68),
+    ("OpenSSL", r"unable to get issuer certificate|unable_to_get_issuer_cert\b", 2),
+    # Strict verification, the default of Python since 3.13.
+    ("OpenSSL", r"path length invalid for non-ca cert", 80),
+    ("OpenSSL", r"path length given without key usage keycertsign", 81),
+    ("OpenSSL", r"key usage keycertsign invalid for non-ca cert", 82),
+    ("OpenSSL", r"(?:: |\(|^)issuer name empty", 83),
+    ("OpenSSL", r"(?:: |\(|^)subject name empty", 84),
+    ("OpenSSL", r"empty subject alternative name extension", 87),
+    ("OpenSSL", r"subject empty and subject alt name extension not critical", 88),
+    ("OpenSSL", r"basic constraints of ca cert not marked critical", 89),
+    ("OpenSSL", r"authority key identifier marked critical", 90),
+    ("OpenSSL", r"subject key identifier marked critical", 91),
+    ("OpenSSL", r"ca cert does not include key usage extension", 92),
+    ("OpenSSL", r"using cert extension requires at least x509v3", 93),
+    ("OpenSSL", r"certificate public key has explicit ecc parameters", 94),
     ("OpenSSL", r"missing authority key identifier", 85),
     ("OpenSSL", r"missing subject key identifier", 86),
 )  # fmt: skip
@@ -127,6 +142,9 @@ _WHY = "the other side's log: an end without an alert says nothing about why"
 
 FACTS: tuple[Fact, ...] = (
     # Verdicts on a certificate, in each stack's words.
+    # It knows an authority of that name, and another key has signed.
+    Fact("Go", r"possibly because of .{0,24} verification (?:failure|error)\W{0,2} while trying "
+         r"to verify candidate authority", ("impostor-authority", "bad-signature")),
     Fact("Go", r"x509: certificate signed by unknown authority", _UNTRUSTED),
     Fact("Go", r"x509: .{0,80}(?:is not authorized to sign|not a ca\b)", ("not-an-authority",)),
     Fact("Go", r"x509: certificate has expired or is not yet valid", _DATES, vague=True),
