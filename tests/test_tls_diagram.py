@@ -11,12 +11,15 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mtls_echo_pki import Credential, client
 from mtls_echo_tls import Report, TCPStream, TLSStream
 from mtls_echo_tls.diagram import draw
 from mtls_echo_tls.messages import Message
 from mtls_echo_tls.report import TraceEntry
 from mtls_echo_tls.sequence import sequence
 from tests.tls_helpers import (
+    ALICE,
+    STRANGERS,
     V12,
     V13,
     both_versions,
@@ -28,10 +31,14 @@ from tests.tls_helpers import (
 
 
 async def conversation(
-    version: ssl.TLSVersion, *, certificate: bool = True, name: str = "localhost"
+    version: ssl.TLSVersion,
+    *,
+    certificate: bool = True,
+    name: str = "localhost",
+    bearer: Credential = ALICE,
 ) -> tuple[Report, Report, list[Message]]:
     one, other = tcp_pair()
-    client = client_side(version) if certificate else client_side(version, None)
+    client = client_side(version, bearer if certificate else None)
     stream = TLSStream(TCPStream(one), client, server_name=name, trace=True)
     server = TLSStream(TCPStream(other), server_side(version), server_side=True, trace=True)
     return *await reports(stream, server), stream.evidence.recorder.messages
@@ -86,6 +93,18 @@ async def test_a_refusal_stands_before_its_alert_with_its_cause(version: ssl.TLS
         assert report.alert is not None
         assert index(lines, "alert", f"{report.alert.name} ({report.alert.code})") > alert
         assert "both send" not in "\n".join(lines)
+
+
+async def test_a_refusal_that_can_mean_much_is_not_told_as_if_it_meant_the_first_two() -> None:
+    told, judged, _ = await conversation(V13, bearer=STRANGERS.issue(client("a.test")))
+    assert len(judged.causes) == 2
+    assert "the server refuses: unknown-authority, or missing-intermediate" in "\n".join(
+        sequence(judged)
+    )
+    others = len(told.causes) - 1
+    lines = sequence(told)
+    assert index(lines, f"the server refuses: unknown-authority, or one of {others} others")
+    assert {len(line) for line in lines[:-1]} == {80}
 
 
 async def test_a_client_that_refuses_does_so_before_it_presents_anything() -> None:

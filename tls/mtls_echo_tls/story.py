@@ -47,7 +47,7 @@ def story(entries: Sequence[TraceEntry], report: Report) -> Iterator[TraceEntry 
                 finished = True
                 yield from _success(presented - accepted)
             elif report.rejected_by == who and not closing:
-                yield f"the {who} refuses: {', or '.join(report.causes[:2])}"
+                yield f"the {who} refuses: {_few(report.causes)}"
         elif other in presented - accepted and not (tls13 and entry.name == "ChangeCipherSpec"):
             # It went on after the other's certificate: so it has verified and accepted it. (In
             # TLS 1.3 ChangeCipherSpec means nothing, RFC 8446 §D.4.)
@@ -58,6 +58,12 @@ def story(entries: Sequence[TraceEntry], report: Report) -> Iterator[TraceEntry 
         yield entry
     if not finished:
         yield from _success(presented - accepted)
+
+
+def _few(causes: Sequence[str]) -> str:
+    """At most two slugs in a row: a remark is one line."""
+    few = causes if len(causes) <= 2 else (causes[0], f"one of {len(causes) - 1} others")
+    return ", or ".join(few)
 
 
 def _success(pending: set[Side]) -> Iterator[str]:
