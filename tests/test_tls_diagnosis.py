@@ -7,6 +7,7 @@ import socket
 import ssl
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import trio
@@ -16,7 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtls_echo_client import client_context
-from mtls_echo_pki import Credential, Request, client, server
+from mtls_echo_pki import Credential, Request, Trust, client, server
+from mtls_echo_pki.signing import TBSCertificate
+from mtls_echo_pki.sound import with_extension
 from mtls_echo_server import server_context
 from mtls_echo_tls import Report, TCPStream, TLSFailure, TLSStream, describe, diagnose
 from mtls_echo_tls.alerts import AlertDescription
@@ -39,6 +42,7 @@ from tests.tls_helpers import (
     both_versions,
     client_side,
     connected,
+    converse,
     openssl,
     printed,
     reports,
@@ -324,6 +328,58 @@ def _evidence(**known: object) -> Evidence:
         assert hasattr(evidence, name)
         setattr(evidence, name, value)
     return evidence
+
+
+@both_versions
+async def test_a_judge_may_permit_fewer_authorities_than_they_do(
+    version: ssl.TLSVersion, tmp_path: Path
+) -> None:
+    """As nginx does with ssl_verify_depth, which is 1 unless said otherwise."""
+    with socket.create_server(("127.0.0.1", 0)) as placeholder:
+        port = placeholder.getsockname()[1]
+    (tmp_path / "clients.pem").write_bytes(CLIENTS.trust.pem)
+    anchors = str(tmp_path / "clients.pem")
+    options = ["-accept", str(port), "-cert", "server.pem", "-CAfile", anchors, "-Verify", "0"]
+    options += ["-verify_depth", "0", "-verify_return_error"]
+    bearer = CLIENTS.intermediate().issue(ALICE_REQUEST)
+    async with openssl("s_server", *options) as (process, _):
+        await printed(process, b"ACCEPT")
+        sock = socket.create_connection(("127.0.0.1", port))
+        stream = TLSStream(TCPStream(sock), client_side(version, bearer), server_name="localhost")
+        with trio.fail_after(DEADLINE):
+            report = await converse(stream)
+            await printed(process, b"num=22:certificate chain too long")
+
+    assert report.rejected_by == "server"
+    assert "path-too-long" in report.causes
+
+
+@both_versions
+async def test_a_list_by_an_authority_that_may_not_sign_lists_does_not_count(
+    version: ssl.TLSVersion,
+) -> None:
+    usage = x509.KeyUsage(
+        digital_signature=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=True,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    made = with_extension(TBSCertificate.of(CLIENTS.certificate), usage)
+    root = replace(CLIENTS, certificate=CLIENTS.certify(made))
+    trust = Trust((root.certificate,), (root.crl(),))
+
+    one = client_context(SERVERS.trust, root.issue(ALICE_REQUEST))
+    one.minimum_version = one.maximum_version = version
+    told, judged = await reports(*tls_pair(one, server_context(LOCALHOST, trust)))
+
+    assert (judged.causes, judged.verify_code) == (["not-conforming"], 35)
+    assert any("may not sign revocation lists" in fact.value for fact in judged.evidence)
+    assert "not-conforming" in told.causes
 
 
 # --- never more than is known --------------------------------------------------------------------

@@ -155,8 +155,9 @@ CAUSES: dict[str, Cause] = {
         "RFC 5280 §4.2.1.9",
     ),
     "path-too-long": Cause(
-        "more authorities stand above {its} certificate than one of them permits",
-        "get a certificate from an authority nearer to the trust anchor",
+        "more authorities stand above {its} certificate than one of them or the {judge} permits",
+        "get a certificate from an authority nearer to the trust anchor, or have the {judge}"
+        " permit more of them (nginx: ssl_verify_depth)",
         "have the {owner}'s certificate issued by an authority nearer to the trust anchor",
         "RFC 5280 §4.2.1.9",
     ),

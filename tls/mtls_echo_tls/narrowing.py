@@ -37,7 +37,7 @@ from mtls_echo_tls.identity import (
     valid_at,
 )
 from mtls_echo_tls.path import Path, examine
-from mtls_echo_tls.rules import Fault, is_self_issued
+from mtls_echo_tls.rules import Fault, is_self_issued, may_sign_lists
 
 UNKNOWN = ("internal-error",)
 
@@ -51,7 +51,8 @@ _OF_SERVERS_ONLY = frozenset({"wrong-name", "no-san"})
 _OF_INTERMEDIATES = frozenset({"path-too-long", "revoked-authority"})
 
 # What a path that is known up to its root would show, to any judge and to OpenSSL.
-_SEEN_WHEN_COMPLETE = frozenset({"wrong-usage", "not-an-authority", "path-too-long"})
+# (Not how long it may be: a judge may have a bound of its own.)
+_SEEN_WHEN_COMPLETE = frozenset({"wrong-usage", "not-an-authority"})
 _SEEN_BY_OPENSSL = frozenset(
     {"name-not-permitted", "unknown-critical-extension", "missing-key-identifier"}
     | {"not-conforming"}
@@ -236,6 +237,9 @@ def _disproved(path: Path, evidence: Evidence) -> set[str]:
         ruled_out |= _SEEN_WHEN_COMPLETE
         if evidence.peer_is_openssl:
             ruled_out |= _SEEN_BY_OPENSSL
+            if not all(map(may_sign_lists, path.certificates[1:])):
+                # Which matters to a judge who has one of its lists.
+                ruled_out.discard("not-conforming")
         if all(map(_is_strong, path.certificates)):
             ruled_out.add("weak-key")
     mine = evidence.configuration

@@ -16,7 +16,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from mtls_echo_tls.identity import UNREADABLE, serial_number
 from mtls_echo_tls.lists import list_about
-from mtls_echo_tls.rules import Fault, called
+from mtls_echo_tls.rules import Fault, called, may_sign_lists
 
 
 def revocation_faults(
@@ -50,7 +50,9 @@ def _of_list(
     now: datetime.datetime,
 ) -> Iterator[Fault]:
     who, since, until = called(crl.issuer), crl.last_update_utc, crl.next_update_utc
-    if issuer is not None and not _signed(crl, issuer):
+    if issuer is not None and not may_sign_lists(issuer):
+        yield Fault("not-conforming", depth, f"{who} may not sign revocation lists (keyUsage)")
+    elif issuer is not None and not _signed(crl, issuer):
         yield Fault("bad-signature", depth, f"{who} did not sign the list in its name")
     if since > now:
         detail = f"the list of {who} is of {since:%Y-%m-%d %H:%M:%S}"

@@ -158,6 +158,12 @@ def lacks_key_usage(certificate: x509.Certificate) -> bool:
     return is_authority and value_of(certificate, x509.KeyUsage) is None
 
 
+def may_sign_lists(authority: x509.Certificate) -> bool:
+    """Whether its revocation lists count (RFC 5280 §4.2.1.3): True where nothing forbids it."""
+    usage = value_of(authority, x509.KeyUsage)
+    return usage is None or usage.crl_sign
+
+
 def of_names(certificate: x509.Certificate, below: Sequence[x509.Certificate]) -> Iterator[Fault]:
     """Which names below an issuer it may not give (RFC 5280 §4.2.1.10)."""
     limits = value_of(certificate, x509.NameConstraints)

@@ -37,6 +37,10 @@ VERIFY: dict[int, tuple[str, ...]] = {
     68: ("weak-signature",),
     79: ("not-an-authority",),
     24: ("not-an-authority",),
+    22: ("path-too-long",),  # the judge's own bound
+    **dict.fromkeys((33, 44), ("crl-missing",)),  # there is one, by or about somebody else
+    35: ("not-conforming",),  # an authority that may not sign the list it has signed
+    **dict.fromkeys((49, 51, 52, 53), ("name-not-permitted",)),
     **dict.fromkeys((80, 82, 83, 84), ("not-conforming",)),
     81: ("not-an-authority",),
     85: ("missing-key-identifier",),
@@ -79,6 +83,7 @@ ALERT: dict[int, tuple[str, ...]] = {
         "wrong-usage",
         "expired-authority",
         "revoked",
+        "crl-missing",
     ),
     A.unknown_ca: (
         "unknown-authority",
@@ -108,7 +113,7 @@ ALERT: dict[int, tuple[str, ...]] = {
 # The alert that OpenSSL sends for its own verdict (``ssl_x509err2alert``, the same since 1.1.1);
 # every other verdict is certificate_unknown.
 _ALERT_OF_VERIFY: dict[int, int] = {
-    **dict.fromkeys((2, 3, 18, 19, 20, 21, 24, 25, 79), A.unknown_ca),
+    **dict.fromkeys((2, 3, 18, 19, 20, 21, 22, 24, 25, 79), A.unknown_ca),
     **dict.fromkeys((7, 8), A.decrypt_error),
     **dict.fromkeys((9, 11, 62, 64, 66, 67, 68, 94), A.bad_certificate),
     **dict.fromkeys((10, 12), A.certificate_expired),
