@@ -37,6 +37,11 @@ class Cause:
     rfc: str
 
 
+def _either(says: str, remedy: str, rfc: str) -> Cause:
+    """A cause that both sides can do the same about."""
+    return Cause(says, remedy, remedy, rfc)
+
+
 _VALIDITY = "RFC 5280 §4.1.2.5"
 _PATH = "RFC 5280 §6.1"
 
@@ -182,9 +187,8 @@ CAUSES: dict[str, Cause] = {
         " subjectKeyIdentifier",
         "RFC 5280 §4.2.1.1",
     ),
-    "not-conforming": Cause(
+    "not-conforming": _either(
         "a certificate in {its} path breaks a rule of RFC 5280 that strict verification enforces",
-        "have the certificate named above issued anew, by the rules",
         "have the certificate named above issued anew, by the rules",
         "RFC 5280 §4",
     ),
@@ -263,28 +267,21 @@ CAUSES: dict[str, Cause] = {
         " the wrong key",
         "RFC 8446 §4.4.3",
     ),
-    "no-common-version": Cause(
+    "no-common-version": _either(
         "client and server have no TLS version in common",
-        "let both sides allow one TLS version: --min-version and --max-version on the"
-        " server, --tls on the client; a program that knows neither 1.2 nor 1.3 must be"
-        " updated",
         "let both sides allow one TLS version: --min-version and --max-version on the"
         " server, --tls on the client; a program that knows neither 1.2 nor 1.3 must be"
         " updated",
         "RFC 8446 §4.2.1",
     ),
-    "no-common-cipher": Cause(
+    "no-common-cipher": _either(
         "client and server have no cipher suite in common",
-        "let both sides allow one cipher suite: somebody has narrowed the list in one"
-        " program's TLS settings, or the program is old",
         "let both sides allow one cipher suite: somebody has narrowed the list in one"
         " program's TLS settings, or the program is old",
         "RFC 8446 §4.1.1",
     ),
-    "no-common-group": Cause(
+    "no-common-group": _either(
         "client and server have no key exchange group in common",
-        "let both sides allow one group, such as X25519 or P-256: somebody has narrowed the"
-        " list in one program's TLS settings",
         "let both sides allow one group, such as X25519 or P-256: somebody has narrowed the"
         " list in one program's TLS settings",
         "RFC 8446 §4.2.7",
@@ -297,9 +294,8 @@ CAUSES: dict[str, Cause] = {
         " `mtls-echo pki issue DIR NAME HOST --server`",
         "RFC 8446 §4.2.3",
     ),
-    "no-common-alpn": Cause(
+    "no-common-alpn": _either(
         "client and server have no application protocol in common",
-        "name one protocol on both sides: --alpn NAME",
         "name one protocol on both sides: --alpn NAME",
         "RFC 7301 §3.2",
     ),
@@ -309,24 +305,19 @@ CAUSES: dict[str, Cause] = {
         "configure the server for that name, if it should serve it",
         "RFC 6066 §3",
     ),
-    "plaintext-peer": Cause(
+    "plaintext-peer": _either(
         "the other side does not speak TLS on this port",
-        "connect to the TLS port, or start the server with TLS",
         "connect to the TLS port, or start the server with TLS",
         "RFC 8446 §5.1",
     ),
-    "plaintext-client": Cause(
+    "plaintext-client": _either(
         "the client did not speak TLS",
         "the client must speak TLS on this port: https://, `mtls-echo connect` or"
         " `openssl s_client -connect`",
-        "the client must speak TLS on this port: https://, `mtls-echo connect` or"
-        " `openssl s_client -connect`",
         "RFC 8446 §5.1",
     ),
-    "tampered": Cause(
+    "tampered": _either(
         "data was altered on its way, or protected with another key",
-        "look for what stands between the two machines and alters data: a proxy, a firewall"
-        " that looks into TLS, somebody hostile; on a sound network this does not happen",
         "look for what stands between the two machines and alters data: a proxy, a firewall"
         " that looks into TLS, somebody hostile; on a sound network this does not happen",
         "RFC 8446 §5.2",
@@ -337,46 +328,36 @@ CAUSES: dict[str, Cause] = {
         "have the {owner} send a shorter certificate chain",
         "RFC 8446 §5.1",
     ),
-    "downgrade": Cause(
+    "downgrade": _either(
         "a lower TLS version was negotiated than both sides support",
-        "look for what stands between the two machines and alters their first messages: a"
-        " proxy, an old firewall, somebody hostile",
         "look for what stands between the two machines and alters their first messages: a"
         " proxy, an old firewall, somebody hostile",
         "RFC 8446 §4.1.3",
     ),
-    "renegotiation": Cause(
+    "renegotiation": _either(
         "one side wanted to negotiate anew in the middle of the connection, and the other did not",
-        "switch renegotiation off in the program that asks for it, or use TLS 1.3, which has none;"
-        " a server that asks for a certificate late must ask in the handshake",
         "switch renegotiation off in the program that asks for it, or use TLS 1.3, which has none;"
         " a server that asks for a certificate late must ask in the handshake",
         "RFC 5246 §7.2.2",
     ),
-    "truncated": Cause(
+    "truncated": _either(
         "the connection ended without close_notify, so data may be missing",
-        "find out what ended the connection: the other side's log, or a proxy or firewall on"
-        " the path",
         "find out what ended the connection: the other side's log, or a proxy or firewall on"
         " the path",
         "RFC 8446 §6.1",
     ),
-    "reset": Cause(
+    "reset": _either(
         "the connection was reset",
-        "read the other side's log: it, or something on the path, gave up without saying why",
         "read the other side's log: it, or something on the path, gave up without saying why",
         "RFC 9293 §3.5.2",
     ),
-    "closed-without-alert": Cause(
+    "closed-without-alert": _either(
         "the connection was closed without an alert, so the reason is not known on this side",
-        "read the other side's log: many TLS programs refuse a peer without telling it",
         "read the other side's log: many TLS programs refuse a peer without telling it",
         "RFC 8446 §6.2",
     ),
-    "timeout": Cause(
+    "timeout": _either(
         "nothing came in time",
-        "check that the other side is the right program and not overloaded; raise the timeout if"
-        " it is only slow",
         "check that the other side is the right program and not overloaded; raise the timeout if"
         " it is only slow",
         "",
@@ -388,21 +369,18 @@ CAUSES: dict[str, Cause] = {
         "extend --allow-*, if this client should enter",
         "",
     ),
-    "no-connection": Cause(
+    "no-connection": _either(
         "there is no TCP connection",
         "check host and port, and that the server runs: `mtls-echo serve`",
-        "check host and port, and that the server runs: `mtls-echo serve`",
         "",
     ),
-    "altered-echo": Cause(
+    "altered-echo": _either(
         "the echo differs from what was sent",
         "this is no echo server, or a broken one: check host and port",
-        "this is no echo server, or a broken one: check host and port",
         "",
     ),
-    "internal-error": Cause(
+    "internal-error": _either(
         "a failure that none of the known causes explains",
-        "read the other side's log, and report what this says together with it",
         "read the other side's log, and report what this says together with it",
         "",
     ),
