@@ -6,15 +6,14 @@ import contextlib
 import shutil
 import signal
 import subprocess
-import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mtls_echo_pki import Directory
 
-from .foreign_peers import PATIENCE, SOURCES, alert_seen, need
+from .foreign_peers import SOURCES, alert_seen, need, started
 from .server_helpers import ServeProcess
 
 Command = Callable[[int, Path, str], list[str]]
@@ -48,33 +47,13 @@ _java = _program(
 )
 
 
-@contextlib.contextmanager
-def connected(command: list[str]) -> Generator[subprocess.Popen[str]]:
-    """A client process, killed at the end or when it hangs."""
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        bufsize=1,
-    )
-    watchdog = threading.Timer(PATIENCE, process.kill)
-    watchdog.start()
-    try:
-        yield process
-    finally:
-        watchdog.cancel()
-        process.kill()
-        process.communicate()
-
-
 def answer(process: subprocess.Popen[str], line: str) -> str:
     """What comes back for a line: the first line that is not about certificates."""
     assert process.stdin is not None
     assert process.stdout is not None
     with contextlib.suppress(BrokenPipeError):  # then what it has printed says why
         process.stdin.write(f"{line}\n")
+        process.stdin.flush()
     while True:
         found = process.stdout.readline()
         # What s_client prints of the path that it verifies.
@@ -107,7 +86,7 @@ def test_a_foreign_client_stays_through_the_whole_replacement_and_comes_back_at_
     ]
     with (
         ServeProcess("--reload-interval", "0", pki=directory.path) as server,
-        connected(command(server.port, directory.path, version)) as staying,
+        started(*command(server.port, directory.path, version)) as staying,
     ):
         assert answer(staying, "first") == "first"
         old_client = tmp_path / "old"
@@ -119,12 +98,12 @@ def test_a_foreign_client_stays_through_the_whole_replacement_and_comes_back_at_
             reload(server, number)
 
             assert answer(staying, f"still here, {number}") == f"still here, {number}"
-            with connected(command(server.port, directory.path, version)) as coming:
+            with started(*command(server.port, directory.path, version)) as coming:
                 assert answer(coming, f"back, {number}") == f"back, {number}"
 
         (old_client / "trust/servers/ca.crt").write_bytes(
             directory.trust("servers").pem  # or it would refuse the server before it is refused
         )
-        with connected(command(server.port, old_client, version)) as former:
+        with started(*command(server.port, old_client, version)) as former:
             assert alert_seen(answer(former, "me again")) == "unknown_ca"
         assert answer(staying, "last") == "last"
