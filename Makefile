@@ -18,8 +18,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 WHEEL_VENV := $(VENV)-wheel
 WHEEL_PIP := $(WHEEL_VENV)/bin/python -m pip --disable-pip-version-check --quiet
 SOURCES := $(shell find cli server client tls pki -name '*.py' -o -name py.typed)
-# Whole files go to one worker: what a module starts once, a server say, it starts once.
-PYTEST_OPTIONS ?= -n auto --dist loadfile
+# One more worker than there are cores, since many tests wait for another process. Whole files go to
+# one worker: what a module starts once, a server say, it starts once.
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+PYTEST_OPTIONS ?= -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo observe test docs check lint test-wheel lock clean
