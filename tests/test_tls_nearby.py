@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -92,6 +93,33 @@ def test_no_link_leads_out_of_the_folder_and_nothing_is_waited_for(tmp_path: Pat
 
     assert found_in(folder) == [ISSUING.certificate]
     assert found_in(tmp_path / "absent") == []
+
+
+def test_a_link_that_turns_in_a_circle_is_passed_over(tmp_path: Path) -> None:
+    put(tmp_path, root_pem=pem(ROOT.certificate))
+    (tmp_path / "circle.pem").symlink_to("circle.pem")
+    (tmp_path / "round").symlink_to("round")
+
+    assert found_in(tmp_path, tmp_path / "round") == [ROOT.certificate]
+
+
+def test_a_file_that_goes_while_it_is_looked_at_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a rollover removes ``next.crt``: nobody asked for it, so nobody may fail for it."""
+    put(tmp_path, root_pem=pem(ROOT.certificate))
+    (tmp_path / "next.crt").symlink_to("root.pem")
+    readlink = os.readlink
+
+    def going(path: str, **options: int) -> str:
+        if str(path).endswith("next.crt"):
+            os.unlink(path)
+        return readlink(path, **options)
+
+    monkeypatch.setattr(os, "readlink", going)
+
+    assert found_in(tmp_path) == [ROOT.certificate]
+    assert not os.path.lexists(tmp_path / "next.crt")
 
 
 def test_a_published_generation_is_followed(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ What is found serves the diagnosis of a refusal, and a warning at start.
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -109,16 +110,27 @@ def _files(folders: Iterable[Path]) -> Iterator[Path]:
     left = _MOST_FILES
     for folder in folders:
         try:
-            inside = folder.resolve()
+            inside = os.path.realpath(folder)
             names = sorted(entry for entry in folder.iterdir() if entry.suffix in _SUFFIXES)
         except OSError:
             continue
         for path in names[:left]:
             left -= 1
-            # A published file is a link into a generation of the same folder; any other may
-            # lead anywhere.
-            if path.resolve().is_relative_to(inside):
+            if _is_inside(path, inside):
                 yield path
+
+
+def _is_inside(path: Path, folder: str) -> bool:
+    """Whether it lies in the folder itself, and not only a link to somewhere else does.
+
+    A published file is a link into a generation of the same folder; any other may lead anywhere.
+    """
+    try:
+        # Not Path.resolve: on a loop of links it raises RuntimeError before Python 3.13. Either
+        # raises FileNotFoundError for a link that is removed in between.
+        return Path(os.path.realpath(path)).is_relative_to(folder)
+    except OSError:
+        return False
 
 
 def _certificates(file: Path) -> Iterable[x509.Certificate]:
