@@ -182,3 +182,25 @@ def tree(folder: Path) -> dict[str, tuple[int, bytes | str]]:
         )
         for path in sorted(folder.rglob("*"))
     }
+
+
+def on_a_small_disk(disk: Path, script: str) -> None:
+    """Run a shell script that mounts a small file system on ``disk``, in a world of its own.
+
+    Args:
+        disk: Made; the script's first argument. Its second is the interpreter.
+        script: Exits with 77 where mounting is not permitted.
+    """
+    disk.mkdir()
+    apart = ["unshare", "--user", "--map-root-user", "--mount"]
+    result = subprocess.run(
+        [*apart, "sh", "-c", script, "sh", str(disk), sys.executable],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if result.returncode == 77 or "unshare" in result.stderr:
+        pytest.skip("a file system of one's own is not permitted here")
+
+    assert result.returncode == 0, result.stderr

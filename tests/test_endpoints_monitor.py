@@ -384,7 +384,7 @@ async def test_a_server_that_echoes_a_byte_now_and_then_is_not_waited_for(
             while data := end.recv(100):
                 for byte in data:
                     end.sendall(bytes([byte]))
-                    time.sleep(0.2)
+                    time.sleep(0.2)  # no verdict waits for it: this is how slow the server is
 
     with serving(dribble, town.plain_context()) as port:
         where = plan(endpoint(port, town.tls() if tls else None))

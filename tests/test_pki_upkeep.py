@@ -8,8 +8,6 @@ import itertools
 import multiprocessing
 import os
 import resource
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -37,8 +35,7 @@ from mtls_echo_pki.revocation import list_number
 from mtls_echo_pki.succession import Stage, Succession
 
 from .kill_points import whole
-from .pki_helpers import NOBODY, make_plain, tree, unprivileged
-from .test_pki_directory import UNSHARE
+from .pki_helpers import NOBODY, make_plain, on_a_small_disk, tree, unprivileged
 from .test_pki_kill import quick as quick
 from .test_pki_rollover import renew_all, verdict
 
@@ -356,19 +353,7 @@ PYTHON
 
 def test_on_a_full_disk_a_change_is_made_or_not(tmp_path: Path) -> None:
     """With ever more room, block by block: each way to run out of it, and then it works."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    result = subprocess.run(
-        [*UNSHARE, FULL_DISK, "sh", disk, sys.executable],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    if result.returncode == 77 or "unshare" in result.stderr:
-        pytest.skip("a file system of one's own is not permitted here")
-
-    assert result.returncode == 0, result.stderr
+    on_a_small_disk(tmp_path / "disk", FULL_DISK)
 
 
 @contextlib.contextmanager
