@@ -24,9 +24,10 @@ from mtls_echo_server import server_context
 from mtls_echo_tls import Report, TCPStream, TLSFailure, TLSStream, describe, diagnose
 from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.causes import CAUSES
-from mtls_echo_tls.evidence import AlertSeen, Evidence, Stage
+from mtls_echo_tls.evidence import AlertSeen, Evidence
 from mtls_echo_tls.exit import exit_status
 from mtls_echo_tls.identity import PeerIdentity
+from mtls_echo_tls.sides import Stage
 from mtls_echo_tls.tables import ALERT, OWN_ALERT, REASON, VERIFY
 from mtls_echo_tls.wording import Words
 from tests.tls_helpers import (

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from mtls_echo_pki import FLAWS, Authority, Credential, Flaw, Trust, client, server
 from mtls_echo_pki.signing import TBSCertificate
 from mtls_echo_pki.sound import issued_by, with_extension
-from mtls_echo_tls.evidence import Side
 from mtls_echo_tls.path import Path, examine
+from mtls_echo_tls.sides import Side
 
 from .flaw_helpers import REQUESTS
 from .tls_helpers import CLIENTS, EXPIRED, FUTURE, SERVERS, STRANGERS

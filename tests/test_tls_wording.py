@@ -14,7 +14,7 @@ from mtls_echo_pki import Authority, Trust
 from mtls_echo_server import server_context
 from mtls_echo_tls.account import join
 from mtls_echo_tls.causes import CAUSES, FORGED_LIST
-from mtls_echo_tls.evidence import Side
+from mtls_echo_tls.sides import Side
 from mtls_echo_tls.wording import Words, in_third_person
 
 from .tls_helpers import ALICE, CLIENTS, LOCALHOST, SERVERS, reports, tls_pair

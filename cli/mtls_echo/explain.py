@@ -21,8 +21,8 @@ import click
 from mtls_echo_pki.console import CommandError, say
 
 if TYPE_CHECKING:
-    from mtls_echo_tls.evidence import Side
     from mtls_echo_tls.readings import Reading
+    from mtls_echo_tls.sides import Side, peer_of
 
 # More than any error message; a whole log belongs into grep first.
 MOST_BYTES = 64 * 1024
@@ -241,12 +241,11 @@ def _who(reading: Reading, side: Side | None) -> str:
     rejected_by = reading.rejected_by(side)
     if side is None:
         if rejected_by is not None:
-            refused = "server" if rejected_by == "client" else "client"
-            return f"the {rejected_by} refused the {refused}"
+            return f"the {rejected_by} refused the {peer_of(rejected_by)}"
         if reading.refused == "peer":
             return "the other side refused the one that printed this"
         return "the side that printed this refused the other one"
-    other = "server" if side == "client" else "client"
+    other = peer_of(side)
     if reading.kind == "alert":
         return f"the {other} refused the {side}, if the {side} received this alert"
     if rejected_by == side:
@@ -264,11 +263,11 @@ def _find_out(
     reading: Reading, side: Side, rejected_by: Side | None, causes: tuple[str, ...]
 ) -> list[str]:
     """Commands and logs, the most telling first."""
-    judged = None if rejected_by is None else ("server" if rejected_by == "client" else "client")
+    judged = None if rejected_by is None else peer_of(rejected_by)
     about = set(causes)
     steps: list[str] = []
     if reading.refused == "unsaid" or (rejected_by is not None and rejected_by != side):
-        steps.append(f"the {'server' if side == 'client' else 'client'}'s log: only it knows why")
+        steps.append(f"the {peer_of(side)}'s log: only it knows why")
     if about & {"no-connection"}:
         return ["ss -ltn                      # on the server: does anything listen there?"]
     if about & {"plaintext-peer", "plaintext-client"} and len(about) == 1:

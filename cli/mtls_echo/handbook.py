@@ -24,7 +24,7 @@ from mtls_echo.observation import Observation
 from mtls_echo.observations import OBSERVATIONS
 from mtls_echo_tls import AlertDescription
 from mtls_echo_tls.causes import CAUSES, OWNERS
-from mtls_echo_tls.evidence import Side
+from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.wording import Words, in_third_person
 
 SIDES: tuple[Side, Side] = ("client", "server")
@@ -206,7 +206,7 @@ def _remedies(
 
 
 def _hint(slug: str, side: Side, owner: Side | None) -> str:
-    rejected_by = None if owner is None else _other(owner)
+    rejected_by = None if owner is None else peer_of(owner)
     always: Side | None = OWNERS.get(slug)
     return Words(side, rejected_by, always or owner).remedy(CAUSES[slug])
 
@@ -217,13 +217,9 @@ def _owners(observed: Sequence[tuple[Observation, Sequence[Sighting]]]) -> set[S
     for observation, sightings in observed:
         for sighting in sightings:
             refuser = observation.expected[sighting.version].refuser
-            refused = None if refuser is None else _other(refuser)
+            refused = None if refuser is None else peer_of(refuser)
             owners.add(observation.whose or refused)
     return owners
-
-
-def _other(side: Side) -> Side:
-    return "server" if side == "client" else "client"
 
 
 # --- how others put it ---------------------------------------------------------------------------

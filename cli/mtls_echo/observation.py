@@ -21,7 +21,7 @@ from mtls_echo.scenes import Cast
 from mtls_echo_pki import Credential, Trust
 from mtls_echo_pki.flaw import TLSVersion
 from mtls_echo_tls.configuration import Configuration, remember
-from mtls_echo_tls.evidence import Side
+from mtls_echo_tls.sides import Side, peer_of
 
 VERSIONS: dict[TLSVersion, ssl.TLSVersion] = {
     "1.2": ssl.TLSVersion.TLSv1_2,
@@ -90,7 +90,7 @@ class Observation:
         for report in seen:
             refuser = expected.refuser
             if expected.forged:
-                refuser = "server" if report.side == "client" else "client"
+                refuser = peer_of(report.side)
             if report.rejected_by != refuser:
                 found.append(f"the {report.side} says that {report.rejected_by} refused")
             alert = report.alert and report.alert.name

@@ -34,7 +34,7 @@ from mtls_echo_pki import FLAWS, Authority, Flaw, client, server
 from mtls_echo_pki.flaw import TLSVersion
 from mtls_echo_pki.sound import Exhibit
 from mtls_echo_server import server_context
-from mtls_echo_tls.evidence import Side
+from mtls_echo_tls.sides import Side, peer_of
 
 _NO_PATH = frozenset({"unknown-authority", "missing-intermediate"})
 _WRONG_SIGNATURE = frozenset({"bad-signature", "impostor-authority"})
@@ -69,7 +69,7 @@ def _observe_flaw(flaw: Flaw, whose: Side) -> Observation:
 
 def _expect(flaw: Flaw, whose: Side, version: TLSVersion) -> Expected:
     exception = flaw.expected(whose, version)
-    judge: Side = "client" if whose == "server" else "server"
+    judge = peer_of(whose)
     possible = _UNDECIDED.get(flaw.slug, frozenset({flaw.cause}))
     if flaw.slug == "key-not-owned" and version == "1.2":
         possible = ALTERED_OR_NOT_OWNED

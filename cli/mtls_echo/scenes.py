@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from mtls_echo_pki import Authority, Credential, Trust, client, server
-from mtls_echo_tls.evidence import Side
+from mtls_echo_tls.sides import Side
 
 HOST = "localhost"
 WRONG_HOST = "bank.test"

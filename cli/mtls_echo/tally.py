@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from mtls_echo.encounters import Seen, Sighting
 from mtls_echo.observation import Observation
 from mtls_echo_pki.flaw import TLSVersion
-from mtls_echo_tls.evidence import Side
+from mtls_echo_tls.sides import Side
 
 _HEADER = ("failure", "TLS", "the client", "the server", "alert on the wire")
 _WRONG = 0

@@ -21,9 +21,8 @@ from collections.abc import Set
 from dataclasses import dataclass
 
 from mtls_echo_tls.causes import OWNERS, cause_of
-from mtls_echo_tls.evidence import Side
 from mtls_echo_tls.report import Report
-from mtls_echo_tls.story import OTHER
+from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.wording import Words, in_third_person
 
 # What a side says that has only seen the connection end: any other account is better.
@@ -168,12 +167,12 @@ def _summary(
 ) -> str:
     if forged:
         receiver = client if _forged(client, server) else server
-        other = OTHER[receiver.side]
+        other = peer_of(receiver.side)
         name = receiver.alert.name if receiver.alert else "?"
         return f"the {receiver.side} received alert {name}, which the {other} never sent"
     if not causes:
         return "the client and the server accepted each other"
-    owner, code = OTHER[rejected_by or "client"], _verdict(client, server)
+    owner, code = peer_of(rejected_by or "client"), _verdict(client, server)
     told = ", or ".join(
         in_third_person(cause_of(slug, code).says, owner, named=True) for slug in causes
     )

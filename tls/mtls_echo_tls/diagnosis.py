@@ -21,11 +21,12 @@ from mtls_echo_tls.alerts import CERTIFICATE_ALERTS, alert_name
 from mtls_echo_tls.alerts import AlertDescription as A
 from mtls_echo_tls.causes import CAUSES, OWNERS
 from mtls_echo_tls.decoding import trace_of
-from mtls_echo_tls.evidence import Evidence, Side
+from mtls_echo_tls.evidence import Evidence
 from mtls_echo_tls.narrowing import UNKNOWN, narrow, second_look
 from mtls_echo_tls.path import Path
 from mtls_echo_tls.protocol import denial_in
 from mtls_echo_tls.report import Alert, FaultFound, Issuer, Outcome, Parameters, Report
+from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.tables import ALERT, OPENSSL_ALERT, OWN_ALERT, REASON, VERIFY
 from mtls_echo_tls.wording import Words, facts, remedy, summarise, summary
 
@@ -76,7 +77,7 @@ def diagnose(evidence: Evidence) -> Report:
 def _judge(evidence: Evidence) -> tuple[Outcome, Side | None, tuple[str, ...]]:
     """The outcome, who refused, and the family of causes, most certain evidence first."""
     me = evidence.side
-    peer: Side = "server" if me == "client" else "client"
+    peer = peer_of(me)
     if evidence.denied is not None:
         return "denied", "server", ("not-authorised",)
     if evidence.mismatched_echo is not None:

@@ -15,9 +15,9 @@ from typing import Any
 
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.decoding import decoded
-from mtls_echo_tls.evidence import Side
 from mtls_echo_tls.messages import Message
 from mtls_echo_tls.report import Report, TraceEntry
+from mtls_echo_tls.sides import Side
 from mtls_echo_tls.story import is_tls13, sender, story
 
 WIDTH = 76

@@ -23,7 +23,6 @@ from typing import NamedTuple
 
 from mtls_echo_tls.alerts import AlertDescription as A
 from mtls_echo_tls.causes import CAUSES
-from mtls_echo_tls.evidence import Side
 from mtls_echo_tls.readings import (
     Reading,
     alert_named,
@@ -43,6 +42,7 @@ from mtls_echo_tls.readings import (
     packed_error,
 )
 from mtls_echo_tls.sayings import FACTS, PROGRAMS, SIDES, VERDICTS, Fact, Refused
+from mtls_echo_tls.sides import Side
 from mtls_echo_tls.tables import REASON
 
 

@@ -20,6 +20,7 @@ from mtls_echo_tls.alerts import alert_name, alert_of_reason
 from mtls_echo_tls.configuration import Configuration
 from mtls_echo_tls.messages import Direction, certificates_in, offers_alpn, offers_tls13
 from mtls_echo_tls.offer import why_no_shared_cipher
+from mtls_echo_tls.sides import Side, Stage
 from mtls_echo_tls.stack import is_openssl
 from mtls_echo_tls.tables import ALERT_OF_REASON
 from mtls_echo_tls.trace import Recorder
@@ -27,8 +28,6 @@ from mtls_echo_tls.trace import Recorder
 if TYPE_CHECKING:
     from mtls_echo_tls.report import Report
 
-Side = Literal["client", "server"]
-Stage = Literal["connect", "handshake", "first-read", "established"]
 TransportEnd = Literal["open", "eof", "reset"]
 
 # Enough of a peer's first bytes to tell HTTP, SSH, SMTP and an echoed ClientHello apart.

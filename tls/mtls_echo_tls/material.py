@@ -24,11 +24,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mtls_echo_pki import Credential, Directory, Trust, read_credential, read_trust
 from mtls_echo_pki.layout import ROLES
-from mtls_echo_tls.evidence import Side
 from mtls_echo_tls.identity import common_name, extended_key_usages, hosts
 from mtls_echo_tls.links import has_signed
 from mtls_echo_tls.nearby import Nearby, left_out, look_nearby, remember_nearby
 from mtls_echo_tls.rules import is_self_issued, lacks_key_usage
+from mtls_echo_tls.sides import Side
 
 # Warned about from here on: what remains of a 30-day certificate when a third of its life is
 # left is 10 days, the usual moment to renew; the warning starts when that was missed.

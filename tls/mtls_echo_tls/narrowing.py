@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from mtls_echo_pki import Credential
 from mtls_echo_tls.alerts import AlertDescription
-from mtls_echo_tls.evidence import Evidence, Side
+from mtls_echo_tls.evidence import Evidence
 from mtls_echo_tls.identity import (
     UNREADABLE,
     end_entity,
@@ -38,6 +38,7 @@ from mtls_echo_tls.identity import (
 )
 from mtls_echo_tls.path import Path, examine
 from mtls_echo_tls.rules import Fault, is_self_issued, may_sign_lists
+from mtls_echo_tls.sides import Side, peer_of
 
 UNKNOWN = ("internal-error",)
 
@@ -95,7 +96,7 @@ def second_look(evidence: Evidence, rejected_by: Side | None) -> Path:
     our_chain = (mine.credential.certificate, *mine.credential.chain) if mine.credential else ()
     return examine(
         evidence.peer_chain,
-        presenter="server" if evidence.side == "client" else "client",
+        presenter=peer_of(evidence.side),
         anchors=known.anchors if known else None,
         crls=known.crls if known else (),
         reference=evidence.server_name if evidence.side == "client" else None,

@@ -27,11 +27,11 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls import rules
-from mtls_echo_tls.evidence import Side
 from mtls_echo_tls.identity import UNREADABLE, load_certificate
 from mtls_echo_tls.links import LONGEST_PATH, Known, follow
 from mtls_echo_tls.revocation import revocation_faults
 from mtls_echo_tls.rules import Fault, is_readable, is_self_issued
+from mtls_echo_tls.sides import Side
 
 # A path of this many bytes has been made to be expensive; its judge has refused it already.
 _MOST_BYTES = 64 * 1024

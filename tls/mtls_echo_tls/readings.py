@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass, replace
 
 from mtls_echo_tls.alerts import AlertDescription as A
-from mtls_echo_tls.evidence import Side
 from mtls_echo_tls.sayings import ALERT_WORDS, NSS_ALERTS, SECURE_TRANSPORT, Kind, Refused
+from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.tables import ALERT, REASON, VERIFY
 
 
@@ -50,7 +50,7 @@ class Reading:
             return self.refused
         if side is None or self.refused not in ("printer", "peer"):
             return None
-        return side if self.refused == "printer" else _other(side)
+        return side if self.refused == "printer" else peer_of(side)
 
     def causes(self, side: Side | None) -> tuple[str, ...]:
         """Slugs, most likely first, for a text printed by ``side``."""
@@ -66,16 +66,12 @@ class Reading:
         else:
             slugs = ()
         rejected_by = self.rejected_by(side)
-        wrong = _NEVER_OF[_other(rejected_by)] if rejected_by is not None else frozenset[str]()
+        wrong = _NEVER_OF[peer_of(rejected_by)] if rejected_by is not None else frozenset[str]()
         slugs = tuple(dict.fromkeys(slug for slug in slugs if slug not in wrong)) or slugs
         if side is not None and "plaintext-peer" in slugs:
             # The same words at a server are about a client that did not speak TLS.
             slugs = tuple(_PLAINTEXT[side] if s == "plaintext-peer" else s for s in slugs)
         return slugs or ("internal-error",)
-
-
-def _other(side: Side) -> Side:
-    return "server" if side == "client" else "client"
 
 
 _PLAINTEXT: dict[Side, str] = {"client": "plaintext-peer", "server": "plaintext-client"}

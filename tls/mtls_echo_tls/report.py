@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from mtls_echo_tls.evidence import Side, Stage
 from mtls_echo_tls.messages import Direction
+from mtls_echo_tls.sides import Side, Stage
 
 Outcome = Literal["echoed", "refused", "denied", "failed"]
 

@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from mtls_echo_tls.constraints import not_permitted
-from mtls_echo_tls.evidence import Side
 from mtls_echo_tls.identity import (
     UNREADABLE,
     common_name,
@@ -29,6 +28,7 @@ from mtls_echo_tls.identity import (
     names_host,
     valid_at,
 )
+from mtls_echo_tls.sides import Side
 
 # Security level 2 is 112 bits (RFC 9325 §4.5).
 _LEAST_RSA_BITS = 2048

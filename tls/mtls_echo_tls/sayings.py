@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from mtls_echo_tls.evidence import Side
+from mtls_echo_tls.sides import Side
 
 Refused = Literal["printer", "peer", "client", "server", "nobody", "unsaid"]
 Kind = Literal["alert received", "alert sent", "alert", "verdict", "reason", "statement"]

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from mtls_echo_tls.evidence import Side
 from mtls_echo_tls.report import Report, TraceEntry
-
-OTHER: dict[Side, Side] = {"client": "server", "server": "client"}
+from mtls_echo_tls.sides import Side, peer_of
 
 _CERTIFICATES = ("Certificate", "CompressedCertificate")
 
 
 def sender(entry: TraceEntry, report: Report) -> Side:
     """Which side sent a message, of which the reporting side knows the direction."""
-    return report.side if entry.direction == "sent" else OTHER[report.side]
+    return report.side if entry.direction == "sent" else peer_of(report.side)
 
 
 def is_tls13(entries: Sequence[TraceEntry]) -> bool:
@@ -40,7 +38,7 @@ def story(entries: Sequence[TraceEntry], report: Report) -> Iterator[TraceEntry 
     finished = report.outcome != "echoed"
     for entry in entries:
         who = sender(entry, report)
-        other = OTHER[who]
+        other = peer_of(who)
         if entry.name == "Alert":
             closing = entry.fields.get("description") == "close_notify"
             if closing and not finished:
@@ -72,4 +70,4 @@ def _success(pending: set[Side]) -> Iterator[str]:
 
 
 def _accepted(side: Side) -> str:
-    return f"the {OTHER[side]} verifies the {side}'s certificate: accepted"
+    return f"the {peer_of(side)} verifies the {side}'s certificate: accepted"

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.alerts import AlertDescription, alert_meaning, alert_name
 from mtls_echo_tls.causes import Cause, cause_of
-from mtls_echo_tls.evidence import Evidence, Side
+from mtls_echo_tls.evidence import Evidence
 from mtls_echo_tls.identity import (
     common_name,
     end_entity,
@@ -30,7 +30,7 @@ from mtls_echo_tls.narrowing import namesake
 from mtls_echo_tls.path import Path
 from mtls_echo_tls.report import CertificateSummary, Fact, Outcome
 from mtls_echo_tls.rules import Fault, called
-from mtls_echo_tls.story import OTHER
+from mtls_echo_tls.sides import Side, peer_of
 
 # Names of a peer's choosing are cut: a certificate may carry thousands.
 _MOST_NAMES = 16
@@ -61,7 +61,7 @@ class Words:
     @property
     def peer(self) -> Side:
         """The other side."""
-        return "server" if self.side == "client" else "client"
+        return peer_of(self.side)
 
     @property
     def reader_owns(self) -> bool:
@@ -104,7 +104,7 @@ def in_third_person(text: str, owner: Side | None, *, named: bool = False) -> st
         named: Whether the owner has been named just before.
     """
     it = "it" if named else f"the {owner}" if owner else "one side"
-    judge = OTHER[owner] if owner else None
+    judge = peer_of(owner) if owner else None
     return text.format(
         it=it,
         its="its" if named or "{it}" in text else f"{it}'s",

@@ -1,0 +1,15 @@
+"""The two sides of a TLS connection, and how far a connection can come."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Side = Literal["client", "server"]
+Stage = Literal["connect", "handshake", "first-read", "established"]
+
+_PEER: dict[Side, Side] = {"client": "server", "server": "client"}
+
+
+def peer_of(side: Side) -> Side:
+    """The other side."""
+    return _PEER[side]
