@@ -48,7 +48,8 @@ from mtls_echo_server.log import EventLog
 from mtls_echo_server.strangers import Strangers, Visit
 from mtls_echo_tls.address import Address
 from mtls_echo_tls.diagnosis import diagnose
-from mtls_echo_tls.evidence import Evidence, TLSFailure
+from mtls_echo_tls.evidence import Evidence
+from mtls_echo_tls.failure import TLSFailure
 from mtls_echo_tls.protocol import denial_line
 from mtls_echo_tls.stream import FAREWELL, TLSStream
 from mtls_echo_tls.transport import TCPStream

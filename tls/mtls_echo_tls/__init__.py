@@ -9,7 +9,8 @@ from mtls_echo_pki.lazy import exporter
 if TYPE_CHECKING:
     from mtls_echo_tls.alerts import AlertDescription
     from mtls_echo_tls.diagnosis import diagnose
-    from mtls_echo_tls.evidence import Evidence, TLSFailure
+    from mtls_echo_tls.evidence import Evidence
+    from mtls_echo_tls.failure import TLSFailure
     from mtls_echo_tls.identity import PeerIdentity
     from mtls_echo_tls.reload import Reload, Reloader
     from mtls_echo_tls.report import Report, describe
@@ -35,7 +36,8 @@ __getattr__ = exporter(
     {
         "alerts": ("AlertDescription",),
         "diagnosis": ("diagnose",),
-        "evidence": ("Evidence", "TLSFailure"),
+        "evidence": ("Evidence",),
+        "failure": ("TLSFailure",),
         "identity": ("PeerIdentity",),
         "reload": ("Reload", "Reloader"),
         "report": ("Report", "describe"),

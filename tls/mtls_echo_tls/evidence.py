@@ -1,4 +1,4 @@
-"""What one side knows for certain about a connection, and the exception that carries it.
+"""What one side knows for certain about a connection.
 
 Evidence is recorded while it exists and never guessed afterwards: the numbers that OpenSSL
 returned, the alerts and certificates that really crossed the connection, and how the transport
@@ -12,11 +12,9 @@ from __future__ import annotations
 import ssl
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-import trio
-
-from mtls_echo_tls.alerts import alert_name, alert_of_reason
+from mtls_echo_tls.alerts import alert_of_reason
 from mtls_echo_tls.configuration import Configuration
 from mtls_echo_tls.messages import Direction, certificates_in, offers_alpn, offers_tls13
 from mtls_echo_tls.offer import why_no_shared_cipher
@@ -24,9 +22,6 @@ from mtls_echo_tls.sides import Side, Stage
 from mtls_echo_tls.stack import is_openssl
 from mtls_echo_tls.tables import ALERT_OF_REASON
 from mtls_echo_tls.trace import Recorder
-
-if TYPE_CHECKING:
-    from mtls_echo_tls.report import Report
 
 TransportEnd = Literal["open", "eof", "reset"]
 
@@ -211,34 +206,3 @@ class Evidence:
         """Fix the duration; called once, when the verdict is known."""
         if self.duration is None:
             self.duration = time.perf_counter() - self.started
-
-
-class TLSFailure(trio.BrokenResourceError):
-    """The TLS connection failed; `evidence` says what is known, `report` what it means.
-
-    A subclass of `trio.BrokenResourceError`, so that code written for any trio stream treats it
-    as what it is: the end of this connection.
-    """
-
-    def __init__(self, evidence: Evidence) -> None:
-        self.evidence = evidence
-        super().__init__(evidence)
-
-    @property
-    def report(self) -> Report:
-        """The diagnosis of this failure (`mtls_echo_tls.diagnosis.diagnose`)."""
-        from mtls_echo_tls.diagnosis import diagnose
-
-        return diagnose(self.evidence)
-
-    def __str__(self) -> str:
-        evidence = self.evidence
-        if evidence.alert is not None:
-            way = "sent" if evidence.alert.sent else "received"
-            name = alert_name(evidence.alert.code)
-            return f"{way} alert {name} ({evidence.alert.code}) during {evidence.stage}"
-        if evidence.timed_out:
-            return f"timed out during {evidence.stage}"
-        if evidence.transport_end != "open":
-            return f"the peer ended the connection ({evidence.transport_end}) in {evidence.stage}"
-        return f"TLS failed during {evidence.stage}: {evidence.reason or 'no reason recorded'}"

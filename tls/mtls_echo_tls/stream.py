@@ -43,7 +43,8 @@ from typing import NoReturn
 import trio
 
 from mtls_echo_tls.configuration import recall
-from mtls_echo_tls.evidence import FIRST_BYTES, LAST_WORDS, Evidence, TLSFailure, TransportEnd
+from mtls_echo_tls.evidence import FIRST_BYTES, LAST_WORDS, Evidence, TransportEnd
+from mtls_echo_tls.failure import TLSFailure
 from mtls_echo_tls.identity import PeerIdentity
 from mtls_echo_tls.records import RECORD, Records
 from mtls_echo_tls.transport import Exclusive, TCPStream
