@@ -15,7 +15,8 @@ from mtls_echo_client.endpoints.plan import Problem, TLSSettings
 from mtls_echo_client.endpoints.remedies import advised
 from mtls_echo_client.endpoints.status import Standing, Status, verdict
 from mtls_echo_tls.causes import CAUSES
-from mtls_echo_tls.report import CertificateSummary, Parameters
+from mtls_echo_tls.report import Parameters
+from mtls_echo_tls.summaries import CertificateSummary
 
 from .endpoint_servers import endpoint, report
 

@@ -16,7 +16,8 @@ from mtls_echo_client.endpoints.status import Standing, Status
 from mtls_echo_client.endpoints.view import draw, draw_plan, draw_screen
 from mtls_echo_client.endpoints.wording import duration, line
 from mtls_echo_tls.address import Address
-from mtls_echo_tls.report import CertificateSummary, Parameters
+from mtls_echo_tls.report import Parameters
+from mtls_echo_tls.summaries import CertificateSummary
 
 from .endpoint_servers import Town, endpoint, report
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from mtls_echo_pki import Credential, client
 from mtls_echo_tls import Report, TCPStream, TLSStream
+from mtls_echo_tls.decoding import TraceEntry
 from mtls_echo_tls.diagram import draw
 from mtls_echo_tls.messages import Message
-from mtls_echo_tls.report import TraceEntry
 from mtls_echo_tls.sequence import sequence
 from tests.tls_helpers import (
     ALICE,

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from mtls_echo_tls import Report, TCPStream, TLSStream
 from mtls_echo_tls.codepoints import CIPHER_SUITES, GROUPS, SIGNATURE_SCHEMES, named
-from mtls_echo_tls.decoding import Decoder, decoded, entries
+from mtls_echo_tls.decoding import Decoder, TraceEntry, decoded, entries
 from mtls_echo_tls.messages import (
     ALERT,
     HANDSHAKE,
@@ -29,7 +29,6 @@ from mtls_echo_tls.messages import (
     decompressed,
     selects_tls13,
 )
-from mtls_echo_tls.report import TraceEntry
 from mtls_echo_tls.trace import Recorder
 from mtls_echo_tls.vectors import distinguished_name
 from tests.tls_helpers import (

@@ -27,8 +27,8 @@ from mtls_echo_tls.codepoints import (
     VERSIONS,
     named,
 )
-from mtls_echo_tls.messages import ALERT, HANDSHAKE, Message, certificates_in
-from mtls_echo_tls.report import TraceEntry
+from mtls_echo_tls.messages import ALERT, HANDSHAKE, Direction, Message, certificates_in
+from mtls_echo_tls.summaries import summarise
 from mtls_echo_tls.trace import Recorder
 from mtls_echo_tls.vectors import (
     Cursor,
@@ -41,7 +41,6 @@ from mtls_echo_tls.vectors import (
     protocols,
     server_name,
 )
-from mtls_echo_tls.wording import summarise
 
 # OpenSSL follows a path over at most 10 issuers unless told otherwise.
 _MOST_CERTIFICATES = 11
@@ -52,6 +51,26 @@ _PRE_SHARED_KEY, _EARLY_DATA, _VERSIONS, _AUTHORITIES, _KEY_SHARE = 41, 42, 43, 
 _RENEGOTIATION = 0xFF01
 
 Fields = dict[str, Any]
+
+
+class TraceEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One message of the handshake, an alert, or a change of cipher.
+
+    Attributes:
+        time_ms: Since the TLS connection began.
+        direction: As seen from the reporting side.
+        name: As the RFC spells it. ``left out`` stands for what exceeded the bounds of a trace.
+        size: In bytes, the 4 of a handshake message's header included, the record's not.
+        protected: Whether it travelled encrypted.
+        fields: What matters to a reader, decoded; by the kind of message.
+    """
+
+    time_ms: float
+    direction: Direction
+    name: str
+    size: int
+    protected: bool
+    fields: dict[str, Any]
 
 
 def trace_of(recorder: Recorder) -> list[TraceEntry] | None:

@@ -27,8 +27,9 @@ from mtls_echo_tls.path import Path
 from mtls_echo_tls.protocol import denial_in
 from mtls_echo_tls.report import Alert, FaultFound, Issuer, Outcome, Parameters, Report
 from mtls_echo_tls.sides import Side, peer_of
+from mtls_echo_tls.summaries import summarise
 from mtls_echo_tls.tables import ALERT, OPENSSL_ALERT, OWN_ALERT, REASON, VERIFY
-from mtls_echo_tls.wording import Words, facts, remedy, summarise, summary
+from mtls_echo_tls.wording import Words, facts, remedy, summary
 
 # What OpenSSL accepts as a Certificate message, in bytes (SSL_MAX_CERT_LIST_DEFAULT).
 _LONGEST_CERTIFICATE_MESSAGE = 100 * 1024

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mtls_echo_pki.printable import printable
-from mtls_echo_tls.decoding import decoded
+from mtls_echo_tls.decoding import TraceEntry, decoded
 from mtls_echo_tls.messages import Message
-from mtls_echo_tls.report import Report, TraceEntry
+from mtls_echo_tls.report import Report
 from mtls_echo_tls.sides import Side
 from mtls_echo_tls.story import is_tls13, sender, story
 

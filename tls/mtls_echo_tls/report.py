@@ -7,12 +7,13 @@ rely on; the sentences in ``summary`` and ``remedy`` are for people and may be i
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
-from mtls_echo_tls.messages import Direction
+from mtls_echo_tls.decoding import TraceEntry
 from mtls_echo_tls.sides import Side, Stage
+from mtls_echo_tls.summaries import CertificateSummary
 
 Outcome = Literal["echoed", "refused", "denied", "failed"]
 
@@ -43,18 +44,6 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     resumed: bool
 
 
-class CertificateSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A presented end-entity certificate, accepted or not. Times are RFC 3339, UTC."""
-
-    subject: str
-    issuer: str
-    names: list[str]
-    serial: str
-    fingerprint: str
-    not_before: str
-    not_after: str
-
-
 class FaultFound(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is wrong with the certification path that was judged.
 
@@ -83,26 +72,6 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str
     presented: bool
     root: bool
-
-
-class TraceEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One message of the handshake, an alert, or a change of cipher.
-
-    Attributes:
-        time_ms: Since the TLS connection began.
-        direction: As seen from the reporting side.
-        name: As the RFC spells it. ``left out`` stands for what exceeded the bounds of a trace.
-        size: In bytes, the 4 of a handshake message's header included, the record's not.
-        protected: Whether it travelled encrypted.
-        fields: What matters to a reader, decoded; by the kind of message.
-    """
-
-    time_ms: float
-    direction: Direction
-    name: str
-    size: int
-    protected: bool
-    fields: dict[str, Any]
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,8 +16,9 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any, cast
 
+from mtls_echo_tls.decoding import TraceEntry
 from mtls_echo_tls.diagram import ASCII, UNICODE, Strokes
-from mtls_echo_tls.report import Report, TraceEntry
+from mtls_echo_tls.report import Report
 from mtls_echo_tls.story import is_tls13, sender, story
 
 WIDTH = 80

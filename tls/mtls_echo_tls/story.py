@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from mtls_echo_tls.report import Report, TraceEntry
+from mtls_echo_tls.decoding import TraceEntry
+from mtls_echo_tls.report import Report
 from mtls_echo_tls.sides import Side, peer_of
 
 _CERTIFICATES = ("Certificate", "CompressedCertificate")

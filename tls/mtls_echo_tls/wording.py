@@ -9,12 +9,10 @@ expired"): `Words` completes the catalogue's texts for the reader's end.
 from __future__ import annotations
 
 import datetime
-import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
 
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.alerts import AlertDescription, alert_meaning, alert_name
@@ -23,21 +21,13 @@ from mtls_echo_tls.evidence import Evidence
 from mtls_echo_tls.identity import (
     common_name,
     end_entity,
-    serial_number,
-    subject_alternative_names,
 )
 from mtls_echo_tls.narrowing import namesake
 from mtls_echo_tls.path import Path
-from mtls_echo_tls.report import CertificateSummary, Fact, Outcome
+from mtls_echo_tls.report import Fact, Outcome
 from mtls_echo_tls.rules import Fault, called
 from mtls_echo_tls.sides import Side, peer_of
-
-# Names of a peer's choosing are cut: a certificate may carry thousands.
-_MOST_NAMES = 16
-_LONGEST_NAME = 256
-
-# The size of certificates worth remembering, in bytes; most have less than 2 KiB.
-_ORDINARY = 4096
+from mtls_echo_tls.summaries import LONGEST_NAME, names_of, timestamp
 
 # Candidates told in full; the slugs of the others follow on one line.
 _MOST_GUESSES = 3
@@ -221,7 +211,7 @@ def _judged(
         own = evidence.configuration.credential
         if own is not None and not judged_us:
             yield Fact("our own", f"certificate is valid {_validity(own.certificate)}")
-        yield Fact("our clock", _moment(datetime.datetime.now(datetime.UTC)))
+        yield Fact("our clock", timestamp(datetime.datetime.now(datetime.UTC)))
     compared = {fault.slug for fault in path.faults}
     if "wrong-name" in causes and "wrong-name" not in compared and evidence.server_name:
         yield Fact("reference", f"{evidence.server_name} (the name that was asked for)")
@@ -229,7 +219,7 @@ def _judged(
 
 def _validity(certificate: x509.Certificate) -> str:
     since, until = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    return f"{_moment(since)} to {_moment(until)}"
+    return f"{timestamp(since)} to {timestamp(until)}"
 
 
 def _told(fault: Fault, path: Path) -> str:
@@ -255,46 +245,7 @@ def _alert_fact(evidence: Evidence, causes: tuple[str, ...]) -> Fact:
 
 
 def _presented(leaf: x509.Certificate) -> str:
-    names = ", ".join(_names(leaf)[:4]) or common_name(leaf.subject) or "no name"
+    names = ", ".join(names_of(leaf)[:4]) or common_name(leaf.subject) or "no name"
     issuer = common_name(leaf.issuer) or leaf.issuer.rfc4514_string() or "nobody named"
-    names, issuer = names[:_LONGEST_NAME], issuer[:_LONGEST_NAME]
+    names, issuer = names[:LONGEST_NAME], issuer[:LONGEST_NAME]
     return f"certificate for {names}, issued by {issuer}"
-
-
-def summarise(chain: tuple[bytes, ...]) -> CertificateSummary | None:
-    """The end-entity certificate of a presented chain, for a report; None without one."""
-    if not chain:
-        return None
-    # Our own certificate is summarised for every connection, and so are those of clients that
-    # come again. One that is out of the ordinary must not fill the memory.
-    summarised = _summarised if len(chain[0]) <= _ORDINARY else _summarised.__wrapped__
-    return summarised(chain[0])
-
-
-@functools.lru_cache(maxsize=64)
-def _summarised(certificate: bytes) -> CertificateSummary | None:
-    leaf = end_entity((certificate,))
-    if leaf is None:
-        return None
-    return CertificateSummary(
-        subject=_bounded(leaf.subject.rfc4514_string()),
-        issuer=_bounded(leaf.issuer.rfc4514_string()),
-        names=_names(leaf),
-        serial=f"{serial_number(leaf):x}",
-        fingerprint=leaf.fingerprint(SHA256()).hex(),
-        not_before=_moment(leaf.not_valid_before_utc),
-        not_after=_moment(leaf.not_valid_after_utc),
-    )
-
-
-def _names(leaf: x509.Certificate) -> list[str]:
-    entries = list(subject_alternative_names(leaf))[:_MOST_NAMES]
-    return [_bounded(str(entry.value)) for entry in entries]
-
-
-def _bounded(text: str) -> str:
-    return printable(text[:_LONGEST_NAME])
-
-
-def _moment(moment: datetime.datetime) -> str:
-    return moment.replace(microsecond=0).isoformat().replace("+00:00", "Z")
