@@ -33,11 +33,11 @@ from mtls_echo_pki.check_authorities import (
 )
 from mtls_echo_pki.credential import Credential
 from mtls_echo_pki.description import usage
-from mtls_echo_pki.directory import Directory
 from mtls_echo_pki.layout import ROLES, Role
 from mtls_echo_pki.parsing import UNREADABLE, parsing
 from mtls_echo_pki.placement import DirectoryError
 from mtls_echo_pki.registry import Registry
+from mtls_echo_pki.store import Store
 from mtls_echo_pki.trust import Trust
 from mtls_echo_pki.upkeep import at_rest
 from mtls_echo_pki.verifiers import refusal_by_cryptography, refusal_by_openssl
@@ -45,13 +45,13 @@ from mtls_echo_pki.verifiers import refusal_by_cryptography, refusal_by_openssl
 __all__ = ["Finding", "check"]
 
 
-def check(directory: Directory, *, now: datetime | None = None) -> list[Finding]:
+def check(store: Store, *, now: datetime | None = None) -> list[Finding]:
     """Look for everything that would keep a PKI from working, or from being safe.
 
     What a command that was killed has left unfinished is finished first, if that is permitted.
 
     Args:
-        directory: What to check. ``authorities`` may be missing, since a machine that
+        store: What to check. ``authorities`` may be missing, since a machine that
             only serves needs none.
         now: When it shall work; the present unless given. The verifiers are asked
             about the present in any case.
@@ -63,19 +63,19 @@ def check(directory: Directory, *, now: datetime | None = None) -> list[Finding]
         DirectoryError: If another process changes the directory, and takes too long.
     """
     now = now or utcnow()
-    with at_rest(directory.path) as trouble:
-        findings = [*_unfinished(directory.path, trouble), *_modes(directory.path)]
+    with at_rest(store.path) as trouble:
+        findings = [*_unfinished(store.path, trouble), *_modes(store.path)]
         trusts: dict[Role, Trust] = {}
         for role in ROLES:
             registry = None
-            if (directory.path / "authorities" / role).exists():
-                registry = _registry(directory, role, findings)
+            if (store.path / "authorities" / role).exists():
+                registry = _registry(store, role, findings)
             if registry is not None and registry.roles[0] == role:
                 path = registry.folder / "tls.crt"
                 findings += _readable(path, check_authority(registry, now))
-            path = directory.path / "trust" / role / "ca.crt"
+            path = store.path / "trust" / role / "ca.crt"
             try:
-                trusts[role] = directory.trust(role)
+                trusts[role] = store.trust(role)
             except MaterialError as error:
                 findings.append(_unusable(error))
                 continue
@@ -88,15 +88,15 @@ def check(directory: Directory, *, now: datetime | None = None) -> list[Finding]
                 # Said here, once; not once more of every credential.
                 findings += unfit
                 trusts[role] = Trust(trusts[role].anchors)
-        for name in directory.names():
+        for name in store.names():
             try:
-                credential = directory.credential(name)
+                credential = store.credential(name)
             except MaterialError as error:
                 findings.append(_unusable(error))
             except DirectoryError as error:
-                findings.append(Finding(directory.path / name, str(error), error.hint or ""))
+                findings.append(Finding(store.path / name, str(error), error.hint or ""))
             else:
-                path = directory.path / name / "tls.crt"
+                path = store.path / name / "tls.crt"
                 findings += _readable(path, _credential(path, credential, trusts, now))
     return findings
 
@@ -111,14 +111,14 @@ def _unfinished(path: Path, trouble: OSError | None) -> Iterator[Finding]:
         )
 
 
-def _registry(directory: Directory, role: Role, findings: list[Finding]) -> Registry | None:
+def _registry(store: Store, role: Role, findings: list[Finding]) -> Registry | None:
     """Read an authority's folder; what is wrong with it is added to what was found."""
     try:
-        return Registry.read(directory.path, role)
+        return Registry.read(store.path, role)
     except MaterialError as error:
         found = _unusable(error)
     except DirectoryError as error:
-        path = directory.path / "authorities" / role / "ledger.json"
+        path = store.path / "authorities" / role / "ledger.json"
         found = Finding(path, _without_path(error), error.hint or "")
     if found not in findings:  # two roles may share an authority
         findings.append(found)

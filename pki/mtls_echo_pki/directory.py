@@ -29,9 +29,6 @@ Four rules keep it whole:
 
 from __future__ import annotations
 
-import os
-import re
-import shlex
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -39,27 +36,20 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from mtls_echo_pki.armour import MaterialError
-from mtls_echo_pki.authority import Authority
 from mtls_echo_pki.credential import Credential
 from mtls_echo_pki.issuing import issue, issue_flawed, renew
-from mtls_echo_pki.layout import PARTS, ROLES, Role, make_authorities
-from mtls_echo_pki.ledger import LedgerEntry
-from mtls_echo_pki.pem import read_credential, read_trust
+from mtls_echo_pki.layout import ROLES, Role, make_authorities
 from mtls_echo_pki.placement import (
     AlreadyThereError,
-    DirectoryError,
     absolute,
     clear_abandoned,
     explained,
     new_folder,
 )
-from mtls_echo_pki.registry import ledger_in
 from mtls_echo_pki.request import DEFAULT_LIFETIME, KeyType, Request, client, server
 from mtls_echo_pki.revoking import Revoked, publish_crls, revoke
 from mtls_echo_pki.rollover import Step, take
-from mtls_echo_pki.succession import Stage, read_succession
-from mtls_echo_pki.trust import Trust
+from mtls_echo_pki.store import Store
 
 if TYPE_CHECKING:
     from mtls_echo_pki.flaw import Flaw
@@ -68,11 +58,8 @@ if TYPE_CHECKING:
 DEFAULT_SERVER_NAMES = ("localhost", "127.0.0.1", "::1")
 DEFAULT_CLIENT_NAMES = ("client.test",)
 
-# A name becomes a folder and a common name (at most 64 characters, RFC 5280 A.1).
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]{0,63}")
 
-
-class Directory:
+class Directory(Store):
     """A PKI on disk; see the module for its layout.
 
     It may lack ``authorities``: a copy for a machine that only serves should.
@@ -83,19 +70,6 @@ class Directory:
     Raises:
         DirectoryError: If there is no such PKI.
     """
-
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
-        with explained(self.path):
-            exists = self.path.is_dir()
-            is_pki = any((self.path / part).is_dir() for part in PARTS)
-        if not is_pki:
-            raise DirectoryError(
-                f"{self.path}: {'is not a PKI directory' if exists else 'does not exist'}",
-                f"make one: mtls-echo pki init {shlex.quote(str(self.path))}"
-                if not exists
-                else "name a directory made by: mtls-echo pki init",
-            )
 
     @classmethod
     def create(
@@ -161,84 +135,6 @@ class Directory:
             return cls.create(path), True
         except AlreadyThereError:
             return cls(path), False
-
-    def credential(self, name: str) -> Credential:
-        """Read a credential, never a key of one generation with another's certificate.
-
-        Raises:
-            DirectoryError: If there is none of that name.
-            MaterialError: If its files cannot be used.
-        """
-        self._check_name(name)
-        folder = self.path / name
-        if not os.path.lexists(folder / "tls.crt"):
-            raise DirectoryError(
-                f'{self.path}: has no credential named "{name}"',
-                f"it has: {', '.join(self.names()) or 'none'}; for another: "
-                f"mtls-echo pki issue {shlex.quote(str(self.path))} {name} IDENTITY --client",
-            )
-        return read_credential(folder / "tls.crt", folder / "tls.key")
-
-    def trust(self, role: Role) -> Trust:
-        """Read the trust anchors for verifying servers, or those for clients.
-
-        With them, from the same generation, come the revocation lists of ``crl.pem``, if there
-        is one; it need not be there.
-
-        Raises:
-            MaterialError: If they cannot be used.
-        """
-        folder = self.path / "trust" / role
-        return read_trust(folder / "ca.crt", crl=folder / "crl.pem", crl_required=False)
-
-    def authority(self, role: Role) -> Authority:
-        """Read the authority that issues servers, or the one that issues clients.
-
-        Raises:
-            MaterialError: If its files cannot be used.
-        """
-        return read_succession(self.path / "authorities" / role).issuing
-
-    def root(self, role: Role) -> Authority:
-        """Read the root above the authority of a role; the authority itself, if it is one.
-
-        Raises:
-            MaterialError: If its files cannot be used, or its key was taken away.
-        """
-        folder = self.path / "authorities" / role
-        root = read_succession(folder).present.root
-        if root is None:
-            raise MaterialError(
-                folder / "root.key", "does not exist", "put it back for as long as this takes"
-            )
-        return root
-
-    def stage(self, role: Role) -> Stage:
-        """Read where the replacement of an authority stands.
-
-        Raises:
-            MaterialError: If its files cannot be used.
-        """
-        return read_succession(self.path / "authorities" / role).stage
-
-    def names(self) -> list[str]:
-        """Return the names of all credentials, sorted."""
-        with explained(self.path):
-            return sorted(
-                entry.name
-                for entry in self.path.iterdir()
-                if entry.name not in PARTS
-                and not entry.name.startswith(".")
-                and os.path.lexists(entry / "tls.crt")
-            )
-
-    def ledger(self, role: Role) -> list[LedgerEntry]:
-        """Return every certificate an authority has issued, the oldest first.
-
-        Raises:
-            DirectoryError: If the ledger is missing or damaged.
-        """
-        return [*ledger_in(self.path / "authorities" / role).issued]
 
     def issue(self, name: str, request: Request) -> Credential:
         """Issue a credential and publish it under a new name.
@@ -361,12 +257,3 @@ class Directory:
             DirectoryError: Also if a credential in the directory would be locked out.
         """
         return take(self, Step.RETIRE, roles or ROLES)
-
-    def _check_name(self, name: str) -> None:
-        if name in PARTS:
-            raise DirectoryError(f'"{name}" is a part of every PKI directory, not a name')
-        if not _NAME.fullmatch(name):
-            raise DirectoryError(
-                f'"{name}" cannot name a credential',
-                "use up to 64 letters, digits and . _ @ -, not beginning with a dot or a hyphen",
-            )

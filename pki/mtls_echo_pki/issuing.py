@@ -28,10 +28,10 @@ from mtls_echo_pki.placement import DirectoryError, new_folder
 from mtls_echo_pki.publication import publish
 from mtls_echo_pki.registry import Registry
 from mtls_echo_pki.request import Request, Usage
+from mtls_echo_pki.store import Store
 from mtls_echo_pki.upkeep import Held, changing
 
 if TYPE_CHECKING:
-    from mtls_echo_pki.directory import Directory
     from mtls_echo_pki.flaw import Flaw
     from mtls_echo_pki.sound import Exhibit
 
@@ -41,17 +41,17 @@ ROLE_OF: dict[Usage, Role] = {Usage.SERVER: "servers", Usage.CLIENT: "clients"}
 _Made: TypeAlias = tuple[Credential, dict[str, bytes]]
 
 
-def issue(directory: Directory, name: str, request: Request) -> Credential:
+def issue(store: Store, name: str, request: Request) -> Credential:
     """Issue a credential and publish it under a new name; see :meth:`Directory.issue`."""
     return _issue(
-        directory,
+        store,
         name,
         request,
         lambda registry: (registry.succession.issuing.issue(request), {}),
     )
 
 
-def issue_flawed(directory: Directory, name: str, request: Request, flaw: Flaw) -> Exhibit:
+def issue_flawed(store: Store, name: str, request: Request, flaw: Flaw) -> Exhibit:
     """Issue a deliberately bad credential; see :meth:`Directory.issue_flawed`."""
     exhibit: Exhibit | None = None
 
@@ -59,7 +59,7 @@ def issue_flawed(directory: Directory, name: str, request: Request, flaw: Flaw) 
         nonlocal exhibit
         present = registry.succession.present
         # A bad path is bad in one respect: no other authority's certificate is sent along.
-        authority = directory.root(registry.roles[0]) if flaw.needs_root else present.authority
+        authority = store.root(registry.roles[0]) if flaw.needs_root else present.authority
         exhibit = flaw.build(authority, request)
         beside: dict[str, bytes] = {}
         if exhibit.trust != authority.trust:
@@ -68,30 +68,30 @@ def issue_flawed(directory: Directory, name: str, request: Request, flaw: Flaw) 
             beside["crl.pem"] = exhibit.trust.crl_pem
         return exhibit.credential, beside
 
-    _issue(directory, name, request, make, flaw.slug)
+    _issue(store, name, request, make, flaw.slug)
     return cast("Exhibit", exhibit)
 
 
 def renew(
-    directory: Directory, name: str, *, rekey: bool, lifetime: timedelta | None = None
+    store: Store, name: str, *, rekey: bool, lifetime: timedelta | None = None
 ) -> Credential:
     """Replace a credential by one of the same names; see :meth:`Directory.renew`."""
-    with changing(directory.path, directory.path / name) as held:
-        present = directory.credential(name)
+    with changing(store.path, store.path / name) as held:
+        present = store.credential(name)
         try:
             request = request_of(present.certificate)
         except ValueError as error:
             raise DirectoryError(
-                f"{directory.path / name}: cannot be renewed: {error}",
+                f"{store.path / name}: cannot be renewed: {error}",
                 "issue another one: mtls-echo pki issue --help",
             ) from error
         if not rekey:
-            _refuse_to_revive(directory, name, present, held)
+            _refuse_to_revive(store, name, present, held)
         registry = held.registry(ROLE_OF[request.usage])
         credential = registry.succession.issuing.renew(present, rekey=rekey, lifetime=lifetime)
         _enter(registry, name, credential, None)
         try:
-            publish(directory.path / name, _files(credential), {"tls.crt": PUBLIC})
+            publish(store.path / name, _files(credential), {"tls.crt": PUBLIC})
         except FileExistsError as error:
             raise DirectoryError(
                 f"{error.filename}: was not put there by mtls-echo pki, and is not replaced",
@@ -100,22 +100,22 @@ def renew(
     return credential
 
 
-def _refuse_to_revive(directory: Directory, name: str, present: Credential, held: Held) -> None:
+def _refuse_to_revive(store: Store, name: str, present: Credential, held: Held) -> None:
     """Raise if the present certificate was revoked: another for its key would undo that."""
     serial = f"{present.certificate.serial_number:x}"
     for registry in held.registries:
         for entry in registry.ledger.issued:
             if entry.serial == serial and entry.revoked_at is not None:
                 raise DirectoryError(
-                    f"{directory.path / name}: cannot be renewed with the same key, which was "
+                    f"{store.path / name}: cannot be renewed with the same key, which was "
                     f"revoked on {entry.revoked_at:%Y-%m-%d %H:%M:%S} UTC ({entry.reason})",
                     "whoever has the key would be let in again; renew it with a new one: "
-                    f"mtls-echo pki renew {shlex.quote(str(directory.path))} {name} --new-key",
+                    f"mtls-echo pki renew {shlex.quote(str(store.path))} {name} --new-key",
                 )
 
 
 def _issue(
-    directory: Directory,
+    store: Store,
     name: str,
     request: Request,
     make: Callable[[Registry], _Made],
@@ -123,11 +123,11 @@ def _issue(
 ) -> Credential:
     if request.usage not in ROLE_OF:
         raise ValueError("a directory issues to servers and clients, not to authorities")
-    target = directory.path / name
-    with changing(directory.path, target) as held:
+    target = store.path / name
+    with changing(store.path, target) as held:
         if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
             raise DirectoryError(
-                f'{directory.path}: there is already something named "{name}"',
+                f'{store.path}: there is already something named "{name}"',
                 "choose another name: nothing is overwritten; to replace it: "
                 "mtls-echo pki renew --help",
             )

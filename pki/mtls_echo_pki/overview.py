@@ -18,11 +18,11 @@ from mtls_echo_pki.armour import MaterialError
 from mtls_echo_pki.authority import utcnow
 from mtls_echo_pki.credential import key_id
 from mtls_echo_pki.description import usage, validity
-from mtls_echo_pki.directory import Directory
 from mtls_echo_pki.placement import DirectoryError
 from mtls_echo_pki.registry import Registry, registries
 from mtls_echo_pki.request import describe_lifetime
 from mtls_echo_pki.rollover import issued_by_previous, next_step, situation
+from mtls_echo_pki.store import Store
 from mtls_echo_pki.succession import Stage
 
 # A credential with less than this part of its life left is due for renewal.
@@ -90,13 +90,13 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     next: list[str]
 
 
-def overviews(directory: Directory) -> list[Overview]:
+def overviews(store: Store) -> list[Overview]:
     """Return where each authority of a directory stands; none in a copy without authorities.
 
     Raises:
         DirectoryError, MaterialError: If an authority's files cannot be used.
     """
-    return [_overview(directory, registry) for registry in registries(directory.path)]
+    return [_overview(store, registry) for registry in registries(store.path)]
 
 
 def lines_of(overview: Overview, now: datetime) -> list[str]:
@@ -135,11 +135,11 @@ def _wrapped(lines: Iterable[str]) -> Iterator[str]:
         )
 
 
-def _overview(directory: Directory, registry: Registry) -> Overview:
+def _overview(store: Store, registry: Registry) -> Overview:
     now = utcnow()
-    previous = issued_by_previous(directory, registry)
+    previous = issued_by_previous(store, registry)
     in_force = {key_id(certificate) for certificate in registry.certificates}
-    endings = sorted(_endings(directory, registry, now), key=lambda each: each.not_after)
+    endings = sorted(_endings(store, registry, now), key=lambda each: each.not_after)
     return Overview(
         path=str(registry.folder),
         roles=[*registry.roles],
@@ -158,19 +158,19 @@ def _overview(directory: Directory, registry: Registry) -> Overview:
             for entry in registry.ledger.issued
             if entry.revoked_at is not None and entry.not_after > now and entry.issuer in in_force
         ],
-        next=_next(directory.path, registry, previous, endings),
+        next=_next(store.path, registry, previous, endings),
     )
 
 
-def _endings(directory: Directory, registry: Registry, now: datetime) -> Iterator[Ending]:
+def _endings(store: Store, registry: Registry, now: datetime) -> Iterator[Ending]:
     void = {
         entry.serial
         for entry in registry.ledger.issued
         if entry.revoked_at is not None or entry.flaw is not None
     }
-    for name in directory.names():
+    for name in store.names():
         try:
-            certificate = directory.credential(name).certificate
+            certificate = store.credential(name).certificate
         except (MaterialError, DirectoryError):
             continue  # pki check tells
         begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
@@ -179,7 +179,7 @@ def _endings(directory: Directory, registry: Registry, now: datetime) -> Iterato
         sound = f"{certificate.serial_number:x}" not in void
         yield Ending(
             what=name,
-            path=str(directory.path / name / "tls.crt"),
+            path=str(store.path / name / "tls.crt"),
             not_after=end,
             due=sound and (end - now) * _DUE < end - begin,
         )
@@ -199,7 +199,7 @@ def _endings(directory: Directory, registry: Registry, now: datetime) -> Iterato
                 left = (crl.next_update_utc - now).total_seconds()
                 yield Ending(
                     what=f"CRL of {certificate.subject.rfc4514_string()}",
-                    path=str(directory.path / "trust" / registry.roles[0] / "crl.pem"),
+                    path=str(store.path / "trust" / registry.roles[0] / "crl.pem"),
                     not_after=crl.next_update_utc,
                     due=left * 2 < lifetime,
                 )

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 import msgspec
 from cryptography import x509
@@ -30,10 +29,8 @@ from mtls_echo_pki.placement import DirectoryError
 from mtls_echo_pki.publication import tidy
 from mtls_echo_pki.registry import Registry
 from mtls_echo_pki.revocation import REASONS
+from mtls_echo_pki.store import Store
 from mtls_echo_pki.upkeep import Held, changing, committed
-
-if TYPE_CHECKING:
-    from mtls_echo_pki.directory import Directory
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ class Revoked:
 
 
 def revoke(
-    directory: Directory,
+    store: Store,
     name: str,
     *,
     reason: x509.ReasonFlags = x509.ReasonFlags.unspecified,
@@ -69,18 +66,18 @@ def revoke(
         raise ValueError(
             f"{reason.value} revokes nothing for good; give one of {', '.join(REASONS)}"
         )
-    with changing(directory.path) as held:
+    with changing(store.path) as held:
         now = utcnow()
         _demand_authorities(held)
         known = _certificates_of(held, name)
         if not known:
             raise DirectoryError(
-                f'{directory.path}: has never issued anything to "{name}"',
-                f"it has: {', '.join(directory.names()) or 'none'}",
+                f'{store.path}: has never issued anything to "{name}"',
+                f"it has: {', '.join(store.names()) or 'none'}",
             )
-        own = _present_key(directory, name) if not (present or serials) else None
+        own = _present_key(store, name) if not (present or serials) else None
         counted = [e for _, e in known if e.not_after > now or e.revoked_at is not None]
-        chosen = {e.serial for e in _chosen(directory, name, counted, own, present, serials)}
+        chosen = {e.serial for e in _chosen(store, name, counted, own, present, serials)}
         done: list[LedgerEntry] = []
         roles: list[Role] = []
         for registry in held.registries:
@@ -93,10 +90,10 @@ def revoke(
                 _enter(registry, due, now, reason)
                 done += [e for e in registry.ledger.issued if e.serial in due]
                 roles += registry.roles
-        if done and (directory.path / name).is_dir():
-            with committed(directory.path):
+        if done and (store.path / name).is_dir():
+            with committed(store.path):
                 # A key that nobody is to use any more need not lie about.
-                tidy(directory.path / name, keep_previous=False)
+                tidy(store.path / name, keep_previous=False)
         revoked = {entry.serial for entry in done}
         return Revoked(
             tuple(done),
@@ -107,17 +104,17 @@ def revoke(
         )
 
 
-def publish_crls(directory: Directory, lifetime: timedelta | None = None) -> tuple[Role, ...]:
+def publish_crls(store: Store, lifetime: timedelta | None = None) -> tuple[Role, ...]:
     """Sign and publish new lists; see :meth:`Directory.publish_crls`."""
     if lifetime is not None and lifetime < timedelta(seconds=1):
         raise ValueError("a revocation list needs a lifetime of at least a second")
-    with changing(directory.path) as held:
+    with changing(store.path) as held:
         _demand_authorities(held)
         for registry in held.registries:
             ledger = with_lists(registry, registry.ledger, lifetime=lifetime, fresh=True)
             if ledger != registry.ledger:
                 registry.write_ledger(ledger)
-            with committed(directory.path):
+            with committed(store.path):
                 registry.publish()
         return tuple(role for registry in held.registries for role in registry.roles)
 
@@ -150,14 +147,14 @@ def _is_believed(registry: Registry, entry: LedgerEntry, now: datetime) -> bool:
     )
 
 
-def _present_key(directory: Directory, name: str) -> str | None:
-    if name not in directory.names():
+def _present_key(store: Store, name: str) -> str | None:
+    if name not in store.names():
         return None
-    return key_id(directory.credential(name).certificate)
+    return key_id(store.credential(name).certificate)
 
 
 def _chosen(
-    directory: Directory,
+    store: Store,
     name: str,
     counted: list[LedgerEntry],
     own: str | None,
@@ -169,7 +166,7 @@ def _chosen(
         unknown = [serial for serial in serials if serial not in by_serial]
         if unknown:
             raise DirectoryError(
-                f'{directory.path}: no valid certificate of "{name}" has the serial number '
+                f'{store.path}: no valid certificate of "{name}" has the serial number '
                 f"{unknown[0]:x}",
                 f"it has: {', '.join(entry.serial for entry in counted) or 'none'}",
             )

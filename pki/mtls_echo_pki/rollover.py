@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 from cryptography import x509
@@ -36,11 +35,9 @@ from mtls_echo_pki.parsing import UNREADABLE
 from mtls_echo_pki.placement import DirectoryError
 from mtls_echo_pki.registry import Registry
 from mtls_echo_pki.request import KeyType
+from mtls_echo_pki.store import Store
 from mtls_echo_pki.succession import Line, Stage, Succession
 from mtls_echo_pki.upkeep import changing, committed
-
-if TYPE_CHECKING:
-    from mtls_echo_pki.directory import Directory
 
 
 class Step(enum.Enum):
@@ -64,7 +61,7 @@ def next_step(stage: Stage) -> Step:
     return next(step for step, (begin, _) in _LEADS.items() if begin is stage)
 
 
-def take(directory: Directory, step: Step, roles: Sequence[Role] = ROLES) -> tuple[Role, ...]:
+def take(store: Store, step: Step, roles: Sequence[Role] = ROLES) -> tuple[Role, ...]:
     """Take a step for the authorities of some roles.
 
     Returns:
@@ -75,7 +72,7 @@ def take(directory: Directory, step: Step, roles: Sequence[Role] = ROLES) -> tup
             cannot be written. Unless the hint says otherwise, nothing was changed.
         MaterialError: If an authority's files cannot be used.
     """
-    with changing(directory.path) as held:
+    with changing(store.path) as held:
         concerned: list[Registry] = []
         for role in roles:
             registry = held.registry(role)
@@ -84,14 +81,14 @@ def take(directory: Directory, step: Step, roles: Sequence[Role] = ROLES) -> tup
         apart = len({registry.succession.stage for registry in concerned}) > 1
         ahead = [registry for registry in concerned if not _is_taken(step, registry, apart)]
         if step is Step.RETIRE:
-            _refuse_to_lock_out(directory, ahead)
+            _refuse_to_lock_out(store, ahead)
         # All that may fail for a reason of its own comes before the first change.
         plans = [(registry, _after(step, registry)) for registry in ahead]
-        command = f"rollover {shlex.quote(str(directory.path))} {step.value}"
+        command = f"rollover {shlex.quote(str(store.path))} {step.value}"
         for number, (registry, succession) in enumerate(plans):
-            with committed(directory.path, again=command) if number else nullcontext():
+            with committed(store.path, again=command) if number else nullcontext():
                 _make(step, registry, succession)
-            with committed(directory.path):
+            with committed(store.path):
                 registry.publish()
     return tuple(role for role in ROLES for registry in ahead if role in registry.roles)
 
@@ -108,7 +105,7 @@ def _make(step: Step, registry: Registry, succession: Succession) -> None:
     registry.write_succession(succession)
 
 
-def issued_by_previous(directory: Directory, registry: Registry) -> list[str]:
+def issued_by_previous(store: Store, registry: Registry) -> list[str]:
     """Return the credentials that nobody accepts once the previous authority is retired.
 
     Those are not counted that nobody accepts now: expired, revoked, or bad on purpose.
@@ -122,9 +119,9 @@ def issued_by_previous(directory: Directory, registry: Registry) -> list[str]:
         if entry.revoked_at is not None or entry.flaw is not None
     }
     found: list[str] = []
-    for name in directory.names():
+    for name in store.names():
         try:
-            certificate = directory.credential(name).certificate
+            certificate = store.credential(name).certificate
         except (MaterialError, DirectoryError):
             continue  # it works for nobody
         if (
@@ -199,14 +196,14 @@ def _with_retired(ledger: Ledger, succession: Succession) -> Ledger:
     return msgspec.structs.replace(ledger, retired=tuple(dict.fromkeys(retired)))
 
 
-def _refuse_to_lock_out(directory: Directory, concerned: Sequence[Registry]) -> None:
-    names = [name for each in concerned for name in issued_by_previous(directory, each)]
+def _refuse_to_lock_out(store: Store, concerned: Sequence[Registry]) -> None:
+    names = [name for each in concerned for name in issued_by_previous(store, each)]
     if names:
         old = [_called(each.succession.previous) for each in concerned if each.succession.previous]
         raise DirectoryError(
-            f"{directory.path}: cannot retire {' and '.join(old)}: still in use from there: "
+            f"{store.path}: cannot retire {' and '.join(old)}: still in use from there: "
             f"{', '.join(names)}",
-            f"renew first: {renewals(directory.path, names)}",
+            f"renew first: {renewals(store.path, names)}",
         )
 
 
