@@ -1,4 +1,4 @@
-"""Shell completion: click knows how, this says it in a way that can be found."""
+"""`mtls-echo completion`: print click's completion script for a shell."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ _VARIABLE = "_MTLS_ECHO_COMPLETE"
     " `mtls-echo completion fish > ~/.config/fish/completions/mtls-echo.fish`."
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion(shell: str) -> None:
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
     """Print the script that teaches SHELL to complete mtls-echo's commands and options."""
-    from mtls_echo.__main__ import mtls_echo
-
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError(f"click knows no completion for {shell}")
-    click.echo(kind(mtls_echo, {}, PROGRAM, _VARIABLE).source())
+    click.echo(kind(ctx.find_root().command, {}, PROGRAM, _VARIABLE).source())

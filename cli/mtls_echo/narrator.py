@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from mtls_echo.drill import Tally
     from mtls_echo.intruder import Visit
-    from mtls_echo.occasions import Occasion
 
 _INDENT = 2
 
@@ -41,13 +40,12 @@ class Narrator:
         self._console = console
         self._tally = tally
 
-    def chapter(self, number: int, occasion: Occasion) -> None:
-        """An occasion begins."""
-        title = f"[bold]{number}. {occasion.title}"
+    def heading(self, number: int, title: str, story: str) -> None:
+        """Print a numbered title in a rule, and a paragraph below it."""
         self._console.print()
-        self._console.rule(title, characters=bar(self._console))
+        self._console.rule(f"[bold]{number}. {title}", characters=bar(self._console))
         self._console.print()
-        self.tell(occasion.story)
+        self.tell(story)
 
     def tell(self, text: str) -> None:
         """A few sentences, and an empty line."""

@@ -48,7 +48,7 @@ async def demonstrate(console: Console) -> list[str]:
             await nursery.start(drill.run)
             for number, occasion in enumerate(OCCASIONS, start=1):
                 before = tally.echoes
-                narrator.chapter(number, occasion)
+                narrator.heading(number, occasion.title, occasion.story)
                 await occasion.play(Stage(drill, path, narrator, surprises))
                 narrator.balance(before)
             nursery.cancel_scope.cancel()
