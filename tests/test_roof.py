@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import ssl
 import subprocess
 import sys
+from collections.abc import Iterator
 
+import click
 import pytest
 
 import mtls_echo
+from mtls_echo.__main__ import mtls_echo as application
 
 from .command_line import COMMAND, PATIENCE, environment, run
 
@@ -24,13 +29,71 @@ def test_help_lists_every_command_and_where_to_start() -> None:
     assert "mtls-echo demo" in ran.stdout
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself_with_examples_or_its_exit_status(command: str) -> None:
-    ran = run(command, "--help")
+@pytest.mark.parametrize("group", [(), ("pki",)], ids=["mtls-echo", "mtls-echo pki"])
+def test_a_group_without_a_command_prints_its_help(group: tuple[str, ...]) -> None:
+    bare = run(*group)
+
+    assert (bare.returncode, bare.stderr) == (0, "")
+    assert bare.stdout == run(*group, "--help").stdout
+
+
+def _commands(
+    group: click.Group, context: click.Context, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """The group, and every command in it and below it."""
+    yield path, group
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from _commands(command, click.Context(command, context, name), (*path, name))
+        else:
+            yield (*path, name), command
+
+
+EVERY_COMMAND = dict(_commands(application, click.Context(application)))
+
+
+@pytest.mark.parametrize("path", EVERY_COMMAND, ids=" ".join)
+def test_every_command_explains_itself_with_examples_that_it_understands(
+    path: tuple[str, ...],
+) -> None:
+    ran = run(*path, "--help")
+    examples = re.findall(r"(?m)^ {4}(?:eval \"\$\()?mtls-echo( [^|>&)#\n]+)", ran.stdout)
 
     assert ran.returncode == 0
-    assert f"Usage: mtls-echo {command}" in ran.stdout
-    assert "xample" in ran.stdout or "xit status" in ran.stdout
+    assert ran.stdout.startswith(" ".join(("Usage: mtls-echo", *path)))
+    assert "\n  examples:\n" in ran.stdout
+    assert any(example.startswith(" ".join(("", *path))) for example in examples)
+    for example in examples:
+        words = shlex.split(example)
+        depth = 2 if words[0] == "pki" else 1
+        command = EVERY_COMMAND[*words[:depth]]
+        with command.make_context(" ".join(words[:depth]), words[depth:]):
+            pass  # understood
+
+
+@pytest.mark.parametrize(
+    ("mistyped", "meant"),
+    [
+        ("conect", "connect"),
+        ("server", "serve"),
+        ("pki isue", "issue"),
+        ("isue", "pki issue"),
+        ("demo --rotatoin", "--rotation"),
+        ("pki issue ./pki a a.test --cliennt", "--client"),
+        ("observe expird", "expired"),
+    ],
+)
+def test_a_mistyped_word_gets_the_one_that_is_like_it(mistyped: str, meant: str) -> None:
+    ran = run(*mistyped.split())
+
+    assert ran.returncode == 2
+    assert re.search(rf"[Dd]id you mean [^?]*{meant}\b", ran.stderr)
+
+
+def test_a_word_like_none_gets_no_suggestion() -> None:
+    assert "id you mean" not in run("nonsense").stderr
 
 
 def test_the_version_comes_with_those_of_python_and_openssl() -> None:
@@ -42,7 +105,7 @@ def test_the_version_comes_with_those_of_python_and_openssl() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nonsense"], ["demo", "--nonsense"], ["demo", "--tls", "1.1"], ["pki", "nonsense"], ["pki"]],
+    [["nonsense"], ["demo", "--nonsense"], ["demo", "--tls", "1.1"], ["pki", "nonsense"]],
     ids=" ".join,
 )
 def test_a_mistake_is_one_error_with_a_hint_and_exit_2(arguments: list[str]) -> None:
@@ -50,9 +113,8 @@ def test_a_mistake_is_one_error_with_a_hint_and_exit_2(arguments: list[str]) -> 
 
     assert ran.returncode == 2
     assert "Traceback" not in ran.stderr
-    if arguments != ["pki"]:  # which, asked for nothing, shows its help
-        assert ran.stderr.count("mtls-echo: error: ") == 1
-        assert ran.stderr.count("mtls-echo: hint: ") == 1
+    assert ran.stderr.count("mtls-echo: error: ") == 1
+    assert ran.stderr.count("mtls-echo: hint: ") == 1
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

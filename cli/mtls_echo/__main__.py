@@ -16,11 +16,13 @@ import click
 from mtls_echo import __version__
 from mtls_echo_pki.console import (
     PROGRAM,
+    Group,
     broken_pipe,
     complain,
     flush_output,
     is_of_output,
     unwritable_output,
+    usage_message,
 )
 
 _INTERRUPTED = 130  # 128 + SIGINT, what a shell reports for any other program
@@ -39,7 +41,7 @@ _COMMANDS = {
     ),
     "serve": _Place("mtls_echo_server.command", "serve", "Run the echo server."),
     "connect": _Place(
-        "mtls_echo_client.command", "connect", "Connect to it, and verify the echo."
+        "mtls_echo_client.command", "connect", "Connect to an echo server, and verify the echo."
     ),
     "endpoints": _Place(
         "mtls_echo_client.endpoints.command",
@@ -54,8 +56,8 @@ _COMMANDS = {
 }
 
 
-class _Commands(click.Group):
-    """A group that imports a command only to run it or to explain it."""
+class _Commands(Group):
+    """The commands of the table: one is imported only to run it or to print its help."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -67,9 +69,8 @@ class _Commands(click.Group):
         command: click.Command = getattr(importlib.import_module(place.module), place.attribute)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, place.summary) for name, place in _COMMANDS.items()])
+    def summaries(self, ctx: click.Context) -> list[tuple[str, str]]:
+        return [(name, place.summary) for name, place in _COMMANDS.items()]
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -88,8 +89,15 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Start here: `mtls-echo demo`. Then `mtls-echo serve` in one terminal and"
-    " `mtls-echo connect localhost:8443 hello` in another.",
+    epilog="""\b
+examples:
+  mtls-echo demo
+      Start here: watch connections succeed and fail.
+  mtls-echo serve
+      A server for the next command, with test certificates made on the first run.
+  mtls-echo connect localhost:8443 hello
+      In another terminal: a client of that server.
+""",
 )
 @click.option(
     "--version",
@@ -122,7 +130,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if context is not None:
             click.echo(context.get_usage(), err=True)
             hint = f"`{context.command_path} --help` explains it"
-        complain(_lower(error.format_message()), hint)
+        complain(usage_message(error), hint)
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
@@ -155,10 +163,6 @@ def _first(error: BaseException) -> OSError:
         error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
     assert isinstance(error, OSError)  # noqa: S101  narrows the type: the caller has looked
     return error
-
-
-def _lower(message: str) -> str:
-    return message[:1].lower() + message[1:].rstrip(".")
 
 
 if __name__ == "__main__":

@@ -10,11 +10,15 @@ from mtls_echo_pki.console import PROGRAM
 _VARIABLE = "_MTLS_ECHO_COMPLETE"
 
 
-@click.command(
-    epilog='Examples: `eval "$(mtls-echo completion bash)"` in ~/.bashrc;'
-    ' `eval "$(mtls-echo completion zsh)"` in ~/.zshrc;'
-    " `mtls-echo completion fish > ~/.config/fish/completions/mtls-echo.fish`."
-)
+_EPILOG = """\b
+examples:
+  eval "$(mtls-echo completion bash)"    # in ~/.bashrc
+  eval "$(mtls-echo completion zsh)"     # in ~/.zshrc
+  mtls-echo completion fish > ~/.config/fish/completions/mtls-echo.fish
+"""
+
+
+@click.command(epilog=_EPILOG)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:

@@ -34,9 +34,26 @@ _MESSAGE = b"hello\n"
 _PATIENCE = 10.0
 
 
-@click.command(
-    epilog="Exit status: 0 when everything happened as announced, 1 when anything did not."
-)
+_EPILOG = """\b
+examples:
+  mtls-echo demo
+      Six connections in TLS 1.2, and the same six in TLS 1.3.
+  mtls-echo demo --tls 1.3
+      In TLS 1.3 only.
+  mtls-echo demo --rotation
+      Replace certificates, keys and CAs of a service while clients use it.
+  mtls-echo demo --endpoints --keep ./many
+      Connect to four servers, and leave them running for a second terminal.
+
+\b
+exit status:
+  0  everything happened as announced
+  1  something did not
+  2  usage, or DIR cannot be used
+"""
+
+
+@click.command(epilog=_EPILOG)
 @click.option(
     "--tls", type=click.Choice(["1.2", "1.3"]), help="Show this version only.  [default: both]"
 )

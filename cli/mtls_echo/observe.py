@@ -25,10 +25,21 @@ if TYPE_CHECKING:
 _PAUSE = 5.0
 
 
-@click.command(
-    epilog="Examples: `mtls-echo observe expired`, `mtls-echo observe no-common-alpn --tls 1.3`."
-    " Exit status: 0 when everything happened as announced, 1 when anything did not."
-)
+_EPILOG = """\b
+examples:
+  mtls-echo observe expired
+  mtls-echo observe no-common-alpn --tls 1.3
+  mtls-echo observe --json | jq -r '[.slug, .tls, .alert] | @tsv'
+
+\b
+exit status:
+  0  everything happened as announced
+  1  something did not
+  2  usage
+"""
+
+
+@click.command(epilog=_EPILOG)
 @click.argument("slug", required=False)
 @click.option("--tls", type=click.Choice(["1.2", "1.3"]), help="In this version only.")
 @click.option("--fast", is_flag=True, help="Do not pause between two, on a terminal either.")

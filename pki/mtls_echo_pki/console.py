@@ -8,6 +8,7 @@ what, and ends with one hint that can be acted on. Nothing here imports more tha
 from __future__ import annotations
 
 import contextlib
+import difflib
 import errno
 import os
 import sys
@@ -20,6 +21,53 @@ from mtls_echo_pki.printable import printable
 PROGRAM = "mtls-echo"
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Group(click.Group):
+    """A group of commands that prints its help when called without one.
+
+    It suggests a command for a name that it does not have: one of its own, or of a group in it.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; without any, print the help and end with success."""
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help())
+            ctx.exit()
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the first argument names."""
+        name = args[0]
+        if name.startswith("-") or ctx.resilient_parsing or self.get_command(ctx, name):
+            return super().resolve_command(ctx, args)
+        suggested = (
+            f" Did you mean {' or '.join(found)}?" if (found := self._like(ctx, name)) else ""
+        )
+        raise click.UsageError(f"No such command {name!r}.{suggested}", ctx)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands, each with its whole first sentence."""
+        with formatter.section("Commands"):
+            formatter.write_dl(self.summaries(ctx))
+
+    def summaries(self, ctx: click.Context) -> list[tuple[str, str]]:
+        """Each command and what it does."""
+        found = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        return [(name, each.get_short_help_str(limit=1000)) for name, each in found if each]
+
+    def _like(self, ctx: click.Context, name: str) -> list[str]:
+        own = self.list_commands(ctx)
+        inner = {
+            sub: f"'{each} {sub}'"
+            for each in own
+            if isinstance(group := self.get_command(ctx, each), click.Group)
+            for sub in group.list_commands(ctx)
+        }
+        close = [f"'{each}'" for each in difflib.get_close_matches(name, own)]
+        return close or [inner[each] for each in difflib.get_close_matches(name, inner)]
 
 
 class CommandError(click.ClickException):
@@ -40,6 +88,12 @@ class CommandError(click.ClickException):
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the message and the hint to standard error."""
         complain(self.message, self.hint, file=file)
+
+
+def usage_message(error: click.UsageError) -> str:
+    """What is wrong with the arguments: one line without a capital and a full stop."""
+    message = " ".join(error.format_message().split()).rstrip(".")
+    return message[:1].lower() + message[1:]
 
 
 def complain(message: str, hint: str | None = None, *, file: IO[Any] | None = None) -> None:

@@ -13,10 +13,11 @@ from typing import Any
 
 import click
 
-from mtls_echo_pki.console import CommandError
+from mtls_echo_pki import console
+from mtls_echo_pki.console import CommandError, usage_message
 
 
-class Group(click.Group):
+class Group(console.Group):
     """Says what is wrong with the arguments in the same form as every other error."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
@@ -57,12 +58,9 @@ def usage_errors() -> Generator[None]:
     """Say what is wrong with the arguments, and where to read about them."""
     try:
         yield
-    except click.exceptions.NoArgsIsHelpError:
-        raise  # not an error but the help
     except click.UsageError as error:
-        message = error.format_message().rstrip(".")
         command = error.ctx.command_path if error.ctx else "mtls-echo pki"
-        raise CommandError(message[:1].lower() + message[1:], f"see: {command} --help") from error
+        raise CommandError(usage_message(error), f"see: {command} --help") from error
 
 
 def _reason(error: OSError) -> str:
