@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtls_echo_pki import Authority, Credential, Trust, client, server
+from mtls_echo_pki import Authority, Credential, Request, Trust
 
 PROGRAM = "from mtls_echo_client.command import connect; connect(prog_name='mtls-echo connect')"
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -46,9 +46,9 @@ class World:
         world = cls(
             servers=servers,
             clients=clients,
-            server=servers.issue(server("localhost", "127.0.0.1", "::1")),
-            alice=clients.issue(client("alice.test")),
-            stranger=Authority.root("strangers").issue(client("stranger.test")),
+            server=servers.issue(Request.server("localhost", "127.0.0.1", "::1")),
+            alice=clients.issue(Request.client("alice.test")),
+            stranger=Authority.root("strangers").issue(Request.client("stranger.test")),
             folder=folder,
         )
         for name in ("alice", "stranger", "server"):

@@ -14,7 +14,7 @@ import trio
 from mtls_echo_client.endpoints.monitor import Monitor
 from mtls_echo_client.endpoints.plan import Endpoint, Plan, TLSSettings
 from mtls_echo_client.endpoints.status import Status
-from mtls_echo_pki import Authority, client, server
+from mtls_echo_pki import Authority, Request
 from mtls_echo_server import Access, Event, Server, server_context
 from mtls_echo_tls import Report
 from mtls_echo_tls.address import Address
@@ -35,7 +35,7 @@ class Town:
         self.clients = Authority.root("clients")
         for name, authority in (("one", self.one), ("other", self.other)):
             self.publish(f"{name}.crt", authority.trust.pem)
-        alice = client("alice.test")
+        alice = Request.client("alice.test")
         for name, authority in (("alice", self.clients), ("stranger", Authority.root("others"))):
             credential = authority.issue(alice)
             self.publish(f"{name}.crt", credential.certificate_pem)
@@ -59,13 +59,13 @@ class Town:
     def plain_context(self) -> ssl.SSLContext:
         """For a server that asks for no certificate, by the standard library's means only."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.one.issue(server("localhost")).load_into(context)
+        self.one.issue(Request.server("localhost")).load_into(context)
         return context
 
     def site(self, name: str = "one", *names: str, access: Access | None = None) -> Site:
         """A server under one of the authorities; not yet running."""
         authority = {"one": self.one, "other": self.other}[name]
-        credential = authority.issue(server(*(names or ("localhost",))))
+        credential = authority.issue(Request.server(*(names or ("localhost",))))
         return Site(lambda: server_context(credential, self.clients.trust), access)
 
 

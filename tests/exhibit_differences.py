@@ -66,7 +66,7 @@ def offence(flaw: Flaw, good: Exhibit, bad: Exhibit) -> str | None:
 
 
 def path(exhibit: Exhibit) -> tuple[x509.Certificate, ...]:
-    return (exhibit.credential.certificate, *exhibit.credential.chain)
+    return exhibit.credential.path
 
 
 def owns_key(exhibit: Exhibit) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 
-from mtls_echo_pki import Authority, Credential, client, server
+from mtls_echo_pki import Authority, Credential, Request
 from mtls_echo_pki.flaw import FlawRole, TLSVersion
 from mtls_echo_pki.sound import Exhibit
 from mtls_echo_tls import Report
@@ -18,14 +18,14 @@ TLS_VERSIONS: dict[TLSVersion, ssl.TLSVersion] = {
 }
 
 REQUESTS = {
-    "server": server("localhost", "127.0.0.1", "::1", subject="server"),
-    "client": client("client.test", subject="client"),
+    "server": Request.server("localhost", "127.0.0.1", "::1", subject="server"),
+    "client": Request.client("client.test", subject="client"),
 }
 
 # Whoever stands on the other side is always the same, and never at fault.
 OTHERS = Authority.root("the other side's authority")
 OTHER_SERVER = OTHERS.issue("localhost")
-OTHER_CLIENT = OTHERS.issue(client("other.test"))
+OTHER_CLIENT = OTHERS.issue(Request.client("other.test"))
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ from typing import IO, NamedTuple, TypeAlias
 
 import pytest
 
-from mtls_echo_pki import Authority, client, server
+from mtls_echo_pki import Authority, Request
 from mtls_echo_tls.alerts import AlertDescription
 
 SOURCES = Path(__file__).parent / "peers"
@@ -130,16 +130,16 @@ def write_material(folder: Path) -> None:
     servers, clients, others = (Authority.root(name) for name in ("servers", "clients", "others"))
     past = partial(dataclasses.replace, lifetime=timedelta(days=-1), backdate=timedelta(days=2))
     credentials = {
-        "server": servers.issue(server("localhost")),
-        "server-of-another-name": servers.issue(server("other.test")),
-        "server-of-another-authority": others.issue(server("localhost")),
-        "server-expired": servers.issue(past(server("localhost"))),
-        "server-expired-too": servers.issue(past(server("localhost"))),
-        "client": clients.issue(client("client.test")),
-        "client-of-another-authority": others.issue(client("client.test")),
-        "client-expired": clients.issue(past(client("client.test"))),
+        "server": servers.issue(Request.server("localhost")),
+        "server-of-another-name": servers.issue(Request.server("other.test")),
+        "server-of-another-authority": others.issue(Request.server("localhost")),
+        "server-expired": servers.issue(past(Request.server("localhost"))),
+        "server-expired-too": servers.issue(past(Request.server("localhost"))),
+        "client": clients.issue(Request.client("client.test")),
+        "client-of-another-authority": others.issue(Request.client("client.test")),
+        "client-expired": clients.issue(past(Request.client("client.test"))),
         # From the authority that the server believes, so that only its usage is wrong.
-        "client-with-a-server-certificate": clients.issue(server("client.test")),
+        "client-with-a-server-certificate": clients.issue(Request.server("client.test")),
     }
     for name, credential in credentials.items():
         (folder / f"{name}.crt").write_bytes(credential.certificate_pem)

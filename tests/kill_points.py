@@ -21,7 +21,7 @@ from typing import Any
 from cryptography import x509
 
 import mtls_echo_pki.durable
-from mtls_echo_pki import Directory, DirectoryError, client
+from mtls_echo_pki import Directory, DirectoryError, Request
 from mtls_echo_pki.check import check
 from mtls_echo_pki.credential import is_key_of
 from mtls_echo_pki.pem import parse_key
@@ -222,7 +222,7 @@ SCENARIOS = {
     ),
     "issue": Scenario(
         Directory.create,
-        forced(lambda directory: directory.issue("alice", client("alice.test"))),
+        forced(lambda directory: directory.issue("alice", Request.client("alice.test"))),
         has_alice,
         has_alice,
     ),

@@ -16,7 +16,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_echo_pki import Credential, KeyType, Request, Trust, client, server
+from mtls_echo_pki import Credential, KeyType, Request, Trust
 from mtls_echo_pki.publication import DATA, publish
 
 COMMAND = [
@@ -28,19 +28,19 @@ COMMAND = [
 NOBODY = 65534
 
 END_ENTITIES = [
-    pytest.param(server("localhost", "127.0.0.1", "::1"), id="server"),
-    pytest.param(server("localhost", subject="server"), id="server with a subject"),
-    pytest.param(server("*.a.test", "a.test"), id="wildcard server"),
-    pytest.param(server("10.0.0.7"), id="server by address"),
-    pytest.param(server("bücher.test"), id="internationalised server"),
-    pytest.param(server("my_service", "my_service.ns.test"), id="container server"),
-    pytest.param(client("client.test"), id="client by host"),
-    pytest.param(client("alice@mail.test", subject="alice"), id="client by e-mail"),
-    pytest.param(client("spiffe://prod.test/payments"), id="client by SPIFFE ID"),
+    pytest.param(Request.server("localhost", "127.0.0.1", "::1"), id="server"),
+    pytest.param(Request.server("localhost", subject="server"), id="server with a subject"),
+    pytest.param(Request.server("*.a.test", "a.test"), id="wildcard server"),
+    pytest.param(Request.server("10.0.0.7"), id="server by address"),
+    pytest.param(Request.server("bücher.test"), id="internationalised server"),
+    pytest.param(Request.server("my_service", "my_service.ns.test"), id="container server"),
+    pytest.param(Request.client("client.test"), id="client by host"),
+    pytest.param(Request.client("alice@mail.test", subject="alice"), id="client by e-mail"),
+    pytest.param(Request.client("spiffe://prod.test/payments"), id="client by SPIFFE ID"),
     *(
         pytest.param(make("both.test", key_type=key_type), id=f"{make.__name__} {key_type.value}")
         for key_type in KeyType
-        for make in (server, client)
+        for make in (Request.server, Request.client)
     ),
 ]
 

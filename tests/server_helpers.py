@@ -20,7 +20,7 @@ from typing import Any
 
 import trio
 
-from mtls_echo_pki import Authority, Credential, client, server
+from mtls_echo_pki import Authority, Credential, Request
 from mtls_echo_server import Access, Event, Limits, Server, Stopped, server_context
 from mtls_echo_server.context import ClientAuth
 from mtls_echo_server.listeners import listen
@@ -44,9 +44,11 @@ class Authorities:
     def __init__(self) -> None:
         self.servers = Authority.root("servers")
         self.clients = Authority.root("clients")
-        self.server = self.servers.issue(server("localhost", "127.0.0.1"))
-        self.alice = self.clients.issue(client("alice.test", subject="alice"))
-        self.stranger = Authority.root("others").issue(client("alice.test", subject="alice"))
+        self.server = self.servers.issue(Request.server("localhost", "127.0.0.1"))
+        self.alice = self.clients.issue(Request.client("alice.test", subject="alice"))
+        self.stranger = Authority.root("others").issue(
+            Request.client("alice.test", subject="alice")
+        )
 
     def server_context(self, client_auth: ClientAuth = ClientAuth.REQUIRED) -> ssl.SSLContext:
         trust = None if client_auth is ClientAuth.NONE else self.clients.trust

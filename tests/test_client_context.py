@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from mtls_echo_client import client_context
-from mtls_echo_pki import Authority, Credential, Trust, client, server
+from mtls_echo_pki import Authority, Credential, Request, Trust
 
 
 def handshake(client_side: ssl.SSLContext, server_side: ssl.SSLContext) -> ssl.SSLObject:
@@ -45,9 +45,11 @@ def test_a_server_of_the_named_authority_is_accepted(
     [
         pytest.param(lambda a: Authority.root().issue("localhost"), 20, id="another authority's"),
         pytest.param(lambda a: a.issue("other.test"), 62, id="another name"),
-        pytest.param(lambda a: a.issue(client("localhost")), 26, id="a client's certificate"),
         pytest.param(
-            lambda a: a.issue(server("other.test", subject="localhost")),
+            lambda a: a.issue(Request.client("localhost")), 26, id="a client's certificate"
+        ),
+        pytest.param(
+            lambda a: a.issue(Request.server("other.test", subject="localhost")),
             62,
             id="the name only as common name",
         ),

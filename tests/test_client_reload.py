@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mtls_echo_pki import Credential, Directory, Trust, client
+from mtls_echo_pki import Credential, Directory, Request, Trust
 from mtls_echo_pki.publication import publish
 
 from .client_helpers import LIMIT, World, command, run, serving, transforming
@@ -128,7 +128,7 @@ def test_it_keeps_what_is_good_says_so_once_and_takes_what_is_mended(
     write(tmp_path, world.alice, trust)
     tls, bundle = tmp_path / "tls", tmp_path / "trust" / "ca.crt"
     files = ("--cert", str(tls / "tls.crt"), "--key", str(tls / "tls.key"), "--ca", str(bundle))
-    renewed = world.clients.issue(client("alice.test"))
+    renewed = world.clients.issue(Request.client("alice.test"))
     with repeating(world, tmp_path, trust, *files) as here:
         here.echoed(2)
         in_place(bundle, trust.pem[:300])

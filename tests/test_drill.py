@@ -15,7 +15,7 @@ import trio
 
 from mtls_echo.intruder import VERSIONS, Intruder, Visit
 from mtls_echo.occasions import OCCASIONS, surprises
-from mtls_echo_pki import Authority, client, server
+from mtls_echo_pki import Authority, Request
 from mtls_echo_server import serve, server_context
 
 from .command_line import run
@@ -110,7 +110,7 @@ def test_a_drill_that_fails_says_so_and_exits_1(change: str, complaint: str) -> 
 async def lax_port(nursery: trio.Nursery) -> AsyncIterator[int]:
     """A server that issues tickets and never changes."""
     context = server_context(
-        AUTHORITY.issue(server("localhost")), AUTHORITY.trust, session_tickets=True
+        AUTHORITY.issue(Request.server("localhost")), AUTHORITY.trust, session_tickets=True
     )
     [(_, port)] = await nursery.start(
         partial(serve, context, "127.0.0.1:0", events=lambda event: None)
@@ -123,7 +123,7 @@ AUTHORITY = Authority.root()
 
 
 async def test_an_intruder_gets_in_where_nothing_has_changed(lax_port: int) -> None:
-    intruder = Intruder(AUTHORITY.issue(client("alice.test")), AUTHORITY.trust)
+    intruder = Intruder(AUTHORITY.issue(Request.client("alice.test")), AUTHORITY.trust)
 
     before = await trio.to_thread.run_sync(intruder.prepare, lax_port)
     visits = await trio.to_thread.run_sync(lambda: list(intruder.try_everything(lax_port)))
@@ -139,7 +139,7 @@ async def test_an_intruder_gets_in_where_nothing_has_changed(lax_port: int) -> N
 
 
 async def test_a_stranger_is_told_by_the_alert_in_either_version(lax_port: int) -> None:
-    stranger = Intruder(Authority.root().issue(client("alice.test")), AUTHORITY.trust)
+    stranger = Intruder(Authority.root().issue(Request.client("alice.test")), AUTHORITY.trust)
 
     visits = await trio.to_thread.run_sync(lambda: list(stranger.try_everything(lax_port)))
 

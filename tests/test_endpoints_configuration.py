@@ -22,7 +22,7 @@ from mtls_echo_client.endpoints.configuration import (
     read_configuration,
 )
 from mtls_echo_client.endpoints.plan import TLSSettings
-from mtls_echo_pki import client
+from mtls_echo_pki import Request
 from mtls_echo_pki.sound import Exhibit
 from mtls_echo_tls.address import Address
 
@@ -145,7 +145,7 @@ def test_a_configuration_file_that_only_others_may_read_is_named(tmp_path: Path)
 def test_a_key_that_openssl_finds_too_weak_is_refused_before_anything_starts(
     folder: Path, flaw: Callable[..., Exhibit]
 ) -> None:
-    weak = flaw("weak-key", client("weak.test")).credential
+    weak = flaw("weak-key", Request.client("weak.test")).credential
     (folder / "weak.crt").write_bytes(weak.certificate_pem)
     (folder / "weak.key").write_bytes(weak.key_pem)
 

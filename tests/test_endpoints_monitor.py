@@ -23,7 +23,7 @@ from mtls_echo_client.endpoints.dialling import dial
 from mtls_echo_client.endpoints.monitor import Monitor
 from mtls_echo_client.endpoints.plan import Plan, Problem
 from mtls_echo_client.endpoints.status import Status, verdict
-from mtls_echo_pki import Authority, client
+from mtls_echo_pki import Authority, Request
 from mtls_echo_server import Access
 from mtls_echo_tls import Evidence, TLSFailure, TLSStream
 
@@ -532,7 +532,7 @@ async def test_a_replaced_certificate_of_ours_is_what_the_server_sees_next(town:
         await site.start(sites)
         monitor.update(plan(endpoint(site.port, town.tls())))
         await until_state(monitor, "up")
-        renewed = town.clients.issue(client("renewed.test"))
+        renewed = town.clients.issue(Request.client("renewed.test"))
         town.publish("alice.key", renewed.key_pem)
         town.publish("alice.crt", renewed.certificate_pem)
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
-from mtls_echo_pki import Authority, Credential, KeyType, Request, Trust, Usage, client, server
+from mtls_echo_pki import Authority, Credential, KeyType, Request, Trust, Usage
 from mtls_echo_pki.signing import TBSCertificate
 
 from .pki_helpers import END_ENTITIES, handshake, reference, strict_contexts
@@ -113,7 +113,7 @@ def test_any_type_of_key_can_sign_any_other(key_type: KeyType, key_class: type) 
 
     assert isinstance(root.key, key_class)
     for other in KeyType:
-        credential = root.issue(server("a.test", key_type=other))
+        credential = root.issue(Request.server("a.test", key_type=other))
         credential.certificate.verify_directly_issued_by(root.certificate)
 
 
@@ -132,7 +132,7 @@ def test_a_strict_openssl_peer_accepts_it_in_a_real_handshake(
 ) -> None:
     credential = issuer.issue(request_)
     if request_.usage is Usage.SERVER:
-        pair = (credential, issuer.issue(client("client.test")))
+        pair = (credential, issuer.issue(Request.client("client.test")))
         host = reference(request_)
     else:
         pair, host = (issuer.issue("localhost"), credential), "localhost"
@@ -142,7 +142,7 @@ def test_a_strict_openssl_peer_accepts_it_in_a_real_handshake(
 
 def test_a_strict_openssl_peer_refuses_a_server_as_client_and_the_reverse() -> None:
     authority = Authority.root()
-    one, other = authority.issue("localhost"), authority.issue(client("localhost"))
+    one, other = authority.issue("localhost"), authority.issue(Request.client("localhost"))
 
     with pytest.raises(ssl.SSLCertVerificationError) as refusal:
         handshake(*strict_contexts(other, authority.trust, other, authority.trust), "localhost")
@@ -164,7 +164,7 @@ def test_the_verifier_of_cryptography_accepts_it(issuer: Authority, request_: Re
 def test_the_verifier_of_cryptography_refuses_a_stranger() -> None:
     with pytest.raises(verification.VerificationError):
         _verify_with_cryptography(
-            Authority.root().issue("a.test"), Authority.root().trust, server("a.test")
+            Authority.root().issue("a.test"), Authority.root().trust, Request.server("a.test")
         )
 
 
@@ -220,7 +220,9 @@ def test_validity_is_counted_from_an_injected_clock() -> None:
     noon = datetime(2030, 1, 1, 12, tzinfo=UTC)
     authority = Authority.root(clock=lambda: noon)
 
-    certificate = authority.issue(server("a.test", lifetime=timedelta(hours=1))).certificate
+    certificate = authority.issue(
+        Request.server("a.test", lifetime=timedelta(hours=1))
+    ).certificate
 
     assert certificate.not_valid_before_utc == noon - timedelta(minutes=5)
     assert certificate.not_valid_after_utc == noon + timedelta(hours=1)
@@ -232,8 +234,10 @@ def test_expired_and_not_yet_valid_certificates_are_requests_like_any_other() ->
     day = timedelta(days=1)
     now = datetime.now(UTC)
 
-    expired = authority.issue(server("a.test", backdate=2 * day, lifetime=-day)).certificate
-    early = authority.issue(server("a.test", backdate=-day, lifetime=2 * day)).certificate
+    expired = authority.issue(
+        Request.server("a.test", backdate=2 * day, lifetime=-day)
+    ).certificate
+    early = authority.issue(Request.server("a.test", backdate=-day, lifetime=2 * day)).certificate
 
     assert expired.not_valid_after_utc < now < early.not_valid_before_utc
 
@@ -241,9 +245,9 @@ def test_expired_and_not_yet_valid_certificates_are_requests_like_any_other() ->
 def test_nothing_outlives_its_authority() -> None:
     authority = Authority.root(lifetime=timedelta(days=10))
 
-    authority.issue(server("a.test", lifetime=timedelta(days=10) - timedelta(minutes=1)))
+    authority.issue(Request.server("a.test", lifetime=timedelta(days=10) - timedelta(minutes=1)))
     with pytest.raises(ValueError, match=r"outlive its authority, which expires in 9 days;"):
-        authority.issue(server("a.test", lifetime=timedelta(days=11)))
+        authority.issue(Request.server("a.test", lifetime=timedelta(days=11)))
     with pytest.raises(ValueError, match="outlive"):
         authority.intermediate()
 
@@ -258,14 +262,14 @@ def test_identities_may_be_given_without_a_request_but_not_beside_one() -> None:
     issued = authority.issue("a.test", "::1").certificate
     names = issued.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
 
-    assert names == server("a.test", "::1").subject_alternative_names()
+    assert names == Request.server("a.test", "::1").subject_alternative_names()
     with pytest.raises(ValueError, match="belong into the request"):
-        authority.issue(server("a.test"), "b.test")
+        authority.issue(Request.server("a.test"), "b.test")
 
 
 def test_what_is_signed_can_be_altered_in_one_field_at_the_last_moment() -> None:
     authority = Authority.root()
-    request = server("a.test", subject="a")
+    request = Request.server("a.test", subject="a")
     seen: list[TBSCertificate] = []
 
     def without_usage(tbs: TBSCertificate) -> TBSCertificate:
@@ -291,7 +295,10 @@ def test_an_authority_survives_being_stored() -> None:
         assert credential.chain == authority.chain
         handshake(
             *strict_contexts(
-                credential, authority.trust, restored.issue(client("a.test")), restored.trust
+                credential,
+                authority.trust,
+                restored.issue(Request.client("a.test")),
+                restored.trust,
             ),
             "localhost",
         )

@@ -15,16 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID
 
-from mtls_echo_pki import (
-    Authority,
-    Credential,
-    Directory,
-    KeyType,
-    Trust,
-    client,
-    find_flaw,
-    server,
-)
+from mtls_echo_pki import Authority, Credential, Directory, KeyType, Request, Trust, find_flaw
 from mtls_echo_pki.check import Finding, check
 from mtls_echo_pki.credential import key_id
 from mtls_echo_pki.publication import DATA, publish
@@ -72,9 +63,9 @@ def test_nothing_is_found_in_what_we_made_ourselves(
     directory = Directory.create(
         tmp_path / "pki", single_authority=single, intermediate=intermediate, key_type=key_type
     )
-    directory.issue("spiffe", server("spiffe://td.test/a"))
-    directory.issue("wild", server("*.a.test"))
-    directory.issue("alice", client("alice@mail.test", subject="alice"))
+    directory.issue("spiffe", Request.server("spiffe://td.test/a"))
+    directory.issue("wild", Request.server("*.a.test"))
+    directory.issue("alice", Request.client("alice@mail.test", subject="alice"))
     before = tree(directory.path)
 
     assert check(directory) == []
@@ -106,8 +97,8 @@ def test_an_expired_and_a_not_yet_valid_certificate_are_found_once_each(
     directory: Directory,
 ) -> None:
     day = timedelta(days=1)
-    directory.issue("late", client("late.test", backdate=9 * day, lifetime=-3 * day))
-    directory.issue("early", client("early.test", backdate=-3 * day, lifetime=9 * day))
+    directory.issue("late", Request.client("late.test", backdate=9 * day, lifetime=-3 * day))
+    directory.issue("early", Request.client("early.test", backdate=-3 * day, lifetime=9 * day))
 
     early, late = check(directory)
 
@@ -159,7 +150,7 @@ def test_a_missing_intermediate_is_found_with_the_name_of_what_is_missing(
 
 
 def test_a_stranger_is_found(directory: Directory) -> None:
-    put(directory, "stranger", Authority.root("theirs").issue(client("a.test")))
+    put(directory, "stranger", Authority.root("theirs").issue(Request.client("a.test")))
 
     finding = only(check(directory))
 
@@ -169,7 +160,7 @@ def test_a_stranger_is_found(directory: Directory) -> None:
 def test_what_only_strict_openssl_refuses_is_found(directory: Directory) -> None:
     authority = directory.authority("servers")
     flawed = authority.issue(
-        server("a.test"), alter=without(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
+        Request.server("a.test"), alter=without(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
     )
     put(directory, "flawed", flawed)
 
@@ -189,7 +180,10 @@ def test_what_only_cryptography_refuses_is_found(directory: Directory) -> None:
         )
         return replace(tbs, extensions=extensions)
 
-    for role, request in (("servers", server("a.test")), ("clients", client("a.test"))):
+    for role, request in (
+        ("servers", Request.server("a.test")),
+        ("clients", Request.client("a.test")),
+    ):
         authority = directory.authority(role)  # type: ignore[arg-type]  # both are roles
         put(directory, role, authority.issue(request, alter=critical))
 
@@ -204,7 +198,7 @@ def test_a_certificate_for_neither_side_is_found(directory: Directory) -> None:
     put(
         directory,
         "useless",
-        authority.issue(server("a.test"), alter=without(ExtensionOID.EXTENDED_KEY_USAGE)),
+        authority.issue(Request.server("a.test"), alter=without(ExtensionOID.EXTENDED_KEY_USAGE)),
     )
 
     assert "good for neither" in only(check(directory)).what
@@ -246,7 +240,7 @@ def test_a_copy_without_authorities_is_well(directory: Directory) -> None:
 
 
 def test_a_key_too_weak_to_be_loaded_is_found(directory: Directory) -> None:
-    directory.issue_flawed("weak", server("localhost"), find_flaw("weak-key"))
+    directory.issue_flawed("weak", Request.server("localhost"), find_flaw("weak-key"))
 
     refusals = [finding.what for finding in check(directory)]
 
@@ -304,7 +298,10 @@ def test_revocation_lists_that_have_gone_are_found(directory: Directory) -> None
 
 def test_neither_verifier_accepts_a_stranger() -> None:
     trust = Authority.root().trust
-    for role, request in (("servers", server("a.test")), ("clients", client("a.test"))):
+    for role, request in (
+        ("servers", Request.server("a.test")),
+        ("clients", Request.client("a.test")),
+    ):
         credential = Authority.root().issue(request)
         for judge in (refusal_by_openssl, refusal_by_cryptography):
             assert judge(credential, role, trust)  # type: ignore[arg-type]  # both are roles

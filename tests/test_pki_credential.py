@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from mtls_echo_pki import Authority, Credential, KeyType, Trust, client, server
+from mtls_echo_pki import Authority, Credential, KeyType, Request, Trust
 
 from .pki_helpers import VERSION, altered, handshake, strict_contexts
 
@@ -29,7 +29,7 @@ def test_a_fresh_pki_in_a_test_is_three_lines() -> None:
 
 @pytest.mark.parametrize("key_type", KeyType)
 def test_a_credential_survives_being_stored(key_type: KeyType) -> None:
-    credential = Authority.root().intermediate().issue(server("a.test", key_type=key_type))
+    credential = Authority.root().intermediate().issue(Request.server("a.test", key_type=key_type))
 
     restored = Credential.from_pem(credential.certificate_pem, credential.key_pem)
 
@@ -90,7 +90,7 @@ def test_loading_leaves_no_key_file_and_no_descriptor_behind(
 
     monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", spy)
     authority = Authority.root()
-    one, other = authority.issue("localhost"), authority.issue(client("a.test"))
+    one, other = authority.issue("localhost"), authority.issue(Request.client("a.test"))
     before = sorted(os.listdir("/tmp")), len(os.listdir("/dev/fd"))  # noqa: S108 - what is watched
 
     contexts = strict_contexts(one, authority.trust, other, authority.trust)
@@ -120,7 +120,7 @@ def test_a_context_keeps_only_the_credential_it_was_given_last() -> None:
 
 @pytest.mark.parametrize("key_type", KeyType)
 def test_pkcs12_holds_the_key_and_the_whole_chain_under_its_password(key_type: KeyType) -> None:
-    credential = Authority.root().intermediate().issue(client("a.test", key_type=key_type))
+    credential = Authority.root().intermediate().issue(Request.client("a.test", key_type=key_type))
 
     packed = credential.pkcs12(b"secret", name="alice")
 
@@ -149,7 +149,7 @@ def test_a_peer_that_trusts_two_authorities_accepts_both() -> None:
     for authority in authorities:
         credential = authority.issue("localhost")
         handshake(
-            *strict_contexts(credential, both, authority.issue(client("a.test")), both),
+            *strict_contexts(credential, both, authority.issue(Request.client("a.test")), both),
             "localhost",
         )
 

@@ -20,8 +20,8 @@ from mtls_echo_pki import (
     Directory,
     KeyType,
     MaterialError,
+    Request,
     Trust,
-    client,
     read_crls,
     read_trust,
 )
@@ -179,7 +179,7 @@ def test_only_the_issuer_can_revoke() -> None:
 
 def test_a_judge_with_lists_refuses_the_revoked_and_admits_the_others() -> None:
     root = ROOT
-    good, bad = root.issue(client("good.test")), root.issue(client("bad.test"))
+    good, bad = root.issue(Request.client("good.test")), root.issue(Request.client("bad.test"))
     before = root.crl()
     root.revoke(bad)
     after = root.crl()
@@ -191,7 +191,7 @@ def test_a_judge_with_lists_refuses_the_revoked_and_admits_the_others() -> None:
 
 
 def test_the_newer_of_two_lists_counts_in_whatever_order_they_come() -> None:
-    bad = ROOT.issue(client("bad.test"))
+    bad = ROOT.issue(Request.client("bad.test"))
     before = ROOT.crl()
     ROOT.revoke(bad)
     after = ROOT.crl()
@@ -202,7 +202,7 @@ def test_the_newer_of_two_lists_counts_in_whatever_order_they_come() -> None:
 
 def test_every_authority_of_a_path_must_have_a_list() -> None:
     intermediate = ROOT.intermediate()
-    credential = intermediate.issue(client("a.test"))
+    credential = intermediate.issue(Request.client("a.test"))
 
     assert verdict(credential) is None
     assert verdict(credential, intermediate.crl()) == 3

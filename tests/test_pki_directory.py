@@ -26,8 +26,6 @@ from mtls_echo_pki import (
     MaterialError,
     Request,
     Usage,
-    client,
-    server,
 )
 from mtls_echo_pki.publication import publish
 
@@ -55,7 +53,7 @@ def test_a_new_directory_works_as_it_is(tmp_path: Path, single: bool, intermedia
     shake_hands(directory)
     assert len(directory.credential("server").chain) == intermediate
     assert (directory.trust("servers") == directory.trust("clients")) == single
-    directory.issue("other", server("localhost"))
+    directory.issue("other", Request.server("localhost"))
     shake_hands(directory, "other")
 
 
@@ -91,7 +89,7 @@ def test_no_umask_makes_a_key_readable_or_a_folder_unusable(tmp_path: Path, umas
     before = os.umask(umask)
     try:
         directory = Directory.create(tmp_path / "pki", intermediate=True)
-        directory.issue("alice", client("alice@mail.test"))
+        directory.issue("alice", Request.client("alice@mail.test"))
     finally:
         os.umask(before)
 
@@ -137,8 +135,8 @@ def test_the_options_of_creation_are_honoured(tmp_path: Path) -> None:
 
 def test_every_certificate_is_in_the_ledger_of_its_authority(tmp_path: Path) -> None:
     directory = Directory.create(tmp_path / "pki")
-    alice = directory.issue("alice", client("alice@mail.test", subject="alice"))
-    api = directory.issue("api", server("api.test"))
+    alice = directory.issue("alice", Request.client("alice@mail.test", subject="alice"))
+    api = directory.issue("api", Request.server("api.test"))
 
     entry = directory.ledger("clients")[-1]
     assert [e.name for e in directory.ledger("clients")] == ["client", "alice"]
@@ -168,7 +166,7 @@ def test_a_certificate_is_in_the_ledger_before_anyone_can_hold_it(
         publish(*args)  # type: ignore[arg-type]  # handed on as they came
 
     monkeypatch.setattr("mtls_echo_pki.issuing.publish", watch)
-    directory.issue("alice", client("alice@mail.test"))
+    directory.issue("alice", Request.client("alice@mail.test"))
 
     assert recorded == ["alice"]
 
@@ -179,7 +177,7 @@ def test_a_damaged_ledger_stops_issuing_instead_of_being_begun_anew(tmp_path: Pa
     for damage in (b"", b"{}", b'{"issued": [{"name": 1}]}', b"\xff"):
         ledger.write_bytes(damage)
         with pytest.raises(DirectoryError, match="is damaged") as refusal:
-            directory.issue("alice", client("alice@mail.test"))
+            directory.issue("alice", Request.client("alice@mail.test"))
         assert "backup" in (refusal.value.hint or "")
         assert ledger.read_bytes() == damage
     assert directory.names() == ["client", "server"]
@@ -253,7 +251,7 @@ def test_a_write_that_fails_names_what_was_to_be_made(tmp_path: Path) -> None:
         with pytest.raises(DirectoryError) as creation:
             Directory.create(tmp_path / "other")
         with pytest.raises(DirectoryError) as issuance:
-            directory.issue("alice", client("alice@mail.test"))
+            directory.issue("alice", Request.client("alice@mail.test"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
@@ -337,7 +335,7 @@ def test_processes_that_create_at_once_all_get_the_same_complete_directory(
 
 def _issue(path: Path, worker: int) -> None:
     for number in range(5):
-        Directory(path).issue(f"w{worker}-{number}", client("a.test"))
+        Directory(path).issue(f"w{worker}-{number}", Request.client("a.test"))
 
 
 def test_processes_that_issue_at_once_lose_no_ledger_entry(tmp_path: Path) -> None:
@@ -398,7 +396,7 @@ def test_a_name_that_would_not_be_a_folder_of_its_own_is_refused(
     before = tree(tmp_path)
 
     with pytest.raises(DirectoryError, match=r"not a name|cannot name a credential"):
-        directory.issue(name, client("a.test"))
+        directory.issue(name, Request.client("a.test"))
     with pytest.raises(DirectoryError):
         directory.credential(name)
 
@@ -412,7 +410,7 @@ def test_a_name_that_is_taken_is_refused_and_nothing_is_changed(tmp_path: Path) 
 
     for name in ("server", "client", "notes"):
         with pytest.raises(DirectoryError, match="already something named"):
-            directory.issue(name, client("a.test"))
+            directory.issue(name, Request.client("a.test"))
 
     assert tree(tmp_path) == before
 
@@ -422,7 +420,7 @@ def test_a_lifetime_beyond_the_authoritys_changes_nothing(tmp_path: Path) -> Non
     before = tree(tmp_path)
 
     with pytest.raises(ValueError, match="would outlive its authority"):
-        directory.issue("a", client("a.test", lifetime=timedelta(days=3651)))
+        directory.issue("a", Request.client("a.test", lifetime=timedelta(days=3651)))
     with pytest.raises(ValueError, match="not to authorities"):
         directory.issue("a", Request(subject="a", usage=Usage.AUTHORITY))
 
@@ -441,7 +439,7 @@ def test_a_copy_without_authorities_still_serves_but_cannot_issue(tmp_path: Path
 
     shake_hands(Directory(directory.path))
     with pytest.raises(MaterialError, match="does not exist"):
-        directory.issue("a", client("a.test"))
+        directory.issue("a", Request.client("a.test"))
 
 
 BUILDER = """
@@ -482,7 +480,7 @@ def test_keys_that_a_killed_process_left_are_cleared_away(tmp_path: Path) -> Non
     directory = Directory.create(tmp_path / "pki")
     with building(directory.path / "alice"):
         pass
-    directory.issue("bob", client("bob@mail.test"))
+    directory.issue("bob", Request.client("bob@mail.test"))
 
     assert [entry.name for entry in tmp_path.iterdir()] == ["pki"]
     assert not list(directory.path.glob(".*"))
@@ -531,7 +529,7 @@ mount -t tmpfs -o size=24k tmpfs "$1" || exit 77
 cd / && exec "$2" - "$1" <<'PYTHON'
 import sys
 from pathlib import Path
-from mtls_echo_pki import Directory, DirectoryError, client
+from mtls_echo_pki import Directory, DirectoryError
 
 disk = Path(sys.argv[1])
 try:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from mtls_echo_pki import Directory, Exhibit, client
+from mtls_echo_pki import Directory, Exhibit, Request
 from mtls_echo_pki.command import pki
 from mtls_echo_pki.flaw import FlawRole
 from mtls_echo_pki.flaws import FLAWS
@@ -226,7 +226,7 @@ def test_the_commands_show_a_server_refused_as_announced(made: Path, slug: str) 
 
 
 async def test_the_fixture_makes_a_flaw_by_its_name(flaw: Callable[..., Exhibit]) -> None:
-    late, stranger = flaw("expired"), flaw("unknown-authority", client("a.test"))
+    late, stranger = flaw("expired"), flaw("unknown-authority", Request.client("a.test"))
 
     assert (await lay_before_judge(late, "server", "1.3")).judge.verify_code == 10
     assert (await lay_before_judge(stranger, "client", "1.3")).judge.verify_code == 20

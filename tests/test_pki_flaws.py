@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from mtls_echo_pki import Authority, KeyType, Request, Trust, client, server
+from mtls_echo_pki import Authority, KeyType, Request, Trust
 from mtls_echo_pki.flaw import Flaw, FlawRole, TLSVersion
 from mtls_echo_pki.flaws import FLAWS, find_flaw
 from mtls_echo_pki.flaws_of_keys import StolenCertificate
@@ -138,11 +138,11 @@ def test_a_flaw_of_a_signature_works_with_authorities_of_rsa(slug: str) -> None:
 @pytest.mark.parametrize(
     "request_",
     [
-        client("10.0.0.7"),
-        client("2001:db8::7"),
-        client("alice@mail.test"),
-        client("spiffe://td.test/a"),
-        server("*.a.test"),
+        Request.client("10.0.0.7"),
+        Request.client("2001:db8::7"),
+        Request.client("alice@mail.test"),
+        Request.client("spiffe://td.test/a"),
+        Request.server("*.a.test"),
     ],
     ids=lambda request: request.names[0],
 )
@@ -159,10 +159,14 @@ async def test_names_of_every_type_can_be_forbidden(slug: str, request_: Request
 @pytest.mark.parametrize(
     ("slug", "request_", "message"),
     [
-        ("wrong-name", client("a.test"), "concerns server certificates only"),
-        ("wrong-name", server("10.0.0.7"), "give one as identity, localhost say"),
-        ("wrong-name-address-as-host", server("a.test"), "give one as identity, 127.0.0.1 say"),
-        ("expired", server("spiffe://td.test/a"), "give a host or an address"),
+        ("wrong-name", Request.client("a.test"), "concerns server certificates only"),
+        ("wrong-name", Request.server("10.0.0.7"), "give one as identity, localhost say"),
+        (
+            "wrong-name-address-as-host",
+            Request.server("a.test"),
+            "give one as identity, 127.0.0.1 say",
+        ),
+        ("expired", Request.server("spiffe://td.test/a"), "give a host or an address"),
     ],
 )
 def test_a_flaw_that_makes_no_sense_for_a_request_says_what_would(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from mtls_echo_pki import Authority, Usage, server
+from mtls_echo_pki import Authority, Request, Usage
 
 from .foreign_peers import need
 from .pki_helpers import END_ENTITIES
@@ -80,7 +80,7 @@ def test_java_accepts_every_end_entity_and_refuses_a_stranger_and_a_wrong_usage(
             credential = authority.issue(request)  # type: ignore[arg-type]  # untyped in pytest
             usage = request.usage  # type: ignore[union-attr]
             case(f"{kind}-{number}", authority, usage, authority, "accepted")
-    credential = authority.issue(server("a.test"))
+    credential = authority.issue(Request.server("a.test"))
     case("stranger", authority, Usage.SERVER, Authority.root(), "refused")
     case("wrong-usage", authority, Usage.CLIENT, authority, "refused")
     (tmp_path / "Judge.java").write_text(JUDGE)

@@ -24,12 +24,12 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mtls_echo_pki import Authority, MaterialError, read_credential, read_trust, server
+from mtls_echo_pki import Authority, MaterialError, Request, read_credential, read_trust
 from mtls_echo_pki.pem import parse_credential, parse_trust
 
 from .pki_helpers import P256, SM2, VERSION, altered, negative_serial, unprivileged
 
-CREDENTIAL = Authority.root().intermediate().issue(server("a.test"))
+CREDENTIAL = Authority.root().intermediate().issue(Request.server("a.test"))
 PUBLIC_KEY = CREDENTIAL.key.public_key().public_bytes(
     Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
 )
@@ -334,7 +334,7 @@ def test_the_hint_for_der_is_a_command_that_works(files: tuple[Path, Path]) -> N
 def test_trust_drops_duplicates_and_keeps_a_pinned_end_entity() -> None:
     trust = parse_trust(CREDENTIAL.certificate_pem * 2, path=Path("ca.crt"))
 
-    assert trust.anchors == (CREDENTIAL.certificate, *CREDENTIAL.chain)
+    assert trust.anchors == CREDENTIAL.path
 
 
 def test_a_certificate_on_an_unknown_curve_may_be_trusted_but_is_nobodys_credential(

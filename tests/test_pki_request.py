@@ -11,16 +11,8 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtls_echo_pki import (
-    KeyType,
-    Request,
-    Usage,
-    client,
-    describe_lifetime,
-    parse_lifetime,
-    server,
-)
-from mtls_echo_pki.request import general_name, identity_text
+from mtls_echo_pki import KeyType, Request, Usage, describe_lifetime, parse_lifetime
+from mtls_echo_pki.identifiers import general_name, identity_text
 
 
 @pytest.mark.parametrize(
@@ -43,7 +35,7 @@ from mtls_echo_pki.request import general_name, identity_text
 def test_an_identity_becomes_the_type_of_name_its_form_shows(
     identity: str, name: x509.GeneralName
 ) -> None:
-    assert [*server(identity).subject_alternative_names()] == [name]
+    assert [*Request.server(identity).subject_alternative_names()] == [name]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +93,7 @@ def test_nonsense_is_refused_with_the_forms_that_are_accepted(identity: str) -> 
     with pytest.raises(
         ValueError, match=r"is no identity: .*; give a host .*spiffe://"
     ) as refusal:
-        server("good.test", identity)
+        Request.server("good.test", identity)
 
     assert str(refusal.value).startswith(f'"{identity}"')
 
@@ -144,7 +136,7 @@ def test_any_text_is_either_an_identity_that_can_be_encoded_or_a_value_error(tex
 
 def test_a_certificate_needs_a_name_because_it_authenticates_nobody_without() -> None:
     with pytest.raises(ValueError, match="authenticates nobody"):
-        client()
+        Request.client()
 
 
 def test_an_authority_has_a_subject_and_no_names() -> None:
@@ -155,14 +147,14 @@ def test_an_authority_has_a_subject_and_no_names() -> None:
 
 
 def test_a_spiffe_identity_is_the_only_uri_but_not_the_only_name() -> None:
-    client("spiffe://td.test/a", "a.test")
+    Request.client("spiffe://td.test/a", "a.test")
     with pytest.raises(ValueError, match="only URI"):
-        client("spiffe://td.test/a", "https://a.test/")
+        Request.client("spiffe://td.test/a", "https://a.test/")
 
 
 def test_a_certificate_does_not_end_before_it_begins() -> None:
     with pytest.raises(ValueError, match="ends before it begins"):
-        server("a.test", lifetime=timedelta(minutes=-5))
+        Request.server("a.test", lifetime=timedelta(minutes=-5))
 
 
 @pytest.mark.parametrize(
@@ -200,5 +192,5 @@ def test_a_duration_is_rounded_down_and_never_negative() -> None:
 
 
 def test_requests_are_plain_values() -> None:
-    assert server("a.test") == Request(names=("a.test",), usage=Usage.SERVER)
-    assert client("a.test", key_type=KeyType.P384) != client("a.test")
+    assert Request.server("a.test") == Request(names=("a.test",), usage=Usage.SERVER)
+    assert Request.client("a.test", key_type=KeyType.P384) != Request.client("a.test")

@@ -20,13 +20,11 @@ from mtls_echo_pki import (
     Directory,
     DirectoryError,
     KeyType,
+    Request,
     Trust,
-    client,
     find_flaw,
-    server,
 )
 from mtls_echo_pki.check import check
-from mtls_echo_pki.description import request_of
 from mtls_echo_pki.layout import Role
 from mtls_echo_pki.registry import Registry
 from mtls_echo_pki.succession import Line, Stage, Succession
@@ -45,7 +43,10 @@ def verdict(credential: Credential, role: Role, trust: Trust, tls: str = "1.3") 
     version = VERSIONS[tls]
     # The server's credential and trust, and the client's trust and credential.
     if role == "servers":
-        presenting, judging = (credential, stage.trust), (trust, stage.issue(client("a.test")))
+        presenting, judging = (
+            (credential, stage.trust),
+            (trust, stage.issue(Request.client("a.test"))),
+        )
     else:
         presenting, judging = (stage.issue("localhost"), trust), (stage.trust, credential)
     one = server_context(*presenting, minimum_version=version, maximum_version=version)
@@ -100,7 +101,7 @@ def roll(path: Path, *, single: bool, intermediate: bool) -> Rolled:
 
     def leak(credential: str) -> None:
         for role, name in NAMES.items():
-            request = request_of(directory.credential(name).certificate)
+            request = Request.of(directory.credential(name).certificate)
             leaked = credential.replace(" ", "-") + name
             credentials[credential, role] = directory.issue(leaked, request)
             directory.renew(leaked, rekey=True)
@@ -383,10 +384,12 @@ def test_nobody_is_locked_out_by_retiring(directory: Directory) -> None:
 
 def test_who_is_locked_out_anyway_keeps_no_authority_in_force(directory: Directory) -> None:
     hour = timedelta(hours=1)
-    directory.issue("expired", client("a.test", backdate=3 * hour, lifetime=-hour))
-    directory.issue_flawed("flawed", client("a.test"), find_flaw("unknown-critical-extension"))
-    directory.issue("revoked", client("a.test"))
-    directory.issue("broken", client("a.test"))
+    directory.issue("expired", Request.client("a.test", backdate=3 * hour, lifetime=-hour))
+    directory.issue_flawed(
+        "flawed", Request.client("a.test"), find_flaw("unknown-critical-extension")
+    )
+    directory.issue("revoked", Request.client("a.test"))
+    directory.issue("broken", Request.client("a.test"))
     directory.revoke("revoked")
     (directory.path / "broken" / "tls.key").resolve().write_bytes(b"")
     directory.introduce("clients")
@@ -424,7 +427,7 @@ def test_with_the_roots_key_away_what_needs_it_says_so(tmp_path: Path) -> None:
     directory = Directory.create(tmp_path / "pki", intermediate=True)
     key = directory.path / "authorities" / "servers" / "root.key"
     away = key.rename(tmp_path / "root.key")
-    directory.issue("other", server("a.test"))
+    directory.issue("other", Request.server("a.test"))
     directory.introduce("servers")
     before = tree(directory.path)
 

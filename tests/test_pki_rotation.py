@@ -20,9 +20,8 @@ from mtls_echo_pki import (
     DirectoryError,
     KeyType,
     MaterialError,
-    client,
+    Request,
     find_flaw,
-    server,
 )
 from mtls_echo_pki.check import check
 from mtls_echo_pki.credential import key_id
@@ -94,13 +93,19 @@ def test_a_lifetime_that_is_given_counts_from_now() -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda a: a.issue(client("a.test", lifetime=DAY, backdate=5000 * DAY)), "would outlive"),
+        (
+            lambda a: a.issue(Request.client("a.test", lifetime=DAY, backdate=5000 * DAY)),
+            "would outlive",
+        ),
         (lambda a: a.intermediate(), "neither a server nor a client"),
         (
-            lambda a: find_flaw("weak-key").build(a, client("a.test")).credential,
+            lambda a: find_flaw("weak-key").build(a, Request.client("a.test")).credential,
             "type that is not made here",
         ),
-        (lambda a: find_flaw("no-san").build(a, server("a.test")).credential, "without a name"),
+        (
+            lambda a: find_flaw("no-san").build(a, Request.server("a.test")).credential,
+            "without a name",
+        ),
     ],
     ids=["too long", "an authority", "a foreign key", "nameless"],
 )
@@ -138,7 +143,7 @@ def test_a_renewal_takes_the_place_of_the_present_one_and_is_in_the_ledger(
 
 
 def test_an_expired_credential_is_renewed(directory: Directory) -> None:
-    directory.issue("late", client("late.test", backdate=9 * DAY, lifetime=-2 * DAY))
+    directory.issue("late", Request.client("late.test", backdate=9 * DAY, lifetime=-2 * DAY))
     assert len(check(directory)) == 1
 
     directory.renew("late", rekey=False)
@@ -149,7 +154,7 @@ def test_an_expired_credential_is_renewed(directory: Directory) -> None:
 
 @pytest.mark.parametrize("slug", ["expired", "self-signed", "unknown-authority", "revoked"])
 def test_what_was_bad_on_purpose_is_good_after_a_renewal(directory: Directory, slug: str) -> None:
-    directory.issue_flawed("bad", client("bad.test"), find_flaw(slug))
+    directory.issue_flawed("bad", Request.client("bad.test"), find_flaw(slug))
     assert directory.ledger("clients")[-1].flaw == slug
 
     directory.renew("bad", rekey=False)
@@ -163,8 +168,8 @@ def test_what_was_bad_on_purpose_is_good_after_a_renewal(directory: Directory, s
 
 
 def test_what_cannot_be_renewed_is_left_as_it_is(directory: Directory) -> None:
-    directory.issue_flawed("nameless", server("a.test"), find_flaw("no-san"))
-    directory.issue_flawed("mismatch", server("a.test"), find_flaw("key-not-owned"))
+    directory.issue_flawed("nameless", Request.server("a.test"), find_flaw("no-san"))
+    directory.issue_flawed("mismatch", Request.server("a.test"), find_flaw("key-not-owned"))
     before = tree(directory.path)
 
     with pytest.raises(DirectoryError, match=r"nameless: cannot be renewed: .* without a name"):
@@ -199,7 +204,7 @@ def test_a_key_that_was_revoked_gets_no_certificate_again(
 
 
 def test_files_that_somebody_else_put_there_are_not_replaced(directory: Directory) -> None:
-    stranger = Authority.root("theirs").issue(client("a.test"))
+    stranger = Authority.root("theirs").issue(Request.client("a.test"))
     folder = directory.path / "theirs"
     folder.mkdir()
     (folder / "tls.crt").write_bytes(stranger.certificate_pem)
@@ -298,7 +303,7 @@ def test_it_is_nothing_also_when_what_was_revoked_has_expired(
     directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A script that runs again after a month must not lock out whom it let in."""
-    directory.issue("alice", client("alice.test", lifetime=HOUR))
+    directory.issue("alice", Request.client("alice.test", lifetime=HOUR))
     directory.renew("alice", rekey=True, lifetime=30 * DAY)
     directory.revoke("alice")
     moved(monkeypatch, 2 * HOUR)
@@ -328,7 +333,7 @@ def test_a_key_that_was_only_ever_replaced_protects_nobody_once_it_has_expired(
     directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Regular renewals with new keys: the key that leaks then is the present one."""
-    directory.issue("alice", client("alice.test", lifetime=HOUR))
+    directory.issue("alice", Request.client("alice.test", lifetime=HOUR))
     present = directory.renew("alice", rekey=True, lifetime=30 * DAY)
     moved(monkeypatch, 2 * HOUR)
 
@@ -355,7 +360,7 @@ def test_the_present_key_is_revoked_when_that_is_said(directory: Directory) -> N
 
 
 def test_what_is_no_longer_there_can_be_revoked(directory: Directory) -> None:
-    alice = directory.issue("alice", client("alice.test"))
+    alice = directory.issue("alice", Request.client("alice.test"))
     (directory.path / "alice").rename(directory.path.parent / "gone")
 
     assert len(directory.revoke("alice").now) == 1
@@ -463,7 +468,7 @@ def test_a_list_that_has_nothing_new_to_say_is_not_signed_again(directory: Direc
     assert numbers(directory)[0] <= 3
     before = numbers(directory)
     directory.renew("server", rekey=True)
-    directory.issue("alice", client("a.test"))
+    directory.issue("alice", Request.client("a.test"))
     assert numbers(directory) == before
 
 
@@ -525,7 +530,7 @@ def test_what_has_expired_leaves_the_lists_after_it_was_listed_once_more(
     directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RFC 5280 §3.3: not before one list that was made after it had expired."""
-    directory.issue("alice", client("alice.test", lifetime=HOUR))
+    directory.issue("alice", Request.client("alice.test", lifetime=HOUR))
     directory.revoke("alice")
     sizes: list[int] = []
     for hours in (0, 3, 6):

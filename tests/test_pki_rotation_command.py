@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mtls_echo_pki import Directory, client, find_flaw
+from mtls_echo_pki import Directory, Request, find_flaw
 from mtls_echo_pki.rollover import Step
 from mtls_echo_pki.rollover_command import STEPS
 
@@ -73,7 +73,7 @@ def test_renew_says_what_it_did_and_what_it_leaves(made: Path) -> None:
 
 def test_renew_all_leaves_alone_what_is_bad_on_purpose_until_it_is_named(made: Path) -> None:
     directory = Directory(made)
-    directory.issue_flawed("late", client("late.test"), find_flaw("expired"))
+    directory.issue_flawed("late", Request.client("late.test"), find_flaw("expired"))
 
     everything = told("renew", made, "--all", "--new-key").splitlines()
     assert [line for line in everything if line[0] != " "] == [
@@ -261,7 +261,7 @@ def test_an_unknown_step_or_authority_is_refused(made: Path) -> None:
 def test_show_tells_where_a_rollover_stands_what_ends_and_who_is_out(made: Path) -> None:
     hour = timedelta(hours=1)
     directory = Directory(made)
-    directory.issue("soon", client("soon.test", backdate=23 * hour, lifetime=hour))
+    directory.issue("soon", Request.client("soon.test", backdate=23 * hour, lifetime=hour))
     directory.renew("client", rekey=True)
     directory.revoke("client")
     directory.introduce("clients")

@@ -22,9 +22,8 @@ from mtls_echo_pki import (
     Directory,
     DirectoryError,
     MaterialError,
+    Request,
     Trust,
-    client,
-    server,
 )
 from mtls_echo_pki.check import check
 from mtls_echo_pki.credential import key_id
@@ -42,7 +41,7 @@ from .test_pki_rollover import renew_all, verdict
 Change = Callable[[Directory], object]
 
 CHANGES: dict[str, Change] = {
-    "issue": lambda directory: directory.issue("alice", client("alice.test")),
+    "issue": lambda directory: directory.issue("alice", Request.client("alice.test")),
     "renew": lambda directory: directory.renew("client", rekey=True),
     "revoke": lambda directory: directory.revoke("client"),
     "crl": lambda directory: directory.publish_crls(),
@@ -82,7 +81,7 @@ def test_a_directory_of_an_earlier_version_is_read_as_it_is(old: Directory) -> N
 def test_the_first_change_makes_it_one_of_this_version(old: Directory, change: str) -> None:
     keys = {path.name: path.read_bytes() for path in old.path.glob("authorities/clients/*.key")}
     if change == "revoke":
-        old.issue("other", client("other.test"))
+        old.issue("other", Request.client("other.test"))
 
     CHANGES[change](old)
 
@@ -105,7 +104,7 @@ def test_a_key_that_an_earlier_version_did_not_write_down_is_not_the_present_one
     directory = Directory.create(tmp_path / "pki")
     stolen = directory.credential("client")
     (directory.path / "client").rename(tmp_path / "gone")
-    present = directory.issue("client", client("client.test"))
+    present = directory.issue("client", Request.client("client.test"))
     make_plain(directory.path)
 
     directory.revoke("client")
@@ -132,7 +131,7 @@ def test_a_ledger_of_a_later_version_is_left_alone(directory: Directory) -> None
 
 def test_an_authority_that_somebody_else_put_into_trust_stays_there(directory: Directory) -> None:
     partner = Authority.root("partner")
-    theirs = partner.issue(client("partner.test"))
+    theirs = partner.issue(Request.client("partner.test"))
     folder = directory.path / "trust" / "clients"
     publish(folder, {"ca.crt": directory.trust("clients").pem + partner.trust.pem}, {})
 
@@ -216,7 +215,7 @@ def _work(path: Path, worker: int, results: multiprocessing.queues.Queue[int]) -
     taken = 0
     for number in range(4):
         directory = Directory(path)
-        directory.issue(f"w{worker}-{number}", client("a.test"))
+        directory.issue(f"w{worker}-{number}", Request.client("a.test"))
         directory.renew(f"w{worker}-{number}", rekey=True)
         taken += len(directory.introduce("clients"))
         taken += len(directory.revoke(f"w{worker}-{number}").now)
@@ -314,7 +313,7 @@ mount -t tmpfs -o size=400k tmpfs "$1" || exit 77
 cd / && exec "$2" - "$1" <<'PYTHON'
 import os, sys
 from pathlib import Path
-from mtls_echo_pki import Directory, DirectoryError, client
+from mtls_echo_pki import Directory, DirectoryError
 from mtls_echo_pki.check import check
 
 disk = Path(sys.argv[1])
@@ -533,6 +532,6 @@ def test_the_whole_way_is_one_of_those_orders(quick: Path) -> None:
 
 def test_a_server_of_one_directory_is_nothing_in_another(tmp_path: Path) -> None:
     one, other = (Directory.create(tmp_path / name) for name in "ab")
-    one.issue("a", server("localhost"))
+    one.issue("a", Request.server("localhost"))
 
     assert verdict(one.credential("a"), "servers", other.trust("servers")) == 20

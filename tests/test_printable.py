@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 
 from mtls_echo_client import client_context
 from mtls_echo_client import connect as connected
-from mtls_echo_pki import Authority, Credential, client, server
+from mtls_echo_pki import Authority, Credential, Request
 from mtls_echo_pki.console import complain, say
 from mtls_echo_pki.printable import printable
-from mtls_echo_pki.request import Request
 from mtls_echo_pki.signing import TBSCertificate
 from mtls_echo_pki.sound import with_extension
 from mtls_echo_tls.diagram import draw
@@ -76,8 +75,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     world = World.create(tmp_path_factory.mktemp("world"))
     world = replace(
         world,
-        server=named(world.servers, server("localhost"), "localhost"),
-        alice=named(world.clients, client("alice.test")),
+        server=named(world.servers, Request.server("localhost"), "localhost"),
+        alice=named(world.clients, Request.client("alice.test")),
     )
     for name in ("server", "alice"):
         credential: Credential = getattr(world, name)

@@ -12,7 +12,7 @@ import trio
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from mtls_echo_pki import Authority, Credential, Trust, client, server
+from mtls_echo_pki import Authority, Credential, Request, Trust
 from mtls_echo_server import ClientAuth, server_context
 from mtls_echo_tls import TCPStream, TLSFailure, TLSStream
 from mtls_echo_tls.protocol import denial_in
@@ -27,11 +27,14 @@ DAY = datetime.timedelta(days=1)
 NOW = datetime.datetime.now(datetime.UTC)
 
 SERVERS = Authority.root("servers")
-LOCALHOST = SERVERS.issue(server("localhost"))
+LOCALHOST = SERVERS.issue(Request.server("localhost"))
 CLIENTS, OTHERS = Authority.root("clients"), Authority.root("others")
 ISSUING = CLIENTS.intermediate("issuing")
-BOB = CLIENTS.issue(client("bob.test"))
-ALICE, BELOW = CLIENTS.issue(client("alice.test")), ISSUING.issue(client("alice.test"))
+BOB = CLIENTS.issue(Request.client("bob.test"))
+ALICE, BELOW = (
+    CLIENTS.issue(Request.client("alice.test")),
+    ISSUING.issue(Request.client("alice.test")),
+)
 
 
 def believing(trust: Trust | None, *, session_tickets: bool = False) -> ssl.SSLContext:
@@ -431,7 +434,7 @@ async def test_what_clients_send_along_is_not_kept_in_mind(
     departments = [CLIENTS.intermediate(f"department {number}") for number in range(3)]
     async with running(believing(CLIENTS.trust), limits=limits()) as here:
         for department in departments:
-            issued = department.issue(client("alice.test"))
+            issued = department.issue(Request.client("alice.test"))
             sent = Credential(issued.key, issued.certificate, (*issued.chain, *junk))
             assert await welcome(here, sent)
     kept = [x509.load_der_x509_certificate(der) for der in here.server._admission._issuers]

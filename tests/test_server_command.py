@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from mtls_echo_pki import Directory, client
+from mtls_echo_pki import Directory, Request
 from mtls_echo_tls.protocol import denial_in
 
 from .server_helpers import (
@@ -118,9 +118,9 @@ def test_explicit_files_and_the_spellings_of_thanos_do_the_same(tmp_path: Path) 
 
 
 def test_another_credential_of_the_directory_can_be_served(directory: Directory) -> None:
-    from mtls_echo_pki import server
+    from mtls_echo_pki import Request
 
-    other = directory.issue("other", server("localhost", subject="other"))
+    other = directory.issue("other", Request.server("localhost", subject="other"))
     with (
         ServeProcess("--as", "other", pki=directory.path) as running,
         running.connect(client_of(directory)) as tls,
@@ -200,11 +200,11 @@ def test_the_key_log_is_private_filled_and_warned_about(
 def test_an_expired_certificate_is_served_with_a_warning(tmp_path: Path) -> None:
     import datetime
 
-    from mtls_echo_pki import server
+    from mtls_echo_pki import Request
 
     pki = Authorities()
     pki.server = pki.servers.issue(
-        server(
+        Request.server(
             "localhost",
             lifetime=datetime.timedelta(seconds=-60),
             backdate=datetime.timedelta(hours=1),
@@ -269,7 +269,7 @@ def test_who_may_enter_is_decided_by_the_allow_options(
     directory: Directory, rule: tuple[str, ...], welcome: bool
 ) -> None:
     names = ("web.a.test", "alice@a.test", "spiffe://a.test/ns/prod/sa/web")
-    alice = directory.issue("alice", client(*names, subject="alice"))
+    alice = directory.issue("alice", Request.client(*names, subject="alice"))
     options = [alice.fingerprint if word == "FINGERPRINT" else word for word in rule]
     with (
         ServeProcess(*options, pki=directory.path) as running,

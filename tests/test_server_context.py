@@ -13,7 +13,7 @@ import pytest
 import trio
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_echo_pki import Trust, client
+from mtls_echo_pki import Request, Trust
 from mtls_echo_server import ClientAuth, server_context
 from mtls_echo_tls.protocol import denial_in
 
@@ -149,7 +149,7 @@ def test_tls12_session_ids_are_what_python_cannot_switch_off(pki: Authorities) -
 async def test_a_certificate_that_expired_since_does_not_get_in_by_resuming(
     pki: Authorities, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short = pki.clients.issue(client("alice.test", lifetime=datetime.timedelta(hours=1)))
+    short = pki.clients.issue(Request.client("alice.test", lifetime=datetime.timedelta(hours=1)))
     context = pki.client_context(short, ssl.TLSVersion.TLSv1_2)
 
     class Later(datetime.datetime):
@@ -188,7 +188,7 @@ async def test_a_certificate_that_expired_since_does_not_get_in_by_resuming(
 async def test_an_intermediate_named_as_an_anchor_is_one(pki: Authorities) -> None:
     issuing = pki.clients.intermediate("clients of one department")
     context = server_context(pki.server, Trust((issuing.certificate,)))
-    insider = issuing.issue(client("carol.test"))
+    insider = issuing.issue(Request.client("carol.test"))
     async with (
         running(context, limits=limits()) as here,
         await here.connect(pki.client_context(insider)) as stream,

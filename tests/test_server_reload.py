@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_echo_pki import Authority, Credential, Directory, Trust, client, server
+from mtls_echo_pki import Authority, Credential, Directory, Request, Trust
 from mtls_echo_pki.publication import publish
 
 from .foreign_peers import need
@@ -35,12 +35,12 @@ TLS13 = ssl.TLSVersion.TLSv1_3
 REVOKED = "SSLV3_ALERT_CERTIFICATE_REVOKED"
 
 SERVERS, CLIENTS = Authority.root("servers"), Authority.root("clients")
-ALICE = CLIENTS.issue(client("alice.test"))
-BOB = CLIENTS.issue(client("bob.test"))
+ALICE = CLIENTS.issue(Request.client("alice.test"))
+BOB = CLIENTS.issue(Request.client("bob.test"))
 
 
 def issued(**dates: timedelta) -> Credential:
-    return SERVERS.issue(server("localhost", **dates))  # type: ignore[arg-type]  # dates only
+    return SERVERS.issue(Request.server("localhost", **dates))  # type: ignore[arg-type]  # dates only
 
 
 def client_of(
@@ -306,7 +306,7 @@ def test_one_secret_with_everything_in_it_is_one_generation(tmp_path: Path) -> N
         *("--client-ca", str(folder / "ca.crt")),
     ]
     others = Authority.root("others")
-    carol, renewed = others.issue(client("carol.test")), issued()
+    carol, renewed = others.issue(Request.client("carol.test")), issued()
     with ServeProcess(*QUICK, *options) as running:
         assert served(running, client_of(ALICE))
         mount(folder, secret(renewed, ca_crt=others.trust.pem))
@@ -341,7 +341,7 @@ def test_plain_files_are_served_when_they_match_and_have_settled(
 def test_a_directory_of_ours_is_followed_and_never_made_anew(tmp_path: Path) -> None:
     directory = Directory.create(tmp_path / "pki")
     alice = directory.credential("client")
-    renewed = directory.authority("servers").issue(server("localhost"))
+    renewed = directory.authority("servers").issue(Request.server("localhost"))
     context = client_of(alice, trust=directory.trust("servers"))
     with ServeProcess(*QUICK, pki=directory.path) as running:
         publish(directory.path / "server", secret(renewed), {})
@@ -356,7 +356,7 @@ def test_a_directory_of_ours_is_followed_and_never_made_anew(tmp_path: Path) -> 
 def test_a_list_that_vanishes_from_a_directory_stays_in_force(tmp_path: Path) -> None:
     directory = Directory.create(tmp_path / "pki")
     authority, alice = directory.authority("clients"), directory.credential("client")
-    bob = authority.issue(client("bob.test"))
+    bob = authority.issue(Request.client("bob.test"))
     authority.revoke(bob)
     trust = {"ca.crt": authority.trust.pem}
     listed = {**trust, "crl.pem": authority.crl().public_bytes(Encoding.PEM)}
@@ -379,7 +379,7 @@ def test_without_client_authentication_the_authorities_of_clients_are_no_concern
     tmp_path: Path,
 ) -> None:
     directory = Directory.create(tmp_path / "pki")
-    renewed = directory.authority("servers").issue(server("localhost"))
+    renewed = directory.authority("servers").issue(Request.server("localhost"))
     context = client_of(ALICE, trust=directory.trust("servers"))
     with ServeProcess(*QUICK, "--client-auth", "none", pki=directory.path) as running:
         publish(directory.path / "trust" / "clients", {"ca.crt": CLIENTS.trust.pem}, {})

@@ -11,7 +11,7 @@ import trio
 from cryptography import x509
 
 from mtls_echo_client import client_context
-from mtls_echo_pki import FLAWS, Authority, Credential, client
+from mtls_echo_pki import FLAWS, Authority, Credential, Request
 from mtls_echo_server import server_context
 from mtls_echo_tls import Report, TCPStream, TLSStream
 from mtls_echo_tls.account import join
@@ -65,7 +65,7 @@ def contexts(
 
 @both_versions
 async def test_what_one_side_cannot_know_the_other_does(version: ssl.TLSVersion) -> None:
-    impostor = Authority.root("clients").issue(client("alice.test"))
+    impostor = Authority.root("clients").issue(Request.client("alice.test"))
 
     told, judged = await meet(version, bearer=impostor)
     account = join(told, judged)
@@ -87,7 +87,7 @@ async def test_a_success_is_told_as_one(version: ssl.TLSVersion) -> None:
 
 @both_versions
 async def test_a_double_fault_is_in_both_reports(version: ssl.TLSVersion) -> None:
-    doubly = STRANGERS.issue(client("alice.test", **EXPIRED))  # type: ignore[arg-type]
+    doubly = STRANGERS.issue(Request.client("alice.test", **EXPIRED))  # type: ignore[arg-type]
 
     told, judged = await meet(version, bearer=doubly)
 
@@ -185,7 +185,7 @@ async def test_an_alert_in_the_clear_may_be_anybodys_unless_our_own_path_explain
     version: ssl.TLSVersion,
 ) -> None:
     unexplained, _ = await meet(version, bearer=issued(STRANGERS))
-    explained, _ = await meet(version, bearer=CLIENTS.issue(client("a.test", **EXPIRED)))  # type: ignore[arg-type]
+    explained, _ = await meet(version, bearer=CLIENTS.issue(Request.client("a.test", **EXPIRED)))  # type: ignore[arg-type]
 
     for report in (unexplained, explained):
         assert report.alert is not None
@@ -214,7 +214,9 @@ async def test_reports_that_were_logged_and_read_again_are_joined_too() -> None:
 
 
 async def test_a_certificate_that_was_altered_on_its_way_is_exposed() -> None:
-    told, judged = await meet(ssl.TLSVersion.TLSv1_2, bearer=STRANGERS.issue(client("a.test")))
+    told, judged = await meet(
+        ssl.TLSVersion.TLSv1_2, bearer=STRANGERS.issue(Request.client("a.test"))
+    )
     assert judged.peer is not None
     other = msgspec.structs.replace(judged.peer, fingerprint="0" * 64)
 
@@ -235,7 +237,7 @@ async def test_dates_that_one_finds_wrong_and_the_other_right_show_a_wrong_clock
     version: ssl.TLSVersion, cause: str, dates: dict[str, timedelta]
 ) -> None:
     """As by the client's clock the certificate is valid, its report has no such fault."""
-    told, judged = await meet(version, bearer=CLIENTS.issue(client("a.test", **dates)))  # type: ignore[arg-type]
+    told, judged = await meet(version, bearer=CLIENTS.issue(Request.client("a.test", **dates)))  # type: ignore[arg-type]
     assert join(told, judged).causes == (cause,)
 
     by_another_clock = msgspec.structs.replace(
@@ -271,7 +273,7 @@ async def test_so_do_the_dates_of_an_authority_that_both_have_looked_at(
 async def test_who_did_not_hear_the_verdict_has_not_looked_at_the_dates() -> None:
     told, judged = await meet(
         ssl.TLSVersion.TLSv1_2,
-        bearer=CLIENTS.issue(client("a.test", **EXPIRED)),  # type: ignore[arg-type]
+        bearer=CLIENTS.issue(Request.client("a.test", **EXPIRED)),  # type: ignore[arg-type]
     )
     cut_off = msgspec.structs.replace(
         told, alert=None, rejected_by=None, causes=["reset"], faults=[], issuers=[]
@@ -281,7 +283,7 @@ async def test_who_did_not_hear_the_verdict_has_not_looked_at_the_dates() -> Non
 
 
 def issued(root: Authority) -> Credential:
-    return root.issue(client("alice.test"))
+    return root.issue(Request.client("alice.test"))
 
 
 @pytest.mark.parametrize(

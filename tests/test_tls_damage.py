@@ -8,7 +8,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_echo_pki import Authority, KeyType, client
+from mtls_echo_pki import Authority, KeyType, Request
 from mtls_echo_pki.signing import TBSCertificate
 from mtls_echo_tls.damage import proof_of_alteration
 from mtls_echo_tls.path import examine
@@ -47,7 +47,7 @@ def impostor(authority: Authority, certificate: x509.Certificate) -> x509.Certif
 @pytest.mark.parametrize("kind", KEYS)
 def test_one_damaged_bit_of_a_signature_is_put_back(kind: KeyType) -> None:
     authority = AUTHORITIES[kind]
-    sound = authority.issue(client("alice.test")).certificate
+    sound = authority.issue(Request.client("alice.test")).certificate
 
     damaged = flipped(sound, -5)
 
@@ -60,7 +60,7 @@ def test_one_damaged_bit_of_a_signature_is_put_back(kind: KeyType) -> None:
 @pytest.mark.parametrize("kind", [KeyType.P256, KeyType.ED25519])
 def test_one_damaged_bit_of_the_content_is_put_back(kind: KeyType) -> None:
     authority = AUTHORITIES[kind]
-    sound = authority.issue(client("alice.test")).certificate
+    sound = authority.issue(Request.client("alice.test")).certificate
 
     # "l" and "m" differ in one bit; the other name, in many.
     damaged = renamed(sound, b"alice.test", b"amice.test")
@@ -72,7 +72,7 @@ def test_one_damaged_bit_of_the_content_is_put_back(kind: KeyType) -> None:
 
 def test_an_rsa_signature_over_another_content_is_known_without_a_search() -> None:
     authority = AUTHORITIES[KeyType.RSA2048]
-    sound = authority.issue(client("alice.test")).certificate
+    sound = authority.issue(Request.client("alice.test")).certificate
 
     forged = renamed(sound, b"alice.test", b"mallo.test")
 
@@ -83,7 +83,7 @@ def test_an_rsa_signature_over_another_content_is_known_without_a_search() -> No
 
 def test_what_is_no_signature_at_all_was_damaged() -> None:
     authority = AUTHORITIES[KeyType.P256]
-    sound = authority.issue(client("alice.test")).certificate
+    sound = authority.issue(Request.client("alice.test")).certificate
     der = der_of(sound)
     at = der.rindex(sound.signature)
     der[at] ^= 0x10  # no SEQUENCE any more
@@ -95,7 +95,7 @@ def test_what_is_no_signature_at_all_was_damaged() -> None:
 @pytest.mark.parametrize("kind", KEYS)
 def test_an_impostor_is_never_taken_for_a_damaged_original(kind: KeyType, thorough: bool) -> None:
     authority = AUTHORITIES[kind]
-    fake = impostor(authority, authority.issue(client("alice.test")).certificate)
+    fake = impostor(authority, authority.issue(Request.client("alice.test")).certificate)
 
     assert proof_of_alteration(fake, authority.certificate, thorough=thorough) is None
 
@@ -103,14 +103,14 @@ def test_an_impostor_is_never_taken_for_a_damaged_original(kind: KeyType, thorou
 @pytest.mark.parametrize("kind", KEYS)
 def test_two_damaged_bits_prove_nothing(kind: KeyType) -> None:
     authority = AUTHORITIES[kind]
-    sound = authority.issue(client("alice.test")).certificate
+    sound = authority.issue(Request.client("alice.test")).certificate
 
     assert proof_of_alteration(flipped(sound, -5, 3), authority.certificate, thorough=True) is None
 
 
 def test_a_signature_by_a_key_of_another_kind_proves_nothing() -> None:
     fake = AUTHORITIES[KeyType.RSA2048].certify(
-        TBSCertificate.of(AUTHORITIES[KeyType.P256].issue(client("a.test")).certificate)
+        TBSCertificate.of(AUTHORITIES[KeyType.P256].issue(Request.client("a.test")).certificate)
     )
 
     assert proof_of_alteration(fake, AUTHORITIES[KeyType.P256].certificate, thorough=True) is None
@@ -118,7 +118,9 @@ def test_a_signature_by_a_key_of_another_kind_proves_nothing() -> None:
 
 def test_a_server_does_not_search_for_a_stranger() -> None:
     authority = AUTHORITIES[KeyType.P256]
-    damaged = [bytes(der_of(flipped(authority.issue(client("alice.test")).certificate, -5)))]
+    damaged = [
+        bytes(der_of(flipped(authority.issue(Request.client("alice.test")).certificate, -5)))
+    ]
     anchors = [authority.certificate]
 
     by_a_server = examine(damaged, presenter="client", anchors=anchors)
@@ -130,7 +132,7 @@ def test_a_server_does_not_search_for_a_stranger() -> None:
 
 def test_an_impostor_whose_own_certificate_is_at_hand_is_one() -> None:
     authority, other = AUTHORITIES[KeyType.P256], Authority.root("root P-256")
-    sound = authority.issue(client("alice.test")).certificate
+    sound = authority.issue(Request.client("alice.test")).certificate
     fake = other.certify(replace(TBSCertificate.of(sound), issuer=authority.certificate.subject))
     theirs = other.certify(
         replace(

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtls_echo_client import client_context
-from mtls_echo_pki import Credential, Request, Trust, client, server
+from mtls_echo_pki import Credential, Request, Trust
 from mtls_echo_pki.signing import TBSCertificate
 from mtls_echo_pki.sound import with_extension
 from mtls_echo_server import server_context
@@ -79,7 +79,7 @@ def _self_signed(template: Credential) -> Credential:
     return Credential(key, builder.sign(key, SHA256()))
 
 
-ALICE_REQUEST, LOCAL_REQUEST = client("alice.test"), server("localhost")
+ALICE_REQUEST, LOCAL_REQUEST = Request.client("alice.test"), Request.server("localhost")
 
 # What the client brings, what the judge then says, and what the refused may still suppose.
 CLIENT_FAULTS = [
@@ -87,7 +87,7 @@ CLIENT_FAULTS = [
                  id="expired"),
     pytest.param(CLIENTS.issue(_dated(ALICE_REQUEST, 1, 3)), ["not-yet-valid"], ["not-yet-valid"],
                  id="not yet valid"),
-    pytest.param(CLIENTS.issue(server("alice.test")), ["wrong-usage"], ["wrong-usage"],
+    pytest.param(CLIENTS.issue(Request.server("alice.test")), ["wrong-usage"], ["wrong-usage"],
                  id="wrong usage"),
     pytest.param(_self_signed(ALICE), ["self-signed"], ["self-signed"], id="self-signed"),
     pytest.param(STRANGERS.issue(ALICE_REQUEST), ["unknown-authority", "missing-intermediate"],
@@ -99,14 +99,15 @@ SERVER_FAULTS = [
                  id="expired"),
     pytest.param(SERVERS.issue(_dated(LOCAL_REQUEST, 1, 3)), ["not-yet-valid"], ["not-yet-valid"],
                  id="not yet valid"),
-    pytest.param(SERVERS.issue(client("localhost")), ["wrong-usage"], ["wrong-usage"],
+    pytest.param(SERVERS.issue(Request.client("localhost")), ["wrong-usage"], ["wrong-usage"],
                  id="wrong usage"),
     pytest.param(_self_signed(LOCALHOST), ["self-signed"], ["self-signed"], id="self-signed"),
     pytest.param(STRANGERS.issue(LOCAL_REQUEST), ["unknown-authority", "missing-intermediate"],
                  None, id="unknown authority"),
-    pytest.param(SERVERS.issue(server("other.test")), ["wrong-name"], ["wrong-name"],
+    pytest.param(SERVERS.issue(Request.server("other.test")), ["wrong-name"], ["wrong-name"],
                  id="wrong name"),
-    pytest.param(SERVERS.issue(server("spiffe://a/b")), ["no-san"], ["no-san"], id="no host"),
+    pytest.param(SERVERS.issue(Request.server("spiffe://a/b")), ["no-san"], ["no-san"],
+                 id="no host"),
 ]  # fmt: skip
 
 
@@ -182,7 +183,7 @@ async def test_a_refused_server_is_explained_from_both_ends(
         pytest.param("localhost.", LOCALHOST, "wrong-name", id="trailing dot"),
         pytest.param("127.0.0.1", LOCALHOST, "wrong-name", id="an address the names lack"),
         pytest.param(
-            "a.b.test", SERVERS.issue(server("*.test.test")), "wrong-name", id="wildcard"
+            "a.b.test", SERVERS.issue(Request.server("*.test.test")), "wrong-name", id="wildcard"
         ),
     ],
 )
@@ -515,7 +516,7 @@ def test_a_damaged_certificate_has_an_identity_or_is_none(at: int, noise: bytes)
 def _named(subject: str, *names: x509.GeneralName) -> Credential:
     from cryptography.hazmat.primitives.hashes import SHA256
 
-    template = STRANGERS.issue(client("x.test"))
+    template = STRANGERS.issue(Request.client("x.test"))
     builder = x509.CertificateBuilder(
         issuer_name=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]),
         subject_name=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]),

@@ -11,7 +11,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtls_echo_pki import Credential, client
+from mtls_echo_pki import Credential, Request
 from mtls_echo_tls import Report, TCPStream, TLSStream
 from mtls_echo_tls.decoding import TraceEntry
 from mtls_echo_tls.diagram import draw
@@ -96,7 +96,7 @@ async def test_a_refusal_stands_before_its_alert_with_its_cause(version: ssl.TLS
 
 
 async def test_a_refusal_that_can_mean_much_is_not_told_as_if_it_meant_the_first_two() -> None:
-    told, judged, _ = await conversation(V13, bearer=STRANGERS.issue(client("a.test")))
+    told, judged, _ = await conversation(V13, bearer=STRANGERS.issue(Request.client("a.test")))
     assert len(judged.causes) == 2
     assert "the server refuses: unknown-authority, or missing-intermediate" in "\n".join(
         sequence(judged)

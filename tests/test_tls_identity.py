@@ -11,15 +11,19 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID
 
-from mtls_echo_pki import client, server
+from mtls_echo_pki import Request
+from mtls_echo_pki.identifiers import names_host, subject_alternative_names
+from mtls_echo_pki.parsing import valid_at
 from mtls_echo_tls import PeerIdentity
-from mtls_echo_tls.identity import end_entity, names_host, subject_alternative_names, valid_at
+from mtls_echo_tls.identity import end_entity
 from tests.tls_helpers import ALICE, CLIENTS, LOCALHOST, SERVERS
 
 
 def test_the_identifiers_of_a_certificate_are_told_by_type() -> None:
     credential = CLIENTS.issue(
-        client("a.test", "spiffe://td.test/x", "me@a.test", "10.0.0.7", "::1", subject="me")
+        Request.client(
+            "a.test", "spiffe://td.test/x", "me@a.test", "10.0.0.7", "::1", subject="me"
+        )
     )
     identity = PeerIdentity.from_der(credential.chain_der[0])
     assert identity.common_name == "me"
@@ -98,5 +102,5 @@ def test_validity_is_compared_with_a_moment() -> None:
     ],
 )
 def test_a_second_look_at_a_name_agrees_with_rfc_9525(reference: str, named: bool) -> None:
-    credential = SERVERS.issue(server("a.test", "*.w.test", "10.0.0.7", "::1"))
+    credential = SERVERS.issue(Request.server("a.test", "*.w.test", "10.0.0.7", "::1"))
     assert names_host(credential.certificate, reference) is named

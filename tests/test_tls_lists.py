@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 
-from mtls_echo_pki import Authority, client
+from mtls_echo_pki import Authority, Request
 from mtls_echo_tls.lists import age, list_about, speaker, speaks_for
 from mtls_echo_tls.revocation import revocation_faults
 
 NOW = datetime.now(UTC)
 ROOT = Authority.root("clients")
 ISSUING = ROOT.intermediate("issuing")
-ALICE = ISSUING.issue(client("alice.test"))
+ALICE = ISSUING.issue(Request.client("alice.test"))
 PATH = (ALICE.certificate, ISSUING.certificate, ROOT.certificate)
 OLD = Authority(ROOT.certificate, ROOT.key, clock=lambda: NOW - timedelta(days=9)).crl()
 FIRST, SECOND = ROOT.crl(), ROOT.crl()

@@ -16,9 +16,8 @@ from mtls_echo_pki import (
     Credential,
     DirectoryError,
     MaterialError,
-    client,
+    Request,
     read_credential,
-    server,
 )
 from mtls_echo_tls.material import (
     ConfigurationError,
@@ -82,7 +81,7 @@ def test_a_generation_changes_with_the_material_and_only_then(files: Path) -> No
 
     first = read()
     assert read() == first
-    other = CLIENTS.issue(client("alice.test"))
+    other = CLIENTS.issue(Request.client("alice.test"))
     (files / "client.crt").write_bytes(other.certificate_pem)
     (files / "client.key").write_bytes(other.key_pem)
     second = read()
@@ -227,30 +226,34 @@ def test_the_default_directory_follows_the_environment(
     [
         pytest.param(
             SERVERS.issue(
-                server("a.test", lifetime=timedelta(days=-1), backdate=timedelta(days=2))
+                Request.server("a.test", lifetime=timedelta(days=-1), backdate=timedelta(days=2))
             ),
             "our certificate expired on",
             id="expired",
         ),
         pytest.param(
             SERVERS.issue(
-                server("a.test", lifetime=timedelta(days=2), backdate=timedelta(days=-1))
+                Request.server("a.test", lifetime=timedelta(days=2), backdate=timedelta(days=-1))
             ),
             "our certificate is not valid before",
             id="not yet valid",
         ),
         pytest.param(
             SERVERS.issue(
-                server("a.test", lifetime=timedelta(days=1), backdate=timedelta(days=29))
+                Request.server("a.test", lifetime=timedelta(days=1), backdate=timedelta(days=29))
             ),
             "our certificate expires on",
             id="expires soon",
         ),
         pytest.param(
-            SERVERS.issue(client("a.test")), "does not include serverAuth", id="wrong usage"
+            SERVERS.issue(Request.client("a.test")),
+            "does not include serverAuth",
+            id="wrong usage",
         ),
         pytest.param(
-            SERVERS.issue(server("spiffe://a/b")), "no subjectAltName with a host", id="no host"
+            SERVERS.issue(Request.server("spiffe://a/b")),
+            "no subjectAltName with a host",
+            id="no host",
         ),
     ],
 )
@@ -265,7 +268,7 @@ def test_what_loads_but_will_fail_is_warned_about(
 
 
 def test_a_short_lived_certificate_is_not_warned_about_from_the_start(tmp_path: Path) -> None:
-    credential = SERVERS.issue(server("a.test", lifetime=timedelta(minutes=30)))
+    credential = SERVERS.issue(Request.server("a.test", lifetime=timedelta(minutes=30)))
     (tmp_path / "c").write_bytes(credential.certificate_pem)
     (tmp_path / "k").write_bytes(credential.key_pem)
     assert server_material(cert=tmp_path / "c", key=tmp_path / "k").warnings == ()
@@ -309,7 +312,7 @@ def test_revocation_lists_come_with_the_anchors(tmp_path: Path) -> None:
 
 def test_a_chain_that_openssl_completes_silently_is_warned_about(tmp_path: Path) -> None:
     issuing = Authority.root().intermediate()
-    issued = issuing.issue(client("alice.test"))
+    issued = issuing.issue(Request.client("alice.test"))
     files = {
         "c.crt": issued.certificate.public_bytes(Encoding.PEM),
         "c.key": issued.key_pem,
@@ -362,7 +365,7 @@ def test_an_authority_as_openssl_makes_it_by_itself_is_warned_about_and_its_faul
         capture_output=True,
     )
     mine = read_credential(files / "own.crt", files / "own.key")
-    issued = Authority(mine.certificate, mine.key).issue(server("localhost"))
+    issued = Authority(mine.certificate, mine.key).issue(Request.server("localhost"))
 
     material = client_material(ca=files / "own.crt")
     found = examine(issued.chain_der, presenter="server", anchors=[mine.certificate])

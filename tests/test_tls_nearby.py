@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_client import client_context
-from mtls_echo_pki import Authority, Credential, Directory, client
+from mtls_echo_pki import Authority, Credential, Directory, Request
 from mtls_echo_pki.signing import TBSCertificate
 from mtls_echo_server import server_context
 from mtls_echo_tls import Report, nearby
@@ -33,7 +33,7 @@ from tests.tls_helpers import (
 
 ROOT = Authority.root("Acme Root")
 ISSUING = ROOT.intermediate("Acme Issuing")
-BEARER = ISSUING.issue(client("alice.test"))
+BEARER = ISSUING.issue(Request.client("alice.test"))
 ALONE = Credential(BEARER.key, BEARER.certificate)
 
 
@@ -267,7 +267,7 @@ async def test_a_root_beside_it_that_is_called_like_its_issuer_and_has_another_k
     """Who makes his authority anew under the old name has certificates left from the old one."""
     anew = Authority.root("Acme Root")
     told, judged = await refused(
-        bearer(tmp_path, ROOT.issue(client("alice.test")), anew), anew, version
+        bearer(tmp_path, ROOT.issue(Request.client("alice.test")), anew), anew, version
     )
 
     assert judged.causes == ["impostor-authority"]
@@ -302,7 +302,9 @@ async def test_an_expired_root_that_lies_beside_explains_certificate_expired(
     over = replace(tbs, not_before=tbs.not_before - timedelta(days=9), not_after=tbs.not_before)
     old = replace(root, certificate=root.certify(over))
 
-    told, judged = await refused(bearer(tmp_path, root.issue(client("a.test")), old), old, V13)
+    told, judged = await refused(
+        bearer(tmp_path, root.issue(Request.client("a.test")), old), old, V13
+    )
 
     assert judged.causes == ["expired-authority"]
     assert told.causes == ["expired-authority"]

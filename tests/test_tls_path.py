@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtls_echo_pki import FLAWS, Authority, Credential, Flaw, Trust, client, server
+from mtls_echo_pki import FLAWS, Authority, Credential, Flaw, Request, Trust
 from mtls_echo_pki.signing import TBSCertificate
 from mtls_echo_pki.sound import issued_by, with_extension
 from mtls_echo_tls.path import Path, examine
@@ -61,17 +61,17 @@ def test_each_flaw_is_found_by_the_judge(flaw: Flaw, role: Side) -> None:
     ("credential", "both"),
     [
         pytest.param(
-            STRANGERS.issue(client("a.test", **EXPIRED)),  # type: ignore[arg-type]
+            STRANGERS.issue(Request.client("a.test", **EXPIRED)),  # type: ignore[arg-type]
             {"unknown-authority", "expired"},
             id="stranger, expired",
         ),
         pytest.param(
-            CLIENTS.issue(server("a.test", **FUTURE)),  # type: ignore[arg-type]
+            CLIENTS.issue(Request.server("a.test", **FUTURE)),  # type: ignore[arg-type]
             {"wrong-usage", "not-yet-valid"},
             id="wrong usage, not yet valid",
         ),
         pytest.param(
-            Authority.root("clients").issue(client("a.test", **EXPIRED)),  # type: ignore[arg-type]
+            Authority.root("clients").issue(Request.client("a.test", **EXPIRED)),  # type: ignore[arg-type]
             {"impostor-authority", "expired"},
             id="impostor, expired",
         ),
@@ -82,7 +82,7 @@ def test_a_double_fault_is_found_twice(credential: Credential, both: set[str]) -
 
 
 def test_three_faults_of_a_server_are_found() -> None:
-    credential = STRANGERS.issue(server("other.test", **EXPIRED))  # type: ignore[arg-type]
+    credential = STRANGERS.issue(Request.server("other.test", **EXPIRED))  # type: ignore[arg-type]
 
     path = look(credential, "server", SERVERS.trust, reference="localhost")
 
@@ -90,14 +90,14 @@ def test_three_faults_of_a_server_are_found() -> None:
 
 
 def test_without_the_judges_anchors_nothing_is_said_about_them() -> None:
-    assert look(STRANGERS.issue(client("a.test")), "client", None).faults == ()
+    assert look(STRANGERS.issue(Request.client("a.test")), "client", None).faults == ()
 
 
 def test_a_link_that_is_known_here_and_was_not_sent_is_missing() -> None:
     root = Authority.root()
     issuing = root.intermediate()
     alone = Credential(
-        key=(made := issuing.issue(client("a.test"))).key, certificate=made.certificate
+        key=(made := issuing.issue(Request.client("a.test"))).key, certificate=made.certificate
     )
 
     unknown = look(alone, "client", root.trust)
@@ -116,7 +116,7 @@ def test_a_signature_by_a_broken_algorithm_is_weak_and_not_wrong(role: Side) -> 
 
 def test_each_fault_says_what_was_compared() -> None:
     now = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
-    credential = CLIENTS.issue(client("a.test"))
+    credential = CLIENTS.issue(Request.client("a.test"))
 
     (fault,) = look(credential, "client", CLIENTS.trust, now=now).faults
 
@@ -135,7 +135,7 @@ def test_garbage_has_no_faults_and_raises_nothing(chain: list[bytes]) -> None:
     assert examine(chain, presenter="client", anchors=CLIENTS.trust.anchors).faults == ()
 
 
-_GOOD = CLIENTS.intermediate().issue(client("alice.test"))
+_GOOD = CLIENTS.intermediate().issue(Request.client("alice.test"))
 
 
 @given(at=st.integers(0, 900), noise=st.binary(min_size=1, max_size=8), which=st.integers(0, 1))
@@ -148,7 +148,7 @@ def test_damaged_certificates_raise_nothing(at: int, noise: bytes, which: int) -
 
 def test_an_issuer_of_an_unknown_version_raises_nothing() -> None:
     issuing = CLIENTS.intermediate()
-    leaf, issuer = issuing.issue(client("alice.test")).chain_der
+    leaf, issuer = issuing.issue(Request.client("alice.test")).chain_der
     strange = issuer.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020105"), 1)
 
     assert strange != issuer
@@ -159,7 +159,7 @@ def test_a_stranger_cannot_make_us_compare_names() -> None:
     """Names times subtrees: within 64 KiB a self-made authority could ask for 70 million."""
     limits = x509.NameConstraints(None, [x509.DNSName(f"{n}.test") for n in range(1_000)])
     root = constrained(Authority.root("a stranger"), limits)
-    credential = root.issue(client(*(f"{n}.a.test" for n in range(1_000))))
+    credential = root.issue(Request.client(*(f"{n}.a.test" for n in range(1_000))))
     chain = [*credential.chain_der, root.certificate.public_bytes(Encoding.DER)]
 
     by_the_judge = examine(chain, presenter="client", anchors=CLIENTS.trust.anchors)
@@ -171,14 +171,14 @@ def test_a_stranger_cannot_make_us_compare_names() -> None:
 
 
 def test_a_path_that_was_made_to_be_expensive_is_not_looked_at() -> None:
-    credential = STRANGERS.issue(client(*(f"{n:060}.test" for n in range(1_200))))
+    credential = STRANGERS.issue(Request.client(*(f"{n:060}.test" for n in range(1_200))))
 
     assert len(credential.chain_der[0]) > 64 * 1024
     assert examine(credential.chain_der, presenter="client", anchors=()) == Path()
 
 
 def test_what_a_peer_made_us_quote_is_bounded_and_printable() -> None:
-    credential = STRANGERS.issue(server(*(f"host-{n}.test" for n in range(500))))
+    credential = STRANGERS.issue(Request.server(*(f"host-{n}.test" for n in range(500))))
 
     for fault in look(credential, "server", SERVERS.trust, reference="localhost").faults:
         assert len(fault.detail) <= 256
@@ -190,7 +190,7 @@ def test_what_a_peer_made_us_quote_is_bounded_and_printable() -> None:
 BOTH = ("unknown-authority", "missing-intermediate")
 ROOT = Authority.root("a root")
 ISSUING = ROOT.intermediate("an intermediate")
-BELOW = ISSUING.issue(client("a.test"))
+BELOW = ISSUING.issue(Request.client("a.test"))
 ALONE = Credential(BELOW.key, BELOW.certificate)
 
 
@@ -232,19 +232,23 @@ def test_a_link_that_was_not_sent_and_has_expired_is_two_faults(renewed: bool) -
 
 
 def test_a_root_that_is_known_here_and_is_no_anchor_is_a_stranger() -> None:
-    mine = STRANGERS.issue(client("a.test"))
+    mine = STRANGERS.issue(Request.client("a.test"))
     assert judged(mine, CLIENTS).slugs == BOTH
     assert judged(mine, CLIENTS, STRANGERS).slugs == ("unknown-authority",)
 
 
 def test_anchors_that_permit_no_authority_below_them_leave_no_link_to_be_missing() -> None:
     narrow = limited(CLIENTS, 0)
-    assert judged(STRANGERS.issue(client("a.test")), narrow).slugs == ("unknown-authority",)
-    assert judged(STRANGERS.issue(client("a.test")), limited(CLIENTS, 1)).slugs == BOTH
-    below = Authority.root("x").intermediate().issue(client("a.test"))
+    assert judged(STRANGERS.issue(Request.client("a.test")), narrow).slugs == (
+        "unknown-authority",
+    )
+    assert judged(STRANGERS.issue(Request.client("a.test")), limited(CLIENTS, 1)).slugs == BOTH
+    below = Authority.root("x").intermediate().issue(Request.client("a.test"))
     assert judged(below, limited(CLIENTS, 1)).slugs == ("unknown-authority",)
-    pinned = replace(CLIENTS, certificate=CLIENTS.issue(client("b.test")).certificate)
-    assert judged(STRANGERS.issue(client("a.test")), pinned).slugs == ("unknown-authority",)
+    pinned = replace(CLIENTS, certificate=CLIENTS.issue(Request.client("b.test")).certificate)
+    assert judged(STRANGERS.issue(Request.client("a.test")), pinned).slugs == (
+        "unknown-authority",
+    )
 
 
 def test_an_issuer_that_is_a_root_by_the_certificates_own_account_is_a_stranger() -> None:
@@ -282,7 +286,7 @@ def test_an_authority_that_another_has_signed_for_too_leads_to_both() -> None:
         STRANGERS,
         certificate=ROOT.certify(issued_by(TBSCertificate.of(STRANGERS.certificate), ROOT)),
     )
-    mine = STRANGERS.issue(client("a.test"))
+    mine = STRANGERS.issue(Request.client("a.test"))
 
     assert look(mine, "client", None, others=[STRANGERS.certificate]).is_complete
     others = [STRANGERS.certificate, crossed.certificate]
@@ -304,7 +308,7 @@ def test_of_two_certificates_of_one_root_the_valid_one_counts() -> None:
         tbs, not_after=tbs.not_before, not_before=tbs.not_before - EXPIRED["backdate"]
     )
     old = STRANGERS.certify(before)
-    mine = STRANGERS.issue(client("a.test"))
+    mine = STRANGERS.issue(Request.client("a.test"))
 
     assert look(mine, "client", None, others=[old]).slugs == ("expired-authority",)
     assert look(mine, "client", None, others=[old, STRANGERS.certificate]).slugs == ()
@@ -321,7 +325,7 @@ def identified(authority: Authority, issuer: x509.Name, number: int) -> Credenti
     """A certificate whose authorityKeyIdentifier has all three of its fields."""
     own = authority.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
     whole = x509.AuthorityKeyIdentifier(own.value.digest, [x509.DirectoryName(issuer)], number)
-    return authority.issue(client("a.test"), alter=lambda tbs: with_extension(tbs, whole))
+    return authority.issue(Request.client("a.test"), alter=lambda tbs: with_extension(tbs, whole))
 
 
 # --- revocation lists ----------------------------------------------------------------------------
@@ -340,7 +344,7 @@ def test_an_intermediate_as_anchor_needs_its_roots_list_and_is_told_whose() -> N
 
 def test_lists_that_are_stale_early_or_forged_are_told_apart() -> None:
     now = datetime.datetime.now(datetime.UTC)
-    credential, trust = CLIENTS.issue(client("a.test")), CLIENTS.trust
+    credential, trust = CLIENTS.issue(Request.client("a.test")), CLIENTS.trust
     crl = CLIENTS.crl()
     forged = replace(Authority.root("clients"), certificate=CLIENTS.certificate).crl()
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from mtls_echo_pki import Credential, client
+from mtls_echo_pki import Credential, Request
 from mtls_echo_tls import TCPStream, TLSFailure, TLSStream
 from tests.tls_helpers import (
     CLIENTS,
@@ -41,8 +41,8 @@ REPETITIONS = 15
 
 IN_FLIGHT = 5_000_000
 
-STRANGER = STRANGERS.issue(client("stranger.test"))
-LATE = CLIENTS.issue(client("late.test", **EXPIRED))  # type: ignore[arg-type]  # two timedeltas
+STRANGER = STRANGERS.issue(Request.client("stranger.test"))
+LATE = CLIENTS.issue(Request.client("late.test", **EXPIRED))  # type: ignore[arg-type]  # two timedeltas
 
 
 @both_versions

@@ -16,7 +16,7 @@ import pytest
 import trio
 import trio.testing
 
-from mtls_echo_pki import Authority, Credential, Directory, Trust, client, server
+from mtls_echo_pki import Authority, Credential, Directory, Request, Trust
 from mtls_echo_pki.publication import publish
 from mtls_echo_server import server_context
 from mtls_echo_tls import reload
@@ -29,11 +29,11 @@ from .pki_helpers import handshake, unprivileged
 from .tls_helpers import DEADLINE, EXPIRED
 
 SERVERS, CLIENTS = Authority.root("servers"), Authority.root("clients")
-ALICE = CLIENTS.issue(client("alice.test"))
+ALICE = CLIENTS.issue(Request.client("alice.test"))
 
 
 def issued(**dates: timedelta) -> Credential:
-    return SERVERS.issue(server("localhost", **dates))  # type: ignore[arg-type]  # dates only
+    return SERVERS.issue(Request.server("localhost", **dates))  # type: ignore[arg-type]  # dates only
 
 
 class World:

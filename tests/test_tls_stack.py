@@ -15,7 +15,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtls_echo_pki import Authority, client, server
+from mtls_echo_pki import Authority, Request
 from mtls_echo_tls import TCPStream, TLSStream, diagnose
 from mtls_echo_tls.alerts import AlertDescription as A
 from mtls_echo_tls.evidence import AlertSeen, Evidence
@@ -250,7 +250,7 @@ def test_an_alert_of_openssl_means_what_its_own_verdicts_do() -> None:
 
 def refused_server(*, openssl: bool, names: Sequence[str], sni: str | None = None) -> Evidence:
     """A server of ours whose certificate a client has refused with bad_certificate."""
-    credential = SERVERS.issue(server(*names))
+    credential = SERVERS.issue(Request.server(*names))
     evidence = Evidence("server", sni, stage="handshake", failed=True, hello_answered=True)
     evidence.alert = AlertSeen(A.bad_certificate, sent=False, protected=False)
     evidence.own_chain = credential.chain_der
@@ -288,7 +288,7 @@ async def test_between_two_of_ours_an_alert_has_its_narrow_meaning(
 ) -> None:
     root = Authority.root("somebody's")
     one, other = await reports(
-        *tls_pair(client_side(version, root.issue(client("a.test"))), server_side(version))
+        *tls_pair(client_side(version, root.issue(Request.client("a.test"))), server_side(version))
     )
     assert any(fact.fact == "server runs" for fact in one.evidence)
     assert not any(fact.fact == "client runs" for fact in other.evidence)

@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from mtls_echo_pki import Authority, Credential, Trust, client, server
+from mtls_echo_pki import Authority, Credential, Request, Trust
 from mtls_echo_tls.material import Files, Material
 from mtls_echo_tls.succession import changes, objection
 
 NOW = datetime.now(UTC)
 SERVERS, CLIENTS = Authority.root("servers"), Authority.root("clients")
 OTHERS = Authority.root("others")
-GOOD, RENEWED = (SERVERS.issue(server("localhost")) for _ in range(2))
+GOOD, RENEWED = (SERVERS.issue(Request.server("localhost")) for _ in range(2))
 EXPIRED = SERVERS.issue(
-    server("localhost", lifetime=timedelta(days=-1), backdate=timedelta(days=2))
+    Request.server("localhost", lifetime=timedelta(days=-1), backdate=timedelta(days=2))
 )
 FUTURE = SERVERS.issue(
-    server("localhost", lifetime=timedelta(days=3), backdate=timedelta(days=-1))
+    Request.server("localhost", lifetime=timedelta(days=3), backdate=timedelta(days=-1))
 )
 OLD_LIST, NEWER_LIST = CLIENTS.crl(), CLIENTS.crl()
 FILES = Files(Path("tls.crt"), Path("tls.key"), Path("ca.crt"), Path("crl.pem"))
@@ -58,7 +58,7 @@ WITH_LIST = material(trust=Trust(CLIENTS.trust.anchors, (NEWER_LIST,)))
         ),
         pytest.param(
             material(),
-            material(SERVERS.issue(client("a.test"))),
+            material(SERVERS.issue(Request.client("a.test"))),
             "tls.crt",
             "does not include serverAuth",
             id="usage",
@@ -137,8 +137,8 @@ def test_an_expired_list_is_no_successor_of_a_valid_one_though_it_is_newer() -> 
         pytest.param(material(), material(trust=lapsed() | OTHERS.trust), id="one anchor lapsed"),
         pytest.param(material(EXPIRED), material(EXPIRED), id="still expired"),
         pytest.param(
-            material(SERVERS.issue(client("a.test"))),
-            material(SERVERS.issue(client("a.test"))),
+            material(SERVERS.issue(Request.client("a.test"))),
+            material(SERVERS.issue(Request.client("a.test"))),
             id="still unfit",
         ),
         pytest.param(material(), material(trust=listed(CLIENTS)), id="a first list"),
@@ -189,7 +189,7 @@ def test_a_certificate_without_a_subject_is_called_by_what_it_names() -> None:
 
 
 def test_what_is_new_is_said_in_words() -> None:
-    renewed = SERVERS.issue(server("localhost"))
+    renewed = SERVERS.issue(Request.server("localhost"))
     both = Trust(CLIENTS.trust.anchors, (OLD_LIST,))
 
     assert changes(material(), material()) == ()

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mtls_echo_client import client_context
-from mtls_echo_pki import Authority, Credential, Trust, client
+from mtls_echo_pki import Authority, Credential, Request, Trust
 from mtls_echo_pki.signing import TBSCertificate
 from mtls_echo_server import server_context
 from mtls_echo_tls import Report
@@ -119,8 +119,8 @@ async def test_a_stranger_and_a_left_out_intermediate(version: ssl.TLSVersion) -
     left_out = root.intermediate("Issuing")
     stranger = Authority.root("Issuing")
 
-    one = await meet(alone(left_out.issue(client("alice.test"))), root.trust, version)
-    other = await meet(alone(stranger.issue(client("alice.test"))), root.trust, version)
+    one = await meet(alone(left_out.issue(Request.client("alice.test"))), root.trust, version)
+    other = await meet(alone(stranger.issue(Request.client("alice.test"))), root.trust, version)
 
     assert one.shape == other.shape
     for met in (one, other):
@@ -136,8 +136,8 @@ async def test_the_wrong_one_of_two_intermediates_and_an_impostor_of_one(
     """What was sent along is real and has the right name, and is not the one that signed."""
     root = Authority.root("Acme Root")
     sent = root.intermediate("Issuing").certificate
-    left_out = root.intermediate("Issuing").issue(client("alice.test"))
-    impostors = Authority.root("Issuing").issue(client("alice.test"))
+    left_out = root.intermediate("Issuing").issue(Request.client("alice.test"))
+    impostors = Authority.root("Issuing").issue(Request.client("alice.test"))
 
     one, other = [
         await meet(Credential(its.key, its.certificate, (sent,)), root.trust, version)
@@ -157,7 +157,7 @@ async def test_an_altered_certificate_and_one_with_a_copied_identifier(
 ) -> None:
     """They have every field in common, the identifier of the key that did not sign it included."""
     root = Authority.root("Acme Root")
-    sound = root.issue(client("alice.test"))
+    sound = root.issue(Request.client("alice.test"))
     altered = mallory(sound.certificate)
     fake = Authority.root("Acme Root").certify(TBSCertificate.of(altered))
 
@@ -179,7 +179,9 @@ async def test_what_can_be_decided_has_another_shape() -> None:
     strangers = [Authority.root("Issuing"), Authority.root("Acme Root")]
 
     one, other = [
-        await meet(stranger.issue(client("alice.test")), root.trust, ssl.TLSVersion.TLSv1_3)
+        await meet(
+            stranger.issue(Request.client("alice.test")), root.trust, ssl.TLSVersion.TLSv1_3
+        )
         for stranger in strangers
     ]
 
@@ -195,7 +197,7 @@ def mallory(certificate: x509.Certificate) -> x509.Certificate:
 
 def test_any_two_numbers_are_a_signature_by_some_key() -> None:
     """Why an altered one looks like an impostor's: here is the impostor's key, computed."""
-    altered = mallory(Authority.root().issue(client("alice.test")).certificate)
+    altered = mallory(Authority.root().issue(Request.client("alice.test")).certificate)
 
     for key in signers(altered):
         key.verify(altered.signature, altered.tbs_certificate_bytes, ec.ECDSA(SHA256()))

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import pytest
 import trio
 
-from mtls_echo_pki import client
+from mtls_echo_pki import Request
 from mtls_echo_tls import Report, TCPStream, TLSStream, diagnose
 from tests.tls_helpers import (
     CLIENTS,
@@ -220,7 +220,9 @@ def with_ticket(version: ssl.TLSVersion) -> tuple[ssl.SSLContext, ssl.SSLContext
     return client_side(version), issuing
 
 
-YESTERDAYS = client("alice.test", lifetime=EXPIRED["lifetime"], backdate=EXPIRED["backdate"])
+YESTERDAYS = Request.client(
+    "alice.test", lifetime=EXPIRED["lifetime"], backdate=EXPIRED["backdate"]
+)
 CASES: dict[str, tuple[Contexts, str | None, str]] = {
     "success": (lambda v: (client_side(v), server_side(v)), None, "localhost"),
     "a ticket": (with_ticket, None, "localhost"),
@@ -229,7 +231,7 @@ CASES: dict[str, tuple[Contexts, str | None, str]] = {
     "no client certificate": (
         lambda v: (client_side(v, None), server_side(v)), "server", "localhost"),
     "unknown client authority": (
-        lambda v: (client_side(v, STRANGERS.issue(client("alice.test"))), server_side(v)),
+        lambda v: (client_side(v, STRANGERS.issue(Request.client("alice.test"))), server_side(v)),
         "server", "localhost"),
     "expired": (
         lambda v: (client_side(v, CLIENTS.issue(YESTERDAYS)), server_side(v)),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from mtls_echo_pki import Authority, Credential, Trust, client, server
+from mtls_echo_pki import Authority, Credential, Request, Trust
 from mtls_echo_tls import Report, TCPStream, TLSFailure, TLSStream, diagnose
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -27,8 +27,8 @@ DEADLINE = 30
 SERVERS = Authority.root("servers")
 CLIENTS = Authority.root("clients")
 STRANGERS = Authority.root("strangers")
-LOCALHOST = SERVERS.issue(server("localhost"))
-ALICE = CLIENTS.issue(client("alice.test"))
+LOCALHOST = SERVERS.issue(Request.server("localhost"))
+ALICE = CLIENTS.issue(Request.client("alice.test"))
 
 EXPIRED = {"lifetime": timedelta(days=-1), "backdate": timedelta(days=2)}
 FUTURE = {"lifetime": timedelta(days=3), "backdate": timedelta(days=-1)}

@@ -14,7 +14,7 @@ from mtls_echo.encounters import Interference, Setting, Stranger
 from mtls_echo.observation import ALTERED_OR_NOT_OWNED, VERSIONS, careless, cast, observation
 from mtls_echo.scenes import HOST
 from mtls_echo_client import client_context
-from mtls_echo_pki import Authority, Credential, KeyType, server
+from mtls_echo_pki import Authority, Credential, KeyType, Request
 from mtls_echo_pki.flaw import TLSVersion
 from mtls_echo_server import Access, server_context
 from mtls_echo_tls import TCPStream
@@ -107,7 +107,7 @@ def no_common_signature_algorithm(version: TLSVersion) -> Setting:
     OpenSSL's security level 4 demands 192 bits of strength, and Ed25519 has 128.
     """
     servers = Authority.root()
-    ed25519 = servers.issue(server(HOST, subject="server", key_type=KeyType.ED25519))
+    ed25519 = servers.issue(Request.server(HOST, subject="server", key_type=KeyType.ED25519))
     client_side = _client(version)
     client_side.set_ciphers("DEFAULT:@SECLEVEL=4")
     return Setting(client=client_side, server=_server(version, ed25519))

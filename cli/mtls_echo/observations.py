@@ -30,7 +30,7 @@ from mtls_echo.observation import (
 )
 from mtls_echo.scenes import HOST
 from mtls_echo_client import client_context
-from mtls_echo_pki import FLAWS, Authority, Flaw, client, server
+from mtls_echo_pki import FLAWS, Authority, Flaw, Request
 from mtls_echo_pki.flaw import TLSVersion
 from mtls_echo_pki.sound import Exhibit
 from mtls_echo_server import server_context
@@ -50,8 +50,8 @@ _UNDECIDED: dict[str, frozenset[str]] = {
 }
 
 _REQUESTS = {
-    "server": server(HOST, "127.0.0.1", "::1", subject="server"),
-    "client": client("client.test", subject="client"),
+    "server": Request.server(HOST, "127.0.0.1", "::1", subject="server"),
+    "client": Request.client("client.test", subject="client"),
 }
 
 

@@ -11,7 +11,7 @@ import ssl
 from dataclasses import dataclass
 from datetime import timedelta
 
-from mtls_echo_pki import Authority, Credential, Trust, client, server
+from mtls_echo_pki import Authority, Credential, Request, Trust
 from mtls_echo_tls.sides import Side
 
 HOST = "localhost"
@@ -47,14 +47,14 @@ class Cast:
         servers = Authority.root("the servers' authority")
         clients = Authority.root("the clients' authority")
         strangers = Authority.root("a stranger's authority")
-        alice = client("alice.test", subject="alice")
+        alice = Request.client("alice.test", subject="alice")
         return cls(
-            server=servers.issue(server(HOST, "127.0.0.1", "::1", subject="server")),
+            server=servers.issue(Request.server(HOST, "127.0.0.1", "::1", subject="server")),
             server_trust=servers.trust,
             client_trust=clients.trust,
             alice=clients.issue(alice),
             expired=clients.issue(
-                client(
+                Request.client(
                     "alice.test",
                     subject="alice",
                     lifetime=timedelta(days=-1),

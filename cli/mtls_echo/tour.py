@@ -25,6 +25,7 @@ from mtls_echo_client.endpoints.planner import Planner
 from mtls_echo_client.endpoints.status import Status, verdict
 from mtls_echo_client.endpoints.view import draw
 from mtls_echo_pki import DirectoryError
+from mtls_echo_pki.durable import os_reason
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -205,7 +206,7 @@ def _folder(keep: Path | None) -> Generator[Path]:
             keep.mkdir(parents=True, exist_ok=True)
             taken = any(keep.iterdir())
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = os_reason(error)
             raise DirectoryError(f"{keep}: {reason}") from error
         if taken:
             raise DirectoryError(f"{keep}: is not empty", "name a folder that does not exist yet")

@@ -3,7 +3,7 @@
 A fresh PKI, and a server and a client that trust each other by it::
 
     authority = Authority.root()
-    authority.issue(server("localhost")).load_into(server_context)
+    authority.issue("localhost").load_into(server_context)
     authority.trust.load_into(client_context)
 
 Layers, each knowing only those before it: :mod:`~mtls_echo_pki.request` (what shall be
@@ -31,17 +31,10 @@ if TYPE_CHECKING:
     from mtls_echo_pki.directory import Directory
     from mtls_echo_pki.flaw import Flaw
     from mtls_echo_pki.flaws import FLAWS, find_flaw
+    from mtls_echo_pki.lifetimes import describe_lifetime, parse_lifetime
     from mtls_echo_pki.pem import read_credential, read_crls, read_trust
     from mtls_echo_pki.placement import DirectoryError
-    from mtls_echo_pki.request import (
-        KeyType,
-        Request,
-        Usage,
-        client,
-        describe_lifetime,
-        parse_lifetime,
-        server,
-    )
+    from mtls_echo_pki.request import KeyType, Request, Usage
     from mtls_echo_pki.revoking import Revoked
     from mtls_echo_pki.sound import Exhibit
     from mtls_echo_pki.succession import Stage
@@ -62,14 +55,12 @@ __all__ = [
     "Stage",
     "Trust",
     "Usage",
-    "client",
     "describe_lifetime",
     "find_flaw",
     "parse_lifetime",
     "read_credential",
     "read_crls",
     "read_trust",
-    "server",
 ]
 
 __getattr__ = exporter(
@@ -81,17 +72,10 @@ __getattr__ = exporter(
         "directory": ("Directory",),
         "flaw": ("Flaw",),
         "flaws": ("FLAWS", "find_flaw"),
+        "lifetimes": ("describe_lifetime", "parse_lifetime"),
         "pem": ("read_credential", "read_crls", "read_trust"),
         "placement": ("DirectoryError",),
-        "request": (
-            "KeyType",
-            "Request",
-            "Usage",
-            "client",
-            "describe_lifetime",
-            "parse_lifetime",
-            "server",
-        ),
+        "request": ("KeyType", "Request", "Usage"),
         "revoking": ("Revoked",),
         "sound": ("Exhibit",),
         "succession": ("Stage",),

@@ -17,20 +17,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_echo_pki.credential import Credential, PrivateKey, private_key_pem
-from mtls_echo_pki.description import request_of
+from mtls_echo_pki.credential import Credential, private_key_pem
+from mtls_echo_pki.lifetimes import describe_lifetime
+from mtls_echo_pki.parsing import is_issued_by, is_self_issued
 from mtls_echo_pki.profile import authority_key_identifier, certificate_for
-from mtls_echo_pki.request import (
-    DEFAULT_BACKDATE,
-    KeyType,
-    Request,
-    Usage,
-    describe_lifetime,
-    server,
-)
+from mtls_echo_pki.request import DEFAULT_BACKDATE, KeyType, PrivateKey, Request, Usage
 from mtls_echo_pki.revocation import DEFAULT_CRL_LIFETIME, Register
 from mtls_echo_pki.signing import Revocation, TBSCertificate
 from mtls_echo_pki.trust import Trust
@@ -115,9 +108,7 @@ class Authority:
         issued = self.issue(
             Request(subject=name, usage=Usage.AUTHORITY, lifetime=lifetime, key_type=key_type)
         )
-        return Authority(
-            issued.certificate, issued.key, (self.certificate, *self.issuers), self.clock
-        )
+        return Authority(issued.certificate, issued.key, self.path, self.clock)
 
     @classmethod
     def from_pem(
@@ -130,15 +121,20 @@ class Authority:
                 certificate is not a root.
         """
         parsed = Credential.from_pem(certificate_pem, key_pem)
-        root = (parsed.certificate, *parsed.chain)[-1]
-        if root.subject != root.issuer:
+        root = parsed.path[-1]
+        if not is_self_issued(root):
             raise ValueError("an authority's certificates must end with its root")
         return cls(parsed.certificate, parsed.key, parsed.chain, clock)
 
     @property
-    def certificate_pem(self) -> bytes:
+    def path(self) -> tuple[x509.Certificate, ...]:
         """This authority's certificate and those above it, the root last."""
-        return b"".join(c.public_bytes(Encoding.PEM) for c in (self.certificate, *self.issuers))
+        return (self.certificate, *self.issuers)
+
+    @property
+    def certificate_pem(self) -> bytes:
+        """:attr:`path` as PEM."""
+        return b"".join(c.public_bytes(Encoding.PEM) for c in self.path)
 
     @property
     def key_pem(self) -> bytes:
@@ -152,12 +148,12 @@ class Authority:
         In the root's place goes its key as another authority certified it, if one did. A peer
         that trusts the root itself never looks at it.
         """
-        return (self.certificate, *self.issuers)[:-1] + self.cross
+        return self.path[:-1] + self.cross
 
     @property
     def trust(self) -> Trust:
         """The root of this authority, for those who shall believe it."""
-        return Trust((self.certificate, *self.issuers)[-1:])
+        return Trust(self.path[-1:])
 
     def issue(
         self, request: Request | str, *more: str, alter: Alteration | None = None
@@ -180,7 +176,7 @@ class Authority:
                 the service stops.
         """
         if isinstance(request, str):
-            request = server(request, *more)
+            request = Request.server(request, *more)
         elif more:
             raise ValueError("identities belong into the request")
         return self._issue(request, request.key_type.generate(), alter)
@@ -207,7 +203,7 @@ class Authority:
             ValueError: If the certificate cannot be asked for again (no names, a foreign usage,
                 a type of key that is not made here), or would outlive this authority.
         """
-        request = request_of(credential.certificate)
+        request = Request.of(credential.certificate)
         if lifetime is not None:
             request = replace(request, lifetime=lifetime)
         return self._issue(request, request.key_type.generate() if rekey else credential.key)
@@ -291,13 +287,11 @@ class Authority:
             ValueError: If another authority issued it: to revoke it here would revoke nothing.
         """
         certificate = revoked.certificate if isinstance(revoked, Credential) else revoked
-        try:
-            certificate.verify_directly_issued_by(self.certificate)
-        except (ValueError, TypeError, InvalidSignature) as error:
+        if not is_issued_by(certificate, self.certificate):
             raise ValueError(
                 "the certificate was not issued by this authority; revoke it with the one "
                 f"called {certificate.issuer.rfc4514_string() or '(empty)'}"
-            ) from error
+            )
         return self.register.revoke(certificate.serial_number, self.clock(), reason)
 
     def crl(self, lifetime: timedelta = DEFAULT_CRL_LIFETIME) -> x509.CertificateRevocationList:

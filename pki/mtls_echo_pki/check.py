@@ -18,7 +18,6 @@ from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 
 from mtls_echo_pki.armour import MaterialError, show_command
 from mtls_echo_pki.authority import utcnow
@@ -32,9 +31,9 @@ from mtls_echo_pki.check_authorities import (
     check_times,
 )
 from mtls_echo_pki.credential import Credential
-from mtls_echo_pki.description import usage
+from mtls_echo_pki.durable import os_reason
 from mtls_echo_pki.layout import ROLES, Role
-from mtls_echo_pki.parsing import UNREADABLE, parsing
+from mtls_echo_pki.parsing import is_issued_by, parsing, usage
 from mtls_echo_pki.placement import DirectoryError
 from mtls_echo_pki.registry import Registry
 from mtls_echo_pki.store import Store
@@ -105,8 +104,7 @@ def _unfinished(path: Path, trouble: OSError | None) -> Iterator[Finding]:
     if trouble is not None:
         yield Finding(
             Path(trouble.filename2 or trouble.filename or path),
-            "a change was interrupted, and cannot be finished: "
-            f"{(trouble.strerror or str(trouble)).lower()}",
+            f"a change was interrupted, and cannot be finished: {os_reason(trouble)}",
             f"put that right, and run again: mtls-echo pki check {shlex.quote(str(path))}",
         )
 
@@ -161,7 +159,7 @@ def _modes(folder: Path) -> Iterator[Finding]:
 def _credential(
     path: Path, credential: Credential, trusts: dict[Role, Trust], now: datetime
 ) -> Iterator[Finding]:
-    certificates = (credential.certificate, *credential.chain)
+    certificates = credential.path
     late = list(check_times(path, certificates, now))
     yield from late
     roles: list[Role] = [role for role in ROLES if role[:-1] in usage(credential.certificate)]
@@ -200,21 +198,13 @@ def _missing_issuer(
 ) -> str | None:
     """Walk from the end-entity towards an anchor; return the issuer where it stops."""
     present, rest = certificates[0], [*certificates[1:]]
-    while not any(_issued(anchor, present) or anchor == present for anchor in anchors):
-        above = next((candidate for candidate in rest if _issued(candidate, present)), None)
+    while not any(is_issued_by(present, anchor) or anchor == present for anchor in anchors):
+        above = next((candidate for candidate in rest if is_issued_by(present, candidate)), None)
         if above is None:
             return present.issuer.rfc4514_string()
         rest.remove(above)
         present = above
     return None
-
-
-def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (*UNREADABLE, InvalidSignature):  # name, key type, signature
-        return False
-    return True
 
 
 def _unusable(error: MaterialError) -> Finding:

@@ -17,7 +17,9 @@ from pathlib import Path
 from cryptography import x509
 
 from mtls_echo_pki.credential import key_id
-from mtls_echo_pki.description import is_authority, presented_identifiers, validity
+from mtls_echo_pki.identifiers import subject_of
+from mtls_echo_pki.lifetimes import validity
+from mtls_echo_pki.parsing import is_authority, is_valid_at
 from mtls_echo_pki.publication import GENERATION
 from mtls_echo_pki.registry import Registry
 from mtls_echo_pki.revocation import is_list_of, list_number
@@ -97,7 +99,7 @@ def check_lists(
     for crl in trust.crls:
         issuer = crl.issuer.rfc4514_string()
         begin, end = crl.last_update_utc, crl.next_update_utc
-        if now < begin or (end is not None and now > end):
+        if not is_valid_at(crl, now):
             yield Finding(
                 path,
                 f"the revocation list of {issuer} {validity(begin, end or begin, now)}, so nobody "
@@ -147,14 +149,9 @@ def check_times(
     """Find what has expired, or is not yet valid."""
     for certificate in certificates:
         begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-        if not begin <= now <= end:
+        if not is_valid_at(certificate, now):
             yield Finding(
                 path,
                 f"{subject_of(certificate)} {validity(begin, end, now)}",
                 "issue another" if now > end else "wait, or check this machine's clock",
             )
-
-
-def subject_of(certificate: x509.Certificate) -> str:
-    """Return what a certificate is called; by its names, if the subject is empty."""
-    return certificate.subject.rfc4514_string() or ", ".join(presented_identifiers(certificate))

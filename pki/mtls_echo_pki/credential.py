@@ -23,11 +23,10 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -38,14 +37,13 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
-from mtls_echo_pki.parsing import parsing
+from mtls_echo_pki.parsing import fingerprint, parsing
+from mtls_echo_pki.request import PrivateKey
 
 if TYPE_CHECKING:
     import ssl
 
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
-
-PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 
 
 @dataclass(frozen=True)
@@ -95,9 +93,14 @@ class Credential:
         return cls(key, certificate, tuple(chain))
 
     @property
+    def path(self) -> tuple[x509.Certificate, ...]:
+        """The certificates in the order of the wire, end-entity first."""
+        return (self.certificate, *self.chain)
+
+    @property
     def certificate_pem(self) -> bytes:
         """The contents of ``tls.crt``: end-entity certificate, then intermediates."""
-        return b"".join(c.public_bytes(Encoding.PEM) for c in (self.certificate, *self.chain))
+        return b"".join(c.public_bytes(Encoding.PEM) for c in self.path)
 
     @property
     def key_pem(self) -> bytes:
@@ -107,7 +110,7 @@ class Credential:
     @property
     def chain_der(self) -> tuple[bytes, ...]:
         """The certificates as a Certificate message carries them, end-entity first."""
-        return tuple(c.public_bytes(Encoding.DER) for c in (self.certificate, *self.chain))
+        return tuple(c.public_bytes(Encoding.DER) for c in self.path)
 
     @property
     def fingerprint(self) -> str:
@@ -144,11 +147,6 @@ class Credential:
             self.chain or None,
             BestAvailableEncryption(password),
         )
-
-
-def fingerprint(certificate: x509.Certificate) -> str:
-    """Return the SHA-256 of a certificate's DER, in lower-case hex."""
-    return certificate.fingerprint(hashes.SHA256()).hex()
 
 
 def key_id(certificate: x509.Certificate) -> str:

@@ -9,32 +9,16 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mtls_echo_pki.armour import MaterialError, show_command
-from mtls_echo_pki.credential import fingerprint
-from mtls_echo_pki.parsing import parsing
-from mtls_echo_pki.request import (
-    DEFAULT_BACKDATE,
-    KeyType,
-    Request,
-    Usage,
-    describe_lifetime,
-    identity_text,
-)
-
-_E = TypeVar("_E", bound=x509.ExtensionType)
-
-_USAGES: dict[x509.ObjectIdentifier, str] = {
-    ExtendedKeyUsageOID.SERVER_AUTH: "server",
-    ExtendedKeyUsageOID.CLIENT_AUTH: "client",
-}
+from mtls_echo_pki.identifiers import presented_identifiers
+from mtls_echo_pki.parsing import extension, fingerprint, parsing, usage
+from mtls_echo_pki.revocation import reason_of
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,8 +30,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
         subject: RFC 4514 string, empty if the subject is.
         issuer: RFC 4514 string.
         names: Presented identifiers, as ``pki issue`` takes them.
-        usage: ``authority``, or those of ``server`` and ``client`` that
-            extendedKeyUsage allows; other purposes as dotted OIDs.
+        usage: See :func:`mtls_echo_pki.parsing.usage`.
         key: Its type and size.
         serial: Lower-case hex.
         fingerprint: SHA-256 of the DER, lower-case hex.
@@ -119,7 +102,7 @@ def describe_list(
 def _describe_list(
     crl: x509.CertificateRevocationList, path: Path, position: int
 ) -> ListDescription:
-    number = _extension(crl.extensions, x509.CRLNumber)
+    number = extension(crl, x509.CRLNumber)
     return ListDescription(
         path=str(path),
         position=position,
@@ -131,7 +114,7 @@ def _describe_list(
             RevokedDescription(
                 serial=f"{entry.serial_number:x}",
                 date=entry.revocation_date_utc,
-                reason=_reason(entry),
+                reason=reason_of(entry).value,
             )
             for entry in crl
         ],
@@ -167,92 +150,12 @@ def _describe(certificate: x509.Certificate, path: Path, position: int) -> Descr
     )
 
 
-def presented_identifiers(certificate: x509.Certificate) -> list[str]:
-    """Return the entries of subjectAltName as strings, none if there is none."""
-    names = _extension(certificate.extensions, x509.SubjectAlternativeName)
-    return [] if names is None else [identity_text(name) for name in names]
-
-
-def usage(certificate: x509.Certificate) -> list[str]:
-    """Return what a certificate may be used for; see :class:`Description`."""
-    if is_authority(certificate):
-        return ["authority"]
-    purposes = _extension(certificate.extensions, x509.ExtendedKeyUsage)
-    return [] if purposes is None else [_purpose(oid) for oid in purposes]
-
-
-def is_authority(certificate: x509.Certificate) -> bool:
-    """Return whether basicConstraints makes a certificate an authority's."""
-    constraints = _extension(certificate.extensions, x509.BasicConstraints)
-    return constraints is not None and constraints.ca
-
-
-def request_of(certificate: x509.Certificate) -> Request:
-    """Return the request that an end-entity certificate could have come from.
-
-    The names, the subject and the usage are the certificate's, and so is the type of the key;
-    the lifetime is as long as its own was.
-
-    Raises:
-        ValueError: If no request says what it says: it has no names, or more than one usage, or
-            a key or a subject of a kind that is not made here.
-    """
-    with parsing():
-        usages = usage(certificate)
-        if usages not in (["server"], ["client"]):
-            raise ValueError("it is for neither a server nor a client alone")
-        lifetime = certificate.not_valid_after_utc - certificate.not_valid_before_utc
-        if lifetime > DEFAULT_BACKDATE:
-            lifetime -= DEFAULT_BACKDATE
-        return Request(
-            names=tuple(presented_identifiers(certificate)),
-            subject=_common_name(certificate),
-            usage=Usage(usages[0]),
-            lifetime=lifetime,
-            key_type=KeyType.of(certificate.public_key()),
-        )
-
-
-def validity(not_before: datetime, not_after: datetime, now: datetime) -> str:
-    """Return how a certificate's validity stands at ``now``, such as "expires in 29 days"."""
-    if now < not_before:
-        return f"not valid for another {describe_lifetime(not_before - now)}"
-    if now > not_after:
-        return f"expired {describe_lifetime(now - not_after)} ago"
-    return f"expires in {describe_lifetime(not_after - now)}"
-
-
-def _purpose(oid: x509.ObjectIdentifier) -> str:
-    return _USAGES.get(oid, oid.dotted_string)
-
-
-def _common_name(certificate: x509.Certificate) -> str:
-    attributes = [*certificate.subject]
-    if not attributes:
-        return ""
-    if [attribute.oid for attribute in attributes] != [NameOID.COMMON_NAME]:
-        raise ValueError("its subject is more than a common name")
-    return str(attributes[0].value)
-
-
 def _unreadable(what: str, path: Path, position: int, command: str) -> MaterialError:
     return MaterialError(
         path,
         f"a part of {what} {position} in it cannot be read",
         f"look at it with {show_command(path, command)}",
     )
-
-
-def _extension(extensions: x509.Extensions, kind: type[_E]) -> _E | None:
-    try:
-        return extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
-        return None
-
-
-def _reason(entry: x509.RevokedCertificate) -> str:
-    given = _extension(entry.extensions, x509.CRLReason)
-    return (x509.ReasonFlags.unspecified if given is None else given.reason).value
 
 
 def _key(certificate: x509.Certificate) -> str:

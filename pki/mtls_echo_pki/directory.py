@@ -46,7 +46,7 @@ from mtls_echo_pki.placement import (
     explained,
     new_folder,
 )
-from mtls_echo_pki.request import DEFAULT_LIFETIME, KeyType, Request, client, server
+from mtls_echo_pki.request import DEFAULT_LIFETIME, KeyType, Request
 from mtls_echo_pki.revoking import Revoked, publish_crls, revoke
 from mtls_echo_pki.rollover import Step, take
 from mtls_echo_pki.store import Store
@@ -104,10 +104,10 @@ class Directory(Store):
         # A link is followed: what it points to is replaced, the link stays.
         path = absolute(Path(path))
         requests = {
-            "server": server(
+            "server": Request.server(
                 *server_names, subject="server", lifetime=lifetime, key_type=key_type
             ),
-            "client": client(
+            "client": Request.client(
                 *client_names, subject="client", lifetime=lifetime, key_type=key_type
             ),
         }

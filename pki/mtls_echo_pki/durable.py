@@ -32,6 +32,11 @@ _LOCK_PATIENCE = 10.0
 _LOCK_INTERVAL = 0.01
 
 
+def os_reason(error: Exception) -> str:
+    """Return what the operating system says about an error, in lower case."""
+    return (getattr(error, "strerror", None) or str(error)).lower()
+
+
 def read_file(path: Path) -> bytes:
     """Read a regular file of bounded size.
 

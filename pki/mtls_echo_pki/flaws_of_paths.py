@@ -20,7 +20,8 @@ from mtls_echo_pki.authority import Authority
 from mtls_echo_pki.flaw import flaw
 from mtls_echo_pki.flaws_of_certificates import EXAMPLE_OID, begins, ended
 from mtls_echo_pki.flaws_of_keys import tampered
-from mtls_echo_pki.request import Request, general_name, identity_text
+from mtls_echo_pki.identifiers import general_name, identity_text
+from mtls_echo_pki.request import Request
 from mtls_echo_pki.signing import TBSCertificate
 from mtls_echo_pki.sound import (
     Exhibit,

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 from mtls_echo_pki.authority import utcnow
 from mtls_echo_pki.credential import Credential, key_id
-from mtls_echo_pki.description import request_of
 from mtls_echo_pki.durable import PUBLIC
 from mtls_echo_pki.layout import Role
 from mtls_echo_pki.ledger import LedgerEntry
+from mtls_echo_pki.lifetimes import timestamp
 from mtls_echo_pki.placement import DirectoryError, new_folder
 from mtls_echo_pki.publication import publish
 from mtls_echo_pki.registry import Registry
@@ -79,7 +79,7 @@ def renew(
     with changing(store.path, store.path / name) as held:
         present = store.credential(name)
         try:
-            request = request_of(present.certificate)
+            request = Request.of(present.certificate)
         except ValueError as error:
             raise DirectoryError(
                 f"{store.path / name}: cannot be renewed: {error}",
@@ -108,7 +108,7 @@ def _refuse_to_revive(store: Store, name: str, present: Credential, held: Held) 
             if entry.serial == serial and entry.revoked_at is not None:
                 raise DirectoryError(
                     f"{store.path / name}: cannot be renewed with the same key, which was "
-                    f"revoked on {entry.revoked_at:%Y-%m-%d %H:%M:%S} UTC ({entry.reason})",
+                    f"revoked on {timestamp(entry.revoked_at)} UTC ({entry.reason})",
                     "whoever has the key would be let in again; renew it with a new one: "
                     f"mtls-echo pki renew {shlex.quote(str(store.path))} {name} --new-key",
                 )

@@ -22,8 +22,8 @@ import msgspec
 from cryptography import x509
 
 from mtls_echo_pki.credential import Credential, key_id
-from mtls_echo_pki.description import presented_identifiers, usage
-from mtls_echo_pki.parsing import parsing
+from mtls_echo_pki.identifiers import presented_identifiers
+from mtls_echo_pki.parsing import parsing, usage
 
 _VERSION = 2
 
@@ -39,7 +39,7 @@ class LedgerEntry(
         fingerprint: SHA-256 of the DER, lower-case hex.
         subject: RFC 4514 string.
         identities: The presented identifiers.
-        usage: As in :class:`~mtls_echo_pki.description.Description`.
+        usage: See :func:`mtls_echo_pki.parsing.usage`.
         issued_at: When, to the second.
         key: :func:`~mtls_echo_pki.credential.key_id` of the certificate; None where a ledger of
             version 1 did not say and the certificate is no longer there.

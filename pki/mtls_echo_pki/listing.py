@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mtls_echo_pki.authority import Authority, utcnow
 from mtls_echo_pki.credential import key_id
 from mtls_echo_pki.ledger import Ledger, LedgerEntry
+from mtls_echo_pki.lifetimes import timestamp
 from mtls_echo_pki.placement import DirectoryError
 from mtls_echo_pki.registry import Registry, published_trust
 from mtls_echo_pki.revocation import DEFAULT_CRL_LIFETIME, Register, parse_reason
@@ -151,12 +152,12 @@ def _next(
         if last is not None and entry.not_after < last.last_update_utc:
             del register.revocations[serial]
     delay = register.delay(utcnow())
-    if delay > _PATIENCE:
+    if last is not None and delay > _PATIENCE:
         if lenient:
             return None
         raise DirectoryError(
             f"{registry.folder}: the last revocation list is dated "
-            f"{register.this_update:%Y-%m-%d %H:%M:%S} UTC, and the next must be later",
+            f"{timestamp(last.last_update_utc)} UTC, and the next must be later",
             "check this machine's clock: it was set back by more than an hour",
         )
     if delay:

@@ -17,10 +17,10 @@ import msgspec
 from mtls_echo_pki.armour import MaterialError
 from mtls_echo_pki.authority import utcnow
 from mtls_echo_pki.credential import key_id
-from mtls_echo_pki.description import usage, validity
+from mtls_echo_pki.lifetimes import describe_lifetime, timestamp, validity
+from mtls_echo_pki.parsing import usage
 from mtls_echo_pki.placement import DirectoryError
 from mtls_echo_pki.registry import Registry, registries
-from mtls_echo_pki.request import describe_lifetime
 from mtls_echo_pki.rollover import issued_by_previous, next_step, situation
 from mtls_echo_pki.store import Store
 from mtls_echo_pki.succession import Stage
@@ -106,7 +106,7 @@ def lines_of(overview: Overview, now: datetime) -> list[str]:
         for each in overview.endings
     ]
     revoked = [
-        f"{each.serial} of {each.name} on {each.revoked_at:%Y-%m-%d %H:%M:%S} UTC, {each.reason}, "
+        f"{each.serial} of {each.name} on {timestamp(each.revoked_at)} UTC, {each.reason}, "
         f"would have expired in {describe_lifetime(each.not_after - now)}"
         for each in overview.revocations
     ]

@@ -21,7 +21,7 @@ class Lifetime(click.ParamType[timedelta]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> timedelta:
         """Read it."""
-        from mtls_echo_pki.request import parse_lifetime
+        from mtls_echo_pki.lifetimes import parse_lifetime
 
         if isinstance(value, timedelta):
             return value
@@ -37,7 +37,8 @@ directory_argument = click.argument("directory", metavar="DIR", type=click.Path(
 def summary(credential: Credential) -> str:
     """Return the names of a credential and how long it lasts, on one line."""
     from mtls_echo_pki.authority import utcnow
-    from mtls_echo_pki.description import presented_identifiers, validity
+    from mtls_echo_pki.identifiers import presented_identifiers
+    from mtls_echo_pki.lifetimes import validity
 
     certificate = credential.certificate
     names = ", ".join(presented_identifiers(certificate))

@@ -24,9 +24,11 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from mtls_echo_pki.armour import MaterialError, blocks_of, has, quoted, show_command
-from mtls_echo_pki.credential import Credential, PrivateKey, is_key_of
+from mtls_echo_pki.credential import Credential, is_key_of
+from mtls_echo_pki.durable import os_reason
 from mtls_echo_pki.parsing import parsing
 from mtls_echo_pki.publication import read_consistent
+from mtls_echo_pki.request import PrivateKey
 from mtls_echo_pki.trust import Trust
 
 # Plain files that do not match may be caught between two writes. They are read again
@@ -301,4 +303,4 @@ def _unreadable(error: OSError, default: Path) -> MaterialError:
         return MaterialError(
             path, "permission denied", f"see who may read it with: ls -l {quoted(path)}"
         )
-    return MaterialError(path, (error.strerror or str(error)).lower())
+    return MaterialError(path, os_reason(error))

@@ -75,14 +75,14 @@ def write(path: Path, credential: Credential, password: bytes, name: str, folder
     Raises:
         CommandError: If the file cannot be written. It is removed then.
     """
-    from mtls_echo_pki.durable import replace_file
+    from mtls_echo_pki.durable import os_reason, replace_file
 
     try:
         replace_file(path, credential.pkcs12(password, name=name), 0o600)
     except OSError as error:
         path.unlink(missing_ok=True)
         certificate, key = (shlex.quote(str(folder / file)) for file in ("tls.crt", "tls.key"))
-        reason = (error.strerror or str(error)).lower()
+        reason = os_reason(error)
         raise CommandError(
             f"{folder} was issued, but {path} cannot be written: {reason}",
             f"write it later: openssl pkcs12 -export -in {certificate} -inkey {key} -out FILE",

@@ -22,7 +22,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mtls_echo_pki.durable import locked, make_folder, sync_folder
+from mtls_echo_pki.durable import locked, make_folder, os_reason, sync_folder
 
 # What is to be NAME is built as .new-NAME.xxxxxxxx/NAME; the eight characters are mkdtemp's.
 _STAGING = re.compile(r"\.new-(.+)\.[a-z0-9_]{8}")
@@ -133,7 +133,7 @@ def explained(path: Path) -> Generator[None]:
         where = Path(error.filename2 or error.filename or path)
         # The hidden folder is gone: name what was to come of it.
         visible = Path(*(part for part in where.parts if not _STAGING.fullmatch(part)))
-        reason = (error.strerror or str(error)).lower()
+        reason = os_reason(error)
         raise DirectoryError(f"{visible}: {reason}", hint) from error
 
 

@@ -40,9 +40,9 @@ def server_credential(authority: Authority) -> Credential:
 @pytest.fixture
 def client_credential(authority: Authority) -> Credential:
     """A client's credential from ``authority``: client.test."""
-    from mtls_echo_pki import client
+    from mtls_echo_pki import Request
 
-    return authority.issue(client("client.test"))
+    return authority.issue(Request.client("client.test"))
 
 
 @pytest.fixture
@@ -53,9 +53,11 @@ def flaw(authority: Authority) -> Callable[..., Exhibit]:
     request: ``flaw("expired", client("client.test"))``. What comes is an ``Exhibit``: its
     ``credential``, the ``trust`` to judge it by, the ``reference`` name to ask for.
     """
-    from mtls_echo_pki import Request, find_flaw, server
+    from mtls_echo_pki import Request, find_flaw
 
     def make(slug: str, request: Request | None = None) -> Exhibit:
-        return find_flaw(slug).build(authority, request or server("localhost", "127.0.0.1", "::1"))
+        return find_flaw(slug).build(
+            authority, request or Request.server("localhost", "127.0.0.1", "::1")
+        )
 
     return make

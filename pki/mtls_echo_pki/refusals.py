@@ -35,6 +35,7 @@ class Group(console.Group):
 def refusals() -> Generator[None]:
     """End the command with an error and a hint where the library raises one."""
     from mtls_echo_pki.armour import MaterialError
+    from mtls_echo_pki.durable import os_reason
     from mtls_echo_pki.placement import DirectoryError
 
     try:
@@ -47,7 +48,7 @@ def refusals() -> Generator[None]:
         ) from error
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        raise CommandError(f"{where}{_reason(error)}") from error
+        raise CommandError(f"{where}{os_reason(error)}") from error
     except ValueError as error:
         message, _, hint = str(error).partition("; ")
         raise CommandError(message, hint or None) from error
@@ -61,7 +62,3 @@ def usage_errors() -> Generator[None]:
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "mtls-echo pki"
         raise CommandError(usage_message(error), f"see: {command} --help") from error
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()

@@ -27,8 +27,9 @@ from datetime import datetime, timedelta
 
 from cryptography import x509
 
-from mtls_echo_pki.credential import PrivateKey
-from mtls_echo_pki.parsing import UNREADABLE, parsing
+from mtls_echo_pki.lifetimes import timestamp
+from mtls_echo_pki.parsing import UNREADABLE, extension, parsing
+from mtls_echo_pki.request import PrivateKey
 from mtls_echo_pki.signing import PublicKey, Revocation, TBSCertList
 
 DEFAULT_CRL_LIFETIME = timedelta(days=7)
@@ -72,7 +73,7 @@ class Register:
             return cls()
         with parsing():
             entries = [
-                Revocation(entry.serial_number, entry.revocation_date_utc, _reason_of(entry))
+                Revocation(entry.serial_number, entry.revocation_date_utc, reason_of(entry))
                 for entry in last
             ]
             return cls(
@@ -124,9 +125,9 @@ class Register:
         if lifetime < _SECOND:
             raise ValueError("a revocation list needs a lifetime of at least a second")
         this_update = self._next_update(now)
-        if this_update > now:
+        if self.this_update is not None and this_update > now:
             raise ValueError(
-                f"the last revocation list is dated {self.this_update:%Y-%m-%d %H:%M:%S} UTC, "
+                f"the last revocation list is dated {timestamp(self.this_update)} UTC, "
                 "and the next must be later; check this machine's clock, or wait"
             )
         made = TBSCertList(
@@ -162,10 +163,8 @@ def is_list_of(crl: x509.CertificateRevocationList, issuer: x509.Certificate) ->
 
 def list_number(crl: x509.CertificateRevocationList) -> int:
     """Return the CRLNumber of a list (RFC 5280 §5.2.3); 0 if it has none."""
-    try:
-        return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-    except x509.ExtensionNotFound:
-        return 0
+    number = extension(crl, x509.CRLNumber)
+    return 0 if number is None else number.crl_number
 
 
 def parse_reason(text: str) -> x509.ReasonFlags:
@@ -181,8 +180,7 @@ def parse_reason(text: str) -> x509.ReasonFlags:
     raise ValueError(f'"{text}" is no reason; give one of {", ".join(REASONS)}')
 
 
-def _reason_of(entry: x509.RevokedCertificate) -> x509.ReasonFlags:
-    try:
-        return entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
-    except x509.ExtensionNotFound:
-        return x509.ReasonFlags.unspecified
+def reason_of(entry: x509.RevokedCertificate) -> x509.ReasonFlags:
+    """Return the reason of an entry; ``unspecified`` if none is given (RFC 5280 §5.3.1)."""
+    given = extension(entry, x509.CRLReason)
+    return x509.ReasonFlags.unspecified if given is None else given.reason

@@ -22,8 +22,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 
 from mtls_echo_pki.armour import MaterialError
 from mtls_echo_pki.authority import utcnow
@@ -31,7 +29,7 @@ from mtls_echo_pki.credential import key_id
 from mtls_echo_pki.layout import ROLES, Role, kind_of
 from mtls_echo_pki.ledger import Ledger
 from mtls_echo_pki.listing import with_lists
-from mtls_echo_pki.parsing import UNREADABLE
+from mtls_echo_pki.parsing import is_issued_by
 from mtls_echo_pki.placement import DirectoryError
 from mtls_echo_pki.registry import Registry
 from mtls_echo_pki.request import KeyType
@@ -125,7 +123,7 @@ def issued_by_previous(store: Store, registry: Registry) -> list[str]:
         except (MaterialError, DirectoryError):
             continue  # it works for nobody
         if (
-            _issued(previous.authority.certificate, certificate)
+            is_issued_by(certificate, previous.authority.certificate)
             and certificate.not_valid_after_utc > utcnow()
             and f"{certificate.serial_number:x}" not in void
         ):
@@ -205,11 +203,3 @@ def _refuse_to_lock_out(store: Store, concerned: Sequence[Registry]) -> None:
             f"{', '.join(names)}",
             f"renew first: {renewals(store.path, names)}",
         )
-
-
-def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (*UNREADABLE, InvalidSignature):
-        return False
-    return True

@@ -255,7 +255,7 @@ def revoke(
 
 def _list(entries: Iterable[LedgerEntry], verb: str, present: str | None = None) -> None:
     from mtls_echo_pki.authority import utcnow
-    from mtls_echo_pki.request import describe_lifetime
+    from mtls_echo_pki.lifetimes import describe_lifetime
 
     for entry in entries:
         key = "" if present is None else ", the present key" if entry.key == present else ""
@@ -285,8 +285,8 @@ def crl(directory: Path, lifetime: timedelta | None) -> None:
     exit status: 0 published, 2 wrong arguments or unusable files
     """
     from mtls_echo_pki.authority import utcnow
-    from mtls_echo_pki.description import validity
     from mtls_echo_pki.directory import Directory
+    from mtls_echo_pki.lifetimes import validity
 
     with refusals():
         pki = Directory(directory)

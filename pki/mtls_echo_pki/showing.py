@@ -143,8 +143,10 @@ def _certificate_lines(description: Description) -> list[str]:
 
 
 def _list_lines(description: ListDescription) -> list[str]:
+    from mtls_echo_pki.lifetimes import timestamp
+
     revoked = [
-        f"{each.serial} on {each.date:%Y-%m-%d %H:%M:%S} UTC, {each.reason}"
+        f"{each.serial} on {timestamp(each.date)} UTC, {each.reason}"
         for each in description.revoked
     ] or ["(none)"]
     return [
@@ -159,11 +161,8 @@ def _list_lines(description: ListDescription) -> list[str]:
 
 def _validity(begin: datetime, end: datetime | None) -> str:
     from mtls_echo_pki.authority import utcnow
-    from mtls_echo_pki.description import validity
+    from mtls_echo_pki.lifetimes import timestamp, validity
 
     if end is None:
-        return f"{begin:%Y-%m-%d %H:%M:%S} UTC, for ever"
-    return (
-        f"{begin:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} UTC, "
-        f"{validity(begin, end, utcnow())}"
-    )
+        return f"{timestamp(begin)} UTC, for ever"
+    return f"{timestamp(begin)} to {timestamp(end)} UTC, {validity(begin, end, utcnow())}"

@@ -16,7 +16,7 @@ from cryptography import x509
 
 from mtls_echo_pki.authority import Authority
 from mtls_echo_pki.credential import Credential
-from mtls_echo_pki.description import presented_identifiers
+from mtls_echo_pki.identifiers import reference_for
 from mtls_echo_pki.request import Request, Usage
 from mtls_echo_pki.signing import TBSCertificate, TBSCertList
 from mtls_echo_pki.trust import Trust
@@ -185,17 +185,13 @@ BELOW_A_ROOT = (
 
 def _sound(authorities: tuple[Authority, ...], request: Request) -> Sound:
     credential = authorities[0].issue(request)
-    reference = "localhost"
-    if request.usage is Usage.SERVER:
-        reference = _reference(credential.certificate)
+    server = request.usage is Usage.SERVER
+    reference = reference_for(credential.certificate) if server else "localhost"
+    if reference is None:
+        raise ValueError(
+            "a server that names no host cannot be asked for; give a host or an address"
+        )
     return Sound(request, authorities, Exhibit(credential, authorities[0].trust, reference))
-
-
-def _reference(certificate: x509.Certificate) -> str:
-    for name in presented_identifiers(certificate):
-        if "@" not in name and "://" not in name:
-            return name.replace("*", "any", 1)
-    raise ValueError("a server that names no host cannot be asked for; give a host or an address")
 
 
 def with_extension(

@@ -41,10 +41,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_pki.armour import MaterialError
 from mtls_echo_pki.authority import Authority, utcnow
-from mtls_echo_pki.credential import PrivateKey, key_id, public_key_id
+from mtls_echo_pki.credential import key_id, public_key_id
 from mtls_echo_pki.durable import PUBLIC, read_file, sync_folder, write_file
 from mtls_echo_pki.pem import parse_certificates, parse_credential, parse_key, read_settled
-from mtls_echo_pki.request import KeyType
+from mtls_echo_pki.request import KeyType, PrivateKey
 
 # The files of the authority that issues, of its successor and of its predecessor.
 _NAMES = ("tls", "next", "previous")
@@ -100,7 +100,7 @@ class Line:
     @property
     def certificates(self) -> tuple[x509.Certificate, ...]:
         """The issuing authority's certificate, and those above it, the root last."""
-        return (self.authority.certificate, *self.authority.issuers)
+        return self.authority.path
 
     @property
     def anchor(self) -> x509.Certificate:

@@ -25,8 +25,8 @@ from dataclasses import dataclass, field
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_echo_pki.credential import fingerprint, nameless_file
-from mtls_echo_pki.parsing import parsing
+from mtls_echo_pki.credential import nameless_file
+from mtls_echo_pki.parsing import fingerprint, parsing
 
 
 @dataclass(frozen=True)

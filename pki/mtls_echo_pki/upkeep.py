@@ -24,7 +24,7 @@ from pathlib import Path
 from cryptography import x509
 
 from mtls_echo_pki.armour import MaterialError
-from mtls_echo_pki.durable import locked
+from mtls_echo_pki.durable import locked, os_reason
 from mtls_echo_pki.layout import PARTS, ROLES, Role
 from mtls_echo_pki.ledger import upgraded
 from mtls_echo_pki.listing import with_lists
@@ -132,7 +132,7 @@ def committed(pki: Path, *, again: str | None = None) -> Generator[None]:
         if again is not None:
             state = "a part of the change is made, and stays"
         raise DirectoryError(
-            f"{where}: {(error.strerror or str(error)).lower()}",
+            f"{where}: {os_reason(error)}",
             f"{state}: put this right, then run: mtls-echo pki "
             f"{again or f'check {shlex.quote(str(pki))}'}",
         ) from error

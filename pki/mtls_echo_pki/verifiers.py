@@ -16,7 +16,7 @@ from cryptography.x509 import verification
 
 from mtls_echo_pki.authority import Authority
 from mtls_echo_pki.credential import Credential
-from mtls_echo_pki.description import presented_identifiers
+from mtls_echo_pki.identifiers import reference_for
 from mtls_echo_pki.layout import Role
 from mtls_echo_pki.trust import Trust
 
@@ -60,7 +60,7 @@ def refusal_by_cryptography(credential: Credential, role: Role, trust: Trust) ->
     try:
         if role == "clients":
             policy.build_client_verifier().verify(credential.certificate, intermediates)
-        elif (host := _host(credential.certificate)) is not None:
+        elif (host := reference_for(credential.certificate)) is not None:
             policy.build_server_verifier(_subject(host)).verify(
                 credential.certificate, intermediates
             )
@@ -73,7 +73,7 @@ def _shake_hands(credential: Credential, role: Role, trust: Trust) -> None:
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if role == "servers":
-        judge, host = client_context, _host(credential.certificate)
+        judge, host = client_context, reference_for(credential.certificate)
         credential.load_into(server_context)
     else:
         # Somebody must be the server: one made for the occasion.
@@ -94,14 +94,6 @@ def _shake_hands(credential: Credential, role: Role, trust: Trust) -> None:
     for side in (client, server, client, server):
         with suppress(ssl.SSLWantReadError):
             side.do_handshake()
-
-
-def _host(certificate: x509.Certificate) -> str | None:
-    """Return a reference identifier that the certificate should match, if it can have one."""
-    for name in presented_identifiers(certificate):
-        if "@" not in name and "://" not in name:
-            return name.replace("*", "any", 1)
-    return None
 
 
 def _subject(host: str) -> verification.Subject:

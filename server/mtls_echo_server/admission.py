@@ -27,9 +27,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from mtls_echo_pki.parsing import UNREADABLE, is_valid_at, load_certificate
 from mtls_echo_server.access import Access
 from mtls_echo_tls.configuration import Configuration, recall
-from mtls_echo_tls.identity import UNREADABLE, end_entity, load_certificate, valid_at
+from mtls_echo_tls.identity import end_entity
 from mtls_echo_tls.path import Path, examine
 from mtls_echo_tls.revocation import revocation_faults
 
@@ -170,7 +171,7 @@ def _valid_first(
 ) -> list[x509.Certificate]:
     # As OpenSSL chooses among issuers of one name: the valid one, else the last to expire.
     return sorted(
-        certificates, key=lambda c: (valid_at(c, now) == 0, c.not_valid_after_utc), reverse=True
+        certificates, key=lambda c: (is_valid_at(c, now), c.not_valid_after_utc), reverse=True
     )
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from mtls_echo_pki.durable import os_reason
 from mtls_echo_server.options import EPILOG, with_options
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ def _context(options: dict[str, Any], material: Material) -> ssl.SSLContext:
     except ssl.SSLError:
         raise
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = os_reason(error)
         raise ConfigurationError(
             f"--keylog {keylog}: {reason}", "name a file that you may write to"
         ) from error

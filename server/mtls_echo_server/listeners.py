@@ -8,10 +8,10 @@ is taken is reported in 20 ms instead of after the keys were read. Nothing here 
 from __future__ import annotations
 
 import errno
-import os
 import socket
 from collections.abc import Iterable
 
+from mtls_echo_pki.durable import os_reason
 from mtls_echo_tls.address import Address, parse_address
 
 # Connections that the kernel keeps for us while we cannot accept, at --max-connections for one.
@@ -71,7 +71,7 @@ def _listen_on_host(wanted: Address) -> list[socket.socket]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
-        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        reason = os_reason(error)
         raise ListenError(
             f"cannot listen on {wanted}: {reason}", "name an address of this machine: 127.0.0.1"
         ) from error
@@ -122,7 +122,7 @@ def _reason(error: OSError) -> str:
         return "the port is in use"
     if error.errno == errno.EADDRNOTAVAIL:
         return "no interface of this machine has that address"
-    return (error.strerror or os.strerror(error.errno or 0)).lower()
+    return os_reason(error)
 
 
 def _hint(error: OSError, port: int) -> str:

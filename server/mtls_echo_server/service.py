@@ -38,6 +38,7 @@ from typing import NamedTuple, TypeAlias, cast
 
 import trio
 
+from mtls_echo_pki.durable import os_reason
 from mtls_echo_server import events as _events
 from mtls_echo_server.access import Access
 from mtls_echo_server.admission import Admission, ContextSource
@@ -205,7 +206,7 @@ class Server:
             except OSError as error:
                 if error.errno == errno.EBADF:
                     raise  # somebody closed our socket: a bug, and no use in trying again
-                self._events(_events.accept_error((error.strerror or str(error)).lower()))
+                self._events(_events.accept_error(os_reason(error)))
                 if error.errno in _SHORTAGES:
                     self._strangers.make_room()
                 await trio.sleep(ACCEPT_AGAIN)

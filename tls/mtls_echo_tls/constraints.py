@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from mtls_echo_tls.identity import subject_alternative_names
+from mtls_echo_pki.identifiers import subject_alternative_names
 
 # OpenSSL gives up at 2^20 (NAME_CHECK_MAX); this is for a sentence in a report only.
 _MOST_COMPARISONS = 10_000

@@ -24,11 +24,11 @@ import functools
 from collections.abc import Callable, Iterator
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from mtls_echo_tls.identity import UNREADABLE
+from mtls_echo_pki.parsing import UNREADABLE
 from mtls_echo_tls.rules import called
 
 # Bits tried: an RSA signature's 4096 take 0.2 s, as do the signature and 570 bytes of content with
@@ -54,7 +54,7 @@ def proof_of_alteration(
     """
     try:
         return _quick(certificate, issuer) or (_nearly(certificate, issuer) if thorough else None)
-    except (UnsupportedAlgorithm, *UNREADABLE):
+    except UNREADABLE:
         return None
 
 
@@ -63,7 +63,7 @@ def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
     try:
         verify = _verifier(certificate, issuer)
         signature, content = certificate.signature, certificate.tbs_certificate_bytes
-    except (UnsupportedAlgorithm, *UNREADABLE):
+    except UNREADABLE:
         return False
     return verify is not None and _accepts(verify, signature, content)
 
@@ -133,7 +133,7 @@ def _verifier(certificate: x509.Certificate, issuer: x509.Certificate) -> _Verif
 def _accepts(verify: _Verify, signature: bytes, content: bytes) -> bool:
     try:
         verify(signature, content)
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError):
+    except (InvalidSignature, *UNREADABLE):
         return False
     return True
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_echo_pki.credential import fingerprint
+from mtls_echo_pki.parsing import fingerprint
 from mtls_echo_tls.alerts import CERTIFICATE_ALERTS, alert_name
 from mtls_echo_tls.alerts import AlertDescription as A
 from mtls_echo_tls.causes import CAUSES, OWNERS

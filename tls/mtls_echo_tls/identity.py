@@ -8,15 +8,14 @@ forbids matching it against a host name, and it is kept here for people and for 
 
 from __future__ import annotations
 
-import datetime
 import functools
 import hashlib
-import ipaddress
-import warnings
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.x509.oid import NameOID
+
+from mtls_echo_pki.identifiers import common_name, subject_alternative_names
+from mtls_echo_pki.parsing import UNREADABLE, load_certificate, serial_number
 
 
 @dataclass(frozen=True)
@@ -90,78 +89,11 @@ def _identity(certificate: bytes) -> PeerIdentity:
     )
 
 
-def load_certificate(certificate: bytes) -> x509.Certificate:
-    """Parse a DER certificate that a peer wrote, without a word on our stderr.
-
-    Raises:
-        ValueError: It cannot be read.
-    """
-    with warnings.catch_warnings():
-        # A peer's odd serial number is no reason to write on our stderr.
-        warnings.simplefilter("ignore")
-        try:
-            return x509.load_der_x509_certificate(certificate)
-        except x509.InvalidVersion as error:
-            raise ValueError(str(error)) from error
-
-
-# What `cryptography` raises for a part of a certificate that it cannot read. OpenSSL reads more
-# than it does (a general name of a rare type, an odd string in a name), and the peer wrote it.
-UNREADABLE = (
-    x509.InvalidVersion,
-    ValueError,
-    TypeError,
-    x509.DuplicateExtension,
-    x509.UnsupportedGeneralNameType,
-)
-
-
-def subject_alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternativeName:
-    """The certificate's subjectAltName; empty when absent or unreadable."""
-    try:
-        return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, *UNREADABLE):
-        return x509.SubjectAlternativeName([])
-
-
-def has_unreadable_names(certificate: x509.Certificate) -> bool:
-    """Whether OpenSSL may see names in it that we cannot."""
-    try:
-        certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except x509.ExtensionNotFound:
-        return False
-    except UNREADABLE:
-        return True
-    return False
-
-
-def extended_key_usages(certificate: x509.Certificate) -> frozenset[x509.ObjectIdentifier] | None:
-    """The purposes of RFC 5280 §4.2.1.12; None when absent (every purpose) or unreadable."""
-    try:
-        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except (x509.ExtensionNotFound, *UNREADABLE):
-        return None
-    return frozenset(usage)
-
-
 def _subject_common_name(certificate: x509.Certificate) -> str | None:
     try:
         return common_name(certificate.subject)
     except UNREADABLE:
         return None
-
-
-def common_name(name: x509.Name) -> str | None:
-    """The first commonName of a distinguished name."""
-    attributes = name.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(attributes[0].value) if attributes else None
-
-
-def valid_at(certificate: x509.Certificate, moment: datetime.datetime) -> int:
-    """-1 before notBefore, 1 after notAfter, 0 between them (RFC 5280 §4.1.2.5)."""
-    if moment < certificate.not_valid_before_utc:
-        return -1
-    return 1 if moment > certificate.not_valid_after_utc else 0
 
 
 def end_entity(chain: tuple[bytes, ...]) -> x509.Certificate | None:
@@ -179,36 +111,3 @@ def end_entity(chain: tuple[bytes, ...]) -> x509.Certificate | None:
     except UNREADABLE:
         return None
     return leaf
-
-
-def serial_number(certificate: x509.Certificate) -> int:
-    """The serial number, without a warning where it is not positive, as RFC 5280 demands."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return certificate.serial_number
-
-
-def hosts(certificate: x509.Certificate) -> list[str]:
-    """The DNS names and IP addresses that a certificate presents."""
-    names = subject_alternative_names(certificate)
-    addresses = names.get_values_for_type(x509.IPAddress)
-    return names.get_values_for_type(x509.DNSName) + [str(address) for address in addresses]
-
-
-def names_host(certificate: x509.Certificate, reference: str) -> bool:
-    """Whether a presented identifier matches the reference identifier (RFC 9525 §6.3).
-
-    For diagnosis only: whether to go on is OpenSSL's decision, and was made already. An address
-    is named by an iPAddress entry and nothing else; a wildcard stands for the whole leftmost
-    label of a host name.
-    """
-    names = subject_alternative_names(certificate)
-    try:
-        address = ipaddress.ip_address(reference)
-    except ValueError:
-        wanted = reference.lower().rstrip(".")
-        _, _, parent = wanted.partition(".")
-        presented = {name.lower() for name in names.get_values_for_type(x509.DNSName)}
-        # OpenSSL wants a wildcard to have two labels behind it.
-        return wanted in presented or ("." in parent and f"*.{parent}" in presented)
-    return address in names.get_values_for_type(x509.IPAddress)

@@ -21,11 +21,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 
+from mtls_echo_pki.parsing import UNREADABLE, is_self_issued, is_valid_at, serial_number, value_of
 from mtls_echo_tls.damage import is_signed_by, proof_of_alteration
-from mtls_echo_tls.identity import UNREADABLE, serial_number, valid_at
-from mtls_echo_tls.rules import Fault, called, is_self_issued, of_dates, value_of
+from mtls_echo_tls.rules import Fault, called, of_dates
 
 LONGEST_PATH = 10
 
@@ -60,7 +60,7 @@ class Known:
 
     @property
     def _valid_first(self) -> list[x509.Certificate]:
-        return sorted(self.others, key=lambda c: valid_at(c, self.now) != 0)
+        return sorted(self.others, key=lambda c: not is_valid_at(c, self.now))
 
 
 @dataclass(frozen=True)
@@ -284,7 +284,7 @@ def _signed(issuer: x509.Certificate, subject: x509.Certificate) -> bool:
         subject.verify_directly_issued_by(issuer)
     except InvalidSignature:
         return False
-    except (UnsupportedAlgorithm, *UNREADABLE):
+    except UNREADABLE:
         # It refuses algorithms that are broken, and a signature over SHA-1 is one all the same.
         return issuer.subject == subject.issuer and is_signed_by(subject, issuer)
     return True

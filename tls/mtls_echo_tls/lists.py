@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from cryptography import x509
 
-from mtls_echo_tls.identity import UNREADABLE
+from mtls_echo_pki.parsing import UNREADABLE, is_valid_at
 
 
 class Speaker(NamedTuple):
@@ -56,8 +56,7 @@ def age(crl: x509.CertificateRevocationList) -> tuple[datetime.datetime, int]:
 
 def valid(crl: x509.CertificateRevocationList, now: datetime.datetime) -> bool:
     """Whether its authority stands by it at this moment."""
-    until = crl.next_update_utc
-    return crl.last_update_utc <= now and (until is None or now <= until)
+    return is_valid_at(crl, now)
 
 
 def list_about(

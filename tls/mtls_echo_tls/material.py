@@ -23,11 +23,13 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mtls_echo_pki import Credential, Directory, Trust, read_credential, read_trust
+from mtls_echo_pki.identifiers import common_name, hosts
 from mtls_echo_pki.layout import ROLES
-from mtls_echo_tls.identity import common_name, extended_key_usages, hosts
+from mtls_echo_pki.lifetimes import timestamp
+from mtls_echo_pki.parsing import extended_key_usages, invalidity, is_self_issued, period
 from mtls_echo_tls.links import has_signed
 from mtls_echo_tls.nearby import Nearby, left_out, look_nearby, remember_nearby
-from mtls_echo_tls.rules import is_self_issued, lacks_key_usage
+from mtls_echo_tls.rules import lacks_key_usage
 from mtls_echo_tls.sides import Side
 
 # Warned about from here on: what remains of a 30-day certificate when a third of its life is
@@ -105,7 +107,7 @@ class Material:
         """When the first certificate of our own chain expires."""
         if self.credential is None:
             return None
-        chain = (self.credential.certificate, *self.credential.chain)
+        chain = self.credential.path
         return min(certificate.not_valid_after_utc for certificate in chain)
 
 
@@ -287,7 +289,7 @@ def doubts(
     if trust is not None:
         found += _about_anchors(trust, now)
         for crl in trust.crls:
-            found += _stale(crl, now)
+            found += _doubts(crl, f"the revocation list of {_named(crl.issuer)}", now)
     return found
 
 
@@ -303,27 +305,14 @@ def _about_anchors(trust: Trust, now: datetime.datetime) -> list[str]:
     return [f"{len(found)} of {len(trust.anchors)} trust anchors are not valid, or not for long"]
 
 
-def _doubts(certificate: x509.Certificate, what: str, now: datetime.datetime) -> list[str]:
-    return _dated(what, certificate.not_valid_before_utc, certificate.not_valid_after_utc, now)
-
-
-def _stale(crl: x509.CertificateRevocationList, now: datetime.datetime) -> list[str]:
-    until = crl.next_update_utc or datetime.datetime.max.replace(tzinfo=datetime.UTC)
-    what = f"the revocation list of {_named(crl.issuer)}"
-    return _dated(what, crl.last_update_utc, until, now)
-
-
-def _dated(
-    what: str, since: datetime.datetime, until: datetime.datetime, now: datetime.datetime
+def _doubts(
+    dated: x509.Certificate | x509.CertificateRevocationList, what: str, now: datetime.datetime
 ) -> list[str]:
-    if now > until:
-        return [f"{what} expired on {until:%Y-%m-%d %H:%M:%S} UTC"]
-    if now < since:
-        return [f"{what} is not valid before {since:%Y-%m-%d %H:%M:%S} UTC"]
+    why, (since, until) = invalidity(dated, now), period(dated)
     # What was made to live for minutes is no surprise when its end is minutes away.
-    if until - now < min(_SOON, (until - since) / 3):
-        return [f"{what} expires on {until:%Y-%m-%d %H:%M:%S} UTC"]
-    return []
+    if why is None and until is not None and until - now < min(_SOON, (until - since) / 3):
+        why = f"expires on {timestamp(until)} UTC"
+    return [] if why is None else [f"{what} {why}"]
 
 
 def _unlisted(trust: Trust) -> list[str]:
@@ -360,7 +349,7 @@ def _left_out(credential: Credential, nearby: Sequence[Nearby]) -> list[str]:
 
 def _completed(credential: Credential, trust: Trust) -> list[str]:
     """OpenSSL adds to our chain what it finds among our anchors; other programs do not."""
-    last = (credential.certificate, *credential.chain)[-1]
+    last = credential.path[-1]
     return [
         f"our chain lacks {_called(anchor)}; it is sent because it is among our trust anchors"
         for anchor in trust.anchors

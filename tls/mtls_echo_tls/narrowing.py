@@ -21,23 +21,17 @@ import datetime
 from dataclasses import replace
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from mtls_echo_pki import Credential
+from mtls_echo_pki.identifiers import has_unreadable_names, hosts, subject_alternative_names
+from mtls_echo_pki.parsing import UNREADABLE, is_self_issued, valid_at
 from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.evidence import Evidence
-from mtls_echo_tls.identity import (
-    UNREADABLE,
-    end_entity,
-    has_unreadable_names,
-    hosts,
-    subject_alternative_names,
-    valid_at,
-)
+from mtls_echo_tls.identity import end_entity
 from mtls_echo_tls.path import Path, examine
-from mtls_echo_tls.rules import Fault, is_self_issued, may_sign_lists
+from mtls_echo_tls.rules import Fault, may_sign_lists
 from mtls_echo_tls.sides import Side, peer_of
 
 UNKNOWN = ("internal-error",)
@@ -59,7 +53,7 @@ _SEEN_BY_OPENSSL = frozenset(
     | {"not-conforming"}
 )
 
-# On which side of its dates a certificate is then (`identity.valid_at`).
+# On which side of its dates a certificate is then (`valid_at`).
 _DATED = {"expired": 1, "expired-authority": 1, "not-yet-valid": -1, "not-yet-valid-authority": -1}
 
 # Found together, these are two readings of one fault, not two faults.
@@ -93,7 +87,7 @@ def second_look(evidence: Evidence, rejected_by: Side | None) -> Path:
     if evidence.verify_code is None:
         return Path()
     known = mine.trust if mine.complete else None
-    our_chain = (mine.credential.certificate, *mine.credential.chain) if mine.credential else ()
+    our_chain = mine.credential.path if mine.credential else ()
     return examine(
         evidence.peer_chain,
         presenter=peer_of(evidence.side),
@@ -254,7 +248,7 @@ def _disproved(path: Path, evidence: Evidence) -> set[str]:
 def _is_strong(certificate: x509.Certificate) -> bool:
     try:
         key = certificate.public_key()
-    except (UnsupportedAlgorithm, *UNREADABLE):
+    except UNREADABLE:
         return False
     if isinstance(key, rsa.RSAPublicKey | dsa.DSAPublicKey):
         return key.key_size >= _STRONG_RSA_BITS
@@ -267,7 +261,7 @@ def _owns_its_key(credential: Credential) -> bool:
     """Whether the key that was loaded is the certificate's: what OpenSSL was given counts."""
     try:
         key = load_pem_private_key(credential.key_pem, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except UNREADABLE:
         return False
     return key.public_key() == credential.certificate.public_key()
 

@@ -25,10 +25,9 @@ from cryptography import x509
 from mtls_echo_pki import Credential, MaterialError, Trust
 from mtls_echo_pki.armour import has
 from mtls_echo_pki.durable import read_file
+from mtls_echo_pki.parsing import UNREADABLE, is_self_issued, load_certificate, value_of
 from mtls_echo_pki.pem import parse_certificates
-from mtls_echo_tls.identity import UNREADABLE, load_certificate
 from mtls_echo_tls.links import LONGEST_PATH, has_signed
-from mtls_echo_tls.rules import is_self_issued, value_of
 
 _SUFFIXES = frozenset({".pem", ".crt", ".cer", ".der"})
 
@@ -72,7 +71,7 @@ def left_out(credential: Credential, known: Iterable[Nearby]) -> tuple[Nearby, .
     From the last certificate of the chain upwards, as far as the known ones lead; the root
     excepted, which need not be sent (RFC 8446 §4.4.2).
     """
-    last, path = (credential.certificate, *credential.chain)[-1], list[Nearby]()
+    last, path = credential.path[-1], list[Nearby]()
     # Roots first: where one ends the path, nothing above it is missing.
     candidates = sorted(known, key=lambda one: not is_self_issued(one.certificate))
     while len(path) < LONGEST_PATH and not is_self_issued(last):

@@ -12,7 +12,7 @@ import ssl
 
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
-from mtls_echo_pki.credential import PrivateKey
+from mtls_echo_pki.request import PrivateKey
 from mtls_echo_tls.messages import Message, hello_extensions
 
 _SIGNATURE_ALGORITHMS = 13

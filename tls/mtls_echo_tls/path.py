@@ -23,14 +23,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 
+from mtls_echo_pki.parsing import (
+    UNREADABLE,
+    has_readable_extensions,
+    is_self_issued,
+    load_certificate,
+)
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls import rules
-from mtls_echo_tls.identity import UNREADABLE, load_certificate
 from mtls_echo_tls.links import LONGEST_PATH, Known, follow
 from mtls_echo_tls.revocation import revocation_faults
-from mtls_echo_tls.rules import Fault, is_readable, is_self_issued
+from mtls_echo_tls.rules import Fault
 from mtls_echo_tls.sides import Side
 
 # A path of this many bytes has been made to be expensive; its judge has refused it already.
@@ -105,7 +109,7 @@ class Path:
     @property
     def is_readable(self) -> bool:
         """Whether every extension in it can be read, so that what is not there is absent."""
-        return all(map(is_readable, self.certificates))
+        return all(map(has_readable_extensions, self.certificates))
 
     @property
     def intermediates(self) -> tuple[x509.Certificate, ...]:
@@ -148,7 +152,7 @@ def examine(
                 found += revocation_faults(path.certificates, crls, moment)
             found.sort(key=lambda fault: _ORDER.index(fault.slug))
             return replace(path, faults=tuple(_bounded(found)))
-        except (UnsupportedAlgorithm, *UNREADABLE):
+        except UNREADABLE:
             return Path()
 
 

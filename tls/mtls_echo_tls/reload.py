@@ -31,6 +31,7 @@ from typing import NamedTuple, NoReturn
 
 import trio
 
+from mtls_echo_pki.durable import os_reason
 from mtls_echo_tls.contents import look
 from mtls_echo_tls.material import ConfigurationError, Material, doubts
 from mtls_echo_tls.succession import changes, objection
@@ -332,7 +333,7 @@ def _words(error: Exception) -> str:
     if hasattr(error, "hint"):
         return str(error)
     if isinstance(error, OSError):
-        reason = (error.strerror or str(error)).lower()
+        reason = os_reason(error)
         return f"{error.filename}: {reason}" if error.filename else reason
     return f"{type(error).__name__}: {error}"
 

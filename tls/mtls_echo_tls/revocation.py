@@ -12,9 +12,9 @@ import datetime
 from collections.abc import Iterator, Sequence
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 
-from mtls_echo_tls.identity import UNREADABLE, serial_number
+from mtls_echo_pki.lifetimes import timestamp
+from mtls_echo_pki.parsing import UNREADABLE, serial_number
 from mtls_echo_tls.lists import list_about
 from mtls_echo_tls.rules import Fault, called, may_sign_lists
 
@@ -55,10 +55,10 @@ def _of_list(
     elif issuer is not None and not _signed(crl, issuer):
         yield Fault("bad-signature", depth, f"{who} did not sign the list in its name")
     if since > now:
-        detail = f"the list of {who} is of {since:%Y-%m-%d %H:%M:%S}"
+        detail = f"the list of {who} is of {timestamp(since)}"
         yield Fault("crl-not-yet-valid", depth, detail)
     if until is not None and until < now:
-        detail = f"the list of {who} ended on {until:%Y-%m-%d %H:%M:%S}"
+        detail = f"the list of {who} ended on {timestamp(until)}"
         yield Fault("crl-expired", depth, detail)
 
 
@@ -68,7 +68,7 @@ def _revoked(
     number = serial_number(certificate)
     entry = crl.get_revoked_certificate_by_serial_number(number)
     if entry is not None:
-        when = f"{entry.revocation_date_utc:%Y-%m-%d %H:%M:%S}"
+        when = timestamp(entry.revocation_date_utc)
         slug = "revoked-authority" if depth else "revoked"
         yield Fault(slug, depth, f"serial number {number:x}, on {when}")
 
@@ -76,5 +76,5 @@ def _revoked(
 def _signed(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
     try:
         return crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
-    except (UnsupportedAlgorithm, *UNREADABLE):
+    except UNREADABLE:
         return False

@@ -12,22 +12,21 @@ import datetime
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
-from mtls_echo_tls.constraints import not_permitted
-from mtls_echo_tls.identity import (
+from mtls_echo_pki.identifiers import common_name, has_unreadable_names, hosts, names_host
+from mtls_echo_pki.lifetimes import timestamp
+from mtls_echo_pki.parsing import (
     UNREADABLE,
-    common_name,
-    has_unreadable_names,
-    hosts,
-    names_host,
+    has_readable_extensions,
+    is_self_issued,
     valid_at,
+    value_of,
 )
+from mtls_echo_tls.constraints import not_permitted
 from mtls_echo_tls.sides import Side
 
 # Security level 2 is 112 bits (RFC 9325 §4.5).
@@ -56,8 +55,6 @@ _PURPOSES = {
     "server": (ExtendedKeyUsageOID.SERVER_AUTH, "serverAuth"),
     "client": (ExtendedKeyUsageOID.CLIENT_AUTH, "clientAuth"),
 }
-
-_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +85,7 @@ def of_any(
     """
     yield from of_dates(certificate, depth, now)
     yield from _strength(certificate, depth, anchor=anchor)
-    if not is_readable(certificate):
+    if not has_readable_extensions(certificate):
         return  # what seems to be absent may only be hidden from us
     strange = (e for e in _extensions(certificate) if e.critical and e.oid not in _UNDERSTOOD)
     for extension in itertools.islice(strange, 1):
@@ -108,10 +105,12 @@ def of_dates(certificate: x509.Certificate, depth: int, now: datetime.datetime) 
     suffix = "-authority" if depth else ""
     when = valid_at(certificate, now)
     if when > 0:
-        detail = f"notAfter is {_moment(certificate.not_valid_after_utc)}, now is {_moment(now)}"
+        end = timestamp(certificate.not_valid_after_utc)
+        detail = f"notAfter is {end}, now is {timestamp(now)}"
         yield Fault(f"expired{suffix}", depth, detail)
     elif when < 0:
-        detail = f"notBefore is {_moment(certificate.not_valid_before_utc)}, now is {_moment(now)}"
+        begin = timestamp(certificate.not_valid_before_utc)
+        detail = f"notBefore is {begin}, now is {timestamp(now)}"
         yield Fault(f"not-yet-valid{suffix}", depth, detail)
 
 
@@ -127,7 +126,7 @@ def of_authority(
         below: The path under it, end-entity first.
         presenter: Who presented the path.
     """
-    if not is_readable(certificate):
+    if not has_readable_extensions(certificate):
         return
     depth, who = len(below), called(certificate.subject)
     constraints = value_of(certificate, x509.BasicConstraints)
@@ -207,7 +206,7 @@ def _strength(certificate: x509.Certificate, depth: int, *, anchor: bool) -> Ite
     try:
         key = certificate.public_key()
         algorithm = certificate.signature_hash_algorithm
-    except (UnsupportedAlgorithm, *UNREADABLE):
+    except UNREADABLE:
         return
     bits, least = 0, 0
     if isinstance(key, rsa.RSAPublicKey | dsa.DSAPublicKey):
@@ -249,23 +248,9 @@ def _nonconformities(certificate: x509.Certificate) -> Iterator[str]:
 # --- reading -------------------------------------------------------------------------------------
 
 
-def is_self_issued(certificate: x509.Certificate) -> bool:
-    """Whether issuer and subject are the same name (RFC 5280 §6.1)."""
-    return certificate.issuer == certificate.subject
-
-
 def called(name: x509.Name) -> str:
     """A distinguished name, for a sentence."""
     return f"“{common_name(name) or name.rfc4514_string()}”"
-
-
-def is_readable(certificate: x509.Certificate) -> bool:
-    """Whether every extension can be read: otherwise one that seems absent may be hidden."""
-    try:
-        _ = certificate.extensions
-    except UNREADABLE:
-        return False
-    return True
 
 
 def _extensions(certificate: x509.Certificate) -> list[x509.Extension[x509.ExtensionType]]:
@@ -275,15 +260,6 @@ def _extensions(certificate: x509.Certificate) -> list[x509.Extension[x509.Exten
         return []
 
 
-def value_of(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
-    """The certificate's extension of this kind; None when absent or unreadable."""
-    return next((e.value for e in _extensions(certificate) if isinstance(e.value, kind)), None)
-
-
 def _purpose_name(oid: x509.ObjectIdentifier) -> str:
     names = dict(_PURPOSES.values())
     return names.get(oid, oid.dotted_string)
-
-
-def _moment(moment: datetime.datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S}"

@@ -29,7 +29,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_pki import MaterialError
-from mtls_echo_tls.identity import PeerIdentity, valid_at
+from mtls_echo_pki.parsing import invalidity, is_valid_at
+from mtls_echo_tls.identity import PeerIdentity
 from mtls_echo_tls.lists import age, speaker, speaks_for
 from mtls_echo_tls.material import Material, unfit
 from mtls_echo_tls.rules import called
@@ -99,8 +100,7 @@ def _faults(material: Material, now: datetime.datetime) -> Iterator[_Fault]:
     """What is wrong with some material at this moment."""
     if material.credential is not None:
         path = material.files.certificate
-        chain = (material.credential.certificate, *material.credential.chain)
-        for depth, certificate in enumerate(chain):
+        for depth, certificate in enumerate(material.credential.path):
             fault = _dated(f"the certificate of {_whose(certificate)}", certificate, now)
             if fault is not None:
                 kind, hint = "authority" if depth else "certificate", "publish one valid now"
@@ -111,7 +111,7 @@ def _faults(material: Material, now: datetime.datetime) -> Iterator[_Fault]:
             yield _Fault(reason, path, reason, hint)
     if material.trust is None:
         return
-    if not any(valid_at(anchor, now) == 0 for anchor in material.trust.anchors):
+    if not any(is_valid_at(anchor, now) for anchor in material.trust.anchors):
         reason = "no trust anchor in it is valid at present"
         yield _Fault("anchors", material.files.anchors, reason, "add one that is valid now")
     for authority in dict.fromkeys(map(speaker, material.trust.crls)):
@@ -137,17 +137,8 @@ def _dated(
     now: datetime.datetime,
 ) -> str | None:
     """Why something is not valid now."""
-    since: datetime.datetime
-    until: datetime.datetime | None
-    if isinstance(dated, x509.Certificate):
-        since, until = dated.not_valid_before_utc, dated.not_valid_after_utc
-    else:
-        since, until = dated.last_update_utc, dated.next_update_utc
-    if until is not None and now > until:
-        return f"{what} expired on {until:%Y-%m-%d %H:%M:%S} UTC"
-    if now < since:
-        return f"{what} is not valid before {since:%Y-%m-%d %H:%M:%S} UTC"
-    return None
+    why = invalidity(dated, now)
+    return None if why is None else f"{what} {why}"
 
 
 # --- revocation lists ----------------------------------------------------------------------------

@@ -7,10 +7,11 @@ import functools
 
 import msgspec
 from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
 
+from mtls_echo_pki.identifiers import subject_alternative_names
+from mtls_echo_pki.parsing import fingerprint, serial_number
 from mtls_echo_pki.printable import printable
-from mtls_echo_tls.identity import end_entity, serial_number, subject_alternative_names
+from mtls_echo_tls.identity import end_entity
 
 # Names of a peer's choosing are cut: a certificate may carry thousands.
 _MOST_NAMES = 16
@@ -52,9 +53,9 @@ def _summarised(certificate: bytes) -> CertificateSummary | None:
         issuer=_bounded(leaf.issuer.rfc4514_string()),
         names=names_of(leaf),
         serial=f"{serial_number(leaf):x}",
-        fingerprint=leaf.fingerprint(SHA256()).hex(),
-        not_before=timestamp(leaf.not_valid_before_utc),
-        not_after=timestamp(leaf.not_valid_after_utc),
+        fingerprint=fingerprint(leaf),
+        not_before=rfc3339(leaf.not_valid_before_utc),
+        not_after=rfc3339(leaf.not_valid_after_utc),
     )
 
 
@@ -68,6 +69,6 @@ def _bounded(text: str) -> str:
     return printable(text[:LONGEST_NAME])
 
 
-def timestamp(moment: datetime.datetime) -> str:
+def rfc3339(moment: datetime.datetime) -> str:
     """A moment in RFC 3339, UTC, to the second."""
     return moment.replace(microsecond=0).isoformat().replace("+00:00", "Z")

@@ -14,20 +14,18 @@ from dataclasses import dataclass
 
 from cryptography import x509
 
+from mtls_echo_pki.identifiers import common_name
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.alerts import AlertDescription, alert_meaning, alert_name
 from mtls_echo_tls.causes import Cause, cause_of
 from mtls_echo_tls.evidence import Evidence
-from mtls_echo_tls.identity import (
-    common_name,
-    end_entity,
-)
+from mtls_echo_tls.identity import end_entity
 from mtls_echo_tls.narrowing import namesake
 from mtls_echo_tls.path import Path
 from mtls_echo_tls.report import Fact, Outcome
 from mtls_echo_tls.rules import Fault, called
 from mtls_echo_tls.sides import Side, peer_of
-from mtls_echo_tls.summaries import LONGEST_NAME, names_of, timestamp
+from mtls_echo_tls.summaries import LONGEST_NAME, names_of, rfc3339
 
 # Candidates told in full; the slugs of the others follow on one line.
 _MOST_GUESSES = 3
@@ -211,7 +209,7 @@ def _judged(
         own = evidence.configuration.credential
         if own is not None and not judged_us:
             yield Fact("our own", f"certificate is valid {_validity(own.certificate)}")
-        yield Fact("our clock", timestamp(datetime.datetime.now(datetime.UTC)))
+        yield Fact("our clock", rfc3339(datetime.datetime.now(datetime.UTC)))
     compared = {fault.slug for fault in path.faults}
     if "wrong-name" in causes and "wrong-name" not in compared and evidence.server_name:
         yield Fact("reference", f"{evidence.server_name} (the name that was asked for)")
@@ -219,7 +217,7 @@ def _judged(
 
 def _validity(certificate: x509.Certificate) -> str:
     since, until = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    return f"{timestamp(since)} to {timestamp(until)}"
+    return f"{rfc3339(since)} to {rfc3339(until)}"
 
 
 def _told(fault: Fault, path: Path) -> str:
