@@ -246,7 +246,9 @@ def test_nothing_outlives_its_authority() -> None:
     authority = Authority.root(lifetime=timedelta(days=10))
 
     authority.issue(Request.server("a.test", lifetime=timedelta(days=10) - timedelta(minutes=1)))
-    with pytest.raises(ValueError, match=r"outlive its authority, which expires in 9 days;"):
+    with pytest.raises(
+        ValueError, match=r"outlive its authority, which expires on 2\d{3}-\S+ \S+ UTC;"
+    ):
         authority.issue(Request.server("a.test", lifetime=timedelta(days=11)))
     with pytest.raises(ValueError, match="outlive"):
         authority.intermediate()

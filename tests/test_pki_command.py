@@ -68,13 +68,13 @@ def test_the_commands_work_one_after_the_other_in_processes_of_their_own(tmp_pat
     assert [r.stderr for r in (made, issued, shown, checked)] == [""] * 4
     assert made.stdout == (
         "made pki with an authority for servers, one for clients\n"
-        "  server  localhost, 127.0.0.1, ::1; expires in 29 days\n"
-        "  client  client.test; expires in 29 days\n"
+        "  server  localhost, 127.0.0.1, ::1; expires in 30 days\n"
+        "  client  client.test; expires in 30 days\n"
         "next:\n"
         "  mtls-echo serve --pki pki\n"
         "  mtls-echo connect localhost:8443 --pki pki\n"
     )
-    assert issued.stdout == "issued pki/alice: alice@mail.test; expires in 29 days\n"
+    assert issued.stdout == "issued pki/alice: alice@mail.test; expires in 30 days\n"
     assert shown.stdout.count("fingerprint") == 7
     assert checked.stdout == "pki: all well, 3 credentials checked\n"
 
@@ -265,7 +265,7 @@ def test_show_prints_what_matters_to_a_person(made: Path) -> None:
   subject      CN=client
   issuer       CN=mtls-echo clients authority [0-9a-f]{6}
   names        client\.test
-  validity     \S+ \S+ to \S+ \S+ UTC, expires in 29 days
+  validity     \S+ \S+ to \S+ \S+ UTC, expires in 30 days
   usage        client
   key          EC secp256r1
   serial       [0-9a-f]+

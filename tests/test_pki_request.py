@@ -186,9 +186,25 @@ def test_anything_else_is_no_lifetime(text: str) -> None:
         parse_lifetime(text)
 
 
-def test_a_duration_is_rounded_down_and_never_negative() -> None:
-    assert describe_lifetime(timedelta(days=30) - timedelta(seconds=1)) == "29 days"
-    assert describe_lifetime(timedelta(seconds=-1)) == "0 seconds"
+@pytest.mark.parametrize(
+    ("lifetime", "words"),
+    [
+        (timedelta(days=30) - timedelta(seconds=3), "30 days"),
+        (timedelta(days=29, hours=13), "30 days"),
+        (timedelta(days=29, hours=11), "29 days"),
+        (timedelta(days=2) - timedelta(seconds=3), "2 days"),
+        (timedelta(days=1) - timedelta(seconds=3), "1 day"),
+        (timedelta(days=1) + timedelta(hours=1), "25 hours"),
+        (timedelta(hours=12) - timedelta(seconds=3), "12 hours"),
+        (timedelta(hours=1) - timedelta(seconds=3), "1 hour"),
+        (timedelta(minutes=58), "58 minutes"),
+        (timedelta(seconds=1.5), "2 seconds"),
+        (timedelta(seconds=0.2), "0 seconds"),
+        (timedelta(seconds=-1), "0 seconds"),
+    ],
+)
+def test_a_duration_is_rounded_as_people_say_it(lifetime: timedelta, words: str) -> None:
+    assert describe_lifetime(lifetime) == words
 
 
 def test_requests_are_plain_values() -> None:

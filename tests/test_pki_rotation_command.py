@@ -62,9 +62,9 @@ def test_renew_says_what_it_did_and_what_it_leaves(made: Path) -> None:
     same = told("renew", made, "client", "--same-key")
     new = told("renew", made, "client", "--new-key", "--lifetime", "12h")
 
-    assert same == f"renewed {made}/client with the same key: client.test; expires in 29 days\n"
+    assert same == f"renewed {made}/client with the same key: client.test; expires in 30 days\n"
     assert new == (
-        f"renewed {made}/client with a new key: client.test; expires in 11 hours\n"
+        f"renewed {made}/client with a new key: client.test; expires in 12 hours\n"
         f"  the key before is still believed; if it leaked: mtls-echo pki revoke {made} client\n"
     )
     told("revoke", made, "client", "--present")
@@ -77,9 +77,9 @@ def test_renew_all_leaves_alone_what_is_bad_on_purpose_until_it_is_named(made: P
 
     everything = told("renew", made, "--all", "--new-key").splitlines()
     assert [line for line in everything if line[0] != " "] == [
-        f"renewed {made}/client with a new key: client.test; expires in 29 days",
+        f"renewed {made}/client with a new key: client.test; expires in 30 days",
         f"left {made}/late as it is: bad on purpose (expired)",
-        f"renewed {made}/server with a new key: localhost, 127.0.0.1, ::1; expires in 29 days",
+        f"renewed {made}/server with a new key: localhost, 127.0.0.1, ::1; expires in 30 days",
     ]
     assert "it was bad on purpose (expired), and is good now" in told(
         "renew", made, "late", "--same-key"
@@ -92,7 +92,7 @@ def test_renew_all_with_the_same_key_leaves_alone_whose_key_was_revoked(made: Pa
 
     assert told("renew", made, "--all", "--same-key").splitlines() == [
         f"left {made}/client as it is: its key was revoked (keyCompromise)",
-        f"renewed {made}/server with the same key: localhost, 127.0.0.1, ::1; expires in 29 days",
+        f"renewed {made}/server with the same key: localhost, 127.0.0.1, ::1; expires in 30 days",
     ]
     refused(
         invoke("renew", made, "client", "--same-key"),
@@ -121,18 +121,18 @@ def test_revoke_names_each_certificate_and_what_comes_next(made: Path) -> None:
 
     assert re.fullmatch(
         rf"""revoked 1 certificate of client \(keyCompromise\):
-  {SERIAL}, would have expired in 29 days
+  {SERIAL}, would have expired in 30 days
 still believed:
-  {SERIAL}, the present key, expires in 29 days
+  {SERIAL}, the present key, expires in 30 days
 published {made}/trust/clients/crl.pem
 """,
         first,
     ), first
     assert re.fullmatch(
         rf"""nothing to revoke: what client had before is revoked already:
-  {SERIAL}, would have expired in 29 days
+  {SERIAL}, would have expired in 30 days
 still believed:
-  {SERIAL}, the present key, expires in 29 days
+  {SERIAL}, the present key, expires in 30 days
 to revoke it as well: mtls-echo pki revoke {made} client --present
 """,
         second,
@@ -176,8 +176,8 @@ def test_revoke_refuses_what_it_cannot_do_and_changes_nothing(
 
 def test_crl_publishes_lists_for_both_sides_and_says_when_they_end(made: Path) -> None:
     assert told("crl", made, "--lifetime", "30d") == (
-        f"published {made}/trust/servers/crl.pem: expires in 29 days\n"
-        f"published {made}/trust/clients/crl.pem: expires in 29 days\n"
+        f"published {made}/trust/servers/crl.pem: expires in 30 days\n"
+        f"published {made}/trust/clients/crl.pem: expires in 30 days\n"
     )
     refused(invoke("crl", made, "--lifetime", "0s"), error='"0s" is not a lifetime')
 
@@ -272,14 +272,14 @@ def test_show_tells_where_a_rollover_stands_what_ends_and_who_is_out(made: Path)
         rf"""{made}/authorities/clients, for clients
   stage        introduced: CN=mtls-echo clients authority \w+ issues,
                  CN=mtls-echo clients authority \w+ is trusted as well
-  ends         soon expires in 59 minutes, due
-               CRL of CN=mtls-echo clients authority \w+ expires in 6 days
-               CRL of CN=mtls-echo clients authority \w+ expires in 6 days
-               client expires in 29 days
-               CN=mtls-echo clients authority \w+ expires in 3649 days
-               CN=mtls-echo clients authority \w+ expires in 3649 days
+  ends         soon expires in 1 hour, due
+               CRL of CN=mtls-echo clients authority \w+ expires in 7 days
+               CRL of CN=mtls-echo clients authority \w+ expires in 7 days
+               client expires in 30 days
+               CN=mtls-echo clients authority \w+ expires in 3650 days
+               CN=mtls-echo clients authority \w+ expires in 3650 days
   revoked      {SERIAL} of client on \S+
-                 \S+ UTC, unspecified, would have expired in 29 days
+                 \S+ UTC, unspecified, would have expired in 30 days
   next         mtls-echo pki renew {made} soon --same-key
                mtls-echo pki rollover {made} switch --authority clients
 """,

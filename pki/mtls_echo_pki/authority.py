@@ -20,7 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_pki.credential import Credential, private_key_pem
-from mtls_echo_pki.lifetimes import describe_lifetime
+from mtls_echo_pki.lifetimes import timestamp
 from mtls_echo_pki.parsing import is_issued_by, is_self_issued
 from mtls_echo_pki.profile import authority_key_identifier, certificate_for
 from mtls_echo_pki.request import DEFAULT_BACKDATE, KeyType, PrivateKey, Request, Usage
@@ -250,7 +250,7 @@ class Authority:
         now = self.clock()
         end = self.certificate.not_valid_after_utc
         if now + request.lifetime > end:
-            when = f"expires in {describe_lifetime(end - now)}" if now < end else "has expired"
+            when = f"expires on {timestamp(end)} UTC" if now < end else "has expired"
             raise ValueError(
                 f"the certificate would outlive its authority, which {when}; "
                 "ask for a shorter lifetime, or replace the authority: "

@@ -33,22 +33,23 @@ def parse_lifetime(text: str) -> timedelta:
 
 
 def describe_lifetime(lifetime: timedelta) -> str:
-    """Return a duration in words, rounded down to the unit a person would use.
+    """Return a duration in words, rounded to the unit a person would use.
 
-    Ninety minutes stay "90 minutes" and a whole day is "1 day": a unit is used when
-    nothing of the duration is lost in it, or when it fits at least twice.
+    Ninety minutes stay "90 minutes" and a whole day is "1 day": a unit is used when it fits at
+    least twice, or exactly once. A sixtieth of the unit is overlooked in that, so that what was
+    made for 30 days a moment ago has "30 days" left.
     """
     lifetime = max(lifetime, timedelta(0))
-    unit = next(
-        (unit for unit in _UNITS if _is_exact(lifetime, _UNITS[unit])),
-        "s",
+    name, unit = next(
+        (
+            (name, unit)
+            for name, unit in _UNITS.items()
+            if lifetime >= 2 * unit - unit / 60 or abs(lifetime - unit) <= unit / 60
+        ),
+        ("s", _UNITS["s"]),
     )
-    count = lifetime // _UNITS[unit]
-    return f"{count} {_UNIT_NAMES[unit]}{'' if count == 1 else 's'}"
-
-
-def _is_exact(lifetime: timedelta, unit: timedelta) -> bool:
-    return lifetime >= 2 * unit or lifetime == unit
+    count = round(lifetime / unit)
+    return f"{count} {_UNIT_NAMES[name]}{'' if count == 1 else 's'}"
 
 
 def timestamp(moment: datetime) -> str:
