@@ -30,14 +30,14 @@ def told(status: Status) -> tuple[str, str]:
 
 
 def duration(seconds: float | None) -> str:
-    """A length of time in its largest unit: ``29 d``, ``0.6 ms``; ``-`` for none."""
+    """A length of time in its largest unit: ``30 d``, ``0.6 ms``; ``-`` for none."""
     if seconds is None:
         return "-"
     if seconds < 0:
         return "over"
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
-            return f"{int(seconds / size)} {unit}"
+            return f"{round(seconds / size)} {unit}"
     if seconds >= 1:
         return f"{seconds:.0f} s"
     return f"{seconds * 1000:.1f} ms"
