@@ -22,10 +22,11 @@ from pathlib import Path
 import trio
 
 from mtls_echo.intruder import VERSIONS
-from mtls_echo_client import client_context, connect
-from mtls_echo_pki import Credential
-from mtls_echo_tls import TLSFailure
+from mtls_echo_client.context import client_context
+from mtls_echo_client.session import connect
+from mtls_echo_pki.credential import Credential
 from mtls_echo_tls.alerts import alert_name, alert_of_reason
+from mtls_echo_tls.failure import TLSFailure
 from mtls_echo_tls.material import Material, client_material
 from mtls_echo_tls.reload import Reload, Reloader
 

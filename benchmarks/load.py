@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtls_echo_client import client_context
-from mtls_echo_pki import Directory
+from mtls_echo_client.context import client_context
+from mtls_echo_pki.directory import Directory
 
 _IDLE_CONNECTIONS = 300
 

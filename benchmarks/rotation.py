@@ -53,7 +53,7 @@ from cryptography import x509
 
 from benchmarks.crowd import Crowd, ServerProcess, Tally
 from mtls_echo.intruder import VERSIONS, Intruder
-from mtls_echo_pki import Directory
+from mtls_echo_pki.directory import Directory
 from mtls_echo_pki.rollover import Step, take
 
 # After so many rounds of renewals there is none for a second: with another generation every tenth

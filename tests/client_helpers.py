@@ -18,7 +18,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtls_echo_pki import Authority, Credential, Request, Trust
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.request import Request
+from mtls_echo_pki.trust import Trust
 
 PROGRAM = "from mtls_echo_client.command import connect; connect(prog_name='mtls-echo connect')"
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}

@@ -14,10 +14,14 @@ import trio
 from mtls_echo_client.endpoints.monitor import Monitor
 from mtls_echo_client.endpoints.plan import Endpoint, Plan, TLSSettings
 from mtls_echo_client.endpoints.status import Status
-from mtls_echo_pki import Authority, Request
-from mtls_echo_server import Access, Event, Server, server_context
-from mtls_echo_tls import Report
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.request import Request
+from mtls_echo_server.access import Access
+from mtls_echo_server.context import server_context
+from mtls_echo_server.events import Event
+from mtls_echo_server.service import Server
 from mtls_echo_tls.address import Address
+from mtls_echo_tls.report import Report
 
 # Against a hang only; nothing here depends on how fast anything is.
 PATIENCE = 60.0

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 
-from mtls_echo_pki import Authority, Credential, Request
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.credential import Credential
 from mtls_echo_pki.flaw import FlawRole, TLSVersion
+from mtls_echo_pki.request import Request
 from mtls_echo_pki.sound import Exhibit
-from mtls_echo_tls import Report
+from mtls_echo_tls.report import Report
 
 from .tls_helpers import reports, tls_pair
 

@@ -55,7 +55,8 @@ from typing import IO, NamedTuple, TypeAlias
 
 import pytest
 
-from mtls_echo_pki import Authority, Request
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.request import Request
 from mtls_echo_tls.alerts import AlertDescription
 
 SOURCES = Path(__file__).parent / "peers"

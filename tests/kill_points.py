@@ -21,11 +21,13 @@ from typing import Any
 from cryptography import x509
 
 import mtls_echo_pki.durable
-from mtls_echo_pki import Directory, DirectoryError, Request
 from mtls_echo_pki.check import check
 from mtls_echo_pki.credential import is_key_of
+from mtls_echo_pki.directory import Directory
 from mtls_echo_pki.pem import parse_key
+from mtls_echo_pki.placement import DirectoryError
 from mtls_echo_pki.registry import Registry, registries
+from mtls_echo_pki.request import Request
 from mtls_echo_pki.succession import Stage
 
 from .pki_helpers import make_plain

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from mtls_echo_pki import Credential
+from mtls_echo_pki.credential import Credential
 
 
 def mount(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -16,8 +16,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_echo_pki import Credential, KeyType, Request, Trust
+from mtls_echo_pki.credential import Credential
 from mtls_echo_pki.publication import DATA, publish
+from mtls_echo_pki.request import KeyType, Request
+from mtls_echo_pki.trust import Trust
 
 COMMAND = [
     sys.executable,

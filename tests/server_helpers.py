@@ -20,12 +20,17 @@ from typing import Any
 
 import trio
 
-from mtls_echo_pki import Authority, Credential, Request
-from mtls_echo_server import Access, Event, Limits, Server, Stopped, server_context
-from mtls_echo_server.context import ClientAuth
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.request import Request
+from mtls_echo_server.access import Access
+from mtls_echo_server.connection import Limits
+from mtls_echo_server.context import ClientAuth, server_context
+from mtls_echo_server.events import Event
 from mtls_echo_server.listeners import listen
-from mtls_echo_server.service import Handler
-from mtls_echo_tls import TCPStream, TLSStream
+from mtls_echo_server.service import Handler, Server, Stopped
+from mtls_echo_tls.stream import TLSStream
+from mtls_echo_tls.transport import TCPStream
 
 VERSIONS = [
     ("TLS 1.2", ssl.TLSVersion.TLSv1_2),

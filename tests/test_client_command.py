@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from mtls_echo_pki import Directory
+from mtls_echo_pki.directory import Directory
 from mtls_echo_tls.protocol import denial_line
 
 from .client_helpers import (

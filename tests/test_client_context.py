@@ -8,8 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
-from mtls_echo_client import client_context
-from mtls_echo_pki import Authority, Credential, Request, Trust
+from mtls_echo_client.context import client_context
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.request import Request
+from mtls_echo_pki.trust import Trust
 
 
 def handshake(client_side: ssl.SSLContext, server_side: ssl.SSLContext) -> ssl.SSLObject:

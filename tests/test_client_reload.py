@@ -13,8 +13,11 @@ from typing import Any
 
 import pytest
 
-from mtls_echo_pki import Credential, Directory, Request, Trust
+from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.directory import Directory
 from mtls_echo_pki.publication import publish
+from mtls_echo_pki.request import Request
+from mtls_echo_pki.trust import Trust
 
 from .client_helpers import LIMIT, World, command, run, serving, transforming
 from .mounts import by_rename, in_place, mount, secret
@@ -174,7 +177,7 @@ def test_a_directory_that_goes_is_waited_for_and_not_made_anew(
 
 def test_files_that_do_not_change_cost_one_context_and_no_word(world: World) -> None:
     program = (
-        "from mtls_echo_client import dialogue\n"
+        "import mtls_echo_client.dialogue as dialogue\n"
         "build = dialogue.client_context\n"
         "def counted(*given, **options):\n"
         "    print('built')\n"

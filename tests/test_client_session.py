@@ -12,11 +12,11 @@ import pytest
 import trio
 import trio.testing
 
-from mtls_echo_client import Session, client_context, connect
-from mtls_echo_client.session import WINDOW
-from mtls_echo_pki import Authority
-from mtls_echo_tls import TLSFailure
+from mtls_echo_client.context import client_context
+from mtls_echo_client.session import WINDOW, Session, connect
+from mtls_echo_pki.authority import Authority
 from mtls_echo_tls.exit import exit_status
+from mtls_echo_tls.failure import TLSFailure
 from mtls_echo_tls.protocol import DENIAL, denial_line
 
 from .client_helpers import (

@@ -15,8 +15,10 @@ import trio
 
 from mtls_echo.intruder import VERSIONS, Intruder, Visit
 from mtls_echo.occasions import OCCASIONS, surprises
-from mtls_echo_pki import Authority, Request
-from mtls_echo_server import serve, server_context
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.request import Request
+from mtls_echo_server.context import server_context
+from mtls_echo_server.serving import serve
 
 from .command_line import run
 

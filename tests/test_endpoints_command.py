@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from mtls_echo_client.endpoints.command import endpoints as endpoints_command
-from mtls_echo_pki import Directory
+from mtls_echo_pki.directory import Directory
 
 from .client_helpers import echo_plainly, free_port, say_nothing, serving
 from .command_line import COMMAND, PATIENCE, Serving, environment, run
@@ -364,7 +364,7 @@ def test_a_broken_configuration_is_a_problem_and_the_last_good_one_stays(world: 
 # Looks at files every hour.
 SELDOM = """
 from mtls_echo.__main__ import main
-from mtls_echo_client.endpoints import command
+import mtls_echo_client.endpoints.command as command
 command._FILE_INTERVAL = 3600.0
 main()
 """

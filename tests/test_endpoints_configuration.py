@@ -22,7 +22,7 @@ from mtls_echo_client.endpoints.configuration import (
     read_configuration,
 )
 from mtls_echo_client.endpoints.plan import TLSSettings
-from mtls_echo_pki import Request
+from mtls_echo_pki.request import Request
 from mtls_echo_pki.sound import Exhibit
 from mtls_echo_tls.address import Address
 

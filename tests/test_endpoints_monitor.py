@@ -23,9 +23,12 @@ from mtls_echo_client.endpoints.dialling import dial
 from mtls_echo_client.endpoints.monitor import Monitor
 from mtls_echo_client.endpoints.plan import Plan, Problem
 from mtls_echo_client.endpoints.status import Status, verdict
-from mtls_echo_pki import Authority, Request
-from mtls_echo_server import Access
-from mtls_echo_tls import Evidence, TLSFailure, TLSStream
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.request import Request
+from mtls_echo_server.access import Access
+from mtls_echo_tls.evidence import Evidence
+from mtls_echo_tls.failure import TLSFailure
+from mtls_echo_tls.stream import TLSStream
 
 from .client_helpers import (
     Behaviour,

@@ -18,10 +18,10 @@ from mtls_echo.encounters import Seen, Setting, Sighting, play
 from mtls_echo.observation import Expected, Observation, cast
 from mtls_echo.observations import OBSERVATIONS, find
 from mtls_echo.tally import Row, score, table
-from mtls_echo_client import client_context
-from mtls_echo_pki import FLAWS
+from mtls_echo_client.context import client_context
 from mtls_echo_pki.flaw import TLSVersion
-from mtls_echo_server import server_context
+from mtls_echo_pki.flaws import FLAWS
+from mtls_echo_server.context import server_context
 from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.causes import CAUSES
 

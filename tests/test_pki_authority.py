@@ -15,8 +15,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
-from mtls_echo_pki import Authority, Credential, KeyType, Request, Trust, Usage
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.request import KeyType, Request, Usage
 from mtls_echo_pki.signing import TBSCertificate
+from mtls_echo_pki.trust import Trust
 
 from .pki_helpers import END_ENTITIES, handshake, reference, strict_contexts
 

@@ -15,12 +15,16 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID
 
-from mtls_echo_pki import Authority, Credential, Directory, KeyType, Request, Trust, find_flaw
+from mtls_echo_pki.authority import Authority
 from mtls_echo_pki.check import Finding, check
-from mtls_echo_pki.credential import key_id
+from mtls_echo_pki.credential import Credential, key_id
+from mtls_echo_pki.directory import Directory
+from mtls_echo_pki.flaws import find_flaw
 from mtls_echo_pki.publication import DATA, publish
 from mtls_echo_pki.registry import Registry
+from mtls_echo_pki.request import KeyType, Request
 from mtls_echo_pki.signing import TBSCertificate
+from mtls_echo_pki.trust import Trust
 from mtls_echo_pki.verifiers import refusal_by_cryptography, refusal_by_openssl
 
 from .pki_helpers import (

@@ -17,11 +17,13 @@ import pytest
 from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from mtls_echo_pki import Authority, Directory, KeyType
+from mtls_echo_pki.authority import Authority
 from mtls_echo_pki.command import KEY_TYPES, pki
 from mtls_echo_pki.console import CommandError
+from mtls_echo_pki.directory import Directory
 from mtls_echo_pki.pkcs12 import PASSWORD_VARIABLE
 from mtls_echo_pki.refusals import refusals
+from mtls_echo_pki.request import KeyType
 
 from .pki_helpers import (
     EXTENDED_KEY_USAGE,

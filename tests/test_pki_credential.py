@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from mtls_echo_pki import Authority, Credential, KeyType, Request, Trust
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.request import KeyType, Request
+from mtls_echo_pki.trust import Trust
 
 from .pki_helpers import VERSION, altered, handshake, strict_contexts
 
@@ -173,7 +176,7 @@ def test_trusting_nobody_is_a_mistake() -> None:
 def test_the_fixtures_come_with_the_package(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
-        from mtls_echo_pki import Credential
+        from mtls_echo import Credential
         roots = set()
 
         def test_one(authority, server_credential, client_credential):

@@ -14,20 +14,16 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_echo_pki import (
-    Authority,
-    Credential,
-    Directory,
-    KeyType,
-    MaterialError,
-    Request,
-    Trust,
-    read_crls,
-    read_trust,
-)
+from mtls_echo_pki.armour import MaterialError
+from mtls_echo_pki.authority import Authority
 from mtls_echo_pki.check import check
+from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.directory import Directory
+from mtls_echo_pki.pem import read_crls, read_trust
 from mtls_echo_pki.publication import publish, read_consistent
+from mtls_echo_pki.request import KeyType, Request
 from mtls_echo_pki.revocation import Register
+from mtls_echo_pki.trust import Trust
 
 from .pki_helpers import handshake, strict_contexts
 

@@ -18,16 +18,12 @@ from pathlib import Path
 
 import pytest
 
-from mtls_echo_pki import (
-    Authority,
-    Directory,
-    DirectoryError,
-    KeyType,
-    MaterialError,
-    Request,
-    Usage,
-)
+from mtls_echo_pki.armour import MaterialError
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.directory import Directory
+from mtls_echo_pki.placement import DirectoryError
 from mtls_echo_pki.publication import publish
+from mtls_echo_pki.request import KeyType, Request, Usage
 
 from .pki_helpers import handshake, on_a_small_disk, strict_contexts, tree, unprivileged
 
@@ -529,7 +525,7 @@ mount -t tmpfs -o size=24k tmpfs "$1" || exit 77
 cd / && exec "$2" - "$1" <<'PYTHON'
 import sys
 from pathlib import Path
-from mtls_echo_pki import Directory, DirectoryError
+from mtls_echo import Directory, DirectoryError
 
 disk = Path(sys.argv[1])
 try:

@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from mtls_echo_pki import Directory, Exhibit, Request
 from mtls_echo_pki.command import pki
+from mtls_echo_pki.directory import Directory
 from mtls_echo_pki.flaw import FlawRole
 from mtls_echo_pki.flaws import FLAWS
+from mtls_echo_pki.request import Request
+from mtls_echo_pki.sound import Exhibit
 
 from . import command_line
 from .flaw_helpers import lay_before_judge

@@ -11,12 +11,14 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from mtls_echo_pki import Authority, KeyType, Request, Trust
+from mtls_echo_pki.authority import Authority
 from mtls_echo_pki.flaw import Flaw, FlawRole, TLSVersion
 from mtls_echo_pki.flaws import FLAWS, find_flaw
 from mtls_echo_pki.flaws_of_keys import StolenCertificate
+from mtls_echo_pki.request import KeyType, Request
 from mtls_echo_pki.signing import TBSCertificate
 from mtls_echo_pki.sound import Exhibit, Sound, with_extension
+from mtls_echo_pki.trust import Trust
 from mtls_echo_tls.causes import CAUSES
 
 from .exhibit_differences import differences, offence

@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from mtls_echo_pki import Authority, Request, Usage
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.request import Request, Usage
 
 from .foreign_peers import need
 from .pki_helpers import END_ENTITIES

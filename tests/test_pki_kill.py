@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from mtls_echo_pki import Directory
 from mtls_echo_pki.check import check
+from mtls_echo_pki.directory import Directory
 
 from .kill_points import SCENARIOS, whole
 

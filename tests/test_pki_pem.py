@@ -24,8 +24,10 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mtls_echo_pki import Authority, MaterialError, Request, read_credential, read_trust
-from mtls_echo_pki.pem import parse_credential, parse_trust
+from mtls_echo_pki.armour import MaterialError
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.pem import parse_credential, parse_trust, read_credential, read_trust
+from mtls_echo_pki.request import Request
 
 from .pki_helpers import P256, SM2, VERSION, altered, negative_serial, unprivileged
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from mtls_echo_pki import Authority, read_credential, read_trust
+from mtls_echo_pki.authority import Authority
 from mtls_echo_pki.durable import locked, replace_file, write_file
-from mtls_echo_pki.pem import parse_credential
+from mtls_echo_pki.pem import parse_credential, read_credential, read_trust
 from mtls_echo_pki.publication import DATA, publish, read_consistent
 
 from .pki_helpers import publish_credential, tree
@@ -27,7 +27,7 @@ RACE = 2.0
 WRITER = """
 import sys
 from pathlib import Path
-from mtls_echo_pki import Authority
+from mtls_echo import Authority
 from mtls_echo_pki.publication import publish
 
 folder = Path(sys.argv[1])
@@ -51,7 +51,7 @@ while True:
 IN_PLACE_WRITER = """
 import sys, time
 from pathlib import Path
-from mtls_echo_pki import Authority
+from mtls_echo import Authority
 
 folder = Path(sys.argv[1])
 authority = Authority.root()

@@ -11,8 +11,9 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtls_echo_pki import KeyType, Request, Usage, describe_lifetime, parse_lifetime
 from mtls_echo_pki.identifiers import general_name, identity_text
+from mtls_echo_pki.lifetimes import describe_lifetime, parse_lifetime
+from mtls_echo_pki.request import KeyType, Request, Usage
 
 
 @pytest.mark.parametrize(

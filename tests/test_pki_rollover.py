@@ -13,22 +13,19 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from mtls_echo_client import client_context
-from mtls_echo_pki import (
-    Authority,
-    Credential,
-    Directory,
-    DirectoryError,
-    KeyType,
-    Request,
-    Trust,
-    find_flaw,
-)
+from mtls_echo_client.context import client_context
+from mtls_echo_pki.authority import Authority
 from mtls_echo_pki.check import check
+from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.directory import Directory
+from mtls_echo_pki.flaws import find_flaw
 from mtls_echo_pki.layout import Role
+from mtls_echo_pki.placement import DirectoryError
 from mtls_echo_pki.registry import Registry
+from mtls_echo_pki.request import KeyType, Request
 from mtls_echo_pki.succession import Line, Stage, Succession
-from mtls_echo_server import server_context
+from mtls_echo_pki.trust import Trust
+from mtls_echo_server.context import server_context
 
 from .pki_helpers import tree
 

@@ -13,19 +13,15 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_echo_pki import (
-    Authority,
-    Credential,
-    Directory,
-    DirectoryError,
-    KeyType,
-    MaterialError,
-    Request,
-    find_flaw,
-)
+from mtls_echo_pki.armour import MaterialError
+from mtls_echo_pki.authority import Authority
 from mtls_echo_pki.check import check
-from mtls_echo_pki.credential import key_id
+from mtls_echo_pki.credential import Credential, key_id
+from mtls_echo_pki.directory import Directory
+from mtls_echo_pki.flaws import find_flaw
 from mtls_echo_pki.ledger import LedgerEntry
+from mtls_echo_pki.placement import DirectoryError
+from mtls_echo_pki.request import KeyType, Request
 from mtls_echo_pki.revocation import REASONS, Register, list_number, parse_reason
 
 from .pki_helpers import END_ENTITIES, publish_credential, tree

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mtls_echo_pki import Directory, Request, find_flaw
+from mtls_echo_pki.directory import Directory
+from mtls_echo_pki.flaws import find_flaw
+from mtls_echo_pki.request import Request
 from mtls_echo_pki.rollover import Step
 from mtls_echo_pki.rollover_command import STEPS
 

@@ -16,22 +16,19 @@ from cryptography import x509
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mtls_echo_pki import (
-    Authority,
-    Credential,
-    Directory,
-    DirectoryError,
-    MaterialError,
-    Request,
-    Trust,
-)
+from mtls_echo_pki.armour import MaterialError
+from mtls_echo_pki.authority import Authority
 from mtls_echo_pki.check import check
-from mtls_echo_pki.credential import key_id
+from mtls_echo_pki.credential import Credential, key_id
+from mtls_echo_pki.directory import Directory
 from mtls_echo_pki.ledger import read_ledger
+from mtls_echo_pki.placement import DirectoryError
 from mtls_echo_pki.publication import publish
 from mtls_echo_pki.registry import Registry, registries
+from mtls_echo_pki.request import Request
 from mtls_echo_pki.revocation import list_number
 from mtls_echo_pki.succession import Stage, Succession
+from mtls_echo_pki.trust import Trust
 
 from .kill_points import whole
 from .pki_helpers import NOBODY, make_plain, on_a_small_disk, tree, unprivileged
@@ -313,7 +310,7 @@ mount -t tmpfs -o size=400k tmpfs "$1" || exit 77
 cd / && exec "$2" - "$1" <<'PYTHON'
 import os, sys
 from pathlib import Path
-from mtls_echo_pki import Directory, DirectoryError
+from mtls_echo import Directory, DirectoryError
 from mtls_echo_pki.check import check
 
 disk = Path(sys.argv[1])

@@ -12,11 +12,13 @@ from cryptography.x509.oid import NameOID
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mtls_echo_client import client_context
-from mtls_echo_client import connect as connected
-from mtls_echo_pki import Authority, Credential, Request
+from mtls_echo_client.context import client_context
+from mtls_echo_client.session import connect as connected
+from mtls_echo_pki.authority import Authority
 from mtls_echo_pki.console import complain, say
+from mtls_echo_pki.credential import Credential
 from mtls_echo_pki.printable import printable
+from mtls_echo_pki.request import Request
 from mtls_echo_pki.signing import TBSCertificate
 from mtls_echo_pki.sound import with_extension
 from mtls_echo_tls.diagram import draw

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mtls_echo_pki import Directory
+from mtls_echo_pki.directory import Directory
 
 from .foreign_peers import SOURCES, alert_seen, need, started
 from .server_helpers import ServeProcess

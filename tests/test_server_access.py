@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mtls_echo_server import Access
-from mtls_echo_tls import PeerIdentity
+from mtls_echo_server.access import Access
+from mtls_echo_tls.identity import PeerIdentity
 
 FINGERPRINT = "0123456789abcdef" * 4
 

@@ -12,10 +12,15 @@ import trio
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from mtls_echo_pki import Authority, Credential, Request, Trust
-from mtls_echo_server import ClientAuth, server_context
-from mtls_echo_tls import TCPStream, TLSFailure, TLSStream
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.request import Request
+from mtls_echo_pki.trust import Trust
+from mtls_echo_server.context import ClientAuth, server_context
+from mtls_echo_tls.failure import TLSFailure
 from mtls_echo_tls.protocol import denial_in
+from mtls_echo_tls.stream import TLSStream
+from mtls_echo_tls.transport import TCPStream
 
 from .server_helpers import PATIENCE, VERSIONS, Running, echoed, limits, running
 

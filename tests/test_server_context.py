@@ -13,8 +13,9 @@ import pytest
 import trio
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_echo_pki import Request, Trust
-from mtls_echo_server import ClientAuth, server_context
+from mtls_echo_pki.request import Request
+from mtls_echo_pki.trust import Trust
+from mtls_echo_server.context import ClientAuth, server_context
 from mtls_echo_tls.protocol import denial_in
 
 from .server_helpers import PATIENCE, Authorities, echoed, limits, running

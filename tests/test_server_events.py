@@ -9,10 +9,11 @@ from typing import Any, get_args
 
 import pytest
 
-from mtls_echo_server import Event, EventLog, events
-from mtls_echo_server.log import BURST, LogFormat
-from mtls_echo_tls import Evidence, diagnose
-from mtls_echo_tls.evidence import AlertSeen
+from mtls_echo_server import events
+from mtls_echo_server.events import Event
+from mtls_echo_server.log import BURST, EventLog, LogFormat
+from mtls_echo_tls.diagnosis import diagnose
+from mtls_echo_tls.evidence import AlertSeen, Evidence
 
 from .server_helpers import Authorities
 

@@ -19,8 +19,12 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_echo_pki import Authority, Credential, Directory, Request, Trust
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.directory import Directory
 from mtls_echo_pki.publication import publish
+from mtls_echo_pki.request import Request
+from mtls_echo_pki.trust import Trust
 
 from .foreign_peers import need
 from .mounts import by_rename, in_place, mount, secret
@@ -439,7 +443,7 @@ def test_a_hang_up_that_comes_while_it_starts_is_answered_when_it_serves(
 ) -> None:
     script = (
         "import os, signal\n"
-        "from mtls_echo_server import command\n"
+        "import mtls_echo_server.command as command\n"
         "read = command._read\n"
         "def signalled(options, **given):\n"  # the port is open by now
         "    os.kill(os.getpid(), signal.SIGHUP)\n"

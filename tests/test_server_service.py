@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 import trio
 
-from mtls_echo_server import ClientAuth, echo, serve, server_context
 from mtls_echo_server.connection import QUIET, Connection, Limits
-from mtls_echo_tls import TLSFailure, TLSStream
+from mtls_echo_server.context import ClientAuth, server_context
+from mtls_echo_server.echo import echo
+from mtls_echo_server.serving import serve
+from mtls_echo_tls.failure import TLSFailure
 from mtls_echo_tls.protocol import denial_in
+from mtls_echo_tls.stream import TLSStream
 
 from .server_helpers import (
     VERSIONS,

@@ -10,12 +10,16 @@ import pytest
 import trio
 from cryptography import x509
 
-from mtls_echo_client import client_context
-from mtls_echo_pki import FLAWS, Authority, Credential, Request
-from mtls_echo_server import server_context
-from mtls_echo_tls import Report, TCPStream, TLSStream
+from mtls_echo_client.context import client_context
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.flaws import FLAWS
+from mtls_echo_pki.request import Request
+from mtls_echo_server.context import server_context
 from mtls_echo_tls.account import join
-from mtls_echo_tls.report import Issuer
+from mtls_echo_tls.report import Issuer, Report
+from mtls_echo_tls.stream import TLSStream
+from mtls_echo_tls.transport import TCPStream
 
 from .flaw_helpers import REQUESTS
 from .tls_helpers import (

@@ -8,7 +8,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_echo_pki import Authority, KeyType, Request
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.request import KeyType, Request
 from mtls_echo_pki.signing import TBSCertificate
 from mtls_echo_tls.damage import proof_of_alteration
 from mtls_echo_tls.path import examine

@@ -16,19 +16,25 @@ from cryptography.x509.oid import ExtensionOID, NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtls_echo_client import client_context
-from mtls_echo_pki import Credential, Request, Trust
+from mtls_echo_client.context import client_context
+from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.request import Request
 from mtls_echo_pki.signing import TBSCertificate
 from mtls_echo_pki.sound import with_extension
-from mtls_echo_server import server_context
-from mtls_echo_tls import Report, TCPStream, TLSFailure, TLSStream, describe, diagnose
+from mtls_echo_pki.trust import Trust
+from mtls_echo_server.context import server_context
 from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.causes import CAUSES
+from mtls_echo_tls.diagnosis import diagnose
 from mtls_echo_tls.evidence import AlertSeen, Evidence
 from mtls_echo_tls.exit import exit_status
+from mtls_echo_tls.failure import TLSFailure
 from mtls_echo_tls.identity import PeerIdentity
+from mtls_echo_tls.report import Report, describe
 from mtls_echo_tls.sides import Stage
+from mtls_echo_tls.stream import TLSStream
 from mtls_echo_tls.tables import ALERT, OWN_ALERT, REASON, VERIFY
+from mtls_echo_tls.transport import TCPStream
 from mtls_echo_tls.wording import Words
 from tests.tls_helpers import (
     ALICE,

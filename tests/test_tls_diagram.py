@@ -11,12 +11,15 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtls_echo_pki import Credential, Request
-from mtls_echo_tls import Report, TCPStream, TLSStream
+from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.request import Request
 from mtls_echo_tls.decoding import TraceEntry
 from mtls_echo_tls.diagram import draw
 from mtls_echo_tls.messages import Message
+from mtls_echo_tls.report import Report
 from mtls_echo_tls.sequence import sequence
+from mtls_echo_tls.stream import TLSStream
+from mtls_echo_tls.transport import TCPStream
 from tests.tls_helpers import (
     ALICE,
     STRANGERS,

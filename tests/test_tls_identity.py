@@ -11,11 +11,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID
 
-from mtls_echo_pki import Request
 from mtls_echo_pki.identifiers import names_host, subject_alternative_names
 from mtls_echo_pki.parsing import valid_at
-from mtls_echo_tls import PeerIdentity
-from mtls_echo_tls.identity import end_entity
+from mtls_echo_pki.request import Request
+from mtls_echo_tls.identity import PeerIdentity, end_entity
 from tests.tls_helpers import ALICE, CLIENTS, LOCALHOST, SERVERS
 
 

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 
-from mtls_echo_pki import Authority, Request
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.request import Request
 from mtls_echo_tls.lists import age, list_about, speaker, speaks_for
 from mtls_echo_tls.revocation import revocation_faults
 

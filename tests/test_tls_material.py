@@ -11,14 +11,12 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_echo_pki import (
-    Authority,
-    Credential,
-    DirectoryError,
-    MaterialError,
-    Request,
-    read_credential,
-)
+from mtls_echo_pki.armour import MaterialError
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.pem import read_credential
+from mtls_echo_pki.placement import DirectoryError
+from mtls_echo_pki.request import Request
 from mtls_echo_tls.material import (
     ConfigurationError,
     client_material,
@@ -129,7 +127,7 @@ def test_an_encrypted_key_is_an_error_and_not_a_prompt(files: Path) -> None:
     # In a process of its own: a prompt would read the terminal, and hang without one.
     program = (
         "from pathlib import Path\n"
-        "from mtls_echo_pki import MaterialError\n"
+        "from mtls_echo import MaterialError\n"
         "from mtls_echo_tls.material import server_material\n"
         "try: server_material(cert=Path('server.crt'), key=Path('locked.key'))\n"
         "except MaterialError as error: print(error)\n"

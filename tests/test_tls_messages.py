@@ -18,7 +18,6 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtls_echo_tls import Report, TCPStream, TLSStream
 from mtls_echo_tls.codepoints import CIPHER_SUITES, GROUPS, SIGNATURE_SCHEMES, named
 from mtls_echo_tls.decoding import Decoder, TraceEntry, decoded, entries
 from mtls_echo_tls.messages import (
@@ -29,7 +28,10 @@ from mtls_echo_tls.messages import (
     decompressed,
     selects_tls13,
 )
+from mtls_echo_tls.report import Report
+from mtls_echo_tls.stream import TLSStream
 from mtls_echo_tls.trace import Recorder
+from mtls_echo_tls.transport import TCPStream
 from mtls_echo_tls.vectors import distinguished_name
 from tests.tls_helpers import (
     DEADLINE,

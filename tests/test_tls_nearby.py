@@ -13,14 +13,18 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_echo_client import client_context
-from mtls_echo_pki import Authority, Credential, Directory, Request
+from mtls_echo_client.context import client_context
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.directory import Directory
+from mtls_echo_pki.request import Request
 from mtls_echo_pki.signing import TBSCertificate
-from mtls_echo_server import server_context
-from mtls_echo_tls import Report, nearby
+from mtls_echo_server.context import server_context
+from mtls_echo_tls import nearby
 from mtls_echo_tls.account import join
 from mtls_echo_tls.material import Material, client_material, server_material
 from mtls_echo_tls.nearby import Nearby, left_out, look_nearby, recall_nearby, remember_nearby
+from mtls_echo_tls.report import Report
 from tests.tls_helpers import (
     CLIENTS,
     LOCALHOST,

@@ -11,9 +11,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtls_echo_pki import FLAWS, Authority, Credential, Flaw, Request, Trust
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.flaw import Flaw
+from mtls_echo_pki.flaws import FLAWS
+from mtls_echo_pki.request import Request
 from mtls_echo_pki.signing import TBSCertificate
 from mtls_echo_pki.sound import issued_by, with_extension
+from mtls_echo_pki.trust import Trust
 from mtls_echo_tls.path import Path, examine
 from mtls_echo_tls.sides import Side
 

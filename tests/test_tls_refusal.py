@@ -10,8 +10,11 @@ import pytest
 import trio
 import trio.testing
 
-from mtls_echo_pki import Credential, Request
-from mtls_echo_tls import TCPStream, TLSFailure, TLSStream
+from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.request import Request
+from mtls_echo_tls.failure import TLSFailure
+from mtls_echo_tls.stream import TLSStream
+from mtls_echo_tls.transport import TCPStream
 from tests.tls_helpers import (
     CLIENTS,
     DEADLINE,

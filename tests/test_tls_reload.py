@@ -16,9 +16,13 @@ import pytest
 import trio
 import trio.testing
 
-from mtls_echo_pki import Authority, Credential, Directory, Request, Trust
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.directory import Directory
 from mtls_echo_pki.publication import publish
-from mtls_echo_server import server_context
+from mtls_echo_pki.request import Request
+from mtls_echo_pki.trust import Trust
+from mtls_echo_server.context import server_context
 from mtls_echo_tls import reload
 from mtls_echo_tls.contents import look
 from mtls_echo_tls.material import ConfigurationError, Material, server_material

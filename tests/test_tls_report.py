@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from mtls_echo_tls import Report, TLSFailure, describe, diagnose
+from mtls_echo_tls.diagnosis import diagnose
 from mtls_echo_tls.evidence import AlertSeen, Evidence
 from mtls_echo_tls.exit import exit_status
+from mtls_echo_tls.failure import TLSFailure
+from mtls_echo_tls.report import Report, describe
 from tests.tls_helpers import V13, client_side, reports, server_side, tls_pair
 
 FIELDS = {

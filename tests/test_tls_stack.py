@@ -15,14 +15,17 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtls_echo_pki import Authority, Request
-from mtls_echo_tls import TCPStream, TLSStream, diagnose
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.request import Request
 from mtls_echo_tls.alerts import AlertDescription as A
+from mtls_echo_tls.diagnosis import diagnose
 from mtls_echo_tls.evidence import AlertSeen, Evidence
 from mtls_echo_tls.messages import HANDSHAKE, Message
 from mtls_echo_tls.stack import is_openssl
+from mtls_echo_tls.stream import TLSStream
 from mtls_echo_tls.tables import ALERT, OPENSSL_ALERT, VERIFY
 from mtls_echo_tls.trace import Recorder
+from mtls_echo_tls.transport import TCPStream
 from tests.foreign_peers import SOURCES, need, write_material
 from tests.tls_helpers import (
     DEADLINE,

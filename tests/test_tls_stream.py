@@ -10,8 +10,11 @@ import pytest
 import trio
 import trio.testing
 
-from mtls_echo_tls import TCPStream, TLSFailure, TLSStream, diagnose
+from mtls_echo_tls.diagnosis import diagnose
+from mtls_echo_tls.failure import TLSFailure
 from mtls_echo_tls.protocol import denial_line
+from mtls_echo_tls.stream import TLSStream
+from mtls_echo_tls.transport import TCPStream
 from tests.tls_helpers import (
     DEADLINE,
     V12,

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mtls_echo_pki import Authority, Credential, Request, Trust
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.request import Request
+from mtls_echo_pki.trust import Trust
 from mtls_echo_tls.material import Files, Material
 from mtls_echo_tls.succession import changes, objection
 

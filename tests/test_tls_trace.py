@@ -12,7 +12,8 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtls_echo_tls import TCPStream, TLSFailure, TLSStream, trace
+from mtls_echo_tls import trace
+from mtls_echo_tls.failure import TLSFailure
 from mtls_echo_tls.messages import (
     ALERT,
     APPLICATION_DATA,
@@ -21,7 +22,9 @@ from mtls_echo_tls.messages import (
     certificates_in,
     server_name_in,
 )
+from mtls_echo_tls.stream import TLSStream
 from mtls_echo_tls.trace import Recorder
+from mtls_echo_tls.transport import TCPStream
 from mtls_echo_tls.wire import Wire
 from tests.tls_helpers import (
     ALICE,

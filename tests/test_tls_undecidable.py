@@ -18,14 +18,17 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from mtls_echo_client import client_context
-from mtls_echo_pki import Authority, Credential, Request, Trust
+from mtls_echo_client.context import client_context
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.request import Request
 from mtls_echo_pki.signing import TBSCertificate
-from mtls_echo_server import server_context
-from mtls_echo_tls import Report
+from mtls_echo_pki.trust import Trust
+from mtls_echo_server.context import server_context
 from mtls_echo_tls.account import Account, join
 from mtls_echo_tls.evidence import Evidence
 from mtls_echo_tls.links import has_signed
+from mtls_echo_tls.report import Report
 
 from .tls_helpers import LOCALHOST, SERVERS, both_versions, reports, tls_pair
 

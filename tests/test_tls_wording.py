@@ -9,9 +9,10 @@ import click
 import pytest
 
 from mtls_echo.__main__ import mtls_echo
-from mtls_echo_client import client_context
-from mtls_echo_pki import Authority, Trust
-from mtls_echo_server import server_context
+from mtls_echo_client.context import client_context
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.trust import Trust
+from mtls_echo_server.context import server_context
 from mtls_echo_tls.account import join
 from mtls_echo_tls.causes import CAUSES, FORGED_LIST
 from mtls_echo_tls.sides import Side

@@ -19,8 +19,11 @@ from typing import NamedTuple
 import pytest
 import trio
 
-from mtls_echo_pki import Request
-from mtls_echo_tls import Report, TCPStream, TLSStream, diagnose
+from mtls_echo_pki.request import Request
+from mtls_echo_tls.diagnosis import diagnose
+from mtls_echo_tls.report import Report
+from mtls_echo_tls.stream import TLSStream
+from mtls_echo_tls.transport import TCPStream
 from tests.tls_helpers import (
     CLIENTS,
     DEADLINE,

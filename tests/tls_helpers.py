@@ -14,8 +14,15 @@ from pathlib import Path
 import pytest
 import trio
 
-from mtls_echo_pki import Authority, Credential, Request, Trust
-from mtls_echo_tls import Report, TCPStream, TLSFailure, TLSStream, diagnose
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.request import Request
+from mtls_echo_pki.trust import Trust
+from mtls_echo_tls.diagnosis import diagnose
+from mtls_echo_tls.failure import TLSFailure
+from mtls_echo_tls.report import Report
+from mtls_echo_tls.stream import TLSStream
+from mtls_echo_tls.transport import TCPStream
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 VERSIONS = [pytest.param(V12, id="TLS 1.2"), pytest.param(V13, id="TLS 1.3")]

@@ -1,5 +1,127 @@
-"""The `mtls-echo` command: mutual TLS to start, to watch and to copy."""
+"""The public names of mtls-echo, and the application behind the command of that name.
+
+Everything that docs/library.md names is imported from here, when it is first used (PEP 562): the
+command prints its help without loading trio, cryptography and OpenSSL.
+"""
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mtls_echo import endpoints as endpoints
+    from mtls_echo_client.context import client_context as client_context
+    from mtls_echo_client.session import Session as Session
+    from mtls_echo_client.session import connect as connect
+    from mtls_echo_pki.armour import MaterialError as MaterialError
+    from mtls_echo_pki.authority import Authority as Authority
+    from mtls_echo_pki.credential import Credential as Credential
+    from mtls_echo_pki.directory import Directory as Directory
+    from mtls_echo_pki.flaw import Flaw as Flaw
+    from mtls_echo_pki.flaws import FLAWS as FLAWS
+    from mtls_echo_pki.flaws import find_flaw as find_flaw
+    from mtls_echo_pki.pem import read_credential as read_credential
+    from mtls_echo_pki.pem import read_crls as read_crls
+    from mtls_echo_pki.pem import read_trust as read_trust
+    from mtls_echo_pki.placement import DirectoryError as DirectoryError
+    from mtls_echo_pki.request import KeyType as KeyType
+    from mtls_echo_pki.request import Request as Request
+    from mtls_echo_pki.request import Usage as Usage
+    from mtls_echo_pki.sound import Exhibit as Exhibit
+    from mtls_echo_pki.trust import Trust as Trust
+    from mtls_echo_server.access import Access as Access
+    from mtls_echo_server.connection import Connection as Connection
+    from mtls_echo_server.connection import Limits as Limits
+    from mtls_echo_server.context import ClientAuth as ClientAuth
+    from mtls_echo_server.context import server_context as server_context
+    from mtls_echo_server.echo import echo as echo
+    from mtls_echo_server.events import Event as Event
+    from mtls_echo_server.listeners import ListenError as ListenError
+    from mtls_echo_server.log import EventLog as EventLog
+    from mtls_echo_server.service import Server as Server
+    from mtls_echo_server.serving import serve as serve
+    from mtls_echo_tls.account import Account as Account
+    from mtls_echo_tls.account import join as join
+    from mtls_echo_tls.address import Address as Address
+    from mtls_echo_tls.address import parse_address as parse_address
+    from mtls_echo_tls.alerts import AlertDescription as AlertDescription
+    from mtls_echo_tls.diagnosis import diagnose as diagnose
+    from mtls_echo_tls.evidence import Evidence as Evidence
+    from mtls_echo_tls.exit import exit_status as exit_status
+    from mtls_echo_tls.failure import TLSFailure as TLSFailure
+    from mtls_echo_tls.identity import PeerIdentity as PeerIdentity
+    from mtls_echo_tls.material import Material as Material
+    from mtls_echo_tls.material import client_material as client_material
+    from mtls_echo_tls.material import server_material as server_material
+    from mtls_echo_tls.reload import Reloader as Reloader
+    from mtls_echo_tls.report import Report as Report
+    from mtls_echo_tls.report import describe as describe
+    from mtls_echo_tls.stream import TLSStream as TLSStream
+    from mtls_echo_tls.transport import TCPStream as TCPStream
+
 __version__ = "0.1.0"
+
+_HOME_OF = {
+    "Access": "mtls_echo_server.access",
+    "Account": "mtls_echo_tls.account",
+    "Address": "mtls_echo_tls.address",
+    "AlertDescription": "mtls_echo_tls.alerts",
+    "Authority": "mtls_echo_pki.authority",
+    "ClientAuth": "mtls_echo_server.context",
+    "Connection": "mtls_echo_server.connection",
+    "Credential": "mtls_echo_pki.credential",
+    "Directory": "mtls_echo_pki.directory",
+    "DirectoryError": "mtls_echo_pki.placement",
+    "Event": "mtls_echo_server.events",
+    "EventLog": "mtls_echo_server.log",
+    "Evidence": "mtls_echo_tls.evidence",
+    "Exhibit": "mtls_echo_pki.sound",
+    "FLAWS": "mtls_echo_pki.flaws",
+    "Flaw": "mtls_echo_pki.flaw",
+    "KeyType": "mtls_echo_pki.request",
+    "Limits": "mtls_echo_server.connection",
+    "ListenError": "mtls_echo_server.listeners",
+    "Material": "mtls_echo_tls.material",
+    "MaterialError": "mtls_echo_pki.armour",
+    "PeerIdentity": "mtls_echo_tls.identity",
+    "Reloader": "mtls_echo_tls.reload",
+    "Report": "mtls_echo_tls.report",
+    "Request": "mtls_echo_pki.request",
+    "Server": "mtls_echo_server.service",
+    "Session": "mtls_echo_client.session",
+    "TCPStream": "mtls_echo_tls.transport",
+    "TLSFailure": "mtls_echo_tls.failure",
+    "TLSStream": "mtls_echo_tls.stream",
+    "Trust": "mtls_echo_pki.trust",
+    "Usage": "mtls_echo_pki.request",
+    "client_context": "mtls_echo_client.context",
+    "client_material": "mtls_echo_tls.material",
+    "connect": "mtls_echo_client.session",
+    "describe": "mtls_echo_tls.report",
+    "diagnose": "mtls_echo_tls.diagnosis",
+    "echo": "mtls_echo_server.echo",
+    "exit_status": "mtls_echo_tls.exit",
+    "find_flaw": "mtls_echo_pki.flaws",
+    "join": "mtls_echo_tls.account",
+    "parse_address": "mtls_echo_tls.address",
+    "read_credential": "mtls_echo_pki.pem",
+    "read_crls": "mtls_echo_pki.pem",
+    "read_trust": "mtls_echo_pki.pem",
+    "serve": "mtls_echo_server.serving",
+    "server_context": "mtls_echo_server.context",
+    "server_material": "mtls_echo_tls.material",
+}
+
+if not TYPE_CHECKING:  # a type checker reads the imports above
+    __all__ = [*_HOME_OF, "endpoints"]
+
+    def __getattr__(name: str) -> object:
+        if name == "endpoints":
+            return importlib.import_module("mtls_echo.endpoints")
+        if name not in _HOME_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(_HOME_OF[name]), name)
+
+    def __dir__() -> list[str]:
+        return [*__all__, "__version__"]

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from mtls_echo.scenes import Scene
     from mtls_echo_server.events import Event
-    from mtls_echo_tls import Report
     from mtls_echo_tls.messages import Message
+    from mtls_echo_tls.report import Report
 
 _MESSAGE = b"hello\n"
 
@@ -109,7 +109,7 @@ async def _drill() -> list[str]:
 async def _tour(keep: Path | None) -> list[str]:
     from mtls_echo.drawing import open_console
     from mtls_echo.tour import tour
-    from mtls_echo_pki import DirectoryError
+    from mtls_echo_pki.placement import DirectoryError
 
     try:
         return await tour(open_console(), keep, _command())
@@ -122,9 +122,9 @@ async def _demonstrate(tls: str | None) -> list[str]:
 
     from mtls_echo.drawing import bar, open_console
     from mtls_echo.scenes import SCENES, TLS12, TLS13, Cast
-    from mtls_echo_client import client_context
-    from mtls_echo_server import serve
+    from mtls_echo_client.context import client_context
     from mtls_echo_server.context import server_context
+    from mtls_echo_server.serving import serve
 
     console = open_console()
     cast = Cast.make()
@@ -166,8 +166,8 @@ async def _connect(
     port: int, context: ssl.SSLContext, server_name: str
 ) -> tuple[Report, list[Message]]:
     """One client: connect, echo, close. Its report, and the handshake as it recorded it."""
-    from mtls_echo_client import connect
-    from mtls_echo_tls import TLSFailure
+    from mtls_echo_client.session import connect
+    from mtls_echo_tls.failure import TLSFailure
 
     try:
         async with await connect(
@@ -182,7 +182,7 @@ async def _connect(
 def _report(fields: dict[str, object]) -> Report:
     import msgspec
 
-    from mtls_echo_tls import Report
+    from mtls_echo_tls.report import Report
 
     return msgspec.convert(fields, Report)
 

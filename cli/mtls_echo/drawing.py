@@ -15,9 +15,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mtls_echo_tls import Report, describe
 from mtls_echo_tls.account import Account
 from mtls_echo_tls.diagram import draw
+from mtls_echo_tls.report import Report, describe
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -19,11 +19,12 @@ from pathlib import Path
 import trio
 
 from mtls_echo.intruder import VERSIONS
-from mtls_echo_client import client_context, connect
+from mtls_echo_client.context import client_context
+from mtls_echo_client.session import connect
 from mtls_echo_server.context import server_context
 from mtls_echo_server.events import Event
 from mtls_echo_server.serving import serve
-from mtls_echo_tls import TLSFailure
+from mtls_echo_tls.failure import TLSFailure
 from mtls_echo_tls.material import Material, client_material, server_material
 from mtls_echo_tls.reload import Reloader
 

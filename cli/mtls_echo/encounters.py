@@ -19,13 +19,18 @@ from typing import TypeAlias
 
 import trio
 
-from mtls_echo_client import Session
+from mtls_echo_client.session import Session
 from mtls_echo_pki.flaw import TLSVersion
-from mtls_echo_server import Access, echo
-from mtls_echo_tls import Report, TCPStream, TLSFailure, TLSStream, diagnose
+from mtls_echo_server.access import Access
+from mtls_echo_server.echo import echo
 from mtls_echo_tls.account import Account, join
+from mtls_echo_tls.diagnosis import diagnose
+from mtls_echo_tls.failure import TLSFailure
 from mtls_echo_tls.messages import Message
 from mtls_echo_tls.protocol import denial_line
+from mtls_echo_tls.report import Report
+from mtls_echo_tls.stream import TLSStream
+from mtls_echo_tls.transport import TCPStream
 
 MESSAGE = b"hello\n"
 

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from mtls_echo_pki.console import CommandError, say
+from mtls_echo_tls.sides import Side, peer_of
 
 if TYPE_CHECKING:
     from mtls_echo_tls.readings import Reading
-    from mtls_echo_tls.sides import Side, peer_of
 
 # More than any error message; a whole log belongs into grep first.
 MOST_BYTES = 64 * 1024

@@ -22,7 +22,7 @@ from typing import Any
 from mtls_echo.encounters import Seen, Sighting
 from mtls_echo.observation import Observation
 from mtls_echo.observations import OBSERVATIONS
-from mtls_echo_tls import AlertDescription
+from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.causes import CAUSES, OWNERS
 from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.wording import Words, in_third_person

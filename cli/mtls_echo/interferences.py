@@ -20,7 +20,8 @@ from collections.abc import Callable
 import trio
 
 from mtls_echo.encounters import Path
-from mtls_echo_tls import AlertDescription, TCPStream
+from mtls_echo_tls.alerts import AlertDescription
+from mtls_echo_tls.transport import TCPStream
 
 # A record's header (RFC 8446 §5.1): type, legacy version, length. Then, in a hello, the
 # handshake header of 4 bytes, 2 of legacy version, and the random.

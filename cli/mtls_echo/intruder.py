@@ -15,7 +15,8 @@ import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mtls_echo_pki import Credential, Trust
+from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.trust import Trust
 from mtls_echo_tls.alerts import alert_name, alert_of_reason
 from mtls_echo_tls.protocol import denial_in
 

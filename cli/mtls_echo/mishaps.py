@@ -13,11 +13,14 @@ from mtls_echo import interferences
 from mtls_echo.encounters import Interference, Setting, Stranger
 from mtls_echo.observation import ALTERED_OR_NOT_OWNED, VERSIONS, careless, cast, observation
 from mtls_echo.scenes import HOST
-from mtls_echo_client import client_context
-from mtls_echo_pki import Authority, Credential, KeyType, Request
+from mtls_echo_client.context import client_context
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.credential import Credential
 from mtls_echo_pki.flaw import TLSVersion
-from mtls_echo_server import Access, server_context
-from mtls_echo_tls import TCPStream
+from mtls_echo_pki.request import KeyType, Request
+from mtls_echo_server.access import Access
+from mtls_echo_server.context import server_context
+from mtls_echo_tls.transport import TCPStream
 
 
 def _client(

@@ -18,8 +18,9 @@ from typing import TypeAlias
 
 from mtls_echo.encounters import Setting, Sighting, play
 from mtls_echo.scenes import Cast
-from mtls_echo_pki import Credential, Trust
+from mtls_echo_pki.credential import Credential
 from mtls_echo_pki.flaw import TLSVersion
+from mtls_echo_pki.trust import Trust
 from mtls_echo_tls.configuration import Configuration, remember
 from mtls_echo_tls.sides import Side, peer_of
 

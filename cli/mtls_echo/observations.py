@@ -29,11 +29,13 @@ from mtls_echo.observation import (
     cast,
 )
 from mtls_echo.scenes import HOST
-from mtls_echo_client import client_context
-from mtls_echo_pki import FLAWS, Authority, Flaw, Request
-from mtls_echo_pki.flaw import TLSVersion
+from mtls_echo_client.context import client_context
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.flaw import Flaw, TLSVersion
+from mtls_echo_pki.flaws import FLAWS
+from mtls_echo_pki.request import Request
 from mtls_echo_pki.sound import Exhibit
-from mtls_echo_server import server_context
+from mtls_echo_server.context import server_context
 from mtls_echo_tls.sides import Side, peer_of
 
 _NO_PATH = frozenset({"unknown-authority", "missing-intermediate"})

@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING
 import trio
 
 from mtls_echo.intruder import Intruder, Visit
-from mtls_echo_client import client_context, connect
-from mtls_echo_pki import Directory, Trust
-from mtls_echo_tls import TLSFailure
+from mtls_echo_client.context import client_context
+from mtls_echo_client.session import connect
+from mtls_echo_pki.directory import Directory
+from mtls_echo_pki.trust import Trust
+from mtls_echo_tls.failure import TLSFailure
 
 if TYPE_CHECKING:
     from mtls_echo.drill import Drill

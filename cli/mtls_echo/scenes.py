@@ -11,7 +11,10 @@ import ssl
 from dataclasses import dataclass
 from datetime import timedelta
 
-from mtls_echo_pki import Authority, Credential, Request, Trust
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.request import Request
+from mtls_echo_pki.trust import Trust
 from mtls_echo_tls.sides import Side
 
 HOST = "localhost"

@@ -24,8 +24,8 @@ from mtls_echo_client.endpoints.monitor import Monitor
 from mtls_echo_client.endpoints.planner import Planner
 from mtls_echo_client.endpoints.status import Status, verdict
 from mtls_echo_client.endpoints.view import draw
-from mtls_echo_pki import DirectoryError
 from mtls_echo_pki.durable import os_reason
+from mtls_echo_pki.placement import DirectoryError
 
 if TYPE_CHECKING:
     from rich.console import Console

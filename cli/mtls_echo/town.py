@@ -14,11 +14,14 @@ from pathlib import Path
 
 import trio
 
-from mtls_echo_pki import Authority, Directory
+from mtls_echo_pki.authority import Authority
+from mtls_echo_pki.directory import Directory
 from mtls_echo_pki.durable import replace_file
-from mtls_echo_server import Limits, Server, server_context
+from mtls_echo_server.connection import Limits
+from mtls_echo_server.context import server_context
 from mtls_echo_server.events import Event
 from mtls_echo_server.listeners import listen
+from mtls_echo_server.service import Server
 
 # How long a stopping server waits for connections that are busy, in seconds.
 _GRACE = 1.0

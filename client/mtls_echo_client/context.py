@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from mtls_echo_tls.configuration import Configuration, remember
 
 if TYPE_CHECKING:
-    from mtls_echo_pki import Credential, Trust
+    from mtls_echo_pki.credential import Credential
+    from mtls_echo_pki.trust import Trust
 
 
 def client_context(

@@ -31,14 +31,17 @@ import trio
 from mtls_echo_client.context import client_context
 from mtls_echo_client.output import write
 from mtls_echo_client.session import Session, connect
-from mtls_echo_pki import DirectoryError, MaterialError
+from mtls_echo_pki.armour import MaterialError
 from mtls_echo_pki.console import complain, say
+from mtls_echo_pki.placement import DirectoryError
 from mtls_echo_pki.printable import printable
-from mtls_echo_tls import PeerIdentity, Report, TLSFailure, describe
 from mtls_echo_tls.address import DEFAULT_HOST, Address
 from mtls_echo_tls.exit import NO_CONNECTION, OK, USAGE, exit_status
+from mtls_echo_tls.failure import TLSFailure
+from mtls_echo_tls.identity import PeerIdentity
 from mtls_echo_tls.material import ConfigurationError
 from mtls_echo_tls.reload import Reload, Reloader
+from mtls_echo_tls.report import Report, describe
 
 if TYPE_CHECKING:
     from mtls_echo_tls.material import Material

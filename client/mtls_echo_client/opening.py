@@ -12,9 +12,10 @@ from typing import cast
 
 import trio
 
-from mtls_echo_tls import TCPStream, TLSFailure
 from mtls_echo_tls.address import Address
 from mtls_echo_tls.evidence import Evidence
+from mtls_echo_tls.failure import TLSFailure
+from mtls_echo_tls.transport import TCPStream
 
 
 async def open_tcp(address: Address, evidence: Evidence, deadline: float) -> TCPStream:

@@ -28,10 +28,14 @@ from typing import TYPE_CHECKING, NoReturn
 import trio
 
 from mtls_echo_client.opening import open_tcp
-from mtls_echo_tls import PeerIdentity, Report, TLSFailure, TLSStream, diagnose
 from mtls_echo_tls.address import Address, reference_identifier
+from mtls_echo_tls.diagnosis import diagnose
 from mtls_echo_tls.evidence import Evidence
+from mtls_echo_tls.failure import TLSFailure
+from mtls_echo_tls.identity import PeerIdentity
 from mtls_echo_tls.protocol import DENIAL, denial_in
+from mtls_echo_tls.report import Report
+from mtls_echo_tls.stream import TLSStream
 from mtls_echo_tls.transport import Exclusive
 
 if TYPE_CHECKING:

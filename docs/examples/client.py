@@ -4,9 +4,7 @@ import sys
 
 import trio
 
-from mtls_echo_client import client_context, connect
-from mtls_echo_pki import Directory
-from mtls_echo_tls import TLSFailure
+from mtls_echo import Directory, TLSFailure, client_context, connect
 
 
 async def ask(host: str, port: int, directory: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import trio
 
-from mtls_echo_client.endpoints import Monitor, Planner, read_configuration
+from mtls_echo.endpoints import Monitor, Planner, read_configuration
 
 
 async def follow(file: Path) -> None:

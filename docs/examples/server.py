@@ -4,9 +4,7 @@ import sys
 
 import trio
 
-from mtls_echo_pki import Directory
-from mtls_echo_server import serve, server_context
-from mtls_echo_tls import TLSStream
+from mtls_echo import Directory, TLSStream, serve, server_context
 
 
 async def greet(stream: TLSStream) -> None:

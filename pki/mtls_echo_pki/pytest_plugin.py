@@ -20,13 +20,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from mtls_echo_pki import Authority, Credential, Exhibit
+    from mtls_echo_pki.authority import Authority
+    from mtls_echo_pki.credential import Credential
+    from mtls_echo_pki.sound import Exhibit
 
 
 @pytest.fixture
 def authority() -> Authority:
     """A root authority of this test's own."""
-    from mtls_echo_pki import Authority
+    from mtls_echo_pki.authority import Authority
 
     return Authority.root()
 
@@ -40,7 +42,7 @@ def server_credential(authority: Authority) -> Credential:
 @pytest.fixture
 def client_credential(authority: Authority) -> Credential:
     """A client's credential from ``authority``: client.test."""
-    from mtls_echo_pki import Request
+    from mtls_echo_pki.request import Request
 
     return authority.issue(Request.client("client.test"))
 
@@ -53,7 +55,8 @@ def flaw(authority: Authority) -> Callable[..., Exhibit]:
     request: ``flaw("expired", client("client.test"))``. What comes is an ``Exhibit``: its
     ``credential``, the ``trust`` to judge it by, the ``reference`` name to ask for.
     """
-    from mtls_echo_pki import Request, find_flaw
+    from mtls_echo_pki.flaws import find_flaw
+    from mtls_echo_pki.request import Request
 
     def make(slug: str, request: Request | None = None) -> Exhibit:
         return find_flaw(slug).build(

@@ -159,7 +159,8 @@ def _listen(addresses: tuple[str, ...]) -> list[socket.socket]:
 
 def _reloader(options: dict[str, Any], log: EventLog) -> Reloader:
     """Read the files for the first time, and say what is to be done when they change."""
-    from mtls_echo_pki import DirectoryError, MaterialError
+    from mtls_echo_pki.armour import MaterialError
+    from mtls_echo_pki.placement import DirectoryError
     from mtls_echo_server import events
     from mtls_echo_tls.material import ConfigurationError
     from mtls_echo_tls.reload import Reloader

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from mtls_echo_pki import Credential, Trust
+from mtls_echo_pki.credential import Credential
 from mtls_echo_pki.parsing import load_certificate
+from mtls_echo_pki.trust import Trust
 
 if TYPE_CHECKING:
     from mtls_echo_tls.nearby import Nearby

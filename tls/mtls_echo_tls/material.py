@@ -22,11 +22,14 @@ from typing import Literal, NamedTuple
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from mtls_echo_pki import Credential, Directory, Trust, read_credential, read_trust
+from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.directory import Directory
 from mtls_echo_pki.identifiers import common_name, hosts
 from mtls_echo_pki.layout import ROLES
 from mtls_echo_pki.lifetimes import timestamp
 from mtls_echo_pki.parsing import extended_key_usages, invalidity, is_self_issued, period
+from mtls_echo_pki.pem import read_credential, read_trust
+from mtls_echo_pki.trust import Trust
 from mtls_echo_tls.links import has_signed
 from mtls_echo_tls.nearby import Nearby, left_out, look_nearby, remember_nearby
 from mtls_echo_tls.rules import lacks_key_usage

@@ -24,7 +24,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from mtls_echo_pki import Credential
+from mtls_echo_pki.credential import Credential
 from mtls_echo_pki.identifiers import has_unreadable_names, hosts, subject_alternative_names
 from mtls_echo_pki.parsing import UNREADABLE, is_self_issued, valid_at
 from mtls_echo_tls.alerts import AlertDescription

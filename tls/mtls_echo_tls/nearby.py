@@ -22,11 +22,12 @@ from pathlib import Path
 
 from cryptography import x509
 
-from mtls_echo_pki import Credential, MaterialError, Trust
-from mtls_echo_pki.armour import has
+from mtls_echo_pki.armour import MaterialError, has
+from mtls_echo_pki.credential import Credential
 from mtls_echo_pki.durable import read_file
 from mtls_echo_pki.parsing import UNREADABLE, is_self_issued, load_certificate, value_of
 from mtls_echo_pki.pem import parse_certificates
+from mtls_echo_pki.trust import Trust
 from mtls_echo_tls.links import LONGEST_PATH, has_signed
 
 _SUFFIXES = frozenset({".pem", ".crt", ".cer", ".der"})

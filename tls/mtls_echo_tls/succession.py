@@ -28,7 +28,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_echo_pki import MaterialError
+from mtls_echo_pki.armour import MaterialError
 from mtls_echo_pki.parsing import invalidity, is_valid_at
 from mtls_echo_tls.identity import PeerIdentity
 from mtls_echo_tls.lists import age, speaker, speaks_for

@@ -21,7 +21,7 @@ from mtls_echo_client.endpoints.contexts import ContextSource
 from mtls_echo_client.endpoints.dialling import Link, dial
 from mtls_echo_client.endpoints.plan import Endpoint
 from mtls_echo_client.endpoints.status import Standing
-from mtls_echo_tls import TLSFailure
+from mtls_echo_tls.failure import TLSFailure
 
 # The first wait is drawn from nothing to this part of the check interval, which is also the cap:
 # a server that comes back is noticed within it.

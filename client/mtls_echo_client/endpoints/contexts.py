@@ -16,7 +16,7 @@ import trio
 
 from mtls_echo_client.context import client_context
 from mtls_echo_client.endpoints.plan import Problem, TLSSettings
-from mtls_echo_pki import MaterialError
+from mtls_echo_pki.armour import MaterialError
 from mtls_echo_tls.contents import look
 from mtls_echo_tls.material import ConfigurationError, Material, client_material
 from mtls_echo_tls.reload import Reload, Reloader

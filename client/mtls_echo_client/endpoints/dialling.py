@@ -25,9 +25,12 @@ import trio
 from mtls_echo_client.endpoints.plan import Endpoint
 from mtls_echo_client.opening import open_tcp
 from mtls_echo_client.session import Session, connect
-from mtls_echo_tls import Report, TCPStream, TLSFailure, diagnose
+from mtls_echo_tls.diagnosis import diagnose
 from mtls_echo_tls.evidence import Evidence, TransportEnd
+from mtls_echo_tls.failure import TLSFailure
+from mtls_echo_tls.report import Report
 from mtls_echo_tls.stream import FAREWELL
+from mtls_echo_tls.transport import TCPStream
 
 _UNASKED = "bytes came that nothing had been sent for"
 _AT_REST = "while nothing was due"

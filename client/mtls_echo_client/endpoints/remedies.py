@@ -12,7 +12,7 @@ import ssl
 import msgspec
 
 from mtls_echo_client.endpoints.plan import Endpoint
-from mtls_echo_tls import Report
+from mtls_echo_tls.report import Report
 
 # For the causes whose remedy is an option of `connect`.
 _KEYS = {

@@ -18,8 +18,8 @@ from typing import Literal
 
 from mtls_echo_client.endpoints.plan import Endpoint, Problem
 from mtls_echo_client.endpoints.remedies import advised
-from mtls_echo_tls import Report
 from mtls_echo_tls.exit import OK, TIMEOUT, USAGE, exit_status
+from mtls_echo_tls.report import Report
 
 # Some thirty years, in seconds: a calendar ends, an interval need not.
 _FAR = 1e9

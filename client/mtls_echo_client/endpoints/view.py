@@ -24,7 +24,7 @@ from mtls_echo_client.endpoints.plan import Endpoint, Plan, Problem
 from mtls_echo_client.endpoints.status import State, Status
 from mtls_echo_client.endpoints.wording import cause, count, duration, told
 from mtls_echo_pki.printable import printable
-from mtls_echo_tls import describe
+from mtls_echo_tls.report import describe
 
 # What a pipe gets.
 WIDTH = 80
