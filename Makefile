@@ -87,4 +87,4 @@ lock:
 	    pyproject.toml --group build --group dev -c requirements.txt -o tests/requirements.txt
 
 clean:
-	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .demo .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -6,13 +6,18 @@ of lines.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
+import sysconfig
+import threading
+import venv
 from pathlib import Path
 
 import pytest
@@ -22,6 +27,7 @@ from mtls_echo_tls.protocol import denial_line
 
 from .client_helpers import Behaviour, answering, saying, serving
 from .command_line import environment
+from .foreign_peers import need
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -37,65 +43,100 @@ def _blocks(page: Path, language: str) -> list[str]:
     return [body for kind, body in _BLOCK.findall(page.read_text("utf-8")) if kind == language]
 
 
-class Shell:
-    """Runs the commands of a page one after the other, as a reader would in two terminals."""
+class Terminal:
+    """A bash that runs one command after the other, as a reader pastes them."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
+    _END = "the command has ended with "
+
+    def __init__(self, folder: Path, variables: dict[str, str]) -> None:
         self.status = 0
-        self.port = 8443
-        self.server: subprocess.Popen[str] | None = None
-        command = home / "bin" / "mtls-echo"
-        command.parent.mkdir()
-        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m mtls_echo "$@"\n')
-        command.chmod(0o700)
-        path = f"{command.parent}{os.pathsep}{os.environ['PATH']}"
-        self.environment = environment(home / "state", PATH=path)
-
-    def run(self, command: str, lines: int) -> str:
-        """The output of a command; of a server, its first ``lines`` lines."""
-        # The port of the documentation may be taken on this machine.
-        if command == "mtls-echo serve":
-            return self._serve(lines)
-        here = re.sub(r"mtls-echo connect(?! local)", "mtls-echo connect localhost:8443", command)
-        ran = subprocess.run(
-            [
-                "bash",
-                "-o",
-                "pipefail",
-                "-c",
-                f"(exit {self.status}); {here.replace('8443', str(self.port))}",
-            ],
+        self._bash = subprocess.Popen(
+            ["bash", "--noprofile", "--norc"],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=_PATIENCE,
-            cwd=self.home,
-            env=self.environment,
+            cwd=folder,
+            env=variables,
+            start_new_session=True,
         )
-        self.status = ran.returncode
-        return ran.stdout.replace(str(self.port), "8443")
+        self.run("set -o pipefail")
 
-    def _serve(self, lines: int) -> str:
-        self.server = subprocess.Popen(
-            [self.home / "bin" / "mtls-echo", "serve", "--listen", "127.0.0.1:0"],
-            stderr=subprocess.PIPE,
-            text=True,
-            env=self.environment,
-        )
-        assert self.server.stderr is not None
-        output = "".join(self.server.stderr.readline() for _ in range(lines))
-        listening = re.search(r"127\.0\.0\.1:(\d+)", output)
-        assert listening is not None, output
-        self.port = int(listening[1])
-        return output.replace(listening[1], "8443")
+    def run(self, command: str, lines: int | None = None) -> str:
+        """The output of a command to its end, or its first ``lines`` lines: then it goes on."""
+        assert self._bash.stdin is not None
+        assert self._bash.stdout is not None
+        watchdog = threading.Timer(_PATIENCE, self.close)
+        watchdog.start()
+        # The status of the command before, for who asks; nothing of what follows to this one.
+        self._bash.stdin.write(f"(exit {self.status})\n{{ {command}\n}} </dev/null\n")
+        self._bash.stdin.write(f'printf "\\n%s%s\\n" "{self._END}" $?\n')
+        self._bash.stdin.flush()
+        output = ""
+        while lines is None or output.count("\n") < lines:
+            line = self._bash.stdout.readline()
+            assert line, f"bash has ended in {command}:\n{output}"
+            if line.startswith(self._END):
+                self.status = int(line.removeprefix(self._END))
+                output = output[:-1]
+                break
+            output += line
+        watchdog.cancel()
+        return output
 
     def close(self) -> None:
-        if self.server is not None:
-            self.server.send_signal(signal.SIGKILL)
-            self.server.wait()
-            assert self.server.stderr is not None
-            self.server.stderr.close()
+        """End it and what runs in it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._bash.pid, signal.SIGKILL)
+        self._bash.wait()
+        for stream in (self._bash.stdin, self._bash.stdout):
+            if stream is not None:
+                stream.close()
+
+
+class Reader:
+    """Runs the commands of a page in order, in two terminals: one is for the server.
+
+    Args:
+        folder: Where the terminals are opened.
+        variables: Their environment.
+    """
+
+    def __init__(self, folder: Path, variables: dict[str, str]) -> None:
+        self.terminal, self.other = Terminal(folder, variables), Terminal(folder, variables)
+        # That of the documentation may be taken on this machine.
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port = str(listener.getsockname()[1])
+
+    def run(self, command: str, expected: str = "") -> str:
+        """The output of a command; of a server, its first lines."""
+        if command.startswith(". "):
+            self.other.run(command)  # as the page says: in every terminal
+        here = re.sub(r"mtls-echo connect(?! local)", "mtls-echo connect localhost:8443", command)
+        here = re.sub(r"(localhost:|\"localhost\", )8443", rf"\g<1>{self.port}", here)
+        if command == "mtls-echo serve":
+            here = f"{command} --listen 127.0.0.1:{self.port}"
+            return self._told(self.other.run(here, expected.count("\n")))
+        return self._told(self.terminal.run(here))
+
+    def follow(self, transcript: str) -> None:
+        """Run every command of a transcript, and compare what it prints with what is shown."""
+        for command, expected in _COMMAND.findall(transcript):
+            asked = command == "echo $?"
+            # A status that is not shown is 0; one that is shown belongs to the command above.
+            assert self.terminal.status == 0 or asked, f"exit status before $ {command}"
+            printed = self.run(command, expected)
+
+            assert re.fullmatch(_pattern(expected), printed), f"$ {command}\n{printed}"
+            assert "Traceback" not in printed
+
+    def close(self) -> None:
+        """Close both terminals."""
+        self.terminal.close()
+        self.other.close()
+
+    def _told(self, output: str) -> str:
+        return output.replace(self.port, "8443")
 
 
 def _pattern(expected: str) -> str:
@@ -109,24 +150,90 @@ def _pattern(expected: str) -> str:
     return "".join(lines)
 
 
+def _user(home: Path, path: Path | str) -> dict[str, str]:
+    """The environment of a user who has no mtls-echo but the one in ``path``, if any."""
+    rest = [
+        folder
+        for folder in os.environ["PATH"].split(os.pathsep)
+        if not (Path(folder) / "mtls-echo").exists()
+    ]
+    home.mkdir()
+    return environment(PATH=os.pathsep.join([str(path), *rest]), HOME=str(home))
+
+
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if _blocks(page, "console")], ids=lambda page: page.name
+    "page",
+    [page for page in PAGES if _blocks(page, "console") and page.name != "README.md"],
+    ids=lambda page: page.name,
 )
 def test_every_transcript_is_what_the_commands_print(page: Path, tmp_path: Path) -> None:
-    shell = Shell(tmp_path)
+    command = tmp_path / "bin" / "mtls-echo"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m mtls_echo "$@"\n')
+    command.chmod(0o700)
+    reader = Reader(tmp_path, _user(tmp_path / "home", command.parent))
     try:
         for block in _blocks(page, "console"):
-            for command, expected in _COMMAND.findall(block):
-                asked = command == "echo $?"
-                # A status that is not shown is 0; one that is shown belongs to the command above.
-                assert shell.status == 0 or asked, f"before $ {command}: exit {shell.status}"
-                printed = shell.run(command, expected.count("\n"))
-
-                assert re.fullmatch(_pattern(expected), printed), f"$ {command}\n{printed}"
-                assert "Traceback" not in printed
-        assert shell.status == 0
+            reader.follow(block)
+        assert reader.terminal.status == 0
     finally:
-        shell.close()
+        reader.close()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of this project in which `make` has installed what it installs."""
+    need("make")
+    copy = tmp_path / "mtls-echo"
+    unwanted = shutil.ignore_patterns(".*", "__pycache__")
+    shutil.copytree(ROOT, copy, ignore=unwanted)
+    made = copy / ".venv"
+    venv.create(made, symlinks=True)
+    # What comes over the network is borrowed from here; what is tested is in the copy.
+    paths = [*(str(copy / name) for name in COMPONENTS), sysconfig.get_path("purelib")]
+    (site,) = made.glob("lib/python*/site-packages")
+    (site / "checkout.pth").write_text("\n".join(paths), "utf-8")
+    command = made / "bin" / "mtls-echo"
+    command.write_text(
+        f"#!{made}/bin/python\nfrom mtls_echo.__main__ import main\nmain()\n", "utf-8"
+    )
+    command.chmod(0o755)
+    for stamp in (".run", ".dev"):
+        (made / stamp).touch()
+    return copy
+
+
+def test_every_block_of_the_readme_runs_as_pasted_and_in_order(
+    checkout: Path, tmp_path: Path
+) -> None:
+    readme = (checkout / "README.md").read_text("utf-8")
+    reader = Reader(checkout, _user(tmp_path / "home", "/nowhere"))
+    assert reader.terminal.run("command -v mtls-echo") == ""
+    reader.terminal.status = 0
+    ran = 0
+    try:
+        for kind, block in re.findall(r"^```(\w*)\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL):
+            match kind:
+                case "console":
+                    reader.follow(block)
+                case "python":
+                    printed = reader.run(f"python - <<'END'\n{block}END")
+                    assert "Traceback" not in printed, printed
+                    refused = printed.startswith("we refused the server: ")
+                    assert refused is ("except TLSFailure" in block), printed
+                case "yaml":  # the text above it says where it belongs
+                    reader.run(f"cat >endpoints.yaml <<'END'\n{block}END")
+                case "":
+                    for command in block.splitlines():
+                        reader.run(command)
+                        assert reader.terminal.status == 0, command
+                case other:
+                    raise AssertionError(f"a block of {other} is not run")
+            assert reader.terminal.status == 0, block
+            ran += 1
+        assert ran == readme.count("```") / 2
+    finally:
+        reader.close()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -135,17 +242,6 @@ def test_no_transcript_leaves_out_all_that_a_command_prints(page: Path) -> None:
         for command, expected in _COMMAND.findall(block):
             shown = expected.replace("…", "").strip()
             assert shown or not expected, f"$ {command}"
-
-
-def test_the_readme_s_certificates_are_those_of_its_python() -> None:
-    program = next(text for text in _blocks(ROOT / "README.md", "python") if "Authority" in text)
-    contexts = {
-        "server_context": ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
-        "client_context": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-    }
-    exec(program, contexts)  # noqa: S102  our own README
-
-    assert contexts["client_context"].cert_store_stats()["x509_ca"] == 1
 
 
 def test_the_library_page_shows_the_programs_that_are_tested() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
+import sysconfig
 import tomllib
+import venv
 from importlib.metadata import entry_points, files, version
 from pathlib import Path
 
@@ -104,6 +107,35 @@ def test_a_first_installation_that_was_interrupted_is_finished_by_the_next(
     assert ran.returncode == 0, ran.stderr
     pip = subprocess.run([made / "bin" / "python", "-m", "pip", "--version"], capture_output=True)
     assert pip.returncode == 0, pip.stderr
+
+
+def test_a_checkout_can_be_installed_as_the_readme_says(tmp_path: Path) -> None:
+    assert all(
+        f"`{line}`" in (ROOT / "README.md").read_text("utf-8")
+        for line in ("pip install .", "pipx install .", "uv tool install .")
+    )
+    made = tmp_path / "venv"
+    venv.create(made, with_pip=True, symlinks=True)
+    (site,) = made.glob("lib/python*/site-packages")
+    # What would come over the network is borrowed: the dependencies, and what builds the wheel.
+    (site / "borrowed.pth").write_text(sysconfig.get_path("purelib"), "utf-8")
+    offline = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PATH": os.environ["PATH"]}
+
+    installed = subprocess.run(
+        [made / "bin" / "pip", "install", "."],
+        cwd=ROOT,
+        env=offline,
+        capture_output=True,
+        text=True,
+    )
+    command = [str(made / "bin" / "mtls-echo"), "pki", "init", str(tmp_path / "pki")]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    assert installed.returncode == 0, installed.stderr
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert {path.name for path in site.glob("mtls_echo*") if path.suffix != ".dist-info"} == {
+        package.name for name in COMPONENTS for package in (ROOT / name).glob("mtls_echo*")
+    }
 
 
 def test_nothing_generic_reaches_site_packages() -> None:
