@@ -42,7 +42,7 @@ check: lint test-wheel
 
 # Into a file of its own first: an error must not leave half a page behind.
 docs: $(VENV)/.run
-	@$(BIN)/python -m mtls_echo.handbook tests/explain_corpus.toml >docs/failures.md.new
+	@$(BIN)/python -m mtls_echo.failures.handbook tests/cli/commands/explain_corpus.toml >docs/failures.md.new
 	@mv docs/failures.md.new docs/failures.md
 
 lint: $(VENV)/.dev

@@ -32,7 +32,7 @@ import cryptography
 import trio
 
 from benchmarks.load import LOADS, memory_per_connection
-from mtls_echo_pki.directory import Directory
+from mtls_echo_pki.directory.directory import Directory
 
 HERE = Path(__file__).parent
 REFERENCE = "trio.SSLStream"

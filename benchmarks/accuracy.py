@@ -50,8 +50,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from benchmarks.failures import End, Failure, failures
 from benchmarks.worlds import Side
-from mtls_echo_tls.account import join
-from mtls_echo_tls.report import Report
+from mtls_echo_tls.diagnosis.joint import join
+from mtls_echo_tls.diagnosis.report import Report
 
 WHO = ("judge", "judged", "joined")
 GRADES = ("exact", "within", "wrong")

@@ -21,16 +21,16 @@ from pathlib import Path
 
 import trio
 
-from mtls_echo.intruder import VERSIONS
+from mtls_echo.demo.rotation.attacker import VERSIONS
 from mtls_echo_client.context import client_context
 from mtls_echo_client.session import connect
-from mtls_echo_pki.credential import Credential
+from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_tls.alerts import alert_name, alert_of_reason
-from mtls_echo_tls.failure import TLSFailure
-from mtls_echo_tls.material import Material, client_material
-from mtls_echo_tls.reload import Reload, Reloader
+from mtls_echo_tls.diagnosis.failure import TLSFailure
+from mtls_echo_tls.material.load import Material, client_material
+from mtls_echo_tls.material.reloader import Reload, Reloader
 
-_SERVE = "from mtls_echo_server.command import serve; serve()"
+_SERVE = "from mtls_echo.commands.serve import serve; serve()"
 
 # How often both ends look at their files, in seconds.
 INTERVAL = 0.02

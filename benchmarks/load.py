@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtls_echo_client.context import client_context
-from mtls_echo_pki.directory import Directory
+from mtls_echo_pki.directory.directory import Directory
 
 _IDLE_CONNECTIONS = 300
 

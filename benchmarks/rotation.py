@@ -52,9 +52,9 @@ import trio
 from cryptography import x509
 
 from benchmarks.crowd import Crowd, ServerProcess, Tally
-from mtls_echo.intruder import VERSIONS, Intruder
-from mtls_echo_pki.directory import Directory
-from mtls_echo_pki.rollover import Step, take
+from mtls_echo.demo.rotation.attacker import VERSIONS, Intruder
+from mtls_echo_pki.directory.directory import Directory
+from mtls_echo_pki.directory.rollover import Step, take
 
 # After so many rounds of renewals there is none for a second: with another generation every tenth
 # of one nobody would ever come twice within the same, and no session would be resumed.

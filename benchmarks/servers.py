@@ -9,7 +9,7 @@ from functools import partial
 
 import trio
 
-from mtls_echo_pki.directory import Directory
+from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_server.context import server_context
 from mtls_echo_server.events import Event
 from mtls_echo_server.serving import serve

@@ -1,7 +1,7 @@
 """`make test` ends with a table of the handshake failures that it observed.
 
-Each test of `tests/test_observations.py` records what both sides reported. With xdist the tests
-run in other processes, so the records travel with the test reports, as ``user_properties``.
+Each test of `tests/cli/failures/test_registry.py` records what both sides reported. With xdist the
+tests run in other processes, so the records travel with the test reports, as ``user_properties``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     ]
     if not found:
         return
-    from mtls_echo.tally import Row, score, table
+    from mtls_echo.failures.scoreboard import Row, score, table
 
     rows = [Row(**values) for values in found]
     terminalreporter.section("observed handshake failures")

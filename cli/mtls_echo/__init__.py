@@ -14,103 +14,103 @@ if TYPE_CHECKING:
     from mtls_echo_client.context import client_context as client_context
     from mtls_echo_client.session import Session as Session
     from mtls_echo_client.session import connect as connect
-    from mtls_echo_pki.armour import MaterialError as MaterialError
-    from mtls_echo_pki.authority import Authority as Authority
-    from mtls_echo_pki.credential import Credential as Credential
-    from mtls_echo_pki.directory import Directory as Directory
-    from mtls_echo_pki.flaw import Flaw as Flaw
-    from mtls_echo_pki.flaws import FLAWS as FLAWS
-    from mtls_echo_pki.flaws import find_flaw as find_flaw
-    from mtls_echo_pki.pem import read_credential as read_credential
-    from mtls_echo_pki.pem import read_crls as read_crls
-    from mtls_echo_pki.pem import read_trust as read_trust
-    from mtls_echo_pki.placement import DirectoryError as DirectoryError
-    from mtls_echo_pki.request import KeyType as KeyType
-    from mtls_echo_pki.request import Request as Request
-    from mtls_echo_pki.request import Usage as Usage
-    from mtls_echo_pki.sound import Exhibit as Exhibit
-    from mtls_echo_pki.trust import Trust as Trust
+    from mtls_echo_pki.certificates.authority import Authority as Authority
+    from mtls_echo_pki.certificates.credential import Credential as Credential
+    from mtls_echo_pki.certificates.request import KeyType as KeyType
+    from mtls_echo_pki.certificates.request import Request as Request
+    from mtls_echo_pki.certificates.request import Usage as Usage
+    from mtls_echo_pki.certificates.trust import Trust as Trust
+    from mtls_echo_pki.directory.directory import Directory as Directory
+    from mtls_echo_pki.files.pem import read_credential as read_credential
+    from mtls_echo_pki.files.pem import read_crls as read_crls
+    from mtls_echo_pki.files.pem import read_trust as read_trust
+    from mtls_echo_pki.files.pem_blocks import MaterialError as MaterialError
+    from mtls_echo_pki.files.staging import DirectoryError as DirectoryError
+    from mtls_echo_pki.flaws.baseline import Exhibit as Exhibit
+    from mtls_echo_pki.flaws.flaw import Flaw as Flaw
+    from mtls_echo_pki.flaws.registry import FLAWS as FLAWS
+    from mtls_echo_pki.flaws.registry import find_flaw as find_flaw
     from mtls_echo_server.access import Access as Access
     from mtls_echo_server.connection import Connection as Connection
     from mtls_echo_server.connection import Limits as Limits
     from mtls_echo_server.context import ClientAuth as ClientAuth
     from mtls_echo_server.context import server_context as server_context
-    from mtls_echo_server.echo import echo as echo
     from mtls_echo_server.events import Event as Event
+    from mtls_echo_server.handlers import echo as echo
     from mtls_echo_server.listeners import ListenError as ListenError
     from mtls_echo_server.log import EventLog as EventLog
     from mtls_echo_server.service import Server as Server
     from mtls_echo_server.serving import serve as serve
-    from mtls_echo_tls.account import Account as Account
-    from mtls_echo_tls.account import join as join
     from mtls_echo_tls.address import Address as Address
     from mtls_echo_tls.address import parse_address as parse_address
     from mtls_echo_tls.alerts import AlertDescription as AlertDescription
-    from mtls_echo_tls.diagnosis import diagnose as diagnose
-    from mtls_echo_tls.evidence import Evidence as Evidence
-    from mtls_echo_tls.exit import exit_status as exit_status
-    from mtls_echo_tls.failure import TLSFailure as TLSFailure
-    from mtls_echo_tls.identity import PeerIdentity as PeerIdentity
-    from mtls_echo_tls.material import Material as Material
-    from mtls_echo_tls.material import client_material as client_material
-    from mtls_echo_tls.material import server_material as server_material
-    from mtls_echo_tls.reload import Reloader as Reloader
-    from mtls_echo_tls.report import Report as Report
-    from mtls_echo_tls.report import describe as describe
-    from mtls_echo_tls.stream import TLSStream as TLSStream
-    from mtls_echo_tls.transport import TCPStream as TCPStream
+    from mtls_echo_tls.diagnosis.diagnose import diagnose as diagnose
+    from mtls_echo_tls.diagnosis.evidence import Evidence as Evidence
+    from mtls_echo_tls.diagnosis.exit_status import exit_status as exit_status
+    from mtls_echo_tls.diagnosis.failure import TLSFailure as TLSFailure
+    from mtls_echo_tls.diagnosis.joint import Account as Account
+    from mtls_echo_tls.diagnosis.joint import join as join
+    from mtls_echo_tls.diagnosis.report import Report as Report
+    from mtls_echo_tls.diagnosis.report import describe as describe
+    from mtls_echo_tls.material.load import Material as Material
+    from mtls_echo_tls.material.load import client_material as client_material
+    from mtls_echo_tls.material.load import server_material as server_material
+    from mtls_echo_tls.material.reloader import Reloader as Reloader
+    from mtls_echo_tls.path.certificates import PeerIdentity as PeerIdentity
+    from mtls_echo_tls.stream.tcp import TCPStream as TCPStream
+    from mtls_echo_tls.stream.tls import TLSStream as TLSStream
 
 __version__ = "0.1.0"
 
 _HOME_OF = {
     "Access": "mtls_echo_server.access",
-    "Account": "mtls_echo_tls.account",
+    "Account": "mtls_echo_tls.diagnosis.joint",
     "Address": "mtls_echo_tls.address",
     "AlertDescription": "mtls_echo_tls.alerts",
-    "Authority": "mtls_echo_pki.authority",
+    "Authority": "mtls_echo_pki.certificates.authority",
     "ClientAuth": "mtls_echo_server.context",
     "Connection": "mtls_echo_server.connection",
-    "Credential": "mtls_echo_pki.credential",
-    "Directory": "mtls_echo_pki.directory",
-    "DirectoryError": "mtls_echo_pki.placement",
+    "Credential": "mtls_echo_pki.certificates.credential",
+    "Directory": "mtls_echo_pki.directory.directory",
+    "DirectoryError": "mtls_echo_pki.files.staging",
     "Event": "mtls_echo_server.events",
     "EventLog": "mtls_echo_server.log",
-    "Evidence": "mtls_echo_tls.evidence",
-    "Exhibit": "mtls_echo_pki.sound",
-    "FLAWS": "mtls_echo_pki.flaws",
-    "Flaw": "mtls_echo_pki.flaw",
-    "KeyType": "mtls_echo_pki.request",
+    "Evidence": "mtls_echo_tls.diagnosis.evidence",
+    "Exhibit": "mtls_echo_pki.flaws.baseline",
+    "FLAWS": "mtls_echo_pki.flaws.registry",
+    "Flaw": "mtls_echo_pki.flaws.flaw",
+    "KeyType": "mtls_echo_pki.certificates.request",
     "Limits": "mtls_echo_server.connection",
     "ListenError": "mtls_echo_server.listeners",
-    "Material": "mtls_echo_tls.material",
-    "MaterialError": "mtls_echo_pki.armour",
-    "PeerIdentity": "mtls_echo_tls.identity",
-    "Reloader": "mtls_echo_tls.reload",
-    "Report": "mtls_echo_tls.report",
-    "Request": "mtls_echo_pki.request",
+    "Material": "mtls_echo_tls.material.load",
+    "MaterialError": "mtls_echo_pki.files.pem_blocks",
+    "PeerIdentity": "mtls_echo_tls.path.certificates",
+    "Reloader": "mtls_echo_tls.material.reloader",
+    "Report": "mtls_echo_tls.diagnosis.report",
+    "Request": "mtls_echo_pki.certificates.request",
     "Server": "mtls_echo_server.service",
     "Session": "mtls_echo_client.session",
-    "TCPStream": "mtls_echo_tls.transport",
-    "TLSFailure": "mtls_echo_tls.failure",
-    "TLSStream": "mtls_echo_tls.stream",
-    "Trust": "mtls_echo_pki.trust",
-    "Usage": "mtls_echo_pki.request",
+    "TCPStream": "mtls_echo_tls.stream.tcp",
+    "TLSFailure": "mtls_echo_tls.diagnosis.failure",
+    "TLSStream": "mtls_echo_tls.stream.tls",
+    "Trust": "mtls_echo_pki.certificates.trust",
+    "Usage": "mtls_echo_pki.certificates.request",
     "client_context": "mtls_echo_client.context",
-    "client_material": "mtls_echo_tls.material",
+    "client_material": "mtls_echo_tls.material.load",
     "connect": "mtls_echo_client.session",
-    "describe": "mtls_echo_tls.report",
-    "diagnose": "mtls_echo_tls.diagnosis",
-    "echo": "mtls_echo_server.echo",
-    "exit_status": "mtls_echo_tls.exit",
-    "find_flaw": "mtls_echo_pki.flaws",
-    "join": "mtls_echo_tls.account",
+    "describe": "mtls_echo_tls.diagnosis.report",
+    "diagnose": "mtls_echo_tls.diagnosis.diagnose",
+    "echo": "mtls_echo_server.handlers",
+    "exit_status": "mtls_echo_tls.diagnosis.exit_status",
+    "find_flaw": "mtls_echo_pki.flaws.registry",
+    "join": "mtls_echo_tls.diagnosis.joint",
     "parse_address": "mtls_echo_tls.address",
-    "read_credential": "mtls_echo_pki.pem",
-    "read_crls": "mtls_echo_pki.pem",
-    "read_trust": "mtls_echo_pki.pem",
+    "read_credential": "mtls_echo_pki.files.pem",
+    "read_crls": "mtls_echo_pki.files.pem",
+    "read_trust": "mtls_echo_pki.files.pem",
     "serve": "mtls_echo_server.serving",
     "server_context": "mtls_echo_server.context",
-    "server_material": "mtls_echo_tls.material",
+    "server_material": "mtls_echo_tls.material.load",
 }
 
 if not TYPE_CHECKING:  # a type checker reads the imports above

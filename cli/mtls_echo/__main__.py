@@ -14,7 +14,7 @@ from typing import NamedTuple, NoReturn, cast
 import click
 
 from mtls_echo import __version__
-from mtls_echo_pki.console import (
+from mtls_echo.console import (
     PROGRAM,
     Group,
     broken_pipe,
@@ -35,22 +35,28 @@ class _Place(NamedTuple):
 
 
 _COMMANDS = {
-    "demo": _Place("mtls_echo.demo", "demo", "Watch mutual TLS succeed and fail, from both ends."),
-    "observe": _Place(
-        "mtls_echo.observe", "observe", "Watch every handshake failure there is, from both ends."
+    "demo": _Place(
+        "mtls_echo.demo.demo", "demo", "Watch mutual TLS succeed and fail, from both ends."
     ),
-    "serve": _Place("mtls_echo_server.command", "serve", "Run the echo server."),
+    "observe": _Place(
+        "mtls_echo.failures.observe",
+        "observe",
+        "Watch every handshake failure there is, from both ends.",
+    ),
+    "serve": _Place("mtls_echo.commands.serve", "serve", "Run the echo server."),
     "connect": _Place(
-        "mtls_echo_client.command", "connect", "Connect to an echo server, and verify the echo."
+        "mtls_echo.commands.connect", "connect", "Connect to an echo server, and verify the echo."
     ),
     "endpoints": _Place(
-        "mtls_echo_client.endpoints.command",
+        "mtls_echo.commands.endpoints.command",
         "endpoints",
         "Watch many servers, each with its own TLS.",
     ),
-    "pki": _Place("mtls_echo_pki.command", "pki", "Make certificates, look at them, check them."),
+    "pki": _Place(
+        "mtls_echo.commands.pki.group", "pki", "Make certificates, look at them, check them."
+    ),
     "explain": _Place(
-        "mtls_echo.explain", "explain", "Explain an error text from any TLS program."
+        "mtls_echo.commands.explain", "explain", "Explain an error text from any TLS program."
     ),
     "completion": _Place("mtls_echo.completion", "completion", "Print a shell completion script."),
 }

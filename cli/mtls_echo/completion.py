@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from mtls_echo_pki.console import PROGRAM
+from mtls_echo.console import PROGRAM
 
 _VARIABLE = "_MTLS_ECHO_COMPLETE"
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from mtls_echo_client.endpoints.configuration import parse_configuration, read_configuration
-from mtls_echo_client.endpoints.errors import EndpointsError
-from mtls_echo_client.endpoints.monitor import Monitor
+from mtls_echo_client.endpoints.configuration.errors import EndpointsError
+from mtls_echo_client.endpoints.configuration.read import parse_configuration, read_configuration
+from mtls_echo_client.endpoints.discovery.planner import Planner
+from mtls_echo_client.endpoints.monitor.monitor import Monitor
+from mtls_echo_client.endpoints.monitor.status import Status
 from mtls_echo_client.endpoints.plan import Endpoint, Plan, Problem, TLSSettings
-from mtls_echo_client.endpoints.planner import Planner
-from mtls_echo_client.endpoints.status import Status
 
 __all__ = [
     "Endpoint",

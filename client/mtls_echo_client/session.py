@@ -27,16 +27,16 @@ from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
-from mtls_echo_client.opening import open_tcp
+from mtls_echo_client.dial import open_tcp
 from mtls_echo_tls.address import Address, reference_identifier
-from mtls_echo_tls.diagnosis import diagnose
-from mtls_echo_tls.evidence import Evidence
-from mtls_echo_tls.failure import TLSFailure
-from mtls_echo_tls.identity import PeerIdentity
-from mtls_echo_tls.protocol import DENIAL, denial_in
-from mtls_echo_tls.report import Report
-from mtls_echo_tls.stream import TLSStream
-from mtls_echo_tls.transport import Exclusive
+from mtls_echo_tls.denial import DENIAL, denial_in
+from mtls_echo_tls.diagnosis.diagnose import diagnose
+from mtls_echo_tls.diagnosis.evidence import Evidence
+from mtls_echo_tls.diagnosis.failure import TLSFailure
+from mtls_echo_tls.diagnosis.report import Report
+from mtls_echo_tls.path.certificates import PeerIdentity
+from mtls_echo_tls.stream.tcp import Exclusive
+from mtls_echo_tls.stream.tls import TLSStream
 
 if TYPE_CHECKING:
     import ssl
@@ -49,7 +49,7 @@ WINDOW = 256 * 1024
 # piece while an echo is on its way.
 _PIECE = WINDOW // 4
 
-# The longest denial line (`mtls_echo_tls.protocol`).
+# The longest denial line (`mtls_echo_tls.denial`).
 _HEAD = 512
 
 Source = Callable[[], Awaitable[bytes]]

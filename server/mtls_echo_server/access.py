@@ -35,7 +35,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mtls_echo_tls.identity import PeerIdentity
+    from mtls_echo_tls.path.certificates import PeerIdentity
 
 _LABEL = re.compile(r"[a-z0-9_*]([a-z0-9_*-]{0,61}[a-z0-9_*])?")
 _URI = re.compile(

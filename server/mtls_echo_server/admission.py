@@ -14,7 +14,7 @@ against what is trusted and revoked *now*, and what is wrong with it now and was
 it away. Where nothing can be said about it, it is turned away too. Whatever else is demanded of a
 certificate OpenSSL has verified, so a client that is still acceptable never fails here.
 
-Either is a denial (`mtls_echo_tls.protocol`), not an alert: the handshake is complete. A client
+Either is a denial (`mtls_echo_tls.denial`), not an alert: the handshake is complete. A client
 that comes back is judged by OpenSSL, and if it is refused, by the alert that names the reason.
 """
 
@@ -27,12 +27,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_echo_pki.parsing import UNREADABLE, is_valid_at, load_certificate
+from mtls_echo_pki.certificates.reading import UNREADABLE, is_valid_at, load_certificate
 from mtls_echo_server.access import Access
-from mtls_echo_tls.configuration import Configuration, recall
-from mtls_echo_tls.identity import end_entity
-from mtls_echo_tls.path import Path, examine
-from mtls_echo_tls.revocation import revocation_faults
+from mtls_echo_tls.diagnosis.context_info import Configuration, recall
+from mtls_echo_tls.path.certificates import end_entity
+from mtls_echo_tls.path.revocation import revocation_faults
+from mtls_echo_tls.path.validate import Path, examine
 
 if TYPE_CHECKING:
     from cryptography import x509

@@ -25,8 +25,8 @@ from dataclasses import dataclass
 
 import trio
 
-from mtls_echo_tls.stream import TLSStream
-from mtls_echo_tls.transport import TCPStream
+from mtls_echo_tls.stream.tcp import TCPStream
+from mtls_echo_tls.stream.tls import TLSStream
 
 # A connection that retires is closed after this many seconds without data: more than a round trip
 # anywhere on earth, so nothing that the client sent before is still on its way.

@@ -37,11 +37,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mtls_echo_tls.configuration import Configuration, remember
+from mtls_echo_tls.diagnosis.context_info import Configuration, remember
 
 if TYPE_CHECKING:
-    from mtls_echo_pki.credential import Credential
-    from mtls_echo_pki.trust import Trust
+    from mtls_echo_pki.certificates.credential import Credential
+    from mtls_echo_pki.certificates.trust import Trust
 
 
 class ClientAuth(enum.Enum):

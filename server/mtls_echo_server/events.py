@@ -16,9 +16,9 @@ import msgspec
 from mtls_echo_tls.address import Address
 
 if TYPE_CHECKING:
-    from mtls_echo_tls.identity import PeerIdentity
-    from mtls_echo_tls.reload import Reload
-    from mtls_echo_tls.report import Report
+    from mtls_echo_tls.diagnosis.report import Report
+    from mtls_echo_tls.material.reloader import Reload
+    from mtls_echo_tls.path.certificates import PeerIdentity
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import errno
 import socket
 from collections.abc import Iterable
 
-from mtls_echo_pki.durable import os_reason
+from mtls_echo_pki.files.durable import os_reason
 from mtls_echo_tls.address import Address, parse_address
 
 # Connections that the kernel keeps for us while we cannot accept, at --max-connections for one.

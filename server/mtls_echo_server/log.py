@@ -158,7 +158,7 @@ class EventLog:
         """The handshake of a traced connection, indented, so that no line passes for an event."""
         if event.report is None or not event.report.trace:
             return ""
-        from mtls_echo_tls.sequence import WIDTH, sequence
+        from mtls_echo_tls.diagrams.full import WIDTH, sequence
 
         encoding = getattr(file, "encoding", None) or "utf-8"
         plain = not encoding.lower().startswith("utf")

@@ -7,7 +7,7 @@ Everything here follows from it.
   are served nothing is accepted: whoever exceeds them waits in that queue and costs us nothing.
 * **A stranger gets a deadline, and a place of its own.** Until it is authenticated, a client has
   ``handshake_timeout`` seconds in all, however slowly it trickles bytes; and however many
-  strangers there are, they take no place from a client (`mtls_echo_server.strangers`).
+  strangers there are, they take no place from a client (`mtls_echo_server.pending`).
 * **A friend gets one too**, which is re-armed each time the handler waits for data. One scope per
   connection, moved: a new one around each receive costs 27 to 60 % of the throughput.
 * **A handler's bug ends its own connection**, is logged, and goes no further.
@@ -20,7 +20,7 @@ goes on until it pauses or closes, and what is still open when ``grace_period`` 
 off. A handshake has nothing to finish: no stranger delays a stop.
 
 **A refusal after the handshake is not an alert.** An authenticated client that may not enter is
-told so in one line of application data (`mtls_echo_tls.protocol`) and a clean close. And whoever
+told so in one line of application data (`mtls_echo_tls.denial`) and a clean close. And whoever
 speaks HTTP to this port is answered in HTTP, since no browser could show an alert.
 """
 
@@ -38,22 +38,22 @@ from typing import NamedTuple, TypeAlias, cast
 
 import trio
 
-from mtls_echo_pki.durable import os_reason
+from mtls_echo_pki.files.durable import os_reason
 from mtls_echo_server import events as _events
 from mtls_echo_server.access import Access
 from mtls_echo_server.admission import Admission, ContextSource
 from mtls_echo_server.connection import Connection, Limits
-from mtls_echo_server.echo import echo
 from mtls_echo_server.events import Events
+from mtls_echo_server.handlers import echo
 from mtls_echo_server.log import EventLog
-from mtls_echo_server.strangers import Strangers, Visit
+from mtls_echo_server.pending import Strangers, Visit
 from mtls_echo_tls.address import Address
-from mtls_echo_tls.diagnosis import diagnose
-from mtls_echo_tls.evidence import Evidence
-from mtls_echo_tls.failure import TLSFailure
-from mtls_echo_tls.protocol import denial_line
-from mtls_echo_tls.stream import FAREWELL, TLSStream
-from mtls_echo_tls.transport import TCPStream
+from mtls_echo_tls.denial import denial_line
+from mtls_echo_tls.diagnosis.diagnose import diagnose
+from mtls_echo_tls.diagnosis.evidence import Evidence
+from mtls_echo_tls.diagnosis.failure import TLSFailure
+from mtls_echo_tls.stream.tcp import TCPStream
+from mtls_echo_tls.stream.tls import FAREWELL, TLSStream
 
 Handler: TypeAlias = Callable[[TLSStream], Awaitable[object]]
 
@@ -81,8 +81,9 @@ class Server:
 
     Args:
         context: From `server_context`; or a function that returns the current one, so that keys
-            and trust can change while serving (`mtls_echo_tls.reload.Reloader`). It is asked for
-            when a client's first bytes have arrived, and again before the client is served.
+            and trust can change while serving (`mtls_echo_tls.material.reloader.Reloader`). It is
+            asked for when a client's first bytes have arrived, and again before the client is
+            served.
         handler: Serves one authenticated client. It may raise `TLSFailure`, which is the
             client's affair; anything else is a bug, logged. It does not close the stream: when
             it returns, or its time is over, the service does, with close_notify.

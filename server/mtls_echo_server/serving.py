@@ -10,8 +10,8 @@ import trio
 from mtls_echo_server.access import Access
 from mtls_echo_server.admission import ContextSource
 from mtls_echo_server.connection import Limits
-from mtls_echo_server.echo import echo
 from mtls_echo_server.events import Events
+from mtls_echo_server.handlers import echo
 from mtls_echo_server.listeners import listen
 from mtls_echo_server.service import Handler, Server
 from mtls_echo_tls.address import Address

@@ -1,0 +1,248 @@
+"""The ``mtls-echo connect`` command: prove a connection, from a shell or a script.
+
+Scripts rely on three things, which are documented in the help and tested: what is on standard
+output, the exit status, and the fields of ``--json``. Nothing is imported before it is needed.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from mtls_echo.client_parameters import Seconds
+from mtls_echo.console import CommandError, broken_pipe
+from mtls_echo_tls.address import Address, parse_address, reference_identifier
+
+if TYPE_CHECKING:
+    import ssl
+
+# As ping does, when only --count is given.
+_DEFAULT_INTERVAL = 1.0
+
+_FILE = click.Path(path_type=Path)
+
+
+EPILOG = """
+\b
+examples:
+  mtls-echo connect localhost:8443 hello
+      Mutual TLS with the certificates that `mtls-echo serve` uses too.
+  mtls-echo connect localhost:8443 hello --no-cert
+      What does the server say to a client without a certificate?
+  mtls-echo connect localhost:8443 hello --trace
+      The same handshake that `hello` alone makes, and every message of it.
+  mtls-echo connect a.test:8443 hello --ca ca.crt --cert me.crt --key me.key
+      With certificates of your own.
+  mtls-echo connect [::1]:8443 --repeat 1 --json
+      One report per second, one line each.
+  seq 100000 | mtls-echo connect | cmp - <(seq 100000)
+      Every line, there and back.
+
+\b
+exit status (with --repeat and --count: of the last connection that failed):
+  0  echoed, every byte verified
+  2  usage, configuration or unusable files
+  3  no TCP connection
+  4  we refused the server
+  5  the server refused us
+  6  closed or reset without an alert, or the echo was not what was sent
+  7  timeout
+  8  protocol mismatch: no common version, cipher or group, or not TLS at all
+  9  authenticated, but not authorised
+  130  interrupted by Ctrl-C; 141  standard output was closed by its reader
+"""
+
+
+@click.command("connect", epilog=EPILOG)
+@click.argument("address", metavar="[HOST:PORT]", required=False)
+@click.argument("message", metavar="[MESSAGE]", required=False)
+@click.option(
+    "--pki",
+    type=_FILE,
+    metavar="DIR",
+    help="Directory made by `mtls-echo pki init`; made now if it does not exist."
+    " Default: MTLS_ECHO_PKI, else one among your state files, shared with `serve`.",
+)
+@click.option(
+    "--as", "name", metavar="NAME", help="Which certificate of DIR to present.  [default: client]"
+)
+@click.option("--no-cert", is_flag=True, help="Present no certificate.")
+@click.option("--cert", type=_FILE, metavar="FILE", help="Our certificate chain, PEM, ours first.")
+@click.option("--key", type=_FILE, metavar="FILE", help="The private key of --cert, PEM.")
+@click.option(
+    "--ca", type=_FILE, metavar="FILE", help="The authorities to verify the server by, PEM."
+)
+@click.option(
+    "--crl",
+    type=_FILE,
+    metavar="FILE",
+    help="What those authorities have revoked, PEM: a list from each, the root's included.",
+)
+@click.option(
+    "--server-name",
+    metavar="NAME",
+    help="The name that the server's certificate must have, sent as SNI too.  [default: HOST]",
+)
+@click.option("--tls", type=click.Choice(["1.2", "1.3"]), help="Offer only this version.")
+@click.option("--alpn", multiple=True, metavar="PROTOCOL", help="Offer this protocol; repeatable.")
+@click.option(
+    "--timeout",
+    type=Seconds(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="For connecting and the handshake; then for silence while an echo is due.",
+)
+@click.option("--json", is_flag=True, help="Print one report in place of the echo.")
+@click.option(
+    "--trace",
+    is_flag=True,
+    help="Draw the handshake, message by message, on standard error; with --json, report it.",
+)
+@click.option(
+    "--repeat",
+    type=Seconds(min=0),
+    metavar="SECONDS",
+    help="Connect anew every so often, with the files as they are then; with those before, and a"
+    " warning, while they cannot be used.",
+)
+@click.option(
+    "--count",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Connect N times.  [with --repeat: no end; SECONDS is 1 if not given]",
+)
+def connect(
+    address: str | None,
+    message: str | None,
+    *,
+    pki: Path | None,
+    name: str | None,
+    no_cert: bool,
+    cert: Path | None,
+    key: Path | None,
+    ca: Path | None,
+    crl: Path | None,
+    server_name: str | None,
+    tls: str | None,
+    alpn: tuple[str, ...],
+    timeout: float,
+    json: bool,
+    trace: bool,
+    repeat: float | None,
+    count: int | None,
+) -> None:
+    """Connect to an echo server over mutual TLS and verify every byte that comes back.
+
+    MESSAGE is sent as one line. Without it, or with -, standard input is sent as it comes, many
+    lines in flight; with --repeat, the line "ping". Standard output is what came back, no more.
+    HOST:PORT is localhost:8443 unless given; IPv6 addresses go in brackets.
+
+    Nothing counts as a success before the first echo: a TLS 1.3 server judges its client after
+    the client's handshake is complete. Empty input therefore sends one empty line, unprinted.
+    """
+    where = _parse(address or "")
+    if server_name is not None:
+        _check_name(server_name)
+    for protocol in alpn:
+        if not (protocol.isascii() and 1 <= len(protocol) <= 255):
+            raise CommandError(
+                f"--alpn {protocol!r} is no protocol name",
+                "it has 1 to 255 ASCII characters, for example http/1.1 (RFC 7301)",
+            )
+    if name is not None and (no_cert or cert or key or ca or crl):
+        other = "--no-cert" if no_cert else "--cert, --key, --ca and --crl"
+        raise CommandError(
+            f"--as and {other} exclude each other",
+            "--as names a certificate of the --pki directory",
+        )
+    repeated = repeat is not None or count is not None
+    if message is None and repeated:
+        message = "ping"
+    if message == "-" and repeated:
+        raise CommandError(
+            "standard input can be read only once, not for each connection",
+            "give a MESSAGE with --repeat and --count",
+        )
+
+    import trio
+
+    from mtls_echo.commands.connect_io import Dialogue, StandardFileError
+    from mtls_echo_tls.material.load import client_material
+
+    load = partial(
+        client_material,
+        pki=pki,
+        cert=cert,
+        key=key,
+        ca=ca,
+        crl=crl,
+        name=name or "client",
+        no_cert=no_cert,
+    )
+    dialogue = Dialogue(
+        address=where,
+        server_name=server_name,
+        load=load,
+        reload=partial(load, create=False),
+        versions=_versions(tls),
+        alpn=alpn,
+        timeout=timeout,
+        message=None if message in (None, "-") else _line(message),
+        json=json,
+        trace=trace,
+        interval=_DEFAULT_INTERVAL if repeat is None else repeat,
+        count=count if repeated else 1,
+        slip=address if address and message is None and ":" not in address else None,
+    )
+    try:
+        # Between checkpoints Ctrl-C could leave a socket that belongs to nobody.
+        status = trio.run(dialogue.run, restrict_keyboard_interrupt_to_checkpoints=True)
+    except BrokenPipeError:
+        broken_pipe()
+    except StandardFileError as error:
+        raise CommandError(str(error)) from error
+    except BaseException as error:
+        if _interrupted(error):
+            raise SystemExit(130) from None  # 128 + SIGINT, as a shell reports it
+        raise
+    raise SystemExit(status)
+
+
+def _parse(text: str) -> Address:
+    try:
+        return parse_address(text)
+    except ValueError as error:
+        raise CommandError(
+            str(error), "for example: mtls-echo connect localhost:8443 hello"
+        ) from error
+
+
+def _check_name(name: str) -> None:
+    try:
+        reference_identifier(name)
+    except ValueError as error:
+        raise CommandError(f"--server-name: {error}", "give the host name only") from error
+
+
+def _versions(tls: str | None) -> tuple[ssl.TLSVersion, ssl.TLSVersion]:
+    from ssl import TLSVersion
+
+    lowest = TLSVersion.TLSv1_3 if tls == "1.3" else TLSVersion.TLSv1_2
+    highest = TLSVersion.TLSv1_2 if tls == "1.2" else TLSVersion.TLSv1_3
+    return lowest, highest
+
+
+def _line(message: str) -> bytes:
+    # An argument that is not UTF-8 goes back to the bytes it was.
+    return message.encode("utf-8", "surrogateescape") + b"\n"
+
+
+def _interrupted(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return group.subgroup(KeyboardInterrupt) is not None
+    return isinstance(error, KeyboardInterrupt)

@@ -1,0 +1,300 @@
+"""Sessions between standard input and standard output, as the command runs them.
+
+Standard output carries what came back from the server, verified, and nothing else, so that
+``seq 100000 | mtls-echo connect | cmp - <(seq 100000)`` is a test. Whatever is said about it goes
+to standard error. With ``--json`` standard output carries the report instead.
+
+Input is read in pieces as they come, not in lines: a line in a terminal, up to 64 KiB of a file
+or a pipe. The descriptor is waited for, never made non-blocking, which would change it for the
+shell and every other program that shares it. Output may block for as long as its reader likes,
+``less`` for one, so it is written in a thread while the connection waits.
+
+Of many connections each uses the files as they are when it begins, if they are in order. If not,
+it uses what was in order last, and that is said once, on standard error also with ``--json``: no
+report is about it, for nothing has happened to any connection (`mtls_echo_tls.material.reloader`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shlex
+import ssl
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+import click
+import trio
+
+from mtls_echo.console import complain, say
+from mtls_echo.output import write
+from mtls_echo_client.context import client_context
+from mtls_echo_client.session import Session, connect
+from mtls_echo_pki.files.pem_blocks import MaterialError
+from mtls_echo_pki.files.staging import DirectoryError
+from mtls_echo_pki.printable import printable
+from mtls_echo_tls.address import DEFAULT_HOST, Address
+from mtls_echo_tls.diagnosis.exit_status import NO_CONNECTION, OK, USAGE, exit_status
+from mtls_echo_tls.diagnosis.failure import TLSFailure
+from mtls_echo_tls.diagnosis.report import Report, describe
+from mtls_echo_tls.material.load import ConfigurationError
+from mtls_echo_tls.material.reloader import Reload, Reloader
+from mtls_echo_tls.path.certificates import PeerIdentity
+
+if TYPE_CHECKING:
+    from mtls_echo_tls.material.load import Material
+
+# As much as a pipe holds on Linux.
+_READ_SIZE = 65_536
+
+# Sent when there is no input at all: without an echo nobody knows whether the server accepted us.
+_PROOF = b"\n"
+
+
+class StandardFileError(Exception):
+    """Standard input cannot be read, or standard output not written; the text says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialogue:
+    """What the command line asked for.
+
+    Attributes:
+        address: Where to connect to.
+        server_name: The reference identifier, if not the address's host.
+        load: Reads certificates and anchors for the first time.
+        reload: Reads them again, when they have changed before a later connection.
+        versions: The TLS versions to offer, lowest and highest.
+        alpn: The application protocols to offer.
+        timeout: Seconds; see `connect`.
+        message: What to send; None for standard input.
+        json: Print a report in place of the echo.
+        trace: Draw each handshake, or with ``json`` report it.
+        interval: Seconds from the start of one connection to that of the next.
+        count: How many connections; None for no end.
+        slip: What was taken for a host and may have been meant as the message.
+    """
+
+    address: Address
+    server_name: str | None
+    load: Callable[[], Material]
+    reload: Callable[[], Material]
+    versions: tuple[ssl.TLSVersion, ssl.TLSVersion]
+    alpn: tuple[str, ...]
+    timeout: float
+    message: bytes | None
+    json: bool
+    trace: bool = False
+    interval: float = 0.0
+    count: int | None = 1
+    slip: str | None = None
+
+    async def run(self) -> int:
+        """Connect as often as asked.
+
+        Returns:
+            The exit status of the last connection that failed, 0 when none did.
+
+        Raises:
+            StandardFileError: Standard input or output cannot be used.
+            BrokenPipeError: Nobody reads it any more.
+        """
+        try:
+            material = self.load()
+            reloader = Reloader(self.reload, self._context, first=material, tell=_tell, warn=_warn)
+        except (MaterialError, DirectoryError, ConfigurationError) as error:
+            return await self._conclude(_unusable(str(error), error.hint), USAGE)
+        if material.created:
+            say(f"made test certificates in {material.source}")
+        for warning in material.warnings:
+            _warn(warning)
+        status = OK
+        for number in itertools.count(1):
+            started = trio.current_time()
+            status = await self._connect(number, reloader.current) or status
+            if number == self.count:
+                break
+            await trio.sleep_until(started + self.interval)
+            await reloader.check()
+        return status
+
+    def _context(self, material: Material) -> ssl.SSLContext:
+        if material.trust is None:
+            raise ConfigurationError("there are no trust anchors to verify the server by")
+        lowest, highest = self.versions
+        return client_context(
+            material.trust,
+            material.credential,
+            minimum_version=lowest,
+            maximum_version=highest,
+            alpn=self.alpn,
+        )
+
+    async def _connect(self, number: int, context: ssl.SSLContext) -> int:
+        try:
+            session = await connect(
+                self.address.host,
+                self.address.port,
+                context,
+                server_name=self.server_name,
+                timeout=self.timeout,
+                trace=self.trace,
+            )
+            async with session:
+                await self._talk(session)
+        except TLSFailure as failure:
+            report = failure.report
+            self._draw(report)
+            return await self._conclude(report, exit_status(report))
+        if self.count != 1 and not self.json:
+            say(f"{number}: echoed after {session.report.duration_ms:.1f} ms")
+        return await self._conclude(session.report, OK)
+
+    async def _talk(self, session: Session) -> None:
+        source = _Message(self.message) if self.message is not None else _Input(sys.stdin)
+        output = None if self.json else _descriptor(sys.stdout)
+
+        async def sink(data: bytes) -> None:
+            if session.echoed == len(data) and not self.json:
+                # The first echo: only now is it true (TLS 1.3).
+                self._draw(session.report)
+                if self.count == 1:
+                    say(_greeting(self.address, session))
+            if output is not None and not source.only_proof:
+                await _write(output, data)
+
+        if source.interactive and not self.json:
+            say("type a line: its echo proves the connection; Ctrl-D ends")
+        await session.echo_all(source.read, sink)
+        session.evidence.finish()  # the verdict is known; the good-bye is not part of it
+
+    def _draw(self, report: Report) -> None:
+        if report.trace and not self.json:
+            from mtls_echo_tls.diagrams.full import sequence
+
+            plain = not (sys.stderr.encoding or "").lower().startswith("utf")
+            click.echo("\n".join(sequence(report, ascii_only=plain)), err=True)
+
+    async def _conclude(self, report: Report, status: int) -> int:
+        if self.json:
+            await _write(_descriptor(sys.stdout), report.encode() + b"\n")
+        elif status != OK:
+            message, hint = describe(report)
+            if status == NO_CONNECTION and self.slip is not None:
+                line = shlex.join(["mtls-echo", "connect", str(Address(DEFAULT_HOST)), self.slip])
+                hint = f"{hint}; to send {self.slip!r} as a message: {line}"
+            complain(message, hint)
+        return status
+
+
+def _tell(told: Reload) -> None:
+    if told.ok:
+        say(f"reloaded: {told}")
+        return
+    say(f"warning: not reloaded: {told}")
+    if told.hint is not None:
+        say(f"hint: {told.hint}")
+
+
+def _warn(doubt: str) -> None:
+    say(f"warning: {doubt}")
+
+
+class _Message:
+    """The source that yields one message."""
+
+    interactive = False
+    only_proof = False
+
+    def __init__(self, message: bytes) -> None:
+        self._remaining = message
+
+    async def read(self) -> bytes:
+        message, self._remaining = self._remaining, b""
+        return message
+
+
+class _Input:
+    """The source that yields standard input, and proves the connection when that is empty."""
+
+    def __init__(self, file: IO[str] | None) -> None:
+        # Closed (`<&-`), its number may already be that of another file: do not touch it.
+        self._descriptor = None if file is None else file.fileno()
+        self._empty = True
+        self.interactive = file is not None and file.isatty()
+        self.only_proof = False
+
+    async def read(self) -> bytes:
+        data = b"" if self._descriptor is None else await _read(self._descriptor)
+        if self._empty and not data and not self.only_proof:
+            self.only_proof = True
+            return _PROOF
+        self._empty = False
+        return data
+
+
+async def _read(descriptor: int) -> bytes:
+    while True:
+        try:
+            await trio.lowlevel.wait_readable(descriptor)
+        except PermissionError:
+            # epoll does not take regular files, which are always readable.
+            await trio.lowlevel.checkpoint()
+        try:
+            return os.read(descriptor, _READ_SIZE)
+        except BlockingIOError:
+            continue  # whoever started us made it non-blocking, and another reader was faster
+        except OSError as error:
+            raise StandardFileError(f"standard input cannot be read: {error.strerror}") from error
+
+
+async def _write(descriptor: int, data: bytes) -> None:
+    try:
+        await write(descriptor, data)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StandardFileError(f"standard output cannot be written: {error.strerror}") from error
+
+
+def _descriptor(file: IO[str] | None) -> int:
+    if file is None:
+        raise StandardFileError("standard output is closed")
+    return file.fileno()
+
+
+def _greeting(address: Address, session: Session) -> str:
+    evidence = session.evidence
+    if evidence.own_chain:
+        us = f"as {PeerIdentity.from_der(evidence.own_chain[0])}"
+    elif evidence.certificate_requested:
+        us = "without a certificate, which the server permits"
+    else:
+        us = "without a certificate: the server asks for none"
+    # An authority of the user's own may still have signed any name.
+    them = printable(str(session.peer))
+    return f"connected to {address} {us}; it proved to be {them} ({evidence.version})"
+
+
+def _unusable(told: str, hint: str | None) -> Report:
+    """The report of a connection that was not tried, for want of usable material."""
+    return Report(
+        side="client",
+        outcome="failed",
+        rejected_by=None,
+        stage="connect",
+        causes=[],
+        alert=None,
+        verify_code=None,
+        evidence=[],
+        summary=told,
+        remedy=hint or "",
+        rfc="",
+        tls=None,
+        peer=None,
+        own=None,
+        client_random=None,
+        duration_ms=0.0,
+    )

@@ -1,0 +1,1 @@
+"""`mtls-echo endpoints`: its runs, its table and its JSON."""

@@ -1,0 +1,248 @@
+"""One round of checks, or rounds without end, as the command runs them.
+
+Results are on standard output: a table for a person, JSON for a script, and while watching without
+a terminal one line for each change. A log's reader may be slower than the changes are; it gets the
+latest state of each endpoint then, and no connection waits for it.
+
+Watching ends with Ctrl-C or SIGTERM, as it is meant to, and not by an error: its exit status is
+that of the endpoints as they were at that moment. SIGHUP reads everything again at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncGenerator, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+import trio
+
+from mtls_echo.commands.endpoints import json as fields
+from mtls_echo.commands.endpoints.json import Changes
+from mtls_echo.commands.endpoints.text import line
+from mtls_echo.console import CommandError, say
+from mtls_echo.output import write
+from mtls_echo_client.endpoints.configuration.read import EndpointsError
+from mtls_echo_client.endpoints.discovery.planner import Planner
+from mtls_echo_client.endpoints.monitor.monitor import Monitor
+from mtls_echo_client.endpoints.monitor.status import Status, verdict
+from mtls_echo_client.endpoints.plan import Plan, Problem
+from mtls_echo_tls.diagnosis.exit_status import OK, USAGE
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+# A check that takes longer than this says how far it is, on a terminal. In seconds.
+_SILENCE = 1.0
+
+# How long one look lasts at the least, in seconds: five hundred endpoints change a hundred times a
+# second, and who only looks must not cost more than the connections. What happens between two
+# looks and is over by the second is not seen.
+_TABLE_LASTS, _LINES_LAST = 0.5, 0.1
+
+# And how long a table lasts at the most: what it says of time grows old.
+_LONGEST_LOOK = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rounds:
+    """What the command line asked for.
+
+    Attributes:
+        planner: Knows what there is to connect to.
+        monitor: Connects to it.
+        json: Print JSON.
+    """
+
+    planner: Planner
+    monitor: Monitor
+    json: bool
+
+    async def show_plan(self) -> int:
+        """Print the plan, and connect to nothing.
+
+        Returns:
+            0, or 2 when a file or a name of it gave nothing.
+        """
+        plan = await self._first_plan()
+        if self.json:
+            await _write(fields.encode(fields.plan_fields(plan)))
+        else:
+            from mtls_echo.commands.endpoints.table import draw_plan, open_console
+
+            console = open_console()
+            console.print(draw_plan(plan, console))
+        return USAGE if plan.problems else OK
+
+    async def check(self) -> int:
+        """Try every endpoint once, and print what came of it.
+
+        Returns:
+            The exit status of all together (`verdict`).
+        """
+        plan = await self._first_plan()
+        async with _progress(len(plan.endpoints)) as progress:
+            statuses = await self.monitor.check_once(plan, progress.count)
+        problems = [*plan.problems, *_of_files(statuses)]
+        if self.json:
+            await _write(fields.encode(fields.outcome_fields(statuses, problems)))
+        else:
+            from mtls_echo.commands.endpoints.table import draw, open_console
+
+            console = open_console()
+            console.print(draw(statuses, problems, console))
+        return verdict(statuses)
+
+    async def watch(self) -> int:
+        """Keep to the plan as it changes, and show how it fares, until Ctrl-C or SIGTERM.
+
+        It ends with its terminal, too: nobody would see it any more, or could end it.
+
+        Returns:
+            The exit status of all together, as they were at the end.
+        """
+        self.monitor.update(await self._first_plan())
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as endings:
+            async with trio.open_nursery() as nursery:
+
+                async def show() -> None:
+                    await self._show()
+                    nursery.cancel_scope.cancel()
+
+                nursery.start_soon(self.monitor.run)
+                nursery.start_soon(self._follow)
+                nursery.start_soon(show)
+                await anext(endings)
+                nursery.cancel_scope.cancel()
+        return verdict(self.monitor.snapshot())
+
+    async def _first_plan(self) -> Plan:
+        try:
+            plan = await self.planner.once()
+        except EndpointsError as error:
+            raise CommandError(str(error), error.hint) from error
+        configuration = self.planner.configuration
+        for warning in configuration.warnings if configuration else ():
+            say(f"warning: {warning}")
+        return plan
+
+    # --- watching --------------------------------------------------------------------------------
+
+    async def _follow(self) -> NoReturn:
+        """Pass each plan on; at SIGHUP make one at once, of everything there is."""
+        with trio.open_signal_receiver(signal.SIGHUP) as requests:
+            while True:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self.planner.run, self.monitor.update)
+                    await anext(requests)
+                    nursery.cancel_scope.cancel()
+                self.monitor.look_at_files()
+                # One that is refused stays refused: run() goes on from the last good one, and
+                # has the reason among its plan's problems.
+                with contextlib.suppress(EndpointsError):
+                    await self.planner.once()
+
+    async def _show(self) -> None:
+        if not self.json:
+            from mtls_echo.commands.endpoints.table import open_console
+
+            console = open_console()
+            if console.is_terminal and not console.is_dumb_terminal:
+                await self._show_table(console)
+                return
+        await self._write_changes()
+
+    async def _show_table(self, console: Console) -> None:
+        """Draw in place for as long as there is a terminal."""
+        from rich.live import Live
+
+        live = Live(
+            console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
+        )
+        try:
+            with live:
+                await self._draw_on(live)
+        except OSError:
+            # A closed window is found out by trying to write to it; rich asks first, but once.
+            if console.is_terminal:
+                raise
+
+    async def _draw_on(self, live: Live) -> None:
+        from mtls_echo.commands.endpoints.table import draw_screen
+
+        def draw() -> RenderableType:
+            return draw_screen(self.monitor.snapshot(), self.monitor.problems, live.console)
+
+        revision = -1
+        try:
+            while live.console.is_terminal:
+                with trio.move_on_after(_LONGEST_LOOK):
+                    revision = await self.monitor.wait_for_change(revision)
+                live.update(draw(), refresh=True)
+                await trio.sleep(_TABLE_LASTS)
+        finally:
+            live.update(draw())  # what stays on the screen is how it was at the end
+
+    async def _write_changes(self) -> NoReturn:
+        changes, revision = Changes(), -1
+        while True:
+            revision = await self.monitor.wait_for_change(revision)
+            found = changes.since(self.monitor.snapshot(), self.monitor.problems)
+            lines = b"".join(self._line(event, about) for event, about in found)
+            if lines:
+                await _write(lines)
+            await trio.sleep(_LINES_LAST)
+
+    def _line(self, event: str, about: Status | Problem) -> bytes:
+        if self.json:
+            return fields.encode(fields.event_fields(event, about))
+        return f"{line(event, about)}\n".encode(sys.stdout.encoding, "replace")
+
+
+def _of_files(statuses: Iterable[Status]) -> tuple[Problem, ...]:
+    found = (status.problem for status in statuses)
+    return tuple(dict.fromkeys(problem for problem in found if problem is not None))
+
+
+async def _write(data: bytes) -> None:
+    await write(sys.stdout.fileno(), data)
+
+
+class _Progress:
+    """How many checks are done, on standard error, when they take long and it is a terminal."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._done = 0
+
+    def count(self, _: Status) -> None:
+        """One more is done."""
+        self._done += 1
+
+    async def show(self) -> NoReturn:
+        """Draw it until cancelled, and remove it then."""
+        await trio.sleep(_SILENCE)
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        from mtls_echo.commands.endpoints.table import open_console
+
+        columns = (TextColumn("checking"), BarColumn(), MofNCompleteColumn())
+        console = open_console(stderr=True)
+        with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
+            task = bar.add_task("", total=self._total)
+            while True:
+                bar.update(task, completed=self._done, refresh=True)
+                await trio.sleep(_LINES_LAST)
+
+
+@contextlib.asynccontextmanager
+async def _progress(total: int) -> AsyncGenerator[_Progress]:
+    progress = _Progress(total)
+    async with trio.open_nursery() as nursery:
+        if sys.stderr is not None and sys.stderr.isatty():
+            nursery.start_soon(progress.show)
+        yield progress
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,394 @@
+"""Paste an error, learn who refused whom: `mtls-echo explain`.
+
+The misunderstanding that this command exists for: "alert unknown ca" is printed by the side that
+was *refused*, about a fault that the *other* side found. So the first line says who refused whom,
+before anything else. What a text leaves open is said to be open, with what would decide it; where
+the side is not known, both are answered.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+import sys
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from mtls_echo.console import CommandError, say
+from mtls_echo_tls.sides import Side, peer_of
+
+if TYPE_CHECKING:
+    from mtls_echo_tls.explain.findings import Reading
+
+# More than any error message; a whole log belongs into grep first.
+MOST_BYTES = 64 * 1024
+
+NOT_RECOGNISED = 1
+
+_WIDTH = 80
+_LABEL = 10  # "find out:" and a space
+_CAUSES_TOLD = 3
+
+_BETTER_TEXT = (
+    "paste the line with the error itself, not only the status: from `curl -v`, from"
+    " `openssl s_client -connect HOST:PORT`, or from the server's log;"
+    " `mtls-echo connect HOST:PORT` says it in words that need no explanation"
+)
+_LOOKED_FOR = (
+    "alerts by number or name, verdicts on certificates, reasons and ends of connections, in"
+    " the words of OpenSSL, Python, curl, Go, Java, node, rustls, GnuTLS, nginx, HAProxy, stunnel,"
+    " Envoy, gRPC, PostgreSQL, MySQL, browsers, Windows, macOS, .NET and mtls-echo"
+)
+
+
+@click.command(
+    epilog="""\b
+examples:
+  mtls-echo explain 'tlsv1 alert unknown ca'
+  mtls-echo explain --side server 'SSL alert number 42'
+  mtls-echo explain 116
+  curl https://localhost:8443/ 2>&1 | mtls-echo explain
+  journalctl -u nginx | tail -1 | mtls-echo explain --json -
+
+\b
+exit status:
+  0  recognised
+  1  not recognised; it then says what it looked for, and the nearest it knows
+  2  usage
+"""
+)
+@click.argument("text", nargs=-1)
+@click.option(
+    "--side",
+    type=click.Choice(["client", "server"]),
+    help="Where the text was printed; else inferred from it, else both are answered.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as one JSON object.")
+@click.pass_context
+def explain(ctx: click.Context, text: tuple[str, ...], side: Side | None, as_json: bool) -> None:
+    """Explain TEXT, an error or alert from any TLS program: who refused whom, and why.
+
+    TEXT is what people paste: a message, a log line, several lines, an alert's number or name,
+    curl's exit status. With - or a pipe, it is read from standard input, 64 KiB at most.
+    """
+    from mtls_echo_tls.explain.parse import readings
+
+    pasted = _pasted(text)
+    found = readings(pasted)
+    if not found:
+        _not_recognised(pasted, as_json)
+        ctx.exit(NOT_RECOGNISED)
+    answer = _answer(found, side)
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.encode(answer).decode())
+    else:
+        click.echo(_drawn(answer))
+
+
+def _pasted(words: tuple[str, ...]) -> str:
+    text = " ".join(words)
+    if words == ("-",) or (not words and not sys.stdin.isatty()):
+        data = sys.stdin.buffer.read(MOST_BYTES + 1)
+        text = data[:MOST_BYTES].decode("utf-8", errors="replace")
+        cut = len(data) > MOST_BYTES
+    else:
+        cut = len(text) > MOST_BYTES
+        text = text[:MOST_BYTES]
+    if cut:
+        say("warning: only the first 64 KiB are looked at")
+    if not text.strip():
+        raise CommandError(
+            "there is no text to explain", "mtls-echo explain 'tlsv1 alert unknown ca'"
+        )
+    return text
+
+
+# --- what is known -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Alert:
+    """The alert that the text names."""
+
+    name: str
+    code: int
+    direction: Literal["sent", "received"] | None
+    meaning: str
+
+
+@dataclass(frozen=True)
+class SideAnswer:
+    """What the text means if this side printed it; the fields are named as in a report."""
+
+    side: Side
+    rejected_by: Side | None
+    summary: str
+    causes: list[str]
+    means: dict[str, str]
+    find_out: list[str]
+    remedies: dict[str, str]
+    remedy: str
+    rfc: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The whole answer: what `--json` prints, and what is drawn."""
+
+    recognised: bool
+    summary: str
+    program: str
+    words: str
+    kind: str
+    alert: Alert | None
+    verify_code: int | None
+    reason: str | None
+    answers: list[SideAnswer]
+    decides: str | None
+    warning: str | None
+    also: list[str]
+
+
+def _answer(found: list[Reading], side: Side | None) -> Answer:
+    first = found[0]
+    printed_by = side or first.side
+    sides: tuple[Side, ...] = (printed_by,) if printed_by else ("client", "server")
+    contradiction = side is not None and first.side is not None and side != first.side
+    return Answer(
+        recognised=True,
+        summary=_who(first, printed_by),
+        program=first.program,
+        words=first.words,
+        kind=first.kind,
+        alert=_alert(first),
+        verify_code=first.verify_code,
+        reason=first.reason,
+        answers=[_for_side(first, each) for each in sides],
+        decides=first.decides or None,
+        warning=f"these words are usually a {first.side}'s" if contradiction else None,
+        also=_also(found, sides[0]),
+    )
+
+
+def _alert(reading: Reading) -> Alert | None:
+    from mtls_echo_tls.alerts import alert_meaning, alert_name
+
+    code = reading.alert
+    if code is None:
+        return None
+    direction: Literal["sent", "received"] | None = None
+    if reading.kind != "alert":
+        direction = "received" if reading.refused == "peer" else "sent"
+    return Alert(alert_name(code), code, direction, alert_meaning(code))
+
+
+def _also(found: list[Reading], side: Side) -> list[str]:
+    """Other things that the text says, when they are not the same said again."""
+    first = found[0]
+    known = set(first.causes(side))
+    others = [
+        reading.words
+        for reading in found[1:]
+        if not known & set(reading.causes(side)) and reading.alert != first.alert
+    ]
+    return list(dict.fromkeys(others))[:2]
+
+
+def _for_side(reading: Reading, side: Side) -> SideAnswer:
+    from mtls_echo_tls.diagnosis.causes import CAUSES, OWNERS
+    from mtls_echo_tls.diagnosis.wording import Words, in_third_person
+
+    rejected_by = reading.rejected_by(side)
+    causes = reading.causes(side)
+    words = Words(side, rejected_by)
+    unsaid = reading.refused == "unsaid"
+
+    def remedy(slug: str) -> str:
+        cause = CAUSES[slug]
+        return in_third_person(cause.owner, OWNERS.get(slug)) if unsaid else words.remedy(cause)
+
+    def says(slug: str) -> str:
+        clause = CAUSES[slug].says
+        return in_third_person(clause, OWNERS.get(slug)) if unsaid else words.says(slug)
+
+    return SideAnswer(
+        side=side,
+        rejected_by=rejected_by,
+        summary=_who(reading, side),
+        causes=list(causes),
+        means={slug: says(slug) for slug in causes},
+        find_out=_find_out(reading, side, rejected_by, causes),
+        remedies={slug: remedy(slug) for slug in causes[:_CAUSES_TOLD]},
+        remedy=remedy(causes[0]),
+        rfc=", ".join(dict.fromkeys(CAUSES[s].rfc for s in causes[:2] if CAUSES[s].rfc)),
+    )
+
+
+def _who(reading: Reading, side: Side | None) -> str:
+    """Who refused whom, in one sentence: the first thing to know."""
+    if reading.kind == "alert" and side is None:
+        return "an alert: the side that sent it refused the side that received it"
+    if reading.refused == "unsaid":
+        return "this text does not say who refused whom, or whether anybody did"
+    if reading.refused == "nobody":
+        return "nobody refused anybody: it did not come to that"
+    rejected_by = reading.rejected_by(side)
+    if side is None:
+        if rejected_by is not None:
+            return f"the {rejected_by} refused the {peer_of(rejected_by)}"
+        if reading.refused == "peer":
+            return "the other side refused the one that printed this"
+        return "the side that printed this refused the other one"
+    other = peer_of(side)
+    if reading.kind == "alert":
+        return f"the {other} refused the {side}, if the {side} received this alert"
+    if rejected_by == side:
+        return f"the {side}, which printed this, refused the {other}"
+    return f"the {other} refused the {side}, which printed this"
+
+
+_CERTIFICATE_CAUSES = {
+    "expired", "not-yet-valid", "unknown-authority", "missing-intermediate", "self-signed",
+    "wrong-name", "no-san", "wrong-usage", "revoked", "impostor-authority", "not-an-authority",
+}  # fmt: skip
+
+
+def _find_out(
+    reading: Reading, side: Side, rejected_by: Side | None, causes: tuple[str, ...]
+) -> list[str]:
+    """Commands and logs, the most telling first."""
+    judged = None if rejected_by is None else peer_of(rejected_by)
+    about = set(causes)
+    steps: list[str] = []
+    if reading.refused == "unsaid" or (rejected_by is not None and rejected_by != side):
+        steps.append(f"the {peer_of(side)}'s log: only it knows why")
+    if about & {"no-connection"}:
+        return ["ss -ltn                      # on the server: does anything listen there?"]
+    if about & {"plaintext-peer", "plaintext-client"} and len(about) == 1:
+        return ["curl -v http://HOST:PORT/    # does it answer without TLS?",
+                "openssl s_client -connect HOST:PORT"]  # fmt: skip
+    if side == "client":
+        own = " --cert FILE --key FILE" if judged == "client" else ""
+        steps.append(f"mtls-echo connect HOST:PORT hello{own} --ca FILE")
+        own = " -cert FILE -key FILE" if judged == "client" else " -showcerts"
+        steps.append(f"openssl s_client -connect HOST:PORT{own}")
+    elif rejected_by is None or rejected_by == "server":
+        steps.append("mtls-echo serve --cert FILE --key FILE --client-ca FILE")
+        steps.append("    # in the server's place: it says what the client presents")
+    if judged is not None and about & _CERTIFICATE_CAUSES:
+        steps.append(f"mtls-echo pki show FILE      # the {judged}'s certificate")
+    if judged is not None and about & {"unknown-authority", "missing-intermediate"}:
+        purpose = "sslclient" if judged == "client" else "sslserver"
+        steps.append(f"openssl verify -purpose {purpose} -CAfile CA-OF-THE-{_judge(judged)} FILE")
+    return steps
+
+
+def _judge(judged: str) -> str:
+    return "SERVER" if judged == "client" else "CLIENT"
+
+
+# --- how it is shown -----------------------------------------------------------------------------
+
+
+def _drawn(answer: Answer) -> str:
+    alone = len(answer.answers) == 1
+    lines = [*_wrapped("", answer.summary), *_meaning(answer)]
+    for each in answer.answers:
+        if not alone:
+            lines += ["", *_wrapped("", f"printed by a {each.side}: {each.summary}")]
+        lines += _causes(each)
+        steps = each.find_out if alone else each.find_out[:3]
+        for i, step in enumerate(steps):
+            lines.append(_labelled("find out" if i == 0 else "", step))
+        if alone and len(each.remedies) > 1:
+            for i, (slug, remedy) in enumerate(each.remedies.items()):
+                lines += _wrapped("fix" if i == 0 else " ", f"{slug}: {remedy}")
+        else:
+            lines += _wrapped("fix", each.remedy)
+        lines += _wrapped("see", each.rfc) if each.rfc else []
+    if not alone:
+        lines += ["", "(--side client or --side server, if you know where it was printed)"]
+    lines += _wrapped("decides", answer.decides) if answer.decides else []
+    lines += _wrapped("but", answer.warning) if answer.warning else []
+    if answer.also:
+        more = ", ".join(map(shlex.quote, answer.also))
+        lines += _wrapped("also", f"the text says more; explain it apart: {more}")
+    return "\n".join(lines)
+
+
+def _meaning(answer: Answer) -> list[str]:
+    alert = answer.alert
+    if alert is not None:
+        how = f"{alert.direction} " if alert.direction else ""
+        quote, unquote = "\N{LEFT DOUBLE QUOTATION MARK}", "\N{RIGHT DOUBLE QUOTATION MARK}"
+        return _wrapped(
+            "means", f"{how}alert {alert.name} ({alert.code}): {quote}{alert.meaning}{unquote}"
+        )
+    if answer.verify_code is not None:
+        return _wrapped("means", f"its own verdict, OpenSSL verify code {answer.verify_code}")
+    if answer.reason is not None:
+        return _wrapped("means", f"its own error, OpenSSL reason {answer.reason}")
+    return _wrapped("means", f"{answer.program} says {answer.words[:120]!r}")
+
+
+def _causes(each: SideAnswer) -> list[str]:
+    lines: list[str] = []
+    for i, slug in enumerate(each.causes[:_CAUSES_TOLD]):
+        label = ("cause" if len(each.causes) == 1 else "likely") if i == 0 else "or"
+        lines += _wrapped(label, f"{each.means[slug]} [{slug}]")
+    if rarer := each.causes[_CAUSES_TOLD:]:
+        lines += _wrapped("or", f"rarer: {', '.join(rarer)}")
+    return lines
+
+
+def _labelled(label: str, text: str) -> str:
+    return f"{label + ':' if label.strip() else '':<{_LABEL}}{text}"
+
+
+def _wrapped(label: str, text: str) -> list[str]:
+    """Text beside its label (blank: under the one before); without one, from the left edge."""
+    indent = " " * _LABEL if label else ""
+    return textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=_labelled(label, "") if label else "",
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+    )
+
+
+def _not_recognised(pasted: str, as_json: bool) -> None:
+    from mtls_echo.console import complain
+
+    nearest = _nearest(pasted)
+    if as_json:
+        import msgspec
+
+        fields = {"recognised": False, "looked_for": _LOOKED_FOR, "nearest": nearest,
+                  "remedy": _BETTER_TEXT}  # fmt: skip
+        click.echo(msgspec.json.encode(fields).decode())
+        return
+    lines = ["this text is not recognised", *textwrap.wrap(f"looked for {_LOOKED_FOR}", 76)]
+    if nearest:
+        lines += textwrap.wrap(f"nearest known: {', '.join(map(repr, nearest))}", 76)
+    complain("\n".join(lines), _BETTER_TEXT)
+
+
+def _nearest(pasted: str) -> list[str]:
+    """The phrases we know most of whose words, misspelt perhaps, are in the text."""
+    from mtls_echo_tls.explain.parse import phrases, plain
+
+    words = set(re.findall(r"[a-z0-9]{2,40}", plain(pasted[:2000]).replace("_", " ")))
+    scored: list[tuple[float, str]] = []
+    for phrase in phrases():
+        parts = phrase.split()
+        hits = sum(bool(difflib.get_close_matches(part, words, 1, 0.8)) for part in parts)
+        if (hits > 1 and hits / len(parts) > 0.5) or (len(parts) == hits and len(phrase) > 8):
+            scored.append((hits / len(parts), phrase))
+    return [phrase for _, phrase in sorted(scored, reverse=True)[:3]]

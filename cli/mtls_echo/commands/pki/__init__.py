@@ -1,0 +1,1 @@
+"""`mtls-echo pki` and its sub-commands."""

@@ -1,0 +1,64 @@
+"""How the ``pki`` commands refuse: in one line, with a hint, and never with a traceback.
+
+The library raises exceptions that name a file or a value and what to do; here they become the
+error and the hint of :mod:`mtls_echo.console`. Click's own complaints about arguments take the
+same form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from mtls_echo import console
+from mtls_echo.console import CommandError, usage_message
+
+
+class Group(console.Group):
+    """Says what is wrong with the arguments in the same form as every other error."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Parse the arguments."""
+        with usage_errors():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with usage_errors():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def refusals() -> Generator[None]:
+    """End the command with an error and a hint where the library raises one."""
+    from mtls_echo_pki.files.durable import os_reason
+    from mtls_echo_pki.files.pem_blocks import MaterialError
+    from mtls_echo_pki.files.staging import DirectoryError
+
+    try:
+        yield
+    except (MaterialError, DirectoryError) as error:
+        raise CommandError(str(error), error.hint) from error
+    except FileExistsError as error:
+        raise CommandError(
+            f"{error.filename}: exists already", "choose another name: nothing is overwritten"
+        ) from error
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise CommandError(f"{where}{os_reason(error)}") from error
+    except ValueError as error:
+        message, _, hint = str(error).partition("; ")
+        raise CommandError(message, hint or None) from error
+
+
+@contextmanager
+def usage_errors() -> Generator[None]:
+    """Say what is wrong with the arguments, and where to read about them."""
+    try:
+        yield
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "mtls-echo pki"
+        raise CommandError(usage_message(error), f"see: {command} --help") from error

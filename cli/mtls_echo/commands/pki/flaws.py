@@ -1,0 +1,193 @@
+"""``pki flaws``, and what ``pki issue --flaw`` says about the credential it has made.
+
+A bad credential is made to be seen failing, and how to see it is not obvious: which side refuses,
+what it has to believe, which of the two programs would not even load it. So the command prints
+the two lines to run, for this flaw, on this directory, and what will come of it.
+
+Most flaws are shown by this program on both ends. Two kinds are not: a key that is too weak for
+OpenSSL's default security level, and a private key that is not the certificate's, are refused here
+before a connection is made, as they should be. ``openssl`` can be told to present them.
+"""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from mtls_echo_pki.certificates.request import Usage
+    from mtls_echo_pki.flaws.baseline import Exhibit
+    from mtls_echo_pki.flaws.flaw import Flaw
+
+_ADDRESS = "localhost:8443"
+_WIDTH = 80
+
+
+class FlawSlug(click.ParamType[str]):
+    """The name of a flaw; completed by the shell with what it means."""
+
+    name = "slug"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name, if there is such a flaw."""
+        from mtls_echo_pki.flaws.registry import find_flaw
+
+        try:
+            return find_flaw(value).slug
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the flaws whose names begin so."""
+        from mtls_echo_pki.flaws.registry import FLAWS
+
+        return [
+            CompletionItem(slug, help=flaw.title)
+            for slug, flaw in FLAWS.items()
+            if slug.startswith(incomplete)
+        ]
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
+def flaws(as_json: bool) -> None:
+    """List the deliberately bad credentials that can be issued.
+
+    Each differs from a good one in exactly one respect. With it come the verify code of OpenSSL
+    (with X509_STRICT), or its reason where it is no verdict on a certificate, and the alert that
+    the refused side receives. "load" is what keeps OpenSSL from presenting it by default.
+
+    \b
+    examples:
+      mtls-echo pki flaws
+      mtls-echo pki flaws --json | jq -r '.[] | [.slug, .verify_code] | @tsv'
+      mtls-echo pki issue ./pki late late.test --client --flaw expired
+
+    exit status: 0 listed
+    """
+    from mtls_echo_pki.flaws.registry import FLAWS
+
+    if as_json:
+        import msgspec
+
+        # What a flaw is made with is no data.
+        listed = [
+            {
+                field: getattr(flaw, field)
+                for field in flaw.__dataclass_fields__
+                if field not in ("prepare", "spoil")
+            }
+            for flaw in FLAWS.values()
+        ]
+        click.echo(msgspec.json.format(msgspec.json.encode(listed), indent=2).decode())
+        return
+    click.echo("\n".join(line for flaw in FLAWS.values() for line in _entry(flaw)))
+
+
+def _entry(flaw: Flaw) -> list[str]:
+    verdict = flaw.reason if flaw.verify_code is None else f"code {flaw.verify_code}"
+    notes = [verdict, flaw.alert]
+    if len(flaw.roles) == 1:
+        notes.append(f"{flaw.roles[0]}s only")
+    if flaw.load_error is not None:
+        notes.append(f"load: {flaw.load_error}")
+    indent = "    "
+    return [
+        flaw.slug,
+        *textwrap.wrap(flaw.title, _WIDTH, initial_indent=indent, subsequent_indent=indent),
+        f"{indent}{', '.join(notes)}",
+    ]
+
+
+def advice(directory: Path, name: str, usage: Usage, flaw: Flaw, exhibit: Exhibit) -> str:
+    """Return what is wrong with a credential that was issued, and how to see it fail.
+
+    Args:
+        directory: The PKI directory.
+        name: The credential's.
+        usage: Whose it is.
+        flaw: What is wrong with it.
+        exhibit: What was issued.
+    """
+    folder = directory / name
+    bearer = usage.value
+    judge = "client" if bearer == "server" else "server"
+    verdict = (
+        f"reason {flaw.reason}" if flaw.verify_code is None else f"verify code {flaw.verify_code}"
+    )
+    lines = [
+        f"flaw: {flaw.title}",
+        f"differs from a good one in: {flaw.differs}",
+        f"verdict: the {judge} refuses with {verdict}, alert {flaw.alert}",
+    ]
+    for each in flaw.unless:
+        if each.role == bearer:
+            who = bearer if each.by_bearer else judge
+            version = f"in TLS {each.tls}" if each.tls else "always"
+            lines.append(f"  but {version} the {who} gives up with {each.reason}: {each.why}")
+    # What lies beside a credential is what its judge must believe, in place of trust/.
+    believed = [file for file in ("ca.crt", "crl.pem") if (folder / file).exists()]
+    if believed:
+        lines.append(f"for the {judge}: {', '.join(str(folder / file) for file in believed)}")
+    if not exhibit.trust.anchors:
+        lines.append(f"{folder / 'ca.crt'} is empty: the {judge} refuses to start with it")
+    if _needs_openssl(flaw):
+        lines.append("mtls-echo does not load such a credential; openssl can be made to")
+    present, meet = _commands(directory, folder, usage, flaw, exhibit, believed)
+    first, second = (present, meet) if bearer == "server" else (meet, present)
+    lines += ["see it fail:", f"  {first}", f"  {second}"]
+    return "\n".join(lines)
+
+
+def _needs_openssl(flaw: Flaw) -> bool:
+    return flaw.load_error is not None or flaw.differs == "end-entity: private key"
+
+
+def _commands(
+    directory: Path,
+    folder: Path,
+    usage: Usage,
+    flaw: Flaw,
+    exhibit: Exhibit,
+    believed: list[str],
+) -> tuple[str, str]:
+    """Return the command of the side with the credential, and that of its judge."""
+    place, certificate, key = (
+        shlex.quote(str(path)) for path in (directory, folder / "tls.crt", folder / "tls.key")
+    )
+    trusted = {"ca.crt": "--ca", "crl.pem": "--crl"}
+    if usage.value == "client":
+        trusted["ca.crt"] = "--client-ca"
+    options = " ".join(f"{trusted[file]} {shlex.quote(str(folder / file))}" for file in believed)
+    own = "client" if usage.value == "server" else "server"
+    good = " ".join(
+        f"--{option} {shlex.quote(str(directory / own / f'tls.{suffix}'))}"
+        for option, suffix in (("cert", "crt"), ("key", "key"))
+    )
+    # Explicit files and a --pki directory do not mix.
+    material = f"{good} {options}" if believed else f"--pki {place}"
+    if usage.value == "server":
+        asked = exhibit.reference
+        reference = "" if asked == "localhost" else f" --server-name {asked}"
+        meet = f"mtls-echo connect {_ADDRESS} hello {material}{reference}"
+        present = f"mtls-echo serve --pki {place} --as {folder.name}"
+        weak = "openssl s_server -accept 8443 -Verify 1"
+    else:
+        meet = f"mtls-echo serve {material}"
+        present = f"mtls-echo connect {_ADDRESS} hello --pki {place} --as {folder.name}"
+        weak = f"openssl s_client -connect {_ADDRESS} -servername localhost"
+    if _needs_openssl(flaw):
+        role = "clients" if usage.value == "server" else "servers"
+        authorities = shlex.quote(str(directory / "trust" / role / "ca.crt"))
+        present = (
+            f"{weak} -cipher DEFAULT:@SECLEVEL=0 -CAfile {authorities} "
+            f"-cert {certificate} -cert_chain {certificate} -key {key}"
+        )
+    return present, meet

@@ -1,0 +1,101 @@
+"""``pki rollover``: an authority is replaced, in three steps that a script can run again."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from mtls_echo.commands.pki.errors import refusals
+from mtls_echo.parameters import directory_argument
+
+if TYPE_CHECKING:
+    from mtls_echo_pki.directory.ca_folder import Registry
+    from mtls_echo_pki.directory.directory import Directory
+    from mtls_echo_pki.directory.layout import Role
+    from mtls_echo_pki.directory.rollover import Step
+
+# Spelled out, since their modules would import cryptography for a --help; a test compares them.
+STEPS = ("introduce", "switch", "retire")
+_ROLES = ("servers", "clients")
+
+
+@click.command()
+@directory_argument
+@click.argument("step", type=click.Choice(STEPS))
+@click.option(
+    "--authority",
+    "role",
+    type=click.Choice(_ROLES),
+    help="Only the authority that issues these.  [default: both]",
+)
+def rollover(directory: Path, step: str, role: str | None) -> None:
+    """Replace the authorities of DIR, so that no peer is locked out on the way.
+
+    introduce makes a new authority, which is trusted beside the present one and issues nothing
+    yet. When every peer has the new trust, switch lets it issue; what it issues is sent with a
+    certificate by the old one, so that a peer who has not learnt of the new one accepts it all
+    the same. When every credential has been renewed, retire ends the trust in the old one and
+    destroys its key. It refuses to while a credential in DIR would be locked out by it.
+
+    A step that was done is no error, so that a script can be run again from where it was
+    killed; one out of order is. mtls-echo pki show tells where one stands.
+
+    \b
+    examples:
+      mtls-echo pki rollover ./pki introduce
+      mtls-echo pki rollover ./pki switch && mtls-echo pki renew ./pki --all --same-key
+      mtls-echo pki rollover ./pki retire
+      mtls-echo pki rollover ./pki introduce --authority clients
+
+    exit status: 0 done, also if it had been; 2 out of order, wrong arguments, unusable files
+    """
+    from mtls_echo_pki.directory.ca_folder import registries
+    from mtls_echo_pki.directory.directory import Directory
+    from mtls_echo_pki.directory.layout import ROLES
+    from mtls_echo_pki.directory.rollover import Step, take
+
+    roles = ROLES if role is None else (cast("Role", role),)
+    with refusals():
+        pki = Directory(directory)
+        taken = take(pki, Step(step), roles)
+        for registry in registries(directory):
+            if set(registry.roles) & set(roles):
+                _tell(pki, registry, Step(step), registry.roles[0] in taken)
+        option = "" if role is None else f" --authority {role}"
+        _tell_next(pki, Step(step), roles, f"{shlex.quote(str(directory))}", option)
+
+
+def _tell(pki: Directory, registry: Registry, step: Step, now: bool) -> None:
+    from mtls_echo_pki.directory.rollover import issued_by_previous, situation
+
+    roles = " and ".join(registry.roles)
+    done = {"introduce": "introduced", "switch": "switched", "retire": "retired"}[step.value]
+    click.echo(f"{done}{'' if now else ' already'}, for {roles}: {situation(registry.succession)}")
+    names = issued_by_previous(pki, registry)
+    if names:
+        click.echo(f"  still from the one before: {', '.join(names)}")
+
+
+def _tell_next(
+    pki: Directory, step: Step, roles: tuple[Role, ...], place: str, option: str
+) -> None:
+    from mtls_echo_pki.directory.ca_folder import registries
+    from mtls_echo_pki.directory.rollover import Step, issued_by_previous
+
+    if step is Step.RETIRE:
+        return
+    click.echo("next:")
+    if step is Step.INTRODUCE:
+        click.echo(
+            "  see that every peer has the new trust: what is in trust/ goes to all of them"
+        )
+        click.echo(f"  mtls-echo pki rollover {place} switch{option}")
+        return
+    for registry in registries(pki.path):
+        if set(registry.roles) & set(roles):
+            for name in issued_by_previous(pki, registry):
+                click.echo(f"  mtls-echo pki renew {place} {name} --same-key")
+    click.echo(f"  mtls-echo pki rollover {place} retire{option}")

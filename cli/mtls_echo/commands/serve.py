@@ -1,0 +1,240 @@
+"""`mtls-echo serve`: options in, a running server or a clear refusal out.
+
+What contradicts itself is refused at the start, before a port is open, since every silent
+interpretation of a contradiction is less secure than one of its halves. Modules that take time to
+import are imported when their turn comes: options, then the port (clients may queue from here
+on), then cryptography and the material, then trio.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Generator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from mtls_echo.commands.serve_options import EPILOG, with_options
+from mtls_echo_pki.files.durable import os_reason
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+
+    from mtls_echo_server.access import Access
+    from mtls_echo_server.connection import Limits
+    from mtls_echo_server.log import EventLog
+    from mtls_echo_tls.material.load import Material
+    from mtls_echo_tls.material.reloader import Reloader
+
+
+@click.command(epilog=EPILOG, context_settings={"max_content_width": 100})
+@with_options
+@click.pass_context
+def serve(ctx: click.Context, /, **options: Any) -> None:
+    """Echo every byte to clients that prove who they are.
+
+    Each client must present a certificate from a trusted authority (mutual TLS), unless
+    --client-auth says otherwise. Whoever is refused is told why by a TLS alert; both that and
+    the reasons it does not carry are logged.
+    """
+    _refuse_contradictions(options)
+    access = _access(options)
+    with contextlib.ExitStack() as listening:
+        # Before a port is open: from then on a signal is a request to a server.
+        listening.enter_context(_signals_held())
+        sockets = [listening.enter_context(sock) for sock in _listen(options["listen"])]
+
+        from mtls_echo_server import events
+        from mtls_echo_server.log import EventLog
+
+        log = EventLog(options["log_format"])
+        reloader = _reloader(options, log)
+        if options["keylog"] is not None:
+            log(events.warning(f"the secrets of every connection go to {options['keylog']}"))
+        limits = _limits(options)
+
+        from mtls_echo.commands.serve_process import raise_descriptor_limit, run
+
+        raise_descriptor_limit(limits, log)
+        stopped = run(reloader, sockets, access, limits, log, trace=options["trace"])
+    ctx.exit(1 if stopped.aborted else 0)
+
+
+@contextlib.contextmanager
+def _signals_held() -> Generator[None]:
+    """Keep signals for `run`: SIGHUP would kill us, and SIGTERM is promised a clean stop.
+
+    Not SIGINT: whoever waits for a slow file or a name server may press Ctrl-C.
+    """
+    import signal
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+# --- what cannot be meant ------------------------------------------------------------------------
+
+
+def _refuse_contradictions(options: dict[str, Any]) -> None:
+    asked = options["client_auth"] != "none"
+    files = [options["cert"], options["key"], options["client_ca"], options["crl"]]
+    if options["client_ca"] is not None and not asked:
+        _refuse(
+            "--client-ca has no effect with --client-auth none",
+            "leave one of them out: authorities are named to ask clients for certificates",
+        )
+    if asked and options["cert"] and options["key"] and options["client_ca"] is None:
+        _refuse(
+            f"--client-auth {options['client_auth']} needs --client-ca: "
+            "there is no authority whose clients to accept",
+            "name one with --client-ca FILE, or ask for no certificates with --client-auth none",
+        )
+    if any(file is not None for file in files) and options["name"] is not None:
+        _refuse(
+            "--as names a credential in a --pki directory, and excludes --cert, --key and "
+            "--client-ca",
+            "leave out --as, or the files",
+        )
+    allowed = [kind for kind in _KINDS if options[f"allow_{kind}"]]
+    if allowed and not asked:
+        _refuse(
+            f"--allow-{allowed[0]} can admit nobody with --client-auth none",
+            "without certificates nobody has a name: use --client-auth required",
+        )
+    if options["min_version"] > options["max_version"]:
+        _refuse(
+            f"--min-version {options['min_version']} is above "
+            f"--max-version {options['max_version']}",
+            "leave out --max-version to allow the newest",
+        )
+    for protocol in options["alpn"]:
+        if not protocol.isascii() or not 1 <= len(protocol) <= 255:
+            _refuse(
+                f'--alpn: "{protocol}" is not a protocol name',
+                "1 to 255 ASCII characters (RFC 7301 §3.1), such as h2 or http/1.1",
+            )
+
+
+_KINDS = ("cn", "dns", "uri", "email", "fingerprint")
+
+
+def _access(options: dict[str, Any]) -> Access:
+    from mtls_echo_server.access import Access
+
+    for kind in _KINDS:
+        try:
+            Access(**{kind: options[f"allow_{kind}"]})
+        except ValueError as error:
+            _refuse(f"--allow-{kind}: {error}", None)
+    return Access(**{kind: options[f"allow_{kind}"] for kind in _KINDS})
+
+
+def _refuse(message: str, hint: str | None) -> NoReturn:
+    # Imported late: the package that it lives in brings cryptography with it.
+    from mtls_echo.console import CommandError
+
+    raise CommandError(message, hint)
+
+
+# --- from options to values ----------------------------------------------------------------------
+
+
+def _listen(addresses: tuple[str, ...]) -> list[socket.socket]:
+    from mtls_echo_server.listeners import FORMS, ListenError, listen
+
+    try:
+        return listen(addresses)
+    except ValueError as error:
+        _refuse(f"--listen: {error}", f"write {FORMS}")
+    except ListenError as error:
+        _refuse(str(error), error.hint)
+
+
+def _reloader(options: dict[str, Any], log: EventLog) -> Reloader:
+    """Read the files for the first time, and say what is to be done when they change."""
+    from mtls_echo_pki.files.pem_blocks import MaterialError
+    from mtls_echo_pki.files.staging import DirectoryError
+    from mtls_echo_server import events
+    from mtls_echo_tls.material.load import ConfigurationError
+    from mtls_echo_tls.material.reloader import Reloader
+
+    try:
+        material = _read(options, create=True)
+        reloader = Reloader(
+            partial(_read, options, create=False),
+            partial(_context, options),
+            first=material,
+            interval=options["reload_interval"],
+            tell=lambda told: log(events.reload(told)),
+            warn=lambda doubt: log(events.warning(doubt)),
+        )
+    except (ConfigurationError, DirectoryError, MaterialError) as error:
+        _refuse(str(error), error.hint)
+    if material.created:
+        log(events.created(material.source))
+    for message in material.warnings:
+        log(events.warning(message))
+    return reloader
+
+
+def _read(options: dict[str, Any], *, create: bool) -> Material:
+    from mtls_echo_tls.material.load import server_material, without_trust
+
+    material = server_material(
+        pki=options["pki"],
+        cert=options["cert"],
+        key=options["key"],
+        client_ca=options["client_ca"],
+        crl=options["crl"],
+        name=options["name"] or "server",
+        create=create,
+    )
+    return without_trust(material) if options["client_auth"] == "none" else material
+
+
+def _context(options: dict[str, Any], material: Material) -> ssl.SSLContext:
+    import ssl
+
+    from mtls_echo_server.context import ClientAuth, server_context
+    from mtls_echo_tls.material.load import ConfigurationError
+
+    assert material.credential is not None  # noqa: S101  narrows the type: a server always has one
+    versions = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+    keylog: Path | None = options["keylog"]
+    try:
+        return server_context(
+            material.credential,
+            material.trust,
+            client_auth=ClientAuth(options["client_auth"]),
+            minimum_version=versions[options["min_version"]],
+            maximum_version=versions[options["max_version"]],
+            alpn=options["alpn"],
+            session_tickets=options["session_tickets"] == "on",
+            keylog=keylog,
+        )
+    except ssl.SSLError:
+        raise
+    except OSError as error:
+        reason = os_reason(error)
+        raise ConfigurationError(
+            f"--keylog {keylog}: {reason}", "name a file that you may write to"
+        ) from error
+
+
+def _limits(options: dict[str, Any]) -> Limits:
+    from mtls_echo_server.connection import Limits
+
+    return Limits(
+        handshake_timeout=options["handshake_timeout"],
+        idle_timeout=options["idle_timeout"] or math.inf,
+        max_connections=options["max_connections"],
+        grace_period=options["grace_period"],
+        max_connection_age=options["max_connection_age"] or math.inf,
+    )

@@ -1,0 +1,1 @@
+"""`mtls-echo demo`: the lesson, both ends in one terminal."""

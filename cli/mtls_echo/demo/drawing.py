@@ -1,0 +1,101 @@
+"""Two accounts of one connection, side by side: what `demo` and `observe` draw alike.
+
+The diagram shows what crossed the wire, the two columns below it what each end made of it, and
+the line after them what both ends know together. Everything fits 80 columns, for a pipe gets what
+a terminal of the usual width gets; colour and pauses are for terminals only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from mtls_echo_tls.diagnosis.joint import Account
+from mtls_echo_tls.diagnosis.report import Report, describe
+from mtls_echo_tls.diagrams.overview import draw
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from mtls_echo_tls.trace.messages import Message
+
+WIDTH = 80
+
+# Beyond this a line of text is hard to follow.
+_WIDEST = 100
+
+
+class PipedConsole(Console):
+    """A console whose reader may leave early."""
+
+    def on_broken_pipe(self) -> None:
+        """Let the error out: rich would end the process from inside a nursery."""
+        raise  # the BrokenPipeError that rich is handling
+
+
+def open_console() -> Console:
+    """Standard output, 80 columns wide, or up to 100 when a terminal has them."""
+    console = PipedConsole(highlight=False, emoji=False)
+    console.width = min(console.width, _WIDEST) if console.is_terminal else WIDTH
+    return console
+
+
+def is_plain(console: Console) -> bool:
+    """Whether the output has no box-drawing characters."""
+    return not console.encoding.lower().startswith("utf")
+
+
+def bar(console: Console) -> str:
+    """What a horizontal line is made of."""
+    return "-" if is_plain(console) else "─"
+
+
+def show_diagram(console: Console, messages: Sequence[Message], report: Report) -> None:
+    """The handshake as one side recorded it."""
+    for line in draw(messages, report, width=WIDTH - 4, ascii_only=is_plain(console)):
+        console.print(f"  {line}", markup=False)
+
+
+def show_accounts(console: Console, client: Report | None, server: Report | None) -> None:
+    """What each side saw; None for a side that is none of ours."""
+    table = Table(box=None, expand=True, padding=(0, 1), header_style="bold")
+    table.add_column("what the client saw", ratio=1, overflow="fold")
+    table.add_column("what the server saw", ratio=1, overflow="fold")
+    table.add_row(_told(client), _told(server))
+    console.print()
+    console.print(table)
+
+
+def show_joined(console: Console, account: Account) -> None:
+    """What both sides know together."""
+    text = Text.assemble(("both together: ", "bold"), account.summary)
+    console.print()
+    console.print(Padding(text, (0, 0, 0, 2)))
+
+
+def _told(report: Report | None) -> RenderableType:
+    if report is None:
+        return Text("(does not speak TLS, and tells nothing)", style="dim")
+    message, hint = describe(report)
+    first, *more = message.splitlines()
+    text = Text(first)
+    if report.outcome == "echoed" and report.tls is not None:
+        more = [f"{report.tls.version}, {report.tls.cipher}"]
+        if report.peer is not None:
+            more.append(f"peer: {', '.join(report.peer.names)}")
+    for line in more:
+        # Two columns leave no room for the less likely guesses; the report has them all.
+        if line.startswith("or:"):
+            continue
+        label, _, value = line.partition(":")
+        text.append(f"\n{label}:" if value else f"\n{label}", style="dim")
+        text.append(f" {value.strip()}" if value else "")
+    if hint:
+        text.append("\nhint:", style="cyan")
+        text.append(f" {hint}")
+    return text

@@ -1,0 +1,1 @@
+"""`mtls-echo demo --endpoints`: four servers, and one client that watches them."""

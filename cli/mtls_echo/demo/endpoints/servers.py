@@ -1,0 +1,143 @@
+"""Three servers under two authorities, and one stranger: what `demo --endpoints` connects to.
+
+All of it is made on the fly, in one folder that a second terminal can read too. The configuration
+is in the shape that the Thanos project proposed for its clients of many servers: a list of groups,
+each with a ``tls_config`` of its own; one of them strict, the other's endpoints discovered from
+a file.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import trio
+
+from mtls_echo_pki.certificates.authority import Authority
+from mtls_echo_pki.directory.directory import Directory
+from mtls_echo_pki.files.durable import replace_file
+from mtls_echo_server.connection import Limits
+from mtls_echo_server.context import server_context
+from mtls_echo_server.events import Event
+from mtls_echo_server.listeners import listen
+from mtls_echo_server.service import Server
+
+# How long a stopping server waits for connections that are busy, in seconds.
+_GRACE = 1.0
+
+_CONFIGURATION = """\
+- name: payments
+  tls_config:
+    cert_file: one/client/tls.crt
+    key_file: one/client/tls.key
+    ca_file: trusted.crt
+    server_name: localhost
+  endpoints: ["{ada}", "{bob}"]
+  mode: strict
+- name: archive
+  tls_config:
+    cert_file: two/client/tls.crt
+    key_file: two/client/tls.key
+    ca_file: two/trust/servers/ca.crt
+    server_name: localhost
+  endpoints_sd_files:
+    - files: ["targets/*.json"]
+      refresh_interval: 1s
+"""
+
+
+class House:
+    """One server, at an address that it keeps when it is stopped and started again.
+
+    Args:
+        pki: Whose server it is, and whose clients it admits.
+    """
+
+    def __init__(self, pki: Directory) -> None:
+        self._context = server_context(pki.credential("server"), pki.trust("clients"))
+        # Bound, so that the port stays ours; nobody listens yet.
+        self._socket = _bound(0)
+        self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
+        self._server: Server | None = None
+        self._closed = trio.Event()
+
+    async def open(self, nursery: trio.Nursery) -> None:
+        """Accept connections."""
+        self._socket.close()
+        server = Server(self._context, limits=Limits(grace_period=_GRACE), events=_ignore)
+        self._server, self._closed = server, trio.Event()
+        sockets = listen([self.address])
+
+        async def run(*, task_status: trio.TaskStatus[object]) -> None:
+            await server.run(sockets, task_status=task_status)
+            self._closed.set()
+
+        await nursery.start(run)
+
+    async def close(self) -> None:
+        """Close every connection with close_notify, and the port."""
+        if self._server is not None:
+            self._server.stop()
+            await self._closed.wait()
+
+
+class Town:
+    """The folder, the authorities and the servers.
+
+    Args:
+        folder: Where to make them; must not exist or be empty.
+
+    Attributes:
+        configuration: The file to give to `mtls-echo endpoints`.
+        ada, bob: Servers under the first authority, listed in the strict group.
+        carol: A server under the second one, named in the target file.
+        stranger: Named there too, and certified by nobody that anybody trusts.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        one, two, elsewhere = (Directory.create(folder / n) for n in ("one", "two", "elsewhere"))
+        self.ada, self.bob, self.carol, self.stranger = (
+            House(pki) for pki in (one, one, two, elsewhere)
+        )
+        self._anchors = one.trust("servers").pem
+        self.trust_the_right_authority()
+        self.name_targets(self.carol, self.stranger)
+        self.configuration = folder / "endpoints.yaml"
+        text = _CONFIGURATION.format(ada=self.ada.address, bob=self.bob.address)
+        self.configuration.write_text(text, "utf-8")
+
+    async def open(self, nursery: trio.Nursery) -> None:
+        """Start all four servers."""
+        for house in (self.ada, self.bob, self.carol, self.stranger):
+            await house.open(nursery)
+
+    def name_targets(self, *houses: House) -> None:
+        """Write the target file."""
+        (self.folder / "targets").mkdir(exist_ok=True)
+        targets = [{"targets": [each.address for each in houses], "labels": {"shelf": "3"}}]
+        contents = json.dumps(targets, indent=2).encode() + b"\n"
+        replace_file(self.folder / "targets" / "archive.json", contents, 0o644)
+
+    def trust_another_authority(self) -> None:
+        """Replace the first group's authority by one of the same name and another key."""
+        self._trust(Authority.root("servers").trust.pem)
+
+    def trust_the_right_authority(self) -> None:
+        """Put it back."""
+        self._trust(self._anchors)
+
+    def _trust(self, anchors: bytes) -> None:
+        replace_file(self.folder / "trusted.crt", anchors, 0o644)
+
+
+def _bound(port: int) -> socket.socket:
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("127.0.0.1", port))
+    return sock
+
+
+def _ignore(_: Event) -> None:
+    """What the servers see is another demonstration's business."""

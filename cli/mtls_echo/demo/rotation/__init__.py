@@ -1,0 +1,1 @@
+"""`mtls-echo demo --rotation`: certificates change under load."""

@@ -1,0 +1,1 @@
+"""Every failure that can be played, seen from both ends."""

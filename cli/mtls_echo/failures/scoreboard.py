@@ -1,0 +1,119 @@
+"""The table of observed failures: how much each side knew, and what crossed the wire.
+
+A side that names one cause is *sure*; one that names six says that it cannot know more. Both are
+honest as long as the true cause is among those named, which is what the tests demand. So the
+table counts: ``sure``, or ``1 of 6``. Where either side can have the fault, each side was once
+the judge and once the judged, and has two entries when they differ: the judge's comes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from mtls_echo.failures.case import Observation
+from mtls_echo.failures.play import Seen, Sighting
+from mtls_echo_pki.flaws.flaw import TLSVersion
+from mtls_echo_tls.sides import Side
+
+_HEADER = ("failure", "TLS", "the client", "the server", "alert on the wire")
+_WRONG = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One observation in one version; made of plain values, so that it can travel.
+
+    Attributes:
+        slug: Which.
+        version: In which TLS version.
+        refuser: Who refused; None when neither did.
+        client, server: How many causes that side named; None when it is none of ours, and 0
+            when the true one was not among them.
+        joined: The same of both together.
+        alert: By its RFC 8446 name.
+    """
+
+    slug: str
+    version: TLSVersion
+    refuser: Side | None
+    client: int | None
+    server: int | None
+    joined: int | None
+    alert: str | None
+
+    @classmethod
+    def of(cls, observation: Observation, sighting: Sighting) -> Row:
+        """Count what a sighting leaves possible."""
+
+        def count(causes: Iterable[str]) -> int:
+            named = [*causes]
+            return len(named) if observation.cause in named else _WRONG
+
+        def side(seen: Seen | None) -> int | None:
+            return None if seen is None else count(seen.report.causes)
+
+        account = sighting.account
+        return cls(
+            slug=observation.slug,
+            version=sighting.version,
+            refuser=observation.expected[sighting.version].refuser,
+            client=side(sighting.client),
+            server=side(sighting.server),
+            joined=None if account is None else count(account.causes),
+            alert=sighting.alert,
+        )
+
+
+def table(rows: Iterable[Row]) -> list[str]:
+    """The lines: sorted, one for each slug, and a second one where the versions differ."""
+    by_slug: dict[str, list[Row]] = {}
+    for row in rows:
+        by_slug.setdefault(row.slug, []).append(row)
+    cells = [_HEADER, *(line for slug in sorted(by_slug) for line in _lines(slug, by_slug[slug]))]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(_HEADER))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    ]
+
+
+def score(rows: Iterable[Row]) -> list[str]:
+    """How often each side was sure, and how often it was wrong: one line for each account."""
+    counted = [*rows]
+    return [
+        _share("the client alone", [row.client for row in counted]),
+        _share("the server alone", [row.server for row in counted]),
+        _share("both together", [row.joined for row in counted]),
+    ]
+
+
+def _share(who: str, counts: list[int | None]) -> str:
+    known = [count for count in counts if count is not None]
+    sure, wrong = known.count(1), known.count(_WRONG)
+    return f"{who}: sure in {sure} of {len(known)}, wrong in {wrong or 'none'}"
+
+
+def _lines(slug: str, rows: list[Row]) -> Iterator[tuple[str, ...]]:
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for alert in dict.fromkeys(row.alert for row in rows):
+        for version in sorted({row.version for row in rows}):
+            same = [row for row in rows if (row.alert, row.version) == (alert, version)]
+            if same:
+                cells = (_cell("client", same), _cell("server", same), alert or "none")
+                groups.setdefault(cells, []).append(version)
+    for (client, server, alert), versions in groups.items():
+        yield slug, " ".join(versions), client, server, alert
+
+
+def _cell(side: Side, rows: list[Row]) -> str:
+    """What a side knew, as the judge first and as the judged after it."""
+    ordered = sorted(rows, key=lambda row: row.refuser != side)
+    counts = [row.client if side == "client" else row.server for row in ordered]
+    return ", ".join(dict.fromkeys(_told(count) for count in counts))
+
+
+def _told(count: int | None) -> str:
+    if count is None:
+        return "no TLS"
+    return {_WRONG: "WRONG", 1: "sure"}.get(count, f"1 of {count}")

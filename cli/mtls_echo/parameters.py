@@ -1,0 +1,46 @@
+"""What several ``pki`` commands take, and how they print what came of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from mtls_echo_pki.certificates.credential import Credential
+
+
+class Lifetime(click.ParamType[timedelta]):
+    """A duration such as 30d; see :func:`~mtls_echo_pki.certificates.request.parse_lifetime`."""
+
+    name = "lifetime"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        """Read it."""
+        from mtls_echo_pki.certificates.lifetimes import parse_lifetime
+
+        if isinstance(value, timedelta):
+            return value
+        try:
+            return parse_lifetime(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+directory_argument = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+
+
+def summary(credential: Credential) -> str:
+    """Return the names of a credential and how long it lasts, on one line."""
+    from mtls_echo_pki.certificates.authority import utcnow
+    from mtls_echo_pki.certificates.identifiers import presented_identifiers
+    from mtls_echo_pki.certificates.lifetimes import validity
+
+    certificate = credential.certificate
+    names = ", ".join(presented_identifiers(certificate))
+    end = certificate.not_valid_after_utc
+    return f"{names}; {validity(certificate.not_valid_before_utc, end, utcnow())}"

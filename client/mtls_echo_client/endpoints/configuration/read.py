@@ -1,0 +1,121 @@
+"""A configuration is understood completely, or refused with the place where it is not.
+
+There are two shapes, told apart by nothing but the type of the document: a list is the slide's
+(:mod:`~mtls_echo_client.endpoints.configuration.thanos_proposal`), a mapping the one that shipped
+with Thanos (:mod:`~mtls_echo_client.endpoints.configuration.thanos`). Either becomes the same
+`Configuration`, whose files have been read and whose certificates have been loaded. There is no
+half of one: the first fault that is found refuses the whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import cast
+
+from mtls_echo_client.endpoints.configuration.errors import EndpointsError
+from mtls_echo_client.endpoints.configuration.tls_settings import Reading
+from mtls_echo_client.endpoints.configuration.yaml_reader import parse_yaml, read_text
+from mtls_echo_client.endpoints.groups import (
+    MAX_ENDPOINTS,
+    Configuration,
+    Group,
+    Server,
+    TargetFiles,
+)
+
+__all__ = [
+    "Configuration",
+    "EndpointsError",
+    "Group",
+    "Server",
+    "TargetFiles",
+    "parse_configuration",
+    "read_configuration",
+]
+
+
+def read_configuration(path: Path) -> Configuration:
+    """Read a configuration file, and every certificate that it names.
+
+    Args:
+        path: YAML or JSON, at most 1 MiB. Relative paths in it begin at its folder.
+
+    Raises:
+        EndpointsError: The file, or one that it names, cannot be used.
+    """
+    text = read_text(path, str(path))
+    return _configuration(text, str(path), path.absolute().parent, path)
+
+
+def parse_configuration(
+    text: str, *, name: str = "--endpoint.config", folder: Path | None = None
+) -> Configuration:
+    """The same of a text.
+
+    Args:
+        text: YAML or JSON.
+        name: What messages call it.
+        folder: What relative paths begin at; the current folder unless given.
+
+    Raises:
+        EndpointsError: The text, or a file that it names, cannot be used.
+    """
+    return _configuration(text, name, (folder or Path()).absolute(), None)
+
+
+def digest_of(text: str) -> str:
+    """What tells one text from another."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _configuration(text: str, name: str, folder: Path, path: Path | None) -> Configuration:
+    reading = Reading(name, folder)
+    document = parse_yaml(text, name)
+    # Lazily, each needs only its own.
+    if isinstance(document, list):
+        from mtls_echo_client.endpoints.configuration.thanos_proposal import read_groups
+    elif isinstance(document, dict):
+        from mtls_echo_client.endpoints.configuration.thanos import read_groups
+    else:
+        raise EndpointsError(
+            name,
+            "",
+            "is neither a list of groups nor a mapping with endpoints",
+            "begin with: - tls_config:",
+        )
+    configuration = Configuration(
+        name=name,
+        path=path,
+        digest=digest_of(text),
+        groups=read_groups(cast("object", document), reading),
+        warnings=tuple(reading.warnings),
+    )
+    _refuse_repetitions(configuration)
+    return configuration
+
+
+def _refuse_repetitions(configuration: Configuration) -> None:
+    names: dict[str, Group] = {}
+    for group in configuration.groups:
+        first = names.setdefault(group.name, group)
+        if first is not group:
+            raise EndpointsError(
+                configuration.name,
+                f"{group.place}.name",
+                f"{group.name!r} is already the name of {first.place}",
+            )
+    servers: dict[object, Server] = {}
+    for _, server in configuration:
+        other = servers.setdefault(server.key, server)
+        if other is not server:
+            raise EndpointsError(
+                configuration.name,
+                server.place,
+                f"{server.written!r} is already at {other.place}",
+                "an endpoint belongs to one group, or its TLS settings would depend on the order",
+            )
+    if len(servers) > MAX_ENDPOINTS:
+        raise EndpointsError(
+            configuration.name, "", f"lists {len(servers)} endpoints; at most {MAX_ENDPOINTS}"
+        )

@@ -1,0 +1,158 @@
+"""TLS settings are not believed: what they name is loaded before anything starts.
+
+A path that is right in the configuration may lead to a file that is missing, empty, somebody
+else's key. Found here, that is one line at the start; found later, it is a handshake that fails,
+or worse, one that is made without the certificate. So each file is read, each pair compared, and
+a context made of it and thrown away.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from mtls_echo_client.context import client_context
+from mtls_echo_client.endpoints.configuration.errors import EndpointsError
+from mtls_echo_client.endpoints.plan import TLSSettings
+from mtls_echo_pki.files.pem_blocks import MaterialError
+from mtls_echo_tls.address import reference_identifier
+from mtls_echo_tls.material.load import client_material
+
+# What a key or a certificate begins with; whoever writes it in place of a path must not find it in
+# a log afterwards.
+_PEM = "-----BEGIN"
+
+_STRONG_ENOUGH = "use a P-256 key, or RSA of at least 2048 bits, signed with SHA-256 or better"
+
+_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+
+
+class Written(NamedTuple):
+    """A text and where it was written."""
+
+    text: str
+    place: str
+
+
+@dataclass
+class Reading:
+    """One reading of one configuration.
+
+    Attributes:
+        name: Of the file, for messages.
+        folder: What relative paths begin at.
+        warnings: Collected on the way.
+    """
+
+    name: str
+    folder: Path
+    warnings: list[str] = field(default_factory=list[str])
+    _proved: set[tuple[Path | None, ...]] = field(default_factory=set[tuple[Path | None, ...]])
+
+    def error(self, place: str, reason: str, hint: str | None = None) -> EndpointsError:
+        """An error of this file."""
+        return EndpointsError(self.name, place, reason, hint)
+
+    def path(self, written: Written) -> Path:
+        """A path, relative ones from the folder of the configuration.
+
+        Raises:
+            EndpointsError: No file can be called so, or it is the contents of one.
+        """
+        if _PEM in written.text:
+            raise self.error(
+                written.place, "holds PEM itself", "write it to a file, and here the file's path"
+            )
+        try:
+            os.fsencode(written.text)
+        except UnicodeEncodeError:
+            raise self.error(written.place, f"{written.text!r} is not a path") from None
+        if "\0" in written.text:
+            raise self.error(written.place, f"{written.text!r} is not a path")
+        return self.folder / written.text
+
+    def host_name(self, written: Written) -> str:
+        """A name to verify.
+
+        Raises:
+            EndpointsError: It is neither a host name nor an IP address.
+        """
+        try:
+            return reference_identifier(written.text)
+        except ValueError as error:
+            raise self.error(
+                written.place, str(error), "write the name alone, without a port"
+            ) from error
+
+    def settings(
+        self,
+        written: Mapping[str, Written],
+        place: str,
+        *,
+        minimum_version: ssl.TLSVersion,
+        origin: str | None = None,
+    ) -> TLSSettings:
+        """Settings whose files are known to load.
+
+        Args:
+            written: ``ca_file``, ``cert_file``, ``key_file`` and ``server_name``, those that are.
+            place: Of the ``tls_config``.
+            minimum_version: The oldest version to offer.
+            origin: What to call the place of the whole, if not that.
+
+        Raises:
+            EndpointsError: One is missing, or names what cannot be used.
+        """
+        ca, cert, key, name = map(written.get, ("ca_file", "cert_file", "key_file", "server_name"))
+        if ca is None:
+            raise self.error(
+                place,
+                "ca_file is missing: without trust anchors no server can be verified",
+                f"name the servers' authority; if every public one is meant, name the system's"
+                f" bundle, such as {_BUNDLE}",
+            )
+        if cert is not None and key is None:
+            raise self.error(cert.place, "key_file is missing: a certificate needs its key")
+        if key is not None and cert is None:
+            raise self.error(key.place, "cert_file is missing: a key needs its certificate")
+        settings = TLSSettings(
+            ca_file=self.path(ca),
+            cert_file=self.path(cert) if cert else None,
+            key_file=self.path(key) if key else None,
+            server_name=self.host_name(name) if name else None,
+            minimum_version=minimum_version,
+            origin=origin or place,
+        )
+        self._prove(settings, written)
+        return settings
+
+    def _prove(self, settings: TLSSettings, written: Mapping[str, Written]) -> None:
+        files = (settings.ca_file, settings.cert_file, settings.key_file)
+        if files in self._proved:
+            return
+        places = {
+            self.path(written[name]): written[name].place
+            for name in ("key_file", "cert_file", "ca_file")
+            if name in written
+        }
+        first = settings.cert_file or settings.ca_file
+        try:
+            material = client_material(
+                ca=settings.ca_file, cert=settings.cert_file, key=settings.key_file
+            )
+            assert material.trust is not None  # noqa: S101  there is a ca_file
+            client_context(material.trust, material.credential)
+        except MaterialError as error:
+            place = places.get(error.path, places[first])
+            raise self.error(place, str(error), error.hint) from error
+        except ssl.SSLError as error:
+            reason = (error.reason or "no reason given").replace("_", " ").lower()
+            raise self.error(
+                places[first], f"{first}: OpenSSL refuses it ({reason})", _STRONG_ENOUGH
+            ) from error
+        self.warnings += (f"{places[first]}: {warning}" for warning in material.warnings)
+        self._proved.add(files)

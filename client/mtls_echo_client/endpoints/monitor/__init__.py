@@ -1,0 +1,1 @@
+"""Which endpoints answer: one worker for each, kept to the plan."""

@@ -1,0 +1,233 @@
+"""A link to one server: made, proved by an echo, watched, and proved again.
+
+A handshake proves the server to us, and in TLS 1.3 not yet us to the server (RFC 8446 §2); so a
+link is handed over only after its first echo. Each proof sends bytes that were never sent before:
+what comes back was made for this question.
+
+Between two proofs somebody listens. A server that stops says so with close_notify, and a client
+that only asked every few seconds would go on believing in it until then.
+
+Plaintext is a kind of link of its own. It is made for an endpoint without TLS settings only, and
+nothing turns one kind into the other.
+"""
+
+from __future__ import annotations
+
+import abc
+import secrets
+import ssl
+import time
+from typing import NoReturn
+
+import msgspec
+import trio
+
+from mtls_echo_client.dial import open_tcp
+from mtls_echo_client.endpoints.plan import Endpoint
+from mtls_echo_client.session import Session, connect
+from mtls_echo_tls.diagnosis.diagnose import diagnose
+from mtls_echo_tls.diagnosis.evidence import Evidence, TransportEnd
+from mtls_echo_tls.diagnosis.failure import TLSFailure
+from mtls_echo_tls.diagnosis.report import Report
+from mtls_echo_tls.stream.tcp import TCPStream
+from mtls_echo_tls.stream.tls import FAREWELL
+
+_UNASKED = "bytes came that nothing had been sent for"
+_AT_REST = "while nothing was due"
+
+# ContentType alert and a version's first byte (RFC 8446 §5.1): a TLS server's answer to plaintext.
+_TLS_ALERT = b"\x15\x03"
+
+
+class Link(abc.ABC):
+    """A connection that has echoed.
+
+    Attributes:
+        report: What its making showed.
+    """
+
+    report: Report
+
+    @abc.abstractmethod
+    def tell(self) -> Report:
+        """What is known of it now."""
+
+    @abc.abstractmethod
+    async def prove(self) -> float:
+        """Send something new and wait until it has come back.
+
+        Returns:
+            How long it took, in seconds.
+
+        Raises:
+            TLSFailure: It did not, or not in time.
+        """
+
+    @abc.abstractmethod
+    async def watch(self, seconds: float) -> None:
+        """Return after ``seconds``, during which the connection lasted.
+
+        Raises:
+            TLSFailure: It ended, or brought what nobody had asked for.
+        """
+
+    @abc.abstractmethod
+    async def aclose(self) -> None:
+        """Say good-bye and close, within `FAREWELL` seconds even when cancelled."""
+
+
+async def dial(endpoint: Endpoint, context: ssl.SSLContext | None, patience: float) -> Link:
+    """Connect, and prove the connection by an echo.
+
+    Args:
+        endpoint: Where to, and whether with TLS.
+        context: For its TLS settings; None exactly when it has none.
+        patience: Seconds for TCP connection and handshake together, and again for the echo.
+
+    Raises:
+        TLSFailure: There is no connection that echoes; the report says why.
+        ValueError: A context is missing, or there is one for plaintext.
+    """
+    if (endpoint.tls is None) is not (context is None):
+        raise ValueError(f"{endpoint.written}: TLS settings and context do not go together")
+    if context is None:
+        return await _dial_plainly(endpoint, patience)
+    host, port = endpoint.address
+    session = await connect(
+        host, port, context, server_name=endpoint.server_name, timeout=patience
+    )
+    link = SecureLink(session, patience)
+    await _prove_first(link)
+    return link
+
+
+async def _prove_first(link: Link) -> None:
+    try:
+        await link.prove()
+    except BaseException:
+        await link.aclose()
+        raise
+    link.report = link.tell()
+
+
+class SecureLink(Link):
+    """A link over TLS."""
+
+    def __init__(self, session: Session, patience: float) -> None:
+        self.session = session
+        self._patience = patience
+
+    def tell(self) -> Report:
+        """See `Link.tell`."""
+        self.session.evidence.finish()
+        return self.session.report
+
+    async def prove(self) -> float:
+        """See `Link.prove`."""
+        question = _question()
+        started = time.perf_counter()
+        # A session limits silence, and a server that sends a byte now and then is not silent.
+        with trio.move_on_after(self._patience) as scope:
+            await self.session.echo(question)
+        if scope.cancelled_caught:
+            raise self.session.stream.expire()
+        return time.perf_counter() - started
+
+    async def watch(self, seconds: float) -> None:
+        """See `Link.watch`."""
+        with trio.move_on_after(seconds):
+            data = await self.session.stream.receive_some()
+            if data:
+                self.session.evidence.mismatched_echo = _UNASKED
+            else:
+                self.session.evidence.closed_early = _AT_REST
+            raise TLSFailure(self.session.evidence)
+
+    async def aclose(self) -> None:
+        """See `Link.aclose`."""
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + FAREWELL):
+            await self.session.aclose()
+
+
+async def _dial_plainly(endpoint: Endpoint, patience: float) -> PlainLink:
+    evidence = Evidence("client")
+    tcp = await open_tcp(endpoint.address, evidence, trio.current_time() + patience)
+    evidence.stage = "established"
+    link = PlainLink(tcp, evidence, patience)
+    await _prove_first(link)
+    return link
+
+
+class PlainLink(Link):
+    """A link without TLS: whoever answers has proved nothing but that it echoes."""
+
+    def __init__(self, tcp: TCPStream, evidence: Evidence, patience: float) -> None:
+        self._tcp = tcp
+        self._evidence = evidence
+        self._patience = patience
+
+    def tell(self) -> Report:
+        """See `Link.tell`; never more than that it echoes."""
+        told = "echoed in plaintext: neither side has proved who it is"
+        return msgspec.structs.replace(diagnose(self._evidence), summary=told)
+
+    async def prove(self) -> float:
+        """See `Link.prove`."""
+        question = _question()
+        started = time.perf_counter()
+        with trio.move_on_after(self._patience) as scope:
+            await self._exchange(question)
+        if scope.cancelled_caught:
+            self._evidence.timed_out = True
+            self._fail()
+        return time.perf_counter() - started
+
+    async def watch(self, seconds: float) -> None:
+        """See `Link.watch`."""
+        with trio.move_on_after(seconds):
+            await self._receive(1)
+            self._evidence.mismatched_echo = _UNASKED
+            self._fail()
+
+    async def _exchange(self, question: bytes) -> None:
+        try:
+            await self._tcp.send_all(question)
+        except trio.BrokenResourceError:
+            self._end("reset")
+        answer = b""
+        while len(answer) < len(question):
+            answer += await self._receive(len(question) - len(answer))
+            if not question.startswith(answer):
+                self._contradict(answer)
+
+    async def _receive(self, limit: int) -> bytes:
+        try:
+            data = await self._tcp.receive_some(limit)
+        except trio.BrokenResourceError:
+            self._end("reset")
+        return data or self._end("eof")
+
+    def _contradict(self, answer: bytes) -> NoReturn:
+        told = f"sent text, received {answer[:24]!r}"
+        if answer.startswith(_TLS_ALERT):
+            told += ", as a TLS server answers plaintext"
+        self._evidence.mismatched_echo = told
+        self._fail()
+
+    def _end(self, how: TransportEnd) -> NoReturn:
+        self._evidence.stage = "first-read"  # or the end would be said to lack a close_notify
+        self._evidence.transport_end = how
+        self._fail()
+
+    def _fail(self) -> NoReturn:
+        self._evidence.failed = True
+        self._evidence.finish()
+        raise TLSFailure(self._evidence)
+
+    async def aclose(self) -> None:
+        """See `Link.aclose`."""
+        await trio.aclose_forcefully(self._tcp)
+
+
+def _question() -> bytes:
+    return b"mtls-echo %s\n" % secrets.token_hex(8).encode()

@@ -1,0 +1,185 @@
+"""Keeps to a plan: connected to everything in it, re-dialling only what has changed.
+
+Two plans are compared, and so are the files behind the settings. An endpoint whose address,
+settings and name are what they were keeps its very connection, whatever else was edited around
+it; one that is gone is closed with close_notify; one that is asked for otherwise than before is a
+new endpoint and has to prove itself. Changed files re-dial the endpoints that use them.
+
+Whoever watches is told that something has changed, not what: it looks at a `Monitor.snapshot`,
+so a slow watcher misses steps on the way, never where they led.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import NoReturn
+
+import trio
+
+from mtls_echo_client.endpoints.monitor.contexts import Contexts, ContextSource
+from mtls_echo_client.endpoints.monitor.status import Status
+from mtls_echo_client.endpoints.monitor.worker import Attendant, Rules
+from mtls_echo_client.endpoints.plan import Endpoint, Plan, Problem, TLSSettings
+from mtls_echo_tls.address import Address
+
+_Identity = tuple[Address, TLSSettings | None, str | None]
+
+
+class Monitor:
+    """Watches the endpoints of a plan, which may be exchanged at any time.
+
+    Args:
+        check_interval: Seconds between two checks of a connection, and the longest wait
+            before another attempt.
+        timeout: Seconds for connecting and the handshake together, and again for each echo.
+        unhealthy_timeout: Seconds without a success after which an endpoint that is not strict
+            is dropped.
+        concurrency: How many are dialled at once.
+        file_interval: Seconds between two looks at the certificate files.
+        draw: Returns a number from 0 to 1, each time another: spreads what would otherwise
+            happen all at once.
+
+    Attributes:
+        revision: Grows with every change; see `wait_for_change`.
+    """
+
+    def __init__(
+        self,
+        *,
+        check_interval: float = 5.0,
+        timeout: float = 5.0,
+        unhealthy_timeout: float = 300.0,
+        concurrency: int = 32,
+        file_interval: float = 1.0,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self.revision = 0
+        self._rules = Rules(
+            check_interval=check_interval,
+            timeout=timeout,
+            unhealthy_timeout=unhealthy_timeout,
+            draw=draw,
+            dialling=trio.Semaphore(concurrency),
+            told=self._note_change,
+        )
+        self._file_interval = file_interval
+        self._plan = Plan()
+        self._attendants: dict[_Identity, Attendant] = {}
+        self._contexts = Contexts()
+        self._tasks: trio.Nursery | None = None
+        self._watchers = trio.lowlevel.ParkingLot()
+        self._look_now = trio.Event()
+
+    # --- what is known ---------------------------------------------------------------------------
+
+    def snapshot(self) -> tuple[Status, ...]:
+        """The status of every endpoint, in the order of the plan."""
+        return tuple(attendant.standing.status for attendant in self._attendants.values())
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What could not be read or looked up: the plan's, and those of certificate files."""
+        return self._plan.problems + self._contexts.problems
+
+    async def wait_for_change(self, revision: int) -> int:
+        """Wait until there is a later revision than this one, and return it."""
+        while self.revision <= revision:
+            await self._watchers.park()
+        return self.revision
+
+    # --- what is done ----------------------------------------------------------------------------
+
+    def update(self, plan: Plan) -> None:
+        """Keep to this plan from now on."""
+        before, self._plan = self._attendants, plan
+        self._attendants = {}
+        for endpoint in plan.endpoints:
+            identity = _identity(endpoint)
+            attendant = before.pop(identity, None) or self._attendants.get(identity)
+            if attendant is None:
+                attendant = self._engage(endpoint, self._contexts)
+                if self._tasks is not None:
+                    self._tasks.start_soon(attendant.attend)
+            else:
+                attendant.standing.adopt(endpoint)
+            self._attendants[identity] = attendant
+        for attendant in before.values():
+            attendant.retire()
+        self._contexts.keep(each.tls for each in plan.endpoints if each.tls is not None)
+        self._note_change()
+
+    def look_at_files(self) -> None:
+        """Look at the certificate files now, and not only when it is time to."""
+        self._look_now.set()
+
+    async def run(self) -> NoReturn:
+        """Keep to the plan until cancelled; then close every connection with close_notify."""
+        async with trio.open_nursery() as tasks:
+            for attendant in self._attendants.values():
+                tasks.start_soon(attendant.attend)
+            self._tasks = tasks
+            try:
+                await self._keep_house()
+            finally:
+                self._tasks = None
+
+    async def check_once(
+        self, plan: Plan, progress: Callable[[Status], None] | None = None
+    ) -> tuple[Status, ...]:
+        """Try every endpoint of a plan once, whatever this monitor is running.
+
+        Takes at most the bounds of one attempt for each group of ``concurrency`` endpoints.
+
+        Args:
+            plan: What to try.
+            progress: Called with each status when it is known.
+
+        Returns:
+            The statuses, in the order of the plan; none is ``connecting``.
+        """
+        contexts = Contexts()
+        attendants = [self._engage(endpoint, contexts) for endpoint in plan.endpoints]
+
+        async def check(attendant: Attendant) -> None:
+            await attendant.check()
+            if progress is not None:
+                progress(attendant.standing.status)
+
+        async with trio.open_nursery() as nursery:
+            for attendant in attendants:
+                nursery.start_soon(check, attendant)
+        return tuple(attendant.standing.status for attendant in attendants)
+
+    # --- tasks -----------------------------------------------------------------------------------
+
+    def _engage(self, endpoint: Endpoint, contexts: Contexts) -> Attendant:
+        source = None if endpoint.tls is None else contexts.source(endpoint.tls)
+        return Attendant(endpoint, source, self._rules)
+
+    async def _keep_house(self) -> NoReturn:
+        while True:
+            with trio.move_on_after(self._file_interval):
+                await self._look_now.wait()
+            self._look_now = trio.Event()
+            for source, replaced in await self._contexts.look():
+                self._tell_of_files(source, replaced=replaced)
+            now = trio.current_time()
+            if any([attendant.standing.expire(now) for attendant in self._attendants.values()]):
+                self._note_change()
+
+    def _tell_of_files(self, source: ContextSource, *, replaced: bool) -> None:
+        for attendant in self._attendants.values():
+            if attendant.source is source:
+                attendant.standing.note(source.problem)
+                if replaced:
+                    attendant.begin_again()
+        self._note_change()
+
+    def _note_change(self) -> None:
+        self.revision += 1
+        self._watchers.unpark_all()
+
+
+def _identity(endpoint: Endpoint) -> _Identity:
+    return endpoint.address, endpoint.tls, endpoint.server_name

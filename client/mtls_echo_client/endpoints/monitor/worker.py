@@ -1,0 +1,174 @@
+"""What is done for one endpoint: dial, prove, keep, and begin again.
+
+Failures are answered with patience that grows: the n-th in a row is followed by a wait drawn
+evenly from nothing to a bound that doubles each time, up to a cap (*full jitter*). Drawn, because
+five hundred endpoints that went down in one moment must not come back in one; from nothing, since
+that spreads them best. The wait begins anew only when a connection has lasted until its first
+regular check: a server that lets us in and closes is no success.
+
+A connection that has lasted and then ends is another matter. Servers restart, and some let no
+connection grow old; it is dialled again without delay, and only the outcome of that is a verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from mtls_echo_client.endpoints.monitor.contexts import ContextSource
+from mtls_echo_client.endpoints.monitor.link import Link, dial
+from mtls_echo_client.endpoints.monitor.status import Standing
+from mtls_echo_client.endpoints.plan import Endpoint
+from mtls_echo_tls.diagnosis.failure import TLSFailure
+
+# The first wait is drawn from nothing to this part of the check interval, which is also the cap:
+# a server that comes back is noticed within it.
+_FIRST_PART = 1 / 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What holds for all endpoints alike.
+
+    Attributes:
+        check_interval: Seconds between two checks of a connection; the longest wait after a
+            failure.
+        timeout: Seconds for connecting and the handshake together, and again for each echo.
+        unhealthy_timeout: Seconds without a success after which a member is dropped.
+        draw: Returns a number from 0 to 1, each time another.
+        dialling: How many may be dialled at once, over all endpoints.
+        told: Called after every change of a standing.
+    """
+
+    check_interval: float
+    timeout: float
+    unhealthy_timeout: float
+    draw: Callable[[], float]
+    dialling: trio.Semaphore
+    told: Callable[[], None]
+
+
+def backoff(failures: int, cap: float, draw: Callable[[], float]) -> float:
+    """The seconds to wait after so many failures in a row, at least one."""
+    bound = min(cap, cap * _FIRST_PART * 2.0 ** min(failures - 1, 16))
+    return bound * draw()
+
+
+class Attendant:
+    """Looks after one endpoint, whose settings never change: others get another attendant.
+
+    Args:
+        endpoint: The one.
+        source: Where the context for its settings comes from; None for plaintext.
+        rules: What holds for all.
+
+    Attributes:
+        source: As given.
+        standing: What is known of the endpoint.
+    """
+
+    def __init__(self, endpoint: Endpoint, source: ContextSource | None, rules: Rules) -> None:
+        self.source = source
+        self.standing = Standing(endpoint, rules.unhealthy_timeout)
+        self._rules = rules
+        self._failures = 0
+        self._retirement = trio.CancelScope()
+        self._round = trio.CancelScope()
+
+    # --- from outside ----------------------------------------------------------------------------
+
+    def retire(self) -> None:
+        """Close the connection with close_notify, and end."""
+        self._retirement.cancel()
+
+    def begin_again(self) -> None:
+        """What the connection was judged by has changed: close it, and dial at once."""
+        self._failures = 0
+        self.standing.anew()
+        self._rules.told()
+        self._round.cancel()
+
+    async def attend(self) -> None:
+        """Until `retire`: keep the endpoint connected, as far as it lets us."""
+        with self._retirement:
+            while True:
+                with trio.CancelScope() as self._round:
+                    await self._keep_trying()
+
+    async def check(self) -> None:
+        """Dial once, prove, and close."""
+        link = await self._dial()
+        if link is not None:
+            try:
+                await self._prove(link)
+            except TLSFailure as failure:
+                self.standing.failed(failure.report)
+                self._rules.told()
+            finally:
+                await link.aclose()
+
+    # --- the life of a connection ----------------------------------------------------------------
+
+    async def _keep_trying(self) -> None:
+        while True:
+            link = await self._dial()
+            if link is None or not await self._keep(link):
+                await self._pause()
+
+    async def _dial(self) -> Link | None:
+        """A proved link, or None and a verdict."""
+        endpoint, context = self.standing.status.endpoint, None
+        self.standing.wait(None)
+        if self.source is not None:
+            context = await self.source.current()
+            self.standing.note(self.source.problem)
+            if context is None:
+                self.standing.unusable()
+                self._rules.told()
+                return None
+        try:
+            async with self._rules.dialling:
+                return await dial(endpoint, context, self._rules.timeout)
+        except TLSFailure as failure:
+            self.standing.failed(failure.report)
+            self._rules.told()
+            return None
+
+    async def _keep(self, link: Link) -> bool:
+        """Keep a link until it ends; whether to dial again without a pause."""
+        lasted = False
+        try:
+            await self._prove(link)
+            # Not all of those that were dialled together are checked together ever after.
+            await link.watch(self._rules.check_interval * self._rules.draw())
+            while True:
+                await self._prove(link)
+                lasted = True
+                self._failures = 0
+                await link.watch(self._rules.check_interval)
+        except TLSFailure as failure:
+            if lasted and not failure.evidence.timed_out:
+                self.standing.lost(failure.report)
+            else:
+                lasted = False
+                self.standing.failed(failure.report)
+            self._rules.told()
+            return lasted
+        finally:
+            await link.aclose()
+
+    async def _prove(self, link: Link) -> None:
+        round_trip = await link.prove()
+        self.standing.proved(link.report, round_trip, trio.current_time())
+        self._rules.told()
+
+    async def _pause(self) -> None:
+        if self.source is not None and self.source.context is None:
+            await trio.sleep_forever()  # until there are files to try it with: `begin_again`
+        self._failures += 1
+        seconds = backoff(self._failures, self._rules.check_interval, self._rules.draw)
+        self.standing.wait(seconds)
+        self._rules.told()
+        await trio.sleep(seconds)

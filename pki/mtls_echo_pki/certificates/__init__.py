@@ -1,0 +1,1 @@
+"""Certificates, keys and CRLs as values in memory; no file is touched."""

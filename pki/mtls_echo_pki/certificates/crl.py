@@ -1,0 +1,186 @@
+"""A revocation list says what counts no longer, and is believed for as long as it says itself.
+
+A certificate cannot be called back. Its authority publishes, signed and dated, the serial numbers
+of those it no longer stands by (RFC 5280 §5), and whoever judges a peer must have that list. Two
+properties of the verifiers shape how lists are made here.
+
+**The newest list is the one with the latest thisUpdate.** OpenSSL does not compare CRLNumber, for
+all that RFC 5280 §5.2.3 says about it. Measured: of two lists whose thisUpdate is the same second,
+the one loaded first wins, and a client revoked in the second of them gets in. thisUpdate has no
+fractions of a second (§5.1.2.4), so a program that revokes two certificates in a row would run
+into it; :class:`Register` makes thisUpdate grow by at least a second every time.
+
+**A list of the future is no list.** Code 11 refuses everybody until thisUpdate has come. So lists
+are dated back, by an hour, which leaves room for clocks that differ and for that growth: 3,600
+lists can follow each other within a moment. Who needs more waits for a second to pass, which is
+what :meth:`Register.delay` tells.
+
+The state is small, and all of it stands in the last list: what was revoked, its number, its
+thisUpdate. Whoever kept that one goes on from it (:meth:`Register.resumed`); a register that
+forgot would issue a list without yesterday's revocations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from cryptography import x509
+
+from mtls_echo_pki.certificates.lifetimes import timestamp
+from mtls_echo_pki.certificates.reading import UNREADABLE, extension, parsing
+from mtls_echo_pki.certificates.request import PrivateKey
+from mtls_echo_pki.certificates.tbs import PublicKey, Revocation, TBSCertList
+
+DEFAULT_CRL_LIFETIME = timedelta(days=7)
+
+# The reasons that can be given here, as RFC 5280 §5.3.1 spells them. certificateHold can be lifted
+# again and removeFromCRL lifts it: neither revokes.
+REASONS = tuple(
+    reason.value
+    for reason in x509.ReasonFlags
+    if reason not in (x509.ReasonFlags.certificate_hold, x509.ReasonFlags.remove_from_crl)
+)
+
+# How far before now a list's thisUpdate lies, and so how many lists can follow each other within
+# a moment (one a second) before the newest would have to lie in the future.
+_BACKDATE = timedelta(hours=1)
+_SECOND = timedelta(seconds=1)
+
+
+@dataclass
+class Register:
+    """What an authority has revoked, and how it dated its last list.
+
+    Args:
+        revocations: By serial number, in the order of their revocation.
+        number: CRLNumber of the last list; 0 before the first.
+        this_update: thisUpdate of the last list; None before the first.
+    """
+
+    revocations: dict[int, Revocation] = field(default_factory=dict[int, Revocation])
+    number: int = 0
+    this_update: datetime | None = None
+
+    @classmethod
+    def resumed(cls, last: x509.CertificateRevocationList | None) -> Register:
+        """Return the register of an authority whose last list this is; None: it made none yet.
+
+        Raises:
+            ValueError: If a part of the list cannot be read.
+        """
+        if last is None:
+            return cls()
+        with parsing():
+            entries = [
+                Revocation(entry.serial_number, entry.revocation_date_utc, reason_of(entry))
+                for entry in last
+            ]
+            return cls(
+                {entry.serial_number: entry for entry in entries},
+                list_number(last),
+                last.last_update_utc,
+            )
+
+    def delay(self, now: datetime) -> timedelta:
+        """Return how long to wait before the next list; nothing, but for a burst of thousands.
+
+        It is much if the clock was set back.
+        """
+        return max(timedelta(0), self._next_update(now) - now)
+
+    def revoke(self, serial_number: int, now: datetime, reason: x509.ReasonFlags) -> Revocation:
+        """Enter a certificate; one that was entered before stays as it is.
+
+        Raises:
+            ValueError: If the reason is ``removeFromCRL``, which belongs to delta lists, or
+                ``certificateHold``, which is not for good.
+        """
+        if reason is x509.ReasonFlags.remove_from_crl:
+            raise ValueError("removeFromCRL is for delta lists, which are not made here")
+        if reason is x509.ReasonFlags.certificate_hold:
+            raise ValueError(
+                "certificateHold could be lifted again, which is not done here; "
+                "revoke for good, or not at all"
+            )
+        return self.revocations.setdefault(
+            serial_number, Revocation(serial_number, now.replace(microsecond=0), reason)
+        )
+
+    def next_list(
+        self, issuer: x509.Certificate, key: PrivateKey, now: datetime, lifetime: timedelta
+    ) -> x509.CertificateRevocationList:
+        """Sign a list that supersedes every one before it.
+
+        Args:
+            issuer: The authority's certificate.
+            key: The authority's key.
+            now: The present.
+            lifetime: From now to nextUpdate.
+
+        Raises:
+            ValueError: If the list would have expired already, or would have to be dated into the
+                future: after 3,600 lists in an hour, or with a clock that was set back.
+        """
+        if lifetime < _SECOND:
+            raise ValueError("a revocation list needs a lifetime of at least a second")
+        this_update = self._next_update(now)
+        if self.this_update is not None and this_update > now:
+            raise ValueError(
+                f"the last revocation list is dated {timestamp(self.this_update)} UTC, "
+                "and the next must be later; check this machine's clock, or wait"
+            )
+        made = TBSCertList(
+            issuer=issuer,
+            number=self.number + 1,
+            this_update=this_update,
+            next_update=(now + lifetime).replace(microsecond=0),
+            revocations=tuple(self.revocations.values()),
+        ).sign(key)
+        self.number += 1
+        self.this_update = this_update
+        return made
+
+    def _next_update(self, now: datetime) -> datetime:
+        this_update = (now - _BACKDATE).replace(microsecond=0)
+        if self.this_update is not None:
+            this_update = max(this_update, self.this_update + _SECOND)
+        return this_update
+
+
+def is_list_of(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+    """Return whether an authority signed a list: by its name, and with its key."""
+    try:
+        key = issuer.public_key()
+        return (
+            crl.issuer == issuer.subject
+            and isinstance(key, PublicKey)
+            and crl.is_signature_valid(key)
+        )
+    except UNREADABLE:  # a curve or a signature algorithm that is not supported
+        return False
+
+
+def list_number(crl: x509.CertificateRevocationList) -> int:
+    """Return the CRLNumber of a list (RFC 5280 §5.2.3); 0 if it has none."""
+    number = extension(crl, x509.CRLNumber)
+    return 0 if number is None else number.crl_number
+
+
+def parse_reason(text: str) -> x509.ReasonFlags:
+    """Read a reason by its name in RFC 5280 §5.3.1; case, hyphens and underscores do not matter.
+
+    Raises:
+        ValueError: If there is no such reason.
+    """
+    wanted = text.casefold().replace("-", "").replace("_", "")
+    for reason in x509.ReasonFlags:
+        if reason.value.casefold() == wanted:
+            return reason
+    raise ValueError(f'"{text}" is no reason; give one of {", ".join(REASONS)}')
+
+
+def reason_of(entry: x509.RevokedCertificate) -> x509.ReasonFlags:
+    """Return the reason of an entry; ``unspecified`` if none is given (RFC 5280 §5.3.1)."""
+    given = extension(entry, x509.CRLReason)
+    return x509.ReasonFlags.unspecified if given is None else given.reason

@@ -1,0 +1,99 @@
+"""Trust is the set of certificates a peer believes without being shown a reason.
+
+A certification path ends at a *trust anchor* (RFC 5280 §6.1.1): configuration, not
+something a peer may send. That is why trust is a value of its own here, apart from
+the credentials it judges, and why a server's trust names the authorities of *clients*
+and the client's those of *servers*. Being on the public web makes nobody a client of
+ours: the system's store is never added.
+
+Trust changes by union, ``old | new``, while an authority is being replaced: a peer
+that trusts both works with certificates from either.
+
+Revocation lists belong to it, because they too are what the judge was told beforehand.
+Where there is one, *every* certificate of a path is checked (``VERIFY_CRL_CHECK_CHAIN``):
+to ask about the end-entity alone would let in everybody whom a revoked intermediate
+issues for. OpenSSL then wants a list from each authority of the path, the root's own
+included, and refuses with verify code 3 where one is missing. That is the closed way to
+fail, and it is kept: loading the list of one authority does not exempt the others.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mtls_echo_pki.certificates.credential import nameless_file
+from mtls_echo_pki.certificates.reading import fingerprint, parsing
+
+
+@dataclass(frozen=True)
+class Trust:
+    """The certificates a certification path may end at.
+
+    Args:
+        anchors: Usually root certificates; an end-entity certificate here is *pinned*
+            and needs ``ssl.VERIFY_X509_PARTIAL_CHAIN``.
+        crls: Revocation lists. None at all: nothing is checked for revocation. Otherwise
+            one is needed from every authority of a path, the anchor's own included. Of
+            several from one authority the latest thisUpdate counts.
+    """
+
+    anchors: tuple[x509.Certificate, ...]
+    # Lists have no hash; two trusts that differ in nothing else may share theirs.
+    crls: tuple[x509.CertificateRevocationList, ...] = field(default=(), hash=False)
+
+    @classmethod
+    def from_pem(cls, pem: bytes) -> Trust:
+        """Parse the contents of a ``ca.crt``.
+
+        Raises:
+            ValueError: If there is no certificate in it, or a damaged one.
+        """
+        with parsing():
+            return cls(tuple(x509.load_pem_x509_certificates(pem)))
+
+    def __or__(self, other: Trust) -> Trust:
+        return Trust(
+            tuple(dict.fromkeys((*self.anchors, *other.anchors))),
+            (*self.crls, *(crl for crl in other.crls if crl not in self.crls)),
+        )
+
+    @property
+    def pem(self) -> bytes:
+        """The contents of ``ca.crt``."""
+        return b"".join(anchor.public_bytes(Encoding.PEM) for anchor in self.anchors)
+
+    @property
+    def crl_pem(self) -> bytes:
+        """The contents of ``crl.pem``; empty without lists."""
+        return b"".join(crl.public_bytes(Encoding.PEM) for crl in self.crls)
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """SHA-256 of each anchor's DER, in lower-case hex."""
+        return tuple(fingerprint(anchor) for anchor in self.anchors)
+
+    def load_into(self, context: ssl.SSLContext) -> None:
+        """Add the anchors to those ``context`` trusts, and check revocation if there are lists.
+
+        A context cannot forget: for other anchors or newer lists, make a new one.
+
+        Raises:
+            ValueError: If there are no anchors: a context that can accept nobody is a
+                mistake better found now than in every handshake.
+            OSError: If neither memory nor the temporary folder has room for the lists.
+        """
+        if not self.anchors:
+            raise ValueError("there are no trust anchors to load")
+        context.load_verify_locations(
+            cadata=b"".join(anchor.public_bytes(Encoding.DER) for anchor in self.anchors)
+        )
+        if self.crls:
+            # First the demand: should loading fail, the context refuses everybody.
+            context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+            # cadata takes certificates only, a file both.
+            with nameless_file(self.crl_pem) as path:
+                context.load_verify_locations(cafile=path)

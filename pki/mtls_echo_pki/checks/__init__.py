@@ -1,0 +1,1 @@
+"""What a PKI on disk looks like, and whether it works."""

@@ -1,0 +1,157 @@
+"""Whether authorities, and what is told about them, fit together: what all peers share.
+
+A credential that is wrong fails for one. An anchor or a revocation list that is wrong fails for
+everybody, or, worse, fails nobody: a ledger that was restored from last week's backup has
+forgotten this week's revocations, and nothing looks wrong. So it is compared with what was
+published.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from mtls_echo_pki.certificates.credential import key_id
+from mtls_echo_pki.certificates.crl import is_list_of, list_number
+from mtls_echo_pki.certificates.identifiers import subject_of
+from mtls_echo_pki.certificates.lifetimes import validity
+from mtls_echo_pki.certificates.reading import is_authority, is_valid_at
+from mtls_echo_pki.certificates.trust import Trust
+from mtls_echo_pki.directory.ca_folder import Registry
+from mtls_echo_pki.directory.ca_state import Line
+from mtls_echo_pki.files.atomic_writer import GENERATION
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong.
+
+    Args:
+        path: The file or folder.
+        what: What is wrong with it.
+        hint: What to do about it.
+    """
+
+    path: Path
+    what: str
+    hint: str
+
+
+def check_authority(registry: Registry, now: datetime) -> Iterator[Finding]:
+    """Look at who issues, who will and who did."""
+    succession = registry.succession
+    lines: tuple[tuple[str, Line | None], ...] = (
+        ("tls.crt", succession.present),
+        ("next.crt", succession.following),
+        ("previous.crt", succession.previous),
+    )
+    for name, line in lines:
+        if line is not None:
+            yield from check_times(registry.folder / name, line.certificates, now)
+    cross, previous = succession.cross, succession.previous
+    if cross is None:
+        return
+    path = registry.folder / "cross.crt"
+    yield from check_times(path, (cross,), now)
+    if key_id(cross) != key_id(succession.present.anchor) or previous is None:
+        yield Finding(
+            path,
+            f"is not the key of {subject_of(succession.present.anchor)}, which it is sent for",
+            "restore the folder from a backup",
+        )
+
+
+def check_anchors(path: Path, trust: Trust, now: datetime) -> Iterator[Finding]:
+    """Look at what is trusted."""
+    yield from check_times(path, trust.anchors, now)
+    for anchor in trust.anchors:
+        if not is_authority(anchor):
+            yield Finding(
+                path,
+                f"trusts {subject_of(anchor)}, which is not an authority",
+                "trust the root that issued it, unless it is pinned on purpose",
+            )
+
+
+def check_lost_lists(path: Path, trust: Trust) -> Iterator[Finding]:
+    """Find that revocation was turned off: the generation before, which is kept, had lists."""
+    if not trust.crls and any(path.parent.glob(f"{GENERATION}*/{path.name}")):
+        yield Finding(
+            path,
+            "is gone, and with it every revocation: the generation before had lists",
+            "publish the lists again, together with the anchors",
+        )
+
+
+def check_lists(
+    path: Path, trust: Trust, registry: Registry | None, now: datetime
+) -> Iterator[Finding]:
+    """Find lists with which OpenSSL would refuse everybody; of foreign ones missing, it tells."""
+    again = "publish new ones: mtls-echo pki crl " + shlex.quote(
+        str(registry.pki if registry else "DIR")
+    )
+    own = registry.certificates if registry else ()
+    for crl in trust.crls:
+        issuer = crl.issuer.rfc4514_string()
+        begin, end = crl.last_update_utc, crl.next_update_utc
+        if not is_valid_at(crl, now):
+            yield Finding(
+                path,
+                f"the revocation list of {issuer} {validity(begin, end or begin, now)}, so nobody "
+                "is accepted",
+                "wait, or check this machine's clock" if now < begin else again,
+            )
+        namesakes = [c for c in (*trust.anchors, *own) if c.subject == crl.issuer]
+        if namesakes and not any(is_list_of(crl, each) for each in namesakes):
+            yield Finding(
+                path,
+                f"the revocation list of {issuer} was not signed by it",
+                "do not use it: it was altered, or comes from another authority of that name",
+            )
+    if registry is None or not registry.ledger.lists:
+        return
+    for certificate in own:
+        if not any(crl.issuer == certificate.subject for crl in trust.crls):
+            yield Finding(
+                path,
+                f"has no revocation list of {subject_of(certificate)}, so nobody below it is "
+                "accepted",
+                again,
+            )
+
+
+def check_memory(registry: Registry, trust: Trust) -> Iterator[Finding]:
+    """Find that the ledger was put back: a list was published that it does not know."""
+    if not registry.ledger.lists:
+        return
+    for certificate in registry.certificates:
+        known = registry.ledger.crl(key_id(certificate))
+        number = 0 if known is None else list_number(known)
+        for crl in trust.crls:
+            if is_list_of(crl, certificate) and list_number(crl) > number:
+                yield Finding(
+                    registry.folder / "ledger.json",
+                    f"knows list {number} of {subject_of(certificate)} as the last, and list "
+                    f"{list_number(crl)} was published: it was put back to an earlier state",
+                    "take over what the published lists say: mtls-echo pki crl "
+                    f"{shlex.quote(str(registry.pki))}; certificates issued since are lost to it",
+                )
+
+
+def check_times(
+    path: Path, certificates: Iterable[x509.Certificate], now: datetime
+) -> Iterator[Finding]:
+    """Find what has expired, or is not yet valid."""
+    for certificate in certificates:
+        begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        if not is_valid_at(certificate, now):
+            yield Finding(
+                path,
+                f"{subject_of(certificate)} {validity(begin, end, now)}",
+                "issue another" if now > end else "wait, or check this machine's clock",
+            )

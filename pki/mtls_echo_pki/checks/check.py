@@ -1,0 +1,219 @@
+"""Whether a PKI works is asked where it can still be mended: before anybody connects.
+
+Certificates fail where they are used, on another machine and with a message about
+"certificate verify failed". Here the same judgement is made beforehand.
+
+The simple questions come first: do the files parse, does the key match, is it private,
+is the time right, does the path reach a trust anchor. A credential that fails one of
+them is not shown to the verifiers (:mod:`mtls_echo_pki.checks.verifiers`) as well, whose answer
+would be the same in other words.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from mtls_echo_pki.certificates.authority import utcnow
+from mtls_echo_pki.certificates.credential import Credential
+from mtls_echo_pki.certificates.reading import is_issued_by, parsing, usage
+from mtls_echo_pki.certificates.trust import Trust
+from mtls_echo_pki.checks.authorities import (
+    Finding,
+    check_anchors,
+    check_authority,
+    check_lists,
+    check_lost_lists,
+    check_memory,
+    check_times,
+)
+from mtls_echo_pki.checks.verifiers import refusal_by_cryptography, refusal_by_openssl
+from mtls_echo_pki.directory.ca_folder import Registry
+from mtls_echo_pki.directory.layout import ROLES, Role
+from mtls_echo_pki.directory.recovery import at_rest
+from mtls_echo_pki.directory.store import Store
+from mtls_echo_pki.files.durable import os_reason
+from mtls_echo_pki.files.pem_blocks import MaterialError, show_command
+from mtls_echo_pki.files.staging import DirectoryError
+
+__all__ = ["Finding", "check"]
+
+
+def check(store: Store, *, now: datetime | None = None) -> list[Finding]:
+    """Look for everything that would keep a PKI from working, or from being safe.
+
+    What a command that was killed has left unfinished is finished first, if that is permitted.
+
+    Args:
+        store: What to check. ``authorities`` may be missing, since a machine that
+            only serves needs none.
+        now: When it shall work; the present unless given. The verifiers are asked
+            about the present in any case.
+
+    Returns:
+        What was found, in the order of the files; nothing if all is well.
+
+    Raises:
+        DirectoryError: If another process changes the directory, and takes too long.
+    """
+    now = now or utcnow()
+    with at_rest(store.path) as trouble:
+        findings = [*_unfinished(store.path, trouble), *_modes(store.path)]
+        trusts: dict[Role, Trust] = {}
+        for role in ROLES:
+            registry = None
+            if (store.path / "authorities" / role).exists():
+                registry = _registry(store, role, findings)
+            if registry is not None and registry.roles[0] == role:
+                path = registry.folder / "tls.crt"
+                findings += _readable(path, check_authority(registry, now))
+            path = store.path / "trust" / role / "ca.crt"
+            try:
+                trusts[role] = store.trust(role)
+            except MaterialError as error:
+                findings.append(_unusable(error))
+                continue
+            findings += _readable(path, check_anchors(path, trusts[role], now))
+            findings += check_lost_lists(path.with_name("crl.pem"), trusts[role])
+            if registry is not None:
+                findings += check_memory(registry, trusts[role])
+            unfit = list(check_lists(path.with_name("crl.pem"), trusts[role], registry, now))
+            if unfit:
+                # Said here, once; not once more of every credential.
+                findings += unfit
+                trusts[role] = Trust(trusts[role].anchors)
+        for name in store.names():
+            try:
+                credential = store.credential(name)
+            except MaterialError as error:
+                findings.append(_unusable(error))
+            except DirectoryError as error:
+                findings.append(Finding(store.path / name, str(error), error.hint or ""))
+            else:
+                path = store.path / name / "tls.crt"
+                findings += _readable(path, _credential(path, credential, trusts, now))
+    return findings
+
+
+def _unfinished(path: Path, trouble: OSError | None) -> Iterator[Finding]:
+    if trouble is not None:
+        yield Finding(
+            Path(trouble.filename2 or trouble.filename or path),
+            f"a change was interrupted, and cannot be finished: {os_reason(trouble)}",
+            f"put that right, and run again: mtls-echo pki check {shlex.quote(str(path))}",
+        )
+
+
+def _registry(store: Store, role: Role, findings: list[Finding]) -> Registry | None:
+    """Read an authority's folder; what is wrong with it is added to what was found."""
+    try:
+        return Registry.read(store.path, role)
+    except MaterialError as error:
+        found = _unusable(error)
+    except DirectoryError as error:
+        path = store.path / "authorities" / role / "ledger.json"
+        found = Finding(path, _without_path(error), error.hint or "")
+    if found not in findings:  # two roles may share an authority
+        findings.append(found)
+    return None
+
+
+def _readable(path: Path, findings: Iterator[Finding]) -> list[Finding]:
+    """Return the findings; or, if a certificate of the file cannot be read, that."""
+    try:
+        with parsing():
+            return list(findings)
+    except ValueError:
+        return [
+            Finding(
+                path,
+                "a part of a certificate in it cannot be read",
+                f"look at it with {show_command(path, 'x509')}",
+            )
+        ]
+
+
+def _modes(folder: Path) -> Iterator[Finding]:
+    if folder.stat().st_mode & 0o077:
+        yield Finding(
+            folder,
+            f"has mode {_mode(folder)}: others can look into it",
+            f"chmod 700 {shlex.quote(str(folder))}",
+        )
+    for parent, folders, files in os.walk(folder):
+        folders.sort()
+        for path in (Path(parent, name) for name in sorted(files)):
+            if path.suffix == ".key" and not path.is_symlink() and path.stat().st_mode & 0o077:
+                yield Finding(
+                    path,
+                    f"has mode {_mode(path)}: others can read a private key",
+                    f"chmod 600 {shlex.quote(str(path))}",
+                )
+
+
+def _credential(
+    path: Path, credential: Credential, trusts: dict[Role, Trust], now: datetime
+) -> Iterator[Finding]:
+    certificates = credential.path
+    late = list(check_times(path, certificates, now))
+    yield from late
+    roles: list[Role] = [role for role in ROLES if role[:-1] in usage(credential.certificate)]
+    if not roles:
+        yield Finding(
+            path,
+            "is good for neither servers nor clients (extendedKeyUsage)",
+            "issue another: mtls-echo pki issue DIR NAME IDENTITY --server or --client",
+        )
+    for role in roles:
+        if late or role not in trusts:
+            continue  # said already
+        missing = _missing_issuer(certificates, trusts[role].anchors)
+        if missing is not None:
+            yield Finding(
+                path,
+                f"does not lead to an authority in trust/{role}: no certificate of {missing}",
+                "append the intermediate that issued it, or trust its root",
+            )
+            continue
+        for verifier, judge in (
+            ("OpenSSL (strict)", refusal_by_openssl),
+            ("cryptography", refusal_by_cryptography),
+        ):
+            refusal = judge(credential, role, trusts[role])
+            if refusal is not None:
+                yield Finding(
+                    path,
+                    f"is refused by {verifier}: {refusal}",
+                    f"look at it with: mtls-echo pki show {shlex.quote(str(path))}",
+                )
+
+
+def _missing_issuer(
+    certificates: tuple[x509.Certificate, ...], anchors: tuple[x509.Certificate, ...]
+) -> str | None:
+    """Walk from the end-entity towards an anchor; return the issuer where it stops."""
+    present, rest = certificates[0], [*certificates[1:]]
+    while not any(is_issued_by(present, anchor) or anchor == present for anchor in anchors):
+        above = next((candidate for candidate in rest if is_issued_by(present, candidate)), None)
+        if above is None:
+            return present.issuer.rfc4514_string()
+        rest.remove(above)
+        present = above
+    return None
+
+
+def _unusable(error: MaterialError) -> Finding:
+    return Finding(error.path, error.reason, error.hint or "")
+
+
+def _without_path(error: DirectoryError) -> str:
+    return str(error).partition(": ")[2] or str(error)
+
+
+def _mode(path: Path) -> str:
+    return f"{path.stat().st_mode & 0o777:04o}"

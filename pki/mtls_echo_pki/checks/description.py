@@ -1,0 +1,176 @@
+"""What a certificate says, in the words a person would use for it.
+
+The same fields serve ``pki show``, for people, and ``pki show --json``, for scripts;
+only the presentation of time differs: a script wants the instant, a person wants to
+know how long there is left.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+
+from mtls_echo_pki.certificates.crl import reason_of
+from mtls_echo_pki.certificates.identifiers import presented_identifiers
+from mtls_echo_pki.certificates.reading import extension, fingerprint, parsing, usage
+from mtls_echo_pki.files.pem_blocks import MaterialError, show_command
+
+
+class Description(msgspec.Struct, frozen=True, kw_only=True):
+    """One certificate of one file.
+
+    Args:
+        path: The file it was read from.
+        position: Its place in that file, from 1.
+        subject: RFC 4514 string, empty if the subject is.
+        issuer: RFC 4514 string.
+        names: Presented identifiers, as ``pki issue`` takes them.
+        usage: See :func:`mtls_echo_pki.certificates.reading.usage`.
+        key: Its type and size.
+        serial: Lower-case hex.
+        fingerprint: SHA-256 of the DER, lower-case hex.
+    """
+
+    path: str
+    position: int
+    subject: str
+    issuer: str
+    names: list[str]
+    usage: list[str]
+    key: str
+    serial: str
+    fingerprint: str
+    not_before: datetime
+    not_after: datetime
+
+
+class RevokedDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of a revocation list.
+
+    Args:
+        serial: Lower-case hex, as in the certificate's description.
+        date: When it was revoked.
+        reason: As RFC 5280 §5.3.1 spells it; ``unspecified`` if none is given.
+    """
+
+    serial: str
+    date: datetime
+    reason: str
+
+
+class ListDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """One revocation list of one file.
+
+    Args:
+        path: The file it was read from.
+        position: Its place among the lists of that file, from 1.
+        issuer: RFC 4514 string.
+        number: CRLNumber; None if it has none.
+        next_update: None if the list does not say, which RFC 5280 forbids.
+        revoked: In the order of the list.
+    """
+
+    path: str
+    position: int
+    issuer: str
+    number: int | None
+    this_update: datetime
+    next_update: datetime | None
+    revoked: list[RevokedDescription]
+
+
+def describe_list(
+    crl: x509.CertificateRevocationList, *, path: Path, position: int
+) -> ListDescription:
+    """Return what a revocation list says.
+
+    Raises:
+        MaterialError: If a part of it cannot be read.
+    """
+    try:
+        with parsing():
+            return _describe_list(crl, path, position)
+    except ValueError as error:
+        raise _unreadable("revocation list", path, position, "crl") from error
+
+
+def _describe_list(
+    crl: x509.CertificateRevocationList, path: Path, position: int
+) -> ListDescription:
+    number = extension(crl, x509.CRLNumber)
+    return ListDescription(
+        path=str(path),
+        position=position,
+        issuer=crl.issuer.rfc4514_string(),
+        number=None if number is None else number.crl_number,
+        this_update=crl.last_update_utc,
+        next_update=crl.next_update_utc,
+        revoked=[
+            RevokedDescription(
+                serial=f"{entry.serial_number:x}",
+                date=entry.revocation_date_utc,
+                reason=reason_of(entry).value,
+            )
+            for entry in crl
+        ],
+    )
+
+
+def describe(certificate: x509.Certificate, *, path: Path, position: int) -> Description:
+    """Return what ``certificate`` says.
+
+    Raises:
+        MaterialError: If a part of it cannot be read; a key of an unknown kind is no such part.
+    """
+    try:
+        with parsing():
+            return _describe(certificate, path, position)
+    except ValueError as error:
+        raise _unreadable("certificate", path, position, "x509") from error
+
+
+def _describe(certificate: x509.Certificate, path: Path, position: int) -> Description:
+    return Description(
+        path=str(path),
+        position=position,
+        subject=certificate.subject.rfc4514_string(),
+        issuer=certificate.issuer.rfc4514_string(),
+        names=presented_identifiers(certificate),
+        usage=usage(certificate),
+        key=_key(certificate),
+        serial=f"{certificate.serial_number:x}",
+        fingerprint=fingerprint(certificate),
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+    )
+
+
+def _unreadable(what: str, path: Path, position: int, command: str) -> MaterialError:
+    return MaterialError(
+        path,
+        f"a part of {what} {position} in it cannot be read",
+        f"look at it with {show_command(path, command)}",
+    )
+
+
+def _key(certificate: x509.Certificate) -> str:
+    try:
+        key = certificate.public_key()
+    except UnsupportedAlgorithm:
+        key = None
+    match key:
+        case ec.EllipticCurvePublicKey():
+            return f"EC {key.curve.name}"
+        case rsa.RSAPublicKey():
+            return f"RSA {key.key_size}"
+        case ed25519.Ed25519PublicKey():
+            return "Ed25519"
+        case ed448.Ed448PublicKey():
+            return "Ed448"
+        case _:
+            return certificate.public_key_algorithm_oid.dotted_string

@@ -1,0 +1,222 @@
+"""Where a PKI stands: which step of replacing an authority comes next, what ends when, who is out.
+
+Certificates and lists tell this themselves, each for its part. Here it is put together for one
+authority, in the order in which things end: what is to be done next, and by when.
+"""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from mtls_echo_pki.certificates.authority import utcnow
+from mtls_echo_pki.certificates.credential import key_id
+from mtls_echo_pki.certificates.lifetimes import describe_lifetime, timestamp, validity
+from mtls_echo_pki.certificates.reading import usage
+from mtls_echo_pki.directory.ca_folder import Registry, registries
+from mtls_echo_pki.directory.ca_state import Stage
+from mtls_echo_pki.directory.rollover import issued_by_previous, next_step, situation
+from mtls_echo_pki.directory.store import Store
+from mtls_echo_pki.files.pem_blocks import MaterialError
+from mtls_echo_pki.files.staging import DirectoryError
+
+# A credential with less than this part of its life left is due for renewal.
+_DUE = 3
+
+# What 80 columns leave beside the titles.
+_WIDTH = 65
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that ends by itself.
+
+    Args:
+        what: A credential's name, or what it is.
+        path: The file.
+        not_after: When.
+        due: Whether it is time to renew it.
+    """
+
+    what: str
+    path: str
+    not_after: datetime
+    due: bool
+
+
+class RevokedCertificate(msgspec.Struct, frozen=True, kw_only=True):
+    """A certificate that was revoked and has not expired.
+
+    Args:
+        name: The credential's.
+        serial: Lower-case hex.
+        revoked_at: When.
+        reason: As RFC 5280 §5.3.1 spells it.
+        not_after: When it would have expired.
+    """
+
+    name: str
+    serial: str
+    revoked_at: datetime
+    reason: str
+    not_after: datetime
+
+
+class Overview(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one authority stands.
+
+    Args:
+        path: Its folder.
+        roles: What it issues.
+        stage: "settled", "introduced" or "switched".
+        situation: Who issues and who is trusted, in words.
+        still_previous: Credentials that the previous authority issued and that are in use.
+        endings: What ends, the soonest first.
+        revocations: Who is out, the latest last.
+        next: The commands that come next; none while nothing is due.
+    """
+
+    path: str
+    roles: list[str]
+    stage: str
+    situation: str
+    still_previous: list[str]
+    endings: list[Ending]
+    revocations: list[RevokedCertificate]
+    next: list[str]
+
+
+def overviews(store: Store) -> list[Overview]:
+    """Return where each authority of a directory stands; none in a copy without authorities.
+
+    Raises:
+        DirectoryError, MaterialError: If an authority's files cannot be used.
+    """
+    return [_overview(store, registry) for registry in registries(store.path)]
+
+
+def lines_of(overview: Overview, now: datetime) -> list[str]:
+    """Return an overview as it is printed."""
+    endings = [
+        f"{each.what} {validity(now, each.not_after, now)}{', due' if each.due else ''}"
+        for each in overview.endings
+    ]
+    revoked = [
+        f"{each.serial} of {each.name} on {timestamp(each.revoked_at)} UTC, {each.reason}, "
+        f"would have expired in {describe_lifetime(each.not_after - now)}"
+        for each in overview.revocations
+    ]
+    stages = [f"{overview.stage}: {overview.situation}"]
+    if overview.still_previous:
+        stages.append(f"still from the one before: {', '.join(overview.still_previous)}")
+    return [
+        f"{overview.path}, for {' and '.join(overview.roles)}",
+        *_column("stage", _wrapped(stages)),
+        *_column("ends", _wrapped(endings)),
+        *_column("revoked", _wrapped(revoked or ["(none)"])),
+        # Whole, to be pasted.
+        *_column("next", overview.next or ["nothing is due"]),
+    ]
+
+
+def _column(title: str, lines: Iterable[str]) -> Iterator[str]:
+    for number, line in enumerate(lines):
+        yield f"  {title if number == 0 else '':11}  {line}"
+
+
+def _wrapped(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        yield from textwrap.wrap(
+            line, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
+
+
+def _overview(store: Store, registry: Registry) -> Overview:
+    now = utcnow()
+    previous = issued_by_previous(store, registry)
+    in_force = {key_id(certificate) for certificate in registry.certificates}
+    endings = sorted(_endings(store, registry, now), key=lambda each: each.not_after)
+    return Overview(
+        path=str(registry.folder),
+        roles=[*registry.roles],
+        stage=registry.succession.stage.value,
+        situation=situation(registry.succession),
+        still_previous=previous,
+        endings=endings,
+        revocations=[
+            RevokedCertificate(
+                name=entry.name,
+                serial=entry.serial,
+                revoked_at=entry.revoked_at,
+                reason=entry.reason or "unspecified",
+                not_after=entry.not_after,
+            )
+            for entry in registry.ledger.issued
+            if entry.revoked_at is not None and entry.not_after > now and entry.issuer in in_force
+        ],
+        next=_next(store.path, registry, previous, endings),
+    )
+
+
+def _endings(store: Store, registry: Registry, now: datetime) -> Iterator[Ending]:
+    void = {
+        entry.serial
+        for entry in registry.ledger.issued
+        if entry.revoked_at is not None or entry.flaw is not None
+    }
+    for name in store.names():
+        try:
+            certificate = store.credential(name).certificate
+        except (MaterialError, DirectoryError):
+            continue  # pki check tells
+        begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        if not {f"{each}s" for each in usage(certificate)} & {*registry.roles}:
+            continue
+        sound = f"{certificate.serial_number:x}" not in void
+        yield Ending(
+            what=name,
+            path=str(store.path / name / "tls.crt"),
+            not_after=end,
+            due=sound and (end - now) * _DUE < end - begin,
+        )
+    for line in registry.succession.lines:
+        for certificate in line.certificates:
+            end = certificate.not_valid_after_utc
+            begin = certificate.not_valid_before_utc
+            yield Ending(
+                what=certificate.subject.rfc4514_string(),
+                path=str(registry.folder),
+                not_after=end,
+                due=(end - now) * _DUE < end - begin,
+            )
+            crl = registry.ledger.crl(key_id(certificate))
+            if crl is not None and crl.next_update_utc is not None:
+                lifetime = registry.ledger.list_lifetime or 0
+                left = (crl.next_update_utc - now).total_seconds()
+                yield Ending(
+                    what=f"CRL of {certificate.subject.rfc4514_string()}",
+                    path=str(store.path / "trust" / registry.roles[0] / "crl.pem"),
+                    not_after=crl.next_update_utc,
+                    due=left * 2 < lifetime,
+                )
+
+
+def _next(path: Path, registry: Registry, previous: list[str], endings: list[Ending]) -> list[str]:
+    place = shlex.quote(str(path))
+    option = f" --authority {registry.roles[0]}" if len(registry.roles) == 1 else ""
+    due = {each.what: each for each in endings if each.due}
+    credentials = sorted(
+        {*previous, *(name for name in due if due[name].path.endswith("tls.crt"))}
+    )
+    commands = [f"mtls-echo pki renew {place} {name} --same-key" for name in credentials]
+    if any(each.path.endswith("crl.pem") for each in due.values()):
+        commands.append(f"mtls-echo pki crl {place}")
+    stage = registry.succession.stage
+    authorities = any(each.path == str(registry.folder) for each in due.values())
+    if stage is not Stage.SETTLED or authorities:
+        commands.append(f"mtls-echo pki rollover {place} {next_step(stage).value}{option}")
+    return commands

@@ -1,0 +1,1 @@
+"""A whole PKI on disk, and the commands that change it."""

@@ -1,0 +1,310 @@
+"""An authority is replaced in three steps, and the files in its folder say which was the last.
+
+Nobody can change all peers in one moment, so for a while some must believe two authorities. The
+order is what keeps them connected (A is the present authority, B the new one):
+
+========== ======== =========== ============================= =========================
+stage      issues   trusted     files beside ``tls.*``        peers who know only A
+========== ======== =========== ============================= =========================
+settled    A        A           maybe ``retired.crt``         accept all
+introduced A        A and B     ``next.*``                    accept all
+switched   B        A and B     ``previous.*``, ``cross.crt`` accept B's by the cross
+settled    B        B           ``retired.crt``               must have learnt of B
+========== ======== =========== ============================= =========================
+
+*Introduce*: everybody learns to believe B before anything of B's appears. *Switch*: B issues; what
+it issues is sent with ``cross.crt``, B's key certified by A, so that those who have not learnt yet
+still find a path. *Retire*: nobody believes A any more, and its key is destroyed.
+
+The stage is not written down anywhere else: the files of a folder are published as one, so a step
+either happened or it did not. ``retired.crt``, a certificate without a key, stays to tell "it was
+retired" from "it never began".
+
+With intermediates, each authority is two: the issuing one, and the root above it that is trusted.
+The keys of roots lie beside as plain files, ``root.key`` or ``root-….key``, so that they can be
+taken away. They are told by what they are the key of, not by what they are called; they are there
+before a step that needs them, and removed after the one that ends their use.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mtls_echo_pki.certificates.authority import Authority, utcnow
+from mtls_echo_pki.certificates.credential import key_id, public_key_id
+from mtls_echo_pki.certificates.request import KeyType, PrivateKey
+from mtls_echo_pki.files.durable import PUBLIC, read_file, sync_folder, write_file
+from mtls_echo_pki.files.pem import parse_certificates, parse_credential, parse_key, read_settled
+from mtls_echo_pki.files.pem_blocks import MaterialError
+
+# The files of the authority that issues, of its successor and of its predecessor.
+_NAMES = ("tls", "next", "previous")
+FILES = (
+    *(f"{name}.{suffix}" for name in _NAMES for suffix in ("crt", "key")),
+    *("root.crt", "cross.crt", "retired.crt"),
+)
+MODES = {name: PUBLIC for name in FILES if name.endswith(".crt")}
+
+# The key of a root that was made by a step: told by a part of its key_id. Of the first: root.key.
+_ROOT_KEY = re.compile(r"root-([0-9a-f]{16})\.key")
+_FIRST_ROOT_KEY = "root.key"
+
+
+class Stage(enum.Enum):
+    """Where the replacement of an authority stands; see the module's table."""
+
+    SETTLED = "settled"
+    INTRODUCED = "introduced"
+    SWITCHED = "switched"
+
+
+@dataclass(frozen=True)
+class Line:
+    """An issuing authority and the root above it, which may be one and the same.
+
+    Args:
+        authority: The one that issues.
+        root: None if it is another, whose key was taken away.
+    """
+
+    authority: Authority
+    root: Authority | None
+
+    @classmethod
+    def new(cls, kind: str, key_type: KeyType, *, intermediate: bool) -> Line:
+        """Make an authority of a name of its own.
+
+        Two that share a name but not a key would turn each mix-up into a case of impersonation.
+
+        Args:
+            kind: What it is called for: "servers", say; or nothing.
+            key_type: Of its keys.
+            intermediate: Put an issuing authority below the root.
+        """
+        prefix, tag = f"mtls-echo {kind} ".replace("  ", " "), secrets.token_hex(3)
+        root = Authority.root(f"{prefix}authority {tag}", key_type=key_type)
+        if not intermediate:
+            return cls(root, root)
+        name = f"{prefix}issuing authority {tag}"
+        return cls(root.intermediate(name, key_type=key_type), root)
+
+    @property
+    def certificates(self) -> tuple[x509.Certificate, ...]:
+        """The issuing authority's certificate, and those above it, the root last."""
+        return self.authority.path
+
+    @property
+    def anchor(self) -> x509.Certificate:
+        """The root."""
+        return self.certificates[-1]
+
+    @property
+    def signers(self) -> tuple[Authority | x509.Certificate, ...]:
+        """All authorities of the line; of one whose key was taken away, the certificate."""
+        if len(self.certificates) == 1:
+            return (self.authority,)
+        return (self.authority, self.root or self.anchor)
+
+    def files(self, name: str) -> dict[str, bytes]:
+        """Return the contents of the line's files, which are called ``name``."""
+        return {
+            f"{name}.crt": self.authority.certificate_pem,
+            f"{name}.key": self.authority.key_pem,
+        }
+
+
+@dataclass(frozen=True)
+class Succession:
+    """Who issues, who will, who did: all that an authority's folder publishes.
+
+    Args:
+        present: Issues.
+        following: Will issue; from *introduce* to *switch*.
+        previous: Issued before; from *switch* to *retire*.
+        cross: The present root's key, certified by the previous root. None outside of that time,
+            and if the previous root had expired: nobody believes it then, with or without.
+        retired: The certificates of the last authority that was retired.
+    """
+
+    present: Line
+    following: Line | None = None
+    previous: Line | None = None
+    cross: x509.Certificate | None = None
+    retired: tuple[x509.Certificate, ...] = ()
+
+    @property
+    def stage(self) -> Stage:
+        """Where the replacement stands."""
+        if self.following is not None:
+            return Stage.INTRODUCED
+        return Stage.SETTLED if self.previous is None else Stage.SWITCHED
+
+    @property
+    def issuing(self) -> Authority:
+        """The authority that issues, with the certificate that lets A's peers believe it."""
+        return replace(self.present.authority, cross=(self.cross,) if self.cross else ())
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """The authorities in force, the elder first: a switch then changes no trust."""
+        lines = (self.previous, self.present, self.following)
+        return tuple(line for line in lines if line is not None)
+
+    @property
+    def anchors(self) -> tuple[x509.Certificate, ...]:
+        """The roots to be trusted."""
+        return tuple(line.anchor for line in self.lines)
+
+    def introduce(self, line: Line) -> Succession:
+        """Return what it is when ``line`` is trusted as well."""
+        return Succession(self.present, following=line)
+
+    def switch(self) -> Succession:
+        """Return what it is when the following line issues.
+
+        Raises:
+            ValueError: If the key of the present root was taken away, which has to certify the
+                new one.
+        """
+        following = self.following
+        if following is None or following.root is None:
+            raise ValueError("there is no following authority, or the key of its root is away")
+        cross = None
+        if self.present.anchor.not_valid_after_utc > utcnow():
+            if self.present.root is None:
+                raise ValueError(
+                    "the key of the present root, which certifies the new one, is away"
+                )
+            cross = self.present.root.cross_sign(following.root)
+        return Succession(following, previous=self.present, cross=cross)
+
+    def retire(self) -> Succession:
+        """Return what it is when the previous line is no longer trusted."""
+        assert self.previous is not None  # noqa: S101 - the caller has looked at the stage
+        return Succession(self.present, retired=self.previous.certificates)
+
+    def files(self) -> dict[str, bytes]:
+        """Return the contents of the folder's files."""
+        files = self.present.files("tls")
+        if len(self.present.certificates) > 1:
+            files["root.crt"] = self.present.anchor.public_bytes(Encoding.PEM)
+        if self.following is not None:
+            files |= self.following.files("next")
+        if self.previous is not None:
+            files |= self.previous.files("previous")
+        if self.cross is not None:
+            files["cross.crt"] = self.cross.public_bytes(Encoding.PEM)
+        if self.retired:
+            files["retired.crt"] = b"".join(c.public_bytes(Encoding.PEM) for c in self.retired)
+        return files
+
+
+def read_succession(folder: Path) -> Succession:
+    """Read an authority's folder, of one generation.
+
+    Raises:
+        MaterialError: If its files cannot be used.
+    """
+    required = (folder / "tls.crt", folder / "tls.key")
+    optional = tuple(folder / name for name in FILES if folder / name not in required)
+    return read_settled(required + optional, lambda contents: _parse(folder, contents), optional)
+
+
+def write_root_keys(folder: Path, succession: Succession) -> None:
+    """Write those keys of roots that are not there yet, before a step that needs them.
+
+    Raises:
+        OSError: If they cannot be written.
+    """
+    present = _root_keys(folder)
+    for line in succession.lines:
+        if line.root is not None and line.root != line.authority:
+            identity = key_id(line.anchor)
+            if identity not in present:
+                # The name of the first is free for who puts that one back.
+                first = len(succession.lines) == 1 and not succession.retired
+                name = _FIRST_ROOT_KEY if first else f"root-{identity[:16]}.key"
+                write_file(folder / name, line.root.key_pem, 0o600)
+                sync_folder(folder)
+
+
+def remove_root_keys(folder: Path, succession: Succession) -> None:
+    """Remove the keys of roots that were retired, or never came into force.
+
+    Raises:
+        OSError: If one cannot be removed.
+    """
+    in_force = {key_id(anchor) for anchor in succession.anchors}
+    retired = {key_id(certificate) for certificate in succession.retired}
+    for path in sorted(folder.glob("root-*.key")):
+        named = _ROOT_KEY.fullmatch(path.name)
+        if named and not any(identity.startswith(named[1]) for identity in in_force):
+            path.unlink()
+    for identity, (path, _) in _root_keys(folder).items():
+        if identity in retired and identity not in in_force:
+            path.unlink()
+
+
+def _root_keys(folder: Path) -> dict[str, tuple[Path, PrivateKey]]:
+    """Read the keys of roots that lie in a folder, each by the digest of what it is the key of."""
+    found: dict[str, tuple[Path, PrivateKey]] = {}
+    for path in sorted(folder.glob("root*.key")):
+        try:
+            key = parse_key(read_file(path), path=path)
+        except (OSError, MaterialError):
+            continue  # whoever needs it will miss it
+        found[public_key_id(key.public_key())] = (path, key)
+    return found
+
+
+def _parse(folder: Path, contents: Mapping[Path, bytes]) -> Succession:
+    roots = _root_keys(folder)
+    present, following, previous = (_line(folder, name, contents, roots) for name in _NAMES)
+    if following is not None and previous is not None:
+        raise MaterialError(
+            folder,
+            "holds both a next and a previous authority, which no step leaves",
+            "restore the folder from a backup",
+        )
+    certificates = {
+        name: tuple(parse_certificates(contents[folder / name], path=folder / name))
+        for name in ("cross.crt", "retired.crt")
+        if folder / name in contents
+    }
+    return Succession(
+        cast("Line", present),  # its files are required
+        following,
+        previous,
+        next(iter(certificates.get("cross.crt", ())), None),
+        certificates.get("retired.crt", ()),
+    )
+
+
+def _line(
+    folder: Path,
+    name: str,
+    contents: Mapping[Path, bytes],
+    roots: Mapping[str, tuple[Path, PrivateKey]],
+) -> Line | None:
+    certificate, key = folder / f"{name}.crt", folder / f"{name}.key"
+    if certificate not in contents:
+        return None
+    if key not in contents:
+        raise MaterialError(key, "does not exist", "restore it from a backup")
+    read = parse_credential(
+        contents[certificate], contents[key], certificate_path=certificate, key_path=key
+    )
+    authority = Authority(read.certificate, read.key, read.chain)
+    if not read.chain:
+        return Line(authority, authority)
+    _, root_key = roots.get(key_id(read.chain[-1]), (None, None))
+    return Line(authority, Authority(read.chain[-1], root_key) if root_key is not None else None)

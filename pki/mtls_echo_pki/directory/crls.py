@@ -1,0 +1,165 @@
+"""A judge who has revocation lists wants one from every authority, and all of them alive.
+
+So lists are made together: of every authority in force, issuing and root, present, following and
+previous (:mod:`mtls_echo_pki.directory.ca_state`). A new one is signed where something changed,
+where there is none, and where half of its life is over; otherwise the last one stands. That is
+more than thrift. Each list must be dated a second after the one before, and a program that signs
+as fast as it can would run into the future.
+
+A list ends, and with it everybody's admission: OpenSSL refuses all certificates of an authority
+whose list has expired (verify code 12). Any command that changes the directory therefore renews
+lists past half of their life; where nothing ever changes, ``pki crl`` has to be run by a timer.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mtls_echo_pki.certificates.authority import Authority, utcnow
+from mtls_echo_pki.certificates.credential import key_id
+from mtls_echo_pki.certificates.crl import DEFAULT_CRL_LIFETIME, Register, parse_reason
+from mtls_echo_pki.certificates.lifetimes import timestamp
+from mtls_echo_pki.certificates.tbs import Revocation
+from mtls_echo_pki.directory.ca_folder import Registry, published_trust
+from mtls_echo_pki.directory.ledger import Ledger, LedgerEntry
+from mtls_echo_pki.files.staging import DirectoryError
+
+# How long to wait for the second in which the next list can be dated. After thousands of lists
+# within an hour it is one; more than that is a clock that was set back.
+_PATIENCE = timedelta(seconds=2)
+
+
+def with_lists(
+    registry: Registry,
+    ledger: Ledger,
+    *,
+    lifetime: timedelta | None = None,
+    fresh: bool = False,
+    lenient: bool = False,
+) -> Ledger:
+    """Return a ledger in which every authority in force has a list that says what it must.
+
+    Args:
+        registry: Whose; its own ledger says what was listed last.
+        ledger: With the revocations to be listed.
+        lifetime: From now to nextUpdate; as before unless given, and a week at first.
+        fresh: Sign all of them anew. One that was signed within this second is as fresh.
+        lenient: Where a list cannot be signed, keep the last one.
+
+    Raises:
+        DirectoryError: If the key that has to sign was taken away, or the clock was set back.
+        ValueError: If a lifetime is less than a second.
+    """
+    seconds = ledger.list_lifetime
+    lifetime = lifetime or (timedelta(seconds=seconds) if seconds else DEFAULT_CRL_LIFETIME)
+    trusts = [published_trust(registry.pki, role) for role in registry.roles]
+    lists: dict[str, str] = {}
+    for signer in registry.signers:
+        certificate = signer if isinstance(signer, x509.Certificate) else signer.certificate
+        issuer = key_id(certificate)
+        known = [registry.latest_list(certificate, trust) for trust in trusts]
+        last = max((c for c in known if c is not None), key=_date, default=None)
+        ledger = _adopted(ledger, issuer, last)
+        revoked = [e for e in ledger.issued if e.issuer == issuer and e.revoked_at is not None]
+        if _is_due(last, revoked, lifetime, fresh):
+            # Not "or": a list without entries is false.
+            made = _next(registry, signer, last, revoked, lifetime, lenient)
+            last = last if made is None else made
+        if last is not None:
+            lists[issuer] = last.public_bytes(Encoding.PEM).decode()
+    return msgspec.structs.replace(
+        ledger, lists=lists, list_lifetime=int(lifetime.total_seconds())
+    )
+
+
+def _date(crl: x509.CertificateRevocationList) -> datetime:
+    return crl.last_update_utc
+
+
+def _adopted(ledger: Ledger, issuer: str, last: x509.CertificateRevocationList | None) -> Ledger:
+    """Return the ledger with the revocations that a list tells, and it forgot."""
+    listed = {
+        f"{each.serial_number:x}": each for each in Register.resumed(last).revocations.values()
+    }
+    if not any(e.serial in listed and e.revoked_at is None for e in ledger.issued):
+        return ledger
+    return msgspec.structs.replace(
+        ledger,
+        issued=tuple(
+            msgspec.structs.replace(
+                entry,
+                revoked_at=listed[entry.serial].date,
+                reason=listed[entry.serial].reason.value,
+            )
+            if entry.issuer == issuer and entry.serial in listed and entry.revoked_at is None
+            else entry
+            for entry in ledger.issued
+        ),
+    )
+
+
+def _is_due(
+    last: x509.CertificateRevocationList | None,
+    revoked: list[LedgerEntry],
+    lifetime: timedelta,
+    fresh: bool,
+) -> bool:
+    if last is None or last.next_update_utc is None:
+        return True
+    now = utcnow()
+    if any(
+        last.get_revoked_certificate_by_serial_number(int(entry.serial, 16)) is None
+        for entry in revoked
+        if entry.not_after > now
+    ):
+        return True
+    if fresh:
+        return last.next_update_utc != (now + lifetime).replace(microsecond=0)
+    return last.next_update_utc - now < lifetime / 2
+
+
+def _next(
+    registry: Registry,
+    signer: Authority | x509.Certificate,
+    last: x509.CertificateRevocationList | None,
+    revoked: list[LedgerEntry],
+    lifetime: timedelta,
+    lenient: bool,
+) -> x509.CertificateRevocationList | None:
+    """Sign the list after ``last``; None if that one has to do."""
+    if isinstance(signer, x509.Certificate):
+        alive = last is not None and (last.next_update_utc or utcnow()) > utcnow()
+        if lenient or alive:
+            return None
+        raise DirectoryError(
+            f"{registry.folder}: {signer.subject.rfc4514_string()} has to sign a revocation list, "
+            "and its key was taken away",
+            "put it back, as root.key, for as long as this takes",
+        )
+    register = Register.resumed(last)
+    for entry in revoked:
+        serial = int(entry.serial, 16)
+        reason = parse_reason(entry.reason or "unspecified")
+        register.revocations.setdefault(
+            serial, Revocation(serial, entry.revoked_at or entry.issued_at, reason)
+        )
+        # What has expired is dropped once a list of a later date has told it (RFC 5280 §3.3).
+        if last is not None and entry.not_after < last.last_update_utc:
+            del register.revocations[serial]
+    delay = register.delay(utcnow())
+    if last is not None and delay > _PATIENCE:
+        if lenient:
+            return None
+        raise DirectoryError(
+            f"{registry.folder}: the last revocation list is dated "
+            f"{timestamp(last.last_update_utc)} UTC, and the next must be later",
+            "check this machine's clock: it was set back by more than an hour",
+        )
+    if delay:
+        time.sleep(delay.total_seconds())
+    return register.next_list(signer.certificate, signer.key, utcnow(), lifetime)

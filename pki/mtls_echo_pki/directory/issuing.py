@@ -1,0 +1,157 @@
+"""A certificate leaves in two steps: into the ledger first, then into the world.
+
+Both for a new name (:func:`issue`) and for one that has a certificate already (:func:`renew`). A
+crash between the two leaves an entry for a certificate that nobody got, which does no harm. The
+other way round there would be one that somebody has and nobody can revoke.
+
+A new name appears whole or not at all, by the rename of a folder. A renewal takes the place of
+what was there by the rename of a link: readers get the old pair of key and certificate or the new
+one, and the old generation stays for those who are still reading it. A key that is revoked goes
+from there, too (:mod:`mtls_echo_pki.directory.revoking`).
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from mtls_echo_pki.certificates.authority import utcnow
+from mtls_echo_pki.certificates.credential import Credential, key_id
+from mtls_echo_pki.certificates.lifetimes import timestamp
+from mtls_echo_pki.certificates.request import Request, Usage
+from mtls_echo_pki.directory.ca_folder import Registry
+from mtls_echo_pki.directory.layout import Role
+from mtls_echo_pki.directory.ledger import LedgerEntry
+from mtls_echo_pki.directory.recovery import Held, changing
+from mtls_echo_pki.directory.store import Store
+from mtls_echo_pki.files.atomic_writer import publish
+from mtls_echo_pki.files.durable import PUBLIC
+from mtls_echo_pki.files.staging import DirectoryError, new_folder
+
+if TYPE_CHECKING:
+    from mtls_echo_pki.flaws.baseline import Exhibit
+    from mtls_echo_pki.flaws.flaw import Flaw
+
+ROLE_OF: dict[Usage, Role] = {Usage.SERVER: "servers", Usage.CLIENT: "clients"}
+
+# What a maker returns: the credential, and the files that lie beside it.
+_Made: TypeAlias = tuple[Credential, dict[str, bytes]]
+
+
+def issue(store: Store, name: str, request: Request) -> Credential:
+    """Issue a credential and publish it under a new name; see :meth:`Directory.issue`."""
+    return _issue(
+        store,
+        name,
+        request,
+        lambda registry: (registry.succession.issuing.issue(request), {}),
+    )
+
+
+def issue_flawed(store: Store, name: str, request: Request, flaw: Flaw) -> Exhibit:
+    """Issue a deliberately bad credential; see :meth:`Directory.issue_flawed`."""
+    exhibit: Exhibit | None = None
+
+    def make(registry: Registry) -> _Made:
+        nonlocal exhibit
+        present = registry.succession.present
+        # A bad path is bad in one respect: no other authority's certificate is sent along.
+        authority = store.root(registry.roles[0]) if flaw.needs_root else present.authority
+        exhibit = flaw.build(authority, request)
+        beside: dict[str, bytes] = {}
+        if exhibit.trust != authority.trust:
+            beside["ca.crt"] = exhibit.trust.pem
+        if exhibit.trust.crls:
+            beside["crl.pem"] = exhibit.trust.crl_pem
+        return exhibit.credential, beside
+
+    _issue(store, name, request, make, flaw.slug)
+    return cast("Exhibit", exhibit)
+
+
+def renew(
+    store: Store, name: str, *, rekey: bool, lifetime: timedelta | None = None
+) -> Credential:
+    """Replace a credential by one of the same names; see :meth:`Directory.renew`."""
+    with changing(store.path, store.path / name) as held:
+        present = store.credential(name)
+        try:
+            request = Request.of(present.certificate)
+        except ValueError as error:
+            raise DirectoryError(
+                f"{store.path / name}: cannot be renewed: {error}",
+                "issue another one: mtls-echo pki issue --help",
+            ) from error
+        if not rekey:
+            _refuse_to_revive(store, name, present, held)
+        registry = held.registry(ROLE_OF[request.usage])
+        credential = registry.succession.issuing.renew(present, rekey=rekey, lifetime=lifetime)
+        _enter(registry, name, credential, None)
+        try:
+            publish(store.path / name, _files(credential), {"tls.crt": PUBLIC})
+        except FileExistsError as error:
+            raise DirectoryError(
+                f"{error.filename}: was not put there by mtls-echo pki, and is not replaced",
+                "renew it where it comes from, or move it away and issue another",
+            ) from error
+    return credential
+
+
+def _refuse_to_revive(store: Store, name: str, present: Credential, held: Held) -> None:
+    """Raise if the present certificate was revoked: another for its key would undo that."""
+    serial = f"{present.certificate.serial_number:x}"
+    for registry in held.registries:
+        for entry in registry.ledger.issued:
+            if entry.serial == serial and entry.revoked_at is not None:
+                raise DirectoryError(
+                    f"{store.path / name}: cannot be renewed with the same key, which was "
+                    f"revoked on {timestamp(entry.revoked_at)} UTC ({entry.reason})",
+                    "whoever has the key would be let in again; renew it with a new one: "
+                    f"mtls-echo pki renew {shlex.quote(str(store.path))} {name} --new-key",
+                )
+
+
+def _issue(
+    store: Store,
+    name: str,
+    request: Request,
+    make: Callable[[Registry], _Made],
+    flaw: str | None = None,
+) -> Credential:
+    if request.usage not in ROLE_OF:
+        raise ValueError("a directory issues to servers and clients, not to authorities")
+    target = store.path / name
+    with changing(store.path, target) as held:
+        if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
+            raise DirectoryError(
+                f'{store.path}: there is already something named "{name}"',
+                "choose another name: nothing is overwritten; to replace it: "
+                "mtls-echo pki renew --help",
+            )
+        registry = held.registry(ROLE_OF[request.usage])
+        credential, beside = make(registry)
+        _enter(registry, name, credential, flaw)
+        with new_folder(target) as staging:
+            publish(
+                staging,
+                {**_files(credential), **beside},
+                {"tls.crt": PUBLIC, **dict.fromkeys(beside, PUBLIC)},
+            )
+    return credential
+
+
+def _enter(registry: Registry, name: str, credential: Credential, flaw: str | None) -> None:
+    """Write an entry for a credential that is about to be published."""
+    issuer = registry.succession.present.authority.certificate
+    ours = credential.certificate.issuer == issuer.subject
+    entry = LedgerEntry.of(
+        name, credential, utcnow(), issuer=key_id(issuer) if ours else None, flaw=flaw
+    )
+    registry.write_ledger(registry.ledger.with_entry(entry))
+
+
+def _files(credential: Credential) -> dict[str, bytes]:
+    return {"tls.crt": credential.certificate_pem, "tls.key": credential.key_pem}

@@ -1,0 +1,71 @@
+"""Who may vouch for whom is laid out in folders: one authority per role, one trust per role.
+
+``authorities/servers`` issues the servers that ``trust/servers`` makes clients believe, and
+``authorities/clients`` the clients that ``trust/clients`` makes servers believe. With a single
+authority, ``authorities/clients`` is a link to ``servers``. With intermediates, ``tls.crt`` of an
+authority is followed by its root, whose key waits in ``root.key``: on a machine that issues every
+day it can be taken away until the root has to sign again: a revocation list, or its successor.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from mtls_echo_pki.certificates.request import KeyType
+from mtls_echo_pki.certificates.trust import Trust
+from mtls_echo_pki.directory.ca_state import MODES, Line, Succession, write_root_keys
+from mtls_echo_pki.directory.ledger import empty_ledger, encode_ledger
+from mtls_echo_pki.files.atomic_writer import publish
+from mtls_echo_pki.files.durable import PUBLIC, make_folder, write_file
+
+Role: TypeAlias = Literal["servers", "clients"]
+
+ROLES: tuple[Role, Role] = ("servers", "clients")
+
+# The folders that no credential can be called like.
+PARTS = frozenset({"authorities", "trust"})
+
+
+def make_authorities(
+    path: Path, key_type: KeyType, single_authority: bool, intermediate: bool
+) -> None:
+    """Fill a new PKI directory with authorities, and with the trust in them.
+
+    Args:
+        path: Empty.
+        key_type: Of their keys; for Ed25519 they have P-256 keys, see ``Directory.create``.
+        single_authority: Let one authority issue both servers and clients.
+        intermediate: Put an issuing authority below each root.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    for part in sorted(PARTS):
+        make_folder(path / part)
+    if key_type is KeyType.ED25519:
+        key_type = KeyType.P256
+    authorities = path / "authorities"
+    trusts: dict[Role, Trust] = {}
+    for role in ROLES[:1] if single_authority else ROLES:
+        line = Line.new(
+            kind_of((role,) if not single_authority else ROLES),
+            key_type,
+            intermediate=intermediate,
+        )
+        make_folder(authorities / role)
+        write_file(authorities / role / "ledger.json", encode_ledger(empty_ledger()), 0o600)
+        write_root_keys(authorities / role, Succession(line))
+        publish(authorities / role, Succession(line).files(), MODES)
+        trusts[role] = line.authority.trust
+    if single_authority:
+        servers, clients = ROLES
+        (authorities / clients).symlink_to(servers)
+        trusts[clients] = trusts[servers]
+    for role, trust in trusts.items():
+        publish(path / "trust" / role, {"ca.crt": trust.pem}, {"ca.crt": PUBLIC})
+
+
+def kind_of(roles: tuple[Role, ...]) -> str:
+    """Return what an authority for these roles is called after; nothing, if it has both."""
+    return roles[0] if len(roles) == 1 else ""

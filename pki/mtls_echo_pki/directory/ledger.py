@@ -1,0 +1,180 @@
+"""What an authority has signed it cannot unsign: the ledger is its memory.
+
+A revocation list names serial numbers (RFC 5280 §5.3), so a certificate whose serial
+nobody wrote down can never be taken back. Each authority therefore keeps a list of all
+it has issued, in ``ledger.json``, and writes an entry before the certificate leaves.
+
+What leaks is not a certificate but a key, so each entry has the key's digest too: all the
+certificates that are good with it are found by it, renewals with the same key included.
+
+The last revocation list of each authority stands here as well, whole. It is what the next one
+must go on from, in number and date, and what is published is a copy of it: a change to the
+ledger is a single rename, and revokes and lists in one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+from cryptography import x509
+
+from mtls_echo_pki.certificates.credential import Credential, key_id
+from mtls_echo_pki.certificates.identifiers import presented_identifiers
+from mtls_echo_pki.certificates.reading import parsing, usage
+
+_VERSION = 2
+
+
+class LedgerEntry(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """One issued certificate.
+
+    Args:
+        name: The credential's name in the directory.
+        serial: Lower-case hex.
+        fingerprint: SHA-256 of the DER, lower-case hex.
+        subject: RFC 4514 string.
+        identities: The presented identifiers.
+        usage: See :func:`mtls_echo_pki.certificates.reading.usage`.
+        issued_at: When, to the second.
+        key: :func:`~mtls_echo_pki.certificates.credential.key_id` of the certificate; None where a
+            ledger of version 1 did not say and the certificate is no longer there.
+        issuer: The same of the authority that signed it; None if that is none of this directory,
+            as with some deliberately bad credentials.
+        flaw: What is wrong with it on purpose; None for a good one.
+        revoked_at: When it was revoked, to the second; None while it was not.
+        reason: Why, as RFC 5280 §5.3.1 spells it.
+    """
+
+    name: str
+    serial: str
+    fingerprint: str
+    subject: str
+    identities: list[str]
+    usage: list[str]
+    issued_at: datetime
+    not_before: datetime
+    not_after: datetime
+    key: str | None = None
+    issuer: str | None = None
+    flaw: str | None = None
+    revoked_at: datetime | None = None
+    reason: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        credential: Credential,
+        now: datetime,
+        *,
+        issuer: str | None = None,
+        flaw: str | None = None,
+    ) -> LedgerEntry:
+        """Return the entry for a credential that is about to be published."""
+        certificate = credential.certificate
+        return cls(
+            name=name,
+            serial=f"{certificate.serial_number:x}",
+            fingerprint=credential.fingerprint,
+            subject=certificate.subject.rfc4514_string(),
+            identities=presented_identifiers(certificate),
+            usage=usage(certificate),
+            issued_at=now.replace(microsecond=0),
+            not_before=certificate.not_valid_before_utc,
+            not_after=certificate.not_valid_after_utc,
+            key=key_id(certificate),
+            issuer=issuer,
+            flaw=flaw,
+        )
+
+
+class Ledger(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """All that a role's authorities have issued and revoked.
+
+    Args:
+        issued: The oldest first.
+        version: Of the file's format. 1 had entries only, without ``key`` and ``issuer``.
+        lists: The last revocation list of each authority, PEM, by the authority's
+            :func:`~mtls_echo_pki.certificates.credential.key_id`. Once there is one, lists are *in
+            force*: a judge who has lists demands one of every authority.
+        list_lifetime: From signing a list to its nextUpdate, in seconds; None: as by default.
+        retired: Each authority that was ever retired, by its :func:`key_id`: should its
+            certificate turn up again in ``trust``, out of a backup, it is not believed.
+    """
+
+    issued: tuple[LedgerEntry, ...]
+    version: int = 1
+    lists: dict[str, str] = {}
+    list_lifetime: int | None = None
+    retired: tuple[str, ...] = ()
+
+    def with_entry(self, entry: LedgerEntry) -> Ledger:
+        """Return the ledger with one more certificate."""
+        return msgspec.structs.replace(self, issued=(*self.issued, entry))
+
+    def crl(self, issuer: str) -> x509.CertificateRevocationList | None:
+        """Return the last list of an authority, by its :func:`key_id`; None before the first.
+
+        Raises:
+            ValueError: If it is damaged.
+        """
+        pem = self.lists.get(issuer)
+        if pem is None:
+            return None
+        with parsing():
+            return x509.load_pem_x509_crl(pem.encode())
+
+
+def read_ledger(path: Path) -> Ledger:
+    """Read a ledger.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is damaged, or of a later version; nothing is guessed.
+    """
+    try:
+        ledger = msgspec.json.decode(path.read_bytes(), type=Ledger)
+        for issuer in ledger.lists:
+            ledger.crl(issuer)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise ValueError(f"{path}: is damaged: {error}") from error
+    if ledger.version > _VERSION:
+        raise ValueError(f"{path}: was written by a later version of this program")
+    return ledger
+
+
+def encode_ledger(ledger: Ledger) -> bytes:
+    """Return the contents of ``ledger.json``."""
+    return msgspec.json.format(msgspec.json.encode(ledger), indent=2) + b"\n"
+
+
+def empty_ledger() -> Ledger:
+    """Return the ledger of an authority that has issued nothing yet."""
+    return Ledger(issued=(), version=_VERSION)
+
+
+def upgraded(
+    ledger: Ledger, issuer: x509.Certificate, present: Iterable[x509.Certificate]
+) -> Ledger:
+    """Return a ledger of version 1 with what it does not say, as far as that can be known.
+
+    Args:
+        ledger: Of any version; one of the present version is returned as it is.
+        issuer: The only authority there was when version 1 was written.
+        present: The certificates that are still in the directory.
+    """
+    if ledger.version == _VERSION:
+        return ledger
+    keys = {f"{each.serial_number:x}": key_id(each) for each in present}
+    entries = [
+        msgspec.structs.replace(entry, issuer=key_id(issuer), key=keys.get(entry.serial))
+        for entry in ledger.issued
+    ]
+    return msgspec.structs.replace(ledger, issued=tuple(entries), version=_VERSION)

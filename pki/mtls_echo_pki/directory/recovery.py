@@ -1,0 +1,200 @@
+"""Whoever comes next finishes what was interrupted, before anything else.
+
+Every change has one moment in which it happens: a rename, of ``ledger.json`` or of a ``..data``
+link. A command that is killed before has changed nothing and leaves some debris; one that is
+killed after it has left others to publish what follows from the change. Both are put right by
+looking at what there is, without any record of what was under way (:func:`finish`):
+
+* debris is removed: half-built folders, generations that never were published, temporary files;
+* links of a publication that are missing are made;
+* ``trust`` is published again where it is not what the authorities say
+  (:mod:`mtls_echo_pki.directory.ca_folder`).
+
+All of it under the lock of the directory, which the kernel takes from whoever is killed.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+
+from mtls_echo_pki.directory.ca_folder import Registry, authority_roles
+from mtls_echo_pki.directory.ca_state import FILES, MODES, remove_root_keys
+from mtls_echo_pki.directory.crls import with_lists
+from mtls_echo_pki.directory.layout import PARTS, ROLES, Role
+from mtls_echo_pki.directory.ledger import upgraded
+from mtls_echo_pki.files.atomic_writer import publish, read_consistent, tidy
+from mtls_echo_pki.files.durable import locked, os_reason
+from mtls_echo_pki.files.pem import read_credential
+from mtls_echo_pki.files.pem_blocks import MaterialError
+from mtls_echo_pki.files.staging import DirectoryError, clear_abandoned, explained
+
+
+@dataclass
+class Held:
+    """A PKI directory that nobody else changes meanwhile.
+
+    Args:
+        pki: The directory.
+        readable: The authorities' folders that can be used.
+    """
+
+    pki: Path
+    readable: list[Registry]
+
+    def registry(self, role: Role) -> Registry:
+        """Return the folder of the authority that issues for a role.
+
+        Raises:
+            DirectoryError, MaterialError: If it cannot be used.
+        """
+        for registry in self.readable:
+            if role in registry.roles:
+                return registry
+        return Registry.read(self.pki, role)
+
+    @property
+    def registries(self) -> list[Registry]:
+        """The folders of all authorities.
+
+        Raises:
+            DirectoryError, MaterialError: If one cannot be used.
+        """
+        return [self.registry(role) for role in authority_roles(self.pki)]
+
+
+@contextmanager
+def changing(pki: Path, concerning: Path | None = None) -> Generator[Held]:
+    """Hold a PKI directory for a change, and bring it into order first.
+
+    Directories made by an earlier version become such as are made now, and revocation lists past
+    half of their life are renewed.
+
+    Args:
+        pki: The directory.
+        concerning: Named where the operating system names no file; the directory, unless given.
+
+    Raises:
+        DirectoryError: If it is held by another process for too long, or cannot be written.
+    """
+    with explained(concerning or pki), locked(pki):
+        for role in authority_roles(pki):
+            _publish_plain_files(pki / "authorities" / role)
+        readable = finish(pki)
+        for registry in readable:
+            _upgrade(registry)
+            if registry.ledger.lists:
+                ledger = with_lists(registry, registry.ledger, lenient=True)
+                if ledger.lists != registry.ledger.lists:
+                    registry.write_ledger(ledger)
+                    registry.publish()
+        yield Held(pki, readable)
+
+
+@contextmanager
+def at_rest(pki: Path) -> Generator[OSError | None]:
+    """Hold a PKI directory for looking at it; what was interrupted is finished first, if we may.
+
+    Yields:
+        Why it could not be finished; None if it was, or nothing had to be.
+    """
+    with explained(pki), locked(pki):
+        trouble = None
+        try:
+            finish(pki)
+        except OSError as error:
+            trouble = error
+        yield trouble
+
+
+@contextmanager
+def committed(pki: Path, *, again: str | None = None) -> Generator[None]:
+    """Say of what fails now that the change itself has happened, or a part of it.
+
+    Args:
+        pki: The directory.
+        again: What to run to have the rest of it; ``pki check``, unless given, finishes what is
+            not yet published.
+
+    Raises:
+        DirectoryError: In place of what the operating system says.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = error.filename2 or error.filename or pki
+        state = "the change is made, but not yet published to all who need it"
+        if again is not None:
+            state = "a part of the change is made, and stays"
+        raise DirectoryError(
+            f"{where}: {os_reason(error)}",
+            f"{state}: put this right, then run: mtls-echo pki "
+            f"{again or f'check {shlex.quote(str(pki))}'}",
+        ) from error
+
+
+def finish(pki: Path) -> list[Registry]:
+    """Finish what was interrupted; the caller holds the directory.
+
+    What cannot be read is left as it is: nothing that was interrupted looks so.
+
+    Returns:
+        The authorities' folders that can be used.
+
+    Raises:
+        OSError: If something is to be written and cannot be.
+    """
+    clear_abandoned(pki, alone=True)
+    readable: list[Registry] = []
+    for role in authority_roles(pki):
+        folder = pki / "authorities" / role
+        (folder / ".ledger.json.tmp").unlink(missing_ok=True)
+        tidy(folder, keep_previous=False)
+        with suppress(MaterialError, DirectoryError):  # whoever needs it is told
+            readable.append(Registry.read(pki, role))
+            remove_root_keys(folder, readable[-1].succession)
+    for folder in (*(pki / "trust" / role for role in ROLES), *credential_folders(pki)):
+        if folder.is_dir():
+            tidy(folder)
+    for registry in readable:
+        registry.publish(mend=False)
+    return readable
+
+
+def credential_folders(pki: Path) -> list[Path]:
+    """Return the folders of all credentials, sorted."""
+    return sorted(
+        entry
+        for entry in pki.iterdir()
+        if entry.name not in PARTS and not entry.name.startswith(".") and entry.is_dir()
+    )
+
+
+def _publish_plain_files(folder: Path) -> None:
+    """Publish the files of an authority that an earlier version wrote one by one.
+
+    Readers see the same contents at any moment: first the generation appears, with what the
+    plain files say, then a link takes the place of each.
+    """
+    present = [name for name in FILES if (folder / name).is_file()]
+    if any(not (folder / name).is_symlink() for name in present):
+        contents = read_consistent(folder, (), optional=present)
+        publish(folder, contents, MODES, keep_previous=False, adopt=True)
+
+
+def _upgrade(registry: Registry) -> None:
+    issuer = registry.succession.present.authority.certificate
+    ledger = upgraded(registry.ledger, issuer, _certificates(registry.pki))
+    if ledger is not registry.ledger:
+        registry.write_ledger(ledger)
+
+
+def _certificates(pki: Path) -> Iterator[x509.Certificate]:
+    for folder in credential_folders(pki):
+        with suppress(MaterialError):
+            yield read_credential(folder / "tls.crt", folder / "tls.key").certificate

@@ -1,0 +1,195 @@
+"""What leaks is a key, so what is revoked is a key: every certificate that is good with it.
+
+A certificate is public; who steals it can do nothing with it. Who steals its private key can, for
+as long as any certificate for that key is believed, and renewals with the same key are such
+certificates. Revoking one serial number of three would lock the owner out and leave the thief in.
+
+Which key is meant follows from the order in which things are done. A leaked key is first replaced
+(``renew --new-key``) and then revoked: so of a name that has had several keys, all but the present
+one are meant. A name that has had only one key has not been renewed yet, and that one is meant.
+Keys count that have not expired, and those that were revoked: so to revoke again is to do nothing,
+today, when the revoked certificates have expired, and when their authority was retired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+from cryptography import x509
+
+from mtls_echo_pki.certificates.authority import utcnow
+from mtls_echo_pki.certificates.credential import key_id
+from mtls_echo_pki.certificates.crl import REASONS
+from mtls_echo_pki.directory.ca_folder import Registry
+from mtls_echo_pki.directory.crls import with_lists
+from mtls_echo_pki.directory.layout import Role
+from mtls_echo_pki.directory.ledger import LedgerEntry
+from mtls_echo_pki.directory.recovery import Held, changing, committed
+from mtls_echo_pki.directory.store import Store
+from mtls_echo_pki.files.atomic_writer import tidy
+from mtls_echo_pki.files.staging import DirectoryError
+
+
+@dataclass(frozen=True)
+class Revoked:
+    """What a revocation has come to.
+
+    Args:
+        now: The certificates that were revoked just now; none, if all had been.
+        before: Those of the name that had been revoked earlier and have not expired.
+        valid: Those of the name that are still believed.
+        present: The digest of the name's present key
+            (:func:`~mtls_echo_pki.certificates.credential.key_id`); None if the directory has no
+            credential of that name any more, or it was not asked.
+        roles: For whose trust lists were published.
+    """
+
+    now: tuple[LedgerEntry, ...]
+    before: tuple[LedgerEntry, ...]
+    valid: tuple[LedgerEntry, ...]
+    present: str | None
+    roles: tuple[Role, ...]
+
+
+def revoke(
+    store: Store,
+    name: str,
+    *,
+    reason: x509.ReasonFlags = x509.ReasonFlags.unspecified,
+    present: bool = False,
+    serials: Collection[int] = (),
+) -> Revoked:
+    """Revoke certificates of a name; see :meth:`Directory.revoke`."""
+    if reason.value not in REASONS:
+        raise ValueError(
+            f"{reason.value} revokes nothing for good; give one of {', '.join(REASONS)}"
+        )
+    with changing(store.path) as held:
+        now = utcnow()
+        _demand_authorities(held)
+        known = _certificates_of(held, name)
+        if not known:
+            raise DirectoryError(
+                f'{store.path}: has never issued anything to "{name}"',
+                f"it has: {', '.join(store.names()) or 'none'}",
+            )
+        own = _present_key(store, name) if not (present or serials) else None
+        counted = [e for _, e in known if e.not_after > now or e.revoked_at is not None]
+        chosen = {e.serial for e in _chosen(store, name, counted, own, present, serials)}
+        done: list[LedgerEntry] = []
+        roles: list[Role] = []
+        for registry in held.registries:
+            due = {
+                e.serial
+                for r, e in known
+                if r is registry and e.serial in chosen and _is_believed(r, e, now)
+            }
+            if due:
+                _enter(registry, due, now, reason)
+                done += [e for e in registry.ledger.issued if e.serial in due]
+                roles += registry.roles
+        if done and (store.path / name).is_dir():
+            with committed(store.path):
+                # A key that nobody is to use any more need not lie about.
+                tidy(store.path / name, keep_previous=False)
+        revoked = {entry.serial for entry in done}
+        return Revoked(
+            tuple(done),
+            tuple(e for e in counted if e.revoked_at is not None and e.not_after > now),
+            tuple(e for r, e in known if _is_believed(r, e, now) and e.serial not in revoked),
+            own,
+            tuple(roles),
+        )
+
+
+def publish_crls(store: Store, lifetime: timedelta | None = None) -> tuple[Role, ...]:
+    """Sign and publish new lists; see :meth:`Directory.publish_crls`."""
+    if lifetime is not None and lifetime < timedelta(seconds=1):
+        raise ValueError("a revocation list needs a lifetime of at least a second")
+    with changing(store.path) as held:
+        _demand_authorities(held)
+        for registry in held.registries:
+            ledger = with_lists(registry, registry.ledger, lifetime=lifetime, fresh=True)
+            if ledger != registry.ledger:
+                registry.write_ledger(ledger)
+            with committed(store.path):
+                registry.publish()
+        return tuple(role for registry in held.registries for role in registry.roles)
+
+
+def _demand_authorities(held: Held) -> None:
+    if not held.registries:
+        raise DirectoryError(
+            f"{held.pki}: has no authorities", "do this in the directory that it is a copy of"
+        )
+
+
+def _certificates_of(held: Held, name: str) -> list[tuple[Registry, LedgerEntry]]:
+    return [
+        (registry, entry)
+        for registry in held.registries
+        for entry in registry.ledger.issued
+        if entry.name == name
+    ]
+
+
+def _is_believed(registry: Registry, entry: LedgerEntry, now: datetime) -> bool:
+    """Return whether a certificate is good, and so can be revoked.
+
+    What a retired authority issued nobody believes, and nobody can revoke it any more.
+    """
+    return (
+        entry.not_after > now
+        and entry.revoked_at is None
+        and entry.issuer in {key_id(certificate) for certificate in registry.certificates}
+    )
+
+
+def _present_key(store: Store, name: str) -> str | None:
+    if name not in store.names():
+        return None
+    return key_id(store.credential(name).certificate)
+
+
+def _chosen(
+    store: Store,
+    name: str,
+    counted: list[LedgerEntry],
+    own: str | None,
+    present: bool,
+    serials: Collection[int],
+) -> Iterable[LedgerEntry]:
+    if serials:
+        by_serial = {int(entry.serial, 16): entry for entry in counted}
+        unknown = [serial for serial in serials if serial not in by_serial]
+        if unknown:
+            raise DirectoryError(
+                f'{store.path}: no valid certificate of "{name}" has the serial number '
+                f"{unknown[0]:x}",
+                f"it has: {', '.join(entry.serial for entry in counted) or 'none'}",
+            )
+        return [by_serial[serial] for serial in serials]
+    if present:
+        return counted
+    # A key that is not known is none that could be told to be the present one.
+    earlier = [entry for entry in counted if entry.key is None or entry.key != own]
+    return earlier or counted
+
+
+def _enter(
+    registry: Registry, serials: Collection[str], now: datetime, reason: x509.ReasonFlags
+) -> None:
+    """Revoke, in one moment: the entries and the lists that tell it."""
+    entries = tuple(
+        msgspec.structs.replace(entry, revoked_at=now.replace(microsecond=0), reason=reason.value)
+        if entry.serial in serials
+        else entry
+        for entry in registry.ledger.issued
+    )
+    ledger = msgspec.structs.replace(registry.ledger, issued=entries)
+    registry.write_ledger(with_lists(registry, ledger))
+    with committed(registry.pki):
+        registry.publish()

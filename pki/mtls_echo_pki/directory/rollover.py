@@ -1,0 +1,206 @@
+"""An authority is replaced step by step, and no step is taken that would lock somebody out.
+
+:mod:`mtls_echo_pki.directory.ca_state` has the order and its reason. Here each step is taken, or
+refused:
+
+* A step out of order is refused, with where one stands and what comes next.
+* A step that has been taken is no error: a script that was killed runs it again. That holds for
+  the very last step only. *Introduce* after *switch* may mean a third authority, and is refused.
+* *Retire* is refused while a credential here would be locked out by it. Whoever has copies of
+  trust elsewhere must look there himself.
+
+A step for several authorities is checked for all of them before the first is touched. Each then
+happens in one rename; if the program is killed between two, the step is run again and finishes.
+"""
+
+from __future__ import annotations
+
+import enum
+import shlex
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from mtls_echo_pki.certificates.authority import utcnow
+from mtls_echo_pki.certificates.credential import key_id
+from mtls_echo_pki.certificates.reading import is_issued_by
+from mtls_echo_pki.certificates.request import KeyType
+from mtls_echo_pki.directory.ca_folder import Registry
+from mtls_echo_pki.directory.ca_state import Line, Stage, Succession
+from mtls_echo_pki.directory.crls import with_lists
+from mtls_echo_pki.directory.layout import ROLES, Role, kind_of
+from mtls_echo_pki.directory.ledger import Ledger
+from mtls_echo_pki.directory.recovery import changing, committed
+from mtls_echo_pki.directory.store import Store
+from mtls_echo_pki.files.pem_blocks import MaterialError
+from mtls_echo_pki.files.staging import DirectoryError
+
+
+class Step(enum.Enum):
+    """A step of replacing an authority."""
+
+    INTRODUCE = "introduce"
+    SWITCH = "switch"
+    RETIRE = "retire"
+
+
+# From where a step leads, and to where.
+_LEADS = {
+    Step.INTRODUCE: (Stage.SETTLED, Stage.INTRODUCED),
+    Step.SWITCH: (Stage.INTRODUCED, Stage.SWITCHED),
+    Step.RETIRE: (Stage.SWITCHED, Stage.SETTLED),
+}
+
+
+def next_step(stage: Stage) -> Step:
+    """Return the only step that can be taken from a stage."""
+    return next(step for step, (begin, _) in _LEADS.items() if begin is stage)
+
+
+def take(store: Store, step: Step, roles: Sequence[Role] = ROLES) -> tuple[Role, ...]:
+    """Take a step for the authorities of some roles.
+
+    Returns:
+        The roles for which it was taken now; those for which it had been are not among them.
+
+    Raises:
+        DirectoryError: If it is out of order for one of them, would lock somebody out, or
+            cannot be written. Unless the hint says otherwise, nothing was changed.
+        MaterialError: If an authority's files cannot be used.
+    """
+    with changing(store.path) as held:
+        concerned: list[Registry] = []
+        for role in roles:
+            registry = held.registry(role)
+            if registry not in concerned:
+                concerned.append(registry)
+        apart = len({registry.succession.stage for registry in concerned}) > 1
+        ahead = [registry for registry in concerned if not _is_taken(step, registry, apart)]
+        if step is Step.RETIRE:
+            _refuse_to_lock_out(store, ahead)
+        # All that may fail for a reason of its own comes before the first change.
+        plans = [(registry, _after(step, registry)) for registry in ahead]
+        command = f"rollover {shlex.quote(str(store.path))} {step.value}"
+        for number, (registry, succession) in enumerate(plans):
+            with committed(store.path, again=command) if number else nullcontext():
+                _make(step, registry, succession)
+            with committed(store.path):
+                registry.publish()
+    return tuple(role for role in ROLES for registry in ahead if role in registry.roles)
+
+
+def _make(step: Step, registry: Registry, succession: Succession) -> None:
+    """Take a step. What the ledger has to know is written first: too early does no harm."""
+    if step is Step.INTRODUCE and registry.ledger.lists:
+        # The new authority's lists, before anybody asks for them. If we are killed here, they
+        # belong to nobody, and the next list leaves them out.
+        after = replace(registry, succession=succession)
+        registry.write_ledger(with_lists(after, registry.ledger, lenient=True))
+    if step is Step.RETIRE:
+        registry.write_ledger(_with_retired(registry.ledger, succession))
+    registry.write_succession(succession)
+
+
+def issued_by_previous(store: Store, registry: Registry) -> list[str]:
+    """Return the credentials that nobody accepts once the previous authority is retired.
+
+    Those are not counted that nobody accepts now: expired, revoked, or bad on purpose.
+    """
+    previous = registry.succession.previous
+    if previous is None:
+        return []
+    void = {
+        entry.serial
+        for entry in registry.ledger.issued
+        if entry.revoked_at is not None or entry.flaw is not None
+    }
+    found: list[str] = []
+    for name in store.names():
+        try:
+            certificate = store.credential(name).certificate
+        except (MaterialError, DirectoryError):
+            continue  # it works for nobody
+        if (
+            is_issued_by(certificate, previous.authority.certificate)
+            and certificate.not_valid_after_utc > utcnow()
+            and f"{certificate.serial_number:x}" not in void
+        ):
+            found.append(name)
+    return found
+
+
+def renewals(path: Path, names: Sequence[str]) -> str:
+    """Return the commands that renew credentials, to be pasted."""
+    place = shlex.quote(str(path))
+    return "; ".join(f"mtls-echo pki renew {place} {name} --same-key" for name in names)
+
+
+def _is_taken(step: Step, registry: Registry, apart: bool) -> bool:
+    """Return whether a step has been taken already; raise if it is not its turn."""
+    succession = registry.succession
+    begin, end = _LEADS[step]
+    if succession.stage is begin:
+        return False
+    if succession.stage is end and (step is not Step.RETIRE or succession.retired):
+        return True
+    # Of authorities that stand at different stages, one at a time can be helped.
+    option = f" --authority {registry.roles[0]}" if apart else ""
+    raise DirectoryError(
+        f"{registry.folder}: cannot {step.value}: {situation(succession)}",
+        f"what comes next: mtls-echo pki rollover {shlex.quote(str(registry.pki))} "
+        f"{next_step(succession.stage).value}{option}",
+    )
+
+
+def situation(succession: Succession) -> str:
+    """Return who issues and who is trusted, in words."""
+    present = _called(succession.present)
+    if succession.following is not None:
+        return f"{present} issues, {_called(succession.following)} is trusted as well"
+    if succession.previous is not None:
+        return f"{present} issues, {_called(succession.previous)} is still trusted"
+    return f"{present} issues, and no other is trusted"
+
+
+def _called(line: Line) -> str:
+    return line.anchor.subject.rfc4514_string()
+
+
+def _after(step: Step, registry: Registry) -> Succession:
+    succession = registry.succession
+    try:
+        match step:
+            case Step.INTRODUCE:
+                key_type = KeyType.of(succession.present.authority.key)
+                below = len(succession.present.certificates) > 1
+                return succession.introduce(
+                    Line.new(kind_of(registry.roles), key_type, intermediate=below)
+                )
+            case Step.SWITCH:
+                return succession.switch()
+            case Step.RETIRE:
+                return succession.retire()
+    except ValueError as error:
+        raise DirectoryError(
+            f"{registry.folder}: cannot {step.value}: {error}",
+            "a root's key that was taken away is needed for this: put it back as root.key",
+        ) from error
+
+
+def _with_retired(ledger: Ledger, succession: Succession) -> Ledger:
+    retired = [*ledger.retired, *(key_id(each) for each in succession.retired)]
+    return msgspec.structs.replace(ledger, retired=tuple(dict.fromkeys(retired)))
+
+
+def _refuse_to_lock_out(store: Store, concerned: Sequence[Registry]) -> None:
+    names = [name for each in concerned for name in issued_by_previous(store, each)]
+    if names:
+        old = [_called(each.succession.previous) for each in concerned if each.succession.previous]
+        raise DirectoryError(
+            f"{store.path}: cannot retire {' and '.join(old)}: still in use from there: "
+            f"{', '.join(names)}",
+            f"renew first: {renewals(store.path, names)}",
+        )

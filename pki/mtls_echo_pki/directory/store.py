@@ -1,0 +1,140 @@
+"""A PKI on disk, to be read: its credentials, its trust, its authorities and their ledgers.
+
+See :mod:`mtls_echo_pki.directory.directory` for the layout. What changes a directory
+(:mod:`mtls_echo_pki.directory.issuing`, :mod:`mtls_echo_pki.directory.revoking`,
+:mod:`mtls_echo_pki.directory.rollover`) reads it through a :class:`Store`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from pathlib import Path
+
+from mtls_echo_pki.certificates.authority import Authority
+from mtls_echo_pki.certificates.credential import Credential
+from mtls_echo_pki.certificates.trust import Trust
+from mtls_echo_pki.directory.ca_folder import ledger_in
+from mtls_echo_pki.directory.ca_state import Stage, read_succession
+from mtls_echo_pki.directory.layout import PARTS, Role
+from mtls_echo_pki.directory.ledger import LedgerEntry
+from mtls_echo_pki.files.pem import read_credential, read_trust
+from mtls_echo_pki.files.pem_blocks import MaterialError
+from mtls_echo_pki.files.staging import DirectoryError, explained
+
+# A name becomes a folder and a common name (at most 64 characters, RFC 5280 A.1).
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]{0,63}")
+
+
+class Store:
+    """The reading half of :class:`~mtls_echo_pki.directory.directory.Directory`.
+
+    It may lack ``authorities``: a copy for a machine that only serves should.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        DirectoryError: If there is no such PKI.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        with explained(self.path):
+            exists = self.path.is_dir()
+            is_pki = any((self.path / part).is_dir() for part in PARTS)
+        if not is_pki:
+            raise DirectoryError(
+                f"{self.path}: {'is not a PKI directory' if exists else 'does not exist'}",
+                f"make one: mtls-echo pki init {shlex.quote(str(self.path))}"
+                if not exists
+                else "name a directory made by: mtls-echo pki init",
+            )
+
+    def credential(self, name: str) -> Credential:
+        """Read a credential, never a key of one generation with another's certificate.
+
+        Raises:
+            DirectoryError: If there is none of that name.
+            MaterialError: If its files cannot be used.
+        """
+        self._check_name(name)
+        folder = self.path / name
+        if not os.path.lexists(folder / "tls.crt"):
+            raise DirectoryError(
+                f'{self.path}: has no credential named "{name}"',
+                f"it has: {', '.join(self.names()) or 'none'}; for another: "
+                f"mtls-echo pki issue {shlex.quote(str(self.path))} {name} IDENTITY --client",
+            )
+        return read_credential(folder / "tls.crt", folder / "tls.key")
+
+    def trust(self, role: Role) -> Trust:
+        """Read the trust anchors for verifying servers, or those for clients.
+
+        With them, from the same generation, come the revocation lists of ``crl.pem``, if there
+        is one; it need not be there.
+
+        Raises:
+            MaterialError: If they cannot be used.
+        """
+        folder = self.path / "trust" / role
+        return read_trust(folder / "ca.crt", crl=folder / "crl.pem", crl_required=False)
+
+    def authority(self, role: Role) -> Authority:
+        """Read the authority that issues servers, or the one that issues clients.
+
+        Raises:
+            MaterialError: If its files cannot be used.
+        """
+        return read_succession(self.path / "authorities" / role).issuing
+
+    def root(self, role: Role) -> Authority:
+        """Read the root above the authority of a role; the authority itself, if it is one.
+
+        Raises:
+            MaterialError: If its files cannot be used, or its key was taken away.
+        """
+        folder = self.path / "authorities" / role
+        root = read_succession(folder).present.root
+        if root is None:
+            raise MaterialError(
+                folder / "root.key", "does not exist", "put it back for as long as this takes"
+            )
+        return root
+
+    def stage(self, role: Role) -> Stage:
+        """Read where the replacement of an authority stands.
+
+        Raises:
+            MaterialError: If its files cannot be used.
+        """
+        return read_succession(self.path / "authorities" / role).stage
+
+    def names(self) -> list[str]:
+        """Return the names of all credentials, sorted."""
+        with explained(self.path):
+            return sorted(
+                entry.name
+                for entry in self.path.iterdir()
+                if entry.name not in PARTS
+                and not entry.name.startswith(".")
+                and os.path.lexists(entry / "tls.crt")
+            )
+
+    def ledger(self, role: Role) -> list[LedgerEntry]:
+        """Return every certificate an authority has issued, the oldest first.
+
+        Raises:
+            DirectoryError: If the ledger is missing or damaged.
+        """
+        return [*ledger_in(self.path / "authorities" / role).issued]
+
+    def _check_name(self, name: str) -> None:
+        if name in PARTS:
+            raise DirectoryError(f'"{name}" is a part of every PKI directory, not a name')
+        if not _NAME.fullmatch(name):
+            raise DirectoryError(
+                f'"{name}" cannot name a credential',
+                "use up to 64 letters, digits and . _ @ -, not beginning with a dot or a hyphen",
+            )

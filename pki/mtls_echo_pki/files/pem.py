@@ -1,0 +1,306 @@
+"""Half of all TLS trouble is a file that is not what its name says.
+
+OpenSSL's answer to all of it is ``[SSL] PEM lib (_ssl.c:3895)``, whether the file is
+missing a certificate, holds DER, or is a key where a certificate belongs. So files
+are looked at before they are handed on, and every failure names the file, the reason
+and the command that would put it right.
+
+Reasons are told apart by labels and structure (:mod:`mtls_echo_pki.files.pem_blocks`), never by
+the message of another library, which changes from one version to the next.
+
+An encrypted key is refused rather than asked about: a server that stops at a prompt
+nobody sees, after a reload at night, is worse than one that does not start.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from mtls_echo_pki.certificates.credential import Credential, is_key_of
+from mtls_echo_pki.certificates.reading import parsing
+from mtls_echo_pki.certificates.request import PrivateKey
+from mtls_echo_pki.certificates.trust import Trust
+from mtls_echo_pki.files.atomic_writer import read_consistent
+from mtls_echo_pki.files.durable import os_reason
+from mtls_echo_pki.files.pem_blocks import MaterialError, blocks_of, has, quoted, show_command
+
+# Plain files that do not match may be caught between two writes. They are read again
+# until they have not changed for this long, in seconds, but not for ever.
+_SETTLE = 0.05
+_SETTLE_ATTEMPTS = 20
+
+_T = TypeVar("_T")
+
+
+def read_credential(certificate: Path, key: Path, *, password: bytes | None = None) -> Credential:
+    """Read a certificate chain and its private key, never one without the other.
+
+    Two files in one folder are read from the same generation (see
+    :mod:`mtls_echo_pki.files.atomic_writer`). Both may be the same file.
+
+    Args:
+        certificate: PEM, the end-entity certificate first, then intermediates.
+        key: PEM, PKCS#8 or the traditional form.
+        password: Of an encrypted key.
+
+    Raises:
+        MaterialError: If either cannot be used, or they do not match.
+    """
+    return read_settled(
+        (certificate, key),
+        lambda contents: parse_credential(
+            contents[certificate],
+            contents[key],
+            certificate_path=certificate,
+            key_path=key,
+            password=password,
+        ),
+    )
+
+
+def read_trust(path: Path, *, crl: Path | None = None, crl_required: bool = True) -> Trust:
+    """Read trust anchors, and the revocation lists that go with them.
+
+    Two files in one folder are read from the same generation: nobody gets new anchors with
+    old lists.
+
+    Args:
+        path: PEM, certificates.
+        crl: PEM, revocation lists; None for none.
+        crl_required: Whether the file must be there; otherwise there are no lists without it.
+
+    Raises:
+        MaterialError: If a file cannot be used, or has no certificate, or no list, in it.
+    """
+    optional = (crl,) if crl is not None and not crl_required else ()
+
+    def parse(contents: dict[Path, bytes]) -> Trust:
+        trust = parse_trust(contents[path], path=path)
+        if crl is None or crl not in contents:
+            return trust
+        return Trust(trust.anchors, parse_crls(contents[crl], path=crl))
+
+    return read_settled((path,) if crl is None else (path, crl), parse, optional)
+
+
+def read_crls(path: Path) -> tuple[x509.CertificateRevocationList, ...]:
+    """Read revocation lists.
+
+    Raises:
+        MaterialError: If the file cannot be used or has no revocation list in it.
+    """
+    return read_settled((path,), lambda contents: parse_crls(contents[path], path=path))
+
+
+def read_contents(
+    path: Path,
+) -> tuple[list[x509.Certificate], tuple[x509.CertificateRevocationList, ...]]:
+    """Read all the certificates and all the revocation lists of a file, in their order.
+
+    Raises:
+        MaterialError: If the file cannot be used or has neither in it.
+    """
+
+    def parse(
+        contents: dict[Path, bytes],
+    ) -> tuple[list[x509.Certificate], tuple[x509.CertificateRevocationList, ...]]:
+        pem = contents[path]
+        lists = parse_crls(pem, path=path) if has("revocation list", pem, path) else ()
+        only_lists = bool(lists) and not has("certificate", pem, path)
+        return ([] if only_lists else parse_certificates(pem, path=path)), lists
+
+    return read_settled((path,), parse)
+
+
+def read_settled(
+    paths: tuple[Path, ...],
+    parse: Callable[[dict[Path, bytes]], _T],
+    optional: tuple[Path, ...] = (),
+) -> _T:
+    """Read and parse; what may have been caught half-written is read again.
+
+    Args:
+        paths: The files; those in one folder are read from the same generation.
+        parse: Called with the contents of those that are there.
+        optional: Those of ``paths`` that need not be there.
+
+    Raises:
+        MaterialError: If a file cannot be read; or what ``parse`` raises.
+    """
+    contents = _read(paths, optional)
+    for _ in range(_SETTLE_ATTEMPTS):
+        try:
+            return parse(contents)
+        except MaterialError:
+            time.sleep(_SETTLE)
+            again = _read(paths, optional)
+            if again == contents:  # not half-written: wrong
+                raise
+            contents = again
+    return parse(contents)
+
+
+def parse_credential(
+    certificate_pem: bytes,
+    key_pem: bytes,
+    *,
+    certificate_path: Path,
+    key_path: Path,
+    password: bytes | None = None,
+) -> Credential:
+    """Parse what was read elsewhere; the paths are for the messages.
+
+    Raises:
+        MaterialError: As :func:`read_credential`.
+    """
+    certificates = parse_certificates(certificate_pem, path=certificate_path)
+    key = parse_key(key_pem, path=key_path, password=password)
+    first, *rest = certificates
+    if is_key_of(key, first):
+        return Credential(key, first, tuple(rest))
+    for position, certificate in enumerate(rest, start=2):
+        if is_key_of(key, certificate):
+            raise MaterialError(
+                certificate_path,
+                f"the private key in {key_path} matches certificate {position} of "
+                f"{len(certificates)}, not the first",
+                "put the end-entity certificate first, then each issuer after what it issued",
+            )
+    raise MaterialError(
+        key_path,
+        f"the private key does not match the certificate in {certificate_path}",
+        "the two must come from the same issuance; compare the output of "
+        f"`openssl pkey -pubout -in {quoted(key_path)}` and "
+        f"`openssl x509 -pubkey -noout -in {quoted(certificate_path)}`",
+    )
+
+
+def parse_trust(pem: bytes, *, path: Path) -> Trust:
+    """Parse trust anchors that were read elsewhere; the path is for the messages.
+
+    An end-entity certificate is no error here: it may be pinned on purpose.
+
+    Raises:
+        MaterialError: As :func:`read_trust`.
+    """
+    return Trust(tuple(dict.fromkeys(parse_certificates(pem, path=path))))
+
+
+def parse_certificates(pem: bytes, *, path: Path) -> list[x509.Certificate]:
+    """Parse all the certificates of a file, at least one, in their order.
+
+    Raises:
+        MaterialError: If there is none, or a damaged one.
+    """
+    wanted = blocks_of("certificate", pem, path)
+    try:
+        with parsing():
+            return [x509.load_pem_x509_certificate(block.text) for block in wanted]
+    except ValueError as error:
+        raise MaterialError(
+            path, "a certificate in it is damaged", f"look at it with {show_command(path, 'x509')}"
+        ) from error
+
+
+def parse_crls(pem: bytes, *, path: Path) -> tuple[x509.CertificateRevocationList, ...]:
+    """Parse all the revocation lists of a file, at least one, in their order.
+
+    Raises:
+        MaterialError: If there is none, or a damaged one. A file without a list is an error and
+            not an empty set of them: nothing would be checked for revocation.
+    """
+    wanted = blocks_of("revocation list", pem, path)
+    try:
+        with parsing():
+            lists = tuple(x509.load_pem_x509_crl(block.text) for block in wanted)
+            for crl in lists:
+                # Read now what would be read, and might raise, later.
+                _ = crl.issuer, crl.last_update_utc, crl.next_update_utc, crl.extensions, len(crl)
+    except ValueError as error:
+        raise MaterialError(
+            path,
+            "a revocation list in it is damaged",
+            f"look at it with {show_command(path, 'crl')}",
+        ) from error
+    return lists
+
+
+def parse_key(pem: bytes, *, path: Path, password: bytes | None = None) -> PrivateKey:
+    """Parse a private key that was read elsewhere; the path is for the messages.
+
+    Raises:
+        MaterialError: If there is none, or one that cannot be used.
+    """
+    block = blocks_of("private key", pem, path)[0]
+    # The traditional form marks encryption in a header (RFC 1421 §4.6.1.1).
+    encrypted = block.label == "ENCRYPTED PRIVATE KEY" or b"Proc-Type: 4,ENCRYPTED" in block.text
+    if encrypted and password is None:
+        raise MaterialError(
+            path,
+            "the private key is encrypted",
+            f"decrypt it into a file only you can read: "
+            f"(umask 077; openssl pkey -in {quoted(path)} -out {quoted(path)}.plain)",
+        )
+    try:
+        key = load_pem_private_key(block.text, password if encrypted else None)
+    except (ValueError, TypeError) as error:
+        if encrypted:
+            raise MaterialError(path, "the password does not decrypt the private key") from error
+        raise MaterialError(
+            path, "the private key is damaged", f"look at it with {show_command(path, 'pkey')}"
+        ) from error
+    except UnsupportedAlgorithm as error:
+        raise _unsupported(path, "is of a kind, or on a curve, that is not supported") from error
+    if not isinstance(key, PrivateKey):
+        raise _unsupported(path, "is neither EC, Ed25519 nor RSA")
+    return key
+
+
+def _unsupported(path: Path, what: str) -> MaterialError:
+    return MaterialError(
+        path,
+        f"the private key {what}",
+        "have a certificate issued for an EC key: openssl ecparam -name prime256v1 -genkey",
+    )
+
+
+def _read(paths: tuple[Path, ...], optional: tuple[Path, ...]) -> dict[Path, bytes]:
+    contents: dict[Path, bytes] = {}
+    for folder in {path.parent for path in paths}:
+        here = [path for path in paths if path.parent == folder]
+        try:
+            read = read_consistent(
+                folder,
+                [path.name for path in here if path not in optional],
+                optional=[path.name for path in here if path in optional],
+            )
+        except OSError as error:
+            raise _unreadable(error, here[0]) from error
+        contents.update({path: read[path.name] for path in here if path.name in read})
+    return contents
+
+
+def _unreadable(error: OSError, default: Path) -> MaterialError:
+    path = Path(error.filename) if error.filename else default
+    if isinstance(error, FileNotFoundError):
+        if path.is_symlink():
+            return MaterialError(
+                path,
+                "is a link to a file that does not exist",
+                f"see where it leads with: readlink -m {quoted(path)}",
+            )
+        return MaterialError(path, "does not exist", "check the spelling of the path")
+    if isinstance(error, IsADirectoryError):
+        return MaterialError(path, "is a directory", "name the file inside it")
+    if isinstance(error, PermissionError):
+        return MaterialError(
+            path, "permission denied", f"see who may read it with: ls -l {quoted(path)}"
+        )
+    return MaterialError(path, os_reason(error))

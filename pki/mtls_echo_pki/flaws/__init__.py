@@ -1,0 +1,1 @@
+"""Certificates that are bad in exactly one respect."""

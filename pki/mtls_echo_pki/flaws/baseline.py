@@ -1,0 +1,236 @@
+"""Before a fault can be shown there must be something without one, and a way to alter one part.
+
+An :class:`Exhibit` is what a judge gets to see. A :class:`Sound` one comes with the keys that made
+it, so that any of its certificates and revocation lists can be signed once more with one change,
+while all others stay as they are, bit for bit. Nothing is generated anew: names, dates, key and
+serial number are the sound one's unless they are the change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from cryptography import x509
+
+from mtls_echo_pki.certificates.authority import Authority
+from mtls_echo_pki.certificates.credential import Credential
+from mtls_echo_pki.certificates.identifiers import reference_for
+from mtls_echo_pki.certificates.request import Request, Usage
+from mtls_echo_pki.certificates.tbs import TBSCertificate, TBSCertList
+from mtls_echo_pki.certificates.trust import Trust
+
+Change: TypeAlias = Callable[[TBSCertificate], TBSCertificate]
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """What is laid before a judge: a credential, and what the judge goes by.
+
+    Args:
+        credential: What one side presents.
+        trust: What the other side believes, revocation lists included.
+        reference: The name that a client asks for (RFC 9525 §4); of no meaning when a
+            client's credential is judged.
+    """
+
+    credential: Credential
+    trust: Trust
+    reference: str
+
+    def but(
+        self,
+        *,
+        certificate: x509.Certificate | None = None,
+        chain: tuple[x509.Certificate, ...] | None = None,
+        trust: Trust | None = None,
+    ) -> Exhibit:
+        """Return the same with another end-entity certificate, chain or trust."""
+        credential = self.credential
+        if certificate is not None:
+            credential = replace(credential, certificate=certificate)
+        if chain is not None:
+            credential = replace(credential, chain=chain)
+        return replace(self, credential=credential, trust=self.trust if trust is None else trust)
+
+
+@dataclass(frozen=True)
+class Sound:
+    """An exhibit without a fault, and the keys to make any part of it anew.
+
+    Args:
+        request: What the end-entity certificate says.
+        authorities: Those of the path, the issuing one first, the root last.
+        exhibit: What every verifier accepts.
+        lists: What the exhibit's revocation lists say, in the order of ``authorities``.
+    """
+
+    request: Request
+    authorities: tuple[Authority, ...]
+    exhibit: Exhibit
+    lists: tuple[TBSCertList, ...] = ()
+
+    @property
+    def issuer(self) -> Authority:
+        """The authority that issued the end-entity certificate."""
+        return self.authorities[0]
+
+    def with_certificate(self, change: Change) -> Exhibit:
+        """Sign the end-entity certificate once more, with a change in it."""
+        tbs = TBSCertificate.of(self.exhibit.credential.certificate)
+        return self.exhibit.but(certificate=self.issuer.certify(change(tbs)))
+
+    def with_authority(self, change: Change, *, level: int = 0) -> Exhibit:
+        """Sign an intermediate's certificate once more; nothing below it changes.
+
+        Args:
+            change: What becomes different.
+            level: Which intermediate: 0 issued the end-entity certificate.
+        """
+        tbs = TBSCertificate.of(self.authorities[level].certificate)
+        return self.with_intermediate(self.authorities[level + 1].certify(change(tbs)), level)
+
+    def with_intermediate(self, certificate: x509.Certificate, level: int = 0) -> Exhibit:
+        """Send another intermediate certificate in place of one."""
+        chain = [*self.exhibit.credential.chain]
+        chain[level] = certificate
+        return self.exhibit.but(chain=tuple(chain))
+
+    def with_list(
+        self, change: Callable[[TBSCertList], TBSCertList], *, level: int = 0
+    ) -> Exhibit:
+        """Sign a revocation list once more, with a change in it."""
+        return self.with_crl(change(self.lists[level]).sign(self.authorities[level].key), level)
+
+    def with_crl(self, crl: x509.CertificateRevocationList, level: int = 0) -> Exhibit:
+        """Give the judge another revocation list in place of one."""
+        crls = [*self.exhibit.trust.crls]
+        crls[level] = crl
+        return self.exhibit.but(trust=replace(self.exhibit.trust, crls=tuple(crls)))
+
+
+Preparation: TypeAlias = Callable[[Authority, Request], Sound]
+
+
+def issued_directly(authority: Authority, request: Request) -> Sound:
+    """Let ``authority`` issue the certificate, as it issues every other."""
+    return _sound((authority,), request)
+
+
+def below_an_intermediate(authority: Authority, request: Request) -> Sound:
+    """Put an intermediate between the root and the certificate."""
+    return _sound((authority.intermediate(), authority), request)
+
+
+def below_one_without_limit(authority: Authority, request: Request) -> Sound:
+    """Put an intermediate there that does not limit what stands below it."""
+    unlimited = x509.BasicConstraints(ca=True, path_length=None)
+    intermediate = authority.intermediate()
+    tbs = with_extension(TBSCertificate.of(intermediate.certificate), unlimited)
+    return _sound((replace(intermediate, certificate=authority.certify(tbs)), authority), request)
+
+
+def below_two(authority: Authority, request: Request) -> Sound:
+    """Put two intermediates there; the upper one permits one authority below it."""
+    lower = authority.intermediate("mtls-echo test lower authority")
+    upper = authority.intermediate("mtls-echo test upper authority")
+    permits_one = with_extension(
+        TBSCertificate.of(upper.certificate), x509.BasicConstraints(ca=True, path_length=1)
+    )
+    upper = replace(upper, certificate=authority.certify(permits_one))
+    below = issued_by(TBSCertificate.of(lower.certificate), upper)
+    lower = replace(
+        lower,
+        certificate=upper.certify(below),
+        issuers=(upper.certificate, *upper.issuers),
+    )
+    return _sound((lower, upper, authority), request)
+
+
+def under_revocation(authority: Authority, request: Request) -> Sound:
+    """Put an intermediate there, and give the judge both authorities' revocation lists."""
+    sound = below_an_intermediate(authority, request)
+    now = authority.clock().replace(microsecond=0)
+    lists = tuple(
+        TBSCertList(
+            issuer=each.certificate,
+            number=1,
+            this_update=now - request.backdate,
+            next_update=now + request.lifetime,
+        )
+        for each in sound.authorities
+    )
+    signed = tuple(each.sign(by.key) for each, by in zip(lists, sound.authorities, strict=True))
+    trust = replace(sound.exhibit.trust, crls=signed)
+    return replace(sound, exhibit=sound.exhibit.but(trust=trust), lists=lists)
+
+
+def with_root_sent_along(authority: Authority, request: Request) -> Sound:
+    """Send the root after the intermediate, which is superfluous but allowed."""
+    sound = below_an_intermediate(authority, request)
+    chain = (*sound.exhibit.credential.chain, authority.certificate)
+    return replace(sound, exhibit=sound.exhibit.but(chain=chain))
+
+
+# Those that make an intermediate of their own, which takes a root's key.
+BELOW_A_ROOT = (
+    below_an_intermediate,
+    below_one_without_limit,
+    below_two,
+    under_revocation,
+    with_root_sent_along,
+)
+
+
+def _sound(authorities: tuple[Authority, ...], request: Request) -> Sound:
+    credential = authorities[0].issue(request)
+    server = request.usage is Usage.SERVER
+    reference = reference_for(credential.certificate) if server else "localhost"
+    if reference is None:
+        raise ValueError(
+            "a server that names no host cannot be asked for; give a host or an address"
+        )
+    return Sound(request, authorities, Exhibit(credential, authorities[0].trust, reference))
+
+
+def with_extension(
+    tbs: TBSCertificate, value: x509.ExtensionType, *, critical: bool | None = None
+) -> TBSCertificate:
+    """Return ``tbs`` with an extension replaced, or added after the others.
+
+    Args:
+        tbs: What is about to be signed.
+        value: The extension.
+        critical: Whether it is; None keeps what it was, and is not critical when it is new.
+    """
+    found = any(extension.oid == value.oid for extension in tbs.extensions)
+    if not found:
+        added = x509.Extension(value.oid, bool(critical), value)
+        return replace(tbs, extensions=(*tbs.extensions, added))
+    return replace(
+        tbs,
+        extensions=tuple(
+            x509.Extension(value.oid, each.critical if critical is None else critical, value)
+            if each.oid == value.oid
+            else each
+            for each in tbs.extensions
+        ),
+    )
+
+
+def without_extension(tbs: TBSCertificate, oid: x509.ObjectIdentifier) -> TBSCertificate:
+    """Return ``tbs`` without an extension that it has."""
+    kept = tuple(extension for extension in tbs.extensions if extension.oid != oid)
+    if len(kept) == len(tbs.extensions):
+        raise ValueError(f"there is no extension {oid.dotted_string} to leave out")
+    return replace(tbs, extensions=kept)
+
+
+def issued_by(tbs: TBSCertificate, issuer: Authority) -> TBSCertificate:
+    """Return ``tbs`` as another authority would issue it: its name, its key's identifier."""
+    own = issuer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    return with_extension(
+        replace(tbs, issuer=issuer.certificate.subject),
+        x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own),
+    )

@@ -1,0 +1,202 @@
+"""Flaws of names: the certificate is valid, and not for the one who was asked for.
+
+A client compares the name that it asked for with the entries of subjectAltName, each with those of
+its own type, and with nothing else (RFC 9525 §6). A server does not ask for its clients by name,
+so these are flaws of servers only; the last is of the form, and strikes both.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import replace
+
+from cryptography import x509
+from cryptography.x509.oid import ExtensionOID
+
+from mtls_echo_pki.certificates.authority import Authority
+from mtls_echo_pki.certificates.request import Request
+from mtls_echo_pki.flaws.baseline import (
+    Exhibit,
+    Sound,
+    issued_directly,
+    with_extension,
+    without_extension,
+)
+from mtls_echo_pki.flaws.flaw import SERVER_ONLY, flaw
+
+
+def named(sound: Sound, *names: x509.GeneralName) -> Exhibit:
+    """Return the exhibit with other presented identifiers."""
+    return sound.with_certificate(
+        lambda tbs: with_extension(tbs, x509.SubjectAlternativeName(names))
+    )
+
+
+def with_host_as_subject(authority: Authority, request: Request) -> Sound:
+    """Have the host's name as common name too, where it was before subjectAltName."""
+    return issued_directly(authority, replace(request, subject=_host_of(request)))
+
+
+def without_subject(authority: Authority, request: Request) -> Sound:
+    """Leave the subject empty, so that subjectAltName is all there is."""
+    return issued_directly(authority, replace(request, subject=""))
+
+
+def asked_for_by_address(authority: Authority, request: Request) -> Sound:
+    """Let the client connect to an IP address."""
+    sound = issued_directly(authority, request)
+    address = next((name for name in request.names if _is_address(name)), None)
+    if address is None:
+        raise ValueError("this flaw is about IP addresses; give one as identity, 127.0.0.1 say")
+    return replace(sound, exhibit=replace(sound.exhibit, reference=address))
+
+
+def asked_for_by_host(authority: Authority, request: Request) -> Sound:
+    """Let the client connect to a host's name."""
+    host = _host_of(request)
+    sound = issued_directly(authority, request)
+    return replace(sound, exhibit=replace(sound.exhibit, reference=host))
+
+
+def _host_of(request: Request) -> str:
+    san = request.subject_alternative_names()
+    for host in san.get_values_for_type(x509.DNSName):
+        if not host.startswith("*"):
+            return host
+    raise ValueError("this flaw is about host names; give one as identity, localhost say")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+@flaw(
+    cause="wrong-name",
+    differs="end-entity: subjectAltName",
+    code=62,
+    alert="bad_certificate",
+    rfc="RFC 9525 §6",
+    roles=SERVER_ONLY,
+    prepare=asked_for_by_host,
+)
+def wrong_name(sound: Sound) -> Exhibit:
+    """The certificate names another host than the one that is asked for."""
+    return named(sound, x509.DNSName("elsewhere.invalid"))
+
+
+@flaw(
+    cause="wrong-name",
+    differs="end-entity: subjectAltName",
+    code=62,
+    alert="bad_certificate",
+    rfc="RFC 9525 §6.3",
+    roles=SERVER_ONLY,
+    prepare=asked_for_by_host,
+)
+def wrong_name_wildcard(sound: Sound) -> Exhibit:
+    """The wildcard covers the names below the host, but not the host itself.
+
+    The asterisk stands for one whole label, never for none: ``*.a.test`` is not ``a.test``.
+    """
+    return named(sound, x509.DNSName(f"*.{sound.exhibit.reference}"))
+
+
+@flaw(
+    cause="wrong-name",
+    differs="end-entity: subjectAltName",
+    code=62,
+    alert="bad_certificate",
+    rfc="RFC 9525 §6.3",
+    roles=SERVER_ONLY,
+    prepare=asked_for_by_host,
+)
+def wrong_name_partial_wildcard(sound: Sound) -> Exhibit:
+    """The wildcard stands for a part of a label, which is not allowed any more."""
+    label, *parents = sound.exhibit.reference.split(".")
+    return named(sound, x509.DNSName(".".join((f"{label[:1]}*", *parents))))
+
+
+@flaw(
+    cause="wrong-name",
+    differs="end-entity: subjectAltName",
+    code=64,
+    alert="bad_certificate",
+    rfc="RFC 9525 §6.4",
+    roles=SERVER_ONLY,
+    prepare=asked_for_by_address,
+)
+def wrong_name_address_as_host(sound: Sound) -> Exhibit:
+    """The IP address is written as a host's name (dNSName) and not as an address (iPAddress)."""
+    names = sound.request.subject_alternative_names()
+    return named(
+        sound,
+        *(
+            x509.DNSName(str(name.value)) if isinstance(name, x509.IPAddress) else name
+            for name in names
+        ),
+    )
+
+
+@flaw(
+    cause="wrong-name",
+    differs="end-entity: subjectAltName",
+    code=62,
+    alert="bad_certificate",
+    rfc="RFC 9525 §6.3",
+    roles=SERVER_ONLY,
+    prepare=asked_for_by_host,
+)
+def wrong_name_trailing_dot(sound: Sound) -> Exhibit:
+    """The host's name ends with a dot in the certificate, as in a DNS zone file."""
+    return named(sound, x509.DNSName(f"{sound.exhibit.reference}."))
+
+
+@flaw(
+    cause="wrong-name",
+    differs="end-entity: subjectAltName",
+    code=62,
+    alert="bad_certificate",
+    rfc="RFC 9525 §6.4",
+    roles=SERVER_ONLY,
+    prepare=asked_for_by_host,
+)
+def wrong_name_only_address(sound: Sound) -> Exhibit:
+    """The certificate names the host's IP address only, and a client asks for its name."""
+    return named(sound, x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
+
+
+@flaw(
+    cause="no-san",
+    differs="end-entity: subjectAltName",
+    code=62,
+    alert="bad_certificate",
+    rfc="RFC 9525 §2",
+    roles=SERVER_ONLY,
+    prepare=with_host_as_subject,
+)
+def no_san(sound: Sound) -> Exhibit:
+    """The host's name is in the common name only, where nobody looks for it any more.
+
+    Python's ``ssl`` still does, until ``hostname_checks_common_name`` is False.
+    """
+    return sound.with_certificate(
+        lambda tbs: without_extension(tbs, ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
+    )
+
+
+@flaw(
+    cause="not-conforming",
+    differs="end-entity: subjectAltName",
+    code=88,
+    alert="certificate_unknown",
+    rfc="RFC 5280 §4.2.1.6",
+    prepare=without_subject,
+)
+def not_conforming_empty_subject(sound: Sound) -> Exhibit:
+    """The subject is empty, and subjectAltName, which then is all there is, not critical."""
+    names = sound.request.subject_alternative_names()
+    return sound.with_certificate(lambda tbs: with_extension(tbs, names, critical=False))

@@ -1,0 +1,363 @@
+"""Flaws above the certificate: intermediates, what they may do, and what leads up to an anchor.
+
+A certification path is judged certificate by certificate (RFC 5280 §6.1), and any of them can be
+at fault while the end-entity's is perfect. In each of these flaws it is: bit for bit the same, and
+signed by the same key. Only what is sent after it, or what the judge trusts, differs.
+
+OpenSSL's verdict does not say *which* certificate it is about (Python does not pass on the depth),
+so an expired authority has the verify code of an expired certificate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_network
+
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+
+from mtls_echo_pki.certificates.authority import Authority
+from mtls_echo_pki.certificates.identifiers import general_name, identity_text
+from mtls_echo_pki.certificates.request import Request
+from mtls_echo_pki.certificates.tbs import TBSCertificate
+from mtls_echo_pki.certificates.trust import Trust
+from mtls_echo_pki.flaws.baseline import (
+    Exhibit,
+    Sound,
+    below_an_intermediate,
+    below_one_without_limit,
+    below_two,
+    with_extension,
+    with_root_sent_along,
+    without_extension,
+)
+from mtls_echo_pki.flaws.certificate import EXAMPLE_OID, begins, ended
+from mtls_echo_pki.flaws.flaw import flaw
+from mtls_echo_pki.flaws.keys import tampered
+
+# Reserved for examples (RFC 5737, RFC 3849, RFC 9637), so that nobody is there.
+_EXAMPLES = {
+    4: (ip_network("192.0.2.0/24"), ip_network("198.51.100.0/24")),
+    6: (ip_network("2001:db8::/32"), ip_network("3fff::/20")),
+}
+
+
+@flaw(
+    cause="expired-authority",
+    differs="intermediate: validity",
+    code=10,
+    alert="certificate_expired",
+    rfc="RFC 5280 §4.1.2.5",
+    prepare=below_an_intermediate,
+)
+def expired_authority(sound: Sound) -> Exhibit:
+    """The intermediate's certificate ended yesterday."""
+    return sound.with_authority(lambda tbs: ended(tbs, sound))
+
+
+@flaw(
+    cause="expired-authority",
+    differs="trust anchor: validity",
+    code=10,
+    alert="certificate_expired",
+    rfc="RFC 5280 §4.1.2.5",
+    prepare=below_an_intermediate,
+)
+def expired_authority_anchor(sound: Sound) -> Exhibit:
+    """The root that the judge trusts ended yesterday.
+
+    RFC 5280 does not ask for a trust anchor's dates (§6.1.1 d); OpenSSL does.
+    """
+    root = sound.authorities[-1]
+    late = root.certify(ended(TBSCertificate.of(root.certificate), sound))
+    return sound.exhibit.but(trust=Trust((late,)))
+
+
+@flaw(
+    cause="not-yet-valid-authority",
+    differs="intermediate: validity",
+    code=9,
+    alert="bad_certificate",
+    rfc="RFC 5280 §4.1.2.5",
+    prepare=below_an_intermediate,
+)
+def not_yet_valid_authority(sound: Sound) -> Exhibit:
+    """The intermediate's certificate begins tomorrow."""
+    return sound.with_authority(lambda tbs: begins(tbs, sound))
+
+
+@flaw(
+    cause="wrong-usage",
+    differs="intermediate: extendedKeyUsage",
+    code=26,
+    alert="unsupported_certificate",
+    rfc="RFC 5280 §4.2.1.12",
+    prepare=below_an_intermediate,
+)
+def wrong_usage_authority(sound: Sound) -> Exhibit:
+    """The intermediate may issue certificates for e-mail only.
+
+    In an authority's certificate extendedKeyUsage limits all that it issues, by the custom of
+    every implementation rather than by RFC 5280.
+    """
+    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION])
+    return sound.with_authority(lambda tbs: with_extension(tbs, usage))
+
+
+@flaw(
+    cause="missing-intermediate",
+    differs="intermediate",
+    code=20,
+    alert="unknown_ca",
+    rfc="RFC 8446 §4.4.2",
+    prepare=below_an_intermediate,
+)
+def missing_intermediate(sound: Sound) -> Exhibit:
+    """The certificate is sent alone, without the intermediate that links it to the root."""
+    return sound.exhibit.but(chain=())
+
+
+@flaw(
+    cause="missing-intermediate",
+    differs="intermediate",
+    code=20,
+    alert="unknown_ca",
+    rfc="RFC 8446 §4.4.2",
+    prepare=below_an_intermediate,
+)
+def missing_intermediate_wrong_one(sound: Sound) -> Exhibit:
+    """An intermediate is sent along, but it is not the one that issued the certificate."""
+    other = sound.authorities[-1].intermediate("mtls-echo test other authority")
+    return sound.with_intermediate(other.certificate)
+
+
+@flaw(
+    cause="unknown-authority",
+    differs="trust anchor",
+    code=19,
+    alert="unknown_ca",
+    rfc="RFC 5280 §6.1.1",
+    prepare=with_root_sent_along,
+)
+def unknown_authority_root_sent(sound: Sound) -> Exhibit:
+    """The root is sent along, but the judge trusts another: what a peer sends proves nothing."""
+    other = Authority.root("an authority of somebody else's", clock=sound.issuer.clock)
+    return sound.exhibit.but(trust=other.trust)
+
+
+@flaw(
+    cause="empty-trust",
+    differs="trust anchor",
+    code=20,
+    alert="unknown_ca",
+    rfc="RFC 5280 §6.1.1",
+    prepare=below_an_intermediate,
+)
+def empty_trust(sound: Sound) -> Exhibit:
+    """The judge trusts nobody at all.
+
+    This project refuses to start so (:meth:`Trust.load_into`); a bare ``ssl.SSLContext`` does not.
+    """
+    return sound.exhibit.but(trust=Trust(()))
+
+
+@flaw(
+    cause="not-an-authority",
+    differs="intermediate: basicConstraints",
+    code=79,
+    alert="unknown_ca",
+    rfc="RFC 5280 §4.2.1.9",
+    prepare=below_an_intermediate,
+)
+def not_an_authority(sound: Sound) -> Exhibit:
+    """The issuer's certificate says that it is no authority (CA:FALSE)."""
+    no = x509.BasicConstraints(ca=False, path_length=None)
+    return sound.with_authority(lambda tbs: with_extension(tbs, no))
+
+
+@flaw(
+    cause="not-an-authority",
+    differs="intermediate: basicConstraints",
+    code=79,
+    alert="unknown_ca",
+    rfc="RFC 5280 §4.2.1.9",
+    prepare=below_an_intermediate,
+)
+def not_an_authority_no_basic_constraints(sound: Sound) -> Exhibit:
+    """The issuer's certificate does not say that it is an authority."""
+    return sound.with_authority(lambda tbs: without_extension(tbs, ExtensionOID.BASIC_CONSTRAINTS))
+
+
+@flaw(
+    cause="not-an-authority",
+    differs="intermediate: keyUsage",
+    code=79,
+    alert="unknown_ca",
+    rfc="RFC 5280 §4.2.1.3",
+    prepare=below_an_intermediate,
+)
+def not_an_authority_no_cert_sign(sound: Sound) -> Exhibit:
+    """The issuer's key may sign revocation lists, but no certificates (keyUsage)."""
+    usage = x509.KeyUsage(
+        digital_signature=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=False,
+        crl_sign=True,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    return sound.with_authority(lambda tbs: with_extension(tbs, usage))
+
+
+@flaw(
+    cause="not-an-authority",
+    differs="intermediate: keyUsage",
+    code=92,
+    alert="certificate_unknown",
+    rfc="RFC 5280 §4.2.1.3",
+    prepare=below_one_without_limit,
+)
+def not_an_authority_no_key_usage(sound: Sound) -> Exhibit:
+    """The issuer's certificate does not say what its key may be used for.
+
+    Only strict verifiers mind; Python's default is one from 3.13 on. Had the issuer a
+    pathLenConstraint, the verify code would be 81: one without keyCertSign means nothing.
+    """
+    return sound.with_authority(lambda tbs: without_extension(tbs, ExtensionOID.KEY_USAGE))
+
+
+@flaw(
+    cause="not-an-authority",
+    differs="intermediate",
+    code=79,
+    alert="unknown_ca",
+    rfc="RFC 5280 §4.2.1.9",
+    prepare=below_an_intermediate,
+)
+def not_an_authority_end_entity(sound: Sound) -> Exhibit:
+    """A server or client has issued the certificate with the key of its own.
+
+    The oldest of the attacks: whoever got a certificate for his own name made some for others'.
+    """
+    issuer = TBSCertificate.of(sound.issuer.certificate)
+    mere = replace(sound.request, subject="mtls-echo test intermediate authority")
+    root = sound.authorities[-1]
+    ordinary = TBSCertificate.of(root.issue(mere).certificate)
+    own_identifier = x509.SubjectKeyIdentifier.from_public_key(issuer.public_key)
+    ordinary = with_extension(replace(ordinary, public_key=issuer.public_key), own_identifier)
+    return sound.with_intermediate(root.certify(ordinary))
+
+
+@flaw(
+    cause="path-too-long",
+    differs="upper intermediate: basicConstraints",
+    code=25,
+    alert="unknown_ca",
+    rfc="RFC 5280 §4.2.1.9",
+    prepare=below_two,
+)
+def path_too_long(sound: Sound) -> Exhibit:
+    """An authority stands below one that permits none below itself (pathLenConstraint 0)."""
+    none_below = x509.BasicConstraints(ca=True, path_length=0)
+    return sound.with_authority(lambda tbs: with_extension(tbs, none_below), level=1)
+
+
+@flaw(
+    cause="name-not-permitted",
+    differs="intermediate: nameConstraints",
+    code=47,
+    alert="certificate_unknown",
+    rfc="RFC 5280 §4.2.1.10",
+    prepare=below_an_intermediate,
+)
+def name_not_permitted(sound: Sound) -> Exhibit:
+    """The intermediate may issue for names elsewhere only."""
+    elsewhere = _subtree(_first_name(sound.request), elsewhere=True)
+    limits = x509.NameConstraints([elsewhere], None)
+    return sound.with_authority(lambda tbs: with_extension(tbs, limits, critical=True))
+
+
+@flaw(
+    cause="name-not-permitted",
+    differs="intermediate: nameConstraints",
+    code=48,
+    alert="certificate_unknown",
+    rfc="RFC 5280 §4.2.1.10",
+    prepare=below_an_intermediate,
+)
+def name_not_permitted_excluded(sound: Sound) -> Exhibit:
+    """The intermediate may issue for any name but this one."""
+    limits = x509.NameConstraints(None, [_subtree(_first_name(sound.request), elsewhere=False)])
+    return sound.with_authority(lambda tbs: with_extension(tbs, limits, critical=True))
+
+
+@flaw(
+    cause="unknown-critical-extension",
+    differs="intermediate: extension 1.3.6.1.4.1.32473.1",
+    code=34,
+    alert="certificate_unknown",
+    rfc="RFC 5280 §4.2",
+    prepare=below_an_intermediate,
+)
+def unknown_critical_extension_authority(sound: Sound) -> Exhibit:
+    """The intermediate has an extension that nobody understands and that must be understood."""
+    unknown = x509.UnrecognizedExtension(EXAMPLE_OID, b"\x05\x00")
+    return sound.with_authority(lambda tbs: with_extension(tbs, unknown, critical=True))
+
+
+@flaw(
+    cause="missing-key-identifier",
+    differs="intermediate: subjectKeyIdentifier",
+    code=86,
+    alert="certificate_unknown",
+    rfc="RFC 5280 §4.2.1.2",
+    prepare=below_an_intermediate,
+)
+def missing_key_identifier_authority(sound: Sound) -> Exhibit:
+    """The intermediate does not identify its key, to which the certificate below refers.
+
+    Only strict verifiers mind; Python's default is one from 3.13 on.
+    """
+    return sound.with_authority(
+        lambda tbs: without_extension(tbs, ExtensionOID.SUBJECT_KEY_IDENTIFIER)
+    )
+
+
+@flaw(
+    cause="bad-signature",
+    differs="intermediate: issuer",
+    code=7,
+    alert="decrypt_error",
+    rfc="RFC 5280 §6.1.3",
+    prepare=below_an_intermediate,
+)
+def bad_signature_authority(sound: Sound) -> Exhibit:
+    """One bit of the root's signature on the intermediate has flipped."""
+    return sound.with_intermediate(tampered(sound.issuer.certificate))
+
+
+def _first_name(request: Request) -> x509.GeneralName:
+    return general_name(request.names[0])
+
+
+def _subtree(name: x509.GeneralName, *, elsewhere: bool) -> x509.GeneralName:
+    """Return a subtree with this one name in it, or one of its type somewhere else."""
+    match name:
+        case x509.IPAddress():
+            address = ip_network(identity_text(name))
+            if not elsewhere:
+                return x509.IPAddress(address)
+            return x509.IPAddress(
+                next(each for each in _EXAMPLES[address.version] if not each.overlaps(address))
+            )
+        case x509.RFC822Name():
+            return x509.RFC822Name("elsewhere.invalid" if elsewhere else identity_text(name))
+        case x509.UniformResourceIdentifier():
+            host = identity_text(name).partition("://")[2].partition("/")[0]
+            return x509.UniformResourceIdentifier("elsewhere.invalid" if elsewhere else host)
+        case _:
+            host = identity_text(name).removeprefix("*.")
+            return x509.DNSName("elsewhere.invalid" if elsewhere else host)

@@ -1,0 +1,46 @@
+"""The registry: every deliberately bad credential, by name.
+
+One registry for everything that shows or tests a failure: ``pki issue --flaw``, ``pki flaws``, the
+pytest fixture ``flaw``, the tests of diagnosis. An entry is complete by itself (:class:`Flaw`);
+to add one is to write one function.
+
+Left out on purpose: combinations. Two faults at once show which of them OpenSSL happens to look
+at first, and belong to the tests of those who must find both.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from mtls_echo_pki.flaws import certificate as flaws_of_certificates
+from mtls_echo_pki.flaws import keys as flaws_of_keys
+from mtls_echo_pki.flaws import names as flaws_of_names
+from mtls_echo_pki.flaws import path as flaws_of_paths
+from mtls_echo_pki.flaws import revocation as flaws_of_revocation
+from mtls_echo_pki.flaws.flaw import Flaw
+
+FLAWS: dict[str, Flaw] = {
+    value.slug: value
+    for module in (
+        flaws_of_certificates,
+        flaws_of_names,
+        flaws_of_keys,
+        flaws_of_paths,
+        flaws_of_revocation,
+    )
+    for value in vars(module).values()
+    if isinstance(value, Flaw)
+}
+
+
+def find_flaw(slug: str) -> Flaw:
+    """Return the flaw of that name.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if slug not in FLAWS:
+        close = get_close_matches(slug, FLAWS, n=3)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise ValueError(f'there is no flaw "{slug}"; {hint}see them all: mtls-echo pki flaws')
+    return FLAWS[slug]

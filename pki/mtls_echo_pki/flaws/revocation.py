@@ -1,0 +1,129 @@
+"""Flaws of revocation: the certificates are perfect, and the judge's lists say otherwise.
+
+Whoever has a revocation list checks every certificate of the path against the list of its issuer
+(see :mod:`mtls_echo_pki.certificates.trust`), and a list that is missing, out of date or forged
+counts like a
+revocation: the peer is refused. OpenSSL tells the four apart by verify code, 3, 12, 11 and 8, but
+the alert, which is all that the peer sees, says "unknown CA", "expired", "bad certificate" or
+"decrypt error", about a certificate with which nothing is wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mtls_echo_pki.certificates.tbs import Revocation
+from mtls_echo_pki.flaws.baseline import Exhibit, Sound, under_revocation
+from mtls_echo_pki.flaws.flaw import flaw
+from mtls_echo_pki.flaws.keys import flipped
+
+
+def _revoking(sound: Sound, certificate: x509.Certificate, *, level: int) -> Exhibit:
+    now = sound.issuer.clock().replace(microsecond=0)
+    entry = Revocation(certificate.serial_number, now, x509.ReasonFlags.key_compromise)
+    return sound.with_list(lambda tbs: replace(tbs, revocations=(entry,)), level=level)
+
+
+def _without_list(sound: Sound, *, level: int) -> Exhibit:
+    trust = sound.exhibit.trust
+    kept = tuple(crl for index, crl in enumerate(trust.crls) if index != level)
+    return sound.exhibit.but(trust=replace(trust, crls=kept))
+
+
+@flaw(
+    cause="revoked",
+    differs="intermediate's revocation list: revocations",
+    code=23,
+    alert="certificate_revoked",
+    rfc="RFC 5280 §5",
+    prepare=under_revocation,
+)
+def revoked(sound: Sound) -> Exhibit:
+    """The authority has revoked the certificate."""
+    return _revoking(sound, sound.exhibit.credential.certificate, level=0)
+
+
+@flaw(
+    cause="revoked-authority",
+    differs="root's revocation list: revocations",
+    code=23,
+    alert="certificate_revoked",
+    rfc="RFC 5280 §5",
+    prepare=under_revocation,
+)
+def revoked_authority(sound: Sound) -> Exhibit:
+    """The root has revoked the intermediate, and with it all that it ever issued."""
+    return _revoking(sound, sound.issuer.certificate, level=1)
+
+
+@flaw(
+    cause="crl-missing",
+    differs="intermediate's revocation list",
+    code=3,
+    alert="unknown_ca",
+    rfc="RFC 5280 §6.3",
+    prepare=under_revocation,
+)
+def crl_missing(sound: Sound) -> Exhibit:
+    """The judge has the root's revocation list, but not the issuing authority's."""
+    return _without_list(sound, level=0)
+
+
+@flaw(
+    cause="crl-missing",
+    differs="root's revocation list",
+    code=3,
+    alert="unknown_ca",
+    rfc="RFC 5280 §6.3",
+    prepare=under_revocation,
+)
+def crl_missing_authority(sound: Sound) -> Exhibit:
+    """The judge has the issuing authority's revocation list, but not the root's."""
+    return _without_list(sound, level=1)
+
+
+@flaw(
+    cause="crl-expired",
+    differs="intermediate's revocation list: nextUpdate",
+    code=12,
+    alert="certificate_expired",
+    rfc="RFC 5280 §5.1.2.5",
+    prepare=under_revocation,
+)
+def crl_expired(sound: Sound) -> Exhibit:
+    """The revocation list should have been replaced a minute ago."""
+    minute_ago = sound.issuer.clock().replace(microsecond=0) - timedelta(minutes=1)
+    return sound.with_list(lambda tbs: replace(tbs, next_update=minute_ago))
+
+
+@flaw(
+    cause="crl-not-yet-valid",
+    differs="intermediate's revocation list: thisUpdate",
+    code=11,
+    alert="bad_certificate",
+    rfc="RFC 5280 §5.1.2.4",
+    prepare=under_revocation,
+)
+def crl_not_yet_valid(sound: Sound) -> Exhibit:
+    """The revocation list begins to count just before it ceases to."""
+    return sound.with_list(
+        lambda tbs: replace(tbs, this_update=tbs.next_update - timedelta(minutes=1))
+    )
+
+
+@flaw(
+    cause="bad-signature",
+    differs="intermediate's revocation list: signature",
+    code=8,
+    alert="decrypt_error",
+    rfc="RFC 5280 §6.3.3",
+    prepare=under_revocation,
+)
+def bad_signature_crl(sound: Sound) -> Exhibit:
+    """One bit of the signature on the revocation list has flipped."""
+    der = sound.exhibit.trust.crls[0].public_bytes(Encoding.DER)
+    return sound.with_crl(x509.load_der_x509_crl(flipped(der)))

@@ -1,0 +1,445 @@
+"""The `mtls-echo pki` commands, as a person or a script meets them."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives.serialization import pkcs12
+
+from mtls_echo.commands.pki.errors import refusals
+from mtls_echo.commands.pki.group import KEY_TYPES, pki
+from mtls_echo.commands.pki.pkcs12 import PASSWORD_VARIABLE
+from mtls_echo.console import CommandError
+from mtls_echo_pki.certificates.authority import Authority
+from mtls_echo_pki.certificates.request import KeyType
+from mtls_echo_pki.directory.directory import Directory
+from tests.support.pki import (
+    EXTENDED_KEY_USAGE,
+    KEY_USAGE,
+    P256,
+    SM2,
+    altered,
+    negative_serial,
+    run,
+    tree,
+    unprivileged,
+)
+
+
+def invoke(*arguments: str | Path, env: dict[str, str] | None = None) -> Result:
+    return CliRunner().invoke(pki, [str(argument) for argument in arguments], env=env)
+
+
+def refused(result: Result, *, error: str, hint: str | None = None) -> None:
+    """Assert a refusal in the form every command has, and no traceback."""
+    assert result.exit_code == 2, result.output
+    assert isinstance(result.exception, SystemExit)
+    lines = result.stderr.splitlines()
+    assert lines[0].startswith("mtls-echo: error: ")
+    assert error in lines[0]
+    if hint is not None:
+        assert lines[-1].startswith("mtls-echo: hint: ")
+        assert hint in lines[-1]
+    assert result.stdout == ""
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    return Directory.create(tmp_path / "pki").path
+
+
+def test_the_commands_work_one_after_the_other_in_processes_of_their_own(tmp_path: Path) -> None:
+    made = run("init", "pki", cwd=tmp_path)
+    issued = run("issue", "pki", "alice", "alice@mail.test", "--client", cwd=tmp_path)
+    shown = run("show", "pki", cwd=tmp_path)
+    checked = run("check", "pki", cwd=tmp_path)
+
+    assert [r.returncode for r in (made, issued, shown, checked)] == [0, 0, 0, 0]
+    assert [r.stderr for r in (made, issued, shown, checked)] == [""] * 4
+    assert made.stdout == (
+        "made pki with an authority for servers, one for clients\n"
+        "  server  localhost, 127.0.0.1, ::1; expires in 30 days\n"
+        "  client  client.test; expires in 30 days\n"
+        "next:\n"
+        "  mtls-echo serve --pki pki\n"
+        "  mtls-echo connect localhost:8443 --pki pki\n"
+    )
+    assert issued.stdout == "issued pki/alice: alice@mail.test; expires in 30 days\n"
+    assert shown.stdout.count("fingerprint") == 7
+    assert checked.stdout == "pki: all well, 3 credentials checked\n"
+
+
+def test_the_next_commands_can_be_pasted_whatever_the_path_and_names(tmp_path: Path) -> None:
+    first = invoke("init", tmp_path / "a b", "--name", "::1")
+    second = invoke("init", tmp_path / "c", "--name", "*.a.test")
+
+    assert f"mtls-echo connect '[::1]:8443' --pki '{tmp_path}/a b'" in first.stdout
+    assert f"mtls-echo connect --pki {tmp_path}/c" in second.stdout
+
+
+def test_init_honours_its_options(tmp_path: Path) -> None:
+    result = invoke(
+        *("init", tmp_path / "pki", "--name", "echo.test", "--name", "10.0.0.7"),
+        *("--client-name", "spiffe://td.test/a", "--single-authority", "--intermediate"),
+        *("--key-type", "p384"),
+    )
+
+    assert result.exit_code == 0, result.output
+    directory = Directory(tmp_path / "pki")
+    assert directory.ledger("servers")[0].identities == ["echo.test", "10.0.0.7"]
+    assert directory.ledger("servers")[1].identities == ["spiffe://td.test/a"]
+    assert directory.authority("clients") == directory.authority("servers")
+    assert len(directory.credential("client").chain) == 1
+    assert "secp384r1" in invoke("show", tmp_path / "pki").stdout
+
+
+def test_init_loses_nothing(made: Path, tmp_path: Path) -> None:
+    before = tree(tmp_path)
+
+    refused(invoke("init", made), error="exists and is not empty", hint="name a new directory")
+    refused(invoke("init", tmp_path / "x", "--name", "a b"), error="is no identity", hint="give")
+    refused(invoke("init", made / "server" / "tls.crt"), error="is a file")
+
+    assert tree(tmp_path) == before
+
+
+def test_init_without_permission_is_refused() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o555)
+        with unprivileged():
+            result = invoke("init", Path(folder, "pki"))
+        refused(result, error="permission denied", hint="may write")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "hint"),
+    [
+        (["a", "a.test"], "--server or a --client", "issue --help"),
+        (["a", "--client"], "missing argument 'IDENTITY...'", "issue --help"),
+        (["a", "a.test", "--client", "--bogus"], "--bogus", "issue --help"),
+        (["a", "10.0.0.0/8", "--client"], '"10.0.0.0/8" is no identity', "give a host"),
+        (["a/b", "a.test", "--client"], '"a/b" cannot name', "use up to 64"),
+        ([".a", "a.test", "--client"], '".a" cannot name', "use up to 64"),
+        (["trust", "a.test", "--client"], "is a part of every PKI", None),
+        (["authorities", "a.test", "--client"], "is a part of every PKI", None),
+        (["server", "a.test", "--client"], "already something", "another name"),
+        (["a", "a.test", "--client", "--lifetime", "3651d"], "outlive its authority", "shorter"),
+        (["a", "a.test", "--client", "--lifetime", "1w"], '"1w" is not a lifetime', "--help"),
+        (["a", "a.test", "--client", "--key-type", "dsa"], "'dsa' is not one of", "--help"),
+        (["a", "a.test", "--client", "--pkcs12", "p"], "no password", PASSWORD_VARIABLE),
+        (
+            ["a", "a.test", "--client", "--pkcs12-password-file", "p"],
+            "needs --pkcs12 FILE",
+            "--help",
+        ),
+    ],
+)
+def test_issue_refuses_wrong_input_and_loses_nothing(
+    made: Path, arguments: list[str], error: str, hint: str | None
+) -> None:
+    before = tree(made)
+
+    result = invoke("issue", made, *arguments)
+
+    refused(result, error=error, hint=hint)
+    assert tree(made) == before
+
+
+def test_issue_needs_a_pki(tmp_path: Path) -> None:
+    refused(
+        invoke("issue", tmp_path / "no", "a", "a.test", "--client"),
+        error="does not exist",
+        hint="mtls-echo pki init",
+    )
+    refused(invoke("issue", tmp_path, "a", "a.test", "--client"), error="is not a PKI directory")
+
+
+@pytest.mark.parametrize("source", ["variable", "file"])
+def test_pkcs12_is_private_and_its_password_is_never_shown(
+    made: Path, tmp_path: Path, source: str
+) -> None:
+    packed, secret = tmp_path / "alice.p12", "correct horse"
+    (tmp_path / "password").write_text(f"{secret}\nsecond line\n")
+    from_file = ["--pkcs12-password-file", str(tmp_path / "password")]
+
+    before = os.umask(0)
+    try:
+        result = invoke(
+            *("issue", made, "alice", "alice@mail.test", "--client", "--pkcs12", packed),
+            *(from_file if source == "file" else []),
+            env={PASSWORD_VARIABLE: secret if source == "variable" else "not this"},
+        )
+    finally:
+        os.umask(before)
+
+    assert result.exit_code == 0, result.output
+    assert secret not in result.output
+    assert stat.S_IMODE(packed.stat().st_mode) == 0o600
+    unpacked = pkcs12.load_pkcs12(packed.read_bytes(), secret.encode())
+    assert unpacked.cert is not None
+    assert unpacked.cert.certificate == Directory(made).credential("alice").certificate
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["alice.p12", "password", "pki"]
+
+
+def test_pkcs12_is_read_by_openssl(made: Path, tmp_path: Path) -> None:
+    arguments: list[str | Path] = [
+        "issue",
+        made,
+        "alice",
+        "alice@mail.test",
+        "--client",
+        "--pkcs12",
+    ]
+    assert not invoke(*arguments, tmp_path / "a.p12", env={PASSWORD_VARIABLE: "x"}).exit_code
+
+    listed = subprocess.run(
+        ["openssl", "pkcs12", "-in", tmp_path / "a.p12", "-nodes", "-passin", "pass:x"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    assert "friendlyName: alice" in listed
+    assert "BEGIN PRIVATE KEY" in listed
+
+
+@pytest.mark.parametrize("trouble", ["exists", "no folder", "empty password", "no password file"])
+def test_pkcs12_trouble_is_found_before_anything_is_issued(
+    made: Path, tmp_path: Path, trouble: str
+) -> None:
+    packed = tmp_path / "a.p12"
+    options: list[str | Path] = []
+    if trouble == "exists":
+        packed.write_bytes(b"precious")
+    elif trouble == "no folder":
+        packed = tmp_path / "missing" / "a.p12"
+    elif trouble == "no password file":
+        options = ["--pkcs12-password-file", tmp_path / "missing"]
+    before = tree(tmp_path)
+
+    result = invoke(
+        *("issue", made, "alice", "alice@mail.test", "--client", "--pkcs12", packed, *options),
+        env={PASSWORD_VARIABLE: "" if trouble == "empty password" else "x"},
+    )
+
+    refused(
+        result,
+        error={"exists": "exists already", "empty password": "is empty"}.get(
+            trouble, "no such file"
+        ),
+    )
+    assert tree(tmp_path) == before
+
+
+def test_a_pkcs12_file_taken_for_what_is_then_refused_is_given_back(
+    made: Path, tmp_path: Path
+) -> None:
+    before = tree(tmp_path)
+
+    refused(
+        invoke(
+            *("issue", made, "server", "a.test", "--client", "--pkcs12", tmp_path / "a.p12"),
+            env={PASSWORD_VARIABLE: "x"},
+        ),
+        error="already something",
+    )
+
+    assert tree(tmp_path) == before
+
+
+def test_show_prints_what_matters_to_a_person(made: Path) -> None:
+    shown = invoke("show", made / "client").stdout
+
+    assert re.fullmatch(
+        r"""\S+/client/tls\.crt
+  subject      CN=client
+  issuer       CN=mtls-echo clients authority [0-9a-f]{6}
+  names        client\.test
+  validity     \S+ \S+ to \S+ \S+ UTC, expires in 30 days
+  usage        client
+  key          EC secp256r1
+  serial       [0-9a-f]+
+  fingerprint  [0-9a-f]{64}
+""",
+        shown,
+    ), shown
+
+
+def test_show_prints_a_json_list_for_scripts(made: Path) -> None:
+    described = json.loads(invoke("show", made, "--json").stdout)
+
+    described, ends = described[:-2], described[-2:]
+    assert [(end["roles"], end["stage"], end["next"]) for end in ends] == [
+        (["servers"], "settled", []),
+        (["clients"], "settled", []),
+    ]
+    assert [Path(entry["path"]).relative_to(made).as_posix() for entry in described] == [
+        "authorities/clients/tls.crt",
+        "authorities/servers/tls.crt",
+        "trust/clients/ca.crt",
+        "trust/servers/ca.crt",
+        "client/tls.crt",
+        "server/tls.crt",
+    ]
+    entry = described[-1]
+    assert {key: entry[key] for key in ("position", "subject", "names", "usage", "key")} == {
+        "position": 1,
+        "subject": "CN=server",
+        "names": ["localhost", "127.0.0.1", "::1"],
+        "usage": ["server"],
+        "key": "EC secp256r1",
+    }
+    credential = Directory(made).credential("server")
+    assert entry["fingerprint"] == credential.fingerprint
+    assert int(entry["serial"], 16) == credential.certificate.serial_number
+    assert datetime.fromisoformat(entry["not_after"]) == credential.certificate.not_valid_after_utc
+
+
+def test_show_shows_every_certificate_of_a_file_and_each_authority_once(tmp_path: Path) -> None:
+    path = Directory.create(tmp_path / "pki", intermediate=True, single_authority=True).path
+
+    one = json.loads(invoke("show", path / "server" / "tls.crt", "--json").stdout)
+    everything = json.loads(invoke("show", path, "--json").stdout)
+
+    assert [(entry["position"], entry["usage"]) for entry in one] == [
+        (1, ["server"]),
+        (2, ["authority"]),
+    ]
+    assert everything.pop()["roles"] == ["servers", "clients"]
+    assert sum("authorities" in entry["path"] for entry in everything) == 2
+    assert "tls.crt (2)" in invoke("show", path / "server").stdout
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("server/tls.key", "holds a private key where a certificate belongs"),
+        ("missing", "does not exist"),
+        ("..", "has no certificates in it"),
+        ("authorities/servers/ledger.json", "is not PEM"),
+    ],
+)
+def test_show_says_why_there_is_nothing_to_show(made: Path, path: str, error: str) -> None:
+    refused(invoke("show", made / path), error=error)
+
+
+def test_show_names_a_key_it_does_not_know_by_its_algorithm(made: Path, tmp_path: Path) -> None:
+    certificate = Directory(made).credential("server").certificate
+    (tmp_path / "sm2.crt").write_bytes(altered(certificate, P256, SM2))
+
+    assert "  key          1.2.840.10045.2.1\n" in invoke("show", tmp_path / "sm2.crt").stdout
+
+
+def test_show_takes_a_serial_number_as_it_is(made: Path, tmp_path: Path) -> None:
+    certificate = Directory(made).credential("server").certificate
+    (tmp_path / "odd.crt").write_bytes(negative_serial(certificate))
+
+    shown = run("show", "odd.crt", cwd=tmp_path)
+
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "  serial       -" in shown.stdout
+
+
+def test_show_says_which_certificate_it_cannot_read(made: Path, tmp_path: Path) -> None:
+    credential = Directory(made).credential("server")
+    twice = altered(credential.certificate, EXTENDED_KEY_USAGE, KEY_USAGE)
+    (tmp_path / "odd.crt").write_bytes(credential.certificate_pem + twice)
+
+    refused(
+        invoke("show", tmp_path / "odd.crt"),
+        error="odd.crt: a part of certificate 2 in it cannot be read",
+        hint="openssl x509 -in",
+    )
+
+
+def test_an_error_of_the_operating_system_may_name_no_file() -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(CommandError, match=r"^no space left on device$"), refusals():
+        raise full
+
+
+def test_check_prints_one_line_for_each_finding_and_exits_with_1(made: Path) -> None:
+    made.chmod(0o755)
+    (made / "client" / "tls.key").resolve().chmod(0o640)
+
+    result = invoke("check", made)
+
+    assert result.exit_code == 1
+    assert result.stderr == ""
+    lines = result.stdout.splitlines()
+    assert len(lines) == 2
+    assert lines[0] == f"{made}: has mode 0755: others can look into it (hint: chmod 700 {made})"
+    assert "mode 0640" in lines[1]
+
+
+def test_check_of_what_is_no_pki_exits_with_2(tmp_path: Path) -> None:
+    refused(invoke("check", tmp_path), error="is not a PKI directory", hint="pki init")
+
+
+@pytest.mark.parametrize(
+    "command", ["init", "issue", "show", "check", "renew", "revoke", "crl", "rollover"]
+)
+def test_the_help_has_examples_that_use_the_command_and_the_exit_status(command: str) -> None:
+    text = invoke(command, "--help").stdout
+
+    assert f"    mtls-echo pki {command} ./pki" in text
+    assert "exit status: 0" in text
+    assert f"  {command}" in invoke("--help").stdout
+
+
+def test_the_examples_of_the_help_work_as_they_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = 0
+    for command in ("init", "issue", "check"):
+        for line in invoke(command, "--help").stdout.splitlines():
+            example = line.strip()
+            if not line.startswith("    mtls-echo pki") or "&&" in example:
+                continue
+            folder = tmp_path / str(ran)
+            folder.mkdir()
+            if command != "init":
+                Directory.create(folder / "pki")
+            arguments = example.removeprefix("mtls-echo pki ").split()
+            monkeypatch.chdir(folder)
+            result = invoke(*arguments, env={PASSWORD_VARIABLE: "x"})
+            assert result.exit_code == 0, (example, result.output)
+            ran += 1
+    assert ran >= 8
+
+
+def test_a_help_loads_nothing_it_does_not_need() -> None:
+    code = (
+        "import sys; from mtls_echo.commands.pki.group import pki; "
+        "pki(['issue', '--help'], standalone_mode=False); "
+        "print({'ssl', 'trio', 'rich', 'click.testing'} & {*sys.modules})"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+
+    assert result.stdout.splitlines()[-1] == "set()"
+
+
+def test_the_key_types_on_offer_are_those_there_are() -> None:
+    assert tuple(key_type.value for key_type in KeyType) == KEY_TYPES
+
+
+def test_no_command_prints_a_key(made: Path) -> None:
+    secret = (made / "server" / "tls.key").read_text().splitlines()[1]
+    (made / "server" / "tls.key").resolve().write_bytes(Authority.root().key_pem)
+
+    for command, path in (("show", made), ("check", made), ("show", made / "server/tls.key")):
+        assert secret not in invoke(command, path).output

@@ -1,0 +1,307 @@
+"""`mtls-echo explain`: real texts of many programs, and who refused whom in each."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from click.testing import CliRunner, Result
+
+from mtls_echo.commands.explain import explain as command
+from mtls_echo_tls.alerts import AlertDescription, alert_meaning
+from mtls_echo_tls.diagnosis.causes import CAUSES
+from mtls_echo_tls.diagnosis.tables import REASON, VERIFY
+from mtls_echo_tls.explain.parse import readings
+from mtls_echo_tls.explain.phrases import FACTS, PROGRAMS, VERDICTS
+from tests.support.command_line import environment
+
+
+class Saying(NamedTuple):
+    stack: str
+    text: str
+    origin: str
+    rejected_by: str
+    cause: str
+    side: str | None = None
+    alert: int | None = None
+
+
+_TOML = tomllib.loads(Path(__file__).with_name("explain_corpus.toml").read_text("utf-8"))
+CORPUS = [Saying(**entry) for entry in _TOML["saying"]]
+
+
+def run(*arguments: str) -> Result:
+    """In this process: an interpreter for each of these texts would take most of the time."""
+    return CliRunner().invoke(command, arguments)
+
+
+def explained(*arguments: str) -> Any:
+    ran = run("--json", *arguments)
+    assert ran.exit_code == 0, ran.stderr
+    return json.loads(ran.stdout)
+
+
+@pytest.mark.parametrize("saying", CORPUS, ids=lambda s: f"{s.stack}: {s.text[-60:]!a}")
+def test_a_real_text_names_who_refused_the_alert_and_the_likeliest_cause(saying: Saying) -> None:
+    reading = readings(saying.text)[0]
+
+    rejected_by = reading.rejected_by(reading.side) or reading.refused
+    cause = reading.causes(reading.side)[0]
+    assert (reading.side, rejected_by, reading.alert, cause) == (
+        saying.side,
+        saying.rejected_by,
+        saying.alert,
+        saying.cause,
+    )
+
+
+def test_the_corpus_is_large_and_says_where_each_text_is_from() -> None:
+    assert len({saying.text for saying in CORPUS}) >= 150
+    assert all(saying.origin.startswith(("made: ", "cited: https://")) for saying in CORPUS)
+
+
+def test_every_cause_that_a_text_can_lead_to_is_in_the_catalogue() -> None:
+    assert {slug for fact in FACTS for slug in fact.causes} <= set(CAUSES)
+    for saying in CORPUS:
+        for reading in readings(saying.text):
+            for side in (None, "client", "server"):
+                assert set(reading.causes(side)) <= set(CAUSES)
+
+
+@pytest.mark.parametrize("code", [c for c in AlertDescription if c not in (0, 90)])
+def test_every_alert_is_known_by_number_and_by_name_in_each_spelling(
+    code: AlertDescription,
+) -> None:
+    words = code.name.replace("_", " ")
+    camel = "".join(part.capitalize() for part in code.name.split("_"))
+    for text in (
+        str(int(code)),
+        f"alert {int(code)}",
+        code.name,
+        words.upper(),
+        f"SSL alert number {int(code)}",
+        f"error:0A{1000 + code:06X}:SSL routines::x",
+        f"tlsv1 alert {words}:../ssl/record",
+        f"Received fatal alert: {code.name}",
+        f"received fatal alert: {camel}",
+    ):
+        found = readings(text)
+        assert found, text
+        assert found[0].alert == code, text
+
+
+def test_the_alerts_that_are_no_refusal_are_not_explained_as_one() -> None:
+    assert readings("* TLSv1.3 (IN), TLS alert, close notify (256):") == []
+    assert readings("Verify return code: 0 (ok)") == []
+
+
+@pytest.mark.parametrize("symbol", REASON)
+def test_every_reason_of_the_diagnosis_is_known_as_symbol_and_as_words(symbol: str) -> None:
+    for text in (
+        f"[SSL: {symbol}] whatever (_ssl.c:1000)",
+        f"error:0A000001:SSL routines::{symbol.lower().replace('_', ' ')}",
+        f"ERR_SSL_{symbol}",
+    ):
+        assert readings(text)[0].reason == symbol
+
+
+@pytest.mark.parametrize("code", VERIFY)
+def test_every_verdict_of_the_diagnosis_is_known_by_its_code(code: int) -> None:
+    reading = readings(f"verify error:num={code}:something")[0]
+
+    assert reading.verify_code == code
+    assert reading.causes(None) == VERIFY[code]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("certificate chain too long", 22),
+        ("unable to get CRL issuer certificate", 33),
+        ("key usage does not include CRL signing", 35),
+        ("Different CRL scope", 44),
+        ("Path length invalid for non-CA cert", 80),
+        ("Path length given without key usage keyCertSign", 81),
+        ("Key usage keyCertSign invalid for non-CA cert", 82),
+        ("Issuer name empty", 83),
+        ("Subject name empty", 84),
+        ("Missing Authority Key Identifier", 85),
+        ("Missing Subject Key Identifier", 86),
+        ("Empty Subject Alternative Name extension", 87),
+        ("Subject empty and Subject Alt Name extension not critical", 88),
+        ("Basic Constraints of CA cert not marked critical", 89),
+        ("Authority Key Identifier marked critical", 90),
+        ("Subject Key Identifier marked critical", 91),
+        ("CA cert does not include key usage extension", 92),
+        ("Using cert extension requires at least X509v3", 93),
+        ("Certificate public key has explicit ECC parameters", 94),
+    ],
+)
+def test_rarer_verdicts_are_known_by_the_words_of_openssl(words: str, code: int) -> None:
+    """Python, which prints no number, is strict since 3.13."""
+    for text in (words, f"certificate verify failed: {words} (_ssl.c:1020)"):
+        (reading,) = readings(text)
+        assert reading.verify_code == code
+
+
+def test_an_alert_received_was_sent_by_the_other_side_and_that_is_said_first() -> None:
+    text = "tlsv1 alert unknown ca"
+    for side, other in (("client", "server"), ("server", "client")):
+        ran = run("--side", side, text)
+
+        assert ran.stdout.startswith(f"the {other} refused the {side}, which printed this\n")
+
+    both = run(text).stdout
+    assert both.startswith("the other side refused the one that printed this\n")
+    assert "printed by a client: the server refused" in both
+    assert "printed by a server: the client refused" in both
+
+
+def test_an_own_verdict_is_the_printing_sides() -> None:
+    ran = run("curl: (60) SSL certificate problem: certificate has expired")
+
+    assert ran.stdout.startswith("the client, which printed this, refused the server\n")
+    assert "its certificate has expired [expired]" in ran.stdout
+
+
+def test_a_received_alert_outweighs_a_verdict_that_was_passed_over() -> None:
+    text = "verify error:num=20:unable to get local issuer certificate\nSSL alert number 116"
+
+    assert readings(text)[0].alert == AlertDescription.certificate_required
+
+
+def test_what_a_text_does_not_say_is_not_claimed() -> None:
+    ran = run("curl: (60) SSL certificate verification failed")
+
+    assert "does not say who refused whom" in ran.stdout
+    assert "decides:" in ran.stdout
+    assert "our certificate" not in ran.stdout
+
+
+@pytest.mark.parametrize(
+    "mangled",
+    [
+        "\x1b[31mERROR\x1b[0m \x1b[1mtlsv1   alert\tunknown ca\x1b[0m",
+        "TLSV1 ALERT UNKNOWN CA",
+        "'tlsv1 alert unknown ca'",
+        "2026-11-21T22:57:21Z app[12]: \u201ctlsv1 alert unknown ca\u201d",
+        "something: tlsv1 alert\n   unknown ca",
+        "something: tlsv1 alert unkn\nown ca",
+        r"{\"msg\":\"tlsv1 alert unknown ca\n\"}",
+    ],
+)
+def test_colours_case_quotes_wraps_and_timestamps_do_not_matter(mangled: str) -> None:
+    assert readings(mangled)[0].alert == AlertDescription.unknown_ca
+
+
+@pytest.mark.parametrize(
+    "text", ["hello", "404 Not Found", "GET / HTTP/1.1", "permission denied", "200", "ssl", "%"]
+)
+def test_other_texts_are_not_recognised(text: str) -> None:
+    ran = run(text)
+
+    assert ran.exit_code == 1
+    assert ran.stdout == ""
+    assert "looked for alerts" in ran.stderr
+    assert "hint: paste the line" in ran.stderr
+
+
+def test_a_misspelt_text_gets_the_nearest_known() -> None:
+    ran = run("tlsv1 alrt unkown ca")
+
+    assert ran.exit_code == 1
+    assert "alert unknown ca" in ran.stderr
+    answer = json.loads(run("--json", "tlsv1 alrt unkown ca").stdout)
+    assert answer["recognised"] is False
+    assert "alert unknown ca" in answer["nearest"]
+
+
+def test_json_has_the_same_answer_in_the_words_of_a_report() -> None:
+    answer = explained("--side", "client", "SSL alert number 48")
+
+    assert answer["recognised"] is True
+    assert answer["alert"] == {
+        "name": "unknown_ca",
+        "code": 48,
+        "direction": "received",
+        "meaning": alert_meaning(48),
+    }
+    (only,) = answer["answers"]
+    assert only["rejected_by"] == "server"
+    assert only["causes"][:2] == ["unknown-authority", "missing-intermediate"]
+    assert only["means"]["unknown-authority"].startswith("our certificate was issued by")
+    assert only["rfc"].startswith("RFC 5280")
+    assert only["remedy"]
+    assert only["find_out"]
+
+
+def test_a_side_that_contradicts_the_words_is_pointed_out() -> None:
+    ran = run("--side", "client", "Empty client certificate chain")
+
+    assert "usually a server's" in ran.stdout
+
+
+def test_every_answer_fits_80_columns_and_never_lacks_a_remedy() -> None:
+    for saying in CORPUS[::12]:
+        ran = run(saying.text)
+
+        assert ran.exit_code == 0
+        assert max(map(len, ran.stdout.splitlines())) <= 80, ran.stdout
+        assert "\nfix: " in ran.stdout
+        assert "{" not in ran.stdout
+
+
+def _piped(data: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "mtls_echo", "explain", *arguments]
+    return subprocess.run(command, input=data, capture_output=True, env=environment())
+
+
+@pytest.mark.parametrize("arguments", [(), ("-",)], ids=["a pipe", "a dash"])
+def test_the_text_can_come_from_standard_input(arguments: tuple[str, ...]) -> None:
+    ran = _piped(b"\xff\xfe first line\ntlsv1 alert unknown ca\n", *arguments)
+
+    assert ran.returncode == 0
+    assert b"unknown_ca (48)" in ran.stdout
+
+
+def test_no_more_than_64_kib_are_looked_at() -> None:
+    ran = _piped(b"x" * 70_000 + b" tlsv1 alert unknown ca")
+
+    assert ran.returncode == 1
+    assert b"only the first 64 KiB" in ran.stderr
+
+
+def test_no_text_at_all_is_a_usage_error() -> None:
+    assert _piped(b" \n").returncode == 2
+    assert run("").exit_code == 2
+    assert run("--side", "neither", "48").exit_code == 2
+
+
+def test_words_need_no_quotes() -> None:
+    assert explained("tlsv1", "alert", "unknown", "ca")["alert"]["code"] == 48
+
+
+def test_the_help_costs_no_heavy_import() -> None:
+    program = (
+        "import sys; from click.testing import CliRunner; from mtls_echo.commands.explain import explain;"
+        "assert 'examples' in CliRunner().invoke(explain, ['--help']).output;"
+        "print({'trio', 'cryptography', 'ssl', 'rich'} & set(sys.modules))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert ran.stdout == "set()\n", ran.stderr
+
+
+def test_the_patterns_are_in_the_case_that_texts_are_brought_to() -> None:
+    for pattern in [
+        *(fact.pattern for fact in FACTS),
+        *(pattern for _, pattern, _ in VERDICTS),
+        *(pattern for pattern, _, _ in PROGRAMS),
+    ]:
+        classes = pattern.replace(r"\S", "").replace(r"\W", "").replace(r"\D", "")
+        assert classes == classes.lower(), pattern

@@ -1,0 +1,170 @@
+"""The drill changes certificates under load, and would notice if anything were lost or let in."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+
+from mtls_echo.demo.rotation.attacker import VERSIONS, Intruder, Visit
+from mtls_echo.demo.rotation.scenarios import OCCASIONS, surprises
+from mtls_echo_pki.certificates.authority import Authority
+from mtls_echo_pki.certificates.request import Request
+from mtls_echo_server.context import server_context
+from mtls_echo_server.serving import serve
+from tests.support.command_line import run
+
+TLS12, TLS13 = VERSIONS
+
+
+@pytest.fixture(scope="module")
+def shown() -> str:
+    ran = run("demo", "--rotation")
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stderr == ""
+    return ran.stdout
+
+
+def test_nothing_is_lost_on_any_of_the_three_occasions(shown: str) -> None:
+    assert len(re.findall(r"meanwhile \d+ echoes, none lost", shown)) == len(OCCASIONS) == 3
+    assert shown.split()[-3:] == ["all", "as", "announced."]
+
+
+@pytest.mark.parametrize("alert", ["certificate_expired", "certificate_revoked", "unknown_ca"])
+def test_what_was_valid_before_is_refused_in_both_versions_with_its_alert(
+    shown: str, alert: str
+) -> None:
+    for version in ("1.2", "1.3"):
+        assert f"the certificate, TLS {version}     alert {alert}" in shown
+
+
+def test_no_ticket_outlives_what_it_was_issued_for(shown: str) -> None:
+    tickets = [line for line in shown.splitlines() if "the session ticket" in line]
+
+    assert len(tickets) == len(OCCASIONS) * len(VERSIONS)
+    # The server has not changed when the client's certificate expires: its tickets still work,
+    # and what they stand for is looked at.
+    assert ["resumed, and denied" in line for line in tickets] == [True] * 2 + [False] * 4
+    assert ["not resumed, alert" in line for line in tickets] == [False] * 2 + [True] * 4
+
+
+def test_who_trusts_the_old_authority_only_is_served_until_it_is_retired(shown: str) -> None:
+    assert "trusts the old authority only  let in" in shown
+
+
+def test_the_commands_and_what_they_print_are_shown(shown: str) -> None:
+    for step in ("introduce", "switch", "retire"):
+        assert f"$ mtls-echo pki rollover pki {step}" in shown
+    assert "$ mtls-echo pki revoke pki client --reason keyCompromise\n  revoked" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        pytest.param(
+            "if 'revoke' in arguments: return",
+            "the certificate was still good for entering",
+            id="revocation forgotten",
+        ),
+        pytest.param(
+            "arguments = ('pki', 'revoke', *arguments[2:4]) if '--new-key' in arguments"
+            " else arguments",
+            "the server refused us: our certificate was revoked",
+            id="revoked without a successor",
+        ),
+        pytest.param("arguments = (*arguments, '--nonsense')", "exit status 2", id="mistyped"),
+    ],
+)
+def test_a_drill_that_fails_says_so_and_exits_1(change: str, complaint: str) -> None:
+    program = (
+        "from mtls_echo import __main__, occasions\n"
+        "run = occasions.run\n"
+        "async def altered(path, narrator, surprises, *arguments):\n"
+        f"    {change}\n"
+        "    await run(path, narrator, surprises, *arguments)\n"
+        "occasions.run = altered\n"
+        "occasions.OCCASIONS = (occasions.OCCASIONS[1],)\n"
+        "__main__.main(['demo', '--rotation'])\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+
+    assert ran.returncode == 1, ran.stderr
+    assert "not everything happened as announced" in ran.stderr
+    assert complaint in ran.stderr
+
+
+# --- the intruder --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def lax_port(nursery: trio.Nursery) -> AsyncIterator[int]:
+    """A server that issues tickets and never changes."""
+    context = server_context(
+        AUTHORITY.issue(Request.server("localhost")), AUTHORITY.trust, session_tickets=True
+    )
+    [(_, port)] = await nursery.start(
+        partial(serve, context, "127.0.0.1:0", events=lambda event: None)
+    )
+    yield port
+    nursery.cancel_scope.cancel()
+
+
+AUTHORITY = Authority.root()
+
+
+async def test_an_intruder_gets_in_where_nothing_has_changed(lax_port: int) -> None:
+    intruder = Intruder(AUTHORITY.issue(Request.client("alice.test")), AUTHORITY.trust)
+
+    before = await trio.to_thread.run_sync(intruder.prepare, lax_port)
+    visits = await trio.to_thread.run_sync(lambda: list(intruder.try_everything(lax_port)))
+
+    assert all(visit.admitted for visit in [*before, *visits])
+    assert [(visit.version, visit.ticket, visit.resumed) for visit in visits] == [
+        (TLS12, False, False),
+        (TLS12, True, True),
+        (TLS13, False, False),
+        (TLS13, True, True),
+    ]
+    assert len(surprises(visits, "unknown_ca")) == 4
+
+
+async def test_a_stranger_is_told_by_the_alert_in_either_version(lax_port: int) -> None:
+    stranger = Intruder(Authority.root().issue(Request.client("alice.test")), AUTHORITY.trust)
+
+    visits = await trio.to_thread.run_sync(lambda: list(stranger.try_everything(lax_port)))
+
+    assert [visit.answer for visit in visits] == ["alert unknown_ca"] * 2
+    assert surprises(visits, "unknown_ca") == ["there was no ticket to try"]
+
+
+@pytest.mark.parametrize(
+    ("ticket", "surprise"),
+    [
+        pytest.param({"alert": "unknown_ca"}, None, id="refused with the alert"),
+        pytest.param({"resumed": True, "denial": "expired"}, None, id="resumed and denied"),
+        pytest.param({"alert": "certificate_expired"}, "not alert unknown_ca", id="another alert"),
+        pytest.param({}, "closed without an alert", id="no alert"),
+        pytest.param({"resumed": True, "admitted": True}, "still good", id="let in"),
+    ],
+)
+def test_anything_but_a_refusal_with_the_right_alert_is_a_surprise(
+    ticket: dict[str, Any], surprise: str | None
+) -> None:
+    by_certificate = Visit(TLS13, ticket=False, resumed=False, admitted=False, alert="unknown_ca")
+    by_ticket = replace(by_certificate, **{"ticket": True, "alert": None, **ticket})
+
+    found = surprises([by_certificate, by_ticket], "unknown_ca")
+
+    assert len(found) == (surprise is not None)
+    assert surprise is None or surprise in found[0]

@@ -1,0 +1,41 @@
+"""Each occasion of `benchmarks.rotation` once: nothing is lost, nobody slips in."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize("tickets", [["--no-tickets"], []], ids=["no tickets", "tickets"])
+def test_a_crowd_loses_nothing_while_everything_rotates(
+    tmp_path: Path, tickets: list[str]
+) -> None:
+    counted = tmp_path / "tally.json"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "benchmarks.rotation", "--json", str(counted), *tickets),
+            *("--occasions", "4", "--clients", "8", "--seconds", "300"),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    tally = json.loads(counted.read_text())
+    wrong = ("failed", "lost", "admitted", "otherwise", "not_ok")
+    assert [tally[name] for name in wrong] == [0] * len(wrong)
+    assert tally["renewals"] > 10
+    assert [tally[name] for name in ("revocations", "lists", "rollovers")] == [2, 1, 1]
+    assert tally["sessions"] > 8
+    assert tally["generations"] > 4
+    # Three copies of a client's credential, each in two versions, with and without a session; and
+    # two of a server's, each in two versions and with two kinds of clients.
+    assert tally["attempts"] == 3 * 4 + 2 * 4

@@ -1,0 +1,283 @@
+"""Every failure that can be observed here happens as the registry says, in both versions of TLS.
+
+Each is played for real, and both reports are held against the truth: who refused, which alert
+crossed the wire, and that neither side rules out what really was the cause.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from mtls_echo.failures.case import Expected, Observation, cast
+from mtls_echo.failures.play import Seen, Setting, Sighting, play
+from mtls_echo.failures.registry import OBSERVATIONS, find
+from mtls_echo.failures.scoreboard import Row, score, table
+from mtls_echo_client.context import client_context
+from mtls_echo_pki.flaws.flaw import TLSVersion
+from mtls_echo_pki.flaws.registry import FLAWS
+from mtls_echo_server.context import server_context
+from mtls_echo_tls.alerts import AlertDescription
+from mtls_echo_tls.diagnosis.causes import CAUSES
+from tests.conftest import OBSERVED
+
+# Where the diagnosis is still wrong. Strict: whoever mends it takes the entry out.
+WRONG: dict[str, str] = {}
+
+PLAYS = [
+    pytest.param(
+        observation,
+        version,
+        id=f"{observation.name}, TLS {version}",
+        marks=[pytest.mark.xfail(reason=WRONG[observation.slug], strict=True)]
+        if observation.slug in WRONG
+        else [],
+    )
+    for observation in OBSERVATIONS
+    for version in observation.expected
+]
+
+# What nobody can show with two ends on one machine, or what is no failure of a handshake.
+NOT_OBSERVED = {"clock-skew", "no-connection", "altered-echo", "internal-error", "renegotiation"}
+
+
+@pytest.mark.parametrize(("observation", "version"), PLAYS)
+def test_a_failure_happens_as_announced_and_neither_side_is_wrong(
+    observation: Observation,
+    version: TLSVersion,
+    record_property: Callable[[str, object], None],
+) -> None:
+    sighting = observation.play(version)
+    record_property(OBSERVED, asdict(Row.of(observation, sighting)))
+
+    assert observation.surprises(sighting) == []
+
+
+def test_whoever_refused_names_the_cause_and_whoever_was_refused_got_the_alert() -> None:
+    """The checks of the registry, spelled out for one observation."""
+    (expired,) = (each for each in find("expired") if each.whose == "client")
+
+    sighting = expired.play("1.3")
+
+    assert sighting.client is not None
+    assert sighting.server is not None
+    client, server = sighting.client.report, sighting.server.report
+    assert client.rejected_by == server.rejected_by == "server"
+    assert client.causes == server.causes == ["expired"]
+    assert server.alert is not None
+    assert client.alert is not None
+    assert (server.alert.direction, client.alert.direction) == ("sent", "received")
+    assert server.alert.name == client.alert.name == sighting.alert == "certificate_expired"
+    assert server.verify_code == 10
+    assert sighting.account is not None
+    assert sighting.account.rejected_by == "server"
+    assert sighting.account.causes == ("expired",)
+
+
+def test_a_forged_alert_deceives_each_side_and_is_exposed_by_both_together() -> None:
+    (forged,) = find("tampered-forged-alert")
+
+    sighting = forged.play("1.3")
+
+    assert sighting.client is not None
+    assert sighting.server is not None
+    assert sighting.client.report.rejected_by == "server"
+    assert sighting.server.report.rejected_by == "client"
+    assert sighting.account is not None
+    assert sighting.account.forged
+    assert sighting.account.rejected_by is None
+
+
+# --- the registry --------------------------------------------------------------------------------
+
+
+def test_every_flaw_is_observed_in_every_role_and_both_versions() -> None:
+    observed = {(each.slug, each.whose) for each in OBSERVATIONS if len(each.expected) == 2}
+
+    assert observed >= {(flaw.slug, role) for flaw in FLAWS.values() for role in flaw.roles}
+
+
+def test_every_cause_is_observed_or_known_not_to_be() -> None:
+    assert {each.cause for each in OBSERVATIONS} == CAUSES.keys() - NOT_OBSERVED
+
+
+def test_what_an_observation_expects_can_be_looked_up() -> None:
+    names = [each.name for each in OBSERVATIONS]
+    assert len({*names}) == len(names)
+    for observation in OBSERVATIONS:
+        assert observation.slug.startswith(observation.cause)
+        assert observation.title[0].isupper()
+        assert "\n" not in observation.title
+        for expected in observation.expected.values():
+            assert observation.cause in expected.possible <= CAUSES.keys()
+            assert expected.alert is None or expected.alert in AlertDescription.__members__
+
+
+def test_a_slug_finds_itself_and_a_cause_all_its_forms() -> None:
+    assert {each.slug for each in find("expired-authority-anchor")} == {"expired-authority-anchor"}
+    assert {each.slug for each in find("crl-missing-authority")} == {"crl-missing-authority"}
+    assert {each.whose for each in find("revoked")} == {"client", "server"}
+    with pytest.raises(ValueError, match=r"did you mean .*expired"):
+        find("expierd")
+
+
+# --- the comparison itself can fail --------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def observed() -> tuple[Observation, Sighting]:
+    observation = next(each for each in find("revoked") if each.whose == "client")
+    return observation, observation.play("1.2")
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"refuser": "client"}, "says that server refused"),
+        ({"refuser": None}, "both together say that server refused"),
+        ({"alert": "unknown_ca"}, "saw alert certificate_revoked, not unknown_ca"),
+        ({"alert": None}, "saw alert certificate_revoked, not None"),
+        ({"possible": frozenset({"expired"})}, "both together say ('revoked',)"),
+        ({"forged": True}, "both together say forged=False"),
+    ],
+    ids=str,
+)
+def test_what_comes_out_otherwise_than_announced_is_said(
+    observed: tuple[Observation, Sighting], change: dict[str, object], complaint: str
+) -> None:
+    observation, sighting = observed
+    expected: Expected = replace(observation.expected["1.2"], **change)  # type: ignore[arg-type]  # any field
+    otherwise = replace(observation, expected={"1.2": expected})
+
+    assert observation.surprises(sighting) == []
+    assert complaint in "; ".join(otherwise.surprises(sighting))
+
+
+def test_a_side_that_rules_out_the_truth_is_found_out(
+    observed: tuple[Observation, Sighting],
+) -> None:
+    observation, sighting = observed
+    assert sighting.client is not None
+    report = sighting.client.report
+    for wrong, complaint in (
+        ({"causes": ["expired"]}, "the client rules out revoked"),
+        ({"rejected_by": "client"}, "the client says that client refused"),
+        ({"alert": None}, "the client saw alert None"),
+    ):
+        fields = {name: getattr(report, name) for name in report.__struct_fields__} | wrong
+        seen = Seen(type(report)(**fields), sighting.client.messages)
+
+        assert complaint in "; ".join(observation.surprises(replace(sighting, client=seen)))
+
+
+def test_an_alert_that_the_wrong_side_sent_is_found_out(
+    observed: tuple[Observation, Sighting],
+) -> None:
+    observation, sighting = observed
+    assert sighting.client is not None
+    assert sighting.server is not None
+    report = sighting.client.report
+    fields = {name: getattr(report, name) for name in report.__struct_fields__}
+    # The client, with the server's alert: sent, and not received.
+    seen = Seen(type(report)(**fields | {"alert": sighting.server.report.alert}), ())
+
+    found = observation.surprises(replace(sighting, client=seen))
+
+    assert found == ["the client says that it sent it"]
+
+
+def test_those_who_are_never_at_fault_accept_each_other() -> None:
+    people = cast()
+    sighting = play(
+        Setting(
+            client=client_context(people.server_trust, people.alice),
+            server=server_context(people.server, people.client_trust),
+        ),
+        "1.3",
+    )
+
+    assert sighting.account is not None
+    assert sighting.account.causes == ()
+    assert sighting.alert is None
+
+
+# --- the table -----------------------------------------------------------------------------------
+
+
+def row(slug: str, version: TLSVersion = "1.3", **more: object) -> Row:
+    fields = {
+        "refuser": "server", "client": 1, "server": 1, "joined": 1, "alert": "unknown_ca", **more
+    }  # fmt: skip
+    return Row(slug=slug, version=version, **fields)  # type: ignore[arg-type]  # any field
+
+
+def test_the_table_has_one_line_for_each_slug_sorted() -> None:
+    lines = table([row("b"), row("a"), row("a", "1.2")])
+
+    assert [line.split() for line in lines[1:]] == [
+        ["a", "1.2", "1.3", "sure", "sure", "unknown_ca"],
+        ["b", "1.3", "sure", "sure", "unknown_ca"],
+    ]
+
+
+def test_versions_that_differ_have_a_line_each() -> None:
+    lines = table([row("a", "1.2", client=2), row("a", "1.3", alert=None)])
+
+    assert [line.split() for line in lines[1:]] == [
+        ["a", "1.2", "1", "of", "2", "sure", "unknown_ca"],
+        ["a", "1.3", "sure", "sure", "none"],
+    ]
+
+
+def test_a_side_that_was_judge_and_judged_has_two_entries() -> None:
+    as_judged = row("a", refuser="server", client=6, server=1)
+    as_judge = row("a", refuser="client", client=1, server=6)
+
+    for rows in ([as_judged, as_judge], [as_judge, as_judged]):
+        assert "1.3  sure, 1 of 6  sure, 1 of 6  unknown_ca" in table(rows)[1]
+
+
+def test_a_wrong_account_leaps_to_the_eye() -> None:
+    rows = [row("a", client=0, server=None), row("b")]
+
+    assert "WRONG" in table(rows)[1]
+    assert "no TLS" in table(rows)[1]
+    assert score(rows) == [
+        "the client alone: sure in 1 of 2, wrong in 1",
+        "the server alone: sure in 1 of 1, wrong in none",
+        "both together: sure in 2 of 2, wrong in none",
+    ]
+
+
+def test_the_table_fits_100_columns() -> None:
+    slug = max((each.slug for each in OBSERVATIONS), key=len)
+    alerts = [e.alert or "" for each in OBSERVATIONS for e in each.expected.values()]
+    widest = row(slug, client=7, server=1, alert=max(alerts, key=len))
+
+    lines = table([widest, replace(widest, refuser="client")])
+
+    assert max(map(len, lines)) <= 100
+
+
+def test_a_run_of_the_tests_in_other_processes_ends_with_the_table() -> None:
+    ran = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", __file__),
+            *("-k", "no-client-certificate and announced", "-n", "1"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=Path(__file__).parents[3],
+    )
+
+    assert ran.returncode == 0, ran.stdout
+    assert "observed handshake failures" in ran.stdout
+    assert "no-client-certificate  1.2" in ran.stdout
+    assert "certificate_required" in ran.stdout
+    assert "both together: sure in 2 of 2, wrong in none" in ran.stdout

@@ -1,0 +1,221 @@
+"""The command as a whole: help, version, completion, errors and endings."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import click
+import pytest
+
+import mtls_echo
+from mtls_echo.__main__ import mtls_echo as application
+from tests.support.command_line import COMMAND, PATIENCE, environment, run
+
+COMMANDS = ("demo", "serve", "connect", "endpoints", "pki", "explain", "completion")
+
+
+def test_help_lists_every_command_and_where_to_start() -> None:
+    ran = run("--help")
+
+    assert ran.returncode == 0
+    for command in COMMANDS:
+        assert f"  {command} " in ran.stdout
+    assert "mtls-echo demo" in ran.stdout
+
+
+@pytest.mark.parametrize("group", [(), ("pki",)], ids=["mtls-echo", "mtls-echo pki"])
+def test_a_group_without_a_command_prints_its_help(group: tuple[str, ...]) -> None:
+    bare = run(*group)
+
+    assert (bare.returncode, bare.stderr) == (0, "")
+    assert bare.stdout == run(*group, "--help").stdout
+
+
+def _commands(
+    group: click.Group, context: click.Context, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """The group, and every command in it and below it."""
+    yield path, group
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from _commands(command, click.Context(command, context, name), (*path, name))
+        else:
+            yield (*path, name), command
+
+
+EVERY_COMMAND = dict(_commands(application, click.Context(application)))
+
+
+@pytest.mark.parametrize("path", EVERY_COMMAND, ids=" ".join)
+def test_every_command_explains_itself_with_examples_that_it_understands(
+    path: tuple[str, ...],
+) -> None:
+    ran = run(*path, "--help")
+    examples = re.findall(r"(?m)^ {4}(?:eval \"\$\()?mtls-echo( [^|>&)#\n]+)", ran.stdout)
+
+    assert ran.returncode == 0
+    assert ran.stdout.startswith(" ".join(("Usage: mtls-echo", *path)))
+    assert "\n  examples:\n" in ran.stdout
+    assert any(example.startswith(" ".join(("", *path))) for example in examples)
+    for example in examples:
+        words = shlex.split(example)
+        depth = 2 if words[0] == "pki" else 1
+        command = EVERY_COMMAND[*words[:depth]]
+        with command.make_context(" ".join(words[:depth]), words[depth:]):
+            pass  # understood
+
+
+@pytest.mark.parametrize(
+    ("mistyped", "meant"),
+    [
+        ("conect", "connect"),
+        ("server", "serve"),
+        ("pki isue", "issue"),
+        ("isue", "pki issue"),
+        ("demo --rotatoin", "--rotation"),
+        ("pki issue ./pki a a.test --cliennt", "--client"),
+        ("observe expird", "expired"),
+    ],
+)
+def test_a_mistyped_word_gets_the_one_that_is_like_it(mistyped: str, meant: str) -> None:
+    ran = run(*mistyped.split())
+
+    assert ran.returncode == 2
+    assert re.search(rf"[Dd]id you mean [^?]*{meant}\b", ran.stderr)
+
+
+def test_a_word_like_none_gets_no_suggestion() -> None:
+    assert "id you mean" not in run("nonsense").stderr
+
+
+def test_the_version_comes_with_those_of_python_and_openssl() -> None:
+    ran = run("--version")
+
+    assert ran.stdout.startswith(f"mtls-echo {mtls_echo.__version__} (Python 3.")
+    assert ssl.OPENSSL_VERSION in ran.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nonsense"], ["demo", "--nonsense"], ["demo", "--tls", "1.1"], ["pki", "nonsense"]],
+    ids=" ".join,
+)
+def test_a_mistake_is_one_error_with_a_hint_and_exit_2(arguments: list[str]) -> None:
+    ran = run(*arguments)
+
+    assert ran.returncode == 2
+    assert "Traceback" not in ran.stderr
+    assert ran.stderr.count("mtls-echo: error: ") == 1
+    assert ran.stderr.count("mtls-echo: hint: ") == 1
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_complete_this_command(shell: str) -> None:
+    ran = run("completion", shell)
+
+    assert ran.returncode == 0
+    assert "_MTLS_ECHO_COMPLETE" in ran.stdout
+
+
+def test_a_shell_is_offered_the_commands() -> None:
+    ran = run(_MTLS_ECHO_COMPLETE="bash_complete", COMP_WORDS="mtls-echo ", COMP_CWORD="1")
+
+    for command in COMMANDS:
+        assert f"plain,{command}" in ran.stdout
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> str:
+    directory = str(tmp_path_factory.mktemp("made") / "pki")
+    assert run("pki", "init", directory).returncode == 0
+    return directory
+
+
+def redirected(redirection: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run a command from a shell that redirects its output."""
+    return subprocess.run(
+        ["sh", "-c", f'exec "$@" {redirection}', "sh", *COMMAND, *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=PATIENCE,
+        env=environment(None, **more),
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["pki", "show", "{pki}"], ["demo", "--tls", "1.3"]], ids=" ".join
+)
+def test_a_closed_standard_output_is_a_command_without_output(
+    arguments: list[str], pki: str
+) -> None:
+    ran = redirected(">&-", *(argument.format(pki=pki) for argument in arguments))
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_a_server_with_a_closed_standard_output_stops_as_cleanly(pki: str) -> None:
+    options = ["--listen", "127.0.0.1:0", "--log-format", "json"]
+    with subprocess.Popen(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *COMMAND, "serve", *options, "--pki", pki],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as server:
+        assert server.stderr is not None
+        started = server.stderr.readline()
+        server.terminate()
+        stopped = server.stderr.read()
+
+    assert '"event":"listening"' in started
+    assert '"event":"stopped"' in stopped
+    assert "Traceback" not in stopped
+    assert server.returncode == 0
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["pki", "show", "{pki}"], ["demo"], ["explain", "unknown ca"]],
+    ids=" ".join,
+)
+def test_an_output_that_cannot_be_written_is_one_error_and_exit_2(
+    arguments: list[str], unbuffered: str, pki: str
+) -> None:
+    ran = redirected(
+        ">/dev/full",
+        *(argument.format(pki=pki) for argument in arguments),
+        PYTHONUNBUFFERED=unbuffered,
+    )
+
+    assert ran.stderr == (
+        "mtls-echo: error: standard output cannot be written: no space left on device\n"
+    )
+    assert ran.returncode == 2
+
+
+def test_an_error_that_is_none_of_the_output_s_is_not_blamed_on_it() -> None:
+    program = (
+        "from mtls_echo import __main__, completion\n"
+        "def fail(**_): raise FileNotFoundError(2, 'No such file', 'x')\n"
+        "completion.completion.callback = fail\n"
+        "__main__.main(['completion', 'bash'])\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert "FileNotFoundError" in ran.stderr
+    assert "standard output" not in ran.stderr
+
+
+def test_the_module_and_the_script_are_the_same_command() -> None:
+    program = "from mtls_echo.__main__ import main; main(['--version'])"
+    script = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert script.stdout == run("--version").stdout

@@ -1,0 +1,166 @@
+"""A log that clients cannot abuse."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from typing import Any, get_args
+
+import pytest
+
+from mtls_echo_server import events
+from mtls_echo_server.events import Event
+from mtls_echo_server.log import BURST, EventLog, LogFormat
+from mtls_echo_tls.diagnosis.diagnose import diagnose
+from mtls_echo_tls.diagnosis.evidence import AlertSeen, Evidence
+from tests.support.servers import Authorities
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def log_lines(*happened: Event, log_format: Any = "text") -> list[str]:
+    file = io.StringIO()
+    log = EventLog(log_format, file)
+    for event in happened:
+        log(event)
+    return file.getvalue().splitlines()
+
+
+def refusal(where: str = "127.0.0.1:5", code: int = 116) -> Event:
+    evidence = Evidence("server")
+    evidence.stage = "handshake"
+    evidence.reason = "PEER_DID_NOT_RETURN_A_CERTIFICATE"
+    evidence.alert = AlertSeen(code, sent=True, protected=True)
+    return events.connection(where, diagnose(evidence), ended="failure", received=0, sent=0)
+
+
+def test_a_refusal_is_one_line_that_says_who_why_the_alert_and_what_to_do() -> None:
+    [line] = log_lines(refusal())
+    assert "refused 127.0.0.1:5: " in line
+    assert "(sent alert certificate_required (116))" in line
+    assert "; hint: " in line
+
+
+def test_json_has_the_fields_of_the_report_beside_the_event_and_the_time() -> None:
+    [line] = log_lines(refusal(), log_format="json")
+    event = json.loads(line)
+    assert list(event)[:3] == ["event", "time", "peer_address"]
+    assert event["event"] == "connection"
+    assert event["time"].endswith("Z")
+    assert event["causes"] == ["no-client-certificate"]
+    assert event["alert"]["code"] == 116
+
+
+@pytest.mark.parametrize("client_auth", ["none", "optional", "required"])
+def test_listening_says_what_is_demanded_of_clients(client_auth: str) -> None:
+    event = events.listening("::1", 8443, client_auth=client_auth, pid=7)
+    [line] = log_lines(event)
+    assert "listening on [::1]:8443, client" in line
+    [line] = log_lines(event, log_format="json")
+    assert json.loads(line)["client_auth"] == client_auth
+
+
+def test_a_peer_cannot_forge_a_line_or_move_the_cursor() -> None:
+    evil = "alice\n12:00:00 accepted\r\x1b[2J\u202e\ud800"
+    [line] = log_lines(events.warning(evil))
+    assert line.isprintable()
+    assert r"alice\n12:00:00 accepted\r\x1b[2J\u202e\ud800" in line
+    [line] = log_lines(events.warning(evil), log_format="json")
+    assert json.loads(line)["message"].startswith("alice\n")
+
+
+def test_a_line_is_bounded_whatever_is_in_it() -> None:
+    [line] = log_lines(events.warning("x" * 1_000_000))
+    assert len(line) == 1000
+    [line] = log_lines(
+        events.warning("x" * 1_000_000, names=["y" * 10_000] * 10_000), log_format="json"
+    )
+    assert len(line) < 40_000
+
+
+def test_a_flood_is_counted_instead_of_copied() -> None:
+    clock, file = Clock(), io.StringIO()
+    log = EventLog("json", file, clock=clock)
+    for number in range(1000):
+        log(refusal(f"192.0.2.1:{number}"))
+    assert len(file.getvalue().splitlines()) == BURST
+    log(refusal("192.0.2.2:1"))  # another address is not drowned
+    assert len(file.getvalue().splitlines()) == BURST + 1
+    log.flush()
+    clock.now += 10
+    log.flush()
+    suppressed = json.loads(file.getvalue().splitlines()[-1])
+    assert suppressed["event"] == "suppressed"
+    assert suppressed["of"] == "connection"
+    assert suppressed["count"] == 1000 - BURST
+    assert "192.0.2.1" in suppressed["like"]
+    assert "no-client-certificate" in suppressed["like"]
+    log.flush()
+    log.flush(final=True)
+    assert len(file.getvalue().splitlines()) == BURST + 2  # counted once
+
+
+def test_the_last_count_is_written_at_the_end() -> None:
+    file = io.StringIO()
+    log = EventLog("json", file, clock=Clock())
+    for _ in range(300):
+        log(refusal())
+    log.flush(final=True)
+    assert json.loads(file.getvalue().splitlines()[-1])["count"] == 100
+
+
+def test_addresses_without_end_share_one_count() -> None:
+    file = io.StringIO()
+    log = EventLog("json", file, clock=Clock())
+    for number in range(100_000):
+        log(refusal(f"[2001:db8::{number:x}]:1"))
+    assert len(file.getvalue().splitlines()) < 64 + BURST + 1
+
+
+def test_what_lasts_is_said_once_in_ten_seconds() -> None:
+    clock, file = Clock(), io.StringIO()
+    log = EventLog("text", file, clock=clock)
+    for _ in range(100):
+        log(events.accept_error("too many open files"))
+        clock.now += 0.1
+    assert len(file.getvalue().splitlines()) == 1
+    clock.now += 1
+    log(events.accept_error("too many open files"))
+    assert len(file.getvalue().splitlines()) == 2
+
+
+def test_what_authenticated_clients_do_is_always_written() -> None:
+    pki = Authorities()
+    evidence = Evidence("server")
+    evidence.stage = "established"
+    evidence.version = "TLSv1.3"
+    evidence.peer_chain = pki.alice.chain_der
+    report = diagnose(evidence)
+    happened = [
+        events.connection(f"127.0.0.1:{number}", report, ended="client", received=1, sent=1)
+        for number in range(1000)
+    ]
+    assert len(log_lines(*happened)) == 1000
+
+
+def test_without_a_standard_error_nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)  # what Python makes of ``2>&-``
+    for log_format in get_args(LogFormat):
+        EventLog(log_format)(events.warning("nobody reads this"))
+
+
+def test_a_log_that_cannot_be_written_stops_nothing() -> None:
+    class Gone(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    EventLog("text", Gone())(events.warning("nobody reads this"))
+    closed = io.StringIO()
+    closed.close()
+    EventLog("json", closed)(events.warning("nor this"))

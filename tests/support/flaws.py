@@ -1,0 +1,91 @@
+"""What the tests of flaws share: a bad exhibit laid before a real judge, in a real handshake."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+
+from mtls_echo_pki.certificates.authority import Authority
+from mtls_echo_pki.certificates.credential import Credential
+from mtls_echo_pki.certificates.request import Request
+from mtls_echo_pki.flaws.baseline import Exhibit
+from mtls_echo_pki.flaws.flaw import FlawRole, TLSVersion
+from mtls_echo_tls.diagnosis.report import Report
+from tests.support.tls import reports, tls_pair
+
+TLS_VERSIONS: dict[TLSVersion, ssl.TLSVersion] = {
+    "1.2": ssl.TLSVersion.TLSv1_2,
+    "1.3": ssl.TLSVersion.TLSv1_3,
+}
+
+REQUESTS = {
+    "server": Request.server("localhost", "127.0.0.1", "::1", subject="server"),
+    "client": Request.client("client.test", subject="client"),
+}
+
+# Whoever stands on the other side is always the same, and never at fault.
+OTHERS = Authority.root("the other side's authority")
+OTHER_SERVER = OTHERS.issue("localhost")
+OTHER_CLIENT = OTHERS.issue(Request.client("other.test"))
+
+
+@dataclass(frozen=True)
+class Encounter:
+    """What came of a handshake: each side's report, and OpenSSL's reason where it failed."""
+
+    judge: Report
+    bearer: Report
+    judge_reason: str | None
+    bearer_reason: str | None
+
+
+async def lay_before_judge(exhibit: Exhibit, role: FlawRole, tls: TLSVersion) -> Encounter:
+    """Let the bearer of a credential and its judge shake hands over TCP.
+
+    The judge is as strict as this project's contexts, on every version of Python; the bearer
+    presents whatever it has.
+    """
+    bearer, judge = contexts(exhibit, role, tls)
+    if role == "server":
+        one, other = tls_pair(judge, bearer, name=exhibit.reference)
+        judged, own = await reports(one, other)
+        return Encounter(judged, own, one.evidence.reason, other.evidence.reason)
+    one, other = tls_pair(bearer, judge)
+    own, judged = await reports(one, other)
+    return Encounter(judged, own, other.evidence.reason, one.evidence.reason)
+
+
+def contexts(
+    exhibit: Exhibit, role: FlawRole, tls: TLSVersion
+) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """The bearer's context and the judge's."""
+    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if role == "server":
+        bearer, judge, other = server_context, client_context, OTHER_CLIENT
+    else:
+        bearer, judge, other = client_context, server_context, OTHER_SERVER
+    for context in (server_context, client_context):
+        context.minimum_version = context.maximum_version = TLS_VERSIONS[tls]
+    server_context.num_tickets = 0
+    server_context.verify_mode = ssl.CERT_REQUIRED
+    client_context.hostname_checks_common_name = False
+
+    # Without this a weak credential would not load: the bearer is a peer that does not care.
+    bearer.set_ciphers("DEFAULT:@SECLEVEL=0")
+    exhibit.credential.load_into(bearer)
+    OTHERS.trust.load_into(bearer)
+    other.load_into(judge)
+    if exhibit.trust.anchors:  # otherwise there is nothing that could be loaded
+        exhibit.trust.load_into(judge)
+    judge.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+    return bearer, judge
+
+
+def load_error(credential: Credential) -> str | None:
+    """OpenSSL's reason for not loading a credential at its default security level."""
+    try:
+        credential.load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    except ssl.SSLError as error:
+        return error.reason
+    return None

@@ -1,0 +1,640 @@
+"""Every cause, made by a real connection and told by both ends; never more than is known."""
+
+from __future__ import annotations
+
+import datetime
+import socket
+import ssl
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import trio
+from cryptography import x509
+from cryptography.x509.oid import ExtensionOID, NameOID
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtls_echo_client.context import client_context
+from mtls_echo_pki.certificates.credential import Credential
+from mtls_echo_pki.certificates.request import Request
+from mtls_echo_pki.certificates.tbs import TBSCertificate
+from mtls_echo_pki.certificates.trust import Trust
+from mtls_echo_pki.flaws.baseline import with_extension
+from mtls_echo_server.context import server_context
+from mtls_echo_tls.alerts import AlertDescription
+from mtls_echo_tls.diagnosis.causes import CAUSES
+from mtls_echo_tls.diagnosis.diagnose import diagnose
+from mtls_echo_tls.diagnosis.evidence import AlertSeen, Evidence
+from mtls_echo_tls.diagnosis.exit_status import exit_status
+from mtls_echo_tls.diagnosis.failure import TLSFailure
+from mtls_echo_tls.diagnosis.report import Report, describe
+from mtls_echo_tls.diagnosis.tables import ALERT, OWN_ALERT, REASON, VERIFY
+from mtls_echo_tls.diagnosis.wording import Words
+from mtls_echo_tls.path.certificates import PeerIdentity
+from mtls_echo_tls.sides import Stage
+from mtls_echo_tls.stream.tcp import TCPStream
+from mtls_echo_tls.stream.tls import TLSStream
+from tests.support.tls import (
+    ALICE,
+    CLIENTS,
+    DEADLINE,
+    LOCALHOST,
+    SERVERS,
+    STRANGERS,
+    V12,
+    V13,
+    against_raw,
+    both_versions,
+    client_side,
+    connected,
+    converse,
+    openssl,
+    printed,
+    reports,
+    reset,
+    server_side,
+    tcp_pair,
+    tls_pair,
+    write,
+)
+
+
+def _dated(request: Request, days_from: int, days_to: int) -> Request:
+    return replace(request, backdate=timedelta(days=-days_from), lifetime=timedelta(days=days_to))
+
+
+def _self_signed(template: Credential) -> Credential:
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    certificate, key = template.certificate, template.key
+    builder = x509.CertificateBuilder(
+        issuer_name=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "myself")]),
+        subject_name=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "myself")]),
+        public_key=certificate.public_key(),
+        serial_number=x509.random_serial_number(),
+        not_valid_before=certificate.not_valid_before_utc,
+        not_valid_after=certificate.not_valid_after_utc,
+        extensions=[
+            extension
+            for extension in certificate.extensions
+            if extension.oid != ExtensionOID.AUTHORITY_KEY_IDENTIFIER
+        ],
+    )
+    return Credential(key, builder.sign(key, SHA256()))
+
+
+ALICE_REQUEST, LOCAL_REQUEST = Request.client("alice.test"), Request.server("localhost")
+
+# What the client brings, what the judge then says, and what the refused may still suppose.
+CLIENT_FAULTS = [
+    pytest.param(CLIENTS.issue(_dated(ALICE_REQUEST, -3, -1)), ["expired"], ["expired"],
+                 id="expired"),
+    pytest.param(CLIENTS.issue(_dated(ALICE_REQUEST, 1, 3)), ["not-yet-valid"], ["not-yet-valid"],
+                 id="not yet valid"),
+    pytest.param(CLIENTS.issue(Request.server("alice.test")), ["wrong-usage"], ["wrong-usage"],
+                 id="wrong usage"),
+    pytest.param(_self_signed(ALICE), ["self-signed"], ["self-signed"], id="self-signed"),
+    pytest.param(STRANGERS.issue(ALICE_REQUEST), ["unknown-authority", "missing-intermediate"],
+                 None, id="unknown authority"),
+    pytest.param(None, ["no-client-certificate"], ["no-client-certificate"], id="none"),
+]  # fmt: skip
+SERVER_FAULTS = [
+    pytest.param(SERVERS.issue(_dated(LOCAL_REQUEST, -3, -1)), ["expired"], ["expired"],
+                 id="expired"),
+    pytest.param(SERVERS.issue(_dated(LOCAL_REQUEST, 1, 3)), ["not-yet-valid"], ["not-yet-valid"],
+                 id="not yet valid"),
+    pytest.param(SERVERS.issue(Request.client("localhost")), ["wrong-usage"], ["wrong-usage"],
+                 id="wrong usage"),
+    pytest.param(_self_signed(LOCALHOST), ["self-signed"], ["self-signed"], id="self-signed"),
+    pytest.param(STRANGERS.issue(LOCAL_REQUEST), ["unknown-authority", "missing-intermediate"],
+                 None, id="unknown authority"),
+    pytest.param(SERVERS.issue(Request.server("other.test")), ["wrong-name"], ["wrong-name"],
+                 id="wrong name"),
+    pytest.param(SERVERS.issue(Request.server("spiffe://a/b")), ["no-san"], ["no-san"],
+                 id="no host"),
+]  # fmt: skip
+
+
+def _check(judge: Report, refused: Report, causes: list[str], supposed: list[str] | None) -> None:
+    assert judge.rejected_by == refused.rejected_by == judge.side
+    assert judge.outcome == refused.outcome == "refused"
+    assert judge.causes == causes
+    if supposed is None:
+        assert judge.causes[0] == refused.causes[0]
+        assert len(refused.causes) > 1
+    else:
+        assert refused.causes == supposed
+    assert judge.alert is not None
+    assert refused.alert is not None
+    assert (judge.alert.direction, refused.alert.direction) == ("sent", "received")
+    assert judge.alert.code == refused.alert.code
+    assert judge.alert.protected == refused.alert.protected
+    assert judge.client_random == refused.client_random is not None
+    for report in (judge, refused):
+        assert report.remedy
+        assert report.rfc.startswith("RFC ")
+        assert report.evidence
+        assert report.duration_ms > 0
+
+
+@both_versions
+@pytest.mark.parametrize(("credential", "causes", "supposed"), CLIENT_FAULTS)
+async def test_a_refused_client_is_explained_from_both_ends(
+    version: ssl.TLSVersion,
+    credential: Credential | None,
+    causes: list[str],
+    supposed: list[str] | None,
+) -> None:
+    told_client, told_server = await reports(
+        *tls_pair(client_side(version, credential), server_side(version))
+    )
+    _check(told_server, told_client, causes, supposed)
+    assert exit_status(told_client) == 5
+    assert told_client.stage == ("first-read" if version == V13 else "handshake")
+    assert told_server.stage == "handshake"
+    if credential is None:
+        assert told_server.peer is None
+        assert told_client.own is None
+    else:
+        fingerprint = credential.fingerprint
+        assert told_server.peer is not None
+        assert told_client.own is not None
+        assert told_server.peer.fingerprint == told_client.own.fingerprint == fingerprint
+
+
+@both_versions
+@pytest.mark.parametrize(("credential", "causes", "supposed"), SERVER_FAULTS)
+async def test_a_refused_server_is_explained_from_both_ends(
+    version: ssl.TLSVersion,
+    credential: Credential,
+    causes: list[str],
+    supposed: list[str] | None,
+) -> None:
+    told_client, told_server = await reports(
+        *tls_pair(client_side(version), server_side(version, credential))
+    )
+    _check(told_client, told_server, causes, supposed)
+    assert exit_status(told_client) == 4
+    assert told_client.stage == told_server.stage == "handshake"
+    assert told_client.peer is not None
+    assert told_server.own is not None
+    assert told_client.peer.fingerprint == told_server.own.fingerprint == credential.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "credential", "cause"),
+    [
+        pytest.param("localhost.", LOCALHOST, "wrong-name", id="trailing dot"),
+        pytest.param("127.0.0.1", LOCALHOST, "wrong-name", id="an address the names lack"),
+        pytest.param(
+            "a.b.test", SERVERS.issue(Request.server("*.test.test")), "wrong-name", id="wildcard"
+        ),
+    ],
+)
+async def test_a_name_that_differs_is_a_wrong_name_and_nothing_else(
+    name: str, credential: Credential, cause: str
+) -> None:
+    one, _other = await reports(
+        *tls_pair(client_side(V13), server_side(V13, credential), name=name)
+    )
+    assert one.causes == [cause]
+    assert any(name in fact.value for fact in one.evidence)
+
+
+@pytest.mark.parametrize(
+    ("ours", "causes"),
+    [
+        pytest.param((-3, -1), ["expired", "clock-skew"], id="expired too"),
+        pytest.param((1, 3), ["expired"], id="not valid yet"),
+        pytest.param((-1, 3), ["expired"], id="valid"),
+    ],
+)
+async def test_whose_own_certificate_has_expired_too_may_have_a_fast_clock(
+    ours: tuple[int, int], causes: list[str]
+) -> None:
+    bearer = CLIENTS.issue(_dated(ALICE_REQUEST, *ours))
+    theirs = SERVERS.issue(_dated(LOCAL_REQUEST, -3, -1))
+
+    judge, _ = await reports(
+        *tls_pair(client_context(SERVERS.trust, bearer), server_context(theirs, CLIENTS.trust))
+    )
+
+    assert judge.causes == causes
+    assert ("our own" in {fact.fact for fact in judge.evidence}) == (len(causes) > 1)
+
+
+async def test_without_a_common_version_both_sides_say_so() -> None:
+    one, other = await reports(*tls_pair(client_side(V12), server_side(V13)))
+    assert other.causes == ["no-common-version"]
+    assert other.rejected_by == one.rejected_by == "server"
+    assert one.causes == ["no-common-version"]
+    assert exit_status(one) == 8
+    assert one.client_random == other.client_random is not None
+    assert one.remedy
+    assert other.remedy
+
+
+async def test_a_client_of_tls_13_cannot_tell_a_version_from_a_missing_certificate() -> None:
+    one, other = await reports(*tls_pair(client_side(V13), server_side(V12)))
+    assert other.causes == ["no-common-version"]
+    assert one.causes == ["no-common-version", "no-server-certificate"]
+
+
+async def test_without_a_common_cipher_both_sides_say_so() -> None:
+    theirs, ours = client_side(V12), server_side(V12)
+    theirs.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256")
+    ours.set_ciphers("ECDHE-ECDSA-AES256-GCM-SHA384")
+    one, other = await reports(*tls_pair(theirs, ours))
+    assert one.causes[0] == other.causes[0] == "no-common-cipher"
+    assert exit_status(one) == 8
+
+
+@both_versions
+async def test_an_accepted_connection_is_reported_by_both_sides(version: ssl.TLSVersion) -> None:
+    one, other = await reports(*tls_pair(client_side(version), server_side(version)))
+    for report in (one, other):
+        assert (report.outcome, report.causes, report.rejected_by) == ("echoed", [], None)
+        assert report.alert is None
+        assert report.tls is not None
+        assert report.tls.server_name == "localhost"
+        assert report.tls.resumed is False
+        assert report.peer is not None
+        assert report.own is not None
+    assert one.client_random == other.client_random
+    assert exit_status(one) == 0
+
+
+@both_versions
+async def test_a_peer_that_says_nothing_is_a_timeout(version: ssl.TLSVersion) -> None:
+    for server_is_ours in (True, False):
+        ours, silent = tcp_pair()
+        stream = (
+            TLSStream(TCPStream(ours), server_side(version), server_side=True)
+            if server_is_ours
+            else TLSStream(TCPStream(ours), client_side(version), server_name="localhost")
+        )
+        with trio.move_on_after(0.02):
+            await stream.do_handshake()
+        report = stream.expire().report
+        assert (report.outcome, report.causes) == ("failed", ["timeout"])
+        assert exit_status(report) == 7
+        assert report.remedy
+        await stream.aclose()
+        silent.close()
+
+
+@pytest.mark.parametrize("how", ["eof", "reset"])
+@pytest.mark.parametrize("ours", ["client", "server"])
+async def test_a_peer_that_leaves_in_the_handshake_gives_no_reason(how: str, ours: str) -> None:
+    near, raw = tcp_pair()
+    stream = (
+        TLSStream(TCPStream(near), server_side(), server_side=True)
+        if ours == "server"
+        else TLSStream(TCPStream(near), client_side(), server_name="localhost")
+    )
+
+    async def peer(connection: trio.SocketStream) -> None:
+        if ours == "server":
+            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            hello = client_side().wrap_bio(incoming, outgoing, server_hostname="localhost")
+            with pytest.raises(ssl.SSLWantReadError):
+                hello.do_handshake()
+            await connection.send_all(outgoing.read())
+        await connection.receive_some(65536)
+        if how == "reset":
+            reset(connection.socket)
+        else:
+            await connection.send_eof()
+            while await connection.receive_some():
+                pass
+        await connection.aclose()
+
+    report = await against_raw(stream, raw, peer)
+    assert (report.outcome, report.rejected_by) == ("failed", None)
+    assert report.causes == ["reset" if how == "reset" else "closed-without-alert"]
+    assert exit_status(report) == 6
+    assert report.remedy
+    assert report.client_random is not None
+
+
+async def test_an_identity_that_may_not_enter_is_denied_on_both_sides() -> None:
+    async with connected(V13) as (one, other):
+        for evidence in (one.evidence, other.evidence):
+            evidence.denied = "no --allow-* names alice.test"
+        for report in (diagnose(one.evidence), diagnose(other.evidence)):
+            assert (report.outcome, report.rejected_by) == ("denied", "server")
+            assert report.causes == ["not-authorised"]
+            assert report.remedy
+        assert exit_status(diagnose(one.evidence)) == 9
+
+
+def _evidence(**known: object) -> Evidence:
+    evidence = Evidence("client", "localhost", stage="handshake", failed=True)
+    for name, value in known.items():
+        assert hasattr(evidence, name)
+        setattr(evidence, name, value)
+    return evidence
+
+
+@both_versions
+async def test_a_judge_may_permit_fewer_authorities_than_they_do(
+    version: ssl.TLSVersion, tmp_path: Path
+) -> None:
+    """As nginx does with ssl_verify_depth, which is 1 unless said otherwise."""
+    with socket.create_server(("127.0.0.1", 0)) as placeholder:
+        port = placeholder.getsockname()[1]
+    (tmp_path / "clients.pem").write_bytes(CLIENTS.trust.pem)
+    anchors = str(tmp_path / "clients.pem")
+    options = ["-accept", str(port), "-cert", "server.pem", "-CAfile", anchors, "-Verify", "0"]
+    options += ["-verify_depth", "0", "-verify_return_error"]
+    bearer = CLIENTS.intermediate().issue(ALICE_REQUEST)
+    async with openssl("s_server", *options) as (process, _):
+        await printed(process, b"ACCEPT")
+        sock = socket.create_connection(("127.0.0.1", port))
+        stream = TLSStream(TCPStream(sock), client_side(version, bearer), server_name="localhost")
+        with trio.fail_after(DEADLINE):
+            report = await converse(stream)
+            await printed(process, b"num=22:certificate chain too long")
+
+    assert report.rejected_by == "server"
+    assert "path-too-long" in report.causes
+
+
+@both_versions
+async def test_a_list_by_an_authority_that_may_not_sign_lists_does_not_count(
+    version: ssl.TLSVersion,
+) -> None:
+    usage = x509.KeyUsage(
+        digital_signature=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=True,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    made = with_extension(TBSCertificate.of(CLIENTS.certificate), usage)
+    root = replace(CLIENTS, certificate=CLIENTS.certify(made))
+    trust = Trust((root.certificate,), (root.crl(),))
+
+    one = client_context(SERVERS.trust, root.issue(ALICE_REQUEST))
+    one.minimum_version = one.maximum_version = version
+    told, judged = await reports(*tls_pair(one, server_context(LOCALHOST, trust)))
+
+    assert (judged.causes, judged.verify_code) == (["not-conforming"], 35)
+    assert any("may not sign revocation lists" in fact.value for fact in judged.evidence)
+    assert "not-conforming" in told.causes
+
+
+# --- never more than is known --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "code", [42, 43, 44, 45, 46, 48, 40, 116], ids=lambda code: AlertDescription(code).name
+)
+def test_whoever_sent_no_certificate_when_asked_is_told_just_that(code: int) -> None:
+    evidence = _evidence(
+        alert=AlertSeen(code, sent=False, protected=True),
+        client_random="00" * 32,
+        certificate_requested=True,
+        hello_answered=True,
+    )
+    assert diagnose(evidence).causes == ["no-client-certificate"]
+
+
+@pytest.mark.parametrize("code", [42, 43, 44, 45, 46, 48, 116])
+def test_a_verdict_on_a_certificate_that_was_neither_asked_for_nor_sent_stays_unexplained(
+    code: int,
+) -> None:
+    evidence = _evidence(
+        alert=AlertSeen(code, sent=False, protected=True),
+        client_random="00" * 32,
+        hello_answered=True,
+    )
+    assert diagnose(evidence).causes == ["internal-error"]
+
+
+def test_nobody_looks_for_a_host_name_in_a_clients_certificate() -> None:
+    # Java answers a certificate that it does not like with bad_certificate.
+    evidence = _evidence(
+        alert=AlertSeen(42, sent=False, protected=True),
+        client_random="00" * 32,
+        certificate_requested=True,
+        hello_answered=True,
+        own_chain=ALICE.chain_der,
+    )
+    assert not {"wrong-name", "no-san"} & set(diagnose(evidence).causes)
+
+
+@pytest.mark.parametrize("stage", ["handshake", "first-read", "established"])
+def test_a_failure_without_any_trace_is_no_success(stage: Stage) -> None:
+    report = diagnose(_evidence(stage=stage))
+    assert (report.outcome, report.causes) == ("failed", ["internal-error"])
+
+
+@pytest.mark.parametrize("stage", ["handshake", "first-read", "established"])
+def test_what_we_ended_ourselves_is_neither_a_success_nor_a_refusal(stage: Stage) -> None:
+    report = diagnose(_evidence(stage=stage, failed=False, abandoned=True))
+    assert (report.outcome, report.rejected_by, report.causes) == ("failed", None, [])
+    assert report.summary
+
+
+def test_access_denied_is_a_denial() -> None:
+    evidence = _evidence(alert=AlertSeen(49, sent=False, protected=True), stage="first-read")
+    report = diagnose(evidence)
+    assert report.outcome == "denied"
+    assert exit_status(report) == 9
+
+
+def test_a_damaged_record_is_known_by_our_alert_where_the_reason_is_blurred() -> None:
+    evidence = _evidence(
+        reason="RECORD_LAYER_FAILURE", alert=AlertSeen(20, sent=True, protected=True)
+    )
+    assert diagnose(evidence).causes == ["tampered"]
+
+
+def test_the_first_error_is_kept() -> None:
+    evidence = Evidence("client")
+    evidence.note_error(_ssl_error("BAD_SIGNATURE"))
+    evidence.failed = True
+    evidence.note_error(_ssl_error("PROTOCOL_IS_SHUTDOWN"))
+    assert evidence.reason == "BAD_SIGNATURE"
+
+
+def _ssl_error(reason: str) -> ssl.SSLError:
+    error = ssl.SSLError(1, reason.lower())
+    error.reason = reason
+    return error
+
+
+async def test_a_server_that_wants_to_negotiate_anew_is_understood() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as placeholder:
+        port = placeholder.getsockname()[1]
+    context = client_context(SERVERS.trust, ALICE)
+    options = ["-accept", str(port), "-cert", "server.pem", "-tls1_2"]
+    async with openssl("s_server", *options) as (process, _):
+        await printed(process, b"ACCEPT")
+        transport = TCPStream(socket.create_connection(("127.0.0.1", port)))
+        stream = TLSStream(transport, context, server_name="localhost")
+        with trio.fail_after(DEADLINE):
+            async with stream:
+                await stream.do_handshake()
+                await stream.send_all(b"hello\n")
+                await printed(process, b"hello")
+                await write(process, b"R\n")
+                with pytest.raises(TLSFailure) as failure:
+                    await stream.receive_some()
+
+    report = failure.value.report
+    assert (report.rejected_by, report.causes) == ("server", ["renegotiation"])
+    assert "negotiate anew" in report.summary
+
+
+# --- hostile certificates ------------------------------------------------------------------------
+
+
+@given(st.integers(0, len(LOCALHOST.chain_der[0]) - 1), st.binary(min_size=1, max_size=4))
+def test_a_damaged_certificate_never_stops_a_diagnosis(at: int, noise: bytes) -> None:
+    der = LOCALHOST.chain_der[0]
+    damaged = der[:at] + noise + der[at + len(noise) :]
+    for code in (*VERIFY, -1):
+        evidence = _evidence(verify_code=code, peer_chain=(damaged,), client_random="00" * 32)
+        assert diagnose(evidence).encode()
+        describe(diagnose(evidence))
+
+
+@given(st.integers(0, len(LOCALHOST.chain_der[0]) - 1), st.binary(min_size=1, max_size=4))
+def test_a_damaged_certificate_has_an_identity_or_is_none(at: int, noise: bytes) -> None:
+    der = ALICE.chain_der[0]
+    damaged = der[:at] + noise + der[at + len(noise) :]
+    try:
+        identity = PeerIdentity.from_der(damaged)
+    except ValueError:
+        return
+    assert str(identity)
+    assert identity.names is not None
+
+
+def _named(subject: str, *names: x509.GeneralName) -> Credential:
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    template = STRANGERS.issue(Request.client("x.test"))
+    builder = x509.CertificateBuilder(
+        issuer_name=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]),
+        subject_name=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]),
+        public_key=template.certificate.public_key(),
+        serial_number=7,
+        not_valid_before=datetime.datetime.now(datetime.UTC) - timedelta(hours=1),
+        not_valid_after=datetime.datetime.now(datetime.UTC) + timedelta(hours=1),
+        extensions=[
+            x509.Extension(
+                ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+                False,
+                x509.SubjectAlternativeName(list(names)),
+            )
+        ],
+    )
+    return Credential(template.key, builder.sign(template.key, SHA256()))
+
+
+@both_versions
+async def test_names_that_a_stranger_chose_cannot_command_a_terminal_or_flood_a_log(
+    version: ssl.TLSVersion,
+) -> None:
+    evil = _named(
+        "\x1b[2J\u202eevil" + "x" * 20,
+        *[x509.DNSName(f"\x1b]0;owned\x07{number}.test") for number in range(500)],
+    )
+    _one, other = await reports(*tls_pair(client_side(version, evil), server_side(version)))
+    assert other.outcome == "refused"
+    assert other.peer is not None
+    text = "\n".join(part or "" for part in describe(other))
+    for told in (text, *other.peer.names, other.peer.subject, other.peer.issuer):
+        assert all(line.isprintable() for line in told.split("\n"))
+    assert "\\x1b" in text
+    assert len(other.peer.names) <= 16
+    assert len(other.encode()) < 16_000
+
+
+# --- the texts -----------------------------------------------------------------------------------
+
+READERS = [
+    pytest.param(Words(side, rejected_by), id=f"{side} reads, {rejected_by} refused")
+    for side in ("client", "server")
+    for rejected_by in ("client", "server", None)
+]
+
+
+@pytest.mark.parametrize("words", READERS)
+@pytest.mark.parametrize("slug", CAUSES)
+def test_every_cause_reads_well_to_every_reader(slug: str, words: Words) -> None:
+    for text in (words.says(slug), words.remedy(CAUSES[slug])):
+        assert text
+        assert "{" not in text
+        assert "}" not in text
+        assert not text.endswith(".")
+        assert text[0].islower() or text.split()[0] in ("TLS", "RFC")
+        assert "  " not in text
+
+
+def test_every_cause_that_can_be_inferred_is_in_the_catalogue() -> None:
+    for table in (VERIFY, ALERT, REASON, OWN_ALERT):
+        for causes in table.values():
+            assert set(causes) <= set(CAUSES)
+            assert len(set(causes)) == len(causes)
+
+
+@given(
+    st.sampled_from(["client", "server"]),
+    st.sampled_from(["connect", "handshake", "first-read", "established"]),
+    st.one_of(st.none(), st.sampled_from([*REASON, "SSLV3_ALERT_BAD_CERTIFICATE", "NEW"])),
+    st.one_of(st.none(), st.integers(0, 200)),
+    st.one_of(st.none(), st.tuples(st.integers(0, 255), st.booleans())),
+    st.sampled_from(["open", "eof", "reset"]),
+    st.binary(max_size=64),
+    st.tuples(*[st.booleans()] * 6),
+    st.sampled_from([(), LOCALHOST.chain_der, ALICE.chain_der, (b"",), (b"junk",)]),
+    st.sampled_from([None, "localhost", "", "\x1b[2J", "::1"]),
+)
+def test_any_evidence_is_diagnosed(
+    side: str,
+    stage: str,
+    reason: str | None,
+    verify_code: int | None,
+    alert: tuple[int, bool] | None,
+    transport_end: str,
+    first_bytes: bytes,
+    flags: tuple[bool, ...],
+    chain: tuple[bytes, ...],
+    server_name: str | None,
+) -> None:
+    evidence = _evidence(
+        side=side,
+        stage=stage,
+        reason=reason,
+        verify_code=verify_code,
+        alert=alert and AlertSeen(alert[0], sent=alert[1], protected=None),
+        transport_end=transport_end,
+        first_bytes=first_bytes,
+        peer_chain=chain,
+        own_chain=chain,
+        server_name=server_name,
+    )
+    (evidence.failed, evidence.timed_out, evidence.abandoned, evidence.close_notify,
+     evidence.hello_answered, evidence.certificate_requested) = flags  # fmt: skip
+    report = diagnose(evidence)
+    assert report.encode()
+    assert report.summary
+    assert set(report.causes) <= set(CAUSES)
+    assert (report.outcome == "echoed") == (exit_status(report) == 0)
+    if report.outcome == "echoed":
+        assert stage == "established"
+        assert not evidence.failed
+        assert not report.causes
+    message, _ = describe(report)
+    assert all(line.isprintable() for line in message.split("\n"))
+    assert str(TLSFailure(evidence))

@@ -1,0 +1,92 @@
+"""The report: one JSON object, a message for a person, and an exit status."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from mtls_echo_tls.diagnosis.diagnose import diagnose
+from mtls_echo_tls.diagnosis.evidence import AlertSeen, Evidence
+from mtls_echo_tls.diagnosis.exit_status import exit_status
+from mtls_echo_tls.diagnosis.failure import TLSFailure
+from mtls_echo_tls.diagnosis.report import Report, describe
+from tests.support.tls import V13, client_side, reports, server_side, tls_pair
+
+FIELDS = {
+    "side", "outcome", "rejected_by", "stage", "causes", "alert", "verify_code", "evidence",
+    "remedy", "rfc", "summary", "tls", "peer", "own", "client_random", "duration_ms",
+}  # fmt: skip
+
+
+async def test_a_report_is_one_line_of_json_with_the_agreed_fields() -> None:
+    one, other = await reports(*tls_pair(client_side(V13, None), server_side(V13)))
+    for report in (one, other):
+        encoded = report.encode()
+        assert b"\n" not in encoded
+        value = json.loads(encoded)
+        assert set(value) >= FIELDS
+        assert set(value["alert"]) == {"name", "code", "direction", "protected"}
+        for fact in value["evidence"]:
+            assert set(fact) == {"fact", "value"}
+    client, server = json.loads(one.encode()), json.loads(other.encode())
+    assert set(client["peer"]) == {
+        "subject", "issuer", "names", "serial", "fingerprint", "not_before", "not_after",
+    }  # fmt: skip
+    assert client["peer"] == server["own"]
+    assert client["peer"]["not_after"].endswith("Z")
+    assert set(client["tls"]) == {"version", "cipher", "alpn", "server_name", "resumed"}
+
+
+async def test_a_description_says_first_who_refused_whom_and_why() -> None:
+    one, other = await reports(*tls_pair(client_side(V13, None), server_side(V13)))
+    message, hint = describe(one)
+    first, *rest = message.split("\n")
+    assert first == "the server refused us: we presented no certificate, and one is required"
+    assert any(line.startswith("received:") and "(116)" in line for line in rest)
+    assert hint == one.remedy
+    assert describe(other)[0].startswith("we refused the client: it presented no certificate")
+
+
+def _report(**known: Any) -> Report:
+    evidence = Evidence("client", "localhost", failed=True, stage=known.pop("stage", "handshake"))
+    for name, value in known.items():
+        setattr(evidence, name, value)
+    return diagnose(evidence)
+
+
+@pytest.mark.parametrize(
+    ("known", "status"),
+    [
+        pytest.param({"stage": "established", "failed": False}, 0, id="echoed"),
+        pytest.param({"stage": "connect", "connect_error": "refused"}, 3, id="no connection"),
+        pytest.param({"stage": "connect", "timed_out": True}, 7, id="no connection in time"),
+        pytest.param({"verify_code": 20}, 4, id="we refused"),
+        pytest.param({"alert": AlertSeen(48, False, True)}, 5, id="they refused"),
+        pytest.param({"transport_end": "eof"}, 6, id="closed"),
+        pytest.param({"transport_end": "reset"}, 6, id="reset"),
+        pytest.param({"stage": "established", "transport_end": "eof"}, 6, id="truncated"),
+        pytest.param({"stage": "established", "mismatched_echo": "x"}, 6, id="altered echo"),
+        pytest.param({"timed_out": True}, 7, id="timeout"),
+        pytest.param({"first_bytes": b"HTTP/1.1 400"}, 8, id="not TLS"),
+        pytest.param({"alert": AlertSeen(70, False, False)}, 8, id="no common version"),
+        pytest.param({"denied": "nobody"}, 9, id="denied"),
+    ],
+)
+def test_each_end_has_its_exit_status(known: dict[str, Any], status: int) -> None:
+    assert exit_status(_report(**known)) == status
+
+
+def test_a_failure_describes_itself_in_one_line() -> None:
+    texts = {
+        str(TLSFailure(Evidence("client", stage="handshake", **known)))
+        for known in (
+            {"alert": AlertSeen(48, sent=False, protected=True)},
+            {"timed_out": True},
+            {"transport_end": "eof"},
+            {"reason": "BAD_SIGNATURE"},
+        )
+    }
+    assert len(texts) == 4
+    assert "received alert unknown_ca (48) during handshake" in texts

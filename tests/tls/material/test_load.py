@@ -1,0 +1,378 @@
+"""Files become a snapshot, or an error that names the file and the reason."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mtls_echo_pki.certificates.authority import Authority
+from mtls_echo_pki.certificates.credential import Credential
+from mtls_echo_pki.certificates.request import Request
+from mtls_echo_pki.files.pem import read_credential
+from mtls_echo_pki.files.pem_blocks import MaterialError
+from mtls_echo_pki.files.staging import DirectoryError
+from mtls_echo_tls.material.load import (
+    ConfigurationError,
+    client_material,
+    default_pki,
+    server_material,
+)
+from mtls_echo_tls.path.validate import examine
+from tests.support.tls import ALICE, CLIENTS, LOCALHOST, SERVERS
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    for name, content in {
+        "server.crt": LOCALHOST.certificate_pem,
+        "server.key": LOCALHOST.key_pem,
+        "client.crt": ALICE.certificate_pem,
+        "client.key": ALICE.key_pem,
+        "servers.crt": SERVERS.trust.pem,
+        "clients.crt": CLIENTS.trust.pem,
+        "empty": b"",
+        "text": b"nothing of interest\n",
+        "cut": LOCALHOST.certificate_pem[:200],
+    }.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "folder").mkdir()
+    for arguments in (
+        ["x509", "-in", "server.crt", "-outform", "DER", "-out", "server.der"],
+        ["pkey", "-in", "server.key", "-aes256", "-passout", "pass:x", "-out", "locked.key"],
+    ):
+        subprocess.run(["openssl", *arguments], cwd=tmp_path, check=True, capture_output=True)
+    return tmp_path
+
+
+def test_a_servers_files_are_read(files: Path) -> None:
+    material = server_material(
+        cert=files / "server.crt", key=files / "server.key", client_ca=files / "clients.crt"
+    )
+    assert material.credential is not None
+    assert material.credential.fingerprint == LOCALHOST.fingerprint
+    assert material.trust is not None
+    assert material.trust.anchors == CLIENTS.trust.anchors
+    assert material.warnings == ()
+    assert material.not_after == LOCALHOST.certificate.not_valid_after_utc
+    assert material.source == str(files / "server.crt")
+    assert not material.created
+
+
+def test_a_client_may_come_without_a_certificate(files: Path) -> None:
+    material = client_material(ca=files / "servers.crt")
+    assert material.credential is None
+    assert material.not_after is None
+    assert material.trust is not None
+
+
+def test_a_generation_changes_with_the_material_and_only_then(files: Path) -> None:
+    def read() -> str:
+        return client_material(
+            cert=files / "client.crt", key=files / "client.key", ca=files / "servers.crt"
+        ).generation
+
+    first = read()
+    assert read() == first
+    other = CLIENTS.issue(Request.client("alice.test"))
+    (files / "client.crt").write_bytes(other.certificate_pem)
+    (files / "client.key").write_bytes(other.key_pem)
+    second = read()
+    assert second != first
+    (files / "servers.crt").write_bytes(CLIENTS.trust.pem)
+    assert read() not in (first, second)
+
+
+@pytest.mark.parametrize(
+    ("cert", "key", "blamed"),
+    [
+        ("missing", "server.key", "missing"),
+        ("server.crt", "missing", "missing"),
+        ("folder", "server.key", "folder"),
+        ("empty", "server.key", "empty"),
+        ("server.crt", "empty", "empty"),
+        ("text", "server.key", "text"),
+        ("cut", "server.key", "cut"),
+        ("server.der", "server.key", "server.der"),
+        ("server.key", "server.key", "server.key"),
+        ("server.crt", "server.crt", "server.crt"),
+        ("server.crt", "locked.key", "locked.key"),
+        ("server.crt", "client.key", "client.key"),
+    ],
+)
+def test_a_wrong_file_is_named_with_a_reason_and_nobody_is_asked(
+    files: Path, cert: str, key: str, blamed: str
+) -> None:
+    with pytest.raises(MaterialError) as caught:
+        server_material(cert=files / cert, key=files / key)
+    assert caught.value.path == files / blamed
+    assert caught.value.reason
+    assert "PEM lib" not in str(caught.value)
+    assert not caught.value.reason.endswith(".")
+
+
+@pytest.mark.parametrize("name", ["missing", "folder", "empty", "text", "server.key", "cut"])
+def test_a_wrong_file_of_trust_anchors_is_named(files: Path, name: str) -> None:
+    with pytest.raises(MaterialError) as caught:
+        client_material(ca=files / name)
+    assert caught.value.path == files / name
+
+
+def test_an_encrypted_key_is_an_error_and_not_a_prompt(files: Path) -> None:
+    # In a process of its own: a prompt would read the terminal, and hang without one.
+    program = (
+        "from pathlib import Path\n"
+        "from mtls_echo import MaterialError\n"
+        "from mtls_echo_tls.material.load import server_material\n"
+        "try: server_material(cert=Path('server.crt'), key=Path('locked.key'))\n"
+        "except MaterialError as error: print(error)\n"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=files,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert "encrypted" in finished.stdout
+    assert "pass phrase" not in (finished.stdout + finished.stderr).lower()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        pytest.param({"cert": "server.crt"}, "--key is missing", id="no key"),
+        pytest.param({"key": "server.key"}, "--cert is missing", id="no certificate"),
+        pytest.param({"client_ca": "clients.crt"}, "--cert is missing", id="only a CA"),
+        pytest.param(
+            {"pki": "pki", "client_ca": "clients.crt"}, "--pki and --client-ca", id="mixed"
+        ),
+    ],
+)
+def test_a_servers_incomplete_or_mixed_options_are_refused(
+    files: Path, arguments: dict[str, str], complaint: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=complaint) as caught:
+        server_material(**{name: files / path for name, path in arguments.items()})  # type: ignore[arg-type]  # paths only
+    assert caught.value.hint
+    assert not (files / "pki").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        pytest.param({"cert": "client.crt", "key": "client.key"}, "--ca is missing", id="no CA"),
+        pytest.param({"ca": "servers.crt", "cert": "client.crt"}, "--key is missing", id="no key"),
+        pytest.param(
+            {"ca": "servers.crt", "key": "client.key"}, "--cert is missing", id="no certificate"
+        ),
+        pytest.param({"pki": "pki", "ca": "servers.crt"}, "--pki and --ca", id="mixed"),
+    ],
+)
+def test_a_clients_incomplete_or_mixed_options_are_refused(
+    files: Path, arguments: dict[str, str], complaint: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=complaint):
+        client_material(**{name: files / path for name, path in arguments.items()})  # type: ignore[arg-type]  # paths only
+
+
+def test_no_certificate_and_a_certificate_exclude_each_other(files: Path) -> None:
+    with pytest.raises(ConfigurationError, match="--no-cert"):
+        client_material(
+            ca=files / "servers.crt",
+            cert=files / "client.crt",
+            key=files / "client.key",
+            no_cert=True,
+        )
+
+
+def test_a_directory_is_made_once_and_serves_both_ends(tmp_path: Path) -> None:
+    one = server_material(pki=tmp_path / "pki")
+    other = client_material(pki=tmp_path / "pki")
+    assert one.created
+    assert not other.created
+    assert one.credential is not None
+    assert other.credential is not None
+    assert one.trust is not None
+    assert other.trust is not None
+    assert one.credential.certificate.issuer == other.trust.anchors[0].subject
+    assert other.credential.certificate.issuer == one.trust.anchors[0].subject
+    assert client_material(pki=tmp_path / "pki", no_cert=True).credential is None
+    with pytest.raises((DirectoryError, MaterialError)):
+        client_material(pki=tmp_path / "pki", name="nobody")
+
+
+def test_the_default_directory_follows_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MTLS_ECHO_PKI", os.fspath(tmp_path / "here"))
+    assert default_pki() == tmp_path / "here"
+    assert server_material().created
+    monkeypatch.delenv("MTLS_ECHO_PKI")
+    assert default_pki().name == "pki"
+
+
+@pytest.mark.parametrize(
+    ("credential", "warning"),
+    [
+        pytest.param(
+            SERVERS.issue(
+                Request.server("a.test", lifetime=timedelta(days=-1), backdate=timedelta(days=2))
+            ),
+            "our certificate expired on",
+            id="expired",
+        ),
+        pytest.param(
+            SERVERS.issue(
+                Request.server("a.test", lifetime=timedelta(days=2), backdate=timedelta(days=-1))
+            ),
+            "our certificate is not valid before",
+            id="not yet valid",
+        ),
+        pytest.param(
+            SERVERS.issue(
+                Request.server("a.test", lifetime=timedelta(days=1), backdate=timedelta(days=29))
+            ),
+            "our certificate expires on",
+            id="expires soon",
+        ),
+        pytest.param(
+            SERVERS.issue(Request.client("a.test")),
+            "does not include serverAuth",
+            id="wrong usage",
+        ),
+        pytest.param(
+            SERVERS.issue(Request.server("spiffe://a/b")),
+            "no subjectAltName with a host",
+            id="no host",
+        ),
+    ],
+)
+def test_what_loads_but_will_fail_is_warned_about(
+    tmp_path: Path, credential: Credential, warning: str
+) -> None:
+    (tmp_path / "c").write_bytes(credential.certificate_pem)
+    (tmp_path / "k").write_bytes(credential.key_pem)
+    warnings = server_material(cert=tmp_path / "c", key=tmp_path / "k").warnings
+    assert len(warnings) == 1
+    assert warning in warnings[0]
+
+
+def test_a_short_lived_certificate_is_not_warned_about_from_the_start(tmp_path: Path) -> None:
+    credential = SERVERS.issue(Request.server("a.test", lifetime=timedelta(minutes=30)))
+    (tmp_path / "c").write_bytes(credential.certificate_pem)
+    (tmp_path / "k").write_bytes(credential.key_pem)
+    assert server_material(cert=tmp_path / "c", key=tmp_path / "k").warnings == ()
+
+
+def test_a_bundle_with_many_old_anchors_is_one_warning(tmp_path: Path) -> None:
+    old = [Authority.root(f"old {n}", lifetime=timedelta(days=1)) for n in range(5)]
+    bundle = tmp_path / "bundle.crt"
+    bundle.write_bytes(b"".join(authority.trust.pem for authority in old))
+
+    material = client_material(ca=bundle)
+    assert material.warnings == ()
+
+    later = [
+        Authority.root(
+            f"older {n}",
+            lifetime=timedelta(days=1),
+            clock=lambda: datetime.now(UTC) - timedelta(days=30),
+        )
+        for n in range(5)
+    ]
+    bundle.write_bytes(b"".join(authority.trust.pem for authority in later))
+
+    (warning,) = client_material(ca=bundle).warnings
+    assert warning == "5 of 5 trust anchors are not valid, or not for long"
+
+
+def test_revocation_lists_come_with_the_anchors(tmp_path: Path) -> None:
+    authority = Authority.root()
+    (tmp_path / "ca.crt").write_bytes(authority.trust.pem)
+    lists = tmp_path / "crl.pem"
+    lists.write_bytes(authority.crl().public_bytes(Encoding.PEM))
+
+    with_lists = client_material(ca=tmp_path / "ca.crt", crl=lists)
+    without = client_material(ca=tmp_path / "ca.crt")
+
+    assert with_lists.trust is not None
+    assert len(with_lists.trust.crls) == 1
+    assert with_lists.generation != without.generation
+
+
+def test_a_chain_that_openssl_completes_silently_is_warned_about(tmp_path: Path) -> None:
+    issuing = Authority.root().intermediate()
+    issued = issuing.issue(Request.client("alice.test"))
+    files = {
+        "c.crt": issued.certificate.public_bytes(Encoding.PEM),
+        "c.key": issued.key_pem,
+        "ca.crt": issuing.certificate_pem,
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+
+    material = client_material(
+        cert=tmp_path / "c.crt", key=tmp_path / "c.key", ca=tmp_path / "ca.crt"
+    )
+
+    assert any("our chain lacks" in warning for warning in material.warnings)
+
+
+def test_an_anchor_whose_own_issuer_has_no_list_is_warned_about(tmp_path: Path) -> None:
+    """With lists, OpenSSL looks an intermediate that is an anchor up in its root's list."""
+    root = Authority.root("a root")
+    issuing = root.intermediate("an intermediate")
+    (tmp_path / "ca.pem").write_bytes(issuing.certificate.public_bytes(Encoding.PEM))
+    own, above = (authority.crl().public_bytes(Encoding.PEM) for authority in (issuing, root))
+
+    def warnings(*lists: bytes) -> tuple[str, ...]:
+        (tmp_path / "crl.pem").write_bytes(b"".join(lists))
+        return client_material(ca=tmp_path / "ca.pem", crl=tmp_path / "crl.pem").warnings
+
+    assert warnings(own) == (
+        "there is no revocation list of 'a root', who issued 'an intermediate':"
+        " every certificate below that trust anchor will be refused",
+    )
+    assert warnings(own, above) == ()
+    assert client_material(ca=tmp_path / "ca.pem").warnings == ()
+
+
+def test_an_authority_as_openssl_makes_it_by_itself_is_warned_about_and_its_fault_is_named(
+    files: Path,
+) -> None:
+    # What `openssl req -x509` makes with the configuration that it comes with has no keyUsage,
+    # and Python 3.13's default, like ours, refuses whatever is below it (verify code 92).
+    (files / "openssl.cnf").write_text(
+        "[req]\ndistinguished_name=dn\nx509_extensions=ca\n[dn]\n"
+        "[ca]\nsubjectKeyIdentifier=hash\nbasicConstraints=critical,CA:true\n"
+    )
+    new = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    where = ["-keyout", "own.key", "-out", "own.crt", "-subj", "/CN=my CA", "-days", "90"]
+    subprocess.run(
+        ["openssl", "req", "-config", "openssl.cnf", *new, *where],
+        cwd=files,
+        check=True,
+        capture_output=True,
+    )
+    mine = read_credential(files / "own.crt", files / "own.key")
+    issued = Authority(mine.certificate, mine.key).issue(Request.server("localhost"))
+
+    material = client_material(ca=files / "own.crt")
+    found = examine(issued.chain_der, presenter="server", anchors=[mine.certificate])
+
+    assert material.warnings == (
+        "no keyUsage is in the trust anchor 'my CA', and RFC 5280 §4.2.1.3 demands one:"
+        " every certificate below it will be refused",
+    )
+    assert [(fault.slug, fault.detail) for fault in found.faults] == [
+        ("not-an-authority", "“my CA” has no keyUsage, which RFC 5280 demands")
+    ]
+    assert client_material(ca=files / "servers.crt").warnings == ()

@@ -1,0 +1,320 @@
+"""What lies beside our files is known, told about, and neither sent nor trusted."""
+
+from __future__ import annotations
+
+import gc
+import os
+import ssl
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mtls_echo_client.context import client_context
+from mtls_echo_pki.certificates.authority import Authority
+from mtls_echo_pki.certificates.credential import Credential
+from mtls_echo_pki.certificates.request import Request
+from mtls_echo_pki.certificates.tbs import TBSCertificate
+from mtls_echo_pki.directory.directory import Directory
+from mtls_echo_server.context import server_context
+from mtls_echo_tls.diagnosis.joint import join
+from mtls_echo_tls.diagnosis.report import Report
+from mtls_echo_tls.material.load import Material, client_material, server_material
+from mtls_echo_tls.path import local_cas as nearby
+from mtls_echo_tls.path.local_cas import (
+    Nearby,
+    left_out,
+    look_nearby,
+    recall_nearby,
+    remember_nearby,
+)
+from tests.support.tls import (
+    CLIENTS,
+    LOCALHOST,
+    SERVERS,
+    V13,
+    both_versions,
+    reports,
+    tls_pair,
+)
+
+ROOT = Authority.root("Acme Root")
+ISSUING = ROOT.intermediate("Acme Issuing")
+BEARER = ISSUING.issue(Request.client("alice.test"))
+ALONE = Credential(BEARER.key, BEARER.certificate)
+
+
+def pem(*certificates: x509.Certificate) -> bytes:
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
+
+
+def put(folder: Path, **files: bytes) -> Path:
+    """Write files whose names have a dot for each underscore."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name.replace("_", ".")).write_bytes(content)
+    return folder
+
+
+def found_in(*folders: Path) -> list[x509.Certificate]:
+    return [one.certificate for one in look_nearby(folders)]
+
+
+def test_authorities_are_found_and_nobody_else(tmp_path: Path) -> None:
+    put(
+        tmp_path,
+        root_pem=pem(ROOT.certificate),
+        issuing_crt=pem(BEARER.certificate, ISSUING.certificate),
+        text_pem=b"nothing of interest\n",
+        cut_cer=pem(CLIENTS.certificate)[:200],
+        other_txt=pem(SERVERS.certificate),
+        empty_pem=b"",
+    )
+
+    assert {*found_in(tmp_path)} == {ROOT.certificate, ISSUING.certificate}
+    assert {one.file.name for one in look_nearby([tmp_path])} == {"root.pem", "issuing.crt"}
+
+
+def test_a_certificate_may_be_binary_as_windows_keeps_it(tmp_path: Path) -> None:
+    binary = ISSUING.certificate.public_bytes(Encoding.DER)
+    put(tmp_path, issuing_cer=binary, root_der=ROOT.certificate.public_bytes(Encoding.DER))
+    put(tmp_path, cut_cer=binary[:-1], more_cer=binary + b"\n")
+
+    assert {*found_in(tmp_path)} == {ROOT.certificate, ISSUING.certificate}
+
+
+def test_a_file_with_a_private_key_in_it_is_left_alone(tmp_path: Path) -> None:
+    put(tmp_path, root_pem=pem(ROOT.certificate) + ROOT.key_pem)
+
+    assert found_in(tmp_path) == []
+
+
+def test_no_link_leads_out_of_the_folder_and_nothing_is_waited_for(tmp_path: Path) -> None:
+    elsewhere = put(tmp_path / "elsewhere", root_pem=pem(ROOT.certificate))
+    folder = put(tmp_path / "folder", issuing_pem=pem(ISSUING.certificate))
+    (folder / "out.pem").symlink_to(elsewhere / "root.pem")
+    (folder / "dead.pem").symlink_to(folder / "nowhere")
+    (folder / "alias.pem").symlink_to("issuing.pem")
+    (folder / "deeper.pem").mkdir()
+    os.mkfifo(folder / "pipe.pem")
+
+    assert found_in(folder) == [ISSUING.certificate]
+    assert found_in(tmp_path / "absent") == []
+
+
+def test_a_link_that_turns_in_a_circle_is_passed_over(tmp_path: Path) -> None:
+    put(tmp_path, root_pem=pem(ROOT.certificate))
+    (tmp_path / "circle.pem").symlink_to("circle.pem")
+    (tmp_path / "round").symlink_to("round")
+
+    assert found_in(tmp_path, tmp_path / "round") == [ROOT.certificate]
+
+
+def test_a_file_that_goes_while_it_is_looked_at_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a rollover removes ``next.crt``: nobody asked for it, so nobody may fail for it."""
+    put(tmp_path, root_pem=pem(ROOT.certificate))
+    (tmp_path / "next.crt").symlink_to("root.pem")
+    readlink = os.readlink
+
+    def going(path: str, **options: int) -> str:
+        if str(path).endswith("next.crt"):
+            os.unlink(path)
+        return readlink(path, **options)
+
+    monkeypatch.setattr(os, "readlink", going)
+
+    assert found_in(tmp_path) == [ROOT.certificate]
+    assert not os.path.lexists(tmp_path / "next.crt")
+
+
+def test_a_published_generation_is_followed(tmp_path: Path) -> None:
+    """Kubernetes mounts a Secret as links into a folder of the same folder."""
+    put(tmp_path / "..2026", ca_crt=pem(ROOT.certificate))
+    (tmp_path / "..data").symlink_to("..2026")
+    (tmp_path / "ca.crt").symlink_to("..data/ca.crt")
+
+    assert found_in(tmp_path) == [ROOT.certificate]
+
+
+def test_so_many_files_and_no_more_are_read(tmp_path: Path) -> None:
+    put(tmp_path, **{f"a{number:03}_pem": b"nothing\n" for number in range(64)})
+    put(tmp_path, b_pem=pem(ROOT.certificate))
+    assert found_in(tmp_path) == []
+
+    (tmp_path / "a000.pem").unlink()
+    assert found_in(tmp_path) == [ROOT.certificate]
+
+    (tmp_path / "b.pem").write_bytes(pem(ROOT.certificate) + b"\n" * (1 << 20))
+    assert found_in(tmp_path) == []
+
+
+def test_what_should_have_been_sent_ends_below_the_root() -> None:
+    known = [Nearby(one.certificate, Path("x")) for one in (ROOT, SERVERS, ISSUING)]
+
+    assert [one.certificate for one in left_out(ALONE, known)] == [ISSUING.certificate]
+    assert left_out(BEARER, known) == ()
+    assert left_out(LOCALHOST, known) == ()
+
+
+def test_what_lies_beside_one_is_not_known_to_its_equal_and_goes_with_it() -> None:
+    found = (Nearby(ROOT.certificate, Path("root.pem")),)
+    one, equal = (Credential(BEARER.key, BEARER.certificate) for _ in range(2))
+    remember_nearby(one, found)
+
+    assert one == equal
+    assert recall_nearby(one, None) == recall_nearby(ROOT.trust, one) == found
+    assert recall_nearby(equal) == recall_nearby(None) == ()
+    del one
+    gc.collect()
+    assert not any(found in entry for entry in nearby._found.values())
+
+
+# --- at start ------------------------------------------------------------------------------------
+
+
+def test_a_forgotten_intermediate_is_named_at_start_with_its_file(tmp_path: Path) -> None:
+    put(tmp_path, a_crt=ALONE.certificate_pem, a_key=ALONE.key_pem, ca_pem=SERVERS.trust.pem)
+    put(tmp_path, issuing_pem=pem(ISSUING.certificate), root_pem=pem(ROOT.certificate))
+
+    material = client_material(
+        cert=tmp_path / "a.crt", key=tmp_path / "a.key", ca=tmp_path / "ca.pem"
+    )
+
+    assert material.warnings == (
+        "our chain lacks 'Acme Issuing', which lies beside it:"
+        f" append {tmp_path / 'issuing.pem'} to the certificate file",
+    )
+    assert ISSUING.certificate not in (material.credential.chain if material.credential else ())
+    assert material.trust is not None
+    assert material.trust.anchors == SERVERS.trust.anchors
+
+
+def test_a_whole_chain_beside_its_issuers_is_no_reason_to_warn(tmp_path: Path) -> None:
+    put(tmp_path, a_crt=BEARER.certificate_pem, a_key=BEARER.key_pem, ca_pem=SERVERS.trust.pem)
+    put(tmp_path, issuing_pem=pem(ISSUING.certificate), root_pem=pem(ROOT.certificate))
+
+    material = client_material(
+        cert=tmp_path / "a.crt", key=tmp_path / "a.key", ca=tmp_path / "ca.pem"
+    )
+
+    assert material.warnings == ()
+    assert len(material.nearby) == 3
+
+
+def test_a_directory_knows_its_own_authorities(tmp_path: Path) -> None:
+    Directory.create(tmp_path / "pki", intermediate=True)
+
+    material = server_material(pki=tmp_path / "pki")
+
+    assert material.warnings == ()
+    known = {one.certificate.subject.rfc4514_string() for one in material.nearby}
+    assert len(known) == 4
+    assert any("issuing" in name for name in known)
+
+
+# --- in a refusal --------------------------------------------------------------------------------
+
+
+def bearer(folder: Path, credential: Credential, *beside: Authority) -> Material:
+    """A client's material, in a folder with these authorities' certificates."""
+    put(folder, a_crt=credential.certificate_pem, a_key=credential.key_pem)
+    put(folder, ca_pem=SERVERS.trust.pem)
+    for number, authority in enumerate(beside):
+        put(folder, **{f"beside{number}_pem": pem(authority.certificate)})
+    return client_material(cert=folder / "a.crt", key=folder / "a.key", ca=folder / "ca.pem")
+
+
+async def refused(
+    material: Material, judge: Authority, version: ssl.TLSVersion
+) -> tuple[Report, Report]:
+    """What the client and the server report, whose anchor is that authority's root."""
+    assert material.trust is not None
+    one = client_context(material.trust, material.credential)
+    one.minimum_version = one.maximum_version = version
+    other = server_context(LOCALHOST, judge.trust)
+    return await reports(*tls_pair(one, other))
+
+
+@both_versions
+async def test_a_left_out_link_that_lies_beside_is_named_and_the_two_reports_are_sure(
+    tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    told, judged = await refused(bearer(tmp_path, ALONE, ROOT, ISSUING), ROOT, version)
+
+    assert {*judged.causes} == {"unknown-authority", "missing-intermediate"}
+    # The server may have the intermediate, and have refused us for a reason of its own.
+    assert told.causes[0] == "missing-intermediate"
+    assert {"unknown-authority", "crl-missing"} < {*told.causes}
+    assert told.remedy.endswith(f"in this order: {tmp_path / 'beside1.pem'}")
+    assert join(told, judged).causes == ("missing-intermediate",)
+
+
+async def test_where_the_root_is_a_stranger_too_both_faults_are_named(tmp_path: Path) -> None:
+    told, judged = await refused(bearer(tmp_path, ALONE, ROOT, ISSUING), CLIENTS, V13)
+
+    account = join(told, judged)
+
+    assert {*account.causes} == {"unknown-authority", "missing-intermediate"}
+    assert told.causes[0] == "missing-intermediate"
+
+
+async def test_a_stranger_with_all_links_sent_is_one(tmp_path: Path) -> None:
+    told, judged = await refused(bearer(tmp_path, BEARER, ROOT), CLIENTS, V13)
+
+    assert "missing-intermediate" not in told.causes
+    assert join(told, judged).causes == ("unknown-authority",)
+
+
+@both_versions
+async def test_a_root_beside_it_that_is_called_like_its_issuer_and_has_another_key_is_told(
+    tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    """Who makes his authority anew under the old name has certificates left from the old one."""
+    anew = Authority.root("Acme Root")
+    told, judged = await refused(
+        bearer(tmp_path, ROOT.issue(Request.client("alice.test")), anew), anew, version
+    )
+
+    assert judged.causes == ["impostor-authority"]
+    assert told.causes[0] == "impostor-authority"
+    assert len(told.causes) > 2  # the server may have another root in mind
+    beside = [fact.value for fact in told.evidence if fact.fact == "beside it"]
+    assert beside == ["a root that is called “Acme Root” too, and has another key"]
+
+
+async def test_a_link_that_the_judge_finds_beside_its_own_files_is_missing(
+    tmp_path: Path,
+) -> None:
+    put(tmp_path, s_crt=LOCALHOST.certificate_pem, s_key=LOCALHOST.key_pem)
+    put(tmp_path, clients_pem=ROOT.trust.pem, issuing_pem=pem(ISSUING.certificate))
+    material = server_material(
+        cert=tmp_path / "s.crt", key=tmp_path / "s.key", client_ca=tmp_path / "clients.pem"
+    )
+    assert material.trust is not None
+    one = client_context(SERVERS.trust, ALONE)
+    other = server_context(LOCALHOST, material.trust)
+
+    _told, judged = await reports(*tls_pair(one, other))
+
+    assert judged.causes == ["missing-intermediate"]
+
+
+async def test_an_expired_root_that_lies_beside_explains_certificate_expired(
+    tmp_path: Path,
+) -> None:
+    root = Authority.root("Old Root")
+    tbs = TBSCertificate.of(root.certificate)
+    over = replace(tbs, not_before=tbs.not_before - timedelta(days=9), not_after=tbs.not_before)
+    old = replace(root, certificate=root.certify(over))
+
+    told, judged = await refused(
+        bearer(tmp_path, root.issue(Request.client("a.test")), old), old, V13
+    )
+
+    assert judged.causes == ["expired-authority"]
+    assert told.causes == ["expired-authority"]

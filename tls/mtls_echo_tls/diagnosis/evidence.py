@@ -1,0 +1,208 @@
+"""What one side knows for certain about a connection.
+
+Evidence is recorded while it exists and never guessed afterwards: the numbers that OpenSSL
+returned, the alerts and certificates that really crossed the connection, and how the transport
+ended. It is what `mtls_echo_tls.diagnosis.diagnose` draws its conclusions from. The *text* of an
+OpenSSL error is no evidence: it changes between releases, and reads as if our side had found the
+fault when the peer did.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mtls_echo_tls.alerts import alert_of_reason
+from mtls_echo_tls.diagnosis.cipher_mismatch import why_no_shared_cipher
+from mtls_echo_tls.diagnosis.context_info import Configuration
+from mtls_echo_tls.diagnosis.tables import ALERT_OF_REASON
+from mtls_echo_tls.sides import Side, Stage
+from mtls_echo_tls.trace.messages import Direction, certificates_in, offers_alpn, offers_tls13
+from mtls_echo_tls.trace.openssl_peer import is_openssl
+from mtls_echo_tls.trace.recorder import Recorder
+
+TransportEnd = Literal["open", "eof", "reset"]
+
+# Enough of a peer's first bytes to tell HTTP, SSH, SMTP and an echoed ClientHello apart.
+FIRST_BYTES = 64
+
+# Enough for the one sentence that a server may leave behind (`mtls_echo_tls.denial`).
+LAST_WORDS = 512
+
+_BOTH_WAYS: tuple[Direction, ...] = ("received", "sent")
+
+
+@dataclass(frozen=True, slots=True)
+class AlertSeen:
+    """An alert that crossed the connection, as this side saw it.
+
+    Attributes:
+        code: The description (RFC 8446 §6.2).
+        sent: True when it is ours.
+        protected: Whether it travelled encrypted; an alert in the clear proves nothing about
+            who wrote it. None when the recording is not available.
+    """
+
+    code: int
+    sent: bool
+    protected: bool | None
+
+
+@dataclass
+class Evidence:
+    """One side's record of one connection.
+
+    Attributes:
+        side: Who we are.
+        server_name: On the client the reference identifier (RFC 9525 §4), on the server the
+            SNI that the client sent.
+        stage: How far the connection has come.
+        reason: OpenSSL's reason symbol of the error that ended it, when there was one.
+        verify_code: OpenSSL's verdict on the peer's certification path, when ours failed.
+        alert: The alert that ended the connection, ours or the peer's.
+        failed: True when TLS or the transport ended the connection against our will.
+        abandoned: True when our own side gave up half way: it was cancelled.
+        close_notify: Whether the peer's close_notify was received.
+        transport_end: How the transport ended from the peer's side.
+        timed_out: True when our own deadline ended the connection.
+        connect_error: Why there was no TCP connection, as the operating system says it.
+        denied: Why an authenticated client may not enter, as the server said it.
+        mismatched_echo: What was wrong with an echo, when it differed from what was sent.
+        closed_early: What was still to come when the peer closed with close_notify.
+        first_bytes: The first 64 bytes received.
+        last_words: The first 512 bytes of application data that were found after a failed write.
+        own_chain, peer_chain: The certificates presented, DER, end-entity first. A rejected
+            peer's are here too.
+        certificate_requested: Whether the server asked the client for a certificate.
+        hello_answered: Whether a ServerHello was received (client) or sent (server).
+        client_random: `ClientHello.random`, hexadecimal.
+        is_tls13: Whether the handshake is one of TLS 1.3, completed or not.
+        tls13_offered, tls13_enabled: Whether the ClientHello offers TLS 1.3, and whether this
+            side would speak it.
+        peer_is_openssl: Whether the peer's messages leave no doubt that it is (`stack`).
+        alpn_offered: Whether the ClientHello offers application protocols.
+        not_shared: What left no cipher suite in common, on a server that found none.
+        no_common_alpn: They were offered, this side insists on some, and none was selected.
+        version, cipher, alpn, resumed: What was negotiated; None before.
+        configuration: What our own context was made from.
+    """
+
+    side: Side
+    server_name: str | None = None
+    stage: Stage = "connect"
+    reason: str | None = None
+    verify_code: int | None = None
+    alert: AlertSeen | None = None
+    failed: bool = False
+    abandoned: bool = False
+    close_notify: bool = False
+    transport_end: TransportEnd = "open"
+    timed_out: bool = False
+    connect_error: str | None = None
+    denied: str | None = None
+    mismatched_echo: str | None = None
+    closed_early: str | None = None
+    first_bytes: bytes = b""
+    last_words: bytes = b""
+    own_chain: tuple[bytes, ...] = ()
+    peer_chain: tuple[bytes, ...] = ()
+    certificate_requested: bool = False
+    hello_answered: bool = False
+    client_random: str | None = None
+    is_tls13: bool = False
+    tls13_offered: bool = False
+    tls13_enabled: bool = False
+    peer_is_openssl: bool = False
+    alpn_offered: bool = False
+    not_shared: tuple[str, ...] = ()
+    no_common_alpn: bool = False
+    version: str | None = None
+    cipher: str | None = None
+    alpn: str | None = None
+    resumed: bool = False
+    configuration: Configuration = field(default_factory=Configuration, repr=False)
+    started: float = field(default_factory=time.perf_counter)
+    duration: float | None = None
+    recorder: Recorder = field(default_factory=Recorder, repr=False)
+
+    def note_error(self, error: ssl.SSLError) -> None:
+        """Take the numbers out of the error that ended the connection: the first one only."""
+        if self.failed:
+            return
+        if isinstance(error, ssl.SSLZeroReturnError):
+            self.close_notify = True  # an end without an error, where none may be
+            return
+        self.reason = error.reason
+        if isinstance(error, ssl.SSLCertVerificationError):
+            self.verify_code = error.verify_code
+        received = alert_of_reason(error.reason)
+        if received is not None:
+            self.alert = AlertSeen(received, sent=False, protected=None)
+
+    def note_offer(self, context: ssl.SSLContext) -> None:
+        """Compare the ClientHello with our own settings, while both are at hand."""
+        hello = self.recorder.find("received", "ClientHello")
+        credential = self.configuration.credential
+        if self.reason == "NO_SHARED_CIPHER" and hello is not None and credential is not None:
+            self.not_shared = why_no_shared_cipher(hello, context, credential.key)
+
+    def note_answer(self) -> None:
+        """OpenSSL has written something in answer to the error: an alert, by the error's reason.
+
+        During the handshake the recording shows which; afterwards nothing does, and its source
+        has one alert for each of these reasons.
+        """
+        code = ALERT_OF_REASON.get(self.reason or "")
+        if self.alert is None and code is not None:
+            self.alert = AlertSeen(code, sent=True, protected=self.version is not None)
+
+    def read_recording(self) -> None:
+        """Take over what the handshake's messages show; more exact than `note_error`."""
+        recorder = self.recorder
+        self.client_random = recorder.client_random or self.client_random
+        if self.side == "server":
+            self.server_name = recorder.server_name or self.server_name
+        for direction in _BOTH_WAYS:
+            certificate = recorder.find(direction, "Certificate", "CompressedCertificate")
+            if certificate is not None:
+                chain = certificates_in(certificate)
+                if direction == "sent":
+                    self.own_chain = chain
+                else:
+                    self.peer_chain = chain
+            request = recorder.find(direction, "CertificateRequest")
+            self.certificate_requested |= request is not None
+            answer = recorder.find(direction, "ServerHello", "HelloRetryRequest")
+            self.hello_answered |= answer is not None
+            hello = recorder.find(direction, "ClientHello")
+            self.alpn_offered |= hello is not None and offers_alpn(hello)
+            self.tls13_offered |= hello is not None and offers_tls13(hello)
+            extensions = recorder.find(direction, "EncryptedExtensions")
+            self.is_tls13 |= extensions is not None
+        self.peer_is_openssl |= self.failed and is_openssl(recorder)
+        alert = recorder.fatal_alert
+        if alert is not None:
+            sent = alert.direction == "sent"
+            self.alert = AlertSeen(alert.body[1], sent=sent, protected=alert.protected)
+
+    def note_negotiated(self, connection: ssl.SSLObject) -> None:
+        """Take over what the completed handshake agreed on."""
+        self.version = connection.version()
+        cipher = connection.cipher()
+        self.cipher = cipher[0] if cipher else None
+        self.alpn = connection.selected_alpn_protocol()
+        self.resumed = bool(connection.session_reused)
+        # OpenSSL goes on without a protocol where RFC 7301 §3.2 demands a refusal.
+        insists = bool(self.configuration.alpn)
+        self.no_common_alpn = insists and self.alpn_offered and self.alpn is None
+        if not self.peer_chain:
+            # A resumed handshake has no Certificate message; the session remembers the peer's.
+            certificate = connection.getpeercert(binary_form=True)
+            self.peer_chain = (certificate,) if certificate else ()
+
+    def finish(self) -> None:
+        """Fix the duration; called once, when the verdict is known."""
+        if self.duration is None:
+            self.duration = time.perf_counter() - self.started

@@ -1,0 +1,54 @@
+"""The exit status of a client: what a script can know without parsing anything.
+
+0 echoed; 2 usage, configuration or unusable files; 3 no TCP connection; 4 I refused the server;
+5 the server refused me; 6 closed or reset without an alert; 7 timeout; 8 protocol mismatch, or
+not TLS at all; 9 authenticated but not authorised.
+"""
+
+from __future__ import annotations
+
+from mtls_echo_tls.diagnosis.report import Report
+
+OK = 0
+USAGE = 2
+NO_CONNECTION = 3
+REFUSED_SERVER = 4
+REFUSED_BY_SERVER = 5
+CLOSED = 6
+TIMEOUT = 7
+MISMATCH = 8
+DENIED = 9
+
+# Refusals that say "we do not speak the same language" rather than "I do not trust you",
+# whichever side noticed.
+_MISMATCHES = frozenset(
+    {
+        "no-common-version",
+        "no-common-cipher",
+        "no-common-group",
+        "no-common-signature-algorithm",
+        "no-common-alpn",
+        "plaintext-peer",
+        "plaintext-client",
+    }
+)
+
+
+def exit_status(report: Report) -> int:
+    """The status of a client's report."""
+    if report.outcome == "echoed":
+        return OK
+    if report.outcome == "denied":
+        return DENIED
+    cause = report.causes[0] if report.causes else ""
+    if cause == "timeout":
+        return TIMEOUT
+    if report.stage == "connect":
+        return NO_CONNECTION
+    if cause in _MISMATCHES:
+        return MISMATCH
+    if report.rejected_by == "client":
+        return REFUSED_SERVER
+    if report.rejected_by == "server":
+        return REFUSED_BY_SERVER
+    return CLOSED

@@ -1,0 +1,41 @@
+"""The exception of a TLS connection that failed, with its evidence and its report."""
+
+from __future__ import annotations
+
+import functools
+
+import trio
+
+from mtls_echo_tls.alerts import alert_name
+from mtls_echo_tls.diagnosis.diagnose import diagnose
+from mtls_echo_tls.diagnosis.evidence import Evidence
+from mtls_echo_tls.diagnosis.report import Report
+
+
+class TLSFailure(trio.BrokenResourceError):
+    """The TLS connection failed; `evidence` says what is known, `report` what it means.
+
+    A subclass of `trio.BrokenResourceError`, so that code written for any trio stream treats it
+    as what it is: the end of this connection.
+    """
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.evidence = evidence
+        super().__init__(evidence)
+
+    @functools.cached_property
+    def report(self) -> Report:
+        """The diagnosis of this failure, made when it is first asked for."""
+        return diagnose(self.evidence)
+
+    def __str__(self) -> str:
+        evidence = self.evidence
+        if evidence.alert is not None:
+            way = "sent" if evidence.alert.sent else "received"
+            name = alert_name(evidence.alert.code)
+            return f"{way} alert {name} ({evidence.alert.code}) during {evidence.stage}"
+        if evidence.timed_out:
+            return f"timed out during {evidence.stage}"
+        if evidence.transport_end != "open":
+            return f"the peer ended the connection ({evidence.transport_end}) in {evidence.stage}"
+        return f"TLS failed during {evidence.stage}: {evidence.reason or 'no reason recorded'}"

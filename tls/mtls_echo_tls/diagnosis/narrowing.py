@@ -1,0 +1,279 @@
+"""From a family of causes to those that remain, by a second look at the presented certificates.
+
+What the path that was judged shows stays, what it rules out goes, and what nobody on this side can
+know remains. The two sides know different things.
+
+**The judge** knows its anchors and the whole path: what that path does not show is not so. Whether
+its clock is right it does not know, and says so where its own certificate is out of date as well.
+
+**The judged** knows its own path and not the judge's anchors, clock and revocation lists. A fault
+in its path that the alert can mean is what the judge met. One is not: an authority that we did not
+send. The judge may have it all the same, and have refused us for a reason of its own; so what lies
+with the judge remains beside it. And a sound path disproves only what is read in it: whether an
+anchor is the same certificate as the root that we know, or a list the one that was loaded, is the
+judge's to say. Nor is an alert in the clear, which anybody on the way can write. Both together say
+it (`mtls_echo_tls.diagnosis.joint`).
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import replace
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from mtls_echo_pki.certificates.credential import Credential
+from mtls_echo_pki.certificates.identifiers import (
+    has_unreadable_names,
+    hosts,
+    subject_alternative_names,
+)
+from mtls_echo_pki.certificates.reading import UNREADABLE, is_self_issued, valid_at
+from mtls_echo_tls.alerts import AlertDescription
+from mtls_echo_tls.diagnosis.evidence import Evidence
+from mtls_echo_tls.path.certificates import end_entity
+from mtls_echo_tls.path.rules import Fault, may_sign_lists
+from mtls_echo_tls.path.validate import Path, examine
+from mtls_echo_tls.sides import Side, peer_of
+
+UNKNOWN = ("internal-error",)
+
+# What our own path shows whatever the peer's anchors are: if it does not, it is not so.
+_ALWAYS_SEEN = frozenset({"expired", "not-yet-valid", "self-signed", "weak-signature"})
+
+# Nobody looks for a host's name in a client's certificate.
+_OF_SERVERS_ONLY = frozenset({"wrong-name", "no-san"})
+
+# What lies with an authority between end-entity and anchor; without one it cannot be.
+_OF_INTERMEDIATES = frozenset({"path-too-long", "revoked-authority"})
+
+# What a path that is known up to its root would show, to any judge and to OpenSSL.
+# (Not how long it may be: a judge may have a bound of its own.)
+_SEEN_WHEN_COMPLETE = frozenset({"wrong-usage", "not-an-authority"})
+_SEEN_BY_OPENSSL = frozenset(
+    {"name-not-permitted", "unknown-critical-extension", "missing-key-identifier"}
+    | {"not-conforming"}
+)
+
+# On which side of its dates a certificate is then (`valid_at`).
+_DATED = {"expired": 1, "expired-authority": 1, "not-yet-valid": -1, "not-yet-valid-authority": -1}
+
+# Found together, these are two readings of one fault, not two faults.
+_UNDECIDED = (
+    frozenset({"unknown-authority", "missing-intermediate"}),
+    frozenset({"missing-intermediate", "impostor-authority"}),
+    frozenset({"bad-signature", "impostor-authority"}),
+)
+
+# Strong even to a judge that demands 128 bits (OpenSSL's security level 3).
+_STRONG_RSA_BITS = 3072
+_STRONG_EC_BITS = 256
+
+
+def second_look(evidence: Evidence, rejected_by: Side | None) -> Path:
+    """The path that was judged, examined: the peer's when we refused, ours when the peer did."""
+    if rejected_by is None:
+        return Path()
+    mine = evidence.configuration
+    nearby = tuple(one.certificate for one in mine.nearby)
+    if rejected_by != evidence.side:
+        # On the server the name is SNI; a client that asked for an address sends none.
+        reference = evidence.server_name if evidence.side == "server" else None
+        path = examine(
+            evidence.own_chain,
+            presenter=evidence.side,
+            reference=reference,
+            others=(*(mine.trust.anchors if mine.trust else ()), *nearby),
+        )
+        return _with_address(path, evidence)
+    if evidence.verify_code is None:
+        return Path()
+    known = mine.trust if mine.complete else None
+    our_chain = mine.credential.path if mine.credential else ()
+    return examine(
+        evidence.peer_chain,
+        presenter=peer_of(evidence.side),
+        anchors=known.anchors if known else None,
+        crls=known.crls if known else (),
+        reference=evidence.server_name if evidence.side == "client" else None,
+        others=(*our_chain, *nearby),
+    )
+
+
+def _with_address(path: Path, evidence: Evidence) -> Path:
+    """The path, and that it does not name the address which the client must have asked for.
+
+    No client sends an address as SNI (RFC 6066 §3). OpenSSL refuses a wrong name and a wrong
+    address with bad_certificate, before it looks at dates.
+    """
+    alert = evidence.alert
+    asked = evidence.side == "server" and evidence.peer_is_openssl and not evidence.server_name
+    if not asked or alert is None or alert.code != AlertDescription.bad_certificate:
+        return path
+    leaf = path.certificates[0] if path.certificates else None
+    if leaf is None or has_unreadable_names(leaf):
+        return path
+    if subject_alternative_names(leaf).get_values_for_type(x509.IPAddress):
+        return path
+    named = ", ".join(hosts(leaf)[:8])
+    detail = f"it names {named or 'no host'}, and no address; no name was asked for"
+    fault = Fault("wrong-name" if named else "no-san", 0, detail)
+    return replace(path, faults=(*path.faults, fault))
+
+
+def narrow(
+    family: tuple[str, ...], path: Path, evidence: Evidence, rejected_by: Side | None
+) -> tuple[tuple[str, ...], Side | None]:
+    """What remains of a family of causes, and whose fault it is when that is not obvious."""
+    if evidence.reason == "NO_SHARED_CIPHER" and _cannot_sign(evidence):
+        # TLS 1.2 then finds no suite, and never gets to showing the certificate.
+        return ("wrong-usage",), evidence.side
+    if evidence.verify_code is not None:
+        return _narrow_our_verdict(family, path, evidence), None
+    if rejected_by is None or rejected_by == evidence.side:
+        return family, None
+    if evidence.own_chain:
+        family = _narrow_their_verdict(family, path, evidence)
+    return _or_tampered(family, path, evidence), None
+
+
+def _narrow_our_verdict(
+    family: tuple[str, ...], path: Path, evidence: Evidence
+) -> tuple[str, ...]:
+    """We know our anchors and the whole path: what the path does not show is not so."""
+    shown = _shown_to_us(family, path, evidence)
+    # What happened on the way is not in the path. In TLS 1.2, where certificates travel in the
+    # clear, a signature that does not fit makes it possible whatever the verdict.
+    unsigned = "bad-signature" in path.slugs and not path.anchored
+    possible = unsigned and not evidence.is_tls13
+    return (*shown, "tampered") if possible and "tampered" not in shown else shown
+
+
+def _shown_to_us(family: tuple[str, ...], path: Path, evidence: Evidence) -> tuple[str, ...]:
+    if family[0] == "wrong-name":
+        # OpenSSL compared the names, and more strictly than any second look would.
+        leaf = end_entity(evidence.peer_chain)
+        if leaf is None or has_unreadable_names(leaf):
+            return family
+        return ("wrong-name",) if hosts(leaf) else ("no-san",)
+    shown = tuple(slug for slug in path.slugs if slug in family)
+    if family == UNKNOWN:
+        shown = path.slugs[:1]
+    if not shown:
+        return family
+    # OpenSSL reports the first that it meets; the others are in the report's ``faults``.
+    readings = next((pair for pair in _UNDECIDED if pair <= {*shown}), {shown[0]})
+    shown = tuple(slug for slug in shown if slug in readings)
+    return (*shown, "clock-skew") if _is_clock_suspect(shown, evidence) else shown
+
+
+def _is_clock_suspect(shown: tuple[str, ...], evidence: Evidence) -> bool:
+    """Whether by our clock our own certificate has the same fault of date as the peer's."""
+    credential = evidence.configuration.credential
+    if credential is None or not {*shown} <= _DATED.keys():
+        return False
+    return (
+        valid_at(credential.certificate, datetime.datetime.now(datetime.UTC)) == _DATED[shown[0]]
+    )
+
+
+def _narrow_their_verdict(
+    family: tuple[str, ...], path: Path, evidence: Evidence
+) -> tuple[str, ...]:
+    """We know our path and not their anchors: what lies with an anchor cannot be ruled out."""
+    if evidence.side == "client":
+        family = tuple(slug for slug in family if slug not in _OF_SERVERS_ONLY) or family
+    shown = tuple(slug for slug in family if slug in path.slugs)
+    if not path.certificates or (shown and shown != ("missing-intermediate",)):
+        return shown or family
+    ruled_out = _disproved(path, evidence)
+    remaining = [slug for slug in family if slug not in ruled_out and slug not in shown]
+    if path.is_complete:
+        # Every signature in it is sound: then only that of a revocation list can be bad.
+        remaining.sort(key=lambda slug: slug == "bad-signature")
+    elif namesake(path, evidence) is not None:
+        remaining.sort(key=lambda slug: slug != "impostor-authority")
+    return (*shown, *remaining) or family
+
+
+def namesake(path: Path, evidence: Evidence) -> x509.Certificate | None:
+    """A root beside our certificate that is called like its issuer, and has another key.
+
+    An authority that was made anew under the old name leaves this behind.
+    """
+    if not path.certificates or is_self_issued(path.certificates[-1]):
+        return None
+    mine, issuer = evidence.configuration, path.certificates[-1].issuer
+    beside = (*(mine.trust.anchors if mine.trust else ()), *(n.certificate for n in mine.nearby))
+    # Had one of them signed it, the path would go on.
+    return next((c for c in beside if is_self_issued(c) and c.subject == issuer), None)
+
+
+def _or_tampered(causes: tuple[str, ...], path: Path, evidence: Evidence) -> tuple[str, ...]:
+    """The same, or that somebody on the way has written the alert or altered what was judged.
+
+    Anybody can, where an alert travels in the clear. It is worth saying where little is known.
+    """
+    is_clear = evidence.alert is not None and evidence.alert.protected is False
+    is_vague = len(causes) > 2 or causes == UNKNOWN
+    if not is_clear or not is_vague or not {"tampered", *path.slugs}.isdisjoint(causes):
+        return causes
+    return (*causes, "tampered")
+
+
+def _disproved(path: Path, evidence: Evidence) -> set[str]:
+    """What our own path shows not to be so."""
+    ruled_out = set(_ALWAYS_SEEN)
+    if evidence.server_name is not None:
+        ruled_out |= _OF_SERVERS_ONLY
+    if path.is_complete and not path.intermediates:
+        ruled_out |= _OF_INTERMEDIATES
+    if path.is_complete and not path.left_out:
+        ruled_out.add("missing-intermediate")
+    if path.is_complete and path.is_readable:
+        ruled_out |= _SEEN_WHEN_COMPLETE
+        if evidence.peer_is_openssl:
+            ruled_out |= _SEEN_BY_OPENSSL
+            if not all(map(may_sign_lists, path.certificates[1:])):
+                # Which matters to a judge who has one of its lists.
+                ruled_out.discard("not-conforming")
+        if all(map(_is_strong, path.certificates)):
+            ruled_out.add("weak-key")
+    mine = evidence.configuration
+    if mine.credential is not None and _owns_its_key(mine.credential):
+        ruled_out.add("key-not-owned")
+    if hosts(path.certificates[0]):
+        ruled_out.add("no-san")
+    return ruled_out
+
+
+def _is_strong(certificate: x509.Certificate) -> bool:
+    try:
+        key = certificate.public_key()
+    except UNREADABLE:
+        return False
+    if isinstance(key, rsa.RSAPublicKey | dsa.DSAPublicKey):
+        return key.key_size >= _STRONG_RSA_BITS
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return key.key_size >= _STRONG_EC_BITS
+    return True
+
+
+def _owns_its_key(credential: Credential) -> bool:
+    """Whether the key that was loaded is the certificate's: what OpenSSL was given counts."""
+    try:
+        key = load_pem_private_key(credential.key_pem, None)
+    except UNREADABLE:
+        return False
+    return key.public_key() == credential.certificate.public_key()
+
+
+def _cannot_sign(evidence: Evidence) -> bool:
+    """Whether our own certificate's keyUsage forbids what every current cipher suite needs."""
+    credential = evidence.configuration.credential
+    if credential is None:
+        return False
+    path = examine(credential.chain_der, presenter=evidence.side)
+    return any(fault.slug == "wrong-usage" and fault.depth == 0 for fault in path.faults)

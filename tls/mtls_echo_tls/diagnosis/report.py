@@ -1,0 +1,141 @@
+"""The one value in which a connection is told: printed, logged, returned and compared.
+
+Both ends produce it, with the same fields. `mtls-echo connect --json` prints it, `mtls-echo serve
+--log-format json` logs it, `TLSFailure.report` returns it. The fields are a contract that scripts
+rely on; the sentences in ``summary`` and ``remedy`` are for people and may be improved.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from mtls_echo_tls.path.summaries import CertificateSummary
+from mtls_echo_tls.sides import Side, Stage
+from mtls_echo_tls.trace.decoding import TraceEntry
+
+Outcome = Literal["echoed", "refused", "denied", "failed"]
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """The alert that ended the connection (RFC 8446 §6)."""
+
+    name: str
+    code: int
+    direction: Literal["sent", "received"]
+    protected: bool | None
+
+
+class Fact(msgspec.Struct, frozen=True):
+    """One thing that is known for certain, and that the causes were inferred from."""
+
+    fact: str
+    value: str
+
+
+class Parameters(msgspec.Struct, frozen=True, kw_only=True):
+    """What the handshake agreed on."""
+
+    version: str | None
+    cipher: str | None
+    alpn: str | None
+    server_name: str | None
+    resumed: bool
+
+
+class FaultFound(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is wrong with the certification path that was judged.
+
+    Attributes:
+        slug: The cause it would be reported as, were it the only one.
+        depth: Which certificate has it: 0 is the end-entity certificate.
+        detail: The two things that were compared.
+        fingerprint: SHA-256 of that certificate.
+    """
+
+    slug: str
+    depth: int
+    detail: str
+    fingerprint: str | None = None
+
+
+class Issuer(msgspec.Struct, frozen=True, kw_only=True):
+    """An authority above the reporting side's own certificate.
+
+    Attributes:
+        fingerprint: SHA-256 of its certificate.
+        presented: Whether it was sent along.
+        root: Whether the path ends with it; roots need not be sent.
+    """
+
+    fingerprint: str
+    presented: bool
+    root: bool
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """One connection, as one side saw it.
+
+    Attributes:
+        side: Who reports.
+        outcome: ``echoed`` (all went well), ``refused`` (by one side's TLS), ``denied``
+            (authenticated, not authorised), ``failed`` (the connection ended otherwise).
+        rejected_by: The side that refused; None when neither did.
+        stage: How far it came.
+        causes: Slugs, most likely first. One element is certain.
+        faults: Everything that is wrong with the path that was judged, the causes among it: the
+            second fault that would show as soon as the first is mended.
+        alert: The alert that ended it.
+        verify_code: OpenSSL's verdict on the certification path, when we judged.
+        evidence: What the causes were inferred from.
+        summary: Who refused whom, and why, in one sentence.
+        remedy: What the reader can do about the first cause.
+        rfc: Where to read more.
+        tls: What was negotiated; None when the handshake did not get that far.
+        peer, own: The certificates presented.
+        anchors: When we refused a certificate: SHA-256 of our trust anchors. Empty when there
+            are more than 32.
+        issuers: When the peer refused us: the authorities above our certificate, lowest first,
+            as far as they are known here.
+        client_random: ``ClientHello.random``, hexadecimal: joins the two sides' reports.
+        duration_ms: From the first byte to the verdict.
+        trace: The handshake message by message; None unless it was asked for.
+    """
+
+    side: Side
+    outcome: Outcome
+    rejected_by: Side | None
+    stage: Stage
+    causes: list[str]
+    faults: list[FaultFound] = msgspec.field(default_factory=list[FaultFound])
+    alert: Alert | None
+    verify_code: int | None
+    evidence: list[Fact]
+    summary: str
+    remedy: str
+    rfc: str
+    tls: Parameters | None
+    peer: CertificateSummary | None
+    own: CertificateSummary | None
+    anchors: list[str] = msgspec.field(default_factory=list[str])
+    issuers: list[Issuer] = msgspec.field(default_factory=list[Issuer])
+    client_random: str | None
+    duration_ms: float
+    trace: list[TraceEntry] | None = None
+
+    def encode(self) -> bytes:
+        """The report as one JSON object on one line, without a newline."""
+        return msgspec.json.encode(self)
+
+
+def describe(report: Report) -> tuple[str, str | None]:
+    """The report for a person: a message of several lines, and a hint.
+
+    The first line says who refused whom and why; the further ones name what was compared and
+    what went over the wire.
+    """
+    lines = [report.summary]
+    width = max((len(fact.fact) for fact in report.evidence), default=0) + 1
+    lines += [f"{fact.fact + ':':<{width}} {fact.value}" for fact in report.evidence]
+    return "\n".join(lines), report.remedy or None

@@ -1,0 +1,191 @@
+"""Three small tables: what a verify code, an alert and a reason can mean.
+
+They hold what OpenSSL and the RFCs fix: numbers and symbols, no texts. Each entry is a family of
+causes, the likeliest first; which member it was is decided elsewhere, from the certificates
+(`mtls_echo_tls.diagnosis.diagnose`). `mtls_echo_tls.explain.parse` maps the words of other
+programs on the same numbers, so that nothing is explained twice.
+"""
+
+from __future__ import annotations
+
+from mtls_echo_tls.alerts import AlertDescription as A
+
+# X509_V_ERR_* (openssl/x509_vfy.h), stable numbers, unlike the texts beside them.
+VERIFY: dict[int, tuple[str, ...]] = {
+    2: ("unknown-authority",),
+    3: ("crl-missing",),
+    7: ("bad-signature", "impostor-authority"),
+    8: ("bad-signature",),
+    9: ("not-yet-valid", "not-yet-valid-authority"),
+    10: ("expired", "expired-authority"),
+    11: ("crl-not-yet-valid",),
+    12: ("crl-expired",),
+    18: ("self-signed",),
+    19: ("unknown-authority", "impostor-authority", "empty-trust"),
+    20: ("unknown-authority", "missing-intermediate", "impostor-authority", "empty-trust"),
+    21: ("unknown-authority", "missing-intermediate"),
+    23: ("revoked", "revoked-authority"),
+    25: ("path-too-long",),
+    26: ("wrong-usage",),
+    34: ("unknown-critical-extension",),
+    47: ("name-not-permitted",),
+    48: ("name-not-permitted",),
+    62: ("wrong-name", "no-san"),
+    64: ("wrong-name", "no-san"),
+    66: ("weak-key",),
+    67: ("weak-key",),
+    68: ("weak-signature",),
+    79: ("not-an-authority",),
+    24: ("not-an-authority",),
+    22: ("path-too-long",),  # the judge's own bound
+    **dict.fromkeys((33, 44), ("crl-missing",)),  # there is one, by or about somebody else
+    35: ("not-conforming",),  # an authority that may not sign the list it has signed
+    **dict.fromkeys((49, 51, 52, 53), ("name-not-permitted",)),
+    **dict.fromkeys((80, 82, 83, 84), ("not-conforming",)),
+    81: ("not-an-authority",),
+    85: ("missing-key-identifier",),
+    86: ("missing-key-identifier",),
+    **dict.fromkeys((87, 88, 89, 90, 91, 93, 94), ("not-conforming",)),
+    92: ("not-an-authority",),
+}
+
+# The peer's alert, for a certificate of ours that was judged: what it can mean, likely first.
+ALERT: dict[int, tuple[str, ...]] = {
+    A.bad_certificate: (
+        "wrong-name",
+        "no-san",
+        "not-yet-valid",
+        "not-yet-valid-authority",
+        "weak-key",
+        "weak-signature",
+        "clock-skew",
+        "crl-not-yet-valid",
+        # Go and GnuTLS know no better word for a stranger.
+        "unknown-authority",
+        "missing-intermediate",
+        "wrong-usage",
+        "expired-authority",
+    ),
+    A.unsupported_certificate: ("wrong-usage",),
+    A.certificate_revoked: ("revoked", "revoked-authority"),
+    A.certificate_expired: ("expired", "expired-authority", "clock-skew", "crl-expired"),
+    A.certificate_unknown: (
+        "name-not-permitted",
+        "unknown-critical-extension",
+        "missing-key-identifier",
+        "not-conforming",
+        "not-an-authority",
+        # Java says this of whatever it cannot verify.
+        "unknown-authority",
+        "missing-intermediate",
+        "wrong-name",
+        "no-san",
+        "wrong-usage",
+        "expired-authority",
+        "revoked",
+        "crl-missing",
+    ),
+    A.unknown_ca: (
+        "unknown-authority",
+        "missing-intermediate",
+        "self-signed",
+        "not-an-authority",
+        "path-too-long",
+        "impostor-authority",
+        "empty-trust",
+        "crl-missing",
+    ),
+    A.decrypt_error: ("key-not-owned", "bad-signature", "impostor-authority", "tampered"),
+    A.certificate_required: ("no-client-certificate",),
+    A.access_denied: ("not-authorised",),
+    # OpenSSL's TLS 1.3 servers send the same when they have no certificate.
+    A.protocol_version: ("no-common-version", "no-server-certificate"),
+    A.insufficient_security: ("no-common-cipher",),
+    A.inappropriate_fallback: ("downgrade",),
+    A.unrecognized_name: ("unrecognised-name",),
+    A.no_application_protocol: ("no-common-alpn",),
+    A.bad_record_mac: ("tampered",),
+    A.decryption_failed: ("tampered",),
+    A.record_overflow: ("oversize",),
+    A.illegal_parameter: ("downgrade", "oversize"),
+}
+
+# The alert that OpenSSL sends for its own verdict (``ssl_x509err2alert``, the same since 1.1.1);
+# every other verdict is certificate_unknown.
+_ALERT_OF_VERIFY: dict[int, int] = {
+    **dict.fromkeys((2, 3, 18, 19, 20, 21, 22, 24, 25, 79), A.unknown_ca),
+    **dict.fromkeys((7, 8), A.decrypt_error),
+    **dict.fromkeys((9, 11, 62, 64, 66, 67, 68, 94), A.bad_certificate),
+    **dict.fromkeys((10, 12), A.certificate_expired),
+    23: A.certificate_revoked,
+    26: A.unsupported_certificate,
+}
+
+# What those alerts can mean besides a verdict of OpenSSL's: its clock, or no certificate at fault.
+_BESIDES: dict[int, tuple[str, ...]] = {
+    A.bad_certificate: ("clock-skew",),
+    A.certificate_expired: ("clock-skew",),
+    A.decrypt_error: ("key-not-owned", "tampered"),
+}
+
+
+def _meant_by_openssl(alert: int) -> tuple[str, ...]:
+    verdicts = [
+        code for code in VERIFY if _ALERT_OF_VERIFY.get(code, A.certificate_unknown) == alert
+    ]
+    meant = {slug for code in verdicts for slug in VERIFY[code]} | {*_BESIDES.get(alert, ())}
+    likely_first = [slug for slug in ALERT[alert] if slug in meant]
+    return (*likely_first, *sorted(meant.difference(likely_first)))
+
+
+# The same for an OpenSSL peer (`mtls_echo_tls.trace.openssl_peer`), which has a word of its own
+# for most.
+OPENSSL_ALERT: dict[int, tuple[str, ...]] = {
+    int(alert): _meant_by_openssl(alert)
+    for alert in sorted({*_ALERT_OF_VERIFY.values(), A.certificate_unknown})
+}
+
+# Our own errors other than a verdict on a certificate: OpenSSL's reason symbols.
+REASON: dict[str, tuple[str, ...]] = {
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": ("no-client-certificate",),
+    "UNSUPPORTED_PROTOCOL": ("no-common-version",),
+    "NO_PROTOCOLS_AVAILABLE": ("no-common-version",),
+    "VERSION_TOO_LOW": ("no-common-version",),
+    "NO_SHARED_CIPHER": ("no-common-cipher", "no-common-signature-algorithm", "no-common-group"),
+    "NO_SUITABLE_KEY_SHARE": ("no-common-group",),
+    "NO_SUITABLE_SIGNATURE_ALGORITHM": ("no-common-signature-algorithm",),
+    "NO_APPLICATION_PROTOCOL": ("no-common-alpn",),
+    "BAD_SIGNATURE": ("key-not-owned", "tampered"),
+    "HTTP_REQUEST": ("plaintext-client",),
+    "HTTPS_PROXY_REQUEST": ("plaintext-client",),
+    # A peer that never spoke TLS was told by its first bytes: these came in the middle.
+    "WRONG_VERSION_NUMBER": ("tampered",),
+    "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": ("tampered",),
+    "PACKET_LENGTH_TOO_LONG": ("oversize",),
+    "EXCESSIVE_MESSAGE_SIZE": ("oversize",),
+    "INAPPROPRIATE_FALLBACK": ("downgrade",),
+}
+
+# The alert with which OpenSSL answers a damaged or misplaced record.
+ALERT_OF_REASON: dict[str, int] = {
+    "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": A.bad_record_mac,
+    "PACKET_LENGTH_TOO_LONG": A.record_overflow,
+    "DATA_LENGTH_TOO_LONG": A.record_overflow,
+    "UNEXPECTED_MESSAGE": A.unexpected_message,
+    "UNEXPECTED_RECORD": A.unexpected_message,
+    "BAD_RECORD_TYPE": A.unexpected_message,
+    "WRONG_VERSION_NUMBER": A.protocol_version,
+}
+
+# Where a reason says less than the alert that OpenSSL answered it with: 3.6 reports every damaged
+# record as RECORD_LAYER_FAILURE.
+OWN_ALERT: dict[int, tuple[str, ...]] = {
+    A.bad_record_mac: ("tampered",),
+    A.record_overflow: ("oversize",),
+    A.protocol_version: ("no-common-version",),
+    A.unrecognized_name: ("unrecognised-name",),
+    A.decode_error: ("tampered", "internal-error"),
+    A.illegal_parameter: ("tampered", "internal-error"),
+    A.unexpected_message: ("tampered", "internal-error"),
+    A.decrypt_error: ("tampered", "key-not-owned"),
+}

@@ -1,0 +1,249 @@
+"""A diagnosis in sentences: who refused whom, what was compared, what went over the wire.
+
+Written for a person who has to act. "tlsv1 alert unknown ca" reads as if our side had found the
+fault, while it means that the *peer* did; so every sentence here says who judged. The same cause
+reads differently from the two ends ("our certificate has expired", "its certificate has
+expired"): `Words` completes the catalogue's texts for the reader's end.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cryptography import x509
+
+from mtls_echo_pki.certificates.identifiers import common_name
+from mtls_echo_pki.printable import printable
+from mtls_echo_tls.alerts import AlertDescription, alert_meaning, alert_name
+from mtls_echo_tls.diagnosis.causes import Cause, cause_of
+from mtls_echo_tls.diagnosis.evidence import Evidence
+from mtls_echo_tls.diagnosis.narrowing import namesake
+from mtls_echo_tls.diagnosis.report import Fact, Outcome
+from mtls_echo_tls.path.certificates import end_entity
+from mtls_echo_tls.path.rules import Fault, called
+from mtls_echo_tls.path.summaries import LONGEST_NAME, names_of, rfc3339
+from mtls_echo_tls.path.validate import Path
+from mtls_echo_tls.sides import Side, peer_of
+
+# Candidates told in full; the slugs of the others follow on one line.
+_MOST_GUESSES = 3
+
+
+@dataclass(frozen=True)
+class Words:
+    """Completes a cause's texts for one reader.
+
+    Args:
+        side: The reader's side.
+        rejected_by: Who refused. The other one owns the fault; when nobody refused, the texts
+            name no owner.
+        owner: Who owns the fault, where that is not the one who was refused.
+    """
+
+    side: Side
+    rejected_by: Side | None
+    owner: Side | None = None
+
+    @property
+    def peer(self) -> Side:
+        """The other side."""
+        return peer_of(self.side)
+
+    @property
+    def reader_owns(self) -> bool:
+        """Whether the fault lies on the reader's side."""
+        if self.owner is not None:
+            return self.owner == self.side
+        return self.rejected_by != self.side
+
+    def fill(self, text: str) -> str:
+        """The text, with the sides named as the reader would name them."""
+        ours = self.reader_owns
+        return text.format(
+            it="we" if ours else "it",
+            its="our" if ours else "its",
+            owner=self.side if ours else self.peer,
+            judge=self.peer if ours else self.side,
+            judges=f"the {self.peer}'s" if ours else "our",
+            ca=_ANCHORS_OPTION[self.peer if ours else self.side],
+        )
+
+    def says(self, slug: str, verify_code: int | None = None) -> str:
+        """The clause that names this cause."""
+        return self.fill(cause_of(slug, verify_code).says)
+
+    def remedy(self, cause: Cause) -> str:
+        """What the reader can do about it."""
+        return self.fill(cause.owner if self.reader_owns else cause.judge)
+
+
+# With which option each side is told whom to believe.
+_ANCHORS_OPTION: dict[Side, str] = {"client": "--ca", "server": "--client-ca"}
+
+
+def in_third_person(text: str, owner: Side | None, *, named: bool = False) -> str:
+    """A text of the catalogue for a reader who may be either side, or neither.
+
+    Args:
+        text: With the places that `mtls_echo_tls.diagnosis.causes` lists.
+        owner: Whose fault it is; None when it may be either's.
+        named: Whether the owner has been named just before.
+    """
+    it = "it" if named else f"the {owner}" if owner else "one side"
+    judge = peer_of(owner) if owner else None
+    return text.format(
+        it=it,
+        its="its" if named or "{it}" in text else f"{it}'s",
+        owner=owner or "client or server",
+        judge=judge or "other side",
+        judges=f"the {judge or 'other side'}'s",
+        ca=_ANCHORS_OPTION[judge] if judge else " or ".join(_ANCHORS_OPTION.values()),
+    )
+
+
+def summary(
+    evidence: Evidence,
+    outcome: Outcome,
+    words: Words,
+    causes: tuple[str, ...],
+) -> str:
+    """Who refused whom, and why, in one sentence."""
+    peer, rejected_by = words.peer, words.rejected_by
+    if outcome == "echoed":
+        return f"the {peer} and we accepted each other"
+    if evidence.closed_early is not None:
+        return f"the {peer} closed the connection {evidence.closed_early}"
+    # More than two would make no sentence: then the alert's own words stand for them all.
+    if len(causes) > 2 and evidence.alert is not None:
+        told = f"alert {alert_name(evidence.alert.code)}, “{alert_meaning(evidence.alert.code)}”"
+    else:
+        told = ", or ".join(words.says(slug, evidence.verify_code) for slug in causes[:2])
+    if outcome == "denied":
+        who = (
+            f"the {peer} turned us away"
+            if evidence.side == "client"
+            else f"turned the {peer} away"
+        )
+        return f"{who}: {told}"
+    if rejected_by is None:
+        if not causes and evidence.stage == "established":
+            return "we gave up in the middle of the connection"
+        return told or f"we ended the connection before the {peer} had shown that it accepts us"
+    if rejected_by == evidence.side:
+        return f"we refused the {peer}: {told}"
+    return f"the {peer} refused us: {told}"
+
+
+def remedy(evidence: Evidence, words: Words, causes: tuple[str, ...], path: Path) -> str:
+    """What the reader can do about the first cause."""
+    if not causes:
+        return ""
+    if causes[0] == "missing-intermediate" and words.reader_owns:
+        where = {one.certificate: one.file for one in evidence.configuration.nearby}
+        files = [str(where[one]) for one in path.left_out if one in where]
+        if files:
+            return f"append to the certificate file, in this order: {', '.join(files)}"
+    return words.remedy(cause_of(causes[0], evidence.verify_code))
+
+
+def facts(evidence: Evidence, words: Words, causes: tuple[str, ...], path: Path) -> list[Fact]:
+    """What was compared and what crossed the connection, in the order of reading."""
+    found = _facts(evidence, words, causes, path) if causes else ()
+    return [Fact(fact.fact, printable(fact.value)) for fact in found]
+
+
+def _facts(
+    evidence: Evidence, words: Words, causes: tuple[str, ...], path: Path
+) -> Iterator[Fact]:
+    if len(causes) > 2:
+        yield Fact("most likely", words.says(causes[0]))
+        for slug in causes[1:_MOST_GUESSES]:
+            yield Fact("or", words.says(slug))
+        if len(causes) > _MOST_GUESSES:
+            yield Fact("or", f"rarer: {', '.join(causes[_MOST_GUESSES:])}")
+    if evidence.connect_error is not None:
+        yield Fact("system", evidence.connect_error)
+    if evidence.denied is not None:
+        label = "server said" if evidence.side == "client" else "told the client"
+        yield Fact(label, evidence.denied)
+    if evidence.mismatched_echo is not None:
+        yield Fact("echo", evidence.mismatched_echo)
+    if evidence.closed_early is not None:
+        yield Fact("received", "close_notify, which gives no reason")
+    yield from _judged(evidence, words, causes, path)
+    if evidence.peer_is_openssl and words.rejected_by == words.peer and evidence.own_chain:
+        yield Fact(f"{words.peer} runs", "OpenSSL, to judge by its handshake messages")
+    if evidence.verify_code is not None:
+        yield Fact("verdict", f"OpenSSL verify code {evidence.verify_code}")
+    if evidence.alert is not None:
+        yield _alert_fact(evidence, causes)
+    elif evidence.reason is not None:
+        yield Fact("error", f"OpenSSL reason {evidence.reason}")
+    if evidence.first_bytes and causes[:1] in (("plaintext-peer",), ("plaintext-client",)):
+        yield Fact("received", repr(evidence.first_bytes[:32])[1:])
+
+
+def _judged(
+    evidence: Evidence, words: Words, causes: tuple[str, ...], path: Path
+) -> Iterator[Fact]:
+    """The certificate that was judged, and each fault in its path with what was compared."""
+    judged_us = words.rejected_by == words.peer
+    leaf = end_entity(evidence.own_chain if judged_us else evidence.peer_chain)
+    if words.rejected_by is None or leaf is None:
+        return
+    yield Fact("presented", _presented(leaf))
+    # Two readings of one fault share their detail.
+    details = dict.fromkeys(_told(fault, path) for fault in path.faults if fault.slug in causes)
+    yield from (Fact("found", detail) for detail in details)
+    for fault in path.faults:
+        if fault.slug not in causes:
+            yield Fact("also wrong", f"{_told(fault, path)} ({fault.slug})")
+    other = namesake(path, evidence) if judged_us and "impostor-authority" in causes else None
+    if other is not None:
+        who = called(other.subject)
+        yield Fact("beside it", f"a root that is called {who} too, and has another key")
+    if "clock-skew" in causes:
+        yield Fact("valid", _validity(leaf))
+        own = evidence.configuration.credential
+        if own is not None and not judged_us:
+            yield Fact("our own", f"certificate is valid {_validity(own.certificate)}")
+        yield Fact("our clock", rfc3339(datetime.datetime.now(datetime.UTC)))
+    compared = {fault.slug for fault in path.faults}
+    if "wrong-name" in causes and "wrong-name" not in compared and evidence.server_name:
+        yield Fact("reference", f"{evidence.server_name} (the name that was asked for)")
+
+
+def _validity(certificate: x509.Certificate) -> str:
+    since, until = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return f"{rfc3339(since)} to {rfc3339(until)}"
+
+
+def _told(fault: Fault, path: Path) -> str:
+    """A fault's detail, with the certificate that has it unless it is the end-entity's."""
+    if fault.depth == 0 or fault.depth >= len(path.certificates):
+        return fault.detail
+    return f"{called(path.certificates[fault.depth].subject)}: {fault.detail}"
+
+
+def _alert_fact(evidence: Evidence, causes: tuple[str, ...]) -> Fact:
+    assert evidence.alert is not None  # noqa: S101  narrows the type: the caller has looked
+    code, sent = evidence.alert.code, evidence.alert.sent
+    text = f"alert {alert_name(code)} ({code})"
+    if code == AlertDescription.handshake_failure and causes == ("no-client-certificate",):
+        text += ", since TLS 1.2 has no alert for this"  # RFC 5246 §7.4.6
+    else:
+        text += f": “{alert_meaning(code)}”"
+    if not sent and evidence.alert.protected is False:
+        text += ", in the clear"
+    if not sent and evidence.stage == "first-read":
+        text += ", with the first read (TLS 1.3 judges clients after their Finished)"
+    return Fact("sent" if sent else "received", text)
+
+
+def _presented(leaf: x509.Certificate) -> str:
+    names = ", ".join(names_of(leaf)[:4]) or common_name(leaf.subject) or "no name"
+    issuer = common_name(leaf.issuer) or leaf.issuer.rfc4514_string() or "nobody named"
+    names, issuer = names[:LONGEST_NAME], issuer[:LONGEST_NAME]
+    return f"certificate for {names}, issued by {issuer}"

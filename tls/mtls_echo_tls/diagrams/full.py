@@ -1,0 +1,199 @@
+"""A handshake with everything in it, drawn so that it can be read from top to bottom.
+
+One arrow per message, with the moment it passed and its size; below it what it said. A double
+line is protected, a single one can be read by anybody on the path. The drawing is made from a
+report, so one that was logged as JSON yesterday can be drawn today, by either side.
+
+What stands in it was partly chosen by a stranger (names in a certificate, protocols, authorities).
+Characters that would move the cursor, or fill more or fewer columns than one, are written as
+numbers; and no line is longer than it may be.
+"""
+
+from __future__ import annotations
+
+import textwrap
+import unicodedata
+from collections.abc import Iterator
+from typing import Any, cast
+
+from mtls_echo_tls.diagnosis.report import Report
+from mtls_echo_tls.diagrams.overview import ASCII, UNICODE, Strokes
+from mtls_echo_tls.diagrams.steps import is_tls13, sender, story
+from mtls_echo_tls.trace.decoding import TraceEntry
+
+WIDTH = 80
+
+_TIME = 9  # columns: "123456.7 "
+_LABEL = 12  # columns: "certificate", the longest, and a gap
+_MOST_LINES = 3  # of one field: the first few names of a list say what it is like
+_ROOM = 80  # characters of a list, so that it takes no more lines than that
+_ASIDE = 4  # columns by which what a server says stands further to the right
+
+# What a reader calls a field of the report, where its own name is long or an abbreviation.
+_LABELS = {
+    "alpn": "protocol",
+    "cipher_suite": "suite",
+    "cipher_suites": "suites",
+    "server_name": "server name",
+    "key_shares": "key for",
+    "signature_algorithm": "signature",
+    "signature_algorithms": "signatures",
+    "resumption": "to resume",
+    "early_data": "early data",
+    "renegotiation": "anew",
+    "update_requested": "yours too",
+    "description": "alert",
+}
+
+# What the report has, and a drawing has no room for.
+_LEFT_TO_THE_REPORT = {
+    "certificate_types",
+    "certificate_compression",
+    "uncompressed_size",
+    "ticket_size",
+    "code",
+    "messages",
+}
+
+
+def sequence(report: Report, *, width: int = WIDTH, ascii_only: bool = False) -> list[str]:
+    """The lines of the diagram, client on the left, each at most ``width`` columns.
+
+    Args:
+        report: Of a connection that was traced; without a trace there is nothing to draw.
+        width: Columns to fill, at least 60.
+        ascii_only: For an output that has no other characters.
+    """
+    entries = report.trace or []
+    if not entries:
+        return []
+    strokes = ASCII if ascii_only else UNICODE
+    inner = width - _TIME - 2
+    tls13 = is_tls13(entries)
+    lines = [f"{'ms':>{_TIME - 1}} client{'server'.rjust(width - _TIME - len('client'))}"]
+    for step in story(entries, report):
+        if isinstance(step, str):
+            remark = f"* {step} *"[:inner].center(inner)
+            lines.append(" " * _TIME + strokes.rail + remark + strokes.rail)
+        else:
+            to_server = sender(step, report) == "client"
+            lines.append(_arrow(step, to_server, inner, strokes))
+            shift = 4 if to_server else 4 + _ASIDE
+            for text in _details(step, inner - shift - 1, tls13=tls13):
+                shifted = (" " * shift + text).ljust(inner)
+                lines.append(" " * _TIME + strokes.rail + shifted + strokes.rail)
+    clear, protected = strokes.clear * 2, strokes.protected * 2
+    lines.append(f"{'':{_TIME}}{clear} anybody on the path can read it  {protected} encrypted")
+    return [_plain(line, ascii_only=ascii_only) for line in lines]
+
+
+def _arrow(entry: TraceEntry, to_server: bool, inner: int, strokes: Strokes) -> str:
+    stroke = strokes.protected if entry.protected else strokes.clear
+    size = f" {entry.size} byte{'' if entry.size == 1 else 's'} "
+    name = f" {entry.name} "
+    shaft = stroke * (inner - len(name) - len(size) - 6)
+    if to_server:
+        body = f"{stroke * 2}{name}{shaft}{size}{stroke * 3}{strokes.right}"
+    else:
+        body = f"{strokes.left}{stroke * 3}{size}{shaft}{name}{stroke * 2}"
+    return f"{entry.time_ms:>{_TIME - 1}.1f} {strokes.rail}{body}{strokes.rail}"
+
+
+def _details(entry: TraceEntry, width: int, *, tls13: bool) -> Iterator[str]:
+    """What a message says, as lines of at most ``width`` columns."""
+    for label, text in _facts(entry, tls13=tls13):
+        column = _LABEL if label else 0
+        lines = textwrap.wrap(
+            _plain(text), width - column, break_on_hyphens=False, max_lines=_MOST_LINES
+        )
+        for number, line in enumerate(lines or [""]):
+            yield f"{label if number == 0 else '':<{column}}{line}"
+
+
+def _facts(entry: TraceEntry, *, tls13: bool) -> Iterator[tuple[str, str]]:
+    fields = entry.fields
+    if entry.name == "left out":
+        yield "messages", f"{fields['messages']} more, too many to keep"
+    if entry.name == "ChangeCipherSpec":
+        yield "", ("nothing: for the eyes of middleboxes" if tls13 else "from here on I encrypt")
+    if entry.name == "HelloRetryRequest":
+        yield "", "say hello again, with a key for this group"
+    for key, value in fields.items():
+        label = _LABELS.get(key, key.replace("_", " "))
+        if key == "certificates":
+            yield from _certificates(value)
+        elif key == "authorities":
+            yield "issued by", _listed(value) if value else "any authority"
+        elif key == "lifetime":
+            yield label, f"{value} seconds"
+        elif key == "description":
+            yield label, f"{value} ({fields['code']})"
+        elif key == "resumption":
+            yield label, f"an earlier session, by {' or '.join(value)}"
+        elif key == "resumed":
+            yield label, "yes: the earlier session's certificates count, none is sent"
+        elif key not in _LEFT_TO_THE_REPORT:
+            yield label, _said(value)
+
+
+def _certificates(chain: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    if not chain:
+        yield "certificate", "none: it presents no certificate"
+    for number, one in enumerate(chain):
+        if "unreadable" in one:
+            yield "certificate", f"unreadable, {one['unreadable']} bytes"
+            continue
+        subject, names = one["subject"], ", ".join(one["names"])
+        yield ("certificate" if number == 0 else "issuer's"), subject or "(no subject, only names)"
+        if names:
+            yield "  names", names
+        yield "  issued by", one["issuer"]
+        yield "  valid", f"{_moment(one['not_before'])} to {_moment(one['not_after'])} UTC"
+
+
+def _moment(stamp: str) -> str:
+    return stamp[:16].replace("T", " ")
+
+
+def _said(value: object) -> str:
+    if isinstance(value, list):
+        return _listed(cast("list[str]", value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def _listed(names: list[str]) -> str:
+    """As many names as give an idea, and how many more there are."""
+    shown: list[str] = []
+    room = _ROOM
+    for name in names:
+        room -= len(name) + 2
+        if room < 0 and shown:
+            break
+        shown.append(name)
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _plain(text: str, *, ascii_only: bool = False) -> str:
+    """The text with every character printable, and one column wide."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        character
+        if character in _DRAWN or (_is_plain(character) and not ascii_only)
+        else character.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for character in text
+    )
+
+
+_DRAWN = frozenset("─═◀▶│")
+
+
+def _is_plain(character: str) -> bool:
+    return (
+        character.isprintable()
+        and not unicodedata.combining(character)
+        and unicodedata.east_asian_width(character) not in "WF"
+    )

@@ -1,0 +1,143 @@
+"""A handshake in one glance: who sent what, and where who was verified.
+
+Messages of one flight share an arrow, as in RFC 8446's figures; a double line is protected, a
+single one can be read by anybody on the path. Between the arrows stand the two moments that mutual
+TLS is about and that no message shows: each side verifying the other
+(`mtls_echo_tls.diagrams.steps`). `mtls_echo_tls.diagrams.full` draws the same with everything in
+it.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mtls_echo_pki.printable import printable
+from mtls_echo_tls.diagnosis.report import Report
+from mtls_echo_tls.diagrams.steps import is_tls13, sender, story
+from mtls_echo_tls.sides import Side
+from mtls_echo_tls.trace.decoding import TraceEntry, decoded
+from mtls_echo_tls.trace.messages import Message
+
+WIDTH = 76
+
+_NO_BREAK = "\N{NO-BREAK SPACE}"
+
+_LONGEST_NAME = 40
+
+
+@dataclass(frozen=True)
+class Strokes:
+    """What a diagram is drawn with."""
+
+    clear: str
+    protected: str
+    left: str
+    right: str
+    rail: str
+
+
+UNICODE = Strokes("─", "═", "◀", "▶", "│")
+ASCII = Strokes("-", "=", "<", ">", "|")
+
+
+def draw(
+    messages: Sequence[Message], report: Report, *, width: int = WIDTH, ascii_only: bool = False
+) -> list[str]:
+    """The lines of the diagram, client on the left, each at most ``width`` columns.
+
+    Args:
+        messages: What one side recorded.
+        report: The same side's report: who that side is, and who refused whom.
+        width: Columns to fill, at least 40.
+        ascii_only: For an output that has no box-drawing characters.
+    """
+    strokes = ASCII if ascii_only else UNICODE
+    inner = width - 2
+    lines = ["client" + "server".rjust(width - len("client"))]
+    for row in _rows(decoded(messages), report):
+        if isinstance(row, str):
+            lines.append(strokes.rail + f" {row} ".center(inner) + strokes.rail)
+        else:
+            lines += _arrow(row, inner, strokes)
+    return lines
+
+
+@dataclass(frozen=True)
+class _Arrow:
+    sender: Side
+    protected: bool
+    labels: tuple[str, ...]
+
+
+def _rows(entries: Sequence[TraceEntry], report: Report) -> Iterator[_Arrow | str]:
+    # In TLS 1.3 ChangeCipherSpec means nothing; it is there for middleboxes (RFC 8446 §D.4).
+    # close_notify belongs to the end of the connection, not to its handshake.
+    tls13 = is_tls13(entries)
+    shown = [
+        entry
+        for entry in entries
+        if not (tls13 and entry.name == "ChangeCipherSpec")
+        and entry.fields.get("description") != "close_notify"
+    ]
+    flight: _Arrow | None = None
+    for step in story(shown, report):
+        if isinstance(step, str):
+            if flight is not None:
+                yield flight
+            flight = None
+            yield step
+            continue
+        who = sender(step, report)
+        if flight is not None and (flight.sender, flight.protected) == (who, step.protected):
+            flight = _Arrow(who, step.protected, (*flight.labels, _label(step)))
+            continue
+        if flight is not None:
+            yield flight
+        flight = _Arrow(who, step.protected, (_label(step),))
+    if flight is not None:
+        yield flight
+
+
+def _label(entry: TraceEntry) -> str:
+    if entry.name == "ClientHello":
+        wanted = entry.fields.get("server_name")
+        return f"ClientHello for {printable(str(wanted))}" if wanted else "ClientHello"
+    if entry.name in ("Certificate", "CompressedCertificate"):
+        certificates = entry.fields.get("certificates")
+        if not certificates:
+            return f"{entry.name} ({'none' if certificates == [] else 'unreadable'})"
+        return f"{entry.name} of {printable(holder(certificates[0]))[:_LONGEST_NAME]}"
+    if entry.name == "Alert":
+        return f"alert {entry.fields.get('description', '')}".rstrip()
+    return entry.name
+
+
+def holder(certificate: dict[str, Any]) -> str:
+    """Whose certificate it is, in a word: its common name, or the first of its names."""
+    for part in str(certificate.get("subject", "")).split(","):
+        if part.startswith("CN="):
+            return part[3:]
+    return next(iter(certificate.get("names", [])), "?")
+
+
+def _arrow(arrow: _Arrow, inner: int, strokes: Strokes) -> list[str]:
+    """One flight: its labels wrapped, the head of the arrow on the first line."""
+    stroke = strokes.protected if arrow.protected else strokes.clear
+    to_server = arrow.sender == "client"
+    # A label is wrapped as a whole: its own spaces do not break.
+    flight = ", ".join(label.replace(" ", _NO_BREAK) for label in arrow.labels)
+    lines = textwrap.wrap(flight, inner - 12, break_on_hyphens=False)
+    drawn: list[str] = []
+    for number, text in enumerate(line.replace(_NO_BREAK, " ") for line in lines):
+        shaft = stroke * (inner - len(text) - 7) if number == 0 else " " * (inner - len(text) - 7)
+        ends = stroke if number == 0 else " "
+        if to_server:
+            head = strokes.right if number == 0 else " "
+            drawn.append(f" {ends * 2} {text} {shaft}{head} ")
+        else:
+            head = strokes.left if number == 0 else " "
+            drawn.append(f" {head}{shaft} {text} {ends * 2} ")
+    return [strokes.rail + line + strokes.rail for line in drawn]

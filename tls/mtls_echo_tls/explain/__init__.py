@@ -1,0 +1,1 @@
+"""What the error texts of other programs mean."""

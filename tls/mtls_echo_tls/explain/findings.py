@@ -1,0 +1,237 @@
+"""What a recognised text proves: an alert received or sent, a verdict, a reason, an ending.
+
+A `Reading` maps onto the same tables as a diagnosis, so that nothing is explained twice. The
+functions below make one of a number, a name or a code as some program prints it; None where that
+is no alert or verdict at all.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from mtls_echo_tls.alerts import AlertDescription as A
+from mtls_echo_tls.diagnosis.tables import ALERT, REASON, VERIFY
+from mtls_echo_tls.explain.phrases import ALERT_WORDS, NSS_ALERTS, SECURE_TRANSPORT, Kind, Refused
+from mtls_echo_tls.sides import Side, peer_of
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a text proves.
+
+    Attributes:
+        kind: What sort of fact it is.
+        refused: Who refused whom, seen from the program that printed the text.
+        program: Whose words these are.
+        words: The part of the text that was recognised.
+        side: Which side prints this; None when either may.
+        alert: The alert that the text names.
+        verify_code: OpenSSL's verdict that the text names.
+        reason: OpenSSL's reason symbol that the text names.
+        stated: The causes that the words themselves state; else the tables give the family.
+        decides: What would decide, where the words leave something open.
+    """
+
+    kind: Kind
+    refused: Refused
+    program: str = "OpenSSL"
+    words: str = ""
+    side: Side | None = None
+    alert: int | None = None
+    verify_code: int | None = None
+    reason: str | None = None
+    stated: tuple[str, ...] = ()
+    decides: str = ""
+
+    def rejected_by(self, side: Side | None) -> Side | None:
+        """The side that refused, if the text was printed by ``side``; None when it says not."""
+        if self.refused in ("client", "server"):
+            return self.refused
+        if side is None or self.refused not in ("printer", "peer"):
+            return None
+        return side if self.refused == "printer" else peer_of(side)
+
+    def causes(self, side: Side | None) -> tuple[str, ...]:
+        """Slugs, most likely first, for a text printed by ``side``."""
+        if self.stated:
+            slugs = self.stated
+        elif self.verify_code is not None:
+            code = _SAME_VERDICT.get(self.verify_code, self.verify_code)
+            slugs = VERIFY.get(code, ())
+        elif self.reason is not None:
+            slugs = _WORDS_ALONE.get(self.reason) or REASON.get(self.reason, ())
+        elif self.alert is not None:
+            slugs = (*_OTHER_STACKS.get(self.alert, ()), *ALERT.get(self.alert, ()))
+        else:
+            slugs = ()
+        rejected_by = self.rejected_by(side)
+        wrong = _NEVER_OF[peer_of(rejected_by)] if rejected_by is not None else frozenset[str]()
+        slugs = tuple(dict.fromkeys(slug for slug in slugs if slug not in wrong)) or slugs
+        if side is not None and "plaintext-peer" in slugs:
+            # The same words at a server are about a client that did not speak TLS.
+            slugs = tuple(_PLAINTEXT[side] if s == "plaintext-peer" else s for s in slugs)
+        return slugs or ("internal-error",)
+
+
+_PLAINTEXT: dict[Side, str] = {"client": "plaintext-peer", "server": "plaintext-client"}
+
+# Faults that cannot be this side's: nobody looks for a host's name in a client's certificate.
+_NEVER_OF: dict[Side, frozenset[str]] = {
+    "client": frozenset({"wrong-name", "no-san", "no-server-certificate"}),
+    "server": frozenset({"no-client-certificate"}),
+}
+
+# 63 (e-mail mismatch) is 62 for another kind of name.
+_SAME_VERDICT = {63: 62}
+
+# What `diagnosis` can tell from the first bytes received, words alone cannot: mostly this is HTTP.
+_WORDS_ALONE = {
+    "WRONG_VERSION_NUMBER": ("plaintext-peer",),
+    "NO_SUITABLE_SIGNATURE_ALGORITHM": ("no-common-signature-algorithm",),
+}
+
+# What stacks other than OpenSSL mean by an alert (measured: Go 1.19, Java 17, GnuTLS 3.7), and
+# what a handshake failure can be when nobody saw how far the handshake had come.
+_OTHER_STACKS: dict[int, tuple[str, ...]] = {
+    A.bad_certificate: ("wrong-name", "no-client-certificate", "unknown-authority", "expired"),
+    A.certificate_unknown: ("unknown-authority", "expired", "wrong-name", "wrong-usage"),
+    A.access_denied: ("not-authorised", "unknown-authority", "expired"),
+    A.handshake_failure: (
+        "no-client-certificate",
+        "no-common-cipher",
+        "no-common-group",
+        "no-common-signature-algorithm",
+        "no-server-certificate",
+    ),
+}
+_DECIDES = {
+    A.bad_certificate: "which stack sent it: Go sends it for every fault of a client certificate,"
+    " a missing one included; OpenSSL for names, dates to come and weak keys",
+    A.certificate_unknown: "which stack sent it: Java sends it for every fault of a certificate",
+    A.access_denied: "which stack sent it: GnuTLS's server sends it for every bad certificate",
+    A.handshake_failure: "when it came: right after ClientHello there is nothing in common; after"
+    " the client's Certificate (TLS 1.2) it is about that certificate, or that there was none",
+    A.certificate_required: "whether the client has a certificate at all: some (Go, Java, GnuTLS)"
+    " send none when theirs is from no authority that the server named",
+}
+
+# Alerts that only a server sends, so that whoever received one is a client.
+_SERVERS_ONLY = {
+    A.certificate_required, A.unrecognized_name, A.no_application_protocol,
+    A.inappropriate_fallback, A.unknown_psk_identity,
+}  # fmt: skip
+_CLIENTS_REASONS = {"INAPPROPRIATE_FALLBACK"}
+_SERVERS_REASONS = {
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE", "NO_SHARED_CIPHER", "NO_SUITABLE_KEY_SHARE",
+    "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "NO_APPLICATION_PROTOCOL",
+}  # fmt: skip
+
+_BY_NAME = {a.name.replace("_", ""): a.value for a in A if a is not A.close_notify} | ALERT_WORDS
+
+
+def alert_named(name: str) -> int | None:
+    """The code of an alert by any stack's name for it."""
+    return _BY_NAME.get(re.sub(r"[ _-]", "", name))
+
+
+def alert_received(code: int | None, refused: Refused = "peer") -> Reading | None:
+    """An alert from the peer; close_notify and its like refuse nothing."""
+    if code is None or code not in set(A) - {A.close_notify, A.user_canceled}:
+        return None
+    side: Side | None = "client" if code in _SERVERS_ONLY else None
+    decides = _DECIDES.get(A(code), "")
+    return Reading("alert received", refused, side=side, alert=code, decides=decides)
+
+
+def alert_sent(code: int | None) -> Reading | None:
+    """The program itself refused, with this alert."""
+    reading = alert_received(code)
+    if reading is None:
+        return None
+    side: Side | None = "server" if code in _SERVERS_ONLY else None
+    return replace(reading, kind="alert sent", refused="printer", side=side)
+
+
+def own_verdict(code: int) -> Reading | None:
+    """The program's own verdict on a certificate (OpenSSL's verify code)."""
+    if code == 0:  # "Verify return code: 0 (ok)"
+        return None
+    side: Side | None = "client" if code in (62, 64) else None
+    return Reading("verdict", "printer", verify_code=code, side=side)
+
+
+def packed_error(text: str) -> Reading | None:
+    """OpenSSL's number: library and reason in one word, alerts from 1000 (``SSL_AD_...``)."""
+    packed = int(text, 16)
+    library, reason = packed >> 24, packed & 0xFFF  # 0x0A and 0x14 are OpenSSL's, 0x10 BoringSSL's
+    return (
+        alert_received(reason - 1000) if library in (0x0A, 0x14, 0x10) and reason > 1000 else None
+    )
+
+
+def own_reason(words: str) -> Reading:
+    """The program's own error, by OpenSSL's reason."""
+    symbol = words.upper().replace(" ", "_")
+    side: Side | None = None
+    if symbol in _SERVERS_REASONS:
+        side = "server"
+    elif symbol in _CLIENTS_REASONS:
+        side = "client"
+    refused: Refused = "nobody" if symbol.startswith(("HTTP", "WRONG_VERSION")) else "printer"
+    return Reading("reason", refused, side=side, reason=symbol)
+
+
+def number_received(digits: str) -> Reading | None:
+    """An alert that was received, by its number."""
+    return alert_received(int(digits))
+
+
+def number_sent(digits: str) -> Reading | None:
+    """An alert that was sent, by its number."""
+    return alert_sent(int(digits))
+
+
+def name_received(name: str) -> Reading | None:
+    """An alert that was received, by its name."""
+    return alert_received(alert_named(name))
+
+
+def name_sent(name: str) -> Reading | None:
+    """An alert that was sent, by its name."""
+    return alert_sent(alert_named(name))
+
+
+def low_byte_received(digits: str) -> Reading | None:
+    """An alert that was received; its number is the low byte."""
+    return alert_received(int(digits) & 0xFF)  # level and description in one number
+
+
+def low_byte_sent(digits: str) -> Reading | None:
+    """An alert that was sent; its number is the low byte."""
+    return alert_sent(int(digits) & 0xFF)
+
+
+def decimal_error(digits: str) -> Reading | None:
+    """OpenSSL's packed error, in decimal (BoringSSL)."""
+    return packed_error(f"{int(digits):08x}")
+
+
+def number_of_verdict(digits: str) -> Reading | None:
+    """An own verdict, by its number."""
+    return own_verdict(int(digits))
+
+
+def nss_alert(name: str) -> Reading | None:
+    """An alert that was received, by NSS's name (Firefox)."""
+    return alert_received(NSS_ALERTS.get(name))
+
+
+def apple_status(status: str) -> Reading | None:
+    """An OSStatus of Apple's Secure Transport."""
+    meaning = SECURE_TRANSPORT.get(int(status))
+    if meaning is None:
+        return None
+    if isinstance(meaning, int):
+        return alert_received(meaning)
+    return Reading("statement", "printer", side="client", stated=meaning)

@@ -1,0 +1,253 @@
+"""Who says what: how TLS programs word a failure, and what their words prove.
+
+"tlsv1 alert unknown ca" in *my* log means that the *peer* does not know my authority: the words
+describe an alert that was received, so the side that prints them is the side that was refused.
+"certificate verify failed" beside it means the opposite. Every program has its own dialect for
+the same few facts, and this table translates: an alert received or sent (RFC 8446 §6), an own
+verdict on a certificate (OpenSSL's verify codes), an own reason, or how the transport ended. What
+those facts *mean* is not said here: `diagnosis` and `causes` say it, for texts as for connections.
+
+A text is weaker evidence than a recording, and nothing here feeds `diagnose`. Most certain comes
+first: a received alert ends a connection whatever was noted before it (s_client prints "verify
+error" and goes on), then verdicts with a number, then words, then how the transport ended, and
+last an exit status. Two things are measured and not in any RFC: Go's servers answer every bad
+client certificate, and a missing one, with bad_certificate, Java's with certificate_unknown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+from mtls_echo_tls.alerts import AlertDescription as A
+from mtls_echo_tls.diagnosis.causes import CAUSES
+from mtls_echo_tls.diagnosis.tables import REASON
+from mtls_echo_tls.explain.findings import (
+    Reading,
+    alert_named,
+    alert_received,
+    apple_status,
+    decimal_error,
+    low_byte_received,
+    low_byte_sent,
+    name_received,
+    name_sent,
+    nss_alert,
+    number_of_verdict,
+    number_received,
+    number_sent,
+    own_reason,
+    own_verdict,
+    packed_error,
+)
+from mtls_echo_tls.explain.phrases import FACTS, PROGRAMS, SIDES, VERDICTS, Fact, Refused
+from mtls_echo_tls.sides import Side
+
+
+class _Grammar(NamedTuple):
+    program: str
+    pattern: str
+    read: Callable[[str], Reading | None]
+
+
+_RFC_NAMES = "|".join(
+    sorted((a.name.replace("_", "[ _]") for a in A if a is not A.close_notify), key=len)[::-1]
+)
+_REASONS = "|".join(key.lower().replace("_", "[ _]") for key in sorted(REASON, key=len)[::-1])
+_OPENSSL = (
+    r"(?:^|\[ssl: |\[ssl\] |ssl routines:\w{0,60}:|openssl_internal:|err_ssl_|state=error: "
+    r"|(?:tls|ssl)(?:/ssl)? error: |ssl_(?:read|write|connect|accept): )"
+)
+
+# Numbers and names that stand in the text itself.
+_GRAMMARS = (
+    _Grammar("mtls-echo", rf"(?:server|client) refused us: alert ({_RFC_NAMES})", name_received),
+    _Grammar("mtls-echo", r"received:? alert \w{1,40} \((\d{1,3})\)", number_received),
+    _Grammar("mtls-echo", r'"code": ?(\d{1,3}), ?"direction": ?"received"', number_received),
+    _Grammar("OpenSSL", r"\balert number:? (\d{1,3})\b", number_received),
+    _Grammar(
+        "OpenSSL", rf"(?:sslv3|tlsv13?)[ _](?:alert[ _])?({_RFC_NAMES})(?![a-z])", name_received
+    ),
+    _Grammar("OpenSSL", r"\berror:([0-9a-f]{8}):", packed_error),
+    _Grammar("Envoy", r"\b(?:tls|ssl)[ _]error:?[ _|]{0,3}(2684\d{5}):", decimal_error),
+    _Grammar("OpenSSL", r"ssl3 alert read:fatal:([a-z ]{1,40})", name_received),
+    _Grammar("OpenSSL", r"<<< tls 1\.\d, alert \[length 0002\], fatal (\w{1,40})", name_received),
+    _Grammar("OpenSSL", r">>> tls 1\.\d, alert \[length 0002\], fatal (\w{1,40})", name_sent),
+    _Grammar("Java or rustls", r"received fatal alert: ?(\w{1,40})", name_received),
+    _Grammar("rustls", r"alertreceived\((\w{1,40})\)", name_received),
+    _Grammar("rustls", r"sending fatal alert (?:alertdescription::)?(\w{1,40})", name_sent),
+    _Grammar("Go", r"remote error: tls: ([a-z ]{1,40})", name_received),
+    _Grammar("Go", r"local error: tls: ([a-z ]{1,40})", name_sent),
+    _Grammar("GnuTLS", r"received alert \[(\d{1,3})\]", number_received),
+    _Grammar("GnuTLS", r"gnutls_handshake\(\) failed: ([a-z ]{1,60})", name_received),
+    _Grammar(".NET", r"remote party sent a tls alert: '(\w{1,40})'", name_received),
+    _Grammar(
+        "Windows", r"fatal alert was received.{0,90}?(?:code is|:) (\d{1,3})\b", number_received
+    ),
+    _Grammar("Windows", r"fatal alert was generated.{0,120}?code is:? (\d{1,3})\b", number_sent),
+    _Grammar("curl", r"\(in\), tls alert, [^(]{1,40}\((\d{1,4})\)", low_byte_received),
+    _Grammar("Firefox", r"\bssl_error_(?:rx_)?(\w{1,40})_alert\b", nss_alert),
+    _Grammar("macOS", r"(?<![\d.])(-98\d\d)\b", apple_status),
+    _Grammar("OpenSSL",
+         r"verif(?:y|ication) (?:return )?(?:error|code):? ?(?:num=|\()?(\d{1,3})\b",
+         number_of_verdict),
+    _Grammar("HAProxy", r"(?:\bverify|ssl_c_err)=(\d{1,3})\b", number_of_verdict),
+    _Grammar("curl", r"\(out\), tls alert, [^(]{1,40}\((\d{1,4})\)", low_byte_sent),
+)  # fmt: skip
+
+_AFTER_FACTS = (
+    _Grammar("OpenSSL", rf"{_OPENSSL}({_REASONS})\b", own_reason),
+    _Grammar("mtls-echo", r"\bsent:? alert \w{1,40} \((\d{1,3})\)", number_sent),
+)  # fmt: skip
+
+# The whole text is a number or a name: whether it was sent or received, it does not say.
+_BARE = re.compile(
+    rf"(?:(?:tls|ssl|fatal) )*(?:alert[ :]*)?(\d{{1,3}}|{_RFC_NAMES})(?: alert)?\W?"
+)
+
+
+def _own_words() -> re.Pattern[str]:
+    """Our own sentences, from the catalogue that they are made of."""
+    clauses: list[str] = []
+    for slug, cause in CAUSES.items():
+        clause = re.escape(cause.says.lower())
+        for name, words in (("its", "(?:its|our)"), ("it", "(?:it|we)"), ("owner", r"\w+"),
+                            ("judges", r"(?:our|the \w+'s)"), ("judge", r"\w+")):  # fmt: skip
+            clause = clause.replace(rf"\{{{name}\}}", words)
+        clauses.append(f"(?P<{slug.replace('-', '_')}>{clause})")
+    who = r"(?P<who>we refused the \w{6}|the \w{6} refused us|the server turned us away"
+    who += r"|turned the client away|failed \S{1,64}|mtls-echo: error"
+    return re.compile(rf"{who}): (?:{'|'.join(clauses)})")
+
+
+# Groups of `_own_words` that say how it ended, and not why.
+_ENDS = {"closed_without_alert", "reset", "truncated"}
+
+_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,256}(?:\x07|\x1b\\)")
+_QUOTES = str.maketrans(
+    "\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}"
+    "\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}`",
+    "''\"\"'",
+)
+
+
+def plain(text: str, *, joint: str = " ") -> str:
+    """The text as the patterns expect it: one line, lower case, straight quotes, no colours.
+
+    Args:
+        text: What somebody pasted.
+        joint: What a line break becomes; the empty string mends words that a terminal cut.
+    """
+    text = _ANSI.sub("", text).translate(_QUOTES).replace("\\n", " ")
+    text = joint.join(line.strip(" \t\r") for line in text.splitlines())
+    return " ".join(text.lower().split()).strip("'\" ")
+
+
+def readings(text: str) -> list[Reading]:
+    """Everything that the text proves, most certain first; empty when nothing is recognised."""
+    for joint in (" ", ""):
+        line = plain(text, joint=joint)
+        found = list(_read(line))
+        if found:
+            program, side = _printed_by(line)
+            return [_attributed(reading, program, side) for reading in found]
+    return []
+
+
+def _attributed(reading: Reading, program: str | None, side: Side | None) -> Reading:
+    generic = reading.program == "OpenSSL"
+    return replace(
+        reading,
+        program=program if program is not None and generic else reading.program,
+        side=reading.side or side,
+    )
+
+
+def _printed_by(line: str) -> tuple[str | None, Side | None]:
+    program, side = None, None
+    for pattern, name, usual_side in PROGRAMS:
+        if re.search(pattern, line):
+            program, side = name, usual_side
+            break
+    for pattern, printed_by in SIDES:
+        if re.search(pattern, line):
+            return program, printed_by
+    return program, side
+
+
+def _read(line: str) -> Iterator[Reading]:
+    bare = _BARE.fullmatch(line)
+    if bare is not None:
+        code = int(bare[1]) if bare[1].isdigit() else alert_named(bare[1])
+        reading = alert_received(code)
+        if reading is not None:
+            yield replace(
+                reading, kind="alert", program="RFC 8446", words=bare[0],
+                decides="whether your program sent or received it; and a number could also be"
+                " something else: then write `verify code 20` or `curl: (60)`"
+                if bare[1].isdigit() else "whether your program sent or received it",
+            )  # fmt: skip
+        return
+    if ours := _OWN_WORDS.search(line):
+        slug = next(name for name, words in ours.groupdict().items() if words and name != "who")
+        refused: Refused = "peer"
+        if ours["who"].startswith(("we ", "turned")):
+            refused = "printer"
+        elif ours["who"].startswith(("failed", "mtls-echo")):
+            refused = "unsaid" if slug in _ENDS else "nobody"
+        alert = re.search(r"alert \w{1,40} \((\d{1,3})\)", line)
+        yield Reading(
+            "statement", refused, "mtls-echo", ours[0], stated=(slug.replace("_", "-"),),
+            alert=int(alert[1]) if alert else None,
+        )  # fmt: skip
+    certain = list(_by_grammar(_GRAMMARS, line))
+    for program, pattern, code in VERDICTS:
+        if match := re.search(pattern, line):
+            verdict = own_verdict(code)
+            if verdict is not None:
+                certain.append(replace(verdict, program=program, words=match[0]))
+            break
+    for fact in FACTS:
+        if not fact.vague and (match := re.search(fact.pattern, line)):
+            certain.append(_stated(fact, match[0]))
+    certain += _by_grammar(_AFTER_FACTS, line)
+    yield from certain
+    if not certain and ours is None:
+        for fact in FACTS:
+            if fact.vague and (match := re.search(fact.pattern, line)):
+                yield _stated(fact, match[0])
+
+
+def _stated(fact: Fact, words: str) -> Reading:
+    return Reading(
+        "statement", fact.refused, fact.program, words, fact.side,
+        stated=fact.causes, decides=fact.decides,
+    )  # fmt: skip
+
+
+def _by_grammar(grammars: tuple[_Grammar, ...], line: str) -> Iterator[Reading]:
+    for program, pattern, read in grammars:
+        for match in re.finditer(pattern, line):
+            reading = read(match[1])
+            if reading is not None:
+                yield replace(reading, program=program, words=match[0])
+                break
+
+
+_OWN_WORDS = _own_words()
+
+
+def phrases() -> list[str]:
+    """Phrases that are recognised, to suggest: alerts, verdicts, reasons, fixed words."""
+    alerts = [f"alert {a.name.replace('_', ' ')}" for a in A if a not in (0, 90)]
+    reasons = [symbol.lower().replace("_", " ") for symbol in REASON]
+    patterns = [pattern for _, pattern, _ in VERDICTS] + [fact.pattern for fact in FACTS]
+    fixed = [
+        part.replace("_", " ").strip()
+        for pattern in patterns
+        for part in pattern.split("|")
+        if re.fullmatch(r"[a-z_' ]{6,60}", part)
+    ]
+    return list(dict.fromkeys(alerts + reasons + fixed))

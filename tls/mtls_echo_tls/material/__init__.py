@@ -1,0 +1,1 @@
+"""From files to a snapshot of them, and to the next context."""

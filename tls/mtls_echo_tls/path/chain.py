@@ -1,0 +1,297 @@
+"""From an end-entity certificate to a trust anchor, link by link, and why a path ends before one.
+
+A link is one certificate that has signed the one below it: names, key identifiers and the
+signature say so (RFC 5280 §6.1, §4.2.1.1). Certificates that were not presented may be known here
+all the same: our own chain and anchors, and what lies beside them in the same folders
+(`mtls_echo_tls.path.local_cas`). They make nobody trusted. They tell *why* a path ends: an
+authority that is known and was not sent is a link left out; a root that is known and is no anchor
+is a stranger.
+
+Of an issuer that is known to nobody here it cannot be told whether it is a stranger or a link that
+was left out below one of the anchors: whoever is named as issuer may exist in either place. Two
+things rule the link out. Anchors may permit no further authority below them (pathLenConstraint),
+and a certificate's authorityKeyIdentifier may name its issuer's issuer: where that is the issuer
+itself, it is a root. (A stranger could lie about it, and would be a stranger.) The reverse proves
+nothing: to name one of our anchors there is free.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+
+from mtls_echo_pki.certificates.reading import (
+    UNREADABLE,
+    is_self_issued,
+    is_valid_at,
+    serial_number,
+    value_of,
+)
+from mtls_echo_tls.path.rules import Fault, called, of_dates
+from mtls_echo_tls.path.tampering import is_signed_by, proof_of_alteration
+
+LONGEST_PATH = 10
+
+
+@dataclass(frozen=True)
+class Known:
+    """The certificates that a path may be followed with.
+
+    Attributes:
+        presented: As they came, end-entity first.
+        anchors: The judge's; None when they are not known.
+        others: Known from elsewhere; in a path that was judged by somebody else they continue it.
+        now: The time to judge by: of two certificates of one authority the valid one counts.
+        thorough: Whether an alteration may be looked for at some length (`damage`).
+    """
+
+    presented: Sequence[x509.Certificate]
+    anchors: Sequence[x509.Certificate] | None
+    others: Sequence[x509.Certificate]
+    now: datetime.datetime
+    thorough: bool = False
+
+    @property
+    def roots_first(self) -> list[x509.Certificate]:
+        """The others, those first that end a path: nothing above them is missing."""
+        return sorted(self._valid_first, key=lambda c: not is_self_issued(c))
+
+    @property
+    def roots_last(self) -> list[x509.Certificate]:
+        """The others, those first that lead on: perhaps to an anchor."""
+        return sorted(self._valid_first, key=is_self_issued)
+
+    @property
+    def _valid_first(self) -> list[x509.Certificate]:
+        return sorted(self.others, key=lambda c: not is_valid_at(c, self.now))
+
+
+@dataclass(frozen=True)
+class Links:
+    """A path as far as it can be followed.
+
+    Attributes:
+        certificates: End-entity first.
+        anchored: Whether the last is one of the anchors.
+        left_out: Those among them that were not presented, roots excepted.
+        crossed: Whether it may go on otherwise: somebody else has signed for one of the
+            authorities too, in a certificate that was not presented.
+        faults: Why it ends where it does, and what was left out.
+    """
+
+    certificates: list[x509.Certificate]
+    anchored: bool
+    left_out: tuple[x509.Certificate, ...] = ()
+    crossed: bool = False
+    faults: tuple[Fault, ...] = ()
+
+
+def follow(known: Known) -> Links:
+    """Follow a path as OpenSSL does: trusted issuers are tried before presented ones.
+
+    Where the judge's anchors are not known, what else is known shows how it would go on.
+    """
+    trusted = list(known.anchors or ())
+    path, left_out, faults = [known.presented[0]], list[x509.Certificate](), list[Fault]()
+    while len(path) <= LONGEST_PATH:
+        current, depth = path[-1], len(path) - 1
+        if current in trusted:
+            return Links(path, True)
+        issuer = _issuer(current, (*trusted, *known.presented[1:]), path)
+        if issuer is None and known.anchors is None and not is_self_issued(current):
+            issuer = _issuer(current, known.roots_first, path)
+            if issuer is not None and not is_self_issued(issuer):
+                left_out.append(issuer)
+                faults.append(_not_sent(issuer, depth))
+        if issuer is None:
+            faults += _dead_end(current, depth, known, path)
+            break
+        path.append(issuer)
+    else:
+        faults.append(Fault("path-too-long", len(path) - 1, "the path does not end"))
+    return Links(path, False, tuple(left_out), _is_crossed(path, known), tuple(faults))
+
+
+def _is_crossed(path: Sequence[x509.Certificate], known: Known) -> bool:
+    others = [c for c in known.others if not is_self_issued(c) and c not in known.presented]
+    above: list[x509.Certificate | None] = [*path[1:], None]
+    return any(
+        # A second certificate from the same issuer is a renewed one, and leads to the same place.
+        has_signed(other, one) and (issuer is None or issuer.issuer != other.issuer)
+        for other in others
+        for one, issuer in zip(path, above, strict=True)
+    )
+
+
+def _issuer(
+    current: x509.Certificate,
+    candidates: Iterable[x509.Certificate],
+    path: Sequence[x509.Certificate],
+) -> x509.Certificate | None:
+    return next((c for c in candidates if c not in path and has_signed(c, current)), None)
+
+
+def _dead_end(
+    current: x509.Certificate, depth: int, known: Known, path: Sequence[x509.Certificate]
+) -> Iterator[Fault]:
+    """Why the path goes no further."""
+    issuer, anchors = called(current.issuer), known.anchors
+    if anchors is None and depth and is_self_issued(current):
+        return  # it is where it should end
+    tried = (*known.presented[1:], *(known.others if anchors is None else anchors))
+    named = [c for c in tried if c.subject == current.issuer and c not in path]
+    identified = [candidate for candidate in named if _may_have_signed(candidate, current)]
+    # One that was left out may lead to an anchor; a root that is known leads to itself.
+    signer = _issuer(current, known.roots_last, path)
+    if identified:
+        yield from _unsigned(current, depth, known, identified)
+    elif is_self_issued(current) and depth == 0:
+        yield Fault("self-signed", 0, f"subject and issuer are both {issuer}")
+    elif anchors is None:
+        return
+    elif signer is not None and not is_self_issued(signer):
+        yield from _unsent(signer, depth, known, path)
+    elif any(anchor.subject == current.issuer for anchor in anchors):
+        detail = f"a trust anchor is called {issuer} too, but has another key"
+        yield Fault("impostor-authority", depth, detail)
+    elif is_self_issued(current) or signer is not None:
+        yield Fault("unknown-authority", depth, f"{issuer} is not among the trust anchors")
+    elif not anchors:
+        yield Fault("empty-trust", depth, "there are no trust anchors")
+    else:
+        yield from _unknown(current, depth, anchors, path, named)
+
+
+def _unsigned(
+    current: x509.Certificate,
+    depth: int,
+    known: Known,
+    identified: Sequence[x509.Certificate],
+) -> Iterator[Fault]:
+    """The right name, and nothing says that the key is another: but it did not sign this."""
+    issuer = called(current.issuer)
+    everybody = (*known.presented[1:], *known.others)
+    if any(c.subject == current.issuer and _signed(c, current) for c in everybody):
+        detail = f"another key signed it, of one that is called {issuer} too"
+        yield Fault("impostor-authority", depth, detail)
+        return
+    for candidate in identified:
+        proof = proof_of_alteration(current, candidate, thorough=known.thorough)
+        if proof is not None:
+            yield Fault("bad-signature", depth, proof)
+            return
+    detail = f"the signature does not verify with the key of {issuer}"
+    yield Fault("bad-signature", depth, detail)
+    yield Fault("impostor-authority", depth, detail)
+
+
+def _unsent(
+    signer: x509.Certificate, depth: int, known: Known, path: Sequence[x509.Certificate]
+) -> Iterator[Fault]:
+    """An authority that is known here has signed it, and was not sent."""
+    yield from of_dates(signer, depth + 1, known.now)
+    onwards = [*path, signer]
+    everybody = (*(known.anchors or ()), *known.presented[1:], *known.roots_first)
+    while len(onwards) <= LONGEST_PATH:
+        last = onwards[-1]
+        if last in (known.anchors or ()):
+            yield _not_sent(signer, depth)
+            return
+        above = _issuer(last, everybody, onwards)
+        if above is None:
+            break
+        onwards.append(above)
+    # Sending it would mend one fault, and show the other.
+    detail = f"{called(onwards[-1].issuer)}, above it, is not among the trust anchors"
+    yield Fault("unknown-authority", depth, detail)
+    yield _not_sent(signer, depth)
+
+
+def _unknown(
+    current: x509.Certificate,
+    depth: int,
+    anchors: Sequence[x509.Certificate],
+    path: Sequence[x509.Certificate],
+    named: Sequence[x509.Certificate],
+) -> Iterator[Fault]:
+    """Nobody here knows the issuer: a stranger, or a link that was left out."""
+    issuer = called(current.issuer)
+    detail = f"{issuer} was not sent, and is not among the trust anchors"
+    if any(has_signed(anchor, candidate) for anchor in anchors for candidate in named):
+        # One of two that are called so was left out, or somebody else calls himself so.
+        detail = f"the certificate sent for {issuer} has another key"
+        yield Fault("impostor-authority", depth, detail)
+    elif _is_issued_by_root(current):
+        detail = f"{issuer} is a root by its own account, and is not among the trust anchors"
+        yield Fault("unknown-authority", depth, detail)
+        return
+    elif not any(_has_room(anchor, path) for anchor in anchors):
+        detail = f"{issuer} is not among the trust anchors, which permit no authority below them"
+        yield Fault("unknown-authority", depth, detail)
+        return
+    else:
+        yield Fault("unknown-authority", depth, detail)
+    yield Fault("missing-intermediate", depth, detail)
+
+
+def _not_sent(issuer: x509.Certificate, depth: int) -> Fault:
+    detail = f"{called(issuer.subject)} was not sent, and is known here"
+    return Fault("missing-intermediate", depth, detail)
+
+
+def _is_issued_by_root(certificate: x509.Certificate) -> bool:
+    """Whether its issuer's issuer, as authorityKeyIdentifier names it, is the issuer itself."""
+    identifier = value_of(certificate, x509.AuthorityKeyIdentifier)
+    above = identifier.authority_cert_issuer if identifier is not None else None
+    names = [name.value for name in above or () if isinstance(name, x509.DirectoryName)]
+    return names == [certificate.issuer]
+
+
+def _has_room(anchor: x509.Certificate, path: Sequence[x509.Certificate]) -> bool:
+    """Whether one more authority may stand between an anchor and this path."""
+    constraints = value_of(anchor, x509.BasicConstraints)
+    if constraints is None:
+        return True
+    if constraints.path_length is None:
+        return constraints.ca  # an end-entity certificate may be trusted by itself
+    return sum(not is_self_issued(c) for c in path[1:]) < constraints.path_length
+
+
+def _may_have_signed(issuer: x509.Certificate, subject: x509.Certificate) -> bool:
+    """Whether names and key identifiers allow it (RFC 5280 §4.2.1.1)."""
+    if issuer.subject != subject.issuer:
+        return False
+    wanted = value_of(subject, x509.AuthorityKeyIdentifier)
+    own = value_of(issuer, x509.SubjectKeyIdentifier)
+    if wanted is None:
+        return True
+    identifier = wanted.key_identifier
+    if own is not None and identifier is not None and own.digest != identifier:
+        return False
+    number = wanted.authority_cert_serial_number
+    if number is not None and number != serial_number(issuer):
+        return False
+    above = [
+        n.value for n in wanted.authority_cert_issuer or () if isinstance(n, x509.DirectoryName)
+    ]
+    return not above or above[0] == issuer.issuer
+
+
+def has_signed(issuer: x509.Certificate, subject: x509.Certificate) -> bool:
+    """Whether names, key identifiers and the signature all say so."""
+    return _may_have_signed(issuer, subject) and _signed(issuer, subject)
+
+
+def _signed(issuer: x509.Certificate, subject: x509.Certificate) -> bool:
+    try:
+        subject.verify_directly_issued_by(issuer)
+    except InvalidSignature:
+        return False
+    except UNREADABLE:
+        # It refuses algorithms that are broken, and a signature over SHA-1 is one all the same.
+        return issuer.subject == subject.issuer and is_signed_by(subject, issuer)
+    return True

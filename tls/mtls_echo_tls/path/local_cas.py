@@ -1,0 +1,159 @@
+"""Authorities whose certificates lie beside our own: known, never sent and never trusted.
+
+People keep ``issuing.pem`` and ``root.pem`` next to ``server.pem`` and forget to append the first
+to it. Whether a peer that does not find its way to an anchor lacks a certificate which we did not
+send, or is of another mind about whom to trust, cannot be told from what we sent. It can from what
+lies beside it: an authority there that has signed the last of our chain, and is no root, should
+have been sent; and where the path leads to a root with nothing left out, nothing was left out.
+
+So the folders of the files that were named are looked through once, when they are loaded, within
+bounds: so many files, each of at most 1 MiB, whose names say that they hold certificates. A file
+with a private key in it is left alone, and so is whatever a link leads to outside the folder.
+What is found serves the diagnosis of a refusal, and a warning at start.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+
+from mtls_echo_pki.certificates.credential import Credential
+from mtls_echo_pki.certificates.reading import (
+    UNREADABLE,
+    is_self_issued,
+    load_certificate,
+    value_of,
+)
+from mtls_echo_pki.certificates.trust import Trust
+from mtls_echo_pki.files.durable import read_file
+from mtls_echo_pki.files.pem import parse_certificates
+from mtls_echo_pki.files.pem_blocks import MaterialError, has
+from mtls_echo_tls.path.chain import LONGEST_PATH, has_signed
+
+_SUFFIXES = frozenset({".pem", ".crt", ".cer", ".der"})
+
+# How a certificate that is not armoured begins: a sequence, whose length takes two bytes.
+_BINARY = b"\x30\x82"
+
+# A folder of one's own has a dozen; the system's store, some 140 and as many links to them.
+_MOST_FILES = 64
+_MOST_CERTIFICATES = 128
+
+
+@dataclass(frozen=True)
+class Nearby:
+    """An authority's certificate that lies beside ours.
+
+    Attributes:
+        certificate: Of an authority.
+        file: Where it lies.
+    """
+
+    certificate: x509.Certificate
+    file: Path
+
+
+def look_nearby(folders: Iterable[Path]) -> tuple[Nearby, ...]:
+    """The authorities whose certificates lie in these folders; never raises.
+
+    What cannot be read or is no certificate is passed over: nobody asked for it.
+    """
+    found: dict[x509.Certificate, Nearby] = {}
+    for file in _files(dict.fromkeys(folders)):
+        for certificate in _certificates(file):
+            if len(found) < _MOST_CERTIFICATES and _is_authority(certificate):
+                found.setdefault(certificate, Nearby(certificate, file))
+    return tuple(found.values())
+
+
+def left_out(credential: Credential, known: Iterable[Nearby]) -> tuple[Nearby, ...]:
+    """The authorities that should have been sent with a certificate, lowest first.
+
+    From the last certificate of the chain upwards, as far as the known ones lead; the root
+    excepted, which need not be sent (RFC 8446 §4.4.2).
+    """
+    last, path = credential.path[-1], list[Nearby]()
+    # Roots first: where one ends the path, nothing above it is missing.
+    candidates = sorted(known, key=lambda one: not is_self_issued(one.certificate))
+    while len(path) < LONGEST_PATH and not is_self_issued(last):
+        issuer = next((one for one in candidates if has_signed(one.certificate, last)), None)
+        if issuer is None or is_self_issued(issuer.certificate) or issuer in path:
+            break
+        path.append(issuer)
+        last = issuer.certificate
+    return tuple(path)
+
+
+# --- who brought what ----------------------------------------------------------------------------
+
+# By the objects that a context is made from: contexts need not be told, and what nobody uses any
+# more is forgotten with them.
+_found: dict[int, tuple[weakref.ref[Credential | Trust], tuple[Nearby, ...]]] = {}
+
+
+def remember_nearby(owner: Credential | Trust, found: tuple[Nearby, ...]) -> None:
+    """Keep what lies beside this credential, or these trust anchors."""
+    key = id(owner)
+    _found[key] = (weakref.ref(owner, lambda _: _found.pop(key, None)), found)
+
+
+def recall_nearby(*owners: Credential | Trust | None) -> tuple[Nearby, ...]:
+    """What lies beside any of these; nothing where nobody looked."""
+    known = (_found[id(owner)][1] for owner in owners if id(owner) in _found)
+    return tuple(dict.fromkeys(one for some in known for one in some))
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def _files(folders: Iterable[Path]) -> Iterator[Path]:
+    left = _MOST_FILES
+    for folder in folders:
+        try:
+            inside = os.path.realpath(folder)
+            names = sorted(entry for entry in folder.iterdir() if entry.suffix in _SUFFIXES)
+        except OSError:
+            continue
+        for path in names[:left]:
+            left -= 1
+            if _is_inside(path, inside):
+                yield path
+
+
+def _is_inside(path: Path, folder: str) -> bool:
+    """Whether it lies in the folder itself, and not only a link to somewhere else does.
+
+    A published file is a link into a generation of the same folder; any other may lead anywhere.
+    """
+    try:
+        # Not Path.resolve: on a loop of links it raises RuntimeError before Python 3.13. Either
+        # raises FileNotFoundError for a link that is removed in between.
+        return Path(os.path.realpath(path)).is_relative_to(folder)
+    except OSError:
+        return False
+
+
+def _certificates(file: Path) -> Iterable[x509.Certificate]:
+    try:
+        contents = read_file(file)
+        if contents.startswith(_BINARY):
+            return (load_certificate(contents),)
+        if has("private key", contents, file):
+            return ()
+        return parse_certificates(contents, path=file)
+    except (OSError, ValueError, MaterialError):
+        return ()
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        constraints = value_of(certificate, x509.BasicConstraints)
+        _ = certificate.subject, certificate.issuer
+    except UNREADABLE:
+        return False
+    return constraints is not None and constraints.ca

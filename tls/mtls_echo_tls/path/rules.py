@@ -1,0 +1,270 @@
+"""What each certificate of a path must be, rule by rule (RFC 5280 §4 and §6, RFC 9525).
+
+Each rule that is broken is a `Fault` with the two things that were compared. Reading is lenient: a
+part that cannot be parsed breaks no rule here, for OpenSSL has read it and decided already. The
+rules are those that OpenSSL enforces with ``X509_V_FLAG_X509_STRICT`` at security level 2, which
+is what this project's contexts have.
+"""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+
+from mtls_echo_pki.certificates.identifiers import (
+    common_name,
+    has_unreadable_names,
+    hosts,
+    names_host,
+)
+from mtls_echo_pki.certificates.lifetimes import timestamp
+from mtls_echo_pki.certificates.reading import (
+    UNREADABLE,
+    has_readable_extensions,
+    is_self_issued,
+    valid_at,
+    value_of,
+)
+from mtls_echo_tls.path.name_constraints import not_permitted
+from mtls_echo_tls.sides import Side
+
+# Security level 2 is 112 bits (RFC 9325 §4.5).
+_LEAST_RSA_BITS = 2048
+_LEAST_EC_BITS = 224
+
+# Any other critical extension must be refused (RFC 5280 §4.2).
+_UNDERSTOOD = frozenset(
+    {
+        ExtensionOID.BASIC_CONSTRAINTS,
+        ExtensionOID.KEY_USAGE,
+        ExtensionOID.EXTENDED_KEY_USAGE,
+        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+        ExtensionOID.NAME_CONSTRAINTS,
+        ExtensionOID.CERTIFICATE_POLICIES,
+        ExtensionOID.POLICY_CONSTRAINTS,
+        ExtensionOID.POLICY_MAPPINGS,
+        ExtensionOID.INHIBIT_ANY_POLICY,
+        ExtensionOID.CRL_DISTRIBUTION_POINTS,
+        ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
+        ExtensionOID.SUBJECT_KEY_IDENTIFIER,
+    }
+)
+
+_PURPOSES = {
+    "server": (ExtendedKeyUsageOID.SERVER_AUTH, "serverAuth"),
+    "client": (ExtendedKeyUsageOID.CLIENT_AUTH, "clientAuth"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with a path.
+
+    Attributes:
+        slug: The cause it would be reported as.
+        depth: Which certificate has it: 0 is the end-entity certificate.
+        detail: The two things that were compared.
+    """
+
+    slug: str
+    depth: int
+    detail: str
+
+
+def of_any(
+    certificate: x509.Certificate, depth: int, now: datetime.datetime, *, anchor: bool
+) -> Iterator[Fault]:
+    """What every certificate must be.
+
+    Args:
+        certificate: The certificate.
+        depth: Its place in the path.
+        now: The time to judge by.
+        anchor: Whether it is trusted by itself, so that nobody looks at its signature.
+    """
+    yield from of_dates(certificate, depth, now)
+    yield from _strength(certificate, depth, anchor=anchor)
+    if not has_readable_extensions(certificate):
+        return  # what seems to be absent may only be hidden from us
+    strange = (e for e in _extensions(certificate) if e.critical and e.oid not in _UNDERSTOOD)
+    for extension in itertools.islice(strange, 1):
+        oid = extension.oid.dotted_string
+        yield Fault("unknown-critical-extension", depth, f"extension {oid} is critical")
+    if (
+        not is_self_issued(certificate)
+        and value_of(certificate, x509.AuthorityKeyIdentifier) is None
+    ):
+        yield Fault("missing-key-identifier", depth, "there is no authorityKeyIdentifier")
+    for rule in _nonconformities(certificate):
+        yield Fault("not-conforming", depth, rule)
+
+
+def of_dates(certificate: x509.Certificate, depth: int, now: datetime.datetime) -> Iterator[Fault]:
+    """Whether a certificate is valid at that time (RFC 5280 §4.1.2.5)."""
+    suffix = "-authority" if depth else ""
+    when = valid_at(certificate, now)
+    if when > 0:
+        end = timestamp(certificate.not_valid_after_utc)
+        detail = f"notAfter is {end}, now is {timestamp(now)}"
+        yield Fault(f"expired{suffix}", depth, detail)
+    elif when < 0:
+        begin = timestamp(certificate.not_valid_before_utc)
+        detail = f"notBefore is {begin}, now is {timestamp(now)}"
+        yield Fault(f"not-yet-valid{suffix}", depth, detail)
+
+
+def of_authority(
+    certificate: x509.Certificate,
+    below: Sequence[x509.Certificate],
+    presenter: Side,
+) -> Iterator[Fault]:
+    """What an issuer must be (RFC 5280 §4.2.1.3, §4.2.1.9, §4.2.1.10, §4.2.1.12).
+
+    Args:
+        certificate: The issuer.
+        below: The path under it, end-entity first.
+        presenter: Who presented the path.
+    """
+    if not has_readable_extensions(certificate):
+        return
+    depth, who = len(below), called(certificate.subject)
+    constraints = value_of(certificate, x509.BasicConstraints)
+    if constraints is None or not constraints.ca:
+        yield Fault("not-an-authority", depth, f"{who} does not have CA:TRUE")
+    elif constraints.path_length is not None:
+        between = sum(not is_self_issued(c) for c in below[1:])
+        if between > constraints.path_length:
+            detail = f"{who} permits {constraints.path_length} below it, there are {between}"
+            yield Fault("path-too-long", depth, detail)
+    usage = value_of(certificate, x509.KeyUsage)
+    if usage is None:
+        yield Fault("not-an-authority", depth, f"{who} has no keyUsage, which RFC 5280 demands")
+    elif not usage.key_cert_sign:
+        yield Fault("not-an-authority", depth, f"{who} may not sign certificates (keyUsage)")
+    if value_of(certificate, x509.SubjectKeyIdentifier) is None:
+        yield Fault("missing-key-identifier", depth, f"{who} has no subjectKeyIdentifier")
+    yield from _purpose(certificate, depth, presenter)
+
+
+def lacks_key_usage(certificate: x509.Certificate) -> bool:
+    """Whether this is an authority without keyUsage (RFC 5280 §4.2.1.3).
+
+    Strict verification refuses whatever is below it, a trust anchor though it be.
+    """
+    constraints = value_of(certificate, x509.BasicConstraints)
+    is_authority = constraints is not None and constraints.ca
+    return is_authority and value_of(certificate, x509.KeyUsage) is None
+
+
+def may_sign_lists(authority: x509.Certificate) -> bool:
+    """Whether its revocation lists count (RFC 5280 §4.2.1.3): True where nothing forbids it."""
+    usage = value_of(authority, x509.KeyUsage)
+    return usage is None or usage.crl_sign
+
+
+def of_names(certificate: x509.Certificate, below: Sequence[x509.Certificate]) -> Iterator[Fault]:
+    """Which names below an issuer it may not give (RFC 5280 §4.2.1.10)."""
+    limits = value_of(certificate, x509.NameConstraints)
+    if limits is not None:
+        who = called(certificate.subject)
+        for position, subject in enumerate(below):
+            name = not_permitted(subject, limits)
+            if name is not None:
+                yield Fault("name-not-permitted", position, f"{who} may not issue for {name}")
+
+
+def of_end_entity(
+    leaf: x509.Certificate, presenter: Side, reference: str | None
+) -> Iterator[Fault]:
+    """What an end-entity certificate must be for its use (RFC 5280 §4.2.1.3, RFC 9525 §6)."""
+    yield from _purpose(leaf, 0, presenter)
+    usage = value_of(leaf, x509.KeyUsage)
+    if usage is not None:
+        # RSA key exchange in TLS 1.2 encrypts to the server's key instead of having it sign.
+        fit = usage.digital_signature or usage.key_agreement
+        if not (fit or (presenter == "server" and usage.key_encipherment)):
+            yield Fault("wrong-usage", 0, "keyUsage does not permit digitalSignature")
+    if presenter == "server" and reference is not None:
+        names = ", ".join(hosts(leaf)[:8])
+        if not names and not has_unreadable_names(leaf):
+            yield Fault("no-san", 0, f"no subjectAltName with a host; {reference} was asked for")
+        elif names and not names_host(leaf, reference):
+            yield Fault("wrong-name", 0, f"it names {names}; {reference} was asked for")
+
+
+def _purpose(certificate: x509.Certificate, depth: int, presenter: Side) -> Iterator[Fault]:
+    wanted, name = _PURPOSES[presenter]
+    purposes = value_of(certificate, x509.ExtendedKeyUsage)
+    # anyExtendedKeyUsage does not count: OpenSSL looks for the purpose itself.
+    if purposes is not None and wanted not in purposes:
+        found = ", ".join(_purpose_name(oid) for oid in itertools.islice(purposes, 8))
+        yield Fault("wrong-usage", depth, f"extendedKeyUsage is {found}; {name} is needed")
+
+
+def _strength(certificate: x509.Certificate, depth: int, *, anchor: bool) -> Iterator[Fault]:
+    try:
+        key = certificate.public_key()
+        algorithm = certificate.signature_hash_algorithm
+    except UNREADABLE:
+        return
+    bits, least = 0, 0
+    if isinstance(key, rsa.RSAPublicKey | dsa.DSAPublicKey):
+        bits, least = key.key_size, _LEAST_RSA_BITS
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        bits, least = key.key_size, _LEAST_EC_BITS
+    if bits < least:
+        yield Fault("weak-key", depth, f"the key has {bits} bits; {least} are needed")
+    if algorithm is not None and algorithm.name in ("md5", "sha1") and not anchor:
+        yield Fault("weak-signature", depth, f"it is signed with {algorithm.name.upper()}")
+
+
+def _nonconformities(certificate: x509.Certificate) -> Iterator[str]:
+    """Rules of RFC 5280 §4 that only strict verification enforces."""
+    critical = {extension.oid: extension.critical for extension in _extensions(certificate)}
+    constraints = value_of(certificate, x509.BasicConstraints)
+    usage = value_of(certificate, x509.KeyUsage)
+    names = value_of(certificate, x509.SubjectAlternativeName)
+    is_authority = constraints is not None and constraints.ca
+    if not certificate.issuer.rdns:
+        yield "the issuer's name is empty"
+    if is_authority and not certificate.subject.rdns:
+        yield "an authority's subject is empty"
+    if is_authority and not critical[ExtensionOID.BASIC_CONSTRAINTS]:
+        yield "an authority's basicConstraints is not critical"
+    if not is_authority and usage is not None and usage.key_cert_sign:
+        yield "keyUsage permits keyCertSign without CA:TRUE"
+    if names is not None and not list(names):
+        yield "subjectAltName is empty"
+    nameless = names is not None and not certificate.subject.rdns
+    if nameless and not critical[ExtensionOID.SUBJECT_ALTERNATIVE_NAME]:
+        yield "the subject is empty and subjectAltName is not critical"
+    if critical.get(ExtensionOID.AUTHORITY_KEY_IDENTIFIER):
+        yield "authorityKeyIdentifier is critical"
+    if critical.get(ExtensionOID.SUBJECT_KEY_IDENTIFIER):
+        yield "subjectKeyIdentifier is critical"
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def called(name: x509.Name) -> str:
+    """A distinguished name, for a sentence."""
+    return f"“{common_name(name) or name.rfc4514_string()}”"
+
+
+def _extensions(certificate: x509.Certificate) -> list[x509.Extension[x509.ExtensionType]]:
+    try:
+        return list(certificate.extensions)
+    except UNREADABLE:
+        return []
+
+
+def _purpose_name(oid: x509.ObjectIdentifier) -> str:
+    names = dict(_PURPOSES.values())
+    return names.get(oid, oid.dotted_string)

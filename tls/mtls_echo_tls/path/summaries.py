@@ -1,0 +1,74 @@
+"""A certificate in a report: names, serial number, fingerprint and validity, as bounded text."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+
+import msgspec
+from cryptography import x509
+
+from mtls_echo_pki.certificates.identifiers import subject_alternative_names
+from mtls_echo_pki.certificates.reading import fingerprint, serial_number
+from mtls_echo_pki.printable import printable
+from mtls_echo_tls.path.certificates import end_entity
+
+# Names of a peer's choosing are cut: a certificate may carry thousands.
+_MOST_NAMES = 16
+LONGEST_NAME = 256
+
+# The size of certificates worth remembering, in bytes; most have less than 2 KiB.
+_ORDINARY = 4096
+
+
+class CertificateSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A presented end-entity certificate, accepted or not. Times are RFC 3339, UTC."""
+
+    subject: str
+    issuer: str
+    names: list[str]
+    serial: str
+    fingerprint: str
+    not_before: str
+    not_after: str
+
+
+def summarise(chain: tuple[bytes, ...]) -> CertificateSummary | None:
+    """The end-entity certificate of a presented chain, for a report; None without one."""
+    if not chain:
+        return None
+    # Our own certificate is summarised for every connection, and so are those of clients that
+    # come again. One that is out of the ordinary must not fill the memory.
+    summarised = _summarised if len(chain[0]) <= _ORDINARY else _summarised.__wrapped__
+    return summarised(chain[0])
+
+
+@functools.lru_cache(maxsize=64)
+def _summarised(certificate: bytes) -> CertificateSummary | None:
+    leaf = end_entity((certificate,))
+    if leaf is None:
+        return None
+    return CertificateSummary(
+        subject=_bounded(leaf.subject.rfc4514_string()),
+        issuer=_bounded(leaf.issuer.rfc4514_string()),
+        names=names_of(leaf),
+        serial=f"{serial_number(leaf):x}",
+        fingerprint=fingerprint(leaf),
+        not_before=rfc3339(leaf.not_valid_before_utc),
+        not_after=rfc3339(leaf.not_valid_after_utc),
+    )
+
+
+def names_of(leaf: x509.Certificate) -> list[str]:
+    """What its subjectAltName contains: at most 16 names, each cut at 256 characters."""
+    entries = list(subject_alternative_names(leaf))[:_MOST_NAMES]
+    return [_bounded(str(entry.value)) for entry in entries]
+
+
+def _bounded(text: str) -> str:
+    return printable(text[:LONGEST_NAME])
+
+
+def rfc3339(moment: datetime.datetime) -> str:
+    """A moment in RFC 3339, UTC, to the second."""
+    return moment.replace(microsecond=0).isoformat().replace("+00:00", "Z")

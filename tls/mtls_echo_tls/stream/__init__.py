@@ -1,0 +1,1 @@
+"""TLS over trio: bytes in, bytes out, and alerts that arrive."""

@@ -1,0 +1,177 @@
+"""TLS without I/O: ciphertext in, plaintext out, and the reverse, one record at a time.
+
+`ssl.SSLObject` is TLS between two memory buffers: received ciphertext goes into one BIO, what is
+to be sent comes out of the other, and each operation either completes or asks for more input.
+`Records` holds the three together and knows what passes between them; it never waits, so that
+`mtls_echo_tls.stream.tls` has nothing to know but tasks and transports. Two measured facts shape
+it.
+
+**Buffers stay grown.** A memory BIO keeps the capacity of the most it ever held, per connection:
+one write of 64 MiB leaves 64 MiB behind until the connection is closed. Everything passes in
+slices of one record, so neither BIO grows beyond one.
+
+**Records are many, turns are dear.** A record carries 16 KiB at most, and a turn of the scheduler
+with its system calls costs more than its cryptography. So `decrypt` opens every whole record at
+hand, and `encrypt` returns several at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+import sys
+
+from mtls_echo_tls.trace import recorder as _trace
+from mtls_echo_tls.trace.cleartext import Wire
+
+# The largest plaintext a record can carry (RFC 8446 §5.1).
+RECORD = 16_384
+
+_NOTHING = memoryview(b"")
+
+
+class Records:
+    """One side of a TLS connection, between bytes received and bytes to send.
+
+    Args:
+        context: The side's `ssl.SSLContext`.
+        server_side: Which side that is.
+        server_name: The client's reference identifier and SNI.
+
+    Attributes:
+        connection: The `ssl.SSLObject`.
+        recorder: What its handshake consists of.
+        peer_closed: Whether the peer's close_notify has been read.
+    """
+
+    def __init__(
+        self, context: ssl.SSLContext, *, server_side: bool, server_name: str | None
+    ) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self.connection, self.recorder = _trace.wrap(
+            context,
+            self._incoming,
+            self._outgoing,
+            server_side=server_side,
+            server_hostname=server_name,
+        )
+        # Without OpenSSL's callback the recording is of what passes here in the clear.
+        self._wire = None if self.recorder.attached else Wire(self.recorder)
+        self.peer_closed = False
+        self._received = _NOTHING  # ciphertext that OpenSSL has not been given yet
+        self._pending_error: ssl.SSLError | None = None
+
+    def feed(self, ciphertext: bytes | bytearray) -> None:
+        """Take what the transport brought. The caller has used up what it brought before."""
+        if self._received:
+            raise RuntimeError("there is ciphertext left that was not processed")
+        self._received = memoryview(ciphertext)
+        if self._wire is not None:
+            self._wire.received(ciphertext)
+
+    def handshake(self) -> bool:
+        """Go on with the handshake: True when it is complete, False when it needs more input.
+
+        Either way there may be `output` to send.
+
+        Raises:
+            ssl.SSLError: It failed; `output` then holds our alert, when there is one.
+        """
+        while True:
+            try:
+                self.connection.do_handshake()
+            except ssl.SSLWantReadError:
+                if not self._next_slice():
+                    return False
+            else:
+                if self._wire is not None:
+                    self._wire.handshake_complete()
+                return True
+
+    def decrypt(self, limit: int | None = None) -> bytes | None:
+        """The plaintext of every whole record at hand; None when that is none.
+
+        Args:
+            limit: At most this many bytes; what remains comes with the next call.
+
+        Returns:
+            ``b""`` once the peer's close_notify is reached.
+
+        Raises:
+            ssl.SSLError: The peer's alert, or a record that cannot be. What came before it was
+                authentic, and has been returned by then.
+        """
+        if self.peer_closed:
+            return b""
+        if self._pending_error is not None:
+            error, self._pending_error = self._pending_error, None
+            raise error
+        plaintext: list[bytes] = []
+        room = limit or sys.maxsize
+        while room > 0:
+            try:
+                data = self.connection.read(min(room, RECORD))
+            except ssl.SSLWantReadError:
+                if not self._next_slice():
+                    break
+                continue
+            except ssl.SSLZeroReturnError:
+                data = b""
+            except ssl.SSLError as error:
+                if not plaintext:
+                    raise
+                self._pending_error = error
+                break
+            if not data:
+                self.peer_closed = True
+                break
+            plaintext.append(data)
+            room -= len(data)
+        if plaintext:
+            return plaintext[0] if len(plaintext) == 1 else b"".join(plaintext)
+        return b"" if self.peer_closed else None
+
+    def encrypt(self, plaintext: memoryview) -> bytes:
+        """The plaintext as records, after whatever `output` was due before them.
+
+        Raises:
+            ssl.SSLError: The connection has ended; nothing has been encrypted.
+        """
+        records: list[bytes] = []
+        for start in range(0, len(plaintext), RECORD):
+            self.connection.write(plaintext[start : start + RECORD])
+            records.append(self._outgoing.read())
+        return records[0] if len(records) == 1 else b"".join(records)
+
+    def output(self) -> bytes:
+        """What OpenSSL has written on its own account: handshake, alerts, KeyUpdate."""
+        data = self._outgoing.read()
+        if self._wire is not None:
+            self._wire.sent(data)
+        return data
+
+    @property
+    def pending(self) -> int:
+        """How many bytes `output` would return."""
+        return self._outgoing.pending
+
+    def close_notify(self) -> None:
+        """Write close_notify, unless the connection is beyond a clean end."""
+        # SSLWantReadError says that the peer's close_notify has not come; it need not (RFC 8446
+        # §6.1). After any other error an alert has taken its place.
+        with contextlib.suppress(ssl.SSLError):
+            self.connection.unwrap()
+
+    def quiet(self) -> None:
+        """Stop recording; see `mtls_echo_tls.trace.recorder.quiet`."""
+        _trace.quiet(self.connection)
+
+    def _next_slice(self) -> bool:
+        """Hand OpenSSL the next slice of what was received; False when there is none."""
+        if not self._received:
+            return False
+        self._incoming.write(self._received[:RECORD])
+        # An empty slice would keep the whole buffer alive on an idle connection.
+        self._received = self._received[RECORD:] or _NOTHING
+        return True

@@ -1,0 +1,1 @@
+"""A handshake, message by message."""

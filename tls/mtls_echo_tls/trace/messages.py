@@ -1,0 +1,225 @@
+"""A handshake is a conversation in messages, and here is what one is.
+
+OpenSSL hands them over whole and in the clear (`mtls_echo_tls.trace.recorder`). Their names are
+those of RFC 8446 §4 and RFC 5246 §7.4. This module reads what the evidence of every connection
+needs, the names and certificates that crossed it; `mtls_echo_tls.trace.decoding` reads the rest,
+for a trace.
+
+A message was written by whoever connected. Nothing here raises on one that is malformed, or
+allocates more than was received: what cannot be read is not there.
+"""
+
+from __future__ import annotations
+
+import ssl
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mtls_echo_tls.alerts import CLOSURE_ALERTS, alert_name
+
+Direction = Literal["sent", "received"]
+
+# Record content types (RFC 8446 §5.1).
+CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION_DATA = 20, 21, 22, 23
+
+# CertificateCompressionAlgorithm (RFC 8879 §7.3); the only one that every Python can inflate, and
+# how much it may become: what a recorder keeps of a connection.
+_ZLIB = 1
+_MOST_INFLATED = 256 * 1024
+
+# The level of an alert that ends a TLS 1.2 connection (RFC 5246 §7.2).
+_FATAL = 2
+
+# Extensions (RFC 6066 §3, RFC 8446 §4.2.1).
+_SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS = 0, 16, 43
+
+# RFC 1035 §2.3.4; OpenSSL refuses a longer one, after we have seen it.
+_LONGEST_HOST_NAME = 255
+
+_HANDSHAKE_NAMES = {
+    0: "HelloRequest",
+    1: "ClientHello",
+    2: "ServerHello",
+    4: "NewSessionTicket",
+    5: "EndOfEarlyData",
+    8: "EncryptedExtensions",
+    11: "Certificate",
+    12: "ServerKeyExchange",
+    13: "CertificateRequest",
+    14: "ServerHelloDone",
+    15: "CertificateVerify",
+    16: "ClientKeyExchange",
+    20: "Finished",
+    22: "CertificateStatus",
+    24: "KeyUpdate",
+    25: "CompressedCertificate",
+}
+
+# TLS 1.2 shows what kind of message it hides; TLS 1.3 does not (RFC 8446 §5.2).
+_HIDDEN_NAMES = {ALERT: "alert", HANDSHAKE: "handshake message"}
+
+# The random of a ServerHello that is a HelloRetryRequest (RFC 8446 §4.1.3).
+_HELLO_RETRY_RANDOM = bytes.fromhex(
+    "cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of the handshake, an alert, or a change of cipher.
+
+    Attributes:
+        time: Seconds since the recording began.
+        direction: As seen from the side that recorded it.
+        content_type: 20, 21 or 22 (RFC 8446 §5.1).
+        body: The whole message, in the clear; a handshake message with its 4-byte header.
+        protected: Whether it travelled encrypted.
+        version: The protocol version of the connection at that moment, as OpenSSL numbers it.
+        hidden: Bytes of a message that only the wire showed, encrypted; its body is unknown.
+    """
+
+    time: float
+    direction: Direction
+    content_type: int
+    body: bytes = field(repr=False)
+    protected: bool
+    version: int = ssl.TLSVersion.TLSv1_3
+    hidden: int = 0
+
+    @property
+    def name(self) -> str:
+        """The message's name as its RFC spells it, or `Alert` with its description."""
+        if self.hidden:
+            return f"encrypted {_HIDDEN_NAMES.get(self.content_type, 'record')}"
+        if self.content_type == CHANGE_CIPHER_SPEC:
+            return "ChangeCipherSpec"
+        if self.content_type == ALERT:
+            return f"Alert {alert_name(self.body[1])}" if len(self.body) == 2 else "Alert"
+        kind = self.body[0] if self.body else -1
+        if kind == 2 and self.body[6:38] == _HELLO_RETRY_RANDOM:
+            return "HelloRetryRequest"
+        return _HANDSHAKE_NAMES.get(kind, f"handshake message {kind}")
+
+    @property
+    def is_fatal_alert(self) -> bool:
+        """Whether this alert ends the connection in failure.
+
+        TLS 1.2 goes by the level (RFC 5246 §7.2): a server may warn that it does not know a
+        name, and go on. TLS 1.3 ignores the level and goes by the description (RFC 8446 §6).
+        """
+        if self.content_type != ALERT or len(self.body) != 2 or self.body[1] == 0:
+            return False
+        if self.version >= ssl.TLSVersion.TLSv1_3:
+            return self.body[1] not in CLOSURE_ALERTS
+        return self.body[0] == _FATAL
+
+    @property
+    def size(self) -> int:
+        """The message's length in bytes, without the record around it."""
+        return self.hidden or len(self.body)
+
+
+def certificates_in(message: Message) -> tuple[bytes, ...]:
+    """The certificates of a Certificate message, DER, end-entity first; () when malformed.
+
+    TLS 1.3 puts a request context before the list and extensions after each entry (RFC 8446
+    §4.4.2); TLS 1.2 has neither (RFC 5246 §7.4.2). A list length that does not reach to the end
+    of the message tells the two apart. A CompressedCertificate holds the former (RFC 8879).
+    """
+    body = decompressed(message) if message.name == "CompressedCertificate" else message.body[4:]
+    for tls13 in (False, True):
+        context = 1 + body[0] if tls13 and body else 0
+        length, entries = body[context : context + 3], body[context + 3 :]
+        if len(length) == 3 and int.from_bytes(length) == len(entries):
+            return tuple(_entries(entries, extensions=tls13))
+    return ()
+
+
+def decompressed(message: Message) -> bytes:
+    """What a CompressedCertificate holds (RFC 8879 §4); b"" when it is not zlib, or not sound.
+
+    At most the announced length is inflated, and at most what a recorder keeps: a few bytes can
+    stand for a thousand times as many.
+    """
+    algorithm, announced = int.from_bytes(message.body[4:6]), int.from_bytes(message.body[6:9])
+    if algorithm != _ZLIB or not 0 < announced <= _MOST_INFLATED:
+        return b""
+    try:
+        inflated = zlib.decompressobj().decompress(message.body[12:], announced + 1)
+    except zlib.error:
+        return b""
+    return inflated if len(inflated) == announced else b""
+
+
+def _entries(data: bytes, *, extensions: bool) -> list[bytes]:
+    found: list[bytes] = []
+    at = 0
+    while at + 3 <= len(data):
+        end = at + 3 + int.from_bytes(data[at : at + 3])
+        if end > len(data):
+            return []
+        found.append(data[at + 3 : end])
+        at = end
+        if extensions:
+            at += 2 + int.from_bytes(data[at : at + 2])
+    return found
+
+
+def server_name_in(hello: Message) -> str | None:
+    """The host name that a ClientHello asks for; None when it names none, or is malformed."""
+    for kind, data in hello_extensions(hello):
+        if kind == _SERVER_NAME and len(data) > 5:
+            # A list with one entry: its length, the type host_name, the name's length, the name.
+            length = min(int.from_bytes(data[3:5]), _LONGEST_HOST_NAME)
+            return data[5 : 5 + length].decode("ascii", "replace")
+    return None
+
+
+def offers_alpn(hello: Message) -> bool:
+    """Whether a ClientHello offers application protocols (RFC 7301 §3.1)."""
+    return any(kind == _ALPN for kind, _ in hello_extensions(hello))
+
+
+def offers_tls13(hello: Message) -> bool:
+    """Whether a ClientHello offers TLS 1.3 (RFC 8446 §4.2.1)."""
+    version = int(ssl.TLSVersion.TLSv1_3).to_bytes(2)
+    return any(
+        kind == _SUPPORTED_VERSIONS
+        and version in (data[at : at + 2] for at in range(1, len(data), 2))
+        for kind, data in hello_extensions(hello)
+    )
+
+
+def hello_extensions(hello: Message) -> Iterator[tuple[int, bytes]]:
+    """The extensions of a ClientHello."""
+    body = hello.body
+    # Header, legacy_version and random, then three vectors whose lengths take 1, 2 and 1 bytes:
+    # legacy_session_id, cipher_suites, legacy_compression_methods (RFC 8446 §4.1.2).
+    at = 4 + 2 + 32
+    for width in (1, 2, 1):
+        at += width + int.from_bytes(body[at : at + width])
+    yield from extensions(body[at + 2 :])
+
+
+def selects_tls13(message: bytes) -> bool:
+    """Whether this is a ServerHello or HelloRetryRequest that settles on TLS 1.3."""
+    if message[:1] != b"\x02":
+        return False
+    # Header, legacy_version, random, legacy_session_id_echo, suite and compression (§4.1.3).
+    at = 4 + 2 + 32
+    at += 1 + int.from_bytes(message[at : at + 1]) + 2 + 1
+    found = dict(extensions(message[at + 2 :])).get(_SUPPORTED_VERSIONS)
+    return found == int(ssl.TLSVersion.TLSv1_3).to_bytes(2)
+
+
+def extensions(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The extensions of a list (RFC 8446 §4.2), without its length, until one is cut short."""
+    at = 0
+    while at + 4 <= len(data):
+        kind, size = int.from_bytes(data[at : at + 2]), int.from_bytes(data[at + 2 : at + 4])
+        if at + 4 + size > len(data):
+            return
+        yield kind, data[at + 4 : at + 4 + size]
+        at += 4 + size

@@ -1,0 +1,108 @@
+"""Which TLS stack the peer is, where its handshake messages leave no doubt.
+
+The same alert means different things from different programs: Go says bad_certificate of whatever
+it cannot verify, Java certificate_unknown, while OpenSSL has an alert of its own for nearly every
+verdict (``ssl_x509err2alert``). Nobody says what he is, but everybody has habits: which extensions
+come in which order, which signature algorithms, which obsolete point formats. Measured with
+OpenSSL 3.0 (and curl, node and Python on it), Go 1.19, Java 17 and GnuTLS 3.7:
+
+==================  ===================================================  ==================
+mark                OpenSSL since 1.1.1                                  Go, Java, GnuTLS
+==================  ===================================================  ==================
+signature           the three ECDSA, Ed25519, Ed448, RSA-PSS for PSS     another order
+algorithms          keys, RSA-PSS for RSA keys, then the rest
+ec_point_formats    all three, 0 1 2, of which RFC 8422 forbids two      0 alone
+encrypt_then_mac    offered                                              GnuTLS only
+order               fixed                                                another
+==================  ===================================================  ==================
+
+Only all marks together count. BoringSSL and LibreSSL, which share OpenSSL's origin and not its
+alerts, lack the second and third; a program that was told other signature algorithms is not
+recognised, and neither is whatever comes next. Then nothing is known, and an alert keeps every
+meaning that any stack gives it. Who forges a hello changes what he is told about himself only: the
+handshake protects it from others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mtls_echo_tls.trace.cursor import Cursor, MalformedError, numbers
+from mtls_echo_tls.trace.messages import Message, hello_extensions
+from mtls_echo_tls.trace.recorder import Recorder
+
+# Extensions (RFC 8446 §4.2, RFC 8422 §5.1.2, RFC 7366, RFC 7627).
+_SIGNATURE_ALGORITHMS, _POINT_FORMATS, _ENCRYPT_THEN_MAC, _MASTER_SECRET = 13, 11, 22, 23
+
+# Uncompressed and the two compressed forms, after the length.
+_THREE_FORMATS = bytes.fromhex("03 00 01 02")
+
+# How OpenSSL's list begins; 3.2 has put three for Brainpool curves after Ed448.
+_SIGNATURES = [0x0403, 0x0503, 0x0603, 0x0807, 0x0808, 0x0809, 0x080A, 0x080B,
+               0x0804, 0x0805, 0x0806]  # fmt: skip
+_BRAINPOOL = frozenset({0x081A, 0x081B, 0x081C})
+
+# In the order in which OpenSSL writes those that it knows.
+_IN_CLIENT_HELLO = (65281, 0, 1, 12, 11, 10, 35, 5, 13172, 16, 14, 22, 18, 23, 50, 49, 19, 20,
+                    13, 43, 45, 51, 44, 27, 42, 47, 21, 41)  # fmt: skip
+_IN_CERTIFICATE_REQUEST = (18, 50, 13, 47, 27)
+
+
+def is_openssl(recorder: Recorder) -> bool:
+    """Whether the peer can only be OpenSSL, by what it has sent in this handshake."""
+    try:
+        hello = recorder.find("received", "ClientHello")
+        if hello is not None:
+            return _is_openssl_client(hello)
+        request = recorder.find("received", "CertificateRequest")
+        answer = recorder.find("received", "ServerHello")
+        if request is None or answer is None:
+            return False
+        tls13 = recorder.find("received", "EncryptedExtensions") is not None
+        return _asks_as_openssl(request) if tls13 else _is_openssl_server(answer, request)
+    except MalformedError:
+        return False
+
+
+def _is_openssl_client(hello: Message) -> bool:
+    found = list(hello_extensions(hello))
+    content = dict(found)
+    return (
+        content.get(_POINT_FORMATS) == _THREE_FORMATS
+        and content.keys() >= {_ENCRYPT_THEN_MAC, _MASTER_SECRET}
+        and _are_openssl_signatures(content.get(_SIGNATURE_ALGORITHMS, b""))
+        and _in_order([kind for kind, _ in found], _IN_CLIENT_HELLO)
+    )
+
+
+def _is_openssl_server(answer: Message, request: Message) -> bool:
+    """TLS 1.2: the request has no extensions, but ServerHello repeats the point formats."""
+    body = Cursor(answer.body[4 + 2 + 32 :])
+    body.vector(1)
+    body.take(3)
+    content = Cursor(request.body[4:])
+    content.vector(1)
+    return body.extensions().get(_POINT_FORMATS) == _THREE_FORMATS and (
+        _are_openssl_signatures(content.take(content.left))
+    )
+
+
+def _asks_as_openssl(request: Message) -> bool:
+    """TLS 1.3: a CertificateRequest is all that tells one server from another."""
+    body = Cursor(request.body[4:])
+    body.vector(1)
+    content = body.extensions()
+    return _are_openssl_signatures(content.get(_SIGNATURE_ALGORITHMS, b"")) and (
+        _in_order(list(content), _IN_CERTIFICATE_REQUEST)
+    )
+
+
+def _are_openssl_signatures(vector: bytes) -> bool:
+    offered = [code for code in numbers(vector, 2) if code not in _BRAINPOOL]
+    return offered[: len(_SIGNATURES)] == _SIGNATURES
+
+
+def _in_order(kinds: Sequence[int], order: Sequence[int]) -> bool:
+    """Whether these are some of those, each once, in that order."""
+    rest = iter(order)
+    return all(kind in rest for kind in kinds)

@@ -1,0 +1,254 @@
+"""The handshake, message by message, as OpenSSL processed it.
+
+In TLS 1.3 everything after ServerHello is encrypted: no capture of the wire shows a refused
+client's certificate or the alert that refused it. OpenSSL's message callback does. It is called
+with each message in the clear, on the way out and on the way in, in both versions; CPython has
+exposed it since 3.8 under the private name ``SSLContext._msg_callback``. This module is the one
+place that uses it, behind a guard: on an interpreter without it, `mtls_echo_tls.trace.cleartext`
+tells a `Recorder` what the wire shows in the clear, by the same calls.
+
+Rules that keep it honest and cheap:
+
+* The callback stores and never interprets. An exception raised inside it would replace the
+  handshake's own result, or vanish into it.
+* What it stores is bounded, since an unauthenticated peer decides how much it sends.
+* It is silenced when the handshake is over (`quiet`): otherwise OpenSSL calls it for each
+  record, which makes bulk data clearly dearer (measured on a busy machine, in several runs: 15
+  to 43 %; silenced, nothing measurable). During the handshake it costs 7 to 26 %, both sides
+  together, in the same runs.
+"""
+
+from __future__ import annotations
+
+import _ssl
+import functools
+import ssl
+import time
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+from trio.lowlevel import enable_ki_protection
+
+from mtls_echo_tls.trace.messages import (
+    ALERT,
+    APPLICATION_DATA,
+    CHANGE_CIPHER_SPEC,
+    HANDSHAKE,
+    Direction,
+    Message,
+    server_name_in,
+)
+
+# What only OpenSSL's callback knows: a record's header, and the content type hidden inside a
+# protected TLS 1.3 record.
+RECORD_HEADER, _INNER_CONTENT_TYPE = 256, 257
+
+# An honest handshake has at most 15 messages; OpenSSL itself ends one whose Certificate exceeds
+# 100 KiB. These bounds are what a peer can make us keep, not what it may send.
+_MOST_MESSAGES = 40
+_MOST_BYTES = 256 * 1024
+
+# Beyond the bound of messages: a long connection that is traced may have had many a KeyUpdate
+# when the alert comes that explains its end.
+_MOST_LATE_ALERTS = 8
+
+# Of each direction. A TLS 1.3 peer may send 32 that mean nothing, to fill the recording.
+_MOST_CIPHER_CHANGES = 2
+
+
+@dataclass(slots=True)
+class Omission:
+    """What one direction sent beyond the bounds: counted, not kept.
+
+    Attributes:
+        time: Of the first, in seconds since the recording began.
+        direction: As seen from the side that recorded.
+        messages, size: How many, and their bytes together.
+    """
+
+    time: float
+    direction: Direction
+    messages: int = 0
+    size: int = 0
+
+
+class Recorder:
+    """What one `ssl.SSLObject` sent and received during its handshake.
+
+    Attributes:
+        messages: In the order in which OpenSSL processed them.
+        omitted: What was left out, by direction; empty unless a bound was reached.
+        requested: Whether somebody wants to read it: a report then has a trace.
+        attached: Whether OpenSSL's callback feeds it.
+    """
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.omitted: dict[Direction, Omission] = {}
+        self.requested = False
+        self.attached = False
+        self._started = time.perf_counter()
+        self._kept = 0
+        self._late_alerts = 0
+        self._record_type = {"read": HANDSHAKE, "write": HANDSHAKE}
+        self._cipher_changes = {"read": 0, "write": 0}
+        self._told_by_header = False
+
+    @property
+    def complete(self) -> bool:
+        """False once a bound was reached and messages were left out."""
+        return not self.omitted
+
+    def record(self, way: str, version: int, content_type: int, data: bytes) -> None:
+        """Keep one call of OpenSSL's message callback; never raises."""
+        if content_type == RECORD_HEADER:
+            # Says how the next message travels: protected TLS 1.3 records all claim to be
+            # application data. Remembered, not kept: a peer may send any number of records.
+            self._record_type[way] = data[0] if data else HANDSHAKE
+            if way == "read" and self._record_type[way] == CHANGE_CIPHER_SPEC:
+                # OpenSSL 3.0 reports a received ChangeCipherSpec by its record header only,
+                # 3.6 in TLS 1.3 by both.
+                self._keep(way, version, CHANGE_CIPHER_SPEC, b"\x01")
+                self._told_by_header = True
+            return
+        if content_type in (_INNER_CONTENT_TYPE, APPLICATION_DATA):
+            return
+        if content_type == CHANGE_CIPHER_SPEC and way == "read" and self._told_by_header:
+            self._told_by_header = False
+            return
+        self._keep(way, version, content_type, data)
+
+    def record_hidden(self, way: str, version: int, content_type: int, size: int) -> None:
+        """Keep that an encrypted record was seen, by whoever cannot read it."""
+        self._keep(way, version, content_type, b"", size)
+
+    def _keep(
+        self, way: str, version: int, content_type: int, data: bytes, hidden: int = 0
+    ) -> None:
+        if content_type == CHANGE_CIPHER_SPEC:
+            protected = False
+            self._cipher_changes[way] += 1
+        elif version < ssl.TLSVersion.TLSv1_3:
+            # TLS 1.2 keeps the content type in the clear; protection starts with the
+            # ChangeCipherSpec of that direction.
+            protected = self._cipher_changes[way] > 0
+        else:
+            protected = self._record_type[way] == APPLICATION_DATA
+        elapsed = time.perf_counter() - self._started
+        direction: Direction = "received" if way == "read" else "sent"
+        if self._has_room(way, content_type, len(data)):
+            self._kept += len(data)
+            self.messages.append(
+                Message(elapsed, direction, content_type, data, protected, version, hidden)
+            )
+        else:
+            left_out = self.omitted.setdefault(direction, Omission(elapsed, direction))
+            left_out.messages += 1
+            left_out.size += hidden or len(data)
+
+    def _has_room(self, way: str, content_type: int, size: int) -> bool:
+        if content_type == CHANGE_CIPHER_SPEC and self._cipher_changes[way] > _MOST_CIPHER_CHANGES:
+            return False
+        if self._kept + size > _MOST_BYTES:
+            return False
+        if len(self.messages) < _MOST_MESSAGES:
+            return True
+        self._late_alerts += content_type == ALERT
+        return content_type == ALERT and self._late_alerts <= _MOST_LATE_ALERTS
+
+    def find(self, direction: Direction, *names: str) -> Message | None:
+        """The last message of that direction with one of these names."""
+        for message in reversed(self.messages):
+            if message.direction == direction and message.name in names:
+                return message
+        return None
+
+    @property
+    def fatal_alert(self) -> Message | None:
+        """The first alert that ended the connection: who sent it, refused.
+
+        The first, because the verdict is spoken once; what follows it answers the end.
+        """
+        return next((message for message in self.messages if message.is_fatal_alert), None)
+
+    @property
+    def server_name(self) -> str | None:
+        """The host name in the ClientHello's server_name extension (RFC 6066 §3)."""
+        for message in self.messages:
+            if message.name == "ClientHello":
+                return server_name_in(message)
+        return None
+
+    def forget(self) -> None:
+        """Drop what was recorded: after a success it is a few KiB per connection for nothing."""
+        self.messages.clear()
+
+    @property
+    def client_random(self) -> str | None:
+        """``ClientHello.random`` in hexadecimal: known to both sides, it joins their reports."""
+        for message in self.messages:
+            # 4 bytes of header, 2 of legacy_version, then the random (RFC 8446 §4.1.2); after a
+            # HelloRetryRequest the second ClientHello repeats it.
+            if message.name == "ClientHello" and len(message.body) >= 38:
+                return message.body[6:38].hex()
+        return None
+
+
+# --- the guarded place ---------------------------------------------------------------------------
+
+_recorders: weakref.WeakKeyDictionary[object, Recorder] = weakref.WeakKeyDictionary()
+
+# The C type's own descriptor: the property of the same name in ssl.py converts each argument to
+# an enumeration, twice mistaking one, which costs more than all that is done here.
+_callback_slot: Any = getattr(getattr(_ssl, "_SSLContext", None), "_msg_callback", None)
+
+
+# OpenSSL calls this, and what it raises comes out as the mere context of an SSLWantReadError: a
+# Ctrl-C that fell into it would be lost. Protected, it is raised in trio's main task instead.
+@enable_ki_protection
+def _on_message(
+    connection: object, way: str, version: int, content_type: int, _kind: int, data: bytes
+) -> None:
+    recorder = _recorders.get(connection)
+    if recorder is not None:
+        recorder.record(way, version, content_type, data)
+
+
+def wrap(
+    context: ssl.SSLContext, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, **options: Any
+) -> tuple[ssl.SSLObject, Recorder]:
+    """``context.wrap_bio(incoming, outgoing, **options)``, with a recorder attached.
+
+    The callback belongs to the context and is set once; it finds the recorder by connection.
+    """
+    if _callback_slot is not None and _callback_slot.__get__(context) is None:
+        _callback_slot.__set__(context, _on_message)
+    connection = context.wrap_bio(incoming, outgoing, **options)
+    recorder = Recorder()
+    recorder.attached = (
+        _callback_slot is not None and _callback_slot.__get__(context) is _on_message
+    )
+    _recorders[connection] = recorder
+    return connection, recorder
+
+
+@functools.cache
+def _silent_context(server_side: bool) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server_side else ssl.PROTOCOL_TLS_CLIENT)
+    # getpeercert() answers only where the context verifies.
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def quiet(connection: ssl.SSLObject) -> None:
+    """Stop recording on a connection whose handshake is over.
+
+    Assigning `ssl.SSLObject.context`, which exists for SNI callbacks, makes CPython take the
+    message callback from the new context, here one without any. Nothing else that an established
+    connection uses comes from there: keys, peer certificate, ALPN and shutdown stay (checked on
+    3.11 to 3.13). One thing goes: `ssl.SSLObject.session`, read afterwards, belongs to the silent
+    context, and can resume no connection of the old one. We never resume.
+    """
+    if _recorders.pop(connection, None) is not None and _callback_slot is not None:
+        connection.context = _silent_context(connection.server_side)
