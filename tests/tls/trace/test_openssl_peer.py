@@ -87,7 +87,7 @@ def received(body: bytes) -> Message:
 
 def recorded(*bodies: bytes) -> Recorder:
     recorder = Recorder()
-    recorder.messages += [received(body) for body in bodies]
+    recorder.messages.extend(received(body) for body in bodies)
     return recorder
 
 

@@ -12,6 +12,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
@@ -23,7 +24,7 @@ from mtls_echo_tls.trace.messages import (
     HANDSHAKE,
     Message,
     certificates_in,
-    server_name_in,
+    read_hello,
 )
 from mtls_echo_tls.trace.recorder import Recorder
 from tests.support.tls import (
@@ -375,9 +376,10 @@ def test_a_recorder_takes_anything(calls: list[tuple[str, int, int, bytes]]) -> 
     for message in recorder.messages:
         assert message.name
         assert isinstance(message.is_fatal_alert, bool)
-    name = recorder.server_name
-    assert name is None or len(name) <= 255
-    assert recorder.client_random is None or len(recorder.client_random) == 64
+    evidence = Evidence("server", recorder=recorder)
+    evidence.read_recording()
+    assert evidence.server_name is None or len(evidence.server_name) <= 255
+    assert evidence.client_random is None or len(evidence.client_random) == 64
     assert recorder.fatal_alert is None or recorder.fatal_alert in recorder.messages
 
 
@@ -397,7 +399,7 @@ HELLO = _real_hello()
 
 
 def test_the_server_name_is_the_one_that_was_asked_for() -> None:
-    assert server_name_in(_message(HELLO)) == "sni.test"
+    assert read_hello(HELLO).server_name == "sni.test"
 
 
 @settings(deadline=None)
@@ -406,7 +408,7 @@ def test_a_malformed_hello_names_nobody_or_something_short(
     at: int, noise: bytes, cut: bool
 ) -> None:
     body = HELLO[:at] + noise + (b"" if cut else HELLO[at + len(noise) :])
-    name = server_name_in(_message(body))
+    name = read_hello(body).server_name
     assert name is None or len(name) <= 255
 
 

@@ -65,7 +65,7 @@ def _suites(hello: Message) -> set[int]:
 
 
 def _signature_algorithms(hello: Message) -> set[int]:
-    return _numbers(dict(hello_extensions(hello)).get(_SIGNATURE_ALGORITHMS, b""))
+    return _numbers(dict(hello_extensions(hello.body)).get(_SIGNATURE_ALGORITHMS, b""))
 
 
 def _numbers(vector: bytes) -> set[int]:

@@ -19,7 +19,17 @@ from mtls_echo_tls.diagnosis.cipher_mismatch import why_no_shared_cipher
 from mtls_echo_tls.diagnosis.context_info import Configuration
 from mtls_echo_tls.diagnosis.tables import ALERT_OF_REASON
 from mtls_echo_tls.sides import Side, Stage
-from mtls_echo_tls.trace.messages import Direction, certificates_in, offers_alpn, offers_tls13
+from mtls_echo_tls.trace.messages import (
+    ALERT,
+    CERTIFICATE,
+    CERTIFICATE_REQUEST,
+    CLIENT_HELLO,
+    COMPRESSED_CERTIFICATE,
+    ENCRYPTED_EXTENSIONS,
+    SERVER_HELLO,
+    chain_of,
+    read_hello,
+)
 from mtls_echo_tls.trace.openssl_peer import is_openssl
 from mtls_echo_tls.trace.recorder import Recorder
 
@@ -31,7 +41,7 @@ FIRST_BYTES = 64
 # Enough for the one sentence that a server may leave behind (`mtls_echo_tls.denial`).
 LAST_WORDS = 512
 
-_BOTH_WAYS: tuple[Direction, ...] = ("received", "sent")
+_UNKNOWN = Configuration()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,7 @@ class AlertSeen:
     protected: bool | None
 
 
-@dataclass
+@dataclass(slots=True)
 class Evidence:
     """One side's record of one connection.
 
@@ -122,7 +132,7 @@ class Evidence:
     cipher: str | None = None
     alpn: str | None = None
     resumed: bool = False
-    configuration: Configuration = field(default_factory=Configuration, repr=False)
+    configuration: Configuration = field(default=_UNKNOWN, repr=False)
     started: float = field(default_factory=time.perf_counter)
     duration: float | None = None
     recorder: Recorder = field(default_factory=Recorder, repr=False)
@@ -160,29 +170,37 @@ class Evidence:
 
     def read_recording(self) -> None:
         """Take over what the handshake's messages show; more exact than `note_error`."""
-        recorder = self.recorder
-        self.client_random = recorder.client_random or self.client_random
-        if self.side == "server":
-            self.server_name = recorder.server_name or self.server_name
-        for direction in _BOTH_WAYS:
-            certificate = recorder.find(direction, "Certificate", "CompressedCertificate")
-            if certificate is not None:
-                chain = certificates_in(certificate)
+        hellos: list[bytes] = []
+        alerted = False
+        for direction, content_type, body in self.recorder.spoken():
+            kind = body[0]
+            if content_type == ALERT:
+                alerted = True
+            elif kind == CLIENT_HELLO:
+                hellos.append(body)
+            elif kind == SERVER_HELLO:
+                self.hello_answered = True
+            elif kind == ENCRYPTED_EXTENSIONS:
+                self.is_tls13 = True
+            elif kind == CERTIFICATE_REQUEST:
+                self.certificate_requested = True
+            elif kind in (CERTIFICATE, COMPRESSED_CERTIFICATE):
                 if direction == "sent":
-                    self.own_chain = chain
+                    self.own_chain = chain_of(body)
                 else:
-                    self.peer_chain = chain
-            request = recorder.find(direction, "CertificateRequest")
-            self.certificate_requested |= request is not None
-            answer = recorder.find(direction, "ServerHello", "HelloRetryRequest")
-            self.hello_answered |= answer is not None
-            hello = recorder.find(direction, "ClientHello")
-            self.alpn_offered |= hello is not None and offers_alpn(hello)
-            self.tls13_offered |= hello is not None and offers_tls13(hello)
-            extensions = recorder.find(direction, "EncryptedExtensions")
-            self.is_tls13 |= extensions is not None
-        self.peer_is_openssl |= self.failed and is_openssl(recorder)
-        alert = recorder.fatal_alert
+                    self.peer_chain = chain_of(body)
+        for number, hello in enumerate(hellos):
+            server_name, alpn, tls13 = read_hello(hello)
+            self.alpn_offered |= alpn
+            self.tls13_offered |= tls13
+            # A second one, after a HelloRetryRequest, repeats the name and the random, which lies
+            # behind 4 bytes of header and 2 of legacy_version (RFC 8446 §4.1.2).
+            if number == 0:
+                self.client_random = hello[6:38].hex() if len(hello) >= 38 else self.client_random
+                if self.side == "server":
+                    self.server_name = server_name or self.server_name
+        self.peer_is_openssl |= self.failed and is_openssl(self.recorder)
+        alert = self.recorder.fatal_alert if alerted else None
         if alert is not None:
             sent = alert.direction == "sent"
             self.alert = AlertSeen(alert.body[1], sent=sent, protected=alert.protected)

@@ -11,11 +11,12 @@ allocates more than was received: what cannot be read is not there.
 
 from __future__ import annotations
 
+import functools
 import ssl
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from mtls_echo_tls.alerts import CLOSURE_ALERTS, alert_name
 
@@ -29,6 +30,9 @@ CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION_DATA = 20, 21, 22, 23
 _ZLIB = 1
 _MOST_INFLATED = 256 * 1024
 
+# The size up to which a Certificate message is remembered, in bytes.
+_ORDINARY = 4096
+
 # The level of an alert that ends a TLS 1.2 connection (RFC 5246 §7.2).
 _FATAL = 2
 
@@ -37,6 +41,12 @@ _SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS = 0, 16, 43
 
 # RFC 1035 §2.3.4; OpenSSL refuses a longer one, after we have seen it.
 _LONGEST_HOST_NAME = 255
+
+_TLS13 = int(ssl.TLSVersion.TLSv1_3).to_bytes(2)
+
+# Handshake messages (RFC 8446 §4, RFC 8879 §4).
+CLIENT_HELLO, SERVER_HELLO, ENCRYPTED_EXTENSIONS = 1, 2, 8
+CERTIFICATE, CERTIFICATE_REQUEST, COMPRESSED_CERTIFICATE = 11, 13, 25
 
 _HANDSHAKE_NAMES = {
     0: "HelloRequest",
@@ -128,7 +138,18 @@ def certificates_in(message: Message) -> tuple[bytes, ...]:
     §4.4.2); TLS 1.2 has neither (RFC 5246 §7.4.2). A list length that does not reach to the end
     of the message tells the two apart. A CompressedCertificate holds the former (RFC 8879).
     """
-    body = decompressed(message) if message.name == "CompressedCertificate" else message.body[4:]
+    return chain_of(message.body)
+
+
+def chain_of(message: bytes) -> tuple[bytes, ...]:
+    """As `certificates_in`; the same peers come again, so ordinary chains are remembered."""
+    return (_chain_of if len(message) <= _ORDINARY else _chain_of.__wrapped__)(message)
+
+
+@functools.lru_cache(maxsize=128)
+def _chain_of(message: bytes) -> tuple[bytes, ...]:
+    compressed = message[:1] == COMPRESSED_CERTIFICATE.to_bytes()
+    body = decompressed(message) if compressed else message[4:]
     for tls13 in (False, True):
         context = 1 + body[0] if tls13 and body else 0
         length, entries = body[context : context + 3], body[context + 3 :]
@@ -137,17 +158,17 @@ def certificates_in(message: Message) -> tuple[bytes, ...]:
     return ()
 
 
-def decompressed(message: Message) -> bytes:
+def decompressed(message: bytes) -> bytes:
     """What a CompressedCertificate holds (RFC 8879 §4); b"" when it is not zlib, or not sound.
 
     At most the announced length is inflated, and at most what a recorder keeps: a few bytes can
     stand for a thousand times as many.
     """
-    algorithm, announced = int.from_bytes(message.body[4:6]), int.from_bytes(message.body[6:9])
+    algorithm, announced = int.from_bytes(message[4:6]), int.from_bytes(message[6:9])
     if algorithm != _ZLIB or not 0 < announced <= _MOST_INFLATED:
         return b""
     try:
-        inflated = zlib.decompressobj().decompress(message.body[12:], announced + 1)
+        inflated = zlib.decompressobj().decompress(message[12:], announced + 1)
     except zlib.error:
         return b""
     return inflated if len(inflated) == announced else b""
@@ -167,40 +188,43 @@ def _entries(data: bytes, *, extensions: bool) -> list[bytes]:
     return found
 
 
-def server_name_in(hello: Message) -> str | None:
-    """The host name that a ClientHello asks for; None when it names none, or is malformed."""
+class Hello(NamedTuple):
+    """What is needed of every ClientHello.
+
+    Attributes:
+        server_name: The host name it asks for (RFC 6066 §3); None when it names none.
+        alpn: Whether it offers application protocols (RFC 7301 §3.1).
+        tls13: Whether it offers TLS 1.3 (RFC 8446 §4.2.1).
+    """
+
+    server_name: str | None
+    alpn: bool
+    tls13: bool
+
+
+def read_hello(hello: bytes) -> Hello:
+    """Read a ClientHello; what is malformed in it is not there."""
+    server_name, alpn, tls13 = None, False, False
     for kind, data in hello_extensions(hello):
-        if kind == _SERVER_NAME and len(data) > 5:
+        if kind == _SERVER_NAME and len(data) > 5 and server_name is None:
             # A list with one entry: its length, the type host_name, the name's length, the name.
             length = min(int.from_bytes(data[3:5]), _LONGEST_HOST_NAME)
-            return data[5 : 5 + length].decode("ascii", "replace")
-    return None
+            server_name = data[5 : 5 + length].decode("ascii", "replace")
+        elif kind == _ALPN:
+            alpn = True
+        elif kind == _SUPPORTED_VERSIONS:
+            tls13 |= _TLS13 in (data[at : at + 2] for at in range(1, len(data), 2))
+    return Hello(server_name, alpn, tls13)
 
 
-def offers_alpn(hello: Message) -> bool:
-    """Whether a ClientHello offers application protocols (RFC 7301 §3.1)."""
-    return any(kind == _ALPN for kind, _ in hello_extensions(hello))
-
-
-def offers_tls13(hello: Message) -> bool:
-    """Whether a ClientHello offers TLS 1.3 (RFC 8446 §4.2.1)."""
-    version = int(ssl.TLSVersion.TLSv1_3).to_bytes(2)
-    return any(
-        kind == _SUPPORTED_VERSIONS
-        and version in (data[at : at + 2] for at in range(1, len(data), 2))
-        for kind, data in hello_extensions(hello)
-    )
-
-
-def hello_extensions(hello: Message) -> Iterator[tuple[int, bytes]]:
+def hello_extensions(hello: bytes) -> Iterator[tuple[int, bytes]]:
     """The extensions of a ClientHello."""
-    body = hello.body
     # Header, legacy_version and random, then three vectors whose lengths take 1, 2 and 1 bytes:
     # legacy_session_id, cipher_suites, legacy_compression_methods (RFC 8446 §4.1.2).
     at = 4 + 2 + 32
     for width in (1, 2, 1):
-        at += width + int.from_bytes(body[at : at + width])
-    yield from extensions(body[at + 2 :])
+        at += width + int.from_bytes(hello[at : at + width])
+    return extensions(hello[at + 2 :])
 
 
 def selects_tls13(message: bytes) -> bool:
@@ -211,7 +235,7 @@ def selects_tls13(message: bytes) -> bool:
     at = 4 + 2 + 32
     at += 1 + int.from_bytes(message[at : at + 1]) + 2 + 1
     found = dict(extensions(message[at + 2 :])).get(_SUPPORTED_VERSIONS)
-    return found == int(ssl.TLSVersion.TLSv1_3).to_bytes(2)
+    return found == _TLS13
 
 
 def extensions(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -65,7 +65,7 @@ def is_openssl(recorder: Recorder) -> bool:
 
 
 def _is_openssl_client(hello: Message) -> bool:
-    found = list(hello_extensions(hello))
+    found = list(hello_extensions(hello.body))
     content = dict(found)
     return (
         content.get(_POINT_FORMATS) == _THREE_FORMATS

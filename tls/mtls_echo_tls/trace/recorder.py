@@ -9,8 +9,8 @@ tells a `Recorder` what the wire shows in the clear, by the same calls.
 
 Rules that keep it honest and cheap:
 
-* The callback stores and never interprets. An exception raised inside it would replace the
-  handshake's own result, or vanish into it.
+* The callback stores and never interprets (`Recorder`). An exception raised inside it would
+  replace the handshake's own result, or vanish into it.
 * What it stores is bounded, since an unauthenticated peer decides how much it sends.
 * It is silenced when the handshake is over (`quiet`): otherwise OpenSSL calls it for each
   record, which makes bulk data clearly dearer (measured on a busy machine, in several runs: 15
@@ -24,9 +24,8 @@ import _ssl
 import functools
 import ssl
 import time
-import weakref
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 from trio.lowlevel import enable_ki_protection
 
@@ -37,7 +36,6 @@ from mtls_echo_tls.trace.messages import (
     HANDSHAKE,
     Direction,
     Message,
-    server_name_in,
 )
 
 # What only OpenSSL's callback knows: a record's header, and the content type hidden inside a
@@ -52,6 +50,9 @@ _MOST_BYTES = 256 * 1024
 # Beyond the bound of messages: a long connection that is traced may have had many a KeyUpdate
 # when the alert comes that explains its end.
 _MOST_LATE_ALERTS = 8
+
+# What is kept as it came, until somebody wants to read it: together no more than those bytes.
+_MOST_CALLS, _LARGEST_CALL = 64, 4096
 
 # Of each direction. A TLS 1.3 peer may send 32 that mean nothing, to fill the recording.
 _MOST_CIPHER_CHANGES = 2
@@ -73,35 +74,33 @@ class Omission:
     size: int = 0
 
 
-class Recorder:
-    """What one `ssl.SSLObject` sent and received during its handshake.
+# The time, and what OpenSSL's message callback was told: way, version, content type and data.
+Call: TypeAlias = tuple[float, str, int, int, bytes]
+
+
+class Recording:
+    """The messages of a handshake, made of what OpenSSL said, within the bounds.
+
+    Args:
+        started: When the recording began.
 
     Attributes:
         messages: In the order in which OpenSSL processed them.
         omitted: What was left out, by direction; empty unless a bound was reached.
-        requested: Whether somebody wants to read it: a report then has a trace.
-        attached: Whether OpenSSL's callback feeds it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, started: float) -> None:
         self.messages: list[Message] = []
         self.omitted: dict[Direction, Omission] = {}
-        self.requested = False
-        self.attached = False
-        self._started = time.perf_counter()
+        self._started = started
         self._kept = 0
         self._late_alerts = 0
         self._record_type = {"read": HANDSHAKE, "write": HANDSHAKE}
         self._cipher_changes = {"read": 0, "write": 0}
         self._told_by_header = False
 
-    @property
-    def complete(self) -> bool:
-        """False once a bound was reached and messages were left out."""
-        return not self.omitted
-
-    def record(self, way: str, version: int, content_type: int, data: bytes) -> None:
-        """Keep one call of OpenSSL's message callback; never raises."""
+    def add(self, now: float, way: str, version: int, content_type: int, data: bytes) -> None:
+        """Keep one call of OpenSSL's message callback, made at ``now``; never raises."""
         if content_type == RECORD_HEADER:
             # Says how the next message travels: protected TLS 1.3 records all claim to be
             # application data. Remembered, not kept: a peer may send any number of records.
@@ -109,7 +108,7 @@ class Recorder:
             if way == "read" and self._record_type[way] == CHANGE_CIPHER_SPEC:
                 # OpenSSL 3.0 reports a received ChangeCipherSpec by its record header only,
                 # 3.6 in TLS 1.3 by both.
-                self._keep(way, version, CHANGE_CIPHER_SPEC, b"\x01")
+                self.keep(now, way, version, CHANGE_CIPHER_SPEC, b"\x01")
                 self._told_by_header = True
             return
         if content_type in (_INNER_CONTENT_TYPE, APPLICATION_DATA):
@@ -117,15 +116,27 @@ class Recorder:
         if content_type == CHANGE_CIPHER_SPEC and way == "read" and self._told_by_header:
             self._told_by_header = False
             return
-        self._keep(way, version, content_type, data)
+        self.keep(now, way, version, content_type, data)
 
-    def record_hidden(self, way: str, version: int, content_type: int, size: int) -> None:
-        """Keep that an encrypted record was seen, by whoever cannot read it."""
-        self._keep(way, version, content_type, b"", size)
-
-    def _keep(
-        self, way: str, version: int, content_type: int, data: bytes, hidden: int = 0
+    def keep(
+        self,
+        now: float,
+        way: str,
+        version: int,
+        content_type: int,
+        data: bytes,
+        hidden: int = 0,
     ) -> None:
+        """Keep one message.
+
+        Args:
+            now: When it passed.
+            way: ``read`` or ``write``.
+            version: As OpenSSL numbers it.
+            content_type: Of its record.
+            data: The message.
+            hidden: Or only its size, where it cannot be read.
+        """
         if content_type == CHANGE_CIPHER_SPEC:
             protected = False
             self._cipher_changes[way] += 1
@@ -135,7 +146,7 @@ class Recorder:
             protected = self._cipher_changes[way] > 0
         else:
             protected = self._record_type[way] == APPLICATION_DATA
-        elapsed = time.perf_counter() - self._started
+        elapsed = now - self._started
         direction: Direction = "received" if way == "read" else "sent"
         if self._has_room(way, content_type, len(data)):
             self._kept += len(data)
@@ -157,6 +168,76 @@ class Recorder:
         self._late_alerts += content_type == ALERT
         return content_type == ALERT and self._late_alerts <= _MOST_LATE_ALERTS
 
+
+class Recorder:
+    """What one `ssl.SSLObject` sent and received during its handshake.
+
+    Most recordings are of a success, and never read: so what OpenSSL says is kept as it came, and
+    made into messages when somebody wants to read one, or when it becomes too much.
+
+    Attributes:
+        calls: What OpenSSL has said and nobody has read.
+        requested: Whether somebody wants to read it: a report then has a trace.
+        attached: Whether OpenSSL's callback feeds it.
+    """
+
+    __slots__ = ("_recording", "_started", "attached", "calls", "requested")
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.requested = False
+        self.attached = False
+        self._recording: Recording | None = None
+        self._started = time.perf_counter()
+
+    def record(self, way: str, version: int, content_type: int, data: bytes) -> None:
+        """Keep one call of OpenSSL's message callback; never raises."""
+        self.calls.append((time.perf_counter(), way, version, content_type, data))
+        if len(self.calls) > _MOST_CALLS or len(data) > _LARGEST_CALL:
+            self.read()
+
+    def record_hidden(self, way: str, version: int, content_type: int, size: int) -> None:
+        """Keep that an encrypted record was seen, by whoever cannot read it."""
+        self.read().keep(time.perf_counter(), way, version, content_type, b"", size)
+
+    def read(self) -> Recording:
+        """Everything so far, as messages."""
+        if self._recording is None:
+            self._recording = Recording(self._started)
+        calls, self.calls = self.calls, []
+        for call in calls:
+            self._recording.add(*call)
+        return self._recording
+
+    @property
+    def messages(self) -> list[Message]:
+        """In the order in which OpenSSL processed them."""
+        return self.read().messages
+
+    @property
+    def omitted(self) -> dict[Direction, Omission]:
+        """What was left out, by direction; empty unless a bound was reached."""
+        return self.read().omitted
+
+    @property
+    def complete(self) -> bool:
+        """False once a bound was reached and messages were left out."""
+        return not self.omitted
+
+    def spoken(self) -> list[tuple[Direction, int, bytes]]:
+        """Direction, content type and body of the handshake's messages and alerts."""
+        if self._recording is None:
+            return [
+                ("received" if way == "read" else "sent", content_type, data)
+                for _, way, _, content_type, data in self.calls
+                if content_type in (HANDSHAKE, ALERT) and data
+            ]
+        return [
+            (message.direction, message.content_type, message.body)
+            for message in self.messages
+            if message.content_type != CHANGE_CIPHER_SPEC and message.body
+        ]
+
     def find(self, direction: Direction, *names: str) -> Message | None:
         """The last message of that direction with one of these names."""
         for message in reversed(self.messages):
@@ -172,32 +253,14 @@ class Recorder:
         """
         return next((message for message in self.messages if message.is_fatal_alert), None)
 
-    @property
-    def server_name(self) -> str | None:
-        """The host name in the ClientHello's server_name extension (RFC 6066 §3)."""
-        for message in self.messages:
-            if message.name == "ClientHello":
-                return server_name_in(message)
-        return None
-
     def forget(self) -> None:
         """Drop what was recorded: after a success it is a few KiB per connection for nothing."""
-        self.messages.clear()
-
-    @property
-    def client_random(self) -> str | None:
-        """``ClientHello.random`` in hexadecimal: known to both sides, it joins their reports."""
-        for message in self.messages:
-            # 4 bytes of header, 2 of legacy_version, then the random (RFC 8446 §4.1.2); after a
-            # HelloRetryRequest the second ClientHello repeats it.
-            if message.name == "ClientHello" and len(message.body) >= 38:
-                return message.body[6:38].hex()
-        return None
+        self.calls = []
+        if self._recording is not None:
+            self._recording.messages.clear()
 
 
 # --- the guarded place ---------------------------------------------------------------------------
-
-_recorders: weakref.WeakKeyDictionary[object, Recorder] = weakref.WeakKeyDictionary()
 
 # The C type's own descriptor: the property of the same name in ssl.py converts each argument to
 # an enumeration, twice mistaking one, which costs more than all that is done here.
@@ -210,8 +273,8 @@ _callback_slot: Any = getattr(getattr(_ssl, "_SSLContext", None), "_msg_callback
 def _on_message(
     connection: object, way: str, version: int, content_type: int, _kind: int, data: bytes
 ) -> None:
-    recorder = _recorders.get(connection)
-    if recorder is not None:
+    recorder: Recorder | None = getattr(connection, "recorder", None)
+    if recorder is not None and content_type != _INNER_CONTENT_TYPE:
         recorder.record(way, version, content_type, data)
 
 
@@ -229,7 +292,7 @@ def wrap(
     recorder.attached = (
         _callback_slot is not None and _callback_slot.__get__(context) is _on_message
     )
-    _recorders[connection] = recorder
+    cast("Any", connection).recorder = recorder
     return connection, recorder
 
 
@@ -250,5 +313,6 @@ def quiet(connection: ssl.SSLObject) -> None:
     3.11 to 3.13). One thing goes: `ssl.SSLObject.session`, read afterwards, belongs to the silent
     context, and can resume no connection of the old one. We never resume.
     """
-    if _recorders.pop(connection, None) is not None and _callback_slot is not None:
+    if getattr(connection, "recorder", None) is not None and _callback_slot is not None:
+        cast("Any", connection).recorder = None
         connection.context = _silent_context(connection.server_side)
