@@ -29,16 +29,23 @@ class Event:
         name: ``created``, ``listening``, ``accepted``, ``connection``, ``reload``,
             ``warning``, ``error``, ``accept-error``, ``suppressed``, ``stopping`` or ``stopped``.
         text: What a person reads, one line.
-        fields: What a program reads; JSON types.
+        details: What a program reads, but for the report; JSON types.
         flood: Events of one flood share this; None for what no stranger can cause.
         report: Of a connection. When it was traced, the handshake is drawn below the text.
     """
 
     name: str
     text: str
-    fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    details: Mapping[str, Any] = field(default_factory=dict[str, Any])
     flood: tuple[str, ...] | None = None
     report: Report | None = None
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What a program reads; JSON types."""
+        if self.report is None:
+            return dict(self.details)
+        return {**self.details, **cast("dict[str, Any]", msgspec.to_builtins(self.report))}
 
 
 Events: TypeAlias = Callable[[Event], None]
@@ -101,7 +108,6 @@ def connection(
             "ended": ended,
             "bytes_received": received,
             "bytes_sent": sent,
-            **cast("dict[str, Any]", msgspec.to_builtins(report)),
         },
         flood=None if known else ("connection", _host(where), report.outcome, cause),
         report=report,
