@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mtls_echo_pki.certificates.reading import UNREADABLE, is_valid_at, load_certificate
 from mtls_echo_server.access import Access
 from mtls_echo_tls.diagnosis.context_info import Configuration, recall
-from mtls_echo_tls.path.certificates import end_entity
+from mtls_echo_tls.path.certificates import is_readable
 from mtls_echo_tls.path.revocation import revocation_faults
 from mtls_echo_tls.path.validate import Path, examine
 
@@ -86,9 +86,12 @@ class Admission:
             A reason for the client to read: nothing in it is news to who was trusted before.
         """
         chain = connection.evidence.peer_chain
-        if chain and end_entity(chain) is None:
+        if chain and not is_readable(chain[0]):
             return "the client certificate cannot be read"
-        return self._lapse(connection) or self._access.denial(connection.peer)
+        lapse = self._lapse(connection)
+        if lapse is not None or not self._access.restricted:
+            return lapse
+        return self._access.denial(connection.peer)
 
     def is_current(self, connection: Connection) -> bool:
         """Whether the context by which a client was judged is still the one in use."""
@@ -97,6 +100,8 @@ class Admission:
     def _lapse(self, connection: Connection) -> str | None:
         context, evidence = self._current(), connection.evidence
         judged_by, connection.judged_by = connection.judged_by, context
+        if context is judged_by and not evidence.resumed and len(evidence.peer_chain) < 2:
+            return None  # nothing has changed, and there is no intermediate to remember
         mine = recall(context)
         if context is judged_by and not evidence.resumed:
             self._remember(evidence.peer_chain, mine)

@@ -1,7 +1,7 @@
 """An accepted connection has a deadline that moves, and knows when it may be closed.
 
 Three limits bear on a connection, and one cancel scope serves them all: its deadline is set anew
-each time the handler begins to wait for data, to the earliest of
+when the handler begins to wait for data, to the earliest of
 
 * the end of the client's silence (``idle_timeout``),
 * the moment at which it retires, by age or because the server stops, but not before it has been
@@ -19,18 +19,23 @@ from __future__ import annotations
 
 import contextlib
 import math
-import socket
 import ssl
 from dataclasses import dataclass
 
 import trio
 
-from mtls_echo_tls.stream.tcp import TCPStream
-from mtls_echo_tls.stream.tls import TLSStream
+from mtls_echo_tls.stream.answering import AnsweringStream
+from mtls_echo_tls.stream.hub import Hub
+from mtls_echo_tls.stream.tcp import SCRATCH, TCPStream
 
 # A connection that retires is closed after this many seconds without data: more than a round trip
 # anywhere on earth, so nothing that the client sent before is still on its way.
 QUIET = 1.0
+
+# Moving a deadline costs as much as a record does: it is moved a little further than it has to be,
+# and then not at every message. No client is cut off early, and none later than by this much, in
+# seconds and as a part of the idle timeout.
+_SLACK, _SLACK_PART = 0.25, 1 / 64
 
 # A server for two clients must not turn away the third for being the second in its handshake.
 LEAST_STRANGERS = 64
@@ -82,16 +87,51 @@ class Limits:
         return max(self.max_connections, LEAST_STRANGERS)
 
 
-class Connection(TLSStream):
-    """An accepted connection: a TLS stream that is counted and has a deadline.
+async def first_bytes(transport: TCPStream) -> int:
+    """Wait for a client's first bytes, which come to lie in `SCRATCH`; tell an HTTP client.
+
+    Returns:
+        How many; 0 when the client has closed the connection, -1 when it has reset it.
+    """
+    try:
+        while (size := transport.take()) < 0:
+            await trio.lowlevel.wait_readable(transport.socket)
+    except trio.BrokenResourceError:
+        return -1
+    if bytes(SCRATCH[: min(size, 4)]) in _HTTP:
+        with contextlib.suppress(trio.BrokenResourceError):
+            transport.push([_HTTP_ANSWER])
+    return size
+
+
+class Connection(AnsweringStream):
+    """An accepted connection: a TLS stream that has a deadline.
+
+    Args:
+        transport: The TCP connection.
+        context: The server's.
+        limits: How long.
+        trace: Record the handshake, for the report.
+        scope: Entered around the handler.
+        hub: Who answers while the handler sleeps in `answer_all`.
 
     Attributes:
-        scope: To be entered around the handler. Its deadline is moved by `receive_some`.
-        received, sent: Bytes of plaintext so far.
-        finished: Whether the client has sent its close_notify.
+        scope: As given. Its deadline is moved when a wait for data begins, and when it is over.
         at_rest: Whether the scope's end met a handler that waited for data, as it should.
         judged_by: The context by which the client was judged last.
     """
+
+    __slots__ = (
+        "_cut_off_at",
+        "_deadline",
+        "_exact",
+        "_idle_timeout",
+        "_retire_at",
+        "_waiting_since",
+        "at_rest",
+        "judged_by",
+        "scope",
+    )
 
     def __init__(
         self,
@@ -100,18 +140,24 @@ class Connection(TLSStream):
         limits: Limits,
         *,
         trace: bool = False,
+        scope: trio.CancelScope | None = None,
+        hub: Hub | None = None,
     ) -> None:
-        super().__init__(transport, context, server_side=True, trace=trace)
-        self.scope = trio.CancelScope()
-        self.received = 0
-        self.sent = 0
-        self.finished = False
+        super().__init__(transport, context, server_side=True, trace=trace, hub=hub)
+        self.scope = scope or trio.CancelScope()
         self.at_rest = False
         self.judged_by = context
         self._idle_timeout = limits.idle_timeout
         self._retire_at = trio.current_time() + limits.max_connection_age
         self._cut_off_at = self._retire_at + limits.grace_period
+        self._exact = self._retire_at < math.inf
+        self._deadline = -math.inf
         self._waiting_since: float | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the client has sent its close_notify."""
+        return self.evidence.close_notify
 
     @property
     def retired(self) -> bool:
@@ -135,7 +181,8 @@ class Connection(TLSStream):
             Whether that is now.
         """
         self._retire_at = trio.current_time()
-        if self._waiting_since is None:
+        self._exact = True
+        if self._waiting_since is None or self.broken:
             return False
         self.scope.deadline = self._patience(self._waiting_since)
         return self.scope.deadline <= self._retire_at
@@ -144,47 +191,39 @@ class Connection(TLSStream):
         """Break it off: a client that was cut short must not take our end for a clean one."""
         self._abandon()
 
-    async def answer_http(self) -> None:
-        """Look at the first bytes, which are there, without taking them; tell an HTTP client.
+    def begin(self, size: int) -> None:
+        """Take the first bytes (`first_bytes`), before the handshake.
 
         Raises:
-            TLSFailure: The client has reset the connection.
+            TLSFailure: There are none, and no more will come.
         """
-        assert isinstance(self.transport, TCPStream)  # noqa: S101  narrows the type
-        try:
-            first = self.transport.socket.recv(4, socket.MSG_PEEK)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            # Reported here or never: the kernel tells of a reset once, peeking or not.
-            self.evidence.transport_end = "reset"
-            raise self._fail() from error
-        if first in _HTTP:
-            with contextlib.suppress(trio.BrokenResourceError):
-                await self.transport.send_all(_HTTP_ANSWER)
+        if size <= 0:
+            raise self._lost("reset" if size else "eof")
+        self._note_first_bytes(SCRATCH[:size])
+        self._records.feed(SCRATCH[:size])
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """As `TLSStream.receive_some`, within the limits of the service."""
-        self._waiting_since = trio.current_time()
-        self.scope.deadline = self._patience(self._waiting_since)
-        try:
-            data = await super().receive_some(max_bytes)
-        except trio.Cancelled:
-            # By our deadline; or by one of the handler's own, and then it goes on.
-            self.at_rest = self.scope.cancel_called
-            raise
-        finally:
-            self._waiting_since = None
-        self.received += len(data)
-        self.finished = not data
+    def _waits(self, now: float | None = None) -> None:
+        self._waiting_since = now = trio.current_time() if now is None else now
+        self._move_deadline(now)
+
+    def _wait_cancelled(self) -> None:
+        # By our deadline; or by one of the handler's own, and then it goes on.
+        self.at_rest = self.scope.cancel_called
+        self._waiting_since = None
+
+    def _arrived(self) -> None:
         # The pause is over; what follows, working and sending for two, has the usual time.
-        self.scope.deadline = min(trio.current_time() + self._idle_timeout, self._cut_off_at)
-        return data
+        self._waiting_since = None
+        self._move_deadline(trio.current_time())
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """As `TLSStream.send_all`."""
-        await super().send_all(data)
-        self.sent += len(data)
+    def _move_deadline(self, now: float) -> None:
+        due = now + self._idle_timeout
+        if self._exact:
+            waits = self._waiting_since is not None
+            self.scope.deadline = self._patience(now) if waits else min(due, self._cut_off_at)
+        elif due > self._deadline:
+            slack = min(self._idle_timeout * _SLACK_PART, _SLACK)
+            self._deadline = self.scope.deadline = due + slack
 
     def _patience(self, since: float) -> float:
         """Until when to wait for data, from the moment at which the wait began."""

@@ -21,8 +21,17 @@ async def echo(stream: trio.abc.Stream) -> None:
     Args:
         stream: Any trio stream; closing it is the caller's affair.
     """
+    from mtls_echo_tls.stream.answering import (
+        AnsweringStream,  # here, since this module is wanted early
+    )
+
+    if isinstance(stream, AnsweringStream):
+        await stream.answer_all(_same)
+        return
     while chunk := await stream.receive_some():
         await stream.send_all(chunk)
-        # Up to 64 KiB that an idle connection would otherwise hold until its next message.
-        # Measured after 1 MiB of echo each: 78 KiB per connection with this line, 129 without.
-        del chunk
+        del chunk  # which an idle connection would otherwise hold until its next message
+
+
+def _same(data: bytes) -> bytes:
+    return data

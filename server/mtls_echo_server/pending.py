@@ -12,12 +12,13 @@ Networks are told apart, not addresses: whoever has one IPv6 address has the oth
 as well (RFC 4291 §2.5.1).
 
 **Whoever leaves is a stranger again.** A refused client may keep its end open while we linger for
-it to read the alert (`mtls_echo_tls.stream.tls`), and so may any other after its close_notify.
-That is a courtesy, and the first thing to save on.
+it to read the alert (`mtls_echo_tls.stream.delivery`), and so may any other after its
+close_notify. That is a courtesy, and the first thing to save on.
 """
 
 from __future__ import annotations
 
+import math
 import socket
 from collections import Counter
 
@@ -32,18 +33,32 @@ class Visit:
 
     Args:
         host: The client's address, as `socket.accept` gives it.
+        deadline: Of its handshake.
 
     Attributes:
-        scope: To be entered around everything that is done for this connection.
-        crowded_out: Whether it was ended because its place was needed.
+        scope: To be entered around what is done for this connection; once more, around closing.
+        admitted: Whether a client has been served.
+        ended: Whether `Strangers` has ended it, and not its deadline.
+        crowded_out: Whether that was because its place was needed.
         leaving: Whether it is over, and only being closed.
     """
 
-    def __init__(self, host: str) -> None:
+    __slots__ = ("admitted", "crowded_out", "ended", "leaving", "network", "scope")
+
+    def __init__(self, host: str, deadline: float = math.inf) -> None:
         self.network = _network(host)
-        self.scope = trio.CancelScope()
+        self.scope = trio.CancelScope(deadline=deadline)
+        self.admitted = False
+        self.ended = False
         self.crowded_out = False
         self.leaving = False
+
+    def leave(self) -> None:
+        """Begin to close: in a scope without a deadline, or one that has ended if this has."""
+        self.leaving = True
+        self.scope = trio.CancelScope()
+        if self.ended:
+            self.scope.cancel()
 
 
 class Strangers:
@@ -59,7 +74,7 @@ class Strangers:
 
     def enter(self, visit: Visit) -> None:
         """Give a connection a place, another one's if need be; one that was ended needs none."""
-        if visit.scope.cancel_called:
+        if visit.ended:
             return
         self._visits[visit] = None
         if len(self._visits) > self._most:
@@ -86,6 +101,7 @@ class Strangers:
     def _end(self, visit: Visit) -> None:
         # Its place is free at once, its descriptor as soon as its task has run.
         del self._visits[visit]
+        visit.ended = True
         visit.scope.cancel()
 
 

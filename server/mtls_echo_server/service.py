@@ -42,7 +42,7 @@ from mtls_echo_pki.files.durable import os_reason
 from mtls_echo_server import events as _events
 from mtls_echo_server.access import Access
 from mtls_echo_server.admission import Admission, ContextSource
-from mtls_echo_server.connection import Connection, Limits
+from mtls_echo_server.connection import Connection, Limits, first_bytes
 from mtls_echo_server.events import Events
 from mtls_echo_server.handlers import echo
 from mtls_echo_server.log import EventLog
@@ -52,13 +52,18 @@ from mtls_echo_tls.denial import denial_line
 from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.failure import TLSFailure
+from mtls_echo_tls.stream.delivery import FAREWELL
+from mtls_echo_tls.stream.hub import Hub, open_hub
 from mtls_echo_tls.stream.tcp import TCPStream
-from mtls_echo_tls.stream.tls import FAREWELL, TLSStream
+from mtls_echo_tls.stream.tls import TLSStream
 
 Handler: TypeAlias = Callable[[TLSStream], Awaitable[object]]
 
 # Seconds until a failed accept is tried again: long enough for others to close a connection.
 ACCEPT_AGAIN = 0.1
+
+# Connections accepted before other tasks have a turn.
+_AT_ONCE = 16
 
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -119,6 +124,7 @@ class Server:
         self._stop = trio.Event()
         self._tasks: trio.Nursery | None = None
         self._aborted = 0
+        self._hub: Hub | None = None
 
     async def run(
         self,
@@ -136,7 +142,7 @@ class Server:
         open_at_stop = 0
         try:
             addresses = [self._announce(sock) for sock in sockets]
-            async with trio.open_nursery() as self._tasks:
+            async with open_hub() as self._hub, trio.open_nursery() as self._tasks:
                 async with trio.open_nursery() as accepting:
                     for sock in sockets:
                         accepting.start_soon(self._accept, sock, self._tasks)
@@ -196,38 +202,37 @@ class Server:
     async def _accept(self, listener: socket.socket, tasks: trio.Nursery) -> None:
         while True:
             await trio.lowlevel.wait_readable(listener)
-            if self._slots.value == 0:
-                self._events(_events.full(self._limits.max_connections))
+            for _ in range(_AT_ONCE):
+                if not await self._accept_one(listener, tasks):
+                    break
+
+    async def _accept_one(self, listener: socket.socket, tasks: trio.Nursery) -> bool:
+        """Accept a connection, and return whether there was one."""
+        if self._slots.value == 0:
+            self._events(_events.full(self._limits.max_connections))
             async with self._slots:
                 pass  # there is one, for whoever proves itself first
-            try:
-                sock, address = listener.accept()
-            except (BlockingIOError, ConnectionAbortedError):
-                pass  # the client has thought better of it
-            except OSError as error:
-                if error.errno == errno.EBADF:
-                    raise  # somebody closed our socket: a bug, and no use in trying again
-                self._events(_events.accept_error(os_reason(error)))
-                if error.errno in _SHORTAGES:
-                    self._strangers.make_room()
-                await trio.sleep(ACCEPT_AGAIN)
-            else:
-                visit = Visit(address[0])
-                self._strangers.enter(visit)
-                tasks.start_soon(self._attend, sock, visit, str(Address(*address[:2])))
+        try:
+            sock, address = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return False  # or the client has thought better of it
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                raise  # somebody closed our socket: a bug, and no use in trying again
+            self._events(_events.accept_error(os_reason(error)))
+            if error.errno in _SHORTAGES:
+                self._strangers.make_room()
+            await trio.sleep(ACCEPT_AGAIN)
+            return False
+        visit = Visit(address[0], trio.current_time() + self._limits.handshake_timeout)
+        self._strangers.enter(visit)
+        tasks.start_soon(self._attend, sock, visit, str(Address(*address[:2])))
+        return True
 
     async def _attend(self, sock: socket.socket, visit: Visit, where: str) -> None:
         """Serve one client, and let nothing that goes wrong get any further."""
-        deadline = trio.current_time() + self._limits.handshake_timeout
         try:
-            with visit.scope:
-                transport = TCPStream(sock)
-                if await self._has_spoken(transport, deadline, visit, where):
-                    # No earlier: who is silent for a while must meet what is in use afterwards.
-                    connection = Connection(
-                        transport, self._context(), self._limits, trace=self._trace
-                    )
-                    await self._serve(connection, deadline, visit, where)
+            await self._serve(TCPStream(sock), visit, where)
         except* Exception as bugs:
             text = "".join(traceback.format_exception(bugs))
             self._events(_events.error(where, _innermost(bugs), text))
@@ -237,57 +242,85 @@ class Server:
 
     # --- one connection --------------------------------------------------------------------------
 
-    async def _has_spoken(
-        self, transport: TCPStream, deadline: float, visit: Visit, where: str
-    ) -> bool:
-        """Wait for a client's first bytes; tell of one that sends none in time."""
-        evidence = Evidence("server", stage="handshake")
-        patience = trio.CancelScope(deadline=deadline)
-        spoken = False
+    async def _serve(self, transport: TCPStream, visit: Visit, where: str) -> None:
+        connection: Connection | None = None
+        ended: str | None = None
         try:
-            with patience:
-                await trio.lowlevel.wait_readable(transport.socket)
-                spoken = True
-        finally:
-            if not spoken:
-                evidence.timed_out = patience.cancelled_caught
-                evidence.abandoned = not evidence.timed_out
-                abandoned = "crowded" if visit.crowded_out else "abort"
-                self._report(where, evidence, abandoned if evidence.abandoned else "failure")
-        return spoken
-
-    async def _serve(
-        self, connection: Connection, deadline: float, visit: Visit, where: str
-    ) -> None:
-        ended = None
-        admitted = False
-        async with connection:
-            try:
-                if await self._authenticate(connection, deadline):
-                    while await self._admit(connection):
-                        async with self._slots:
-                            if not self._admission.is_current(connection):
-                                continue  # while it waited for a place, something changed
-                            admitted = True
-                            self._strangers.leave(visit)
-                            await self._handle(connection, where)
-                        break
-                ended = self._how_it_ended(connection)
-            finally:
-                if ended is None and trio.current_effective_deadline() == -math.inf:
-                    self._aborted += admitted
-                    connection.abandon()
-                    ended = "crowded" if visit.crowded_out else "abort"
-                # Before the stream is closed, which takes until the client closes too.
-                self._report(
-                    where,
-                    connection.evidence,
-                    ended or "error",
-                    received=connection.received,
-                    sent=connection.sent,
+            with visit.scope:
+                size = await first_bytes(transport)
+                # No earlier: who is silent for a while must meet what is in use afterwards.
+                connection = Connection(
+                    transport,
+                    self._context(),
+                    self._limits,
+                    trace=self._trace,
+                    scope=visit.scope,
+                    hub=self._hub,
                 )
-                visit.leaving = True
-                self._strangers.enter(visit)
+                if await self._authenticate(connection, size):
+                    await self._enter(connection, visit, where)
+            if connection is not None and not visit.ended:
+                ended = self._how_it_ended(connection, visit)
+        finally:
+            # Before the stream is closed, which takes until the client closes too.
+            if connection is None:
+                self._report_silence(visit, where)
+            else:
+                self._report_end(connection, visit, where, ended)
+                if not connection.close_at_once():
+                    visit.leave()
+                    self._strangers.enter(visit)
+                    with visit.scope:
+                        await connection.aclose()
+
+    async def _authenticate(self, connection: Connection, size: int) -> bool:
+        """Whether the client proved itself, as far as the context demands it."""
+        with contextlib.suppress(TLSFailure):
+            connection.begin(size)
+            await connection.do_handshake()
+            await trio.lowlevel.checkpoint_if_cancelled()  # it may have come too late
+            connection.scope.deadline = math.inf
+        return not connection.broken
+
+    async def _enter(self, connection: Connection, visit: Visit, where: str) -> None:
+        """Serve a client that may enter, as soon as there is a place."""
+        while await self._admit(connection):
+            try:
+                self._slots.acquire_nowait()
+            except trio.WouldBlock:
+                await self._slots.acquire()
+            try:
+                if not self._admission.is_current(connection):
+                    continue  # while it waited for a place, something changed
+                visit.admitted = True
+                self._strangers.leave(visit)
+                await self._handle(connection, where)
+            finally:
+                self._slots.release()
+            break
+
+    def _report_silence(self, visit: Visit, where: str) -> None:
+        """Tell of a client that has sent nothing in time, or in the time there was."""
+        evidence = Evidence("server", stage="handshake")
+        evidence.timed_out = visit.scope.cancelled_caught and not visit.ended
+        evidence.abandoned = not evidence.timed_out
+        ended = "failure" if evidence.timed_out else "crowded" if visit.crowded_out else "abort"
+        self._report(where, evidence, ended)
+
+    def _report_end(
+        self, connection: Connection, visit: Visit, where: str, ended: str | None
+    ) -> None:
+        if ended is None and (visit.ended or trio.current_effective_deadline() == -math.inf):
+            self._aborted += visit.admitted
+            connection.abandon()
+            ended = "crowded" if visit.crowded_out else "abort"
+        self._report(
+            where,
+            connection.evidence,
+            ended or "error",
+            received=connection.received,
+            sent=connection.sent,
+        )
 
     def _report(
         self, where: str, evidence: Evidence, ended: str, *, received: int = 0, sent: int = 0
@@ -302,18 +335,6 @@ class Server:
                 silent=not evidence.first_bytes,
             )
         )
-
-    async def _authenticate(self, connection: Connection, deadline: float) -> bool:
-        """Whether the client proved itself, as far as the context demands it."""
-        with (
-            trio.CancelScope(deadline=deadline) as patience,
-            contextlib.suppress(TLSFailure),
-        ):
-            await connection.answer_http()
-            await connection.do_handshake()
-        if patience.cancelled_caught:
-            connection.expire()
-        return not connection.broken
 
     async def _admit(self, connection: Connection) -> bool:
         """Whether the client may enter; tells it when not."""
@@ -332,28 +353,28 @@ class Server:
         self._events(_events.accepted(where, connection.peer, connection.evidence.version))
         self._open.add(connection)
         try:
-            with connection.scope:
-                await self._handler(connection)
+            await self._handler(connection)
         except* TLSFailure:
             pass  # the evidence has it all
         finally:
             self._open.discard(connection)
             self._departures.unpark_all()
-        if connection.scope.cancelled_caught and not connection.at_rest:
-            if connection.broken and not connection.overdue:
-                connection.expire()  # it was sending: the client does not read
-            else:
-                connection.abandon()
 
-    def _how_it_ended(self, connection: Connection) -> str:
+    def _how_it_ended(self, connection: Connection, visit: Visit) -> str:
+        timed_out = visit.scope.cancelled_caught
+        if timed_out and not connection.at_rest:
+            if visit.admitted and (connection.overdue or not connection.broken):
+                connection.abandon()  # it was at work
+            else:
+                connection.expire()  # in its handshake; or while sending: it does not read
         if connection.evidence.denied is not None:
             return "denied"
         if connection.broken:
-            cut_short = connection.scope.cancelled_caught and not connection.evidence.failed
+            cut_short = timed_out and not connection.evidence.failed
             return "interrupted" if cut_short else "failure"
         if connection.finished:
             return "client"
-        if not connection.scope.cancelled_caught:
+        if not timed_out:
             return "handler"
         if self._stop.is_set():
             return "drain"

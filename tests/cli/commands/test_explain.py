@@ -288,7 +288,8 @@ def test_words_need_no_quotes() -> None:
 
 def test_the_help_costs_no_heavy_import() -> None:
     program = (
-        "import sys; from click.testing import CliRunner; from mtls_echo.commands.explain import explain;"
+        "import sys; from click.testing import CliRunner;"
+        "from mtls_echo.commands.explain import explain;"
         "assert 'examples' in CliRunner().invoke(explain, ['--help']).output;"
         "print({'trio', 'cryptography', 'ssl', 'rich'} & set(sys.modules))"
     )

@@ -321,8 +321,9 @@ async def test_what_arrived_before_a_damaged_record_is_delivered_first(
     version: ssl.TLSVersion,
 ) -> None:
     async with connected(version) as (one, other):
-        good = other._records.encrypt(memoryview(b"authentic"))
-        bad = bytearray(other._records.encrypt(memoryview(b"damaged")))
+        [good] = other._records.encrypt(memoryview(b"authentic"))
+        [damaged] = other._records.encrypt(memoryview(b"damaged"))
+        bad = bytearray(damaged)
         bad[-1] ^= 1
         await other.transport.send_all(good + bad)
         assert await one.receive_some() == b"authentic"
@@ -432,7 +433,7 @@ class Endless(trio.abc.HalfCloseableStream):
 async def test_a_peer_that_sends_for_ever_after_its_refusal_is_left_at_the_bound(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
-    monkeypatch.setattr("mtls_echo_tls.stream.tls.LINGER_BYTES", 1_000_000)
+    monkeypatch.setattr("mtls_echo_tls.stream.delivery.LINGER_BYTES", 1_000_000)
     transport = Endless(b"\x16\x03\x01\x50\x00" + bytes(65_000))
     stream = TLSStream(transport, server_side(), server_side=True)
     with pytest.raises(TLSFailure):

@@ -40,7 +40,7 @@ async def test_it_is_a_trio_stream_in_every_respect_that_trio_checks(
     version: ssl.TLSVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # trio's checks close each side while the other does nothing: there is no use in waiting.
-    monkeypatch.setattr("mtls_echo_tls.stream.tls.FAREWELL", 0.05)
+    monkeypatch.setattr("mtls_echo_tls.stream.delivery.FAREWELL", 0.05)
 
     async def over_tcp() -> tuple[TLSStream, TLSStream]:
         one, other = tls_pair(client_side(version), server_side(version))
@@ -196,6 +196,7 @@ async def test_what_a_receiver_owes_the_peer_is_left_to_a_sender_that_is_stuck()
     async with connected(V13) as (one, other), trio.open_nursery() as nursery:
         assert isinstance(one.transport, TCPStream)
         blocked = one.transport = Blocked(one.transport)
+        one._tcp = None
         nursery.start_soon(one.send_all, b"first")
         await trio.testing.wait_all_tasks_blocked()
         # Stands for what OpenSSL writes while it reads: a record of its own.
@@ -216,6 +217,7 @@ async def test_what_a_receiver_owes_behind_a_stuck_sender_is_bounded() -> None:
     async with connected(V13) as (one, other), trio.open_nursery() as nursery:
         assert isinstance(one.transport, TCPStream)
         one.transport = Blocked(one.transport)
+        one._tcp = None
         nursery.start_soon(one.send_all, b"first")
         await trio.testing.wait_all_tasks_blocked()
         one._records.connection.write(bytes(16_384))

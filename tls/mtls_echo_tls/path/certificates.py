@@ -111,3 +111,15 @@ def end_entity(chain: tuple[bytes, ...]) -> x509.Certificate | None:
     except UNREADABLE:
         return None
     return leaf
+
+
+def is_readable(certificate: bytes) -> bool:
+    """Whether `end_entity` reads this certificate; the same clients come again."""
+    return (_is_readable if len(certificate) <= _ORDINARY else _is_readable.__wrapped__)(
+        certificate
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _is_readable(certificate: bytes) -> bool:
+    return end_entity((certificate,)) is not None

@@ -42,7 +42,21 @@ class Records:
         connection: The `ssl.SSLObject`.
         recorder: What its handshake consists of.
         peer_closed: Whether the peer's close_notify has been read.
+        exhausted: Whether `decrypt` has returned everything that was fed.
+        failure: What the next `decrypt` raises.
     """
+
+    __slots__ = (
+        "_incoming",
+        "_outgoing",
+        "_received",
+        "_wire",
+        "connection",
+        "exhausted",
+        "failure",
+        "peer_closed",
+        "recorder",
+    )
 
     def __init__(
         self, context: ssl.SSLContext, *, server_side: bool, server_name: str | None
@@ -59,16 +73,26 @@ class Records:
         # Without OpenSSL's callback the recording is of what passes here in the clear.
         self._wire = None if self.recorder.attached else Wire(self.recorder)
         self.peer_closed = False
+        self.exhausted = True
+        self.failure: ssl.SSLError | None = None
         self._received = _NOTHING  # ciphertext that OpenSSL has not been given yet
-        self._pending_error: ssl.SSLError | None = None
 
-    def feed(self, ciphertext: bytes | bytearray) -> None:
-        """Take what the transport brought. The caller has used up what it brought before."""
+    def feed(self, ciphertext: bytes | bytearray | memoryview) -> None:
+        """Take what the transport brought. The caller has used up what it brought before.
+
+        The next `handshake` or `decrypt` uses it up, or copies what it leaves: so it may lie in a
+        buffer that is used again, as long as nothing is awaited before.
+        """
         if self._received:
             raise RuntimeError("there is ciphertext left that was not processed")
-        self._received = memoryview(ciphertext)
         if self._wire is not None:
             self._wire.received(ciphertext)
+        self.exhausted = False
+        if len(ciphertext) <= RECORD:
+            self._incoming.write(ciphertext)
+        else:
+            self._received = memoryview(ciphertext)
+            self._next_slice()
 
     def handshake(self) -> bool:
         """Go on with the handshake: True when it is complete, False when it needs more input.
@@ -85,6 +109,7 @@ class Records:
                 if not self._next_slice():
                     return False
             else:
+                self._keep()
                 if self._wire is not None:
                     self._wire.handshake_complete()
                 return True
@@ -104,16 +129,20 @@ class Records:
         """
         if self.peer_closed:
             return b""
-        if self._pending_error is not None:
-            error, self._pending_error = self._pending_error, None
+        if self.failure is not None:
+            error, self.failure = self.failure, None
             raise error
+        if self.exhausted:
+            return None
+        read, incoming = self.connection.read, self._incoming
         plaintext: list[bytes] = []
-        room = limit or sys.maxsize
+        room = sys.maxsize if limit is None else limit
         while room > 0:
             try:
-                data = self.connection.read(min(room, RECORD))
+                data = read(min(room, RECORD))
             except ssl.SSLWantReadError:
-                if not self._next_slice():
+                self.exhausted = not self._next_slice()
+                if self.exhausted:
                     break
                 continue
             except ssl.SSLZeroReturnError:
@@ -121,28 +150,38 @@ class Records:
             except ssl.SSLError as error:
                 if not plaintext:
                     raise
-                self._pending_error = error
+                self.failure = error
                 break
             if not data:
                 self.peer_closed = True
                 break
             plaintext.append(data)
             room -= len(data)
+            # To ask for what is not there costs an exception, and that as much as a record does.
+            # OpenSSL does not read ahead: what it has not taken still lies in the buffer.
+            if limit is None and not incoming.pending and not self._next_slice():
+                self.exhausted = True
+                break
+        if room > 0:
+            self._received = _NOTHING  # which it is, unless something follows the end
+        else:
+            self._keep()
         if plaintext:
             return plaintext[0] if len(plaintext) == 1 else b"".join(plaintext)
         return b"" if self.peer_closed else None
 
-    def encrypt(self, plaintext: memoryview) -> bytes:
+    def encrypt(self, plaintext: memoryview) -> list[bytes]:
         """The plaintext as records, after whatever `output` was due before them.
 
         Raises:
             ssl.SSLError: The connection has ended; nothing has been encrypted.
         """
+        write, read = self.connection.write, self._outgoing.read
         records: list[bytes] = []
         for start in range(0, len(plaintext), RECORD):
-            self.connection.write(plaintext[start : start + RECORD])
-            records.append(self._outgoing.read())
-        return records[0] if len(records) == 1 else b"".join(records)
+            write(plaintext[start : start + RECORD])
+            records.append(read())
+        return records
 
     def output(self) -> bytes:
         """What OpenSSL has written on its own account: handshake, alerts, KeyUpdate."""
@@ -150,6 +189,10 @@ class Records:
         if self._wire is not None:
             self._wire.sent(data)
         return data
+
+    def put_back(self, data: bytes) -> None:
+        """Undo part of `output`: its end, which could not be sent."""
+        self._outgoing.write(data)
 
     @property
     def pending(self) -> int:
@@ -175,3 +218,8 @@ class Records:
         # An empty slice would keep the whole buffer alive on an idle connection.
         self._received = self._received[RECORD:] or _NOTHING
         return True
+
+    def _keep(self) -> None:
+        """Copy what is left out of a buffer that will be used again."""
+        if self._received and type(self._received.obj) is not bytes:
+            self._received = memoryview(bytes(self._received))

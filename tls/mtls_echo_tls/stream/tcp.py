@@ -14,12 +14,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+from collections.abc import Sequence
 
 import trio
 
-# One recv(2) takes at most this much: four whole TLS records of 16 KiB and their headers. Below
+# `receive_some` takes at most this much: four whole TLS records of 16 KiB and their headers. Below
 # malloc's 128 KiB threshold for mmap(2), above which every receive would map and unmap memory.
 RECEIVE_SIZE = 65_664
+
+# Where `TCPStream.take` puts what it receives, up to sixteen records: one buffer for the process,
+# since nothing stays in it across an await.
+_scratch = bytearray(4 * RECEIVE_SIZE)
+SCRATCH = memoryview(_scratch)
 
 _CLOSED_ERRNOS = frozenset({errno.EBADF, errno.ENOTSOCK})
 
@@ -57,6 +63,32 @@ class Exclusive:
             await self._freed.wait()
 
 
+class InTurn:
+    """A lock for the tasks of one stream: `async with`, in the order in which they came.
+
+    As `trio.StrictFIFOLock`, but taking it when it is free costs no more than a flag, and it
+    takes no memory for those that wait while there are none.
+    """
+
+    __slots__ = ("_waiting", "held")
+
+    def __init__(self) -> None:
+        self._waiting: trio.lowlevel.ParkingLot | None = None
+        self.held = False
+
+    async def __aenter__(self) -> None:
+        if not self.held:
+            self.held = True
+            return
+        if self._waiting is None:
+            self._waiting = trio.lowlevel.ParkingLot()
+        await self._waiting.park()  # it is handed over, and stays held
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._waiting is None or not self._waiting.unpark():
+            self.held = False
+
+
 class TCPStream(trio.abc.HalfCloseableStream):
     """One TCP connection, owned by this object until `aclose`.
 
@@ -65,6 +97,8 @@ class TCPStream(trio.abc.HalfCloseableStream):
             ``TCP_NODELAY`` is set: TLS writes whole flights, which Nagle's algorithm would
             only hold back.
     """
+
+    __slots__ = ("__weakref__", "_receiving", "_sending", "socket")
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -85,6 +119,46 @@ class TCPStream(trio.abc.HalfCloseableStream):
         stream = await trio.open_tcp_stream(host, port)
         # detach() hands over the descriptor, so that the connection has one owner.
         return cls(socket.socket(fileno=stream.socket.detach()))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether this end has not been closed."""
+        return self.socket.fileno() != -1
+
+    # --- without waiting -------------------------------------------------------------------------
+
+    def take(self) -> int:
+        """Receive into `SCRATCH`.
+
+        The caller uses up what came, or copies it, before it awaits anything.
+
+        Returns:
+            How many bytes; 0 once the peer has sent its FIN, -1 when nothing has arrived.
+        """
+        try:
+            return self.socket.recv_into(_scratch)
+        except BlockingIOError:
+            return -1
+        except OSError as error:
+            raise _broken(error) from error
+
+    def push(self, pieces: Sequence[bytes | memoryview]) -> int:
+        """Send what the kernel has room for, and return how many bytes that was."""
+        try:
+            return self.socket.send(pieces[0]) if len(pieces) == 1 else self.socket.sendmsg(pieces)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise _broken(error) from error
+
+    def half_close(self) -> None:
+        """Close the sending direction: the peer reads to the end, then sees EOF."""
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            raise _broken(error) from error
+
+    # --- as trio's streams -----------------------------------------------------------------------
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of ``data``; see `trio.abc.SendStream.send_all`."""
@@ -135,14 +209,11 @@ class TCPStream(trio.abc.HalfCloseableStream):
             return data
 
     async def send_eof(self) -> None:
-        """Close the sending direction: the peer reads to the end, then sees EOF."""
+        """As `half_close`."""
         with self._sending:
             await trio.lowlevel.checkpoint()
             self._check_open()
-            try:
-                self.socket.shutdown(socket.SHUT_WR)
-            except OSError as error:
-                raise _broken(error) from error
+            self.half_close()
 
     async def aclose(self) -> None:
         """Close the connection; tasks waiting on it get `trio.ClosedResourceError`.
@@ -155,7 +226,7 @@ class TCPStream(trio.abc.HalfCloseableStream):
 
     def close(self) -> None:
         """Close without a checkpoint, for clean-up that must not be cancelled."""
-        if self.socket.fileno() != -1:
+        if self.is_open:
             trio.lowlevel.notify_closing(self.socket)
             self.socket.close()
 
@@ -164,7 +235,7 @@ class TCPStream(trio.abc.HalfCloseableStream):
 
         For an owner that is about to close, and has something left to read or send before.
         """
-        if self.socket.fileno() != -1:
+        if self.is_open:
             trio.lowlevel.notify_closing(self.socket)
 
     def acknowledge_now(self) -> None:
@@ -181,7 +252,7 @@ class TCPStream(trio.abc.HalfCloseableStream):
                 self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def _check_open(self) -> None:
-        if self.socket.fileno() == -1:
+        if not self.is_open:
             raise trio.ClosedResourceError("this connection was closed")
 
 

@@ -44,7 +44,7 @@ class Wire:
         self._encrypted = {"read": False, "write": False}
         self._ended: set[str] = set()
 
-    def received(self, data: bytes | bytearray) -> None:
+    def received(self, data: bytes | bytearray | memoryview) -> None:
         """Take what came in; never raises."""
         self._take("read", data)
 
@@ -56,7 +56,7 @@ class Wire:
         """What comes in from now on may be application data, which is nobody's business."""
         self._end("read")
 
-    def _take(self, way: str, data: bytes | bytearray) -> None:
+    def _take(self, way: str, data: bytes | bytearray | memoryview) -> None:
         if way in self._ended:
             return
         buffer = self._records[way]

@@ -29,8 +29,8 @@ from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.evidence import Evidence, TransportEnd
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.report import Report
+from mtls_echo_tls.stream.delivery import FAREWELL
 from mtls_echo_tls.stream.tcp import TCPStream
-from mtls_echo_tls.stream.tls import FAREWELL
 
 _UNASKED = "bytes came that nothing had been sent for"
 _AT_REST = "while nothing was due"

@@ -1,0 +1,340 @@
+"""The ciphertext of a TLS connection, brought across to the last byte.
+
+Sending and receiving are simple until a connection ends. Then three facts about TCP decide
+whether a peer reads why.
+
+**A reset eats an alert.** Closing a socket while received bytes lie unread makes the kernel send
+RST, and the peer's kernel then discards what the peer had not read yet: the alert. So after a
+refusal we close our sending direction only, read and discard what the peer still sends, and
+close when it is done, within bounds (`LINGER`).
+
+**The same from the other end:** a client that was refused while writing finds out through
+``EPIPE`` or ``ECONNRESET``; the alert lies in its receive queue. After a failed write we read
+what is left and let OpenSSL find it (*salvage*).
+
+**A peer's window may stay closed.** Neither an alert nor a close_notify can be delivered then, and
+closing must not depend on the peer's good will (`FAREWELL`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import Sequence
+
+import trio
+from trio.lowlevel import wait_readable
+
+from mtls_echo_tls.diagnosis.evidence import FIRST_BYTES, LAST_WORDS, Evidence, TransportEnd
+from mtls_echo_tls.diagnosis.failure import TLSFailure
+from mtls_echo_tls.stream.records import RECORD, Records
+from mtls_echo_tls.stream.tcp import SCRATCH, Exclusive, InTurn, TCPStream
+
+# After a refusal or a close: how long, in seconds, and how much of what the peer still sends is
+# read and discarded, so that it reads our alert or close_notify before a reset. A client found
+# with 5 MB in flight needs the bytes; a slow interpreter under load needs the seconds.
+LINGER = 3.0
+LINGER_BYTES = 64 * 1024 * 1024
+
+# How long sending an alert or close_notify may take, in seconds.
+FAREWELL = 1.0
+
+
+class Delivery(trio.abc.AsyncResource):
+    """The base of `TLSStream`: its transport, its records, and how they end.
+
+    Args:
+        transport: The stream that carries the ciphertext.
+        records: What it carries.
+        evidence: Is told what happens.
+        trace: Keep the recording after a success, and go on recording.
+        linger: Seconds that `aclose` waits for the peer's end at the most.
+
+    Attributes:
+        evidence, transport: As given.
+        received, sent: Bytes of plaintext so far.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_broken",
+        "_closed",
+        "_drained",
+        "_half_closed",
+        "_handshaken",
+        "_keep_trace",
+        "_linger",
+        "_receive_busy",
+        "_records",
+        "_salvaged",
+        "_tcp",
+        "_writing",
+        "evidence",
+        "received",
+        "sent",
+        "transport",
+    )
+
+    def __init__(
+        self,
+        transport: trio.abc.HalfCloseableStream,
+        records: Records,
+        evidence: Evidence,
+        *,
+        trace: bool,
+        linger: float,
+    ) -> None:
+        self.transport = transport
+        # Its plain calls need no coroutine and no scheduler where nothing has to be waited for.
+        self._tcp = transport if type(transport) is TCPStream else None
+        self.evidence = evidence
+        self.received: int = 0
+        self.sent: int = 0
+        self._records = records
+        self._records.recorder.requested = trace
+        self._keep_trace = trace
+        self._linger = linger
+        self._handshaken = False
+        self._broken = False
+        self._closed = False
+        self._half_closed = False  # our last words are out
+        self._drained = True  # nothing is left to receive, as far as we know: wait first
+        self._salvaged: trio.Event | None = None
+        self._writing = InTurn()  # encrypting and sending are one step
+        self._receive_busy = Exclusive("another task is receiving on this TLS connection")
+
+    async def _deliver(self, pieces: Sequence[bytes | memoryview]) -> bool:
+        """Send ciphertext.
+
+        Returns:
+            Whether that had to wait. If not, the caller owes a checkpoint.
+        """
+        tcp = self._tcp
+        try:
+            if tcp is None:
+                await self.transport.send_all(b"".join(pieces))
+                return True
+            sent = tcp.push(pieces)
+            if sent == sum(map(len, pieces)):
+                return False
+            await tcp.send_all(memoryview(b"".join(pieces))[sent:])
+        except trio.BrokenResourceError as error:
+            await self._salvage()
+            raise self._lost("reset") from error
+        except BaseException:
+            # Cancelled within a record: the peer can make no sense of anything after it.
+            self._abandon()
+            raise
+        return True
+
+    async def _refill(self) -> bool:
+        """Take in what arrives next; an end of the transport here is a failure.
+
+        Returns:
+            Whether that had to wait. If not, the caller owes a checkpoint.
+        """
+        tcp, waited = self._tcp, True
+        try:
+            if tcp is None:
+                data: bytes | bytearray | memoryview = await self.transport.receive_some()
+            else:
+                waited = self._drained and tcp.is_open
+                size = -1 if waited else tcp.take()
+                while size < 0:
+                    waited = True
+                    await wait_readable(tcp.socket)
+                    size = tcp.take()
+                # Less than a record: there is nothing more, and trying costs a system call.
+                self._drained = size < RECORD
+                data = SCRATCH[:size]
+        except trio.BrokenResourceError as error:
+            raise self._lost("reset") from error
+        if not data:
+            raise self._lost("eof")
+        self._note_first_bytes(data)
+        self._records.feed(data)
+        return waited
+
+    # --- after a failed write --------------------------------------------------------------------
+
+    async def _salvage(self) -> None:
+        """After a failed write: find the alert that the peer sent before it closed."""
+        self._salvaged = trio.Event()
+        try:
+            with trio.move_on_after(FAREWELL):
+                if self._handshaken and not self.evidence.failed:
+                    # A task that is receiving meets the alert by itself, and loses no data.
+                    await self._receive_busy.wait_free()
+                if not self._broken:
+                    self._broken = True
+                    await self._read_last_words()
+        finally:
+            self._broken = True
+            self._salvaged.set()
+
+    async def _read_last_words(self) -> None:
+        evidence = self.evidence
+        try:
+            while True:
+                data = self._records.decrypt()
+                if data is None:
+                    ciphertext = await self.transport.receive_some()
+                    if not ciphertext:
+                        return
+                    self._note_first_bytes(ciphertext)
+                    self._records.feed(ciphertext)
+                elif data:
+                    evidence.last_words += data[: LAST_WORDS - len(evidence.last_words)]
+                    if evidence.stage == "first-read":
+                        self._accepted()
+                else:
+                    evidence.close_notify = True
+                    return
+        except ssl.SSLError as error:
+            evidence.note_error(error)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+            return  # the reset has emptied the receive queue, or another task is closing
+
+    # --- closing ---------------------------------------------------------------------------------
+
+    async def aclose(self) -> None:
+        """Close: close_notify, then the transport, gently enough that the peer can read both.
+
+        After a refusal the alert takes close_notify's place. What the peer still sends is
+        discarded until it closes too, for `LINGER` seconds and bytes at the most; a reset
+        would destroy what it has not read yet. Cancelled, it closes at once.
+
+        A task that is sending may finish the record it is at, for `FAREWELL` seconds; then it,
+        or a task that is receiving, gets `trio.ClosedResourceError`.
+        """
+        if self._closed:
+            await trio.lowlevel.checkpoint()
+            return
+        self._mark_closed()
+        try:
+            if self._handshaken and not self._broken and not self._half_closed:
+                await trio.lowlevel.checkpoint_if_cancelled()
+                self._records.close_notify()
+                if not self._push_farewell():
+                    await self._send_farewell()
+            if self._half_closed and not self._records.peer_closed:
+                with trio.move_on_after(self._linger):
+                    await self._discard_until_end()
+        finally:
+            self._finish()
+            await self.transport.aclose()
+
+    def close_at_once(self) -> bool:
+        """As `aclose`, where nothing has to be waited for; return whether that was so.
+
+        It is when the connection has failed, or the peer's close_notify has been received.
+        """
+        if self._closed or self._tcp is None:
+            return self._closed
+        if self._handshaken and not self._broken:
+            self._records.close_notify()
+            if not self._push_farewell():
+                return False
+        if self._half_closed and not self._records.peer_closed:
+            return False
+        self._mark_closed()
+        self._finish()
+        self._tcp.close()
+        return True
+
+    def _mark_closed(self) -> None:
+        self._closed = True
+
+    def _finish(self) -> None:
+        self.evidence.finish()
+        self._records.quiet()
+
+    def _push_farewell(self) -> bool:
+        """As `_send_farewell`, if it needs no waiting; return whether it did not."""
+        if self._tcp is None or self._writing.held or self._salvaged is not None:
+            return False
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            last = self._records.output()
+            sent = self._tcp.push([last])
+            if sent < len(last):
+                self._records.put_back(last[sent:])
+                return False
+            if not self._records.peer_closed:  # else the transport is closed at once
+                self._tcp.half_close()
+            self._half_closed = True
+        return True
+
+    async def _send_farewell(self) -> None:
+        """Send the last records, then end our direction of the transport, within `FAREWELL`."""
+        if self._salvaged is not None:
+            return  # a write has failed: the transport takes nothing any more
+        with (
+            trio.move_on_after(FAREWELL),
+            contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError),
+        ):
+            async with self._writing:
+                if self._records.pending:
+                    await self.transport.send_all(self._records.output())
+                await self.transport.send_eof()
+                self._half_closed = True
+
+    async def _discard_until_end(self) -> None:
+        if self._tcp is not None:
+            # Take the place of a task that is still receiving: its end must not cut ours short.
+            self._tcp.interrupt()
+            await self._receive_busy.wait_free()
+        budget = LINGER_BYTES
+        with contextlib.suppress(
+            trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError
+        ):
+            while budget > 0 and (data := await self.transport.receive_some()):
+                budget -= len(data)
+
+    # --- bookkeeping -----------------------------------------------------------------------------
+
+    def _check_usable(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("this TLS connection was closed")
+        if self._broken:
+            raise TLSFailure(self.evidence)
+
+    def _accepted(self) -> None:
+        """Both sides have accepted each other: nothing is left that a recording could explain."""
+        self.evidence.stage = "established"
+        if not self._keep_trace:
+            self._records.quiet()
+            self.evidence.recorder.forget()
+
+    def _abandon(self) -> None:
+        """Break the stream because our own side gave up half way."""
+        self._broken = True
+        self.evidence.abandoned = True
+
+    def _fail(self) -> TLSFailure:
+        """Break the stream; the evidence is complete from here on."""
+        self._broken = True
+        self.evidence.failed = True
+        self.evidence.read_recording()
+        self.evidence.finish()
+        return TLSFailure(self.evidence)
+
+    def expire(self) -> TLSFailure:
+        """Break the stream because our own deadline passed, and return the failure to report.
+
+        A failure that came before the deadline stays what it was.
+        """
+        if not self.evidence.failed:
+            self.evidence.timed_out = True
+        return self._fail()
+
+    def _lost(self, end: TransportEnd) -> TLSFailure:
+        """Break the stream because the transport has ended."""
+        # What the transport does after TLS has failed is a consequence, and no news.
+        if not self.evidence.failed:
+            self.evidence.transport_end = end
+        return self._fail()
+
+    def _note_first_bytes(self, data: bytes | bytearray | memoryview) -> None:
+        missing = FIRST_BYTES - len(self.evidence.first_bytes)
+        if missing > 0:
+            self.evidence.first_bytes += bytes(data[:missing])
