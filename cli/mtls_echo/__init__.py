@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mtls_echo_pki.files.pem import read_trust as read_trust
     from mtls_echo_pki.files.pem_blocks import MaterialError as MaterialError
     from mtls_echo_pki.files.staging import DirectoryError as DirectoryError
-    from mtls_echo_pki.flaws.baseline import Exhibit as Exhibit
+    from mtls_echo_pki.flaws.baseline import ValidationInput as ValidationInput
     from mtls_echo_pki.flaws.flaw import Flaw as Flaw
     from mtls_echo_pki.flaws.registry import FLAWS as FLAWS
     from mtls_echo_pki.flaws.registry import find_flaw as find_flaw
@@ -76,7 +76,6 @@ _HOME_OF = {
     "Event": "mtls_echo_server.events",
     "EventLog": "mtls_echo_server.log",
     "Evidence": "mtls_echo_tls.diagnosis.evidence",
-    "Exhibit": "mtls_echo_pki.flaws.baseline",
     "FLAWS": "mtls_echo_pki.flaws.registry",
     "Flaw": "mtls_echo_pki.flaws.flaw",
     "KeyType": "mtls_echo_pki.certificates.request",
@@ -95,6 +94,7 @@ _HOME_OF = {
     "TLSStream": "mtls_echo_tls.stream.tls",
     "Trust": "mtls_echo_pki.certificates.trust",
     "Usage": "mtls_echo_pki.certificates.request",
+    "ValidationInput": "mtls_echo_pki.flaws.baseline",
     "client_context": "mtls_echo_client.context",
     "client_material": "mtls_echo_tls.material.load",
     "connect": "mtls_echo_client.session",

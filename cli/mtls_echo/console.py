@@ -12,6 +12,7 @@ import difflib
 import errno
 import os
 import sys
+from collections.abc import Generator
 from typing import IO, Any, NoReturn, TextIO
 
 import click
@@ -88,6 +89,16 @@ class CommandError(click.ClickException):
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the message and the hint to standard error."""
         complain(self.message, self.hint, file=file)
+
+
+@contextlib.contextmanager
+def usage_errors() -> Generator[None]:
+    """Say what is wrong with the arguments, and where to read about them."""
+    try:
+        yield
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else PROGRAM
+        raise CommandError(usage_message(error), f"see: {command} --help") from error
 
 
 def usage_message(error: click.UsageError) -> str:

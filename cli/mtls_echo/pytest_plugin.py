@@ -22,7 +22,7 @@ import pytest
 if TYPE_CHECKING:
     from mtls_echo_pki.certificates.authority import Authority
     from mtls_echo_pki.certificates.credential import Credential
-    from mtls_echo_pki.flaws.baseline import Exhibit
+    from mtls_echo_pki.flaws.baseline import ValidationInput
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def client_credential(authority: Authority) -> Credential:
 
 
 @pytest.fixture
-def flaw(authority: Authority) -> Callable[..., Exhibit]:
+def flaw(authority: Authority) -> Callable[..., ValidationInput]:
     """Makes a deliberately bad credential by name, from ``authority``.
 
     ``flaw("expired")`` is a server's, for localhost, 127.0.0.1 and ::1; for another, give the
@@ -58,7 +58,7 @@ def flaw(authority: Authority) -> Callable[..., Exhibit]:
     from mtls_echo_pki.certificates.request import Request
     from mtls_echo_pki.flaws.registry import find_flaw
 
-    def make(slug: str, request: Request | None = None) -> Exhibit:
+    def make(slug: str, request: Request | None = None) -> ValidationInput:
         return find_flaw(slug).build(
             authority, request or Request.server("localhost", "127.0.0.1", "::1")
         )

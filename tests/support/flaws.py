@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import Request
-from mtls_echo_pki.flaws.baseline import Exhibit
+from mtls_echo_pki.flaws.baseline import ValidationInput
 from mtls_echo_pki.flaws.flaw import FlawRole, TLSVersion
 from mtls_echo_tls.diagnosis.report import Report
 from tests.support.tls import reports, tls_pair
@@ -39,15 +39,15 @@ class Encounter:
     bearer_reason: str | None
 
 
-async def lay_before_judge(exhibit: Exhibit, role: FlawRole, tls: TLSVersion) -> Encounter:
+async def lay_before_judge(inputs: ValidationInput, role: FlawRole, tls: TLSVersion) -> Encounter:
     """Let the bearer of a credential and its judge shake hands over TCP.
 
     The judge is as strict as this project's contexts, on every version of Python; the bearer
     presents whatever it has.
     """
-    bearer, judge = contexts(exhibit, role, tls)
+    bearer, judge = contexts(inputs, role, tls)
     if role == "server":
-        one, other = tls_pair(judge, bearer, name=exhibit.reference)
+        one, other = tls_pair(judge, bearer, name=inputs.reference)
         judged, own = await reports(one, other)
         return Encounter(judged, own, one.evidence.reason, other.evidence.reason)
     one, other = tls_pair(bearer, judge)
@@ -56,7 +56,7 @@ async def lay_before_judge(exhibit: Exhibit, role: FlawRole, tls: TLSVersion) ->
 
 
 def contexts(
-    exhibit: Exhibit, role: FlawRole, tls: TLSVersion
+    inputs: ValidationInput, role: FlawRole, tls: TLSVersion
 ) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """The bearer's context and the judge's."""
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -73,11 +73,11 @@ def contexts(
 
     # Without this a weak credential would not load: the bearer is a peer that does not care.
     bearer.set_ciphers("DEFAULT:@SECLEVEL=0")
-    exhibit.credential.load_into(bearer)
+    inputs.credential.load_into(bearer)
     OTHERS.trust.load_into(bearer)
     other.load_into(judge)
-    if exhibit.trust.anchors:  # otherwise there is nothing that could be loaded
-        exhibit.trust.load_into(judge)
+    if inputs.trust.anchors:  # otherwise there is nothing that could be loaded
+        inputs.trust.load_into(judge)
     judge.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
     return bearer, judge
 

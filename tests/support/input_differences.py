@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtensionOID
 
-from mtls_echo_pki.flaws.baseline import Exhibit
+from mtls_echo_pki.flaws.baseline import ValidationInput
 from mtls_echo_pki.flaws.flaw import Flaw
 
 PLACES = ("end-entity", "intermediate", "upper intermediate")
@@ -41,7 +41,7 @@ EXTENSIONS = {
 IDENTIFIER = EXTENSIONS[ExtensionOID.AUTHORITY_KEY_IDENTIFIER]
 
 
-def differences(good: Exhibit, bad: Exhibit) -> set[str]:
+def differences(good: ValidationInput, bad: ValidationInput) -> set[str]:
     """Every difference, as ``place: respect``, or ``place`` where something is missing."""
     found = {"reference identifier"} if good.reference != bad.reference else set[str]()
     if owns_key(good) != owns_key(bad):
@@ -54,7 +54,7 @@ def differences(good: Exhibit, bad: Exhibit) -> set[str]:
     return found | _lists(good, bad)
 
 
-def offence(flaw: Flaw, good: Exhibit, bad: Exhibit) -> str | None:
+def offence(flaw: Flaw, good: ValidationInput, bad: ValidationInput) -> str | None:
     """Why the two do not differ in what the flaw promises and in nothing else; None if they do."""
     found = differences(good, bad)
     whole = ":" not in flaw.differs
@@ -65,17 +65,17 @@ def offence(flaw: Flaw, good: Exhibit, bad: Exhibit) -> str | None:
     return f"{flaw.slug} promises to differ in {flaw.differs!r}, and does in {sorted(found)}"
 
 
-def path(exhibit: Exhibit) -> tuple[x509.Certificate, ...]:
-    return exhibit.credential.path
+def path(inputs: ValidationInput) -> tuple[x509.Certificate, ...]:
+    return inputs.credential.path
 
 
-def owns_key(exhibit: Exhibit) -> bool:
+def owns_key(inputs: ValidationInput) -> bool:
     """Whether the key that is written and loaded is the certificate's."""
     try:
-        key = load_pem_private_key(exhibit.credential.key_pem, None)
+        key = load_pem_private_key(inputs.credential.key_pem, None)
     except ValueError:
         return False
-    own, certified = key.public_key(), exhibit.credential.certificate.public_key()
+    own, certified = key.public_key(), inputs.credential.certificate.public_key()
     return spki(own) == spki(certified)
 
 
@@ -90,8 +90,8 @@ def _certificates(
     place: str,
     one: x509.Certificate | None,
     other: x509.Certificate | None,
-    good: Exhibit,
-    bad: Exhibit,
+    good: ValidationInput,
+    bad: ValidationInput,
 ) -> set[str]:
     if one == other:
         return set()
@@ -108,8 +108,10 @@ def _certificates(
     }
 
 
-def _respects(certificate: x509.Certificate, exhibit: Exhibit) -> Iterator[tuple[str, object]]:
-    signer = _signer(certificate, exhibit)
+def _respects(
+    certificate: x509.Certificate, inputs: ValidationInput
+) -> Iterator[tuple[str, object]]:
+    signer = _signer(certificate, inputs)
     yield "version", certificate.version
     yield "serial number", certificate.serial_number
     yield "issuer", signer and (signer[0], certificate.issuer)
@@ -145,12 +147,12 @@ def _meaning(
 
 
 def _signer(
-    certificate: x509.Certificate, exhibit: Exhibit
+    certificate: x509.Certificate, inputs: ValidationInput
 ) -> tuple[str, x509.Certificate] | None:
     """Whose key in the same exhibit made a certificate's signature."""
     candidates = [("itself", certificate)]
-    candidates += zip(PLACES, path(exhibit), strict=False)
-    candidates += [("trust anchor", anchor) for anchor in exhibit.trust.anchors]
+    candidates += zip(PLACES, path(inputs), strict=False)
+    candidates += [("trust anchor", anchor) for anchor in inputs.trust.anchors]
     return next((each for each in candidates if _signed(certificate, each[1])), None)
 
 
@@ -171,7 +173,7 @@ def _signed(certificate: x509.Certificate, by: x509.Certificate) -> bool:
     return False
 
 
-def _lists(good: Exhibit, bad: Exhibit) -> set[str]:
+def _lists(good: ValidationInput, bad: ValidationInput) -> set[str]:
     roots = {anchor.subject for anchor in good.trust.anchors}
     ours, theirs = ({crl.issuer: crl for crl in each.trust.crls} for each in (good, bad))
     found = set[str]()
@@ -188,8 +190,10 @@ def _lists(good: Exhibit, bad: Exhibit) -> set[str]:
     return found
 
 
-def _list_respects(crl: x509.CertificateRevocationList, exhibit: Exhibit) -> dict[str, object]:
-    authorities = (*path(exhibit)[1:], *exhibit.trust.anchors)
+def _list_respects(
+    crl: x509.CertificateRevocationList, inputs: ValidationInput
+) -> dict[str, object]:
+    authorities = (*path(inputs)[1:], *inputs.trust.anchors)
     return {
         "thisUpdate": crl.last_update_utc,
         "nextUpdate": crl.next_update_utc,

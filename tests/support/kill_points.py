@@ -24,8 +24,8 @@ import mtls_echo_pki.files.durable
 from mtls_echo_pki.certificates.credential import is_key_of
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.checks.check import check
-from mtls_echo_pki.directory.ca_folder import Registry, registries
-from mtls_echo_pki.directory.ca_state import Stage
+from mtls_echo_pki.directory.ca_folder import CAFolder, ca_folders
+from mtls_echo_pki.directory.ca_state import RolloverStage
 from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_pki.files.pem import parse_key
 from mtls_echo_pki.files.staging import DirectoryError
@@ -133,14 +133,14 @@ def with_old_key(path: Path, *, single: bool = False, intermediate: bool = False
     return directory
 
 
-def with_lists(path: Path) -> Directory:
+def with_crls(path: Path) -> Directory:
     directory = with_old_key(path, intermediate=True)
     directory.publish_crls()
     return directory
 
 
 def introduced(path: Path) -> Directory:
-    directory = with_lists(path)
+    directory = with_crls(path)
     directory.introduce("clients")
     return directory
 
@@ -181,7 +181,7 @@ def listed(number: int) -> Callable[[Directory], bool]:
 
 
 def in_ledgers(directory: Directory) -> bool:
-    return all(registry.ledger.lists for registry in registries(directory.path))
+    return all(ca.ledger.crls for ca in ca_folders(directory.path))
 
 
 def renewed(directory: Directory) -> bool:
@@ -199,7 +199,7 @@ def trusting(anchors: int, lists: int) -> Callable[[Directory], bool]:
     return seen
 
 
-def at(stage: Stage) -> Callable[[Directory], bool]:
+def at(stage: RolloverStage) -> Callable[[Directory], bool]:
     return lambda directory: directory.stage("clients") is stage
 
 
@@ -246,7 +246,7 @@ SCENARIOS = {
         old_is_listed,
     ),
     "revoke where there are lists": Scenario(
-        with_lists,
+        with_crls,
         forced(lambda directory: directory.revoke("client")),
         old_is_revoked,
         old_is_listed,
@@ -258,21 +258,21 @@ SCENARIOS = {
         listed(1),
     ),
     "introduce": Scenario(
-        with_lists,
+        with_crls,
         forced(lambda directory: directory.introduce("clients")),
-        at(Stage.INTRODUCED),
+        at(RolloverStage.INTRODUCED),
         trusting(2, 4),
     ),
     "switch": Scenario(
         introduced,
         forced(lambda directory: directory.switch("clients")),
-        at(Stage.SWITCHED),
-        at(Stage.SWITCHED),
+        at(RolloverStage.SWITCHED),
+        at(RolloverStage.SWITCHED),
     ),
     "retire": Scenario(
         switched,
         forced(lambda directory: directory.retire("clients")),
-        at(Stage.SETTLED),
+        at(RolloverStage.SETTLED),
         trusting(1, 2),
     ),
 }
@@ -304,12 +304,12 @@ def attempt(scenario: Scenario, path: Path, n: int) -> tuple[bool, list[str]]:
     return True, did
 
 
-def stray_keys(registry: Registry) -> list[Path]:
+def stray_keys(ca: CAFolder) -> list[Path]:
     """The private keys in an authority's folder that are those of no authority in force."""
     return [
         path
-        for path in registry.folder.rglob("*.key")
-        if not path.is_symlink() and not any(_is_key_of(path, c) for c in registry.certificates)
+        for path in ca.folder.rglob("*.key")
+        if not path.is_symlink() and not any(_is_key_of(path, c) for c in ca.certificates)
     ]
 
 
@@ -340,14 +340,14 @@ def whole(directory: Directory, *, in_order: bool) -> None:
     path = directory.path
     begun = [*path.rglob("..data_tmp")] if in_order else []
     assert not [*begun, *path.rglob("..*.*_tmp"), *path.rglob("*.tmp"), *path.glob(".*")]
-    present = registries(path)
-    for registry in present:
-        serials = [entry.serial for entry in registry.ledger.issued]
+    present = ca_folders(path)
+    for ca in present:
+        serials = [entry.serial for entry in ca.ledger.issued]
         assert len(serials) == len({*serials})
         # A folder of plain files is brought into order by what changes it, not by who looks.
-        if in_order or (registry.folder / "..data").exists():
-            assert len([*registry.folder.glob("..2*")]) == 1
-            assert not stray_keys(registry)
+        if in_order or (ca.folder / "..data").exists():
+            assert len([*ca.folder.glob("..2*")]) == 1
+            assert not stray_keys(ca)
     for link in path.rglob("..data"):
         if "authorities" not in str(link):
             assert len([*link.parent.glob("..2*")]) <= 2

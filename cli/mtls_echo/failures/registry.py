@@ -32,7 +32,7 @@ from mtls_echo.failures.play import Setting
 from mtls_echo_client.context import client_context
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
-from mtls_echo_pki.flaws.baseline import Exhibit
+from mtls_echo_pki.flaws.baseline import ValidationInput
 from mtls_echo_pki.flaws.flaw import Flaw, TLSVersion
 from mtls_echo_pki.flaws.registry import FLAWS
 from mtls_echo_server.context import server_context
@@ -76,37 +76,37 @@ def _expect(flaw: Flaw, whose: Side, version: TLSVersion) -> Expected:
     if flaw.slug == "key-not-owned" and version == "1.2":
         possible = ALTERED_OR_NOT_OWNED
     return Expected(
-        refuser=whose if exception is not None and exception.by_bearer else judge,
+        refuser=whose if exception is not None and exception.by_presenter else judge,
         alert=exception.alert if exception is not None else flaw.alert,
         possible=possible,
     )
 
 
 def _lay_before_judge(flaw: Flaw, whose: Side, version: TLSVersion) -> Setting:
-    exhibit = flaw.build(Authority.root(), _REQUESTS[whose])
+    inputs = flaw.build(Authority.root(), _REQUESTS[whose])
     others = cast()
     # The bearer minds nothing about itself: our own ends would not load all of it.
     if whose == "server":
         return Setting(
-            client=_judge("client", exhibit, version),
-            server=careless("server", exhibit.credential, others.client_trust, version),
-            reference=exhibit.reference,
+            client=_judge("client", inputs, version),
+            server=careless("server", inputs.credential, others.client_trust, version),
+            reference=inputs.reference,
         )
     return Setting(
-        client=careless("client", exhibit.credential, others.server_trust, version),
-        server=_judge("server", exhibit, version),
+        client=careless("client", inputs.credential, others.server_trust, version),
+        server=_judge("server", inputs, version),
     )
 
 
-def _judge(side: Side, exhibit: Exhibit, version: TLSVersion) -> ssl.SSLContext:
+def _judge(side: Side, inputs: ValidationInput, version: TLSVersion) -> ssl.SSLContext:
     """One of our own ends. None of them starts without trust anchors, so that takes a raw one."""
     own = cast().alice if side == "client" else cast().server
-    if not exhibit.trust.anchors:
-        return careless(side, own, exhibit.trust, version)
+    if not inputs.trust.anchors:
+        return careless(side, own, inputs.trust, version)
     one = VERSIONS[version]
     if side == "client":
-        return client_context(exhibit.trust, own, minimum_version=one, maximum_version=one)
-    return server_context(own, exhibit.trust, minimum_version=one, maximum_version=one)
+        return client_context(inputs.trust, own, minimum_version=one, maximum_version=one)
+    return server_context(own, inputs.trust, minimum_version=one, maximum_version=one)
 
 
 OBSERVATIONS: tuple[Observation, ...] = (

@@ -20,7 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_pki.certificates.credential import Credential, private_key_pem
-from mtls_echo_pki.certificates.crl import DEFAULT_CRL_LIFETIME, Register
+from mtls_echo_pki.certificates.crl import DEFAULT_CRL_LIFETIME, CRLState
 from mtls_echo_pki.certificates.lifetimes import timestamp
 from mtls_echo_pki.certificates.profile import authority_key_identifier, certificate_for
 from mtls_echo_pki.certificates.reading import is_issued_by, is_self_issued
@@ -68,7 +68,7 @@ class Authority:
     key: PrivateKey = field(repr=False, compare=False)
     issuers: tuple[x509.Certificate, ...] = ()
     clock: Clock = field(default=utcnow, repr=False, compare=False)
-    register: Register = field(default_factory=Register, repr=False, compare=False)
+    crl_state: CRLState = field(default_factory=CRLState, repr=False, compare=False)
     cross: tuple[x509.Certificate, ...] = ()
 
     @classmethod
@@ -298,7 +298,7 @@ class Authority:
                 "the certificate was not issued by this authority; revoke it with the one "
                 f"called {certificate.issuer.rfc4514_string() or '(empty)'}"
             )
-        return self.register.revoke(certificate.serial_number, self.clock(), reason)
+        return self.crl_state.revoke(certificate.serial_number, self.clock(), reason)
 
     def crl(self, lifetime: timedelta = DEFAULT_CRL_LIFETIME) -> x509.CertificateRevocationList:
         """Sign a list of what was revoked; it supersedes every list before it.
@@ -310,4 +310,4 @@ class Authority:
         Raises:
             ValueError: See :meth:`Register.next_list`.
         """
-        return self.register.next_list(self.certificate, self.key, self.clock(), lifetime)
+        return self.crl_state.next_crl(self.certificate, self.key, self.clock(), lifetime)

@@ -49,7 +49,7 @@ _SECOND = timedelta(seconds=1)
 
 
 @dataclass
-class Register:
+class CRLState:
     """What an authority has revoked, and how it dated its last list.
 
     Args:
@@ -63,7 +63,7 @@ class Register:
     this_update: datetime | None = None
 
     @classmethod
-    def resumed(cls, last: x509.CertificateRevocationList | None) -> Register:
+    def from_crl(cls, last: x509.CertificateRevocationList | None) -> CRLState:
         """Return the register of an authority whose last list this is; None: it made none yet.
 
         Raises:
@@ -78,7 +78,7 @@ class Register:
             ]
             return cls(
                 {entry.serial_number: entry for entry in entries},
-                list_number(last),
+                crl_number(last),
                 last.last_update_utc,
             )
 
@@ -107,7 +107,7 @@ class Register:
             serial_number, Revocation(serial_number, now.replace(microsecond=0), reason)
         )
 
-    def next_list(
+    def next_crl(
         self, issuer: x509.Certificate, key: PrivateKey, now: datetime, lifetime: timedelta
     ) -> x509.CertificateRevocationList:
         """Sign a list that supersedes every one before it.
@@ -148,7 +148,7 @@ class Register:
         return this_update
 
 
-def is_list_of(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+def is_crl_of(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
     """Return whether an authority signed a list: by its name, and with its key."""
     try:
         key = issuer.public_key()
@@ -161,7 +161,7 @@ def is_list_of(crl: x509.CertificateRevocationList, issuer: x509.Certificate) ->
         return False
 
 
-def list_number(crl: x509.CertificateRevocationList) -> int:
+def crl_number(crl: x509.CertificateRevocationList) -> int:
     """Return the CRLNumber of a list (RFC 5280 §5.2.3); 0 if it has none."""
     number = extension(crl, x509.CRLNumber)
     return 0 if number is None else number.crl_number

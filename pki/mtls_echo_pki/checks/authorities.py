@@ -17,13 +17,13 @@ from pathlib import Path
 from cryptography import x509
 
 from mtls_echo_pki.certificates.credential import key_id
-from mtls_echo_pki.certificates.crl import is_list_of, list_number
+from mtls_echo_pki.certificates.crl import crl_number, is_crl_of
 from mtls_echo_pki.certificates.identifiers import subject_of
 from mtls_echo_pki.certificates.lifetimes import validity
 from mtls_echo_pki.certificates.reading import is_authority, is_valid_at
 from mtls_echo_pki.certificates.trust import Trust
-from mtls_echo_pki.directory.ca_folder import Registry
-from mtls_echo_pki.directory.ca_state import Line
+from mtls_echo_pki.directory.ca_folder import CAFolder
+from mtls_echo_pki.directory.ca_state import CAGeneration
 from mtls_echo_pki.files.atomic_writer import GENERATION
 
 
@@ -42,26 +42,26 @@ class Finding:
     hint: str
 
 
-def check_authority(registry: Registry, now: datetime) -> Iterator[Finding]:
+def check_ca(ca: CAFolder, now: datetime) -> Iterator[Finding]:
     """Look at who issues, who will and who did."""
-    succession = registry.succession
-    lines: tuple[tuple[str, Line | None], ...] = (
-        ("tls.crt", succession.present),
-        ("next.crt", succession.following),
-        ("previous.crt", succession.previous),
+    state = ca.state
+    generations: tuple[tuple[str, CAGeneration | None], ...] = (
+        ("tls.crt", state.present),
+        ("next.crt", state.next),
+        ("previous.crt", state.previous),
     )
-    for name, line in lines:
-        if line is not None:
-            yield from check_times(registry.folder / name, line.certificates, now)
-    cross, previous = succession.cross, succession.previous
+    for name, generation in generations:
+        if generation is not None:
+            yield from check_times(ca.folder / name, generation.certificates, now)
+    cross, previous = state.cross, state.previous
     if cross is None:
         return
-    path = registry.folder / "cross.crt"
+    path = ca.folder / "cross.crt"
     yield from check_times(path, (cross,), now)
-    if key_id(cross) != key_id(succession.present.anchor) or previous is None:
+    if key_id(cross) != key_id(state.present.anchor) or previous is None:
         yield Finding(
             path,
-            f"is not the key of {subject_of(succession.present.anchor)}, which it is sent for",
+            f"is not the key of {subject_of(state.present.anchor)}, which it is sent for",
             "restore the folder from a backup",
         )
 
@@ -78,7 +78,7 @@ def check_anchors(path: Path, trust: Trust, now: datetime) -> Iterator[Finding]:
             )
 
 
-def check_lost_lists(path: Path, trust: Trust) -> Iterator[Finding]:
+def check_lost_crls(path: Path, trust: Trust) -> Iterator[Finding]:
     """Find that revocation was turned off: the generation before, which is kept, had lists."""
     if not trust.crls and any(path.parent.glob(f"{GENERATION}*/{path.name}")):
         yield Finding(
@@ -88,14 +88,10 @@ def check_lost_lists(path: Path, trust: Trust) -> Iterator[Finding]:
         )
 
 
-def check_lists(
-    path: Path, trust: Trust, registry: Registry | None, now: datetime
-) -> Iterator[Finding]:
+def check_crls(path: Path, trust: Trust, ca: CAFolder | None, now: datetime) -> Iterator[Finding]:
     """Find lists with which OpenSSL would refuse everybody; of foreign ones missing, it tells."""
-    again = "publish new ones: mtls-echo pki crl " + shlex.quote(
-        str(registry.pki if registry else "DIR")
-    )
-    own = registry.certificates if registry else ()
+    again = "publish new ones: mtls-echo pki crl " + shlex.quote(str(ca.pki if ca else "DIR"))
+    own = ca.certificates if ca else ()
     for crl in trust.crls:
         issuer = crl.issuer.rfc4514_string()
         begin, end = crl.last_update_utc, crl.next_update_utc
@@ -107,13 +103,13 @@ def check_lists(
                 "wait, or check this machine's clock" if now < begin else again,
             )
         namesakes = [c for c in (*trust.anchors, *own) if c.subject == crl.issuer]
-        if namesakes and not any(is_list_of(crl, each) for each in namesakes):
+        if namesakes and not any(is_crl_of(crl, each) for each in namesakes):
             yield Finding(
                 path,
                 f"the revocation list of {issuer} was not signed by it",
                 "do not use it: it was altered, or comes from another authority of that name",
             )
-    if registry is None or not registry.ledger.lists:
+    if ca is None or not ca.ledger.crls:
         return
     for certificate in own:
         if not any(crl.issuer == certificate.subject for crl in trust.crls):
@@ -125,21 +121,21 @@ def check_lists(
             )
 
 
-def check_memory(registry: Registry, trust: Trust) -> Iterator[Finding]:
+def check_ledger(ca: CAFolder, trust: Trust) -> Iterator[Finding]:
     """Find that the ledger was put back: a list was published that it does not know."""
-    if not registry.ledger.lists:
+    if not ca.ledger.crls:
         return
-    for certificate in registry.certificates:
-        known = registry.ledger.crl(key_id(certificate))
-        number = 0 if known is None else list_number(known)
+    for certificate in ca.certificates:
+        known = ca.ledger.crl(key_id(certificate))
+        number = 0 if known is None else crl_number(known)
         for crl in trust.crls:
-            if is_list_of(crl, certificate) and list_number(crl) > number:
+            if is_crl_of(crl, certificate) and crl_number(crl) > number:
                 yield Finding(
-                    registry.folder / "ledger.json",
+                    ca.folder / "ledger.json",
                     f"knows list {number} of {subject_of(certificate)} as the last, and list "
-                    f"{list_number(crl)} was published: it was put back to an earlier state",
+                    f"{crl_number(crl)} was published: it was put back to an earlier state",
                     "take over what the published lists say: mtls-echo pki crl "
-                    f"{shlex.quote(str(registry.pki))}; certificates issued since are lost to it",
+                    f"{shlex.quote(str(ca.pki))}; certificates issued since are lost to it",
                 )
 
 

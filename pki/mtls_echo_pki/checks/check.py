@@ -26,16 +26,16 @@ from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.checks.authorities import (
     Finding,
     check_anchors,
-    check_authority,
-    check_lists,
-    check_lost_lists,
-    check_memory,
+    check_ca,
+    check_crls,
+    check_ledger,
+    check_lost_crls,
     check_times,
 )
 from mtls_echo_pki.checks.verifiers import refusal_by_cryptography, refusal_by_openssl
-from mtls_echo_pki.directory.ca_folder import Registry
+from mtls_echo_pki.directory.ca_folder import CAFolder
 from mtls_echo_pki.directory.layout import ROLES, Role
-from mtls_echo_pki.directory.recovery import at_rest
+from mtls_echo_pki.directory.recovery import quiescent
 from mtls_echo_pki.directory.store import Store
 from mtls_echo_pki.files.durable import os_reason
 from mtls_echo_pki.files.pem_blocks import MaterialError, show_command
@@ -62,16 +62,16 @@ def check(store: Store, *, now: datetime | None = None) -> list[Finding]:
         DirectoryError: If another process changes the directory, and takes too long.
     """
     now = now or utcnow()
-    with at_rest(store.path) as trouble:
+    with quiescent(store.path) as trouble:
         findings = [*_unfinished(store.path, trouble), *_modes(store.path)]
         trusts: dict[Role, Trust] = {}
         for role in ROLES:
-            registry = None
+            ca = None
             if (store.path / "authorities" / role).exists():
-                registry = _registry(store, role, findings)
-            if registry is not None and registry.roles[0] == role:
-                path = registry.folder / "tls.crt"
-                findings += _readable(path, check_authority(registry, now))
+                ca = _ca_folder(store, role, findings)
+            if ca is not None and ca.roles[0] == role:
+                path = ca.folder / "tls.crt"
+                findings += _readable(path, check_ca(ca, now))
             path = store.path / "trust" / role / "ca.crt"
             try:
                 trusts[role] = store.trust(role)
@@ -79,10 +79,10 @@ def check(store: Store, *, now: datetime | None = None) -> list[Finding]:
                 findings.append(_unusable(error))
                 continue
             findings += _readable(path, check_anchors(path, trusts[role], now))
-            findings += check_lost_lists(path.with_name("crl.pem"), trusts[role])
-            if registry is not None:
-                findings += check_memory(registry, trusts[role])
-            unfit = list(check_lists(path.with_name("crl.pem"), trusts[role], registry, now))
+            findings += check_lost_crls(path.with_name("crl.pem"), trusts[role])
+            if ca is not None:
+                findings += check_ledger(ca, trusts[role])
+            unfit = list(check_crls(path.with_name("crl.pem"), trusts[role], ca, now))
             if unfit:
                 # Said here, once; not once more of every credential.
                 findings += unfit
@@ -109,10 +109,10 @@ def _unfinished(path: Path, trouble: OSError | None) -> Iterator[Finding]:
         )
 
 
-def _registry(store: Store, role: Role, findings: list[Finding]) -> Registry | None:
+def _ca_folder(store: Store, role: Role, findings: list[Finding]) -> CAFolder | None:
     """Read an authority's folder; what is wrong with it is added to what was found."""
     try:
-        return Registry.read(store.path, role)
+        return CAFolder.read(store.path, role)
     except MaterialError as error:
         found = _unusable(error)
     except DirectoryError as error:

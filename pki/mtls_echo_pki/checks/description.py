@@ -63,7 +63,7 @@ class RevokedDescription(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class ListDescription(msgspec.Struct, frozen=True, kw_only=True):
+class CRLDescription(msgspec.Struct, frozen=True, kw_only=True):
     """One revocation list of one file.
 
     Args:
@@ -84,9 +84,9 @@ class ListDescription(msgspec.Struct, frozen=True, kw_only=True):
     revoked: list[RevokedDescription]
 
 
-def describe_list(
+def describe_crl(
     crl: x509.CertificateRevocationList, *, path: Path, position: int
-) -> ListDescription:
+) -> CRLDescription:
     """Return what a revocation list says.
 
     Raises:
@@ -94,16 +94,16 @@ def describe_list(
     """
     try:
         with parsing():
-            return _describe_list(crl, path, position)
+            return _describe_crl(crl, path, position)
     except ValueError as error:
         raise _unreadable("revocation list", path, position, "crl") from error
 
 
-def _describe_list(
+def _describe_crl(
     crl: x509.CertificateRevocationList, path: Path, position: int
-) -> ListDescription:
+) -> CRLDescription:
     number = extension(crl, x509.CRLNumber)
-    return ListDescription(
+    return CRLDescription(
         path=str(path),
         position=position,
         issuer=crl.issuer.rfc4514_string(),

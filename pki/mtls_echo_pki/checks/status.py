@@ -18,8 +18,8 @@ from mtls_echo_pki.certificates.authority import utcnow
 from mtls_echo_pki.certificates.credential import key_id
 from mtls_echo_pki.certificates.lifetimes import describe_lifetime, timestamp, validity
 from mtls_echo_pki.certificates.reading import usage
-from mtls_echo_pki.directory.ca_folder import Registry, registries
-from mtls_echo_pki.directory.ca_state import Stage
+from mtls_echo_pki.directory.ca_folder import CAFolder, ca_folders
+from mtls_echo_pki.directory.ca_state import RolloverStage
 from mtls_echo_pki.directory.rollover import issued_by_previous, next_step, situation
 from mtls_echo_pki.directory.store import Store
 from mtls_echo_pki.files.pem_blocks import MaterialError
@@ -32,7 +32,7 @@ _DUE = 3
 _WIDTH = 65
 
 
-class Ending(msgspec.Struct, frozen=True, kw_only=True):
+class Expiry(msgspec.Struct, frozen=True, kw_only=True):
     """Something that ends by itself.
 
     Args:
@@ -85,7 +85,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     stage: str
     situation: str
     still_previous: list[str]
-    endings: list[Ending]
+    endings: list[Expiry]
     revocations: list[RevokedCertificate]
     next: list[str]
 
@@ -96,7 +96,7 @@ def overviews(store: Store) -> list[Overview]:
     Raises:
         DirectoryError, MaterialError: If an authority's files cannot be used.
     """
-    return [_overview(store, registry) for registry in registries(store.path)]
+    return [_overview(store, ca) for ca in ca_folders(store.path)]
 
 
 def lines_of(overview: Overview, now: datetime) -> list[str]:
@@ -135,16 +135,16 @@ def _wrapped(lines: Iterable[str]) -> Iterator[str]:
         )
 
 
-def _overview(store: Store, registry: Registry) -> Overview:
+def _overview(store: Store, ca: CAFolder) -> Overview:
     now = utcnow()
-    previous = issued_by_previous(store, registry)
-    in_force = {key_id(certificate) for certificate in registry.certificates}
-    endings = sorted(_endings(store, registry, now), key=lambda each: each.not_after)
+    previous = issued_by_previous(store, ca)
+    in_force = {key_id(certificate) for certificate in ca.certificates}
+    endings = sorted(_endings(store, ca, now), key=lambda each: each.not_after)
     return Overview(
-        path=str(registry.folder),
-        roles=[*registry.roles],
-        stage=registry.succession.stage.value,
-        situation=situation(registry.succession),
+        path=str(ca.folder),
+        roles=[*ca.roles],
+        stage=ca.state.stage.value,
+        situation=situation(ca.state),
         still_previous=previous,
         endings=endings,
         revocations=[
@@ -155,17 +155,17 @@ def _overview(store: Store, registry: Registry) -> Overview:
                 reason=entry.reason or "unspecified",
                 not_after=entry.not_after,
             )
-            for entry in registry.ledger.issued
+            for entry in ca.ledger.issued
             if entry.revoked_at is not None and entry.not_after > now and entry.issuer in in_force
         ],
-        next=_next(store.path, registry, previous, endings),
+        next=_next(store.path, ca, previous, endings),
     )
 
 
-def _endings(store: Store, registry: Registry, now: datetime) -> Iterator[Ending]:
+def _endings(store: Store, ca: CAFolder, now: datetime) -> Iterator[Expiry]:
     void = {
         entry.serial
-        for entry in registry.ledger.issued
+        for entry in ca.ledger.issued
         if entry.revoked_at is not None or entry.flaw is not None
     }
     for name in store.names():
@@ -174,40 +174,40 @@ def _endings(store: Store, registry: Registry, now: datetime) -> Iterator[Ending
         except (MaterialError, DirectoryError):
             continue  # pki check tells
         begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-        if not {f"{each}s" for each in usage(certificate)} & {*registry.roles}:
+        if not {f"{each}s" for each in usage(certificate)} & {*ca.roles}:
             continue
-        sound = f"{certificate.serial_number:x}" not in void
-        yield Ending(
+        baseline = f"{certificate.serial_number:x}" not in void
+        yield Expiry(
             what=name,
             path=str(store.path / name / "tls.crt"),
             not_after=end,
-            due=sound and (end - now) * _DUE < end - begin,
+            due=baseline and (end - now) * _DUE < end - begin,
         )
-    for line in registry.succession.lines:
-        for certificate in line.certificates:
+    for generation in ca.state.generations:
+        for certificate in generation.certificates:
             end = certificate.not_valid_after_utc
             begin = certificate.not_valid_before_utc
-            yield Ending(
+            yield Expiry(
                 what=certificate.subject.rfc4514_string(),
-                path=str(registry.folder),
+                path=str(ca.folder),
                 not_after=end,
                 due=(end - now) * _DUE < end - begin,
             )
-            crl = registry.ledger.crl(key_id(certificate))
+            crl = ca.ledger.crl(key_id(certificate))
             if crl is not None and crl.next_update_utc is not None:
-                lifetime = registry.ledger.list_lifetime or 0
+                lifetime = ca.ledger.crl_lifetime or 0
                 left = (crl.next_update_utc - now).total_seconds()
-                yield Ending(
+                yield Expiry(
                     what=f"CRL of {certificate.subject.rfc4514_string()}",
-                    path=str(store.path / "trust" / registry.roles[0] / "crl.pem"),
+                    path=str(store.path / "trust" / ca.roles[0] / "crl.pem"),
                     not_after=crl.next_update_utc,
                     due=left * 2 < lifetime,
                 )
 
 
-def _next(path: Path, registry: Registry, previous: list[str], endings: list[Ending]) -> list[str]:
+def _next(path: Path, ca: CAFolder, previous: list[str], endings: list[Expiry]) -> list[str]:
     place = shlex.quote(str(path))
-    option = f" --authority {registry.roles[0]}" if len(registry.roles) == 1 else ""
+    option = f" --authority {ca.roles[0]}" if len(ca.roles) == 1 else ""
     due = {each.what: each for each in endings if each.due}
     credentials = sorted(
         {*previous, *(name for name in due if due[name].path.endswith("tls.crt"))}
@@ -215,8 +215,8 @@ def _next(path: Path, registry: Registry, previous: list[str], endings: list[End
     commands = [f"mtls-echo pki renew {place} {name} --same-key" for name in credentials]
     if any(each.path.endswith("crl.pem") for each in due.values()):
         commands.append(f"mtls-echo pki crl {place}")
-    stage = registry.succession.stage
-    authorities = any(each.path == str(registry.folder) for each in due.values())
-    if stage is not Stage.SETTLED or authorities:
+    stage = ca.state.stage
+    authorities = any(each.path == str(ca.folder) for each in due.values())
+    if stage is not RolloverStage.SETTLED or authorities:
         commands.append(f"mtls-echo pki rollover {place} {next_step(stage).value}{option}")
     return commands

@@ -22,12 +22,12 @@ from cryptography import x509
 
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import key_id
-from mtls_echo_pki.certificates.crl import is_list_of, list_number
+from mtls_echo_pki.certificates.crl import crl_number, is_crl_of
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.directory.ca_state import (
     MODES,
-    Succession,
-    read_succession,
+    CAState,
+    read_ca_state,
     remove_root_keys,
     write_root_keys,
 )
@@ -37,11 +37,11 @@ from mtls_echo_pki.files.atomic_writer import publish
 from mtls_echo_pki.files.durable import PUBLIC, replace_file
 from mtls_echo_pki.files.pem import read_trust
 from mtls_echo_pki.files.pem_blocks import MaterialError
-from mtls_echo_pki.files.staging import DirectoryError, explained
+from mtls_echo_pki.files.staging import DirectoryError, os_errors_as_directory_errors
 
 
 @dataclass
-class Registry:
+class CAFolder:
     """An authority's folder: who issues, and all that was issued, revoked and listed.
 
     Args:
@@ -55,59 +55,61 @@ class Registry:
     pki: Path
     folder: Path
     roles: tuple[Role, ...]
-    succession: Succession
+    state: CAState
     ledger: Ledger
 
     @classmethod
-    def read(cls, pki: Path, role: Role) -> Registry:
+    def read(cls, pki: Path, role: Role) -> CAFolder:
         """Read the folder of the authority that issues for a role.
 
         Raises:
             DirectoryError, MaterialError: If it cannot be used.
         """
         folder = pki / "authorities" / role
-        return cls(pki, folder, roles_of(pki, role), read_succession(folder), ledger_in(folder))
+        return cls(pki, folder, roles_of(pki, role), read_ca_state(folder), ledger_in(folder))
 
     @property
     def signers(self) -> tuple[Authority | x509.Certificate, ...]:
         """All authorities in force; of one whose key was taken away, the certificate."""
-        return tuple(signer for line in self.succession.lines for signer in line.signers)
+        return tuple(
+            signer for generation in self.state.generations for signer in generation.signers
+        )
 
     @property
     def certificates(self) -> tuple[x509.Certificate, ...]:
         """Those of all authorities in force."""
-        return tuple(c for line in self.succession.lines for c in line.certificates)
+        return tuple(c for generation in self.state.generations for c in generation.certificates)
 
-    def latest_list(
+    def latest_crl(
         self, certificate: x509.Certificate, published: Trust | None = None
     ) -> x509.CertificateRevocationList | None:
         """Return the last list of an authority, from the ledger or as it was published."""
         candidates = [self.ledger.crl(key_id(certificate))]
         candidates += [
-            crl for crl in (published.crls if published else ()) if is_list_of(crl, certificate)
+            crl for crl in (published.crls if published else ()) if is_crl_of(crl, certificate)
         ]
-        lists = [crl for crl in candidates if crl is not None]
+        crls = [crl for crl in candidates if crl is not None]
         # Of two that are equal the first, which is the ledger's.
-        return max(lists, key=lambda crl: (crl.last_update_utc, list_number(crl)), default=None)
+        return max(crls, key=lambda crl: (crl.last_update_utc, crl_number(crl)), default=None)
 
-    def derived(self, published: Trust | None) -> Trust:
+    def trust_to_publish(self, published: Trust | None) -> Trust:
         """Return what is to be published for those who judge what is issued here.
 
         Args:
             published: What is published now; None if that cannot be read.
         """
-        known = {*self.certificates, *self.succession.retired}
+        known = {*self.certificates, *self.state.retired}
         foreign = [
             anchor
             for anchor in (published.anchors if published else ())
             if anchor not in known and not self._is_retired(anchor)
         ]
-        anchors = (*self.succession.anchors, *foreign)
+        anchors = (*self.state.anchors, *foreign)
         present = published.crls if published else ()
-        if not self.ledger.lists:  # not in force: whatever lists there are, are not from here
+        if not self.ledger.crls:  # not in force: whatever lists there are, are not from here
             return Trust(anchors, present)
         names = {certificate.subject for certificate in known}
-        own = [self.latest_list(each, published) for each in self.certificates]
+        own = [self.latest_crl(each, published) for each in self.certificates]
         return Trust(
             anchors,
             (
@@ -127,14 +129,14 @@ class Registry:
         replace_file(self.folder / "ledger.json", encode_ledger(ledger), 0o600)
         self.ledger = ledger
 
-    def write_succession(self, succession: Succession) -> None:
+    def write_state(self, state: CAState) -> None:
         """Replace who issues: the moment of a step. Keys that are no longer there are gone."""
-        write_root_keys(self.folder, succession)
-        publish(self.folder, succession.files(), MODES, keep_previous=False)
-        remove_root_keys(self.folder, succession)
-        self.succession = succession
+        write_root_keys(self.folder, state)
+        publish(self.folder, state.files(), MODES, keep_previous=False)
+        remove_root_keys(self.folder, state)
+        self.state = state
 
-    def publish(self, *, mend: bool = True) -> None:
+    def publish(self, *, repair: bool = True) -> None:
         """Publish what follows for each role, where that is not what is published.
 
         Args:
@@ -143,24 +145,24 @@ class Registry:
         for role in self.roles:
             folder = self.pki / "trust" / role
             present = published_trust(self.pki, role)
-            wanted = self.derived(present)
-            if wanted != present and (mend or present is not None):
+            wanted = self.trust_to_publish(present)
+            if wanted != present and (repair or present is not None):
                 files = {"ca.crt": wanted.pem}
                 if wanted.crls:
                     files["crl.pem"] = wanted.crl_pem
                 publish(folder, files, dict.fromkeys(files, PUBLIC))
 
 
-def registries(pki: Path) -> list[Registry]:
+def ca_folders(pki: Path) -> list[CAFolder]:
     """Read the folders of all authorities; with a single authority there is one.
 
     Raises:
         DirectoryError, MaterialError: If one cannot be used.
     """
-    return [Registry.read(pki, role) for role in authority_roles(pki)]
+    return [CAFolder.read(pki, role) for role in ca_roles(pki)]
 
 
-def authority_roles(pki: Path) -> list[Role]:
+def ca_roles(pki: Path) -> list[Role]:
     """Return the roles that have an authority's folder of their own, in a fixed order."""
     folders = {role: pki / "authorities" / role for role in ROLES}
     return [role for role in ROLES if folders[role].is_dir() and roles_of(pki, role)[0] == role]
@@ -188,7 +190,7 @@ def ledger_in(folder: Path) -> Ledger:
         DirectoryError: If it is missing or damaged.
     """
     path = folder / "ledger.json"
-    with explained(path):
+    with os_errors_as_directory_errors(path):
         try:
             return read_ledger(path)
         except ValueError as error:

@@ -43,7 +43,7 @@ from mtls_echo_pki.certificates.authority import Authority, utcnow
 from mtls_echo_pki.certificates.credential import key_id, public_key_id
 from mtls_echo_pki.certificates.request import KeyType, PrivateKey
 from mtls_echo_pki.files.durable import PUBLIC, read_file, sync_folder, write_file
-from mtls_echo_pki.files.pem import parse_certificates, parse_credential, parse_key, read_settled
+from mtls_echo_pki.files.pem import parse_certificates, parse_credential, parse_key, read_stable
 from mtls_echo_pki.files.pem_blocks import MaterialError
 
 # The files of the authority that issues, of its successor and of its predecessor.
@@ -59,7 +59,7 @@ _ROOT_KEY = re.compile(r"root-([0-9a-f]{16})\.key")
 _FIRST_ROOT_KEY = "root.key"
 
 
-class Stage(enum.Enum):
+class RolloverStage(enum.Enum):
     """Where the replacement of an authority stands; see the module's table."""
 
     SETTLED = "settled"
@@ -68,7 +68,7 @@ class Stage(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Line:
+class CAGeneration:
     """An issuing authority and the root above it, which may be one and the same.
 
     Args:
@@ -80,7 +80,7 @@ class Line:
     root: Authority | None
 
     @classmethod
-    def new(cls, kind: str, key_type: KeyType, *, intermediate: bool) -> Line:
+    def new(cls, kind: str, key_type: KeyType, *, intermediate: bool) -> CAGeneration:
         """Make an authority of a name of its own.
 
         Two that share a name but not a key would turn each mix-up into a case of impersonation.
@@ -123,7 +123,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Succession:
+class CAState:
     """Who issues, who will, who did: all that an authority's folder publishes.
 
     Args:
@@ -135,18 +135,18 @@ class Succession:
         retired: The certificates of the last authority that was retired.
     """
 
-    present: Line
-    following: Line | None = None
-    previous: Line | None = None
+    present: CAGeneration
+    next: CAGeneration | None = None
+    previous: CAGeneration | None = None
     cross: x509.Certificate | None = None
     retired: tuple[x509.Certificate, ...] = ()
 
     @property
-    def stage(self) -> Stage:
+    def stage(self) -> RolloverStage:
         """Where the replacement stands."""
-        if self.following is not None:
-            return Stage.INTRODUCED
-        return Stage.SETTLED if self.previous is None else Stage.SWITCHED
+        if self.next is not None:
+            return RolloverStage.INTRODUCED
+        return RolloverStage.SETTLED if self.previous is None else RolloverStage.SWITCHED
 
     @property
     def issuing(self) -> Authority:
@@ -154,29 +154,29 @@ class Succession:
         return replace(self.present.authority, cross=(self.cross,) if self.cross else ())
 
     @property
-    def lines(self) -> tuple[Line, ...]:
+    def generations(self) -> tuple[CAGeneration, ...]:
         """The authorities in force, the elder first: a switch then changes no trust."""
-        lines = (self.previous, self.present, self.following)
-        return tuple(line for line in lines if line is not None)
+        generations = (self.previous, self.present, self.next)
+        return tuple(generation for generation in generations if generation is not None)
 
     @property
     def anchors(self) -> tuple[x509.Certificate, ...]:
         """The roots to be trusted."""
-        return tuple(line.anchor for line in self.lines)
+        return tuple(generation.anchor for generation in self.generations)
 
-    def introduce(self, line: Line) -> Succession:
+    def introduce(self, generation: CAGeneration) -> CAState:
         """Return what it is when ``line`` is trusted as well."""
-        return Succession(self.present, following=line)
+        return CAState(self.present, next=generation)
 
-    def switch(self) -> Succession:
+    def switch(self) -> CAState:
         """Return what it is when the following line issues.
 
         Raises:
             ValueError: If the key of the present root was taken away, which has to certify the
                 new one.
         """
-        following = self.following
-        if following is None or following.root is None:
+        upcoming = self.next
+        if upcoming is None or upcoming.root is None:
             raise ValueError("there is no following authority, or the key of its root is away")
         cross = None
         if self.present.anchor.not_valid_after_utc > utcnow():
@@ -184,21 +184,21 @@ class Succession:
                 raise ValueError(
                     "the key of the present root, which certifies the new one, is away"
                 )
-            cross = self.present.root.cross_sign(following.root)
-        return Succession(following, previous=self.present, cross=cross)
+            cross = self.present.root.cross_sign(upcoming.root)
+        return CAState(upcoming, previous=self.present, cross=cross)
 
-    def retire(self) -> Succession:
+    def retire(self) -> CAState:
         """Return what it is when the previous line is no longer trusted."""
         assert self.previous is not None  # noqa: S101 - the caller has looked at the stage
-        return Succession(self.present, retired=self.previous.certificates)
+        return CAState(self.present, retired=self.previous.certificates)
 
     def files(self) -> dict[str, bytes]:
         """Return the contents of the folder's files."""
         files = self.present.files("tls")
         if len(self.present.certificates) > 1:
             files["root.crt"] = self.present.anchor.public_bytes(Encoding.PEM)
-        if self.following is not None:
-            files |= self.following.files("next")
+        if self.next is not None:
+            files |= self.next.files("next")
         if self.previous is not None:
             files |= self.previous.files("previous")
         if self.cross is not None:
@@ -208,7 +208,7 @@ class Succession:
         return files
 
 
-def read_succession(folder: Path) -> Succession:
+def read_ca_state(folder: Path) -> CAState:
     """Read an authority's folder, of one generation.
 
     Raises:
@@ -216,35 +216,35 @@ def read_succession(folder: Path) -> Succession:
     """
     required = (folder / "tls.crt", folder / "tls.key")
     optional = tuple(folder / name for name in FILES if folder / name not in required)
-    return read_settled(required + optional, lambda contents: _parse(folder, contents), optional)
+    return read_stable(required + optional, lambda contents: _parse(folder, contents), optional)
 
 
-def write_root_keys(folder: Path, succession: Succession) -> None:
+def write_root_keys(folder: Path, state: CAState) -> None:
     """Write those keys of roots that are not there yet, before a step that needs them.
 
     Raises:
         OSError: If they cannot be written.
     """
     present = _root_keys(folder)
-    for line in succession.lines:
-        if line.root is not None and line.root != line.authority:
-            identity = key_id(line.anchor)
+    for generation in state.generations:
+        if generation.root is not None and generation.root != generation.authority:
+            identity = key_id(generation.anchor)
             if identity not in present:
                 # The name of the first is free for who puts that one back.
-                first = len(succession.lines) == 1 and not succession.retired
+                first = len(state.generations) == 1 and not state.retired
                 name = _FIRST_ROOT_KEY if first else f"root-{identity[:16]}.key"
-                write_file(folder / name, line.root.key_pem, 0o600)
+                write_file(folder / name, generation.root.key_pem, 0o600)
                 sync_folder(folder)
 
 
-def remove_root_keys(folder: Path, succession: Succession) -> None:
+def remove_root_keys(folder: Path, state: CAState) -> None:
     """Remove the keys of roots that were retired, or never came into force.
 
     Raises:
         OSError: If one cannot be removed.
     """
-    in_force = {key_id(anchor) for anchor in succession.anchors}
-    retired = {key_id(certificate) for certificate in succession.retired}
+    in_force = {key_id(anchor) for anchor in state.anchors}
+    retired = {key_id(certificate) for certificate in state.retired}
     for path in sorted(folder.glob("root-*.key")):
         named = _ROOT_KEY.fullmatch(path.name)
         if named and not any(identity.startswith(named[1]) for identity in in_force):
@@ -266,10 +266,10 @@ def _root_keys(folder: Path) -> dict[str, tuple[Path, PrivateKey]]:
     return found
 
 
-def _parse(folder: Path, contents: Mapping[Path, bytes]) -> Succession:
+def _parse(folder: Path, contents: Mapping[Path, bytes]) -> CAState:
     roots = _root_keys(folder)
-    present, following, previous = (_line(folder, name, contents, roots) for name in _NAMES)
-    if following is not None and previous is not None:
+    present, upcoming, previous = (_generation(folder, name, contents, roots) for name in _NAMES)
+    if upcoming is not None and previous is not None:
         raise MaterialError(
             folder,
             "holds both a next and a previous authority, which no step leaves",
@@ -280,21 +280,21 @@ def _parse(folder: Path, contents: Mapping[Path, bytes]) -> Succession:
         for name in ("cross.crt", "retired.crt")
         if folder / name in contents
     }
-    return Succession(
-        cast("Line", present),  # its files are required
-        following,
+    return CAState(
+        cast("CAGeneration", present),  # its files are required
+        upcoming,
         previous,
         next(iter(certificates.get("cross.crt", ())), None),
         certificates.get("retired.crt", ()),
     )
 
 
-def _line(
+def _generation(
     folder: Path,
     name: str,
     contents: Mapping[Path, bytes],
     roots: Mapping[str, tuple[Path, PrivateKey]],
-) -> Line | None:
+) -> CAGeneration | None:
     certificate, key = folder / f"{name}.crt", folder / f"{name}.key"
     if certificate not in contents:
         return None
@@ -305,6 +305,8 @@ def _line(
     )
     authority = Authority(read.certificate, read.key, read.chain)
     if not read.chain:
-        return Line(authority, authority)
+        return CAGeneration(authority, authority)
     _, root_key = roots.get(key_id(read.chain[-1]), (None, None))
-    return Line(authority, Authority(read.chain[-1], root_key) if root_key is not None else None)
+    return CAGeneration(
+        authority, Authority(read.chain[-1], root_key) if root_key is not None else None
+    )

@@ -22,20 +22,20 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_pki.certificates.authority import Authority, utcnow
 from mtls_echo_pki.certificates.credential import key_id
-from mtls_echo_pki.certificates.crl import DEFAULT_CRL_LIFETIME, Register, parse_reason
+from mtls_echo_pki.certificates.crl import DEFAULT_CRL_LIFETIME, CRLState, parse_reason
 from mtls_echo_pki.certificates.lifetimes import timestamp
 from mtls_echo_pki.certificates.tbs import Revocation
-from mtls_echo_pki.directory.ca_folder import Registry, published_trust
+from mtls_echo_pki.directory.ca_folder import CAFolder, published_trust
 from mtls_echo_pki.directory.ledger import Ledger, LedgerEntry
 from mtls_echo_pki.files.staging import DirectoryError
 
 # How long to wait for the second in which the next list can be dated. After thousands of lists
 # within an hour it is one; more than that is a clock that was set back.
-_PATIENCE = timedelta(seconds=2)
+_LONGEST_WAIT = timedelta(seconds=2)
 
 
-def with_lists(
-    registry: Registry,
+def with_current_crls(
+    ca: CAFolder,
     ledger: Ledger,
     *,
     lifetime: timedelta | None = None,
@@ -55,36 +55,34 @@ def with_lists(
         DirectoryError: If the key that has to sign was taken away, or the clock was set back.
         ValueError: If a lifetime is less than a second.
     """
-    seconds = ledger.list_lifetime
+    seconds = ledger.crl_lifetime
     lifetime = lifetime or (timedelta(seconds=seconds) if seconds else DEFAULT_CRL_LIFETIME)
-    trusts = [published_trust(registry.pki, role) for role in registry.roles]
-    lists: dict[str, str] = {}
-    for signer in registry.signers:
+    trusts = [published_trust(ca.pki, role) for role in ca.roles]
+    crls: dict[str, str] = {}
+    for signer in ca.signers:
         certificate = signer if isinstance(signer, x509.Certificate) else signer.certificate
         issuer = key_id(certificate)
-        known = [registry.latest_list(certificate, trust) for trust in trusts]
+        known = [ca.latest_crl(certificate, trust) for trust in trusts]
         last = max((c for c in known if c is not None), key=_date, default=None)
-        ledger = _adopted(ledger, issuer, last)
+        ledger = _merged(ledger, issuer, last)
         revoked = [e for e in ledger.issued if e.issuer == issuer and e.revoked_at is not None]
         if _is_due(last, revoked, lifetime, fresh):
             # Not "or": a list without entries is false.
-            made = _next(registry, signer, last, revoked, lifetime, lenient)
+            made = _next(ca, signer, last, revoked, lifetime, lenient)
             last = last if made is None else made
         if last is not None:
-            lists[issuer] = last.public_bytes(Encoding.PEM).decode()
-    return msgspec.structs.replace(
-        ledger, lists=lists, list_lifetime=int(lifetime.total_seconds())
-    )
+            crls[issuer] = last.public_bytes(Encoding.PEM).decode()
+    return msgspec.structs.replace(ledger, crls=crls, crl_lifetime=int(lifetime.total_seconds()))
 
 
 def _date(crl: x509.CertificateRevocationList) -> datetime:
     return crl.last_update_utc
 
 
-def _adopted(ledger: Ledger, issuer: str, last: x509.CertificateRevocationList | None) -> Ledger:
+def _merged(ledger: Ledger, issuer: str, last: x509.CertificateRevocationList | None) -> Ledger:
     """Return the ledger with the revocations that a list tells, and it forgot."""
     listed = {
-        f"{each.serial_number:x}": each for each in Register.resumed(last).revocations.values()
+        f"{each.serial_number:x}": each for each in CRLState.from_crl(last).revocations.values()
     }
     if not any(e.serial in listed and e.revoked_at is None for e in ledger.issued):
         return ledger
@@ -124,7 +122,7 @@ def _is_due(
 
 
 def _next(
-    registry: Registry,
+    ca: CAFolder,
     signer: Authority | x509.Certificate,
     last: x509.CertificateRevocationList | None,
     revoked: list[LedgerEntry],
@@ -137,29 +135,29 @@ def _next(
         if lenient or alive:
             return None
         raise DirectoryError(
-            f"{registry.folder}: {signer.subject.rfc4514_string()} has to sign a revocation list, "
+            f"{ca.folder}: {signer.subject.rfc4514_string()} has to sign a revocation list, "
             "and its key was taken away",
             "put it back, as root.key, for as long as this takes",
         )
-    register = Register.resumed(last)
+    crl_state = CRLState.from_crl(last)
     for entry in revoked:
         serial = int(entry.serial, 16)
         reason = parse_reason(entry.reason or "unspecified")
-        register.revocations.setdefault(
+        crl_state.revocations.setdefault(
             serial, Revocation(serial, entry.revoked_at or entry.issued_at, reason)
         )
         # What has expired is dropped once a list of a later date has told it (RFC 5280 §3.3).
         if last is not None and entry.not_after < last.last_update_utc:
-            del register.revocations[serial]
-    delay = register.delay(utcnow())
-    if last is not None and delay > _PATIENCE:
+            del crl_state.revocations[serial]
+    delay = crl_state.delay(utcnow())
+    if last is not None and delay > _LONGEST_WAIT:
         if lenient:
             return None
         raise DirectoryError(
-            f"{registry.folder}: the last revocation list is dated "
+            f"{ca.folder}: the last revocation list is dated "
             f"{timestamp(last.last_update_utc)} UTC, and the next must be later",
             "check this machine's clock: it was set back by more than an hour",
         )
     if delay:
         time.sleep(delay.total_seconds())
-    return register.next_list(signer.certificate, signer.key, utcnow(), lifetime)
+    return crl_state.next_crl(signer.certificate, signer.key, utcnow(), lifetime)

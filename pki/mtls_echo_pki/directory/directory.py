@@ -46,13 +46,13 @@ from mtls_echo_pki.directory.store import Store
 from mtls_echo_pki.files.staging import (
     AlreadyThereError,
     absolute,
-    clear_abandoned,
-    explained,
     new_folder,
+    os_errors_as_directory_errors,
+    remove_stale,
 )
 
 if TYPE_CHECKING:
-    from mtls_echo_pki.flaws.baseline import Exhibit
+    from mtls_echo_pki.flaws.baseline import ValidationInput
     from mtls_echo_pki.flaws.flaw import Flaw
 
 DEFAULT_SERVER_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -111,8 +111,8 @@ class Directory(Store):
                 *client_names, subject="client", lifetime=lifetime, key_type=key_type
             ),
         }
-        clear_abandoned(path.parent, path.name)
-        with explained(path), new_folder(path) as staging:
+        remove_stale(path.parent, path.name)
+        with os_errors_as_directory_errors(path), new_folder(path) as staging:
             make_authorities(staging, key_type, single_authority, intermediate)
             building = cls(staging)
             for name, request in requests.items():
@@ -153,7 +153,7 @@ class Directory(Store):
         self._check_name(name)
         return issue(self, name, request)
 
-    def issue_flawed(self, name: str, request: Request, flaw: Flaw) -> Exhibit:
+    def issue_flawed(self, name: str, request: Request, flaw: Flaw) -> ValidationInput:
         """Issue a deliberately bad credential, as :meth:`issue` would a good one.
 
         Where the judge must believe something else than ``trust`` says, that lies beside it:

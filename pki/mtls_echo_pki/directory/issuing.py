@@ -22,17 +22,17 @@ from mtls_echo_pki.certificates.authority import utcnow
 from mtls_echo_pki.certificates.credential import Credential, key_id
 from mtls_echo_pki.certificates.lifetimes import timestamp
 from mtls_echo_pki.certificates.request import Request, Usage
-from mtls_echo_pki.directory.ca_folder import Registry
+from mtls_echo_pki.directory.ca_folder import CAFolder
 from mtls_echo_pki.directory.layout import Role
 from mtls_echo_pki.directory.ledger import LedgerEntry
-from mtls_echo_pki.directory.recovery import Held, changing
+from mtls_echo_pki.directory.recovery import LockedPKI, exclusive
 from mtls_echo_pki.directory.store import Store
 from mtls_echo_pki.files.atomic_writer import publish
 from mtls_echo_pki.files.durable import PUBLIC
 from mtls_echo_pki.files.staging import DirectoryError, new_folder
 
 if TYPE_CHECKING:
-    from mtls_echo_pki.flaws.baseline import Exhibit
+    from mtls_echo_pki.flaws.baseline import ValidationInput
     from mtls_echo_pki.flaws.flaw import Flaw
 
 ROLE_OF: dict[Usage, Role] = {Usage.SERVER: "servers", Usage.CLIENT: "clients"}
@@ -47,36 +47,36 @@ def issue(store: Store, name: str, request: Request) -> Credential:
         store,
         name,
         request,
-        lambda registry: (registry.succession.issuing.issue(request), {}),
+        lambda ca: (ca.state.issuing.issue(request), {}),
     )
 
 
-def issue_flawed(store: Store, name: str, request: Request, flaw: Flaw) -> Exhibit:
+def issue_flawed(store: Store, name: str, request: Request, flaw: Flaw) -> ValidationInput:
     """Issue a deliberately bad credential; see :meth:`Directory.issue_flawed`."""
-    exhibit: Exhibit | None = None
+    inputs: ValidationInput | None = None
 
-    def make(registry: Registry) -> _Made:
-        nonlocal exhibit
-        present = registry.succession.present
+    def make(ca: CAFolder) -> _Made:
+        nonlocal inputs
+        present = ca.state.present
         # A bad path is bad in one respect: no other authority's certificate is sent along.
-        authority = store.root(registry.roles[0]) if flaw.needs_root else present.authority
-        exhibit = flaw.build(authority, request)
+        authority = store.root(ca.roles[0]) if flaw.needs_root else present.authority
+        inputs = flaw.build(authority, request)
         beside: dict[str, bytes] = {}
-        if exhibit.trust != authority.trust:
-            beside["ca.crt"] = exhibit.trust.pem
-        if exhibit.trust.crls:
-            beside["crl.pem"] = exhibit.trust.crl_pem
-        return exhibit.credential, beside
+        if inputs.trust != authority.trust:
+            beside["ca.crt"] = inputs.trust.pem
+        if inputs.trust.crls:
+            beside["crl.pem"] = inputs.trust.crl_pem
+        return inputs.credential, beside
 
     _issue(store, name, request, make, flaw.slug)
-    return cast("Exhibit", exhibit)
+    return cast("ValidationInput", inputs)
 
 
 def renew(
     store: Store, name: str, *, rekey: bool, lifetime: timedelta | None = None
 ) -> Credential:
     """Replace a credential by one of the same names; see :meth:`Directory.renew`."""
-    with changing(store.path, store.path / name) as held:
+    with exclusive(store.path, store.path / name) as pki:
         present = store.credential(name)
         try:
             request = Request.of(present.certificate)
@@ -86,10 +86,10 @@ def renew(
                 "issue another one: mtls-echo pki issue --help",
             ) from error
         if not rekey:
-            _refuse_to_revive(store, name, present, held)
-        registry = held.registry(ROLE_OF[request.usage])
-        credential = registry.succession.issuing.renew(present, rekey=rekey, lifetime=lifetime)
-        _enter(registry, name, credential, None)
+            _refuse_to_revive(store, name, present, pki)
+        ca = pki.ca_folder(ROLE_OF[request.usage])
+        credential = ca.state.issuing.renew(present, rekey=rekey, lifetime=lifetime)
+        _enter(ca, name, credential, None)
         try:
             publish(store.path / name, _files(credential), {"tls.crt": PUBLIC})
         except FileExistsError as error:
@@ -100,11 +100,11 @@ def renew(
     return credential
 
 
-def _refuse_to_revive(store: Store, name: str, present: Credential, held: Held) -> None:
+def _refuse_to_revive(store: Store, name: str, present: Credential, pki: LockedPKI) -> None:
     """Raise if the present certificate was revoked: another for its key would undo that."""
     serial = f"{present.certificate.serial_number:x}"
-    for registry in held.registries:
-        for entry in registry.ledger.issued:
+    for ca in pki.ca_folders:
+        for entry in ca.ledger.issued:
             if entry.serial == serial and entry.revoked_at is not None:
                 raise DirectoryError(
                     f"{store.path / name}: cannot be renewed with the same key, which was "
@@ -118,22 +118,22 @@ def _issue(
     store: Store,
     name: str,
     request: Request,
-    make: Callable[[Registry], _Made],
+    make: Callable[[CAFolder], _Made],
     flaw: str | None = None,
 ) -> Credential:
     if request.usage not in ROLE_OF:
         raise ValueError("a directory issues to servers and clients, not to authorities")
     target = store.path / name
-    with changing(store.path, target) as held:
+    with exclusive(store.path, target) as pki:
         if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
             raise DirectoryError(
                 f'{store.path}: there is already something named "{name}"',
                 "choose another name: nothing is overwritten; to replace it: "
                 "mtls-echo pki renew --help",
             )
-        registry = held.registry(ROLE_OF[request.usage])
-        credential, beside = make(registry)
-        _enter(registry, name, credential, flaw)
+        ca = pki.ca_folder(ROLE_OF[request.usage])
+        credential, beside = make(ca)
+        _enter(ca, name, credential, flaw)
         with new_folder(target) as staging:
             publish(
                 staging,
@@ -143,14 +143,14 @@ def _issue(
     return credential
 
 
-def _enter(registry: Registry, name: str, credential: Credential, flaw: str | None) -> None:
+def _enter(ca: CAFolder, name: str, credential: Credential, flaw: str | None) -> None:
     """Write an entry for a credential that is about to be published."""
-    issuer = registry.succession.present.authority.certificate
+    issuer = ca.state.present.authority.certificate
     ours = credential.certificate.issuer == issuer.subject
     entry = LedgerEntry.of(
         name, credential, utcnow(), issuer=key_id(issuer) if ours else None, flaw=flaw
     )
-    registry.write_ledger(registry.ledger.with_entry(entry))
+    ca.write_ledger(ca.ledger.with_entry(entry))
 
 
 def _files(credential: Credential) -> dict[str, bytes]:

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 
 from mtls_echo_pki.certificates.request import KeyType
 from mtls_echo_pki.certificates.trust import Trust
-from mtls_echo_pki.directory.ca_state import MODES, Line, Succession, write_root_keys
+from mtls_echo_pki.directory.ca_state import MODES, CAGeneration, CAState, write_root_keys
 from mtls_echo_pki.directory.ledger import empty_ledger, encode_ledger
 from mtls_echo_pki.files.atomic_writer import publish
 from mtls_echo_pki.files.durable import PUBLIC, make_folder, write_file
@@ -48,16 +48,16 @@ def make_authorities(
     authorities = path / "authorities"
     trusts: dict[Role, Trust] = {}
     for role in ROLES[:1] if single_authority else ROLES:
-        line = Line.new(
+        generation = CAGeneration.new(
             kind_of((role,) if not single_authority else ROLES),
             key_type,
             intermediate=intermediate,
         )
         make_folder(authorities / role)
         write_file(authorities / role / "ledger.json", encode_ledger(empty_ledger()), 0o600)
-        write_root_keys(authorities / role, Succession(line))
-        publish(authorities / role, Succession(line).files(), MODES)
-        trusts[role] = line.authority.trust
+        write_root_keys(authorities / role, CAState(generation))
+        publish(authorities / role, CAState(generation).files(), MODES)
+        trusts[role] = generation.authority.trust
     if single_authority:
         servers, clients = ROLES
         (authorities / clients).symlink_to(servers)

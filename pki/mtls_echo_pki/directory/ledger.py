@@ -94,25 +94,30 @@ class LedgerEntry(
 
 
 class Ledger(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    rename={"crls": "lists", "crl_lifetime": "list_lifetime"},
 ):
     """All that a role's authorities have issued and revoked.
 
     Args:
         issued: The oldest first.
         version: Of the file's format. 1 had entries only, without ``key`` and ``issuer``.
-        lists: The last revocation list of each authority, PEM, by the authority's
+        crls: The last revocation list of each authority, PEM, by the authority's
             :func:`~mtls_echo_pki.certificates.credential.key_id`. Once there is one, lists are *in
             force*: a judge who has lists demands one of every authority.
-        list_lifetime: From signing a list to its nextUpdate, in seconds; None: as by default.
+        crl_lifetime: From signing a list to its nextUpdate, in seconds; None: as by default.
         retired: Each authority that was ever retired, by its :func:`key_id`: should its
             certificate turn up again in ``trust``, out of a backup, it is not believed.
     """
 
     issued: tuple[LedgerEntry, ...]
     version: int = 1
-    lists: dict[str, str] = {}
-    list_lifetime: int | None = None
+    crls: dict[str, str] = {}
+    crl_lifetime: int | None = None
     retired: tuple[str, ...] = ()
 
     def with_entry(self, entry: LedgerEntry) -> Ledger:
@@ -125,7 +130,7 @@ class Ledger(
         Raises:
             ValueError: If it is damaged.
         """
-        pem = self.lists.get(issuer)
+        pem = self.crls.get(issuer)
         if pem is None:
             return None
         with parsing():
@@ -141,7 +146,7 @@ def read_ledger(path: Path) -> Ledger:
     """
     try:
         ledger = msgspec.json.decode(path.read_bytes(), type=Ledger)
-        for issuer in ledger.lists:
+        for issuer in ledger.crls:
             ledger.crl(issuer)
     except (msgspec.DecodeError, ValueError) as error:
         raise ValueError(f"{path}: is damaged: {error}") from error

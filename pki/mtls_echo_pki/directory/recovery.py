@@ -23,53 +23,53 @@ from pathlib import Path
 
 from cryptography import x509
 
-from mtls_echo_pki.directory.ca_folder import Registry, authority_roles
+from mtls_echo_pki.directory.ca_folder import CAFolder, ca_roles
 from mtls_echo_pki.directory.ca_state import FILES, MODES, remove_root_keys
-from mtls_echo_pki.directory.crls import with_lists
+from mtls_echo_pki.directory.crls import with_current_crls
 from mtls_echo_pki.directory.layout import PARTS, ROLES, Role
 from mtls_echo_pki.directory.ledger import upgraded
 from mtls_echo_pki.files.atomic_writer import publish, read_consistent, tidy
 from mtls_echo_pki.files.durable import locked, os_reason
 from mtls_echo_pki.files.pem import read_credential
 from mtls_echo_pki.files.pem_blocks import MaterialError
-from mtls_echo_pki.files.staging import DirectoryError, clear_abandoned, explained
+from mtls_echo_pki.files.staging import DirectoryError, os_errors_as_directory_errors, remove_stale
 
 
 @dataclass
-class Held:
+class LockedPKI:
     """A PKI directory that nobody else changes meanwhile.
 
     Args:
-        pki: The directory.
+        path: The directory.
         readable: The authorities' folders that can be used.
     """
 
-    pki: Path
-    readable: list[Registry]
+    path: Path
+    readable: list[CAFolder]
 
-    def registry(self, role: Role) -> Registry:
+    def ca_folder(self, role: Role) -> CAFolder:
         """Return the folder of the authority that issues for a role.
 
         Raises:
             DirectoryError, MaterialError: If it cannot be used.
         """
-        for registry in self.readable:
-            if role in registry.roles:
-                return registry
-        return Registry.read(self.pki, role)
+        for ca in self.readable:
+            if role in ca.roles:
+                return ca
+        return CAFolder.read(self.path, role)
 
     @property
-    def registries(self) -> list[Registry]:
+    def ca_folders(self) -> list[CAFolder]:
         """The folders of all authorities.
 
         Raises:
             DirectoryError, MaterialError: If one cannot be used.
         """
-        return [self.registry(role) for role in authority_roles(self.pki)]
+        return [self.ca_folder(role) for role in ca_roles(self.path)]
 
 
 @contextmanager
-def changing(pki: Path, concerning: Path | None = None) -> Generator[Held]:
+def exclusive(pki: Path, concerning: Path | None = None) -> Generator[LockedPKI]:
     """Hold a PKI directory for a change, and bring it into order first.
 
     Directories made by an earlier version become such as are made now, and revocation lists past
@@ -82,38 +82,38 @@ def changing(pki: Path, concerning: Path | None = None) -> Generator[Held]:
     Raises:
         DirectoryError: If it is held by another process for too long, or cannot be written.
     """
-    with explained(concerning or pki), locked(pki):
-        for role in authority_roles(pki):
+    with os_errors_as_directory_errors(concerning or pki), locked(pki):
+        for role in ca_roles(pki):
             _publish_plain_files(pki / "authorities" / role)
-        readable = finish(pki)
-        for registry in readable:
-            _upgrade(registry)
-            if registry.ledger.lists:
-                ledger = with_lists(registry, registry.ledger, lenient=True)
-                if ledger.lists != registry.ledger.lists:
-                    registry.write_ledger(ledger)
-                    registry.publish()
-        yield Held(pki, readable)
+        readable = recover(pki)
+        for ca in readable:
+            _upgrade(ca)
+            if ca.ledger.crls:
+                ledger = with_current_crls(ca, ca.ledger, lenient=True)
+                if ledger.crls != ca.ledger.crls:
+                    ca.write_ledger(ledger)
+                    ca.publish()
+        yield LockedPKI(pki, readable)
 
 
 @contextmanager
-def at_rest(pki: Path) -> Generator[OSError | None]:
+def quiescent(pki: Path) -> Generator[OSError | None]:
     """Hold a PKI directory for looking at it; what was interrupted is finished first, if we may.
 
     Yields:
         Why it could not be finished; None if it was, or nothing had to be.
     """
-    with explained(pki), locked(pki):
+    with os_errors_as_directory_errors(pki), locked(pki):
         trouble = None
         try:
-            finish(pki)
+            recover(pki)
         except OSError as error:
             trouble = error
         yield trouble
 
 
 @contextmanager
-def committed(pki: Path, *, again: str | None = None) -> Generator[None]:
+def after_commit(pki: Path, *, again: str | None = None) -> Generator[None]:
     """Say of what fails now that the change itself has happened, or a part of it.
 
     Args:
@@ -138,7 +138,7 @@ def committed(pki: Path, *, again: str | None = None) -> Generator[None]:
         ) from error
 
 
-def finish(pki: Path) -> list[Registry]:
+def recover(pki: Path) -> list[CAFolder]:
     """Finish what was interrupted; the caller holds the directory.
 
     What cannot be read is left as it is: nothing that was interrupted looks so.
@@ -149,20 +149,20 @@ def finish(pki: Path) -> list[Registry]:
     Raises:
         OSError: If something is to be written and cannot be.
     """
-    clear_abandoned(pki, alone=True)
-    readable: list[Registry] = []
-    for role in authority_roles(pki):
+    remove_stale(pki, alone=True)
+    readable: list[CAFolder] = []
+    for role in ca_roles(pki):
         folder = pki / "authorities" / role
         (folder / ".ledger.json.tmp").unlink(missing_ok=True)
         tidy(folder, keep_previous=False)
         with suppress(MaterialError, DirectoryError):  # whoever needs it is told
-            readable.append(Registry.read(pki, role))
-            remove_root_keys(folder, readable[-1].succession)
+            readable.append(CAFolder.read(pki, role))
+            remove_root_keys(folder, readable[-1].state)
     for folder in (*(pki / "trust" / role for role in ROLES), *credential_folders(pki)):
         if folder.is_dir():
             tidy(folder)
-    for registry in readable:
-        registry.publish(mend=False)
+    for ca in readable:
+        ca.publish(repair=False)
     return readable
 
 
@@ -187,11 +187,11 @@ def _publish_plain_files(folder: Path) -> None:
         publish(folder, contents, MODES, keep_previous=False, adopt=True)
 
 
-def _upgrade(registry: Registry) -> None:
-    issuer = registry.succession.present.authority.certificate
-    ledger = upgraded(registry.ledger, issuer, _certificates(registry.pki))
-    if ledger is not registry.ledger:
-        registry.write_ledger(ledger)
+def _upgrade(ca: CAFolder) -> None:
+    issuer = ca.state.present.authority.certificate
+    ledger = upgraded(ca.ledger, issuer, _certificates(ca.pki))
+    if ledger is not ca.ledger:
+        ca.write_ledger(ledger)
 
 
 def _certificates(pki: Path) -> Iterator[x509.Certificate]:

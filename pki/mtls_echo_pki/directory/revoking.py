@@ -23,11 +23,11 @@ from cryptography import x509
 from mtls_echo_pki.certificates.authority import utcnow
 from mtls_echo_pki.certificates.credential import key_id
 from mtls_echo_pki.certificates.crl import REASONS
-from mtls_echo_pki.directory.ca_folder import Registry
-from mtls_echo_pki.directory.crls import with_lists
+from mtls_echo_pki.directory.ca_folder import CAFolder
+from mtls_echo_pki.directory.crls import with_current_crls
 from mtls_echo_pki.directory.layout import Role
 from mtls_echo_pki.directory.ledger import LedgerEntry
-from mtls_echo_pki.directory.recovery import Held, changing, committed
+from mtls_echo_pki.directory.recovery import LockedPKI, after_commit, exclusive
 from mtls_echo_pki.directory.store import Store
 from mtls_echo_pki.files.atomic_writer import tidy
 from mtls_echo_pki.files.staging import DirectoryError
@@ -67,10 +67,10 @@ def revoke(
         raise ValueError(
             f"{reason.value} revokes nothing for good; give one of {', '.join(REASONS)}"
         )
-    with changing(store.path) as held:
+    with exclusive(store.path) as pki:
         now = utcnow()
-        _demand_authorities(held)
-        known = _certificates_of(held, name)
+        _demand_authorities(pki)
+        known = _certificates_of(pki, name)
         if not known:
             raise DirectoryError(
                 f'{store.path}: has never issued anything to "{name}"',
@@ -81,25 +81,25 @@ def revoke(
         chosen = {e.serial for e in _chosen(store, name, counted, own, present, serials)}
         done: list[LedgerEntry] = []
         roles: list[Role] = []
-        for registry in held.registries:
+        for ca in pki.ca_folders:
             due = {
                 e.serial
                 for r, e in known
-                if r is registry and e.serial in chosen and _is_believed(r, e, now)
+                if r is ca and e.serial in chosen and _is_trusted(r, e, now)
             }
             if due:
-                _enter(registry, due, now, reason)
-                done += [e for e in registry.ledger.issued if e.serial in due]
-                roles += registry.roles
+                _enter(ca, due, now, reason)
+                done += [e for e in ca.ledger.issued if e.serial in due]
+                roles += ca.roles
         if done and (store.path / name).is_dir():
-            with committed(store.path):
+            with after_commit(store.path):
                 # A key that nobody is to use any more need not lie about.
                 tidy(store.path / name, keep_previous=False)
         revoked = {entry.serial for entry in done}
         return Revoked(
             tuple(done),
             tuple(e for e in counted if e.revoked_at is not None and e.not_after > now),
-            tuple(e for r, e in known if _is_believed(r, e, now) and e.serial not in revoked),
+            tuple(e for r, e in known if _is_trusted(r, e, now) and e.serial not in revoked),
             own,
             tuple(roles),
         )
@@ -109,34 +109,31 @@ def publish_crls(store: Store, lifetime: timedelta | None = None) -> tuple[Role,
     """Sign and publish new lists; see :meth:`Directory.publish_crls`."""
     if lifetime is not None and lifetime < timedelta(seconds=1):
         raise ValueError("a revocation list needs a lifetime of at least a second")
-    with changing(store.path) as held:
-        _demand_authorities(held)
-        for registry in held.registries:
-            ledger = with_lists(registry, registry.ledger, lifetime=lifetime, fresh=True)
-            if ledger != registry.ledger:
-                registry.write_ledger(ledger)
-            with committed(store.path):
-                registry.publish()
-        return tuple(role for registry in held.registries for role in registry.roles)
+    with exclusive(store.path) as pki:
+        _demand_authorities(pki)
+        for ca in pki.ca_folders:
+            ledger = with_current_crls(ca, ca.ledger, lifetime=lifetime, fresh=True)
+            if ledger != ca.ledger:
+                ca.write_ledger(ledger)
+            with after_commit(store.path):
+                ca.publish()
+        return tuple(role for ca in pki.ca_folders for role in ca.roles)
 
 
-def _demand_authorities(held: Held) -> None:
-    if not held.registries:
+def _demand_authorities(pki: LockedPKI) -> None:
+    if not pki.ca_folders:
         raise DirectoryError(
-            f"{held.pki}: has no authorities", "do this in the directory that it is a copy of"
+            f"{pki.path}: has no authorities", "do this in the directory that it is a copy of"
         )
 
 
-def _certificates_of(held: Held, name: str) -> list[tuple[Registry, LedgerEntry]]:
+def _certificates_of(pki: LockedPKI, name: str) -> list[tuple[CAFolder, LedgerEntry]]:
     return [
-        (registry, entry)
-        for registry in held.registries
-        for entry in registry.ledger.issued
-        if entry.name == name
+        (ca, entry) for ca in pki.ca_folders for entry in ca.ledger.issued if entry.name == name
     ]
 
 
-def _is_believed(registry: Registry, entry: LedgerEntry, now: datetime) -> bool:
+def _is_trusted(ca: CAFolder, entry: LedgerEntry, now: datetime) -> bool:
     """Return whether a certificate is good, and so can be revoked.
 
     What a retired authority issued nobody believes, and nobody can revoke it any more.
@@ -144,7 +141,7 @@ def _is_believed(registry: Registry, entry: LedgerEntry, now: datetime) -> bool:
     return (
         entry.not_after > now
         and entry.revoked_at is None
-        and entry.issuer in {key_id(certificate) for certificate in registry.certificates}
+        and entry.issuer in {key_id(certificate) for certificate in ca.certificates}
     )
 
 
@@ -180,16 +177,16 @@ def _chosen(
 
 
 def _enter(
-    registry: Registry, serials: Collection[str], now: datetime, reason: x509.ReasonFlags
+    ca: CAFolder, serials: Collection[str], now: datetime, reason: x509.ReasonFlags
 ) -> None:
     """Revoke, in one moment: the entries and the lists that tell it."""
     entries = tuple(
         msgspec.structs.replace(entry, revoked_at=now.replace(microsecond=0), reason=reason.value)
         if entry.serial in serials
         else entry
-        for entry in registry.ledger.issued
+        for entry in ca.ledger.issued
     )
-    ledger = msgspec.structs.replace(registry.ledger, issued=entries)
-    registry.write_ledger(with_lists(registry, ledger))
-    with committed(registry.pki):
-        registry.publish()
+    ledger = msgspec.structs.replace(ca.ledger, issued=entries)
+    ca.write_ledger(with_current_crls(ca, ledger))
+    with after_commit(ca.pki):
+        ca.publish()

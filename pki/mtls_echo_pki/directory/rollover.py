@@ -28,12 +28,12 @@ from mtls_echo_pki.certificates.authority import utcnow
 from mtls_echo_pki.certificates.credential import key_id
 from mtls_echo_pki.certificates.reading import is_issued_by
 from mtls_echo_pki.certificates.request import KeyType
-from mtls_echo_pki.directory.ca_folder import Registry
-from mtls_echo_pki.directory.ca_state import Line, Stage, Succession
-from mtls_echo_pki.directory.crls import with_lists
+from mtls_echo_pki.directory.ca_folder import CAFolder
+from mtls_echo_pki.directory.ca_state import CAGeneration, CAState, RolloverStage
+from mtls_echo_pki.directory.crls import with_current_crls
 from mtls_echo_pki.directory.layout import ROLES, Role, kind_of
 from mtls_echo_pki.directory.ledger import Ledger
-from mtls_echo_pki.directory.recovery import changing, committed
+from mtls_echo_pki.directory.recovery import after_commit, exclusive
 from mtls_echo_pki.directory.store import Store
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_pki.files.staging import DirectoryError
@@ -49,13 +49,13 @@ class Step(enum.Enum):
 
 # From where a step leads, and to where.
 _LEADS = {
-    Step.INTRODUCE: (Stage.SETTLED, Stage.INTRODUCED),
-    Step.SWITCH: (Stage.INTRODUCED, Stage.SWITCHED),
-    Step.RETIRE: (Stage.SWITCHED, Stage.SETTLED),
+    Step.INTRODUCE: (RolloverStage.SETTLED, RolloverStage.INTRODUCED),
+    Step.SWITCH: (RolloverStage.INTRODUCED, RolloverStage.SWITCHED),
+    Step.RETIRE: (RolloverStage.SWITCHED, RolloverStage.SETTLED),
 }
 
 
-def next_step(stage: Stage) -> Step:
+def next_step(stage: RolloverStage) -> Step:
     """Return the only step that can be taken from a stage."""
     return next(step for step, (begin, _) in _LEADS.items() if begin is stage)
 
@@ -71,50 +71,50 @@ def take(store: Store, step: Step, roles: Sequence[Role] = ROLES) -> tuple[Role,
             cannot be written. Unless the hint says otherwise, nothing was changed.
         MaterialError: If an authority's files cannot be used.
     """
-    with changing(store.path) as held:
-        concerned: list[Registry] = []
+    with exclusive(store.path) as pki:
+        concerned: list[CAFolder] = []
         for role in roles:
-            registry = held.registry(role)
-            if registry not in concerned:
-                concerned.append(registry)
-        apart = len({registry.succession.stage for registry in concerned}) > 1
-        ahead = [registry for registry in concerned if not _is_taken(step, registry, apart)]
+            ca = pki.ca_folder(role)
+            if ca not in concerned:
+                concerned.append(ca)
+        apart = len({ca.state.stage for ca in concerned}) > 1
+        ahead = [ca for ca in concerned if not _is_taken(step, ca, apart)]
         if step is Step.RETIRE:
             _refuse_to_lock_out(store, ahead)
         # All that may fail for a reason of its own comes before the first change.
-        plans = [(registry, _after(step, registry)) for registry in ahead]
+        plans = [(ca, _after(step, ca)) for ca in ahead]
         command = f"rollover {shlex.quote(str(store.path))} {step.value}"
-        for number, (registry, succession) in enumerate(plans):
-            with committed(store.path, again=command) if number else nullcontext():
-                _make(step, registry, succession)
-            with committed(store.path):
-                registry.publish()
-    return tuple(role for role in ROLES for registry in ahead if role in registry.roles)
+        for number, (ca, state) in enumerate(plans):
+            with after_commit(store.path, again=command) if number else nullcontext():
+                _make(step, ca, state)
+            with after_commit(store.path):
+                ca.publish()
+    return tuple(role for role in ROLES for ca in ahead if role in ca.roles)
 
 
-def _make(step: Step, registry: Registry, succession: Succession) -> None:
+def _make(step: Step, ca: CAFolder, state: CAState) -> None:
     """Take a step. What the ledger has to know is written first: too early does no harm."""
-    if step is Step.INTRODUCE and registry.ledger.lists:
+    if step is Step.INTRODUCE and ca.ledger.crls:
         # The new authority's lists, before anybody asks for them. If we are killed here, they
         # belong to nobody, and the next list leaves them out.
-        after = replace(registry, succession=succession)
-        registry.write_ledger(with_lists(after, registry.ledger, lenient=True))
+        after = replace(ca, state=state)
+        ca.write_ledger(with_current_crls(after, ca.ledger, lenient=True))
     if step is Step.RETIRE:
-        registry.write_ledger(_with_retired(registry.ledger, succession))
-    registry.write_succession(succession)
+        ca.write_ledger(_with_retired(ca.ledger, state))
+    ca.write_state(state)
 
 
-def issued_by_previous(store: Store, registry: Registry) -> list[str]:
+def issued_by_previous(store: Store, ca: CAFolder) -> list[str]:
     """Return the credentials that nobody accepts once the previous authority is retired.
 
     Those are not counted that nobody accepts now: expired, revoked, or bad on purpose.
     """
-    previous = registry.succession.previous
+    previous = ca.state.previous
     if previous is None:
         return []
     void = {
         entry.serial
-        for entry in registry.ledger.issued
+        for entry in ca.ledger.issued
         if entry.revoked_at is not None or entry.flaw is not None
     }
     found: list[str] = []
@@ -138,67 +138,67 @@ def renewals(path: Path, names: Sequence[str]) -> str:
     return "; ".join(f"mtls-echo pki renew {place} {name} --same-key" for name in names)
 
 
-def _is_taken(step: Step, registry: Registry, apart: bool) -> bool:
+def _is_taken(step: Step, ca: CAFolder, apart: bool) -> bool:
     """Return whether a step has been taken already; raise if it is not its turn."""
-    succession = registry.succession
+    state = ca.state
     begin, end = _LEADS[step]
-    if succession.stage is begin:
+    if state.stage is begin:
         return False
-    if succession.stage is end and (step is not Step.RETIRE or succession.retired):
+    if state.stage is end and (step is not Step.RETIRE or state.retired):
         return True
     # Of authorities that stand at different stages, one at a time can be helped.
-    option = f" --authority {registry.roles[0]}" if apart else ""
+    option = f" --authority {ca.roles[0]}" if apart else ""
     raise DirectoryError(
-        f"{registry.folder}: cannot {step.value}: {situation(succession)}",
-        f"what comes next: mtls-echo pki rollover {shlex.quote(str(registry.pki))} "
-        f"{next_step(succession.stage).value}{option}",
+        f"{ca.folder}: cannot {step.value}: {situation(state)}",
+        f"what comes next: mtls-echo pki rollover {shlex.quote(str(ca.pki))} "
+        f"{next_step(state.stage).value}{option}",
     )
 
 
-def situation(succession: Succession) -> str:
+def situation(state: CAState) -> str:
     """Return who issues and who is trusted, in words."""
-    present = _called(succession.present)
-    if succession.following is not None:
-        return f"{present} issues, {_called(succession.following)} is trusted as well"
-    if succession.previous is not None:
-        return f"{present} issues, {_called(succession.previous)} is still trusted"
+    present = _called(state.present)
+    if state.next is not None:
+        return f"{present} issues, {_called(state.next)} is trusted as well"
+    if state.previous is not None:
+        return f"{present} issues, {_called(state.previous)} is still trusted"
     return f"{present} issues, and no other is trusted"
 
 
-def _called(line: Line) -> str:
-    return line.anchor.subject.rfc4514_string()
+def _called(generation: CAGeneration) -> str:
+    return generation.anchor.subject.rfc4514_string()
 
 
-def _after(step: Step, registry: Registry) -> Succession:
-    succession = registry.succession
+def _after(step: Step, ca: CAFolder) -> CAState:
+    state = ca.state
     try:
         match step:
             case Step.INTRODUCE:
-                key_type = KeyType.of(succession.present.authority.key)
-                below = len(succession.present.certificates) > 1
-                return succession.introduce(
-                    Line.new(kind_of(registry.roles), key_type, intermediate=below)
+                key_type = KeyType.of(state.present.authority.key)
+                below = len(state.present.certificates) > 1
+                return state.introduce(
+                    CAGeneration.new(kind_of(ca.roles), key_type, intermediate=below)
                 )
             case Step.SWITCH:
-                return succession.switch()
+                return state.switch()
             case Step.RETIRE:
-                return succession.retire()
+                return state.retire()
     except ValueError as error:
         raise DirectoryError(
-            f"{registry.folder}: cannot {step.value}: {error}",
+            f"{ca.folder}: cannot {step.value}: {error}",
             "a root's key that was taken away is needed for this: put it back as root.key",
         ) from error
 
 
-def _with_retired(ledger: Ledger, succession: Succession) -> Ledger:
-    retired = [*ledger.retired, *(key_id(each) for each in succession.retired)]
+def _with_retired(ledger: Ledger, state: CAState) -> Ledger:
+    retired = [*ledger.retired, *(key_id(each) for each in state.retired)]
     return msgspec.structs.replace(ledger, retired=tuple(dict.fromkeys(retired)))
 
 
-def _refuse_to_lock_out(store: Store, concerned: Sequence[Registry]) -> None:
+def _refuse_to_lock_out(store: Store, concerned: Sequence[CAFolder]) -> None:
     names = [name for each in concerned for name in issued_by_previous(store, each)]
     if names:
-        old = [_called(each.succession.previous) for each in concerned if each.succession.previous]
+        old = [_called(each.state.previous) for each in concerned if each.state.previous]
         raise DirectoryError(
             f"{store.path}: cannot retire {' and '.join(old)}: still in use from there: "
             f"{', '.join(names)}",

@@ -16,12 +16,12 @@ from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.directory.ca_folder import ledger_in
-from mtls_echo_pki.directory.ca_state import Stage, read_succession
+from mtls_echo_pki.directory.ca_state import RolloverStage, read_ca_state
 from mtls_echo_pki.directory.layout import PARTS, Role
 from mtls_echo_pki.directory.ledger import LedgerEntry
 from mtls_echo_pki.files.pem import read_credential, read_trust
 from mtls_echo_pki.files.pem_blocks import MaterialError
-from mtls_echo_pki.files.staging import DirectoryError, explained
+from mtls_echo_pki.files.staging import DirectoryError, os_errors_as_directory_errors
 
 # A name becomes a folder and a common name (at most 64 characters, RFC 5280 A.1).
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]{0,63}")
@@ -41,7 +41,7 @@ class Store:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        with explained(self.path):
+        with os_errors_as_directory_errors(self.path):
             exists = self.path.is_dir()
             is_pki = any((self.path / part).is_dir() for part in PARTS)
         if not is_pki:
@@ -87,7 +87,7 @@ class Store:
         Raises:
             MaterialError: If its files cannot be used.
         """
-        return read_succession(self.path / "authorities" / role).issuing
+        return read_ca_state(self.path / "authorities" / role).issuing
 
     def root(self, role: Role) -> Authority:
         """Read the root above the authority of a role; the authority itself, if it is one.
@@ -96,24 +96,24 @@ class Store:
             MaterialError: If its files cannot be used, or its key was taken away.
         """
         folder = self.path / "authorities" / role
-        root = read_succession(folder).present.root
+        root = read_ca_state(folder).present.root
         if root is None:
             raise MaterialError(
                 folder / "root.key", "does not exist", "put it back for as long as this takes"
             )
         return root
 
-    def stage(self, role: Role) -> Stage:
+    def stage(self, role: Role) -> RolloverStage:
         """Read where the replacement of an authority stands.
 
         Raises:
             MaterialError: If its files cannot be used.
         """
-        return read_succession(self.path / "authorities" / role).stage
+        return read_ca_state(self.path / "authorities" / role).stage
 
     def names(self) -> list[str]:
         """Return the names of all credentials, sorted."""
-        with explained(self.path):
+        with os_errors_as_directory_errors(self.path):
             return sorted(
                 entry.name
                 for entry in self.path.iterdir()

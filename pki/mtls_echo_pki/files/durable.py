@@ -28,7 +28,7 @@ MAX_FILE_SIZE = 1 << 20
 
 # How long another process may take over a change before we give up waiting for it;
 # a change takes milliseconds, so one that lasts longer hangs.
-_LOCK_PATIENCE = 10.0
+_LOCK_TIMEOUT = 10.0
 _LOCK_INTERVAL = 0.01
 
 
@@ -114,7 +114,7 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path, *, patience: float | None = None) -> Generator[None]:
+def locked(folder: Path, *, timeout: float | None = None) -> Generator[None]:
     """Keep other writers of ``folder`` out; readers need no lock.
 
     The lock is on the folder itself, so that no lock file appears in it, and the
@@ -129,7 +129,7 @@ def locked(folder: Path, *, patience: float | None = None) -> Generator[None]:
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        deadline = time.monotonic() + (_LOCK_PATIENCE if patience is None else patience)
+        deadline = time.monotonic() + (_LOCK_TIMEOUT if timeout is None else timeout)
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

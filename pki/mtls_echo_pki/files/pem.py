@@ -33,8 +33,8 @@ from mtls_echo_pki.files.pem_blocks import MaterialError, blocks_of, has, quoted
 
 # Plain files that do not match may be caught between two writes. They are read again
 # until they have not changed for this long, in seconds, but not for ever.
-_SETTLE = 0.05
-_SETTLE_ATTEMPTS = 20
+_STABLE_FOR = 0.05
+_MOST_ATTEMPTS = 20
 
 _T = TypeVar("_T")
 
@@ -53,7 +53,7 @@ def read_credential(certificate: Path, key: Path, *, password: bytes | None = No
     Raises:
         MaterialError: If either cannot be used, or they do not match.
     """
-    return read_settled(
+    return read_stable(
         (certificate, key),
         lambda contents: parse_credential(
             contents[certificate],
@@ -87,7 +87,7 @@ def read_trust(path: Path, *, crl: Path | None = None, crl_required: bool = True
             return trust
         return Trust(trust.anchors, parse_crls(contents[crl], path=crl))
 
-    return read_settled((path,) if crl is None else (path, crl), parse, optional)
+    return read_stable((path,) if crl is None else (path, crl), parse, optional)
 
 
 def read_crls(path: Path) -> tuple[x509.CertificateRevocationList, ...]:
@@ -96,7 +96,7 @@ def read_crls(path: Path) -> tuple[x509.CertificateRevocationList, ...]:
     Raises:
         MaterialError: If the file cannot be used or has no revocation list in it.
     """
-    return read_settled((path,), lambda contents: parse_crls(contents[path], path=path))
+    return read_stable((path,), lambda contents: parse_crls(contents[path], path=path))
 
 
 def read_contents(
@@ -112,14 +112,14 @@ def read_contents(
         contents: dict[Path, bytes],
     ) -> tuple[list[x509.Certificate], tuple[x509.CertificateRevocationList, ...]]:
         pem = contents[path]
-        lists = parse_crls(pem, path=path) if has("revocation list", pem, path) else ()
-        only_lists = bool(lists) and not has("certificate", pem, path)
-        return ([] if only_lists else parse_certificates(pem, path=path)), lists
+        crls = parse_crls(pem, path=path) if has("revocation list", pem, path) else ()
+        only_lists = bool(crls) and not has("certificate", pem, path)
+        return ([] if only_lists else parse_certificates(pem, path=path)), crls
 
-    return read_settled((path,), parse)
+    return read_stable((path,), parse)
 
 
-def read_settled(
+def read_stable(
     paths: tuple[Path, ...],
     parse: Callable[[dict[Path, bytes]], _T],
     optional: tuple[Path, ...] = (),
@@ -135,11 +135,11 @@ def read_settled(
         MaterialError: If a file cannot be read; or what ``parse`` raises.
     """
     contents = _read(paths, optional)
-    for _ in range(_SETTLE_ATTEMPTS):
+    for _ in range(_MOST_ATTEMPTS):
         try:
             return parse(contents)
         except MaterialError:
-            time.sleep(_SETTLE)
+            time.sleep(_STABLE_FOR)
             again = _read(paths, optional)
             if again == contents:  # not half-written: wrong
                 raise
@@ -219,8 +219,8 @@ def parse_crls(pem: bytes, *, path: Path) -> tuple[x509.CertificateRevocationLis
     wanted = blocks_of("revocation list", pem, path)
     try:
         with parsing():
-            lists = tuple(x509.load_pem_x509_crl(block.text) for block in wanted)
-            for crl in lists:
+            crls = tuple(x509.load_pem_x509_crl(block.text) for block in wanted)
+            for crl in crls:
                 # Read now what would be read, and might raise, later.
                 _ = crl.issuer, crl.last_update_utc, crl.next_update_utc, crl.extensions, len(crl)
     except ValueError as error:
@@ -229,7 +229,7 @@ def parse_crls(pem: bytes, *, path: Path) -> tuple[x509.CertificateRevocationLis
             "a revocation list in it is damaged",
             f"look at it with {show_command(path, 'crl')}",
         ) from error
-    return lists
+    return crls
 
 
 def parse_key(pem: bytes, *, path: Path, password: bytes | None = None) -> PrivateKey:

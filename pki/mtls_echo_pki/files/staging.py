@@ -75,7 +75,7 @@ def new_folder(path: Path) -> Generator[Path]:
     sync_folder(path.parent)
 
 
-def clear_abandoned(parent: Path, name: str | None = None, *, alone: bool = False) -> None:
+def remove_stale(parent: Path, name: str | None = None, *, alone: bool = False) -> None:
     """Remove what builders that were killed have left in ``parent``, as far as we may.
 
     Args:
@@ -87,12 +87,12 @@ def clear_abandoned(parent: Path, name: str | None = None, *, alone: bool = Fals
         for hidden in list(parent.iterdir()):
             was_to_be = _STAGING.fullmatch(hidden.name)
             if was_to_be and name in (None, was_to_be[1]):
-                _clear_if_abandoned(hidden, was_to_be[1], alone)
+                _remove_if_stale(hidden, was_to_be[1], alone)
 
 
-def _clear_if_abandoned(hidden: Path, name: str, alone: bool) -> None:
+def _remove_if_stale(hidden: Path, name: str, alone: bool) -> None:
     # The lock of somebody at work on it keeps us out.
-    with suppress(OSError), locked(hidden, patience=0):
+    with suppress(OSError), locked(hidden, timeout=0):
         ours = hidden.lstat().st_uid == os.geteuid() and not hidden.is_symlink()
         # One that is still empty may not have been locked yet; and no secret is in it.
         if ours and os.listdir(hidden) in ([[name], []] if alone else [[name]]):
@@ -116,7 +116,7 @@ def absolute(path: Path) -> Path:
 
 
 @contextmanager
-def explained(path: Path) -> Generator[None]:
+def os_errors_as_directory_errors(path: Path) -> Generator[None]:
     """Turn what the operating system refuses into an error that names the file.
 
     Args:

@@ -25,7 +25,7 @@ Change: TypeAlias = Callable[[TBSCertificate], TBSCertificate]
 
 
 @dataclass(frozen=True)
-class Exhibit:
+class ValidationInput:
     """What is laid before a judge: a credential, and what the judge goes by.
 
     Args:
@@ -45,7 +45,7 @@ class Exhibit:
         certificate: x509.Certificate | None = None,
         chain: tuple[x509.Certificate, ...] | None = None,
         trust: Trust | None = None,
-    ) -> Exhibit:
+    ) -> ValidationInput:
         """Return the same with another end-entity certificate, chain or trust."""
         credential = self.credential
         if certificate is not None:
@@ -56,7 +56,7 @@ class Exhibit:
 
 
 @dataclass(frozen=True)
-class Sound:
+class Baseline:
     """An exhibit without a fault, and the keys to make any part of it anew.
 
     Args:
@@ -68,20 +68,20 @@ class Sound:
 
     request: Request
     authorities: tuple[Authority, ...]
-    exhibit: Exhibit
-    lists: tuple[TBSCertList, ...] = ()
+    inputs: ValidationInput
+    crls: tuple[TBSCertList, ...] = ()
 
     @property
     def issuer(self) -> Authority:
         """The authority that issued the end-entity certificate."""
         return self.authorities[0]
 
-    def with_certificate(self, change: Change) -> Exhibit:
+    def with_certificate(self, change: Change) -> ValidationInput:
         """Sign the end-entity certificate once more, with a change in it."""
-        tbs = TBSCertificate.of(self.exhibit.credential.certificate)
-        return self.exhibit.but(certificate=self.issuer.certify(change(tbs)))
+        tbs = TBSCertificate.of(self.inputs.credential.certificate)
+        return self.inputs.but(certificate=self.issuer.certify(change(tbs)))
 
-    def with_authority(self, change: Change, *, level: int = 0) -> Exhibit:
+    def with_authority(self, change: Change, *, level: int = 0) -> ValidationInput:
         """Sign an intermediate's certificate once more; nothing below it changes.
 
         Args:
@@ -91,47 +91,49 @@ class Sound:
         tbs = TBSCertificate.of(self.authorities[level].certificate)
         return self.with_intermediate(self.authorities[level + 1].certify(change(tbs)), level)
 
-    def with_intermediate(self, certificate: x509.Certificate, level: int = 0) -> Exhibit:
+    def with_intermediate(self, certificate: x509.Certificate, level: int = 0) -> ValidationInput:
         """Send another intermediate certificate in place of one."""
-        chain = [*self.exhibit.credential.chain]
+        chain = [*self.inputs.credential.chain]
         chain[level] = certificate
-        return self.exhibit.but(chain=tuple(chain))
+        return self.inputs.but(chain=tuple(chain))
 
-    def with_list(
+    def with_changed_crl(
         self, change: Callable[[TBSCertList], TBSCertList], *, level: int = 0
-    ) -> Exhibit:
+    ) -> ValidationInput:
         """Sign a revocation list once more, with a change in it."""
-        return self.with_crl(change(self.lists[level]).sign(self.authorities[level].key), level)
+        return self.with_crl(change(self.crls[level]).sign(self.authorities[level].key), level)
 
-    def with_crl(self, crl: x509.CertificateRevocationList, level: int = 0) -> Exhibit:
+    def with_crl(self, crl: x509.CertificateRevocationList, level: int = 0) -> ValidationInput:
         """Give the judge another revocation list in place of one."""
-        crls = [*self.exhibit.trust.crls]
+        crls = [*self.inputs.trust.crls]
         crls[level] = crl
-        return self.exhibit.but(trust=replace(self.exhibit.trust, crls=tuple(crls)))
+        return self.inputs.but(trust=replace(self.inputs.trust, crls=tuple(crls)))
 
 
-Preparation: TypeAlias = Callable[[Authority, Request], Sound]
+BaselineFactory: TypeAlias = Callable[[Authority, Request], Baseline]
 
 
-def issued_directly(authority: Authority, request: Request) -> Sound:
+def issued_directly(authority: Authority, request: Request) -> Baseline:
     """Let ``authority`` issue the certificate, as it issues every other."""
-    return _sound((authority,), request)
+    return _baseline((authority,), request)
 
 
-def below_an_intermediate(authority: Authority, request: Request) -> Sound:
+def below_an_intermediate(authority: Authority, request: Request) -> Baseline:
     """Put an intermediate between the root and the certificate."""
-    return _sound((authority.intermediate(), authority), request)
+    return _baseline((authority.intermediate(), authority), request)
 
 
-def below_one_without_limit(authority: Authority, request: Request) -> Sound:
+def below_one_without_limit(authority: Authority, request: Request) -> Baseline:
     """Put an intermediate there that does not limit what stands below it."""
     unlimited = x509.BasicConstraints(ca=True, path_length=None)
     intermediate = authority.intermediate()
     tbs = with_extension(TBSCertificate.of(intermediate.certificate), unlimited)
-    return _sound((replace(intermediate, certificate=authority.certify(tbs)), authority), request)
+    return _baseline(
+        (replace(intermediate, certificate=authority.certify(tbs)), authority), request
+    )
 
 
-def below_two(authority: Authority, request: Request) -> Sound:
+def below_two(authority: Authority, request: Request) -> Baseline:
     """Put two intermediates there; the upper one permits one authority below it."""
     lower = authority.intermediate("mtls-echo test lower authority")
     upper = authority.intermediate("mtls-echo test upper authority")
@@ -145,32 +147,32 @@ def below_two(authority: Authority, request: Request) -> Sound:
         certificate=upper.certify(below),
         issuers=(upper.certificate, *upper.issuers),
     )
-    return _sound((lower, upper, authority), request)
+    return _baseline((lower, upper, authority), request)
 
 
-def under_revocation(authority: Authority, request: Request) -> Sound:
+def under_revocation(authority: Authority, request: Request) -> Baseline:
     """Put an intermediate there, and give the judge both authorities' revocation lists."""
-    sound = below_an_intermediate(authority, request)
+    baseline = below_an_intermediate(authority, request)
     now = authority.clock().replace(microsecond=0)
-    lists = tuple(
+    crls = tuple(
         TBSCertList(
             issuer=each.certificate,
             number=1,
             this_update=now - request.backdate,
             next_update=now + request.lifetime,
         )
-        for each in sound.authorities
+        for each in baseline.authorities
     )
-    signed = tuple(each.sign(by.key) for each, by in zip(lists, sound.authorities, strict=True))
-    trust = replace(sound.exhibit.trust, crls=signed)
-    return replace(sound, exhibit=sound.exhibit.but(trust=trust), lists=lists)
+    signed = tuple(each.sign(by.key) for each, by in zip(crls, baseline.authorities, strict=True))
+    trust = replace(baseline.inputs.trust, crls=signed)
+    return replace(baseline, inputs=baseline.inputs.but(trust=trust), crls=crls)
 
 
-def with_root_sent_along(authority: Authority, request: Request) -> Sound:
+def with_root_sent_along(authority: Authority, request: Request) -> Baseline:
     """Send the root after the intermediate, which is superfluous but allowed."""
-    sound = below_an_intermediate(authority, request)
-    chain = (*sound.exhibit.credential.chain, authority.certificate)
-    return replace(sound, exhibit=sound.exhibit.but(chain=chain))
+    baseline = below_an_intermediate(authority, request)
+    chain = (*baseline.inputs.credential.chain, authority.certificate)
+    return replace(baseline, inputs=baseline.inputs.but(chain=chain))
 
 
 # Those that make an intermediate of their own, which takes a root's key.
@@ -183,7 +185,7 @@ BELOW_A_ROOT = (
 )
 
 
-def _sound(authorities: tuple[Authority, ...], request: Request) -> Sound:
+def _baseline(authorities: tuple[Authority, ...], request: Request) -> Baseline:
     credential = authorities[0].issue(request)
     server = request.usage is Usage.SERVER
     reference = reference_for(credential.certificate) if server else "localhost"
@@ -191,7 +193,9 @@ def _sound(authorities: tuple[Authority, ...], request: Request) -> Sound:
         raise ValueError(
             "a server that names no host cannot be asked for; give a host or an address"
         )
-    return Sound(request, authorities, Exhibit(credential, authorities[0].trust, reference))
+    return Baseline(
+        request, authorities, ValidationInput(credential, authorities[0].trust, reference)
+    )
 
 
 def with_extension(

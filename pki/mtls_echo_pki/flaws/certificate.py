@@ -17,13 +17,13 @@ from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Usage
 from mtls_echo_pki.certificates.tbs import TBSCertificate
 from mtls_echo_pki.flaws.baseline import (
-    Exhibit,
-    Sound,
+    Baseline,
+    ValidationInput,
     issued_by,
     with_extension,
     without_extension,
 )
-from mtls_echo_pki.flaws.flaw import Unless, flaw
+from mtls_echo_pki.flaws.flaw import Deviation, flaw
 
 DAY = timedelta(days=1)
 
@@ -39,17 +39,17 @@ _USAGE = {
 }
 
 
-def ended(tbs: TBSCertificate, sound: Sound) -> TBSCertificate:
+def ended(tbs: TBSCertificate, baseline: Baseline) -> TBSCertificate:
     """Return ``tbs`` with its validity moved back as a whole: it ended a day ago."""
     lasted = tbs.not_after - tbs.not_before
-    end = sound.issuer.clock() - DAY
+    end = baseline.issuer.clock() - DAY
     return replace(tbs, not_before=end - lasted, not_after=end)
 
 
-def begins(tbs: TBSCertificate, sound: Sound) -> TBSCertificate:
+def begins(tbs: TBSCertificate, baseline: Baseline) -> TBSCertificate:
     """Return ``tbs`` with its validity moved forward as a whole: it begins in a day."""
     lasts = tbs.not_after - tbs.not_before
-    begin = sound.issuer.clock() + DAY
+    begin = baseline.issuer.clock() + DAY
     return replace(tbs, not_before=begin, not_after=begin + lasts)
 
 
@@ -60,9 +60,9 @@ def begins(tbs: TBSCertificate, sound: Sound) -> TBSCertificate:
     alert="certificate_expired",
     rfc="RFC 5280 §4.1.2.5",
 )
-def expired(sound: Sound) -> Exhibit:
+def expired(baseline: Baseline) -> ValidationInput:
     """The certificate ended yesterday."""
-    return sound.with_certificate(lambda tbs: ended(tbs, sound))
+    return baseline.with_certificate(lambda tbs: ended(tbs, baseline))
 
 
 @flaw(
@@ -72,9 +72,9 @@ def expired(sound: Sound) -> Exhibit:
     alert="bad_certificate",
     rfc="RFC 5280 §4.1.2.5",
 )
-def not_yet_valid(sound: Sound) -> Exhibit:
+def not_yet_valid(baseline: Baseline) -> ValidationInput:
     """The certificate begins tomorrow."""
-    return sound.with_certificate(lambda tbs: begins(tbs, sound))
+    return baseline.with_certificate(lambda tbs: begins(tbs, baseline))
 
 
 @flaw(
@@ -84,10 +84,10 @@ def not_yet_valid(sound: Sound) -> Exhibit:
     alert="unsupported_certificate",
     rfc="RFC 5280 §4.2.1.12",
 )
-def wrong_usage(sound: Sound) -> Exhibit:
+def wrong_usage(baseline: Baseline) -> ValidationInput:
     """The certificate is meant for the other side: a client's for a server, or the reverse."""
-    other = Usage.CLIENT if sound.request.usage is Usage.SERVER else Usage.SERVER
-    return sound.with_certificate(
+    other = Usage.CLIENT if baseline.request.usage is Usage.SERVER else Usage.SERVER
+    return baseline.with_certificate(
         lambda tbs: with_extension(tbs, x509.ExtendedKeyUsage([_USAGE[other]]))
     )
 
@@ -99,10 +99,10 @@ def wrong_usage(sound: Sound) -> Exhibit:
     alert="unsupported_certificate",
     rfc="RFC 5280 §4.2.1.12",
 )
-def wrong_usage_any(sound: Sound) -> Exhibit:
+def wrong_usage_any(baseline: Baseline) -> ValidationInput:
     """The certificate is meant for "any" use, which OpenSSL does not take for this one."""
     usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])
-    return sound.with_certificate(lambda tbs: with_extension(tbs, usage))
+    return baseline.with_certificate(lambda tbs: with_extension(tbs, usage))
 
 
 @flaw(
@@ -112,17 +112,17 @@ def wrong_usage_any(sound: Sound) -> Exhibit:
     alert="unsupported_certificate",
     rfc="RFC 5280 §4.2.1.3",
     unless=(
-        Unless(
+        Deviation(
             role="server",
             tls="1.2",
             reason="NO_SHARED_CIPHER",
             alert="handshake_failure",
-            by_bearer=True,
+            by_presenter=True,
             why="the server will not sign with such a key, and then has no certificate to use",
         ),
     ),
 )
-def wrong_usage_no_digital_signature(sound: Sound) -> Exhibit:
+def wrong_usage_no_digital_signature(baseline: Baseline) -> ValidationInput:
     """The key may not make digital signatures (keyUsage), and TLS needs nothing else of it."""
     usage = x509.KeyUsage(
         digital_signature=False,
@@ -135,7 +135,7 @@ def wrong_usage_no_digital_signature(sound: Sound) -> Exhibit:
         encipher_only=False,
         decipher_only=False,
     )
-    return sound.with_certificate(lambda tbs: with_extension(tbs, usage))
+    return baseline.with_certificate(lambda tbs: with_extension(tbs, usage))
 
 
 @flaw(
@@ -145,12 +145,12 @@ def wrong_usage_no_digital_signature(sound: Sound) -> Exhibit:
     alert="unknown_ca",
     rfc="RFC 5280 §6.1",
 )
-def self_signed(sound: Sound) -> Exhibit:
+def self_signed(baseline: Baseline) -> ValidationInput:
     """The certificate is signed by its own key, and so says nothing that anybody vouches for."""
-    credential = sound.exhibit.credential
-    itself = Authority(credential.certificate, credential.key, (), sound.issuer.clock)
+    credential = baseline.inputs.credential
+    itself = Authority(credential.certificate, credential.key, (), baseline.issuer.clock)
     tbs = issued_by(TBSCertificate.of(credential.certificate), itself)
-    return sound.exhibit.but(certificate=itself.certify(tbs))
+    return baseline.inputs.but(certificate=itself.certify(tbs))
 
 
 @flaw(
@@ -160,18 +160,18 @@ def self_signed(sound: Sound) -> Exhibit:
     alert="unknown_ca",
     rfc="RFC 5280 §6.1",
 )
-def unknown_authority(sound: Sound) -> Exhibit:
+def unknown_authority(baseline: Baseline) -> ValidationInput:
     """The certificate comes from an authority that the judge has never heard of."""
-    stranger = Authority.root("an authority nobody here knows", clock=sound.issuer.clock)
-    tbs = TBSCertificate.of(sound.exhibit.credential.certificate)
-    return sound.exhibit.but(certificate=stranger.certify(issued_by(tbs, stranger)))
+    stranger = Authority.root("an authority nobody here knows", clock=baseline.issuer.clock)
+    tbs = TBSCertificate.of(baseline.inputs.credential.certificate)
+    return baseline.inputs.but(certificate=stranger.certify(issued_by(tbs, stranger)))
 
 
-def impostor_of(sound: Sound) -> Authority:
+def impostor_of(baseline: Baseline) -> Authority:
     """Return an authority of the issuer's name, with another key."""
-    impostor = Authority.root("impostor", clock=sound.issuer.clock)
+    impostor = Authority.root("impostor", clock=baseline.issuer.clock)
     tbs = TBSCertificate.of(impostor.certificate)
-    subject = sound.issuer.certificate.subject
+    subject = baseline.issuer.certificate.subject
     certificate = impostor.certify(replace(tbs, issuer=subject, subject=subject))
     return replace(impostor, certificate=certificate)
 
@@ -183,15 +183,15 @@ def impostor_of(sound: Sound) -> Authority:
     alert="unknown_ca",
     rfc="RFC 5280 §4.2.1.1",
 )
-def impostor_authority(sound: Sound) -> Exhibit:
+def impostor_authority(baseline: Baseline) -> ValidationInput:
     """The issuer bears the name of a known authority, but has another key.
 
     More often than an attack it is an authority that was made anew under its old name. The key
     identifiers differ, so OpenSSL does not even try the known key.
     """
-    impostor = impostor_of(sound)
-    tbs = TBSCertificate.of(sound.exhibit.credential.certificate)
-    return sound.exhibit.but(certificate=impostor.certify(issued_by(tbs, impostor)))
+    impostor = impostor_of(baseline)
+    tbs = TBSCertificate.of(baseline.inputs.credential.certificate)
+    return baseline.inputs.but(certificate=impostor.certify(issued_by(tbs, impostor)))
 
 
 @flaw(
@@ -201,13 +201,13 @@ def impostor_authority(sound: Sound) -> Exhibit:
     alert="decrypt_error",
     rfc="RFC 5280 §4.2.1.1",
 )
-def impostor_authority_copied_identifier(sound: Sound) -> Exhibit:
+def impostor_authority_copied_identifier(baseline: Baseline) -> ValidationInput:
     """The issuer bears a known authority's name and key identifier, but has another key.
 
     Nothing in the certificate tells; only the signature does not verify.
     """
-    tbs = TBSCertificate.of(sound.exhibit.credential.certificate)
-    return sound.exhibit.but(certificate=impostor_of(sound).certify(tbs))
+    tbs = TBSCertificate.of(baseline.inputs.credential.certificate)
+    return baseline.inputs.but(certificate=impostor_of(baseline).certify(tbs))
 
 
 @flaw(
@@ -217,10 +217,10 @@ def impostor_authority_copied_identifier(sound: Sound) -> Exhibit:
     alert="certificate_unknown",
     rfc="RFC 5280 §4.2",
 )
-def unknown_critical_extension(sound: Sound) -> Exhibit:
+def unknown_critical_extension(baseline: Baseline) -> ValidationInput:
     """The certificate has an extension that nobody understands and that must be understood."""
     unknown = x509.UnrecognizedExtension(EXAMPLE_OID, b"\x05\x00")
-    return sound.with_certificate(lambda tbs: with_extension(tbs, unknown, critical=True))
+    return baseline.with_certificate(lambda tbs: with_extension(tbs, unknown, critical=True))
 
 
 @flaw(
@@ -230,12 +230,12 @@ def unknown_critical_extension(sound: Sound) -> Exhibit:
     alert="certificate_unknown",
     rfc="RFC 5280 §4.2.1.1",
 )
-def missing_key_identifier(sound: Sound) -> Exhibit:
+def missing_key_identifier(baseline: Baseline) -> ValidationInput:
     """The certificate does not say which of its issuer's keys signed it.
 
     Only strict verifiers mind; Python's default is one from 3.13 on.
     """
-    return sound.with_certificate(
+    return baseline.with_certificate(
         lambda tbs: without_extension(tbs, ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
     )
 
@@ -248,9 +248,9 @@ def missing_key_identifier(sound: Sound) -> Exhibit:
     alert="illegal_parameter",
     rfc="RFC 8446 §4.4.2",
 )
-def oversize(sound: Sound) -> Exhibit:
+def oversize(baseline: Baseline) -> ValidationInput:
     """The certificate is larger than the 100 KiB that OpenSSL is prepared to read."""
     # An OCTET STRING, as extensions hold DER.
     size = _TOO_MUCH.to_bytes(3)
     padding = x509.UnrecognizedExtension(EXAMPLE_OID, b"\x04\x83" + size + bytes(_TOO_MUCH))
-    return sound.with_certificate(lambda tbs: with_extension(tbs, padding))
+    return baseline.with_certificate(lambda tbs: with_extension(tbs, padding))

@@ -23,9 +23,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+import msgspec
+
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
-from mtls_echo_pki.flaws.baseline import BELOW_A_ROOT, Exhibit, Preparation, Sound, issued_directly
+from mtls_echo_pki.flaws.baseline import (
+    BELOW_A_ROOT,
+    Baseline,
+    BaselineFactory,
+    ValidationInput,
+    issued_directly,
+)
 
 FlawRole: TypeAlias = Literal["server", "client"]
 TLSVersion: TypeAlias = Literal["1.2", "1.3"]
@@ -34,8 +42,7 @@ BOTH: tuple[FlawRole, ...] = ("server", "client")
 SERVER_ONLY: tuple[FlawRole, ...] = ("server",)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Unless:
+class Deviation(msgspec.Struct, frozen=True, kw_only=True, rename={"by_presenter": "by_bearer"}):
     """Where a flaw shows itself in another way than usual.
 
     Args:
@@ -43,7 +50,7 @@ class Unless:
         tls: The version, "1.2" or "1.3"; None for both.
         reason: OpenSSL's reason symbol, on the side that gives up; None: the handshake succeeds.
         alert: On the wire; None if nothing is refused.
-        by_bearer: Whether the side with the bad credential gives up, and not the judge.
+        by_presenter: Whether the side with the bad credential gives up, and not the judge.
         why: In one clause.
     """
 
@@ -51,7 +58,7 @@ class Unless:
     tls: TLSVersion | None
     reason: str | None
     alert: str | None
-    by_bearer: bool = False
+    by_presenter: bool = False
     why: str
 
 
@@ -89,12 +96,12 @@ class Flaw:
     roles: tuple[FlawRole, ...]
     rfc: str
     load_error: str | None
-    unless: tuple[Unless, ...]
+    unless: tuple[Deviation, ...]
     needs_root: bool
-    prepare: Preparation
-    spoil: Callable[[Sound], Exhibit]
+    prepare: BaselineFactory
+    apply: Callable[[Baseline], ValidationInput]
 
-    def build(self, authority: Authority, request: Request) -> Exhibit:
+    def build(self, authority: Authority, request: Request) -> ValidationInput:
         """Make the bad exhibit.
 
         Args:
@@ -106,7 +113,9 @@ class Flaw:
         """
         return self.pair(authority, request)[1]
 
-    def pair(self, authority: Authority, request: Request) -> tuple[Exhibit, Exhibit]:
+    def pair(
+        self, authority: Authority, request: Request
+    ) -> tuple[ValidationInput, ValidationInput]:
         """Make the bad exhibit and the sound one that it differs from in one thing.
 
         Raises:
@@ -121,10 +130,10 @@ class Flaw:
             raise ValueError(
                 f'the flaw "{self.slug}" lies in an intermediate; only a root can make one'
             )
-        sound = self.prepare(authority, request)
-        return sound.exhibit, self.spoil(sound)
+        baseline = self.prepare(authority, request)
+        return baseline.inputs, self.apply(baseline)
 
-    def expected(self, role: FlawRole, tls: TLSVersion) -> Unless | None:
+    def expected(self, role: FlawRole, tls: TLSVersion) -> Deviation | None:
         """Return the exception that holds for a role and version, if there is one."""
         for exception in self.unless:
             if exception.role == role and exception.tls in (None, tls):
@@ -141,20 +150,20 @@ def flaw(
     rfc: str,
     reason: str = "CERTIFICATE_VERIFY_FAILED",
     roles: tuple[FlawRole, ...] = BOTH,
-    prepare: Preparation | None = None,
+    prepare: BaselineFactory | None = None,
     load_error: str | None = None,
-    unless: tuple[Unless, ...] = (),
-) -> Callable[[Callable[[Sound], Exhibit]], Flaw]:
+    unless: tuple[Deviation, ...] = (),
+) -> Callable[[Callable[[Baseline], ValidationInput]], Flaw]:
     """Make a flaw of a function; see :class:`Flaw` for the arguments.
 
     Args:
         prepare: Makes the sound exhibit; :func:`issued_directly` unless given.
     """
 
-    def make(spoil: Callable[[Sound], Exhibit]) -> Flaw:
-        title, _, about = (spoil.__doc__ or "").strip().partition("\n")
+    def make(apply: Callable[[Baseline], ValidationInput]) -> Flaw:
+        title, _, about = (apply.__doc__ or "").strip().partition("\n")
         return Flaw(
-            slug=spoil.__name__.replace("_", "-"),
+            slug=apply.__name__.replace("_", "-"),
             cause=cause,
             title=title.rstrip("."),
             about=" ".join(about.split()),
@@ -168,7 +177,7 @@ def flaw(
             unless=unless,
             needs_root=prepare in BELOW_A_ROOT,
             prepare=prepare or issued_directly,
-            spoil=spoil,
+            apply=apply,
         )
 
     return make

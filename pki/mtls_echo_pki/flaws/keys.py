@@ -27,8 +27,8 @@ from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.tbs import TBSCertificate
 from mtls_echo_pki.flaws.baseline import (
-    Exhibit,
-    Sound,
+    Baseline,
+    ValidationInput,
     below_an_intermediate,
     issued_by,
     with_extension,
@@ -74,13 +74,13 @@ class StolenCertificate(Credential):
     alert="decrypt_error",
     rfc="RFC 8446 §4.4.3",
 )
-def key_not_owned(sound: Sound) -> Exhibit:
+def key_not_owned(baseline: Baseline) -> ValidationInput:
     """The certificate is genuine, but the private key is somebody else's.
 
     Certificates are public: everybody can send one. CertificateVerify (in TLS 1.2 a server's
     ServerKeyExchange) is what only the owner of the key can sign.
     """
-    credential = sound.exhibit.credential
+    credential = baseline.inputs.credential
     if not isinstance(credential.key, ec.EllipticCurvePrivateKey):
         raise ValueError(
             "this flaw needs an EC key, whose file can be forged; choose p256 or p384"
@@ -92,7 +92,7 @@ def key_not_owned(sound: Sound) -> Exhibit:
         own=credential.key,
         foreign=ec.generate_private_key(credential.key.curve),
     )
-    return replace(sound.exhibit, credential=stolen)
+    return replace(baseline.inputs, credential=stolen)
 
 
 @flaw(
@@ -102,9 +102,9 @@ def key_not_owned(sound: Sound) -> Exhibit:
     alert="decrypt_error",
     rfc="RFC 5280 §6.1.3",
 )
-def bad_signature(sound: Sound) -> Exhibit:
+def bad_signature(baseline: Baseline) -> ValidationInput:
     """One bit of the authority's signature has flipped."""
-    return sound.exhibit.but(certificate=tampered(sound.exhibit.credential.certificate))
+    return baseline.inputs.but(certificate=tampered(baseline.inputs.credential.certificate))
 
 
 @flaw(
@@ -115,13 +115,13 @@ def bad_signature(sound: Sound) -> Exhibit:
     rfc="RFC 9155",
     load_error="CA_MD_TOO_WEAK",
 )
-def weak_signature(sound: Sound) -> Exhibit:
+def weak_signature(baseline: Baseline) -> ValidationInput:
     """The authority signed over SHA-1, which does not tell two certificates apart.
 
     Collisions can be computed, so the signature on one may be valid for another as well.
     """
-    tbs, algorithm, _ = _elements(_contents(_der(sound.exhibit.credential.certificate)))
-    key = sound.issuer.key
+    tbs, algorithm, _ = _elements(_contents(_der(baseline.inputs.credential.certificate)))
+    key = baseline.issuer.key
     # The algorithm stands inside of what is signed too (RFC 5280 §4.1.2.3), before any name.
     if isinstance(key, ec.EllipticCurvePrivateKey):
         weak = _encode(_SEQUENCE, _contents(tbs).replace(algorithm, _ECDSA_SHA1, 1))
@@ -136,7 +136,7 @@ def weak_signature(sound: Sound) -> Exhibit:
             "this flaw needs an authority with an EC or RSA key: Ed25519 has no SHA-1"
         )
     certificate = _encode(_SEQUENCE, parts + _encode(_BIT_STRING, b"\0" + signature))
-    return sound.exhibit.but(certificate=x509.load_der_x509_certificate(certificate))
+    return baseline.inputs.but(certificate=x509.load_der_x509_certificate(certificate))
 
 
 @flaw(
@@ -147,12 +147,12 @@ def weak_signature(sound: Sound) -> Exhibit:
     rfc="RFC 9325 §4.5",
     load_error="EE_KEY_TOO_SMALL",
 )
-def weak_key(sound: Sound) -> Exhibit:
+def weak_key(baseline: Baseline) -> ValidationInput:
     """The certificate's key is RSA with 1024 bits."""
     key = _weak_key()
-    tbs = _with_key(TBSCertificate.of(sound.exhibit.credential.certificate), key)
-    weak = Credential(key, sound.issuer.certify(tbs), sound.exhibit.credential.chain)
-    return replace(sound.exhibit, credential=weak)
+    tbs = _with_key(TBSCertificate.of(baseline.inputs.credential.certificate), key)
+    weak = Credential(key, baseline.issuer.certify(tbs), baseline.inputs.credential.chain)
+    return replace(baseline.inputs, credential=weak)
 
 
 @flaw(
@@ -164,14 +164,14 @@ def weak_key(sound: Sound) -> Exhibit:
     prepare=below_an_intermediate,
     load_error="CA_KEY_TOO_SMALL",
 )
-def weak_key_authority(sound: Sound) -> Exhibit:
+def weak_key_authority(baseline: Baseline) -> ValidationInput:
     """The key of the issuing authority is RSA with 1024 bits."""
     key = _weak_key()
-    root = sound.authorities[-1]
-    tbs = _with_key(TBSCertificate.of(sound.issuer.certificate), key)
-    weak = Authority(root.certify(tbs), key, sound.issuer.issuers, sound.issuer.clock)
-    below = issued_by(TBSCertificate.of(sound.exhibit.credential.certificate), weak)
-    return sound.exhibit.but(certificate=weak.certify(below), chain=weak.chain)
+    root = baseline.authorities[-1]
+    tbs = _with_key(TBSCertificate.of(baseline.issuer.certificate), key)
+    weak = Authority(root.certify(tbs), key, baseline.issuer.issuers, baseline.issuer.clock)
+    below = issued_by(TBSCertificate.of(baseline.inputs.credential.certificate), weak)
+    return baseline.inputs.but(certificate=weak.certify(below), chain=weak.chain)
 
 
 def tampered(certificate: x509.Certificate) -> x509.Certificate:

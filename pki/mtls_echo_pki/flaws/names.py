@@ -16,8 +16,8 @@ from cryptography.x509.oid import ExtensionOID
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.flaws.baseline import (
-    Exhibit,
-    Sound,
+    Baseline,
+    ValidationInput,
     issued_directly,
     with_extension,
     without_extension,
@@ -25,37 +25,37 @@ from mtls_echo_pki.flaws.baseline import (
 from mtls_echo_pki.flaws.flaw import SERVER_ONLY, flaw
 
 
-def named(sound: Sound, *names: x509.GeneralName) -> Exhibit:
+def named(baseline: Baseline, *names: x509.GeneralName) -> ValidationInput:
     """Return the exhibit with other presented identifiers."""
-    return sound.with_certificate(
+    return baseline.with_certificate(
         lambda tbs: with_extension(tbs, x509.SubjectAlternativeName(names))
     )
 
 
-def with_host_as_subject(authority: Authority, request: Request) -> Sound:
+def with_host_as_subject(authority: Authority, request: Request) -> Baseline:
     """Have the host's name as common name too, where it was before subjectAltName."""
     return issued_directly(authority, replace(request, subject=_host_of(request)))
 
 
-def without_subject(authority: Authority, request: Request) -> Sound:
+def without_subject(authority: Authority, request: Request) -> Baseline:
     """Leave the subject empty, so that subjectAltName is all there is."""
     return issued_directly(authority, replace(request, subject=""))
 
 
-def asked_for_by_address(authority: Authority, request: Request) -> Sound:
+def asked_for_by_address(authority: Authority, request: Request) -> Baseline:
     """Let the client connect to an IP address."""
-    sound = issued_directly(authority, request)
+    baseline = issued_directly(authority, request)
     address = next((name for name in request.names if _is_address(name)), None)
     if address is None:
         raise ValueError("this flaw is about IP addresses; give one as identity, 127.0.0.1 say")
-    return replace(sound, exhibit=replace(sound.exhibit, reference=address))
+    return replace(baseline, inputs=replace(baseline.inputs, reference=address))
 
 
-def asked_for_by_host(authority: Authority, request: Request) -> Sound:
+def asked_for_by_host(authority: Authority, request: Request) -> Baseline:
     """Let the client connect to a host's name."""
     host = _host_of(request)
-    sound = issued_directly(authority, request)
-    return replace(sound, exhibit=replace(sound.exhibit, reference=host))
+    baseline = issued_directly(authority, request)
+    return replace(baseline, inputs=replace(baseline.inputs, reference=host))
 
 
 def _host_of(request: Request) -> str:
@@ -83,9 +83,9 @@ def _is_address(name: str) -> bool:
     roles=SERVER_ONLY,
     prepare=asked_for_by_host,
 )
-def wrong_name(sound: Sound) -> Exhibit:
+def wrong_name(baseline: Baseline) -> ValidationInput:
     """The certificate names another host than the one that is asked for."""
-    return named(sound, x509.DNSName("elsewhere.invalid"))
+    return named(baseline, x509.DNSName("elsewhere.invalid"))
 
 
 @flaw(
@@ -97,12 +97,12 @@ def wrong_name(sound: Sound) -> Exhibit:
     roles=SERVER_ONLY,
     prepare=asked_for_by_host,
 )
-def wrong_name_wildcard(sound: Sound) -> Exhibit:
+def wrong_name_wildcard(baseline: Baseline) -> ValidationInput:
     """The wildcard covers the names below the host, but not the host itself.
 
     The asterisk stands for one whole label, never for none: ``*.a.test`` is not ``a.test``.
     """
-    return named(sound, x509.DNSName(f"*.{sound.exhibit.reference}"))
+    return named(baseline, x509.DNSName(f"*.{baseline.inputs.reference}"))
 
 
 @flaw(
@@ -114,10 +114,10 @@ def wrong_name_wildcard(sound: Sound) -> Exhibit:
     roles=SERVER_ONLY,
     prepare=asked_for_by_host,
 )
-def wrong_name_partial_wildcard(sound: Sound) -> Exhibit:
+def wrong_name_partial_wildcard(baseline: Baseline) -> ValidationInput:
     """The wildcard stands for a part of a label, which is not allowed any more."""
-    label, *parents = sound.exhibit.reference.split(".")
-    return named(sound, x509.DNSName(".".join((f"{label[:1]}*", *parents))))
+    label, *parents = baseline.inputs.reference.split(".")
+    return named(baseline, x509.DNSName(".".join((f"{label[:1]}*", *parents))))
 
 
 @flaw(
@@ -129,11 +129,11 @@ def wrong_name_partial_wildcard(sound: Sound) -> Exhibit:
     roles=SERVER_ONLY,
     prepare=asked_for_by_address,
 )
-def wrong_name_address_as_host(sound: Sound) -> Exhibit:
+def wrong_name_address_as_host(baseline: Baseline) -> ValidationInput:
     """The IP address is written as a host's name (dNSName) and not as an address (iPAddress)."""
-    names = sound.request.subject_alternative_names()
+    names = baseline.request.subject_alternative_names()
     return named(
-        sound,
+        baseline,
         *(
             x509.DNSName(str(name.value)) if isinstance(name, x509.IPAddress) else name
             for name in names
@@ -150,9 +150,9 @@ def wrong_name_address_as_host(sound: Sound) -> Exhibit:
     roles=SERVER_ONLY,
     prepare=asked_for_by_host,
 )
-def wrong_name_trailing_dot(sound: Sound) -> Exhibit:
+def wrong_name_trailing_dot(baseline: Baseline) -> ValidationInput:
     """The host's name ends with a dot in the certificate, as in a DNS zone file."""
-    return named(sound, x509.DNSName(f"{sound.exhibit.reference}."))
+    return named(baseline, x509.DNSName(f"{baseline.inputs.reference}."))
 
 
 @flaw(
@@ -164,9 +164,9 @@ def wrong_name_trailing_dot(sound: Sound) -> Exhibit:
     roles=SERVER_ONLY,
     prepare=asked_for_by_host,
 )
-def wrong_name_only_address(sound: Sound) -> Exhibit:
+def wrong_name_only_address(baseline: Baseline) -> ValidationInput:
     """The certificate names the host's IP address only, and a client asks for its name."""
-    return named(sound, x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
+    return named(baseline, x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
 
 
 @flaw(
@@ -178,12 +178,12 @@ def wrong_name_only_address(sound: Sound) -> Exhibit:
     roles=SERVER_ONLY,
     prepare=with_host_as_subject,
 )
-def no_san(sound: Sound) -> Exhibit:
+def no_san(baseline: Baseline) -> ValidationInput:
     """The host's name is in the common name only, where nobody looks for it any more.
 
     Python's ``ssl`` still does, until ``hostname_checks_common_name`` is False.
     """
-    return sound.with_certificate(
+    return baseline.with_certificate(
         lambda tbs: without_extension(tbs, ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
     )
 
@@ -196,7 +196,7 @@ def no_san(sound: Sound) -> Exhibit:
     rfc="RFC 5280 §4.2.1.6",
     prepare=without_subject,
 )
-def not_conforming_empty_subject(sound: Sound) -> Exhibit:
+def not_conforming_empty_subject(baseline: Baseline) -> ValidationInput:
     """The subject is empty, and subjectAltName, which then is all there is, not critical."""
-    names = sound.request.subject_alternative_names()
-    return sound.with_certificate(lambda tbs: with_extension(tbs, names, critical=False))
+    names = baseline.request.subject_alternative_names()
+    return baseline.with_certificate(lambda tbs: with_extension(tbs, names, critical=False))

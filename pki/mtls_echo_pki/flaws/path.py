@@ -22,8 +22,8 @@ from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.tbs import TBSCertificate
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.flaws.baseline import (
-    Exhibit,
-    Sound,
+    Baseline,
+    ValidationInput,
     below_an_intermediate,
     below_one_without_limit,
     below_two,
@@ -50,9 +50,9 @@ _EXAMPLES = {
     rfc="RFC 5280 §4.1.2.5",
     prepare=below_an_intermediate,
 )
-def expired_authority(sound: Sound) -> Exhibit:
+def expired_authority(baseline: Baseline) -> ValidationInput:
     """The intermediate's certificate ended yesterday."""
-    return sound.with_authority(lambda tbs: ended(tbs, sound))
+    return baseline.with_authority(lambda tbs: ended(tbs, baseline))
 
 
 @flaw(
@@ -63,14 +63,14 @@ def expired_authority(sound: Sound) -> Exhibit:
     rfc="RFC 5280 §4.1.2.5",
     prepare=below_an_intermediate,
 )
-def expired_authority_anchor(sound: Sound) -> Exhibit:
+def expired_authority_anchor(baseline: Baseline) -> ValidationInput:
     """The root that the judge trusts ended yesterday.
 
     RFC 5280 does not ask for a trust anchor's dates (§6.1.1 d); OpenSSL does.
     """
-    root = sound.authorities[-1]
-    late = root.certify(ended(TBSCertificate.of(root.certificate), sound))
-    return sound.exhibit.but(trust=Trust((late,)))
+    root = baseline.authorities[-1]
+    late = root.certify(ended(TBSCertificate.of(root.certificate), baseline))
+    return baseline.inputs.but(trust=Trust((late,)))
 
 
 @flaw(
@@ -81,9 +81,9 @@ def expired_authority_anchor(sound: Sound) -> Exhibit:
     rfc="RFC 5280 §4.1.2.5",
     prepare=below_an_intermediate,
 )
-def not_yet_valid_authority(sound: Sound) -> Exhibit:
+def not_yet_valid_authority(baseline: Baseline) -> ValidationInput:
     """The intermediate's certificate begins tomorrow."""
-    return sound.with_authority(lambda tbs: begins(tbs, sound))
+    return baseline.with_authority(lambda tbs: begins(tbs, baseline))
 
 
 @flaw(
@@ -94,14 +94,14 @@ def not_yet_valid_authority(sound: Sound) -> Exhibit:
     rfc="RFC 5280 §4.2.1.12",
     prepare=below_an_intermediate,
 )
-def wrong_usage_authority(sound: Sound) -> Exhibit:
+def wrong_usage_authority(baseline: Baseline) -> ValidationInput:
     """The intermediate may issue certificates for e-mail only.
 
     In an authority's certificate extendedKeyUsage limits all that it issues, by the custom of
     every implementation rather than by RFC 5280.
     """
     usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION])
-    return sound.with_authority(lambda tbs: with_extension(tbs, usage))
+    return baseline.with_authority(lambda tbs: with_extension(tbs, usage))
 
 
 @flaw(
@@ -112,9 +112,9 @@ def wrong_usage_authority(sound: Sound) -> Exhibit:
     rfc="RFC 8446 §4.4.2",
     prepare=below_an_intermediate,
 )
-def missing_intermediate(sound: Sound) -> Exhibit:
+def missing_intermediate(baseline: Baseline) -> ValidationInput:
     """The certificate is sent alone, without the intermediate that links it to the root."""
-    return sound.exhibit.but(chain=())
+    return baseline.inputs.but(chain=())
 
 
 @flaw(
@@ -125,10 +125,10 @@ def missing_intermediate(sound: Sound) -> Exhibit:
     rfc="RFC 8446 §4.4.2",
     prepare=below_an_intermediate,
 )
-def missing_intermediate_wrong_one(sound: Sound) -> Exhibit:
+def missing_intermediate_wrong_one(baseline: Baseline) -> ValidationInput:
     """An intermediate is sent along, but it is not the one that issued the certificate."""
-    other = sound.authorities[-1].intermediate("mtls-echo test other authority")
-    return sound.with_intermediate(other.certificate)
+    other = baseline.authorities[-1].intermediate("mtls-echo test other authority")
+    return baseline.with_intermediate(other.certificate)
 
 
 @flaw(
@@ -139,10 +139,10 @@ def missing_intermediate_wrong_one(sound: Sound) -> Exhibit:
     rfc="RFC 5280 §6.1.1",
     prepare=with_root_sent_along,
 )
-def unknown_authority_root_sent(sound: Sound) -> Exhibit:
+def unknown_authority_root_sent(baseline: Baseline) -> ValidationInput:
     """The root is sent along, but the judge trusts another: what a peer sends proves nothing."""
-    other = Authority.root("an authority of somebody else's", clock=sound.issuer.clock)
-    return sound.exhibit.but(trust=other.trust)
+    other = Authority.root("an authority of somebody else's", clock=baseline.issuer.clock)
+    return baseline.inputs.but(trust=other.trust)
 
 
 @flaw(
@@ -153,12 +153,12 @@ def unknown_authority_root_sent(sound: Sound) -> Exhibit:
     rfc="RFC 5280 §6.1.1",
     prepare=below_an_intermediate,
 )
-def empty_trust(sound: Sound) -> Exhibit:
+def empty_trust(baseline: Baseline) -> ValidationInput:
     """The judge trusts nobody at all.
 
     This project refuses to start so (:meth:`Trust.load_into`); a bare ``ssl.SSLContext`` does not.
     """
-    return sound.exhibit.but(trust=Trust(()))
+    return baseline.inputs.but(trust=Trust(()))
 
 
 @flaw(
@@ -169,10 +169,10 @@ def empty_trust(sound: Sound) -> Exhibit:
     rfc="RFC 5280 §4.2.1.9",
     prepare=below_an_intermediate,
 )
-def not_an_authority(sound: Sound) -> Exhibit:
+def not_an_authority(baseline: Baseline) -> ValidationInput:
     """The issuer's certificate says that it is no authority (CA:FALSE)."""
     no = x509.BasicConstraints(ca=False, path_length=None)
-    return sound.with_authority(lambda tbs: with_extension(tbs, no))
+    return baseline.with_authority(lambda tbs: with_extension(tbs, no))
 
 
 @flaw(
@@ -183,9 +183,11 @@ def not_an_authority(sound: Sound) -> Exhibit:
     rfc="RFC 5280 §4.2.1.9",
     prepare=below_an_intermediate,
 )
-def not_an_authority_no_basic_constraints(sound: Sound) -> Exhibit:
+def not_an_authority_no_basic_constraints(baseline: Baseline) -> ValidationInput:
     """The issuer's certificate does not say that it is an authority."""
-    return sound.with_authority(lambda tbs: without_extension(tbs, ExtensionOID.BASIC_CONSTRAINTS))
+    return baseline.with_authority(
+        lambda tbs: without_extension(tbs, ExtensionOID.BASIC_CONSTRAINTS)
+    )
 
 
 @flaw(
@@ -196,7 +198,7 @@ def not_an_authority_no_basic_constraints(sound: Sound) -> Exhibit:
     rfc="RFC 5280 §4.2.1.3",
     prepare=below_an_intermediate,
 )
-def not_an_authority_no_cert_sign(sound: Sound) -> Exhibit:
+def not_an_authority_no_cert_sign(baseline: Baseline) -> ValidationInput:
     """The issuer's key may sign revocation lists, but no certificates (keyUsage)."""
     usage = x509.KeyUsage(
         digital_signature=False,
@@ -209,7 +211,7 @@ def not_an_authority_no_cert_sign(sound: Sound) -> Exhibit:
         encipher_only=False,
         decipher_only=False,
     )
-    return sound.with_authority(lambda tbs: with_extension(tbs, usage))
+    return baseline.with_authority(lambda tbs: with_extension(tbs, usage))
 
 
 @flaw(
@@ -220,13 +222,13 @@ def not_an_authority_no_cert_sign(sound: Sound) -> Exhibit:
     rfc="RFC 5280 §4.2.1.3",
     prepare=below_one_without_limit,
 )
-def not_an_authority_no_key_usage(sound: Sound) -> Exhibit:
+def not_an_authority_no_key_usage(baseline: Baseline) -> ValidationInput:
     """The issuer's certificate does not say what its key may be used for.
 
     Only strict verifiers mind; Python's default is one from 3.13 on. Had the issuer a
     pathLenConstraint, the verify code would be 81: one without keyCertSign means nothing.
     """
-    return sound.with_authority(lambda tbs: without_extension(tbs, ExtensionOID.KEY_USAGE))
+    return baseline.with_authority(lambda tbs: without_extension(tbs, ExtensionOID.KEY_USAGE))
 
 
 @flaw(
@@ -237,18 +239,18 @@ def not_an_authority_no_key_usage(sound: Sound) -> Exhibit:
     rfc="RFC 5280 §4.2.1.9",
     prepare=below_an_intermediate,
 )
-def not_an_authority_end_entity(sound: Sound) -> Exhibit:
+def not_an_authority_end_entity(baseline: Baseline) -> ValidationInput:
     """A server or client has issued the certificate with the key of its own.
 
     The oldest of the attacks: whoever got a certificate for his own name made some for others'.
     """
-    issuer = TBSCertificate.of(sound.issuer.certificate)
-    mere = replace(sound.request, subject="mtls-echo test intermediate authority")
-    root = sound.authorities[-1]
+    issuer = TBSCertificate.of(baseline.issuer.certificate)
+    mere = replace(baseline.request, subject="mtls-echo test intermediate authority")
+    root = baseline.authorities[-1]
     ordinary = TBSCertificate.of(root.issue(mere).certificate)
     own_identifier = x509.SubjectKeyIdentifier.from_public_key(issuer.public_key)
     ordinary = with_extension(replace(ordinary, public_key=issuer.public_key), own_identifier)
-    return sound.with_intermediate(root.certify(ordinary))
+    return baseline.with_intermediate(root.certify(ordinary))
 
 
 @flaw(
@@ -259,10 +261,10 @@ def not_an_authority_end_entity(sound: Sound) -> Exhibit:
     rfc="RFC 5280 §4.2.1.9",
     prepare=below_two,
 )
-def path_too_long(sound: Sound) -> Exhibit:
+def path_too_long(baseline: Baseline) -> ValidationInput:
     """An authority stands below one that permits none below itself (pathLenConstraint 0)."""
     none_below = x509.BasicConstraints(ca=True, path_length=0)
-    return sound.with_authority(lambda tbs: with_extension(tbs, none_below), level=1)
+    return baseline.with_authority(lambda tbs: with_extension(tbs, none_below), level=1)
 
 
 @flaw(
@@ -273,11 +275,11 @@ def path_too_long(sound: Sound) -> Exhibit:
     rfc="RFC 5280 §4.2.1.10",
     prepare=below_an_intermediate,
 )
-def name_not_permitted(sound: Sound) -> Exhibit:
+def name_not_permitted(baseline: Baseline) -> ValidationInput:
     """The intermediate may issue for names elsewhere only."""
-    elsewhere = _subtree(_first_name(sound.request), elsewhere=True)
+    elsewhere = _subtree(_first_name(baseline.request), elsewhere=True)
     limits = x509.NameConstraints([elsewhere], None)
-    return sound.with_authority(lambda tbs: with_extension(tbs, limits, critical=True))
+    return baseline.with_authority(lambda tbs: with_extension(tbs, limits, critical=True))
 
 
 @flaw(
@@ -288,10 +290,10 @@ def name_not_permitted(sound: Sound) -> Exhibit:
     rfc="RFC 5280 §4.2.1.10",
     prepare=below_an_intermediate,
 )
-def name_not_permitted_excluded(sound: Sound) -> Exhibit:
+def name_not_permitted_excluded(baseline: Baseline) -> ValidationInput:
     """The intermediate may issue for any name but this one."""
-    limits = x509.NameConstraints(None, [_subtree(_first_name(sound.request), elsewhere=False)])
-    return sound.with_authority(lambda tbs: with_extension(tbs, limits, critical=True))
+    limits = x509.NameConstraints(None, [_subtree(_first_name(baseline.request), elsewhere=False)])
+    return baseline.with_authority(lambda tbs: with_extension(tbs, limits, critical=True))
 
 
 @flaw(
@@ -302,10 +304,10 @@ def name_not_permitted_excluded(sound: Sound) -> Exhibit:
     rfc="RFC 5280 §4.2",
     prepare=below_an_intermediate,
 )
-def unknown_critical_extension_authority(sound: Sound) -> Exhibit:
+def unknown_critical_extension_authority(baseline: Baseline) -> ValidationInput:
     """The intermediate has an extension that nobody understands and that must be understood."""
     unknown = x509.UnrecognizedExtension(EXAMPLE_OID, b"\x05\x00")
-    return sound.with_authority(lambda tbs: with_extension(tbs, unknown, critical=True))
+    return baseline.with_authority(lambda tbs: with_extension(tbs, unknown, critical=True))
 
 
 @flaw(
@@ -316,12 +318,12 @@ def unknown_critical_extension_authority(sound: Sound) -> Exhibit:
     rfc="RFC 5280 §4.2.1.2",
     prepare=below_an_intermediate,
 )
-def missing_key_identifier_authority(sound: Sound) -> Exhibit:
+def missing_key_identifier_authority(baseline: Baseline) -> ValidationInput:
     """The intermediate does not identify its key, to which the certificate below refers.
 
     Only strict verifiers mind; Python's default is one from 3.13 on.
     """
-    return sound.with_authority(
+    return baseline.with_authority(
         lambda tbs: without_extension(tbs, ExtensionOID.SUBJECT_KEY_IDENTIFIER)
     )
 
@@ -334,9 +336,9 @@ def missing_key_identifier_authority(sound: Sound) -> Exhibit:
     rfc="RFC 5280 §6.1.3",
     prepare=below_an_intermediate,
 )
-def bad_signature_authority(sound: Sound) -> Exhibit:
+def bad_signature_authority(baseline: Baseline) -> ValidationInput:
     """One bit of the root's signature on the intermediate has flipped."""
-    return sound.with_intermediate(tampered(sound.issuer.certificate))
+    return baseline.with_intermediate(tampered(baseline.issuer.certificate))
 
 
 def _first_name(request: Request) -> x509.GeneralName:

@@ -17,21 +17,21 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_pki.certificates.tbs import Revocation
-from mtls_echo_pki.flaws.baseline import Exhibit, Sound, under_revocation
+from mtls_echo_pki.flaws.baseline import Baseline, ValidationInput, under_revocation
 from mtls_echo_pki.flaws.flaw import flaw
 from mtls_echo_pki.flaws.keys import flipped
 
 
-def _revoking(sound: Sound, certificate: x509.Certificate, *, level: int) -> Exhibit:
-    now = sound.issuer.clock().replace(microsecond=0)
+def _revoking(baseline: Baseline, certificate: x509.Certificate, *, level: int) -> ValidationInput:
+    now = baseline.issuer.clock().replace(microsecond=0)
     entry = Revocation(certificate.serial_number, now, x509.ReasonFlags.key_compromise)
-    return sound.with_list(lambda tbs: replace(tbs, revocations=(entry,)), level=level)
+    return baseline.with_changed_crl(lambda tbs: replace(tbs, revocations=(entry,)), level=level)
 
 
-def _without_list(sound: Sound, *, level: int) -> Exhibit:
-    trust = sound.exhibit.trust
+def _without_list(baseline: Baseline, *, level: int) -> ValidationInput:
+    trust = baseline.inputs.trust
     kept = tuple(crl for index, crl in enumerate(trust.crls) if index != level)
-    return sound.exhibit.but(trust=replace(trust, crls=kept))
+    return baseline.inputs.but(trust=replace(trust, crls=kept))
 
 
 @flaw(
@@ -42,9 +42,9 @@ def _without_list(sound: Sound, *, level: int) -> Exhibit:
     rfc="RFC 5280 §5",
     prepare=under_revocation,
 )
-def revoked(sound: Sound) -> Exhibit:
+def revoked(baseline: Baseline) -> ValidationInput:
     """The authority has revoked the certificate."""
-    return _revoking(sound, sound.exhibit.credential.certificate, level=0)
+    return _revoking(baseline, baseline.inputs.credential.certificate, level=0)
 
 
 @flaw(
@@ -55,9 +55,9 @@ def revoked(sound: Sound) -> Exhibit:
     rfc="RFC 5280 §5",
     prepare=under_revocation,
 )
-def revoked_authority(sound: Sound) -> Exhibit:
+def revoked_authority(baseline: Baseline) -> ValidationInput:
     """The root has revoked the intermediate, and with it all that it ever issued."""
-    return _revoking(sound, sound.issuer.certificate, level=1)
+    return _revoking(baseline, baseline.issuer.certificate, level=1)
 
 
 @flaw(
@@ -68,9 +68,9 @@ def revoked_authority(sound: Sound) -> Exhibit:
     rfc="RFC 5280 §6.3",
     prepare=under_revocation,
 )
-def crl_missing(sound: Sound) -> Exhibit:
+def crl_missing(baseline: Baseline) -> ValidationInput:
     """The judge has the root's revocation list, but not the issuing authority's."""
-    return _without_list(sound, level=0)
+    return _without_list(baseline, level=0)
 
 
 @flaw(
@@ -81,9 +81,9 @@ def crl_missing(sound: Sound) -> Exhibit:
     rfc="RFC 5280 §6.3",
     prepare=under_revocation,
 )
-def crl_missing_authority(sound: Sound) -> Exhibit:
+def crl_missing_authority(baseline: Baseline) -> ValidationInput:
     """The judge has the issuing authority's revocation list, but not the root's."""
-    return _without_list(sound, level=1)
+    return _without_list(baseline, level=1)
 
 
 @flaw(
@@ -94,10 +94,10 @@ def crl_missing_authority(sound: Sound) -> Exhibit:
     rfc="RFC 5280 §5.1.2.5",
     prepare=under_revocation,
 )
-def crl_expired(sound: Sound) -> Exhibit:
+def crl_expired(baseline: Baseline) -> ValidationInput:
     """The revocation list should have been replaced a minute ago."""
-    minute_ago = sound.issuer.clock().replace(microsecond=0) - timedelta(minutes=1)
-    return sound.with_list(lambda tbs: replace(tbs, next_update=minute_ago))
+    minute_ago = baseline.issuer.clock().replace(microsecond=0) - timedelta(minutes=1)
+    return baseline.with_changed_crl(lambda tbs: replace(tbs, next_update=minute_ago))
 
 
 @flaw(
@@ -108,9 +108,9 @@ def crl_expired(sound: Sound) -> Exhibit:
     rfc="RFC 5280 §5.1.2.4",
     prepare=under_revocation,
 )
-def crl_not_yet_valid(sound: Sound) -> Exhibit:
+def crl_not_yet_valid(baseline: Baseline) -> ValidationInput:
     """The revocation list begins to count just before it ceases to."""
-    return sound.with_list(
+    return baseline.with_changed_crl(
         lambda tbs: replace(tbs, this_update=tbs.next_update - timedelta(minutes=1))
     )
 
@@ -123,7 +123,7 @@ def crl_not_yet_valid(sound: Sound) -> Exhibit:
     rfc="RFC 5280 §6.3.3",
     prepare=under_revocation,
 )
-def bad_signature_crl(sound: Sound) -> Exhibit:
+def bad_signature_crl(baseline: Baseline) -> ValidationInput:
     """One bit of the signature on the revocation list has flipped."""
-    der = sound.exhibit.trust.crls[0].public_bytes(Encoding.DER)
-    return sound.with_crl(x509.load_der_x509_crl(flipped(der)))
+    der = baseline.inputs.trust.crls[0].public_bytes(Encoding.DER)
+    return baseline.with_crl(x509.load_der_x509_crl(flipped(der)))

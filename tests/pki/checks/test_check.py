@@ -22,7 +22,7 @@ from mtls_echo_pki.certificates.tbs import TBSCertificate
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.checks.check import Finding, check
 from mtls_echo_pki.checks.verifiers import refusal_by_cryptography, refusal_by_openssl
-from mtls_echo_pki.directory.ca_folder import Registry
+from mtls_echo_pki.directory.ca_folder import CAFolder
 from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_pki.files.atomic_writer import DATA, publish
 from mtls_echo_pki.flaws.registry import find_flaw
@@ -109,7 +109,7 @@ def test_an_expired_and_a_not_yet_valid_certificate_are_found_once_each(
         directory.path / "early" / "tls.crt",
         directory.path / "late" / "tls.crt",
     )
-    assert early.what == "early.test not valid for another 2 days"
+    assert early.what == "early.test not valid for another 3 days"
     assert late.what == "late.test expired 3 days ago"
 
 
@@ -339,11 +339,11 @@ def paths(findings: list[Finding]) -> set[str]:
 def test_another_key_certified_across_is_found(directory: Directory) -> None:
     directory.introduce("servers")
     directory.switch("servers")
-    registry = Registry.read(directory.path, "servers")
-    previous = registry.succession.previous
+    ca = CAFolder.read(directory.path, "servers")
+    previous = ca.state.previous
     assert previous is not None
     wrong = previous.authority.cross_sign(Authority.root("other"))
-    registry.write_succession(replace(registry.succession, cross=wrong))
+    ca.write_state(replace(ca.state, cross=wrong))
 
     finding = only(check(directory))
 

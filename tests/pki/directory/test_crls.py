@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential
-from mtls_echo_pki.certificates.crl import Register
+from mtls_echo_pki.certificates.crl import CRLState
 from mtls_echo_pki.certificates.request import KeyType, Request
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.checks.check import check
@@ -128,7 +128,7 @@ def test_a_refused_list_leaves_the_register_as_it_was() -> None:
     with pytest.raises(ValueError, match="lifetime of at least a second"):
         authority.crl(timedelta(0))
 
-    assert authority.register == Register()
+    assert authority.crl_state == CRLState()
 
 
 def test_a_register_that_was_kept_goes_on_after_a_restart() -> None:
@@ -136,9 +136,9 @@ def test_a_register_that_was_kept_goes_on_after_a_restart() -> None:
     before = Authority.root(clock=clock)
     before.revoke(before.issue("a.test"))
     last = before.crl()
-    kept = Register(dict(before.register.revocations), number(last), last.last_update_utc)
+    kept = CRLState(dict(before.crl_state.revocations), number(last), last.last_update_utc)
 
-    after = replace(before, register=kept)
+    after = replace(before, crl_state=kept)
     crl = after.crl()
 
     assert number(crl) == 2
@@ -366,10 +366,10 @@ def test_check_finds_a_list_that_nobody_can_use_and_says_so_once(directory: Dire
     path = directory.path / "trust" / "clients" / "crl.pem"
     now = datetime.now(UTC)
     early = replace(authority, clock=lambda: now + timedelta(days=2, minutes=55)).crl()
-    late = replace(authority, register=Register(), clock=lambda: now - timedelta(days=9)).crl()
+    late = replace(authority, crl_state=CRLState(), clock=lambda: now - timedelta(days=9)).crl()
     namesake = Authority.root(authority.certificate.subject.rfc4514_string()[3:])
     for crl, what in (
-        (early, "not valid for another 47 hours, so nobody is accepted"),
+        (early, "not valid for another 2 days, so nobody is accepted"),
         (late, "expired 2 days ago, so nobody is accepted"),
         (namesake.crl(), "was not signed by it"),
     ):

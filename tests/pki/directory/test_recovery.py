@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential, key_id
-from mtls_echo_pki.certificates.crl import list_number
+from mtls_echo_pki.certificates.crl import crl_number
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.checks.check import check
-from mtls_echo_pki.directory.ca_folder import Registry, registries
-from mtls_echo_pki.directory.ca_state import Stage, Succession
+from mtls_echo_pki.directory.ca_folder import CAFolder, ca_folders
+from mtls_echo_pki.directory.ca_state import CAState, RolloverStage
 from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_pki.directory.ledger import read_ledger
 from mtls_echo_pki.files.atomic_writer import publish
@@ -67,7 +67,7 @@ def test_a_directory_of_an_earlier_version_is_read_as_it_is(old: Directory) -> N
     before = tree(old.path)
 
     assert check(old) == []
-    assert old.stage("clients") is Stage.SETTLED
+    assert old.stage("clients") is RolloverStage.SETTLED
     assert old.ledger("clients")[0].name == "client"
     assert verdict(old.credential("client"), "clients", old.trust("clients")) is None
     assert tree(old.path) == before
@@ -257,7 +257,7 @@ def test_where_nothing_can_be_written_nothing_changes(directory: Directory, chan
     ("change", "made"),
     [
         ("revoke", lambda directory: directory.ledger("clients")[0].revoked_at is not None),
-        ("introduce", lambda directory: directory.stage("servers") is Stage.INTRODUCED),
+        ("introduce", lambda directory: directory.stage("servers") is RolloverStage.INTRODUCED),
     ],
     ids=["revoke", "introduce"],
 )
@@ -267,12 +267,12 @@ def test_what_happened_but_could_not_be_published_is_said_and_made_up_for(
     made: Callable[[Directory], bool],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def full(registry: Registry, *, mend: bool = True) -> None:
-        if mend:  # not before the change
+    def full(ca: CAFolder, *, repair: bool = True) -> None:
+        if repair:  # not before the change
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(Registry, "publish", full)
+        patch.setattr(CAFolder, "publish", full)
         with pytest.raises(DirectoryError, match="no space left on device") as refusal:
             CHANGES[change](directory)
     assert "the change is made, but not yet published" in str(refusal.value.hint)
@@ -286,15 +286,15 @@ def test_what_happened_but_could_not_be_published_is_said_and_made_up_for(
 def test_what_happened_for_one_authority_only_is_said(
     directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = Registry.write_succession
+    write = CAFolder.write_state
 
-    def full(registry: Registry, succession: Succession) -> None:
-        if registry.roles == ("clients",):
+    def full(ca: CAFolder, state: CAState) -> None:
+        if ca.roles == ("clients",):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(registry, succession)
+        write(ca, state)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Registry, "write_succession", full)
+        patch.setattr(CAFolder, "write_state", full)
         with pytest.raises(DirectoryError, match="no space left on device") as refusal:
             directory.introduce()
 
@@ -475,12 +475,12 @@ class Model:
     def hold(self) -> None:
         assert check(self.directory) == []
         whole(self.directory, in_order=True)
-        for registry in registries(self.directory.path):
-            (role,) = registry.roles
+        for ca in ca_folders(self.directory.path):
+            (role,) = ca.roles
             trust = self.directory.trust(role)
             name = {"servers": "server", "clients": "client"}[role]
-            in_force = {key_id(certificate) for certificate in registry.certificates}
-            entries = {int(entry.serial, 16): entry for entry in registry.ledger.issued}
+            in_force = {key_id(certificate) for certificate in ca.certificates}
+            entries = {int(entry.serial, 16): entry for entry in ca.ledger.issued}
             for credential in self.seen[name]:
                 entry = entries[credential.certificate.serial_number]
                 good = entry.issuer in in_force and entry.revoked_at is None
@@ -493,7 +493,7 @@ class Model:
         if crl not in known:
             known.append(crl)
         for one, other in itertools.pairwise(known):
-            assert list_number(one) < list_number(other)
+            assert crl_number(one) < crl_number(other)
             assert one.last_update_utc < other.last_update_utc
 
 
@@ -522,7 +522,7 @@ def test_the_whole_way_is_one_of_those_orders(quick: Path) -> None:
         model.move(move)
         model.hold()
 
-    assert model.directory.stage("clients") is Stage.SETTLED
+    assert model.directory.stage("clients") is RolloverStage.SETTLED
     assert len({entry.issuer for entry in model.directory.ledger("clients")}) == 3
 
 

@@ -19,8 +19,8 @@ from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import KeyType, Request
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.checks.check import check
-from mtls_echo_pki.directory.ca_folder import Registry
-from mtls_echo_pki.directory.ca_state import Line, Stage, Succession
+from mtls_echo_pki.directory.ca_folder import CAFolder
+from mtls_echo_pki.directory.ca_state import CAGeneration, CAState, RolloverStage
 from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_pki.directory.layout import Role
 from mtls_echo_pki.files.staging import DirectoryError
@@ -259,8 +259,8 @@ def renew_all(directory: Directory) -> None:
 
 def test_the_key_of_a_retired_authority_is_nowhere_any_more(tmp_path: Path) -> None:
     directory = Directory.create(tmp_path / "pki", intermediate=True)
-    registry = Registry.read(directory.path, "clients")
-    secrets = [signer.key_pem for signer in registry.signers if isinstance(signer, Authority)]
+    ca = CAFolder.read(directory.path, "clients")
+    secrets = [signer.key_pem for signer in ca.signers if isinstance(signer, Authority)]
     assert len(secrets) == 2
 
     def held() -> list[bytes]:
@@ -286,7 +286,7 @@ def test_the_new_authority_has_a_new_name_and_a_key_of_the_same_type(tmp_path: P
     assert new.certificate.subject != old.certificate.subject
     assert new.issuers[-1].subject != old.issuers[-1].subject
     assert KeyType.of(new.key) is KeyType.P384
-    assert directory.stage("clients") is Stage.SETTLED
+    assert directory.stage("clients") is RolloverStage.SETTLED
 
 
 Take = Callable[[Directory], tuple[Role, ...]]
@@ -298,7 +298,7 @@ STEPS: dict[str, Take] = {
 
 
 @pytest.mark.parametrize(
-    ("taken", "step", "situation", "following"),
+    ("taken", "step", "situation", "next_step"),
     [
         ([], "switch", "no other is trusted", "introduce"),
         ([], "retire", "no other is trusted", "introduce"),
@@ -309,7 +309,7 @@ STEPS: dict[str, Take] = {
     ids=lambda value: value if isinstance(value, str) else " ".join(value) or "new",
 )
 def test_a_step_out_of_order_is_refused_with_what_comes_next_and_changes_nothing(
-    directory: Directory, taken: list[str], step: str, situation: str, following: str
+    directory: Directory, taken: list[str], step: str, situation: str, next_step: str
 ) -> None:
     for each in taken:
         STEPS.get(each, renew_all)(directory)
@@ -318,7 +318,7 @@ def test_a_step_out_of_order_is_refused_with_what_comes_next_and_changes_nothing
     with pytest.raises(DirectoryError, match=f"cannot {step}: .* {situation}") as refusal:
         STEPS[step](directory)
 
-    assert f"mtls-echo pki rollover {directory.path} {following}" in str(refusal.value.hint)
+    assert f"mtls-echo pki rollover {directory.path} {next_step}" in str(refusal.value.hint)
     assert "--authority" not in str(refusal.value.hint)
     assert tree(directory.path) == before
 
@@ -397,13 +397,13 @@ def test_who_is_locked_out_anyway_keeps_no_authority_in_force(directory: Directo
 
 def test_an_authority_that_has_expired_can_be_replaced(tmp_path: Path) -> None:
     directory = Directory.create(tmp_path / "pki")
-    registry = Registry.read(directory.path, "servers")
+    ca = CAFolder.read(directory.path, "servers")
     year = timedelta(days=365)
     old = replace(
         Authority.root("late", clock=lambda: datetime.now(UTC) - 11 * year), clock=lambda: NOW
     )
-    registry.write_succession(Succession(Line(old, old)))
-    registry.publish()
+    ca.write_state(CAState(CAGeneration(old, old)))
+    ca.publish()
 
     directory.introduce("servers")
     directory.switch("servers")

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential, key_id
-from mtls_echo_pki.certificates.crl import REASONS, Register, list_number, parse_reason
+from mtls_echo_pki.certificates.crl import REASONS, CRLState, crl_number, parse_reason
 from mtls_echo_pki.certificates.request import KeyType, Request
 from mtls_echo_pki.checks.check import check
 from mtls_echo_pki.directory.directory import Directory
@@ -47,7 +47,7 @@ def accepted(directory: Directory, credential: Credential) -> bool:
 
 
 def numbers(directory: Directory) -> list[int]:
-    return [list_number(crl) for crl in directory.trust("clients").crls]
+    return [crl_number(crl) for crl in directory.trust("clients").crls]
 
 
 # --- renewal -------------------------------------------------------------------------------------
@@ -422,7 +422,7 @@ def test_a_reason_that_can_be_taken_back_is_none(directory: Directory) -> None:
         with pytest.raises(ValueError, match="revokes nothing for good"):
             directory.revoke("client", reason=reason)
         with pytest.raises(ValueError, match=r"delta lists|lifted again"):
-            Register().revoke(1, datetime.now(UTC), reason)
+            CRLState().revoke(1, datetime.now(UTC), reason)
     with pytest.raises(ValueError, match='"stolen" is no reason; give one of unspecified'):
         parse_reason("stolen")
 
@@ -447,7 +447,7 @@ def test_lists_follow_each_other_in_number_and_date_across_processes(directory: 
         directory.renew("client", rekey=True)
         Directory(directory.path).revoke("client")
         (crl,) = directory.trust("clients").crls
-        assert list_number(crl) == number
+        assert crl_number(crl) == number
         assert len(crl) == number
         times.append(crl.last_update_utc)
 
@@ -477,14 +477,14 @@ def test_when_the_room_for_dates_is_used_up_the_next_list_waits_for_its_second(
 
     (crl,) = directory.trust("clients").crls
     assert now < crl.last_update_utc <= datetime.now(UTC)
-    assert list_number(crl) == 8
+    assert crl_number(crl) == 8
 
 
 def dated(directory: Directory, this_update: datetime) -> None:
     """Let the last list of the clients' authority be number 7, of this date."""
     authority = directory.authority("clients")
-    register = Register(number=6, this_update=this_update - SECOND)
-    crl = replace(authority, register=register, clock=lambda: this_update).crl(7 * DAY)
+    crl_state = CRLState(number=6, this_update=this_update - SECOND)
+    crl = replace(authority, crl_state=crl_state, clock=lambda: this_update).crl(7 * DAY)
     path = directory.path / "authorities" / "clients" / "ledger.json"
     ledger = json.loads(path.read_bytes())
     pem = crl.public_bytes(Encoding.PEM).decode()

@@ -284,7 +284,7 @@ def test_writers_wait_for_each_other(tmp_path: Path) -> None:
 def test_a_lock_that_is_never_released_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mtls_echo_pki.files.durable._LOCK_PATIENCE", 0.0)
+    monkeypatch.setattr("mtls_echo_pki.files.durable._LOCK_TIMEOUT", 0.0)
     with (
         locked(tmp_path),
         pytest.raises(OSError, match="locked by another process") as refusal,

@@ -15,7 +15,7 @@ from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import KeyType, Request
 from mtls_echo_pki.certificates.tbs import TBSCertificate
 from mtls_echo_pki.certificates.trust import Trust
-from mtls_echo_pki.flaws.baseline import Exhibit, Sound, with_extension
+from mtls_echo_pki.flaws.baseline import Baseline, ValidationInput, with_extension
 from mtls_echo_pki.flaws.flaw import Flaw, FlawRole, TLSVersion
 from mtls_echo_pki.flaws.keys import StolenCertificate
 from mtls_echo_pki.flaws.registry import FLAWS, find_flaw
@@ -43,14 +43,14 @@ def test_a_flaw_is_one_difference_from_what_is_sound(flaw: Flaw, role: FlawRole)
 async def test_a_flaw_gets_the_verdict_and_the_alert_of_the_registry(
     flaw: Flaw, role: FlawRole, tls: TLSVersion
 ) -> None:
-    exhibit = flaw.build(Authority.root(), REQUESTS[role])
+    inputs = flaw.build(Authority.root(), REQUESTS[role])
 
-    met = await lay_before_judge(exhibit, role, tls)
+    met = await lay_before_judge(inputs, role, tls)
 
     judge, bearer, reason = met.judge, met.bearer, met.judge_reason
     exception = flaw.expected(role, tls)
     refuser = "client" if role == "server" else "server"
-    if exception is not None and exception.by_bearer:
+    if exception is not None and exception.by_presenter:
         judge, bearer, refuser, reason = bearer, judge, role, met.bearer_reason
     assert judge.rejected_by == bearer.rejected_by == refuser
     assert judge.verify_code == (None if exception else flaw.verify_code)
@@ -64,9 +64,9 @@ async def test_a_flaw_gets_the_verdict_and_the_alert_of_the_registry(
 
 @each_flaw
 async def test_what_is_sound_is_accepted(flaw: Flaw, role: FlawRole) -> None:
-    sound, _ = flaw.pair(Authority.root(), REQUESTS[role])
+    baseline, _ = flaw.pair(Authority.root(), REQUESTS[role])
 
-    met = await lay_before_judge(sound, role, "1.3")
+    met = await lay_before_judge(baseline, role, "1.3")
 
     assert (met.judge.outcome, met.bearer.outcome) == ("echoed", "echoed")
 
@@ -75,9 +75,9 @@ async def test_what_is_sound_is_accepted(flaw: Flaw, role: FlawRole) -> None:
 def test_a_flawed_credential_loads_unless_the_registry_says_why_not(
     flaw: Flaw, role: FlawRole
 ) -> None:
-    exhibit = flaw.build(Authority.root(), REQUESTS[role])
+    inputs = flaw.build(Authority.root(), REQUESTS[role])
 
-    assert load_error(exhibit.credential) == flaw.load_error
+    assert load_error(inputs.credential) == flaw.load_error
 
 
 def test_a_slug_begins_with_its_cause_and_the_cause_is_in_the_catalogue() -> None:
@@ -197,29 +197,31 @@ NOT_AFTER = timedelta(days=1)
 FIXED = datetime(2030, 1, 1, tzinfo=UTC)
 
 
-def resigned(exhibit: Exhibit, sound: Sound, **changes: object) -> Exhibit:
+def resigned(inputs: ValidationInput, baseline: Baseline, **changes: object) -> ValidationInput:
     """The exhibit whose end-entity certificate was altered once more."""
-    tbs = TBSCertificate.of(exhibit.credential.certificate)
+    tbs = TBSCertificate.of(inputs.credential.certificate)
     altered = replace(tbs, **changes)  # type: ignore[arg-type]  # fields of a TBSCertificate
-    return exhibit.but(certificate=sound.issuer.certify(altered))
+    return inputs.but(certificate=baseline.issuer.certify(altered))
 
 
-def extended(exhibit: Exhibit, sound: Sound, value: x509.ExtensionType, **kw: bool) -> Exhibit:
-    tbs = with_extension(TBSCertificate.of(exhibit.credential.certificate), value, **kw)
-    return exhibit.but(certificate=sound.issuer.certify(tbs))
+def extended(
+    inputs: ValidationInput, baseline: Baseline, value: x509.ExtensionType, **kw: bool
+) -> ValidationInput:
+    tbs = with_extension(TBSCertificate.of(inputs.credential.certificate), value, **kw)
+    return inputs.but(certificate=baseline.issuer.certify(tbs))
 
 
-def anew(exhibit: Exhibit, sound: Sound) -> Exhibit:
+def anew(inputs: ValidationInput, baseline: Baseline) -> ValidationInput:
     """The same request issued once more: other key, other serial number."""
-    return replace(exhibit, credential=sound.issuer.issue(sound.request))
+    return replace(inputs, credential=baseline.issuer.issue(baseline.request))
 
 
-def stolen(exhibit: Exhibit, _: Sound) -> Exhibit:
-    credential = exhibit.credential
+def stolen(inputs: ValidationInput, _: Baseline) -> ValidationInput:
+    credential = inputs.credential
     assert isinstance(credential.key, ec.EllipticCurvePrivateKey)
     foreign = ec.generate_private_key(ec.SECP256R1())
     return replace(
-        exhibit,
+        inputs,
         credential=StolenCertificate(
             credential.key,
             credential.certificate,
@@ -230,7 +232,7 @@ def stolen(exhibit: Exhibit, _: Sound) -> Exhibit:
     )
 
 
-MORE: dict[str, Callable[[Exhibit, Sound], Exhibit]] = {
+MORE: dict[str, Callable[[ValidationInput, Baseline], ValidationInput]] = {
     "serial number": lambda e, s: resigned(e, s, serial_number=7),
     "subject": lambda e, s: resigned(e, s, subject=x509.Name([])),
     "issuer's name": lambda e, s: resigned(e, s, issuer=x509.Name([])),
@@ -263,9 +265,9 @@ MORE: dict[str, Callable[[Exhibit, Sound], Exhibit]] = {
 }
 
 
-def also(flaw: Flaw, more: Callable[[Exhibit, Sound], Exhibit]) -> Flaw:
+def also(flaw: Flaw, more: Callable[[ValidationInput, Baseline], ValidationInput]) -> Flaw:
     """A mutant: the flaw, and one thing more."""
-    return replace(flaw, spoil=lambda sound: more(flaw.spoil(sound), sound))
+    return replace(flaw, apply=lambda baseline: more(flaw.apply(baseline), baseline))
 
 
 @pytest.mark.parametrize("slug", ["crl-expired", "revoked"])
@@ -278,7 +280,7 @@ def test_a_flaw_with_two_differences_is_found_out(slug: str, more: str) -> None:
 
 def test_a_flaw_without_any_difference_is_found_out() -> None:
     for flaw in FLAWS.values():
-        mutant = replace(flaw, spoil=lambda sound: sound.exhibit)
+        mutant = replace(flaw, apply=lambda baseline: baseline.inputs)
 
         assert offence(flaw, *mutant.pair(Authority.root(), REQUESTS[flaw.roles[0]])) is not None
 
@@ -294,6 +296,6 @@ def test_what_was_issued_twice_differs_in_key_and_serial_number_only() -> None:
     root = Authority.root(clock=lambda: FIXED)
     one, other = (root.issue(REQUESTS["server"]) for _ in range(2))
 
-    found = differences(*(Exhibit(each, root.trust, "localhost") for each in (one, other)))
+    found = differences(*(ValidationInput(each, root.trust, "localhost") for each in (one, other)))
 
     assert found == {"end-entity: key", "end-entity: serial number"}

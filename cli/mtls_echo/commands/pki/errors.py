@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from mtls_echo import console
-from mtls_echo.console import CommandError, usage_message
+from mtls_echo.console import CommandError, usage_errors
 
 
 class Group(console.Group):
@@ -32,7 +32,7 @@ class Group(console.Group):
 
 
 @contextmanager
-def refusals() -> Generator[None]:
+def as_command_errors() -> Generator[None]:
     """End the command with an error and a hint where the library raises one."""
     from mtls_echo_pki.files.durable import os_reason
     from mtls_echo_pki.files.pem_blocks import MaterialError
@@ -52,13 +52,3 @@ def refusals() -> Generator[None]:
     except ValueError as error:
         message, _, hint = str(error).partition("; ")
         raise CommandError(message, hint or None) from error
-
-
-@contextmanager
-def usage_errors() -> Generator[None]:
-    """Say what is wrong with the arguments, and where to read about them."""
-    try:
-        yield
-    except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else "mtls-echo pki"
-        raise CommandError(usage_message(error), f"see: {command} --help") from error

@@ -21,7 +21,7 @@ from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
     from mtls_echo_pki.certificates.request import Usage
-    from mtls_echo_pki.flaws.baseline import Exhibit
+    from mtls_echo_pki.flaws.baseline import ValidationInput
     from mtls_echo_pki.flaws.flaw import Flaw
 
 _ADDRESS = "localhost:8443"
@@ -82,7 +82,7 @@ def flaws(as_json: bool) -> None:
             {
                 field: getattr(flaw, field)
                 for field in flaw.__dataclass_fields__
-                if field not in ("prepare", "spoil")
+                if field not in ("prepare", "apply")
             }
             for flaw in FLAWS.values()
         ]
@@ -106,7 +106,7 @@ def _entry(flaw: Flaw) -> list[str]:
     ]
 
 
-def advice(directory: Path, name: str, usage: Usage, flaw: Flaw, exhibit: Exhibit) -> str:
+def advice(directory: Path, name: str, usage: Usage, flaw: Flaw, inputs: ValidationInput) -> str:
     """Return what is wrong with a credential that was issued, and how to see it fail.
 
     Args:
@@ -129,18 +129,18 @@ def advice(directory: Path, name: str, usage: Usage, flaw: Flaw, exhibit: Exhibi
     ]
     for each in flaw.unless:
         if each.role == bearer:
-            who = bearer if each.by_bearer else judge
+            who = bearer if each.by_presenter else judge
             version = f"in TLS {each.tls}" if each.tls else "always"
             lines.append(f"  but {version} the {who} gives up with {each.reason}: {each.why}")
     # What lies beside a credential is what its judge must believe, in place of trust/.
     believed = [file for file in ("ca.crt", "crl.pem") if (folder / file).exists()]
     if believed:
         lines.append(f"for the {judge}: {', '.join(str(folder / file) for file in believed)}")
-    if not exhibit.trust.anchors:
+    if not inputs.trust.anchors:
         lines.append(f"{folder / 'ca.crt'} is empty: the {judge} refuses to start with it")
     if _needs_openssl(flaw):
         lines.append("mtls-echo does not load such a credential; openssl can be made to")
-    present, meet = _commands(directory, folder, usage, flaw, exhibit, believed)
+    present, meet = _commands(directory, folder, usage, flaw, inputs, believed)
     first, second = (present, meet) if bearer == "server" else (meet, present)
     lines += ["see it fail:", f"  {first}", f"  {second}"]
     return "\n".join(lines)
@@ -155,7 +155,7 @@ def _commands(
     folder: Path,
     usage: Usage,
     flaw: Flaw,
-    exhibit: Exhibit,
+    inputs: ValidationInput,
     believed: list[str],
 ) -> tuple[str, str]:
     """Return the command of the side with the credential, and that of its judge."""
@@ -174,7 +174,7 @@ def _commands(
     # Explicit files and a --pki directory do not mix.
     material = f"{good} {options}" if believed else f"--pki {place}"
     if usage.value == "server":
-        asked = exhibit.reference
+        asked = inputs.reference
         reference = "" if asked == "localhost" else f" --server-name {asked}"
         meet = f"mtls-echo connect {_ADDRESS} hello {material}{reference}"
         present = f"mtls-echo serve --pki {place} --as {folder.name}"

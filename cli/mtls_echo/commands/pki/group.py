@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from mtls_echo.commands.pki import pkcs12
-from mtls_echo.commands.pki.errors import Group, refusals
+from mtls_echo.commands.pki.errors import Group, as_command_errors
 from mtls_echo.commands.pki.flaws import FlawSlug, advice, flaws
 from mtls_echo.commands.pki.rollover import rollover
 from mtls_echo.commands.pki.rotate import crl, renew, revoke
@@ -97,7 +97,7 @@ def init(
     )
 
     server_names = server_names or DEFAULT_SERVER_NAMES
-    with refusals():
+    with as_command_errors():
         made = Directory.create(
             directory,
             server_names=server_names,
@@ -193,7 +193,7 @@ def issue(
         raise click.UsageError("say whether it is for a --server or a --client")
     if pkcs12_password_file is not None and pkcs12_file is None:
         raise click.UsageError("--pkcs12-password-file needs --pkcs12 FILE")
-    with refusals():
+    with as_command_errors():
         pki_directory = Directory(directory)
         request = Request(
             names=identities,
@@ -206,9 +206,9 @@ def issue(
             from mtls_echo_pki.flaws.registry import find_flaw
 
             flaw = find_flaw(slug)
-            exhibit = pki_directory.issue_flawed(name, request, flaw)
-            credential = exhibit.credential
-            notes = advice(directory, name, request.usage, flaw, exhibit)
+            inputs = pki_directory.issue_flawed(name, request, flaw)
+            credential = inputs.credential
+            notes = advice(directory, name, request.usage, flaw, inputs)
         elif pkcs12_file is None:
             credential, notes = pki_directory.issue(name, request), ""
         else:
@@ -244,7 +244,7 @@ def check(directory: Path) -> None:
     from mtls_echo_pki.checks.check import check as findings_of
     from mtls_echo_pki.directory.directory import Directory
 
-    with refusals():
+    with as_command_errors():
         pki_directory = Directory(directory)
         findings = findings_of(pki_directory)
         count = len(pki_directory.names())

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from mtls_echo.commands.pki.errors import refusals
+from mtls_echo.commands.pki.errors import as_command_errors
 from mtls_echo.parameters import directory_argument
 
 if TYPE_CHECKING:
-    from mtls_echo_pki.directory.ca_folder import Registry
+    from mtls_echo_pki.directory.ca_folder import CAFolder
     from mtls_echo_pki.directory.directory import Directory
     from mtls_echo_pki.directory.layout import Role
     from mtls_echo_pki.directory.rollover import Step
@@ -52,29 +52,29 @@ def rollover(directory: Path, step: str, role: str | None) -> None:
 
     exit status: 0 done, also if it had been; 2 out of order, wrong arguments, unusable files
     """
-    from mtls_echo_pki.directory.ca_folder import registries
+    from mtls_echo_pki.directory.ca_folder import ca_folders
     from mtls_echo_pki.directory.directory import Directory
     from mtls_echo_pki.directory.layout import ROLES
     from mtls_echo_pki.directory.rollover import Step, take
 
     roles = ROLES if role is None else (cast("Role", role),)
-    with refusals():
+    with as_command_errors():
         pki = Directory(directory)
         taken = take(pki, Step(step), roles)
-        for registry in registries(directory):
-            if set(registry.roles) & set(roles):
-                _tell(pki, registry, Step(step), registry.roles[0] in taken)
+        for ca in ca_folders(directory):
+            if set(ca.roles) & set(roles):
+                _tell(pki, ca, Step(step), ca.roles[0] in taken)
         option = "" if role is None else f" --authority {role}"
         _tell_next(pki, Step(step), roles, f"{shlex.quote(str(directory))}", option)
 
 
-def _tell(pki: Directory, registry: Registry, step: Step, now: bool) -> None:
+def _tell(pki: Directory, ca: CAFolder, step: Step, now: bool) -> None:
     from mtls_echo_pki.directory.rollover import issued_by_previous, situation
 
-    roles = " and ".join(registry.roles)
+    roles = " and ".join(ca.roles)
     done = {"introduce": "introduced", "switch": "switched", "retire": "retired"}[step.value]
-    click.echo(f"{done}{'' if now else ' already'}, for {roles}: {situation(registry.succession)}")
-    names = issued_by_previous(pki, registry)
+    click.echo(f"{done}{'' if now else ' already'}, for {roles}: {situation(ca.state)}")
+    names = issued_by_previous(pki, ca)
     if names:
         click.echo(f"  still from the one before: {', '.join(names)}")
 
@@ -82,7 +82,7 @@ def _tell(pki: Directory, registry: Registry, step: Step, now: bool) -> None:
 def _tell_next(
     pki: Directory, step: Step, roles: tuple[Role, ...], place: str, option: str
 ) -> None:
-    from mtls_echo_pki.directory.ca_folder import registries
+    from mtls_echo_pki.directory.ca_folder import ca_folders
     from mtls_echo_pki.directory.rollover import Step, issued_by_previous
 
     if step is Step.RETIRE:
@@ -94,8 +94,8 @@ def _tell_next(
         )
         click.echo(f"  mtls-echo pki rollover {place} switch{option}")
         return
-    for registry in registries(pki.path):
-        if set(registry.roles) & set(roles):
-            for name in issued_by_previous(pki, registry):
+    for ca in ca_folders(pki.path):
+        if set(ca.roles) & set(roles):
+            for name in issued_by_previous(pki, ca):
                 click.echo(f"  mtls-echo pki renew {place} {name} --same-key")
     click.echo(f"  mtls-echo pki rollover {place} retire{option}")

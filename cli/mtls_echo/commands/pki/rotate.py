@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mtls_echo.commands.pki.errors import refusals
+from mtls_echo.commands.pki.errors import as_command_errors
 from mtls_echo.console import complain
 from mtls_echo.parameters import Lifetime, directory_argument, summary
 
@@ -101,7 +101,7 @@ def renew(
         raise click.UsageError(_CHOICE)
     if every == (name is not None):
         raise click.UsageError("give the NAME of a credential, or --all")
-    with refusals():
+    with as_command_errors():
         pki = Directory(directory)
         names = pki.names() if name is None else [name]
         present = _present_entries(pki, names)
@@ -116,7 +116,7 @@ def renew(
             click.echo(f"left {directory / each} as it is: {reason}")
             continue
         try:
-            with refusals():
+            with as_command_errors():
                 _renew(pki, each, rekey == "yes", lifetime, None)
         except click.ClickException as error:
             complain(f"{each}: {error.message}", getattr(error, "hint", None))
@@ -142,7 +142,7 @@ def _has_another_key(pki: Directory, name: str, credential: Credential) -> bool:
     """Return whether a name has a key beside its present one that is still believed."""
     from mtls_echo_pki.certificates.authority import utcnow
     from mtls_echo_pki.certificates.credential import key_id
-    from mtls_echo_pki.directory.ca_folder import registries
+    from mtls_echo_pki.directory.ca_folder import ca_folders
 
     present = key_id(credential.certificate)
     return any(
@@ -150,8 +150,8 @@ def _has_another_key(pki: Directory, name: str, credential: Credential) -> bool:
         and entry.key != present
         and entry.revoked_at is None
         and entry.not_after > utcnow()
-        for registry in registries(pki.path)
-        for entry in registry.ledger.issued
+        for ca in ca_folders(pki.path)
+        for entry in ca.ledger.issued
     )
 
 
@@ -168,15 +168,11 @@ def _reason_to_leave(entry: LedgerEntry | None, rekey: bool) -> str | None:
 
 def _present_entries(pki: Directory, names: Iterable[str]) -> dict[str, LedgerEntry]:
     """Return what the ledgers say of the present certificates of some credentials."""
-    from mtls_echo_pki.directory.ca_folder import registries
+    from mtls_echo_pki.directory.ca_folder import ca_folders
     from mtls_echo_pki.files.pem_blocks import MaterialError
     from mtls_echo_pki.files.staging import DirectoryError
 
-    by_serial = {
-        entry.serial: entry
-        for registry in registries(pki.path)
-        for entry in registry.ledger.issued
-    }
+    by_serial = {entry.serial: entry for ca in ca_folders(pki.path) for entry in ca.ledger.issued}
     found: dict[str, LedgerEntry] = {}
     for name in names:
         try:
@@ -229,7 +225,7 @@ def revoke(
 
     if present and serials:
         raise click.UsageError("--present and --serial exclude each other")
-    with refusals():
+    with as_command_errors():
         pki = Directory(directory)
         done = pki.revoke(name, reason=reason, present=present, serials=serials)
     place = shlex.quote(str(directory))
@@ -288,7 +284,7 @@ def crl(directory: Path, lifetime: timedelta | None) -> None:
     from mtls_echo_pki.certificates.lifetimes import validity
     from mtls_echo_pki.directory.directory import Directory
 
-    with refusals():
+    with as_command_errors():
         pki = Directory(directory)
         for role in pki.publish_crls(lifetime):
             path = directory / "trust" / role / "crl.pem"

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mtls_echo.commands.pki.errors import refusals
+from mtls_echo.commands.pki.errors import as_command_errors
 from mtls_echo.console import CommandError
 from mtls_echo_pki.printable import printable
 
 if TYPE_CHECKING:
-    from mtls_echo_pki.checks.description import Description, ListDescription
+    from mtls_echo_pki.checks.description import CRLDescription, Description
     from mtls_echo_pki.checks.status import Overview
 
 
@@ -40,21 +40,21 @@ def show(path: Path, as_json: bool) -> None:
 
     exit status: 0 shown, 2 nothing there to show
     """
-    from mtls_echo_pki.checks.description import describe, describe_list
+    from mtls_echo_pki.checks.description import describe, describe_crl
     from mtls_echo_pki.files.pem import read_contents
     from mtls_echo_pki.files.pem_blocks import MaterialError
     from mtls_echo_pki.files.staging import DirectoryError
 
-    descriptions: list[Description | ListDescription] = []
+    descriptions: list[Description | CRLDescription] = []
     ends: list[Overview] = []
     trouble: DirectoryError | MaterialError | None = None
-    with refusals(), _at_rest(path):
+    with as_command_errors(), _quiescent(path):
         for file in _files(path):
-            certificates, lists = read_contents(file)
+            certificates, crls = read_contents(file)
             for position, certificate in enumerate(certificates, start=1):
                 descriptions.append(describe(certificate, path=file, position=position))
-            for position, crl in enumerate(lists, start=1):
-                descriptions.append(describe_list(crl, path=file, position=position))
+            for position, crl in enumerate(crls, start=1):
+                descriptions.append(describe_crl(crl, path=file, position=position))
         if (path / "authorities").is_dir():
             from mtls_echo_pki.checks.status import overviews
             from mtls_echo_pki.directory.directory import Directory
@@ -76,14 +76,14 @@ def show(path: Path, as_json: bool) -> None:
 
 
 @contextmanager
-def _at_rest(path: Path) -> Generator[None]:
+def _quiescent(path: Path) -> Generator[None]:
     """Have what a killed command left in a PKI directory finished, if that is permitted."""
     if not (path / "authorities").is_dir():
         yield
         return
-    from mtls_echo_pki.directory.recovery import at_rest
+    from mtls_echo_pki.directory.recovery import quiescent
 
-    with at_rest(path):
+    with quiescent(path):
         yield
 
 
@@ -118,14 +118,14 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _paragraph(description: Description | ListDescription) -> str:
+def _paragraph(description: Description | CRLDescription) -> str:
     from mtls_echo_pki.checks.description import Description
 
     number = f" ({description.position})" if description.position > 1 else ""
     if isinstance(description, Description):
         lines = _certificate_lines(description)
     else:
-        lines = _list_lines(description)
+        lines = _crl_lines(description)
     return "\n".join(printable(line) for line in (f"{description.path}{number}", *lines))
 
 
@@ -142,7 +142,7 @@ def _certificate_lines(description: Description) -> list[str]:
     ]
 
 
-def _list_lines(description: ListDescription) -> list[str]:
+def _crl_lines(description: CRLDescription) -> list[str]:
     from mtls_echo_pki.certificates.lifetimes import timestamp
 
     revoked = [

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-import tests.support.command_line as command_line
 from mtls_echo.commands.pki.group import pki
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.directory.directory import Directory
-from mtls_echo_pki.flaws.baseline import Exhibit
+from mtls_echo_pki.flaws.baseline import ValidationInput
 from mtls_echo_pki.flaws.flaw import FlawRole
 from mtls_echo_pki.flaws.registry import FLAWS
+from tests.support import command_line
 from tests.support.flaws import lay_before_judge
 from tests.support.pki import tree
 
@@ -226,7 +226,7 @@ def test_the_commands_show_a_server_refused_as_announced(made: Path, slug: str) 
 # --- the fixture ---------------------------------------------------------------------------------
 
 
-async def test_the_fixture_makes_a_flaw_by_its_name(flaw: Callable[..., Exhibit]) -> None:
+async def test_the_fixture_makes_a_flaw_by_its_name(flaw: Callable[..., ValidationInput]) -> None:
     late, stranger = flaw("expired"), flaw("unknown-authority", Request.client("a.test"))
 
     assert (await lay_before_judge(late, "server", "1.3")).judge.verify_code == 10

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from mtls_echo.commands.pki.errors import refusals
+from mtls_echo.commands.pki.errors import as_command_errors
 from mtls_echo.commands.pki.group import KEY_TYPES, pki
 from mtls_echo.commands.pki.pkcs12 import PASSWORD_VARIABLE
 from mtls_echo.console import CommandError
@@ -366,7 +366,7 @@ def test_show_says_which_certificate_it_cannot_read(made: Path, tmp_path: Path) 
 def test_an_error_of_the_operating_system_may_name_no_file() -> None:
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with pytest.raises(CommandError, match=r"^no space left on device$"), refusals():
+    with pytest.raises(CommandError, match=r"^no space left on device$"), as_command_errors():
         raise full
 
 

@@ -23,7 +23,7 @@ from mtls_echo_client.endpoints.configuration.read import (
 )
 from mtls_echo_client.endpoints.plan import TLSSettings
 from mtls_echo_pki.certificates.request import Request
-from mtls_echo_pki.flaws.baseline import Exhibit
+from mtls_echo_pki.flaws.baseline import ValidationInput
 from mtls_echo_tls.address import Address
 from tests.support.endpoints import LISTED, TLS, make_files, shipped, with_files, with_tls
 from tests.support.pki import unprivileged
@@ -142,7 +142,7 @@ def test_a_configuration_file_that_only_others_may_read_is_named(tmp_path: Path)
 
 
 def test_a_key_that_openssl_finds_too_weak_is_refused_before_anything_starts(
-    folder: Path, flaw: Callable[..., Exhibit]
+    folder: Path, flaw: Callable[..., ValidationInput]
 ) -> None:
     weak = flaw("weak-key", Request.client("weak.test")).credential
     (folder / "weak.crt").write_bytes(weak.certificate_pem)
