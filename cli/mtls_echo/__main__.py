@@ -17,6 +17,7 @@ from mtls_echo import __version__
 from mtls_echo.console import (
     PROGRAM,
     Group,
+    HelpFormatter,
     broken_pipe,
     complain,
     flush_output,
@@ -123,6 +124,7 @@ def mtls_echo() -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command; every error is a message, and every ending an exit status."""
+    click.Context.formatter_class = HelpFormatter
     for stream in (sys.stdout, sys.stderr):
         # A terminal without UTF-8 gets question marks for what it cannot show, not a traceback.
         if isinstance(stream, io.TextIOWrapper):

@@ -11,8 +11,10 @@ import contextlib
 import difflib
 import errno
 import os
+import re
 import sys
-from collections.abc import Generator
+import textwrap
+from collections.abc import Generator, Iterable
 from typing import IO, Any, NoReturn, TextIO
 
 import click
@@ -71,6 +73,45 @@ class Group(click.Group):
         return close or [inner[each] for each in difflib.get_close_matches(name, inner)]
 
 
+class HelpFormatter(click.HelpFormatter):
+    """Formats help with words whole: click breaks them at hyphens, and examples not at all."""
+
+    def write_text(self, text: str) -> None:
+        """Write paragraphs, and wrap the lines of those that click would leave as they are."""
+        lines: list[str] = []
+        is_raw = False
+        for line in text.splitlines():
+            is_raw = line.strip() == "\b" or (is_raw and line != "")
+            fits = not is_raw or len(line) <= self.width - self.current_indent
+            lines += [line] if fits else self._wrapped(line)
+        super().write_text(_unbreakable("\n".join(lines)))
+
+    def write_dl(
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        """Write a list of terms and what they mean."""
+        unbreakable = [(term, _unbreakable(meaning)) for term, meaning in rows]
+        super().write_dl(unbreakable, col_max, col_spacing)
+
+    def getvalue(self) -> str:
+        """What was written."""
+        return super().getvalue().replace(_HYPHEN, "-")
+
+    def _wrapped(self, line: str) -> list[str]:
+        width = self.width - self.current_indent
+        if line.lstrip().startswith(f"{PROGRAM} "):
+            return wrap_command(line, width, "    ")
+        start = re.match(r"(\s*)(\S+(?: \S+)*\s{2,})?", line)  # "  2  usage" goes on below "usage"
+        return wrap(line, width, " " * len(start[2] or "") if start else "")
+
+
+_HYPHEN = "\N{NON-BREAKING HYPHEN}"
+
+
+def _unbreakable(text: str) -> str:
+    return text.replace("-", _HYPHEN)
+
+
 class CommandError(click.ClickException):
     """Ends a command with an error message, a hint and an exit status; never a traceback.
 
@@ -110,16 +151,67 @@ def usage_message(error: click.UsageError) -> str:
 def complain(message: str, hint: str | None = None, *, file: IO[Any] | None = None) -> None:
     """Print an error and its hint; the words "error" and "hint" are coloured on a terminal."""
     first, *more = message.rstrip("\n").split("\n")
-    say(first, label=click.style("error: ", fg="red", bold=True), file=file)
+    say(first, label="error: ", colour="red", file=file)
     for line in more:
-        click.echo(f"  {printable(line)}", file=file, err=file is None)
+        _echo(f"  {printable(line)}", file)
     if hint is not None:
-        say(hint, label=click.style("hint: ", fg="cyan", bold=True), file=file)
+        say(hint, label="hint: ", colour="cyan", file=file)
 
 
-def say(text: str, *, label: str = "", file: IO[Any] | None = None) -> None:
+def say(text: str, *, label: str = "", colour: str = "", file: IO[Any] | None = None) -> None:
     """Print one line of information to standard error; it may quote what a peer wrote."""
-    click.echo(f"{PROGRAM}: {label}{printable(text)}", file=file, err=file is None)
+    _echo(f"{PROGRAM}: {label}{printable(text)}", file, label, colour)
+
+
+def _echo(line: str, file: IO[Any] | None, label: str = "", colour: str = "") -> None:
+    """Print a line; a terminal gets it wrapped and, unless it is unwanted, with colour."""
+    width = width_of(sys.stderr if file is None else file)
+    if width is not None:
+        line = "\n".join(wrap(line, width, "  "))
+    if colour:
+        line = line.replace(label, click.style(label, fg=colour, bold=True), 1)
+    click.echo(line, file=file, err=file is None, color=False if is_colourless() else None)
+
+
+def is_colourless() -> bool:
+    """Whether the user wants no colour (https://no-color.org), or the terminal has none."""
+    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+
+
+def width_of(stream: IO[Any] | None) -> int | None:
+    """How many columns a stream's terminal has; None where it does not write to one."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80 if stream is not None else None
+    except (OSError, ValueError):
+        return None
+
+
+def wrap(text: str, width: int, indent: str = "") -> list[str]:
+    """Lines of whole words; those after the first are indented by as much more than the first."""
+    start = text[: len(text) - len(text.lstrip())]
+    return textwrap.wrap(
+        text,
+        width,
+        subsequent_indent=start + indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def wrap_command(command: str, width: int, indent: str = "") -> list[str]:
+    """Lines of a shell command; an option and its value, and what is quoted, stay together."""
+    if len(command) <= width:
+        return [command]
+    room = width - len(" \\")
+
+    def together(words: re.Match[str]) -> str:
+        fits = len(words[0]) <= room - len(indent)
+        return words[0].replace(" ", "\0") if fits or words[0].startswith("'") else words[0]
+
+    for unit in (r"'[^']*'", r"(?<= )--?\w\S* [^\s|-]\S*"):
+        command = re.sub(unit, together, command)
+    *lines, last = (line.replace("\0", " ") for line in wrap(command, room, indent))
+    return [*(f"{line} \\" for line in lines), last]
 
 
 def broken_pipe() -> NoReturn:

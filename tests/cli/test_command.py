@@ -58,7 +58,8 @@ def test_every_command_explains_itself_with_examples_that_it_understands(
     path: tuple[str, ...],
 ) -> None:
     ran = run(*path, "--help")
-    examples = re.findall(r"(?m)^ {4}(?:eval \"\$\()?mtls-echo( [^|>&)#\n]+)", ran.stdout)
+    text = re.sub(r" \\\n +", " ", ran.stdout)
+    examples = re.findall(r"(?m)^ {4}(?:eval \"\$\()?mtls-echo( [^|>&)#\n]+)", text)
 
     assert ran.returncode == 0
     assert ran.stdout.startswith(" ".join(("Usage: mtls-echo", *path)))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from mtls_echo.console import CommandError, say
+from mtls_echo.console import CommandError, say, width_of, wrap, wrap_command
 from mtls_echo_tls.sides import Side, peer_of
 
 if TYPE_CHECKING:
@@ -305,7 +305,7 @@ def _drawn(answer: Answer) -> str:
         lines += _causes(each)
         steps = each.find_out if alone else each.find_out[:3]
         for i, step in enumerate(steps):
-            lines.append(_labelled("find out" if i == 0 else "", step))
+            lines += _command("find out" if i == 0 else " ", step)
         if alone and len(each.remedies) > 1:
             for i, (slug, remedy) in enumerate(each.remedies.items()):
                 lines += _wrapped("fix" if i == 0 else " ", f"{slug}: {remedy}")
@@ -313,7 +313,8 @@ def _drawn(answer: Answer) -> str:
             lines += _wrapped("fix", each.remedy)
         lines += _wrapped("see", each.rfc) if each.rfc else []
     if not alone:
-        lines += ["", "(--side client or --side server, if you know where it was printed)"]
+        hint = "(--side client or --side server, if you know where it was printed)"
+        lines += ["", *_wrapped("", hint)]
     lines += _wrapped("decides", answer.decides) if answer.decides else []
     lines += _wrapped("but", answer.warning) if answer.warning else []
     if answer.also:
@@ -351,14 +352,33 @@ def _labelled(label: str, text: str) -> str:
     return f"{label + ':' if label.strip() else '':<{_LABEL}}{text}"
 
 
+def _command(label: str, step: str) -> list[str]:
+    """A command, or where to look; a comment that does not fit beside it stands below it."""
+    if len(step) <= _width() - _LABEL:
+        return [_labelled(label, step)]
+    command, _, comment = step.partition("  #")
+    if comment:
+        return [_labelled(label, command.rstrip()), *_wrapped(" ", f"#{comment}")]
+    if step.startswith(("mtls-echo", "openssl", "curl", "ss ")):
+        first, *more = wrap_command(step, _width() - _LABEL, "  ")
+        return [_labelled(label, first), *(_labelled(" ", line) for line in more)]
+    return _wrapped(label, step.strip())
+
+
+def _width() -> int:
+    """Of standard output, and no more than is easily read."""
+    return min(width_of(sys.stdout) or _WIDTH, _WIDTH)
+
+
 def _wrapped(label: str, text: str) -> list[str]:
     """Text beside its label (blank: under the one before); without one, from the left edge."""
     indent = " " * _LABEL if label else ""
     return textwrap.wrap(
         text,
-        _WIDTH,
+        _width(),
         initial_indent=_labelled(label, "") if label else "",
         subsequent_indent=indent,
+        break_long_words=False,
         break_on_hyphens=False,
     )
 
@@ -374,9 +394,10 @@ def _not_recognised(pasted: str, as_json: bool) -> None:
                   "remedy": _BETTER_TEXT}  # fmt: skip
         click.echo(msgspec.json.encode(fields).decode())
         return
-    lines = ["this text is not recognised", *textwrap.wrap(f"looked for {_LOOKED_FOR}", 76)]
+    width = min(width_of(sys.stderr) or _WIDTH, _WIDTH) - 4
+    lines = ["this text is not recognised", *wrap(f"looked for {_LOOKED_FOR}", width)]
     if nearest:
-        lines += textwrap.wrap(f"nearest known: {', '.join(map(repr, nearest))}", 76)
+        lines += wrap(f"nearest known: {', '.join(map(repr, nearest))}", width)
     complain("\n".join(lines), _BETTER_TEXT)
 
 

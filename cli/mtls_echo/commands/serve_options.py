@@ -32,17 +32,18 @@ examples:
 
 \b
 signals:
-  SIGTERM, SIGINT  stop accepting; a connection on which nothing has arrived for a second is
-                   closed with close_notify, busy ones have the grace period; a second signal
-                   cuts off what is left
-  SIGHUP           read the files now, without waiting for --reload-interval, and say what is new
+  SIGTERM, SIGINT  stop accepting; a connection on which nothing has arrived
+                   for a second is closed with close_notify, busy ones have
+                   the grace period; a second signal cuts off what is left
+  SIGHUP           read the files now, without waiting for --reload-interval,
+                   and say what is new
 
 \b
 reload:
-  Certificate, key, authorities and revocation lists are read again every --reload-interval. New
-  connections use what is new, complete and no worse than what it replaces; otherwise what is in
-  use stays, and the event says which file is wrong and why. Open connections go on:
-  --max-connection-age bounds for how long.
+  Certificate, key, CAs and CRLs are read again every --reload-interval. New
+  connections use what is new, complete and no worse than what it replaces;
+  otherwise what is in use stays, and the event says which file is wrong and
+  why. Open connections go on: --max-connection-age bounds for how long.
 
 \b
 exit status:

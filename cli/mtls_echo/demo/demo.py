@@ -211,14 +211,15 @@ def _compare(scene: Scene, version: ssl.TLSVersion, client: Report, server: Repo
 
 
 def _introduce(console: Console) -> None:
-    from mtls_echo.demo.drawing import bar, is_plain
+    from mtls_echo.demo.drawing import bar, is_plain, show_paragraph
 
-    console.print(
-        "Every handshake below is real. Three authorities were made on the fly: the\n"
-        "servers' issued the server's certificate, the clients' issued alice's, and a\n"
-        "stranger's is known to nobody. Each side believes only the other's authority.\n"
-        f"{bar(console) * 2} can be read by anybody on the path,"
-        f" {'==' if is_plain(console) else '══'} is encrypted.\n"
+    show_paragraph(
+        console,
+        "Every handshake below is real. Three CAs (certification authorities) were made on the"
+        " fly: the servers' CA issued the server's certificate, the clients' CA issued alice's,"
+        " and neither side trusts the third. Each side trusts only the other side's CA."
+        f" {bar(console) * 2} can be read on the path, {'==' if is_plain(console) else '══'} is"
+        " encrypted.",
     )
 
 
@@ -249,7 +250,7 @@ def _show(
 
 
 def _conclude(console: Console, count: int, surprises: list[str]) -> None:
-    from mtls_echo.demo.drawing import bar
+    from mtls_echo.demo.drawing import bar, show_command
     from mtls_echo_tls.material.load import default_pki
 
     verdict = "all as announced" if not surprises else f"{len(surprises)} things not as announced"
@@ -272,12 +273,12 @@ def _conclude(console: Console, count: int, surprises: list[str]) -> None:
         f" {pki}/trust/servers/ca.crt --cert {identity}.crt --key {identity}.key",
     ):
         if line:
-            console.print(f"  {line}", markup=False, soft_wrap=True)
+            show_command(console, line)
         else:
             console.print("\nand in another, one after the other:\n")
     console.print("\nThere is more to watch: certificates that change, and many servers.\n")
     for option in ("--rotation", "--endpoints"):
-        console.print(f"  {command} demo {option}", markup=False, soft_wrap=True)
+        show_command(console, f"{command} demo {option}")
 
 
 def _command() -> str:

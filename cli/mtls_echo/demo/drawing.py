@@ -7,6 +7,8 @@ a terminal of the usual width gets; colour and pauses are for terminals only.
 
 from __future__ import annotations
 
+import sys
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from mtls_echo.console import is_colourless, width_of, wrap, wrap_command
 from mtls_echo_tls.diagnosis.joint import Account
 from mtls_echo_tls.diagnosis.report import Report, describe
 from mtls_echo_tls.diagrams.overview import draw
@@ -29,6 +32,8 @@ WIDTH = 80
 # Beyond this a line of text is hard to follow.
 _WIDEST = 100
 
+_INDENT = 2
+
 
 class PipedConsole(Console):
     """A console whose reader may leave early."""
@@ -39,9 +44,11 @@ class PipedConsole(Console):
 
 
 def open_console() -> Console:
-    """Standard output, 80 columns wide, or up to 100 when a terminal has them."""
-    console = PipedConsole(highlight=False, emoji=False)
-    console.width = min(console.width, _WIDEST) if console.is_terminal else WIDTH
+    """Standard output as wide as its terminal, 100 columns at most; 80 where it is none."""
+    console = PipedConsole(
+        highlight=False, emoji=False, color_system=None if is_colourless() else "auto"
+    )
+    console.width = min(width_of(sys.stdout) or WIDTH, _WIDEST)
     return console
 
 
@@ -55,10 +62,23 @@ def bar(console: Console) -> str:
     return "-" if is_plain(console) else "─"
 
 
+def show_paragraph(console: Console, text: str) -> None:
+    """Sentences, and an empty line after them."""
+    console.print("\n".join(wrap(text, console.width)), markup=False, soft_wrap=True)
+    console.print()
+
+
+def show_command(console: Console, command: str) -> None:
+    """A command to paste, continued on lines that the shell joins where it does not fit."""
+    lines = wrap_command(command, console.width - _INDENT, "    ")
+    console.print(textwrap.indent("\n".join(lines), "  "), markup=False, soft_wrap=True)
+
+
 def show_diagram(console: Console, messages: Sequence[Message], report: Report) -> None:
     """The handshake as one side recorded it."""
-    for line in draw(messages, report, width=WIDTH - 4, ascii_only=is_plain(console)):
-        console.print(f"  {line}", markup=False)
+    width = min(console.width, WIDTH) - 4
+    for line in draw(messages, report, width=width, ascii_only=is_plain(console)):
+        console.print(f"  {line}", markup=False, soft_wrap=True)
 
 
 def show_accounts(console: Console, client: Report | None, server: Report | None) -> None:

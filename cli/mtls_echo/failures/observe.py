@@ -112,8 +112,7 @@ def _show_all(plays: list[tuple[Observation, TLSVersion]], *, fast: bool) -> lis
         rows.append(Row.of(observation, sighting))
         found += _named(observation, version, surprises)
     console.rule(characters=bar(console))
-    for line in table(rows):
-        # One line each, also where a terminal is narrower: a table that is wrapped is none.
+    for line in table(rows, console.width if console.is_terminal else None):
         console.print(line, markup=False, soft_wrap=True)
     console.print()
     for line in score(rows):

@@ -65,16 +65,21 @@ class Row:
         )
 
 
-def table(rows: Iterable[Row]) -> list[str]:
-    """The lines: sorted, one for each slug, and a second one where the versions differ."""
+def table(rows: Iterable[Row], width: int | None = None) -> list[str]:
+    """The lines: sorted, one for each slug, and a second one where the versions differ.
+
+    A table that is wider than ``width`` has the slug on a line of its own.
+    """
     by_slug: dict[str, list[Row]] = {}
     for row in rows:
         by_slug.setdefault(row.slug, []).append(row)
     cells = [_HEADER, *(line for slug in sorted(by_slug) for line in _lines(slug, by_slug[slug]))]
     widths = [max(len(line[column]) for line in cells) for column in range(len(_HEADER))]
+    lines = [[cell.ljust(size) for cell, size in zip(line, widths, strict=True)] for line in cells]
+    if width is None or sum(widths) + 2 * (len(widths) - 1) <= width:
+        return ["  ".join(line).rstrip() for line in lines]
     return [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in cells
+        each for slug, *line in lines for each in (slug.rstrip(), f"  {'  '.join(line)}".rstrip())
     ]
 
 

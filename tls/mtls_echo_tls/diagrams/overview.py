@@ -59,7 +59,8 @@ def draw(
     lines = ["client" + "server".rjust(width - len("client"))]
     for row in _rows(decoded(messages), report):
         if isinstance(row, str):
-            lines.append(strokes.rail + f" {row} ".center(inner) + strokes.rail)
+            for line in textwrap.wrap(row, inner - 2, break_on_hyphens=False):
+                lines.append(strokes.rail + f" {line} ".center(inner) + strokes.rail)
         else:
             lines += _arrow(row, inner, strokes)
     return lines

@@ -74,7 +74,7 @@ class Rounds:
             from mtls_echo.commands.endpoints.table import draw_plan, open_console
 
             console = open_console()
-            console.print(draw_plan(plan, console))
+            console.print(draw_plan(plan, console), crop=False)
         return USAGE if plan.problems else OK
 
     async def check(self) -> int:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import bisect
 import datetime
+import sys
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console, Group, RenderableType
@@ -21,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mtls_echo.commands.endpoints.text import cause, count, duration, told
+from mtls_echo.console import is_colourless, width_of
 from mtls_echo_client.endpoints.monitor.status import State, Status
 from mtls_echo_client.endpoints.plan import Endpoint, Plan, Problem
 from mtls_echo_pki.printable import printable
@@ -59,10 +61,16 @@ class PipedConsole(Console):
 
 
 def open_console(*, stderr: bool = False) -> Console:
-    """Standard output as wide as its terminal; 80 columns when it is none."""
-    console = PipedConsole(highlight=False, emoji=False, markup=False, stderr=stderr)
-    if not console.is_terminal:
-        console.width = WIDTH
+    """Standard output as wide as its terminal; 80 columns where it is none."""
+    console = PipedConsole(
+        highlight=False,
+        emoji=False,
+        markup=False,
+        stderr=stderr,
+        color_system=None if is_colourless() else "auto",
+    )
+    if console.is_dumb_terminal or not console.is_terminal:
+        console.width = width_of(sys.stderr if stderr else sys.stdout) or WIDTH
     return console
 
 
@@ -310,12 +318,12 @@ def _settings(plan: Plan) -> list[RenderableType]:
     for settings in dict.fromkeys(each.tls for each in plan.endpoints if each.tls is not None):
         version = settings.minimum_version.name.removeprefix("TLSv").replace("_", ".")
         lines = [f"verified by {settings.ca_file}"]
-        lines.append(
-            f"presenting {settings.cert_file}, key {settings.key_file}"
-            if settings.cert_file
-            else "presenting no certificate"
-        )
+        if settings.cert_file:
+            lines += [f"presenting {settings.cert_file}", f"with the key {settings.key_file}"]
+        else:
+            lines.append("presenting no certificate")
         lines.append(f"TLS {version} or later")
         blocks.append(Text(f"\n{printable(settings.origin)}", style="bold"))
-        blocks += [Padding(Text(printable(line)), (0, 0, 0, 2), expand=False) for line in lines]
+        # What is copied from here is a path: whole, however long.
+        blocks += [Text(f"  {printable(each)}", no_wrap=True, overflow="ignore") for each in lines]
     return blocks

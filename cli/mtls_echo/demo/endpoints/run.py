@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from mtls_echo.commands.endpoints.table import draw
-from mtls_echo.demo.drawing import bar
+from mtls_echo.demo.drawing import bar, show_command, show_paragraph
 from mtls_echo.demo.endpoints.servers import House, Town
 from mtls_echo_client.endpoints.configuration.read import read_configuration
 from mtls_echo_client.endpoints.discovery.planner import Planner
@@ -220,10 +220,12 @@ def _folder(keep: Path | None) -> Generator[Path]:
 
 
 def _introduce(console: Console, town: Town) -> None:
-    console.print(
-        "Four servers, all real and on this machine only. Two are under one authority,\n"
-        "the third under another; the fourth is a stranger, whose authority nobody\n"
-        "trusts. One client connects to all of them. Its configuration, endpoints.yaml:\n"
+    show_paragraph(
+        console,
+        "Four servers, all real and on this machine only. The certificates of two come from one"
+        " CA, that of the third from another; the fourth has a certificate from a CA that the"
+        " client does not trust. The client connects to all of them. Its configuration,"
+        " endpoints.yaml:",
     )
     console.print(town.configuration.read_text("utf-8"), markup=False)
     console.print("and what its endpoints_sd_files finds, targets/archive.json:\n")
@@ -239,9 +241,7 @@ def _conclude(console: Console, surprises: list[str]) -> None:
 
 def _invite(console: Console, town: Town, command: str) -> None:
     console.print("\nThe servers go on until Ctrl-C. In another terminal:\n")
-    console.print(
-        f"  {command} endpoints --endpoint.config-file {town.configuration} --watch",
-        markup=False,
-        soft_wrap=True,
+    show_command(
+        console, f"{command} endpoints --endpoint.config-file {town.configuration} --watch"
     )
     console.print("\nEdit the files there, and see what the table makes of it.")

@@ -7,7 +7,6 @@ something that takes seconds should show that it is alive. A pipe gets the story
 from __future__ import annotations
 
 import ssl
-import textwrap
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from mtls_echo.demo.drawing import bar, is_plain
+from mtls_echo.demo.drawing import bar, is_plain, show_paragraph
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -49,9 +48,7 @@ class Narrator:
 
     def tell(self, text: str) -> None:
         """A few sentences, and an empty line."""
-        width = self._console.width
-        self._console.print("\n".join(textwrap.wrap(text, width)), markup=False)
-        self._console.print()
+        show_paragraph(self._console, text)
 
     def command(self, line: str, output: str) -> None:
         """A command was run, and has printed something."""
@@ -109,7 +106,7 @@ class Narrator:
     @contextmanager
     def busy(self, what: str) -> Generator[None]:
         """Show that something is going on, and the count meanwhile; on a terminal only."""
-        if not self._console.is_terminal:
+        if not self._console.is_terminal or self._console.is_dumb_terminal:
             yield
             return
         from rich.live import Live

@@ -271,16 +271,21 @@ def test_the_plan_says_where_settings_come_from_and_what_they_are(town: Town, wi
     )
     file = io.StringIO()
     console = Console(file=file, width=width)
-    console.print(draw_plan(plan, console))
+    console.print(draw_plan(plan, console), crop=False)
     shown = "".join(file.getvalue().split())
 
     for word in (
         *("127.0.0.1:1", "az=b", "here", "[0].tls_config", "localhost", "strict"),
         *("second", "third", "plaintext", "3endpoints", "problem:targets.json:isnoJSON"),
-        *(f"verifiedby{town.folder}/one.crt", f"presenting{town.folder}/alice.crt"),
         *("presentingnocertificate", "TLS1.2orlater"),
     ):
         assert word in shown, word
+    for text in (  # whole, to be copied
+        f"verified by {town.folder}/one.crt",
+        f"presenting {town.folder}/alice.crt",
+        f"with the key {town.folder}/alice.key",
+    ):
+        assert f"\n  {text}\n" in file.getvalue()
     assert "__meta" not in shown
 
 
