@@ -1,7 +1,8 @@
-"""`make test` ends with a table of the handshake failures that it observed.
+"""How the tests are run, and what `make test` says at its end.
 
-Each test of `tests/cli/failures/test_registry.py` records what both sides reported. With xdist the
-tests run in other processes, so the records travel with the test reports, as ``user_properties``.
+It ends with a table of the handshake failures that it observed. Each test of
+`tests/test_observations.py` records what both sides reported. With xdist the tests run in other
+processes, so the records travel with the test reports, as ``user_properties``.
 """
 
 from __future__ import annotations
@@ -9,8 +10,27 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import trio.testing
+
+from tests.support import timing
 
 OBSERVED = "observed"
+
+
+@pytest.fixture
+def patient_clock() -> trio.testing.MockClock:
+    """A clock on which time passes only while nothing moves, over real sockets."""
+    return trio.testing.MockClock(autojump_threshold=timing.IDLE)
+
+
+@pytest.hookimpl(trylast=True)  # pytest-trio has marked what is asynchronous
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each asynchronous test its clock, see `tests.support.timing`."""
+    for item in items:
+        if item.get_closest_marker("trio"):
+            real = item.get_closest_marker("real_time")
+            run = timing.run_in_real_time if real else timing.run
+            item.add_marker(pytest.mark.trio(run=run), append=False)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

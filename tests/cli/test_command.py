@@ -14,7 +14,8 @@ import pytest
 
 import mtls_echo
 from mtls_echo.__main__ import mtls_echo as application
-from tests.support.command_line import COMMAND, PATIENCE, environment, run
+from tests.support.command_line import COMMAND, environment, run
+from tests.support.timing import PATIENCE
 
 COMMANDS = ("demo", "serve", "connect", "endpoints", "pki", "explain", "completion")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import ssl
 import threading
@@ -26,15 +27,17 @@ from tests.support.clients import (
     close_at_once,
     echo,
     free_port,
+    leaving_unanswered,
     read_slowly,
     reset_at_once,
-    say_nothing,
+    say_goodbye,
     saying,
     serving,
     stalling,
     transforming,
     truncate,
 )
+from tests.support.timing import PATIENCE, flying, passing
 
 versions = pytest.mark.parametrize("version", list(VERSIONS))
 
@@ -60,7 +63,7 @@ async def exchange(
     *,
     version: str = "1.3",
     context: ssl.SSLContext | None = None,
-    timeout: float = 10.0,  # noqa: ASYNC109  handed on to connect()
+    timeout: float = PATIENCE,  # noqa: ASYNC109  handed on to connect()
 ) -> Session:
     """Connect to a server that behaves like that, and have ``data`` echoed."""
     with serving(behaviour, world.server_context(version)) as port:
@@ -77,7 +80,7 @@ async def failure_of(
     *,
     version: str = "1.3",
     context: ssl.SSLContext | None = None,
-    timeout: float = 10.0,  # noqa: ASYNC109  handed on to connect()
+    timeout: float = PATIENCE,  # noqa: ASYNC109  handed on to connect()
 ) -> TLSFailure:
     with pytest.raises(TLSFailure) as caught:
         await exchange(world, behaviour, data, version=version, context=context, timeout=timeout)
@@ -165,9 +168,12 @@ async def test_no_more_than_the_window_is_taken_from_the_source_ahead_of_the_ech
     assert most <= WINDOW + 2 * 10_000
 
 
-async def test_a_slow_sink_is_not_taken_for_a_silent_server(world: World) -> None:
+async def test_a_slow_sink_is_not_taken_for_a_silent_server(
+    world: World, mock_clock: trio.testing.MockClock
+) -> None:
     async def sink(_: bytes) -> None:
-        await trio.sleep(0.5)  # longer than the timeout
+        mock_clock.jump(2)  # longer than the timeout
+        await trio.testing.wait_all_tasks_blocked()
 
     pieces = [b"a", b"b"]
 
@@ -175,7 +181,7 @@ async def test_a_slow_sink_is_not_taken_for_a_silent_server(world: World) -> Non
         return pieces.pop() if pieces else b""
 
     with serving(echo, world.server_context()) as port:
-        async with await connect("localhost", port, alice(world), timeout=0.3) as session:
+        async with await connect("localhost", port, alice(world), timeout=1) as session:
             await session.echo_all(source, sink)
             assert session.echoed == 2
 
@@ -197,10 +203,15 @@ async def test_an_error_of_the_caller_s_own_comes_out_as_itself(world: World, en
 
 
 async def test_a_cancelled_session_does_not_wait_for_the_server(world: World) -> None:
-    over = threading.Event()
-    with serving(stalling(1, over), world.server_context()) as port:
+    over, token = threading.Event(), trio.lowlevel.current_trio_token()
+    scope = trio.CancelScope()
+
+    def cancel() -> None:
+        token.run_sync_soon(scope.cancel)
+
+    with serving(stalling(1, over, cancel), world.server_context()) as port:
         async with await connect("localhost", port, alice(world), timeout=60) as session:
-            with trio.move_on_after(0.1) as scope:
+            with scope:
                 await session.echo(bytes(50_000_000))
             assert scope.cancelled_caught
             with pytest.raises(TLSFailure):
@@ -462,26 +473,30 @@ async def test_a_close_notify_in_place_of_the_echo_is_no_success(
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "stage"),
+    ("tls", "stage"),
     [
-        pytest.param(say_nothing, "handshake", id="no ServerHello"),
-        pytest.param(saying(close=False), "first-read", id="no echo"),
+        pytest.param(False, "handshake", id="no ServerHello"),
+        pytest.param(True, "first-read", id="no echo"),
     ],
 )
 async def test_silence_ends_at_the_deadline(
-    world: World, behaviour: Behaviour, stage: str
+    world: World, tls: bool, stage: str, mock_clock: trio.testing.MockClock
 ) -> None:
-    failure = await failure_of(world, behaviour, timeout=0.3)
+    unanswered = leaving_unanswered(passing(mock_clock, 1), tls=tls)
+    failure = await failure_of(world, unanswered, timeout=1)
 
     assert failure.report.causes == ["timeout"]
     assert failure.report.stage == stage
     assert exit_status(failure.report) == 7
 
 
-async def test_a_server_that_stops_reading_half_way_ends_at_the_deadline(world: World) -> None:
+async def test_a_server_that_stops_reading_half_way_ends_at_the_deadline(
+    world: World, mock_clock: trio.testing.MockClock
+) -> None:
     over = threading.Event()
-    with serving(stalling(1_000_000, over), world.server_context()) as port:
-        async with await connect("localhost", port, alice(world), timeout=0.5) as session:
+    stalled = stalling(1_000_000, over, flying(mock_clock))
+    with serving(stalled, world.server_context()) as port:
+        async with await connect("localhost", port, alice(world)) as session:
             with pytest.raises(TLSFailure) as caught:
                 await session.echo(bytes(50_000_000))
         over.set()
@@ -490,16 +505,30 @@ async def test_a_server_that_stops_reading_half_way_ends_at_the_deadline(world: 
     assert caught.value.report.stage == "established"
 
 
-async def test_an_idle_conversation_has_no_deadline_but_learns_of_its_end(world: World) -> None:
+async def test_an_idle_conversation_has_no_deadline_but_learns_of_its_end(
+    world: World, mock_clock: trio.testing.MockClock
+) -> None:
+    over = threading.Event()
+
+    def deny_after_all(connection: socket.socket, context: ssl.SSLContext) -> None:
+        with context.wrap_socket(connection, server_side=True) as tls:
+            over.wait(PATIENCE)
+            tls.sendall(denial_line("only bob"))
+            say_goodbye(tls)
+
     async def never() -> AsyncIterator[bytes]:
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(3600)
+        await trio.testing.wait_all_tasks_blocked()
+        over.set()
         await trio.sleep_forever()
         yield b""
 
     async def sink(_: bytes) -> None:
         raise AssertionError("there was nothing to echo")
 
-    with serving(saying(denial_line("only bob")), world.server_context()) as port:
-        async with await connect("localhost", port, alice(world), timeout=0.2) as session:
+    with serving(deny_after_all, world.server_context()) as port:
+        async with await connect("localhost", port, alice(world)) as session:
             with pytest.raises(TLSFailure) as caught:
                 await session.echo_all(never().__anext__, sink)
 
@@ -568,12 +597,15 @@ async def test_a_denial_is_found_while_still_sending(world: World) -> None:
     assert exit_status(caught.value.report) == 9
 
 
-async def test_an_empty_answer_and_a_refusal_are_no_answers(world: World) -> None:
+async def test_an_empty_answer_and_a_refusal_are_no_answers(
+    world: World, mock_clock: trio.testing.MockClock
+) -> None:
     anonymous = client_context(world.servers.trust)
+    unanswered = leaving_unanswered(passing(mock_clock, 1), tls=True)
     for context, behaviour, status in (
         (alice(world), answering(), 6),
         (anonymous, echo, 5),
-        (alice(world), saying(close=False), 7),
+        (alice(world), unanswered, 7),
     ):
         with serving(behaviour, world.server_context()) as port:
             async with await connect("localhost", port, context, timeout=1) as session:
@@ -582,20 +614,24 @@ async def test_an_empty_answer_and_a_refusal_are_no_answers(world: World) -> Non
         assert exit_status(caught.value.report) == status
 
 
-async def test_a_cancelled_receive_loses_nothing(world: World) -> None:
-    go_on = threading.Event()
+async def test_a_cancelled_receive_loses_nothing(
+    world: World, mock_clock: trio.testing.MockClock
+) -> None:
+    go_on, time_flies = threading.Event(), flying(mock_clock)
 
     def hesitate(connection: socket.socket, context: ssl.SSLContext) -> None:
         with context.wrap_socket(connection, server_side=True) as tls:
             tls.sendall(DENIAL[:5])
-            go_on.wait(60)
+            time_flies()
+            go_on.wait(PATIENCE)
             tls.sendall(b"!\n")
             tls.unwrap()
 
     with serving(hesitate, world.server_context()) as port:
         async with await connect("localhost", port, alice(world)) as session:
-            with trio.move_on_after(0.2) as scope:
+            with trio.move_on_after(1) as scope:
                 await session.receive()
+            mock_clock.autojump_threshold = math.inf
             go_on.set()
             assert scope.cancelled_caught
             assert await session.receive() == DENIAL[:5] + b"!\n"
@@ -632,16 +668,17 @@ async def test_a_name_that_dns_cannot_have_is_a_failed_lookup(world: World) -> N
 
 
 async def test_a_host_that_does_not_answer_ends_at_the_deadline(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, mock_clock: trio.testing.MockClock
 ) -> None:
     async def connecting(*_: object) -> None:
+        mock_clock.jump(1)
         await trio.sleep_forever()
 
     # A host that drops every SYN cannot be had on the loopback interface everywhere.
     monkeypatch.setattr("mtls_echo_tls.TCPStream.connect", connecting)
 
     with pytest.raises(TLSFailure) as caught:
-        await connect("127.0.0.1", 9, alice(world), timeout=0.1)
+        await connect("127.0.0.1", 9, alice(world), timeout=1)
 
     assert caught.value.evidence.connect_error == "127.0.0.1:9: no answer in time"
     assert exit_status(caught.value.report) == 7

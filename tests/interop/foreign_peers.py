@@ -58,12 +58,9 @@ import pytest
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_tls.alerts import AlertDescription
+from tests.support.timing import PATIENCE
 
 SOURCES = Path(__file__).parent / "peers"
-
-# Against a hang only; nothing that works takes a tenth of it.
-PATIENCE = 60.0
-BATCH_PATIENCE = 300.0
 
 # What a Java server says of an alert that it could not read; see the module.
 PLAINTEXT_ALERT_UNREAD = "Insufficient buffer remaining for AEAD cipher fragment (2)"
@@ -175,7 +172,7 @@ def started(*command: str) -> Generator[subprocess.Popen[str]]:
         text=True,
         errors="replace",
     )
-    watchdog = threading.Timer(BATCH_PATIENCE, process.kill)
+    watchdog = threading.Timer(PATIENCE, process.kill)
     watchdog.start()
     try:
         yield process
@@ -325,7 +322,7 @@ def _batch(command: Sequence[str], port: int, folder: Path, cases: Sequence[Case
         [*command, "client", str(folder), str(port), *(case.spec for case in cases)],
         capture_output=True,
         text=True,
-        timeout=BATCH_PATIENCE,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr

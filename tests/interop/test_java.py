@@ -9,6 +9,7 @@ from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request, Usage
 from tests.interop.foreign_peers import need
 from tests.support.pki import END_ENTITIES
+from tests.support.timing import PATIENCE
 
 # One virtual machine for all cases: starting it takes longer than judging them.
 JUDGE = """
@@ -90,7 +91,7 @@ def test_java_accepts_every_end_entity_and_refuses_a_stranger_and_a_wrong_usage(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
 

@@ -24,9 +24,9 @@ from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
+from tests.support.timing import PATIENCE
 from tests.support.tls import (
     CLIENTS,
-    DEADLINE,
     EXPIRED,
     STRANGERS,
     V12,
@@ -141,7 +141,7 @@ def by_tshark(folder: Path, chunks: Chunks) -> list[Told]:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=DEADLINE,
+        timeout=PATIENCE,
         check=True,
         env={"PATH": os.environ["PATH"], "HOME": str(folder)},
     )

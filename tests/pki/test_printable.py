@@ -25,7 +25,8 @@ from mtls_echo_tls.denial import denial_in, denial_line
 from mtls_echo_tls.diagrams.overview import draw
 from tests.support.clients import World, echo, serving
 from tests.support.clients import run as connect
-from tests.support.command_line import COMMAND, PATIENCE, environment, run
+from tests.support.command_line import COMMAND, environment, run
+from tests.support.timing import PATIENCE
 
 # Clears the screen, forges a line; C1 and bidirectional controls cannot stand in an IA5String.
 NAME = "x\x1b[2J\r\n12:00:00 forged"

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.timing import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 
 TESTS = """
@@ -28,6 +30,8 @@ def test_expected_to_fail(): assert False
 
 MODULE = """
 import pytest
+
+from tests.support.timing import PATIENCE
 pytest.skip("no curl here", allow_module_level=True)
 """
 
@@ -46,7 +50,7 @@ def test_a_skip_fails_there_with_its_reason(tmp_path: Path, workers: str) -> Non
             env={**os.environ, "PYTEST_ADDOPTS": "", **environment},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
         )
 
     there = run(PYTEST_ADDOPTS="-p tests.support.nothing_missing")

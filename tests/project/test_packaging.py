@@ -17,6 +17,7 @@ import pytest
 
 import mtls_echo
 from tests.interop.foreign_peers import need
+from tests.support.timing import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 COMPONENTS = ("cli", "server", "client", "tls", "pki")
@@ -84,7 +85,7 @@ def test_every_module_can_be_imported_first(component: str) -> None:
         [sys.executable, "-W", "error", "-c", program, *modules],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
 
     assert ran.returncode == 0, ran.stderr
@@ -201,7 +202,7 @@ def test_a_command_imports_only_what_it_uses(
         [sys.executable, "-c", program, *(a.format(tmp=tmp_path) for a in arguments)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
 
     assert ran.returncode == 0, ran.stderr

@@ -21,7 +21,8 @@ from mtls_echo_tls.denial import denial_in
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
-from tests.support.servers import PATIENCE, VERSIONS, Running, echoed, limits, running
+from tests.support.servers import VERSIONS, Running, echoed, limits, running
+from tests.support.timing import PATIENCE
 
 versions = pytest.mark.parametrize(
     "version", [version for _, version in VERSIONS], ids=[name for name, _ in VERSIONS]
@@ -330,8 +331,8 @@ async def test_who_waits_for_a_place_over_a_reload_is_judged_again() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(go_on)
             # Its handshake is complete, and nothing tells us when it begins to wait.
-            while not here.server._slots.statistics().tasks_waiting:  # noqa: ASYNC110
-                await trio.sleep(0.01)
+            while not here.server._slots.statistics().tasks_waiting:
+                await trio.testing.wait_all_tasks_blocked(0.001)
             contexts.append(believing(OTHERS.trust))
             await first.aclose()
     assert [denial_in(answer) is not None for answer in answers] == [True]

@@ -17,7 +17,8 @@ from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_server.context import ClientAuth, server_context
 from mtls_echo_tls.denial import denial_in
-from tests.support.servers import PATIENCE, Authorities, echoed, limits, running
+from tests.support.servers import Authorities, echoed, limits, running
+from tests.support.timing import PATIENCE
 
 
 @pytest.fixture

@@ -27,7 +27,8 @@ from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_pki.files.atomic_writer import publish
 from tests.interop.foreign_peers import need
 from tests.support.mounts import by_rename, in_place, mount, secret
-from tests.support.servers import PATIENCE, SERVE, VERSIONS, ServeProcess, run_command
+from tests.support.servers import SERVE, VERSIONS, ServeProcess, run_command
+from tests.support.timing import PATIENCE
 
 versions = pytest.mark.parametrize(
     "version", [version for _, version in VERSIONS], ids=[name for name, _ in VERSIONS]

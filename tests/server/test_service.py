@@ -189,7 +189,9 @@ async def test_garbage_ends_with_one_event_and_harms_nobody(
     assert not [event for event in here.events if event.name == "error"]
 
 
-async def test_a_silent_client_is_given_up_on(pki: Authorities) -> None:
+async def test_a_silent_client_is_given_up_on(
+    pki: Authorities, patient_clock: trio.testing.MockClock
+) -> None:
     async with running(pki.server_context(), limits=limits(handshake_timeout=0.05)) as here:
         async with await here.tcp() as stream:
             assert await everything(stream) == b""
@@ -198,7 +200,9 @@ async def test_a_silent_client_is_given_up_on(pki: Authorities) -> None:
     assert report["stage"] == "handshake"
 
 
-async def test_trickling_bytes_does_not_prolong_the_handshake(pki: Authorities) -> None:
+async def test_trickling_bytes_does_not_prolong_the_handshake(
+    pki: Authorities, mock_clock: trio.testing.MockClock
+) -> None:
     async with (
         running(pki.server_context(), limits=limits(handshake_timeout=0.3)) as here,
         await here.tcp() as stream,
@@ -212,7 +216,8 @@ async def test_trickling_bytes_does_not_prolong_the_handshake(pki: Authorities) 
                     await stream.send_all(bytes([byte]))
                 except trio.BrokenResourceError:
                     return
-                await trio.sleep(0.02)
+                mock_clock.jump(0.02)
+                await trio.testing.wait_all_tasks_blocked()
 
         nursery.start_soon(trickle)
         report = await here.event("connection")
@@ -235,7 +240,9 @@ async def test_a_client_that_resets_the_connection_harms_nobody(pki: Authorities
 # --- limits --------------------------------------------------------------------------------------
 
 
-async def test_an_idle_client_gets_a_close_notify(pki: Authorities) -> None:
+async def test_an_idle_client_gets_a_close_notify(
+    pki: Authorities, patient_clock: trio.testing.MockClock
+) -> None:
     async with running(pki.server_context(), limits=limits(idle_timeout=0.1)) as here:
         async with await here.connect(pki.client_context(pki.alice)) as stream:
             assert await echoed(stream) == b"hello"
@@ -245,7 +252,9 @@ async def test_an_idle_client_gets_a_close_notify(pki: Authorities) -> None:
     assert report["outcome"] == "echoed"
 
 
-async def test_a_client_that_never_reads_is_cut_off(pki: Authorities) -> None:
+async def test_a_client_that_never_reads_is_cut_off(
+    pki: Authorities, patient_clock: trio.testing.MockClock
+) -> None:
     async with running(pki.server_context(), limits=limits(idle_timeout=0.3)) as here:
         stream = await here.connect(pki.client_context(pki.alice))
         with pytest.raises(TLSFailure):
@@ -256,7 +265,9 @@ async def test_a_client_that_never_reads_is_cut_off(pki: Authorities) -> None:
     assert report["ended"] == "failure"
 
 
-async def test_an_old_connection_is_closed_at_its_first_pause(pki: Authorities) -> None:
+async def test_an_old_connection_is_closed_at_its_first_pause(
+    pki: Authorities, patient_clock: trio.testing.MockClock
+) -> None:
     async with running(pki.server_context(), limits=limits(max_connection_age=0.05)) as here:
         async with await here.connect(pki.client_context(pki.alice)) as stream:
             await trio.sleep(0.1)
@@ -269,7 +280,7 @@ async def test_an_old_connection_is_closed_at_its_first_pause(pki: Authorities) 
 
 
 async def test_an_old_connection_that_never_pauses_is_cut_off_after_the_grace_period(
-    pki: Authorities,
+    pki: Authorities, mock_clock: trio.testing.MockClock
 ) -> None:
     limited = limits(max_connection_age=0.05, grace_period=0.2)
     async with running(pki.server_context(), limits=limited) as here:
@@ -278,6 +289,7 @@ async def test_an_old_connection_that_never_pauses_is_cut_off_after_the_grace_pe
             with contextlib.suppress(TLSFailure):
                 while answer:
                     answer = await echoed(stream)
+                    mock_clock.jump(0.02)
         report = await here.event("connection")
     # Cut off while it waited, or while it sent; either way although the client never paused.
     assert report["ended"] in ("age", "interrupted")
@@ -307,7 +319,7 @@ async def test_clients_beyond_the_most_allowed_wait_until_one_leaves(pki: Author
 
 
 async def test_accepting_outlives_a_shortage_of_descriptors(
-    pki: Authorities, monkeypatch: pytest.MonkeyPatch
+    pki: Authorities, monkeypatch: pytest.MonkeyPatch, patient_clock: trio.testing.MockClock
 ) -> None:
     # The real shortage is in test_server_command; here each errno that accept(2) may have.
     shortages = [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EPERM]
@@ -387,7 +399,7 @@ async def test_a_scan_of_the_port_is_called_what_it_is(pki: Authorities) -> None
 
 
 async def test_a_handler_has_the_idle_timeout_anew_when_data_has_arrived(
-    pki: Authorities,
+    pki: Authorities, mock_clock: trio.testing.MockClock
 ) -> None:
     deadlines: list[float] = []
 
@@ -403,7 +415,7 @@ async def test_a_handler_has_the_idle_timeout_anew_when_data_has_arrived(
         await here.connect(pki.client_context(pki.alice)) as stream,
     ):
         for _ in range(2):
-            await trio.sleep(0.01)  # it has been waiting for a while
+            mock_clock.jump(1)  # it has been waiting for a while
             sent.append(trio.current_time())
             assert await echoed(stream) == b"noted"
     for moment, deadline in zip(sent, deadlines, strict=True):
@@ -411,7 +423,7 @@ async def test_a_handler_has_the_idle_timeout_anew_when_data_has_arrived(
 
 
 async def test_a_handler_that_was_interrupted_is_not_said_to_have_finished(
-    pki: Authorities,
+    pki: Authorities, patient_clock: trio.testing.MockClock
 ) -> None:
     async def slow(stream: TLSStream) -> None:
         await stream.receive_some()
@@ -508,7 +520,7 @@ async def test_a_context_that_cannot_be_had_ends_that_connection_only(pki: Autho
 
 
 async def test_a_stop_closes_what_is_idle_at_once_and_lets_what_is_busy_finish(
-    pki: Authorities,
+    pki: Authorities, patient_clock: trio.testing.MockClock
 ) -> None:
     async with running(pki.server_context(), limits=limits(grace_period=60)) as here:
         idle = await here.connect(pki.client_context(pki.alice))
@@ -530,7 +542,9 @@ async def test_a_stop_closes_what_is_idle_at_once_and_lets_what_is_busy_finish(
     assert stopped == {"drained": 2, "aborted": 0}
 
 
-async def test_what_is_still_open_after_the_grace_period_is_cut_off(pki: Authorities) -> None:
+async def test_what_is_still_open_after_the_grace_period_is_cut_off(
+    pki: Authorities, patient_clock: trio.testing.MockClock
+) -> None:
     async def stubborn(stream: TLSStream) -> None:
         await trio.sleep_forever()
 
@@ -567,7 +581,9 @@ async def test_a_second_stop_cuts_off_at_once(pki: Authorities) -> None:
     assert not [event for event in here.events if event.name == "error"]
 
 
-async def test_a_stop_does_not_wait_for_strangers_nor_count_them(pki: Authorities) -> None:
+async def test_a_stop_does_not_wait_for_strangers_nor_count_them(
+    pki: Authorities, patient_clock: trio.testing.MockClock
+) -> None:
     async with running(pki.server_context(), limits=limits(grace_period=3600)) as here:
         silent = await here.tcp()
         client = await here.connect(pki.client_context(pki.alice))
@@ -583,7 +599,7 @@ async def test_a_stop_does_not_wait_for_strangers_nor_count_them(pki: Authoritie
 
 
 async def test_without_a_grace_period_idle_clients_still_get_a_close_notify(
-    pki: Authorities,
+    pki: Authorities, patient_clock: trio.testing.MockClock
 ) -> None:
     async def in_a_nursery(stream: TLSStream) -> None:
         async with trio.open_nursery() as nursery:

@@ -22,12 +22,10 @@ from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.trust import Trust
+from tests.support.timing import PATIENCE
 
 PROGRAM = "from mtls_echo.commands.connect import connect; connect(prog_name='mtls-echo connect')"
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
-
-# A process that is still there after this many seconds hangs.
-LIMIT = 60.0
 
 Behaviour = Callable[[socket.socket, ssl.SSLContext], None]
 
@@ -103,7 +101,7 @@ def serving(
     threads: list[threading.Thread] = []
 
     def handle(connection: socket.socket) -> None:
-        connection.settimeout(LIMIT)
+        connection.settimeout(PATIENCE)
         # What the client does to the connection is the test's business, not the server's.
         with connection, contextlib.suppress(OSError):
             behaviour(connection, context)
@@ -127,9 +125,9 @@ def serving(
             # Wakes accept(), which close() alone does not.
             with contextlib.suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)
-            acceptor.join(LIMIT)
+            acceptor.join(PATIENCE)
     for thread in threads:
-        thread.join(LIMIT)
+        thread.join(PATIENCE)
         assert not thread.is_alive(), "a client left its connection open"
 
 
@@ -210,6 +208,18 @@ def say_nothing(connection: socket.socket, _: ssl.SSLContext) -> None:
     drain(connection)
 
 
+def leaving_unanswered(heard: Callable[[], object], *, tls: bool) -> Behaviour:
+    """Hear something, with TLS after its handshake, and say nothing."""
+
+    def behave(connection: socket.socket, context: ssl.SSLContext) -> None:
+        with accepted(connection, context) if tls else connection as end:
+            end.recv(16_384)
+            heard()
+            drain(end)
+
+    return behave
+
+
 def close_at_once(connection: socket.socket, _: ssl.SSLContext) -> None:
     connection.recv(16_384)  # or the kernel would answer with RST
 
@@ -235,8 +245,8 @@ def refuse_and_reset(connection: socket.socket, context: ssl.SSLContext) -> None
         reset(connection)
 
 
-def stalling(amount: int, over: threading.Event) -> Behaviour:
-    """Echo ``amount`` bytes, then neither read nor write until the test is over."""
+def stalling(amount: int, over: threading.Event, stalled: Callable[[], object]) -> Behaviour:
+    """Echo ``amount`` bytes, say so, then neither read nor write until the test is over."""
 
     def behave(connection: socket.socket, context: ssl.SSLContext) -> None:
         tls = accepted(connection, context)
@@ -245,7 +255,8 @@ def stalling(amount: int, over: threading.Event) -> Behaviour:
             data = tls.recv(16_384)
             tls.sendall(data)
             echoed += len(data)
-        over.wait(LIMIT)
+        stalled()
+        over.wait(PATIENCE)
         tls.close()
 
     return behave
@@ -315,7 +326,7 @@ def run(
         command(*arguments, program=program),
         input=input,
         capture_output=True,
-        timeout=LIMIT,
+        timeout=PATIENCE,
         env=environment,
         check=False,
     )

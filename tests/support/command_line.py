@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-COMMAND = (sys.executable, "-m", "mtls_echo")
+from tests.support.timing import PATIENCE
 
-# Against a hang only; nothing that works takes a tenth of it.
-PATIENCE = 60.0
+COMMAND = (sys.executable, "-m", "mtls_echo")
 
 
 def environment(pki: Path | None = None, **more: str) -> dict[str, str]:

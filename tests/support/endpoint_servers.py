@@ -22,9 +22,7 @@ from mtls_echo_server.events import Event
 from mtls_echo_server.service import Server
 from mtls_echo_tls.address import Address
 from mtls_echo_tls.diagnosis.report import Report
-
-# Against a hang only; nothing here depends on how fast anything is.
-PATIENCE = 60.0
+from tests.support.timing import PATIENCE
 
 
 class Town:
@@ -154,16 +152,15 @@ def plan(*endpoints: Endpoint) -> Plan:
 
 @contextlib.asynccontextmanager
 async def monitoring(plan: Plan, **options: Any) -> AsyncGenerator[tuple[Monitor, trio.Nursery]]:
-    """A monitor that keeps to a plan, and a nursery for servers; bounded in time."""
-    quick = {"check_interval": 0.2, "file_interval": 0.02, **options}
+    """A monitor that keeps to a plan, and a nursery for servers."""
+    quick = {"check_interval": 0.2, "file_interval": 0.02, "timeout": PATIENCE, **options}
     monitor = Monitor(**quick)
     monitor.update(plan)
-    with trio.fail_after(PATIENCE):
-        async with trio.open_nursery() as sites, trio.open_nursery() as nursery:
-            nursery.start_soon(monitor.run)
-            yield monitor, sites
-            nursery.cancel_scope.cancel()
-            sites.cancel_scope.cancel()
+    async with trio.open_nursery() as sites, trio.open_nursery() as nursery:
+        nursery.start_soon(monitor.run)
+        yield monitor, sites
+        nursery.cancel_scope.cancel()
+        sites.cancel_scope.cancel()
 
 
 async def until(monitor: Monitor, holds: Callable[[Status], object], place: int = 0) -> Status:

@@ -20,6 +20,7 @@ from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import KeyType, Request
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.files.atomic_writer import DATA, publish
+from tests.support.timing import PATIENCE
 
 COMMAND = [
     sys.executable,
@@ -155,7 +156,7 @@ def run(
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
 
@@ -199,7 +200,7 @@ def on_a_small_disk(disk: Path, script: str) -> None:
         [*apart, "sh", "-c", script, "sh", str(disk), sys.executable],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     if result.returncode == 77 or "unshare" in result.stderr:

@@ -31,6 +31,7 @@ from mtls_echo_server.listeners import listen
 from mtls_echo_server.service import Handler, Server, Stopped
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
+from tests.support.timing import PATIENCE
 
 VERSIONS = [
     ("TLS 1.2", ssl.TLSVersion.TLSv1_2),
@@ -38,9 +39,6 @@ VERSIONS = [
 ]
 
 SERVE = "from mtls_echo.commands.serve import serve; serve(prog_name='mtls-echo serve')"
-
-# For whole tests, as a safety net: nothing here depends on how fast anything is.
-PATIENCE = 60.0
 
 
 class Authorities:
@@ -135,12 +133,11 @@ async def running(
     async def run(task_status: trio.TaskStatus[Any]) -> None:
         here.stopped = await server.run(listen(["127.0.0.1:0"]), task_status=task_status)
 
-    with trio.fail_after(PATIENCE):
-        async with trio.open_nursery() as nursery:
-            [(_, here.port)] = await nursery.start(run)
-            yield here
-            server.stop()
-            server.stop()
+    async with trio.open_nursery() as nursery:
+        [(_, here.port)] = await nursery.start(run)
+        yield here
+        server.stop()
+        server.stop()
 
 
 async def echoed(stream: trio.abc.Stream, data: bytes = b"hello") -> bytes:

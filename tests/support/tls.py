@@ -23,13 +23,11 @@ from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
+from tests.support.timing import PATIENCE
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 VERSIONS = [pytest.param(V12, id="TLS 1.2"), pytest.param(V13, id="TLS 1.3")]
 both_versions = pytest.mark.parametrize("version", VERSIONS)
-
-# Longer than anything here takes, shorter than a person waits for a hung test.
-DEADLINE = 30
 
 SERVERS = Authority.root("servers")
 CLIENTS = Authority.root("clients")
@@ -106,7 +104,7 @@ async def handshake(one: TLSStream, other: TLSStream) -> None:
 async def connected(version: ssl.TLSVersion) -> AsyncIterator[tuple[TLSStream, TLSStream]]:
     """A client and a server that have accepted each other."""
     one, other = tls_pair(client_side(version), server_side(version))
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         await handshake(one, other)
         try:
             yield one, other
@@ -154,7 +152,7 @@ async def reports(one: TLSStream, other: TLSStream) -> tuple[Report, Report]:
     async def run(index: int, stream: TLSStream) -> None:
         found[index] = await converse(stream)
 
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run, 0, one)
             nursery.start_soon(run, 1, other)
@@ -170,7 +168,7 @@ async def against_raw(
     async def ours() -> None:
         report.append(await converse(stream))
 
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ours)
             raw.setblocking(False)

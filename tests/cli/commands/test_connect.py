@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,6 @@ import pytest
 from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_tls.denial import denial_line
 from tests.support.clients import (
-    LIMIT,
     MEASURED,
     PROGRAM,
     VERSIONS,
@@ -42,6 +40,7 @@ from tests.support.clients import (
     transforming,
     truncate,
 )
+from tests.support.timing import CLOCKED, HOUR, PATIENCE
 
 versions = pytest.mark.parametrize("version", list(VERSIONS))
 
@@ -107,7 +106,7 @@ def test_a_file_is_as_good_as_a_pipe(world: World, tmp_path: Path) -> None:
             stdin=lines,
             stdout=output,
             stderr=subprocess.DEVNULL,
-            timeout=LIMIT,
+            timeout=PATIENCE,
             check=True,
         )
 
@@ -136,7 +135,7 @@ def test_without_input_the_connection_is_proved_all_the_same(
     with serving(transforming(note), world.server_context(version)) as port:
         if closed:
             arguments = ["sh", "-c", 'exec "$@" <&-', "sh", *command(f":{port}", *world.files)]
-            done = subprocess.run(arguments, capture_output=True, timeout=LIMIT, check=False)
+            done = subprocess.run(arguments, capture_output=True, timeout=PATIENCE, check=False)
         else:
             done = run(f":{port}", *world.files)
         refused = run(f":{port}", *world.trusting)
@@ -165,34 +164,45 @@ def test_a_server_that_stops_reading_half_way_is_a_timeout_with_half_the_output(
     world: World,
 ) -> None:
     over = threading.Event()
-    with serving(stalling(200_000, over), world.server_context()) as port:
-        done = run(f":{port}", "--timeout", "1", *world.files, input=LINES * 20)
-        over.set()
 
-    assert done.returncode == 7
-    assert len(done.stdout) >= 200_000
-    assert (LINES * 20).startswith(done.stdout)
+    def time_flies() -> None:
+        process.send_signal(signal.SIGUSR2)
 
-
-def test_a_reader_that_pauses_longer_than_the_timeout_loses_nothing(world: World) -> None:
-    data = LINES * 2
-    with serving(echo, world.server_context()) as port:
-        with subprocess.Popen(
-            command(f":{port}", "--timeout", "0.5", *world.files),
+    with (
+        serving(stalling(200_000, over, time_flies), world.server_context()) as port,
+        subprocess.Popen(
+            command(f":{port}", *world.files, program=CLOCKED + PROGRAM),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-        ) as process:
-            assert process.stdin
-            assert process.stdout
-            assert process.stderr
-            writer = threading.Thread(target=lambda i=process.stdin: (i.write(data), i.close()))
-            writer.start()
-            first = process.stdout.read(1)
-            time.sleep(1.5)  # the pause itself: three timeouts long
-            rest = process.stdout.read()
-            writer.join(LIMIT)
-        assert (process.returncode, first + rest == data) == (0, True)
+        ) as process,
+    ):
+        output, _ = process.communicate(LINES * 20, timeout=PATIENCE)
+        over.set()
+
+    assert process.returncode == 7
+    assert len(output) >= 200_000
+    assert (LINES * 20).startswith(output)
+
+
+def test_a_reader_that_pauses_longer_than_the_timeout_loses_nothing(world: World) -> None:
+    # Whatever is written to standard output is taken an hour later.
+    pausing = """
+write = os.write
+
+def write_an_hour_later(descriptor, data):
+    if descriptor == 1:
+        hour()
+    return write(descriptor, data)
+
+os.write = write_an_hour_later
+"""
+    program = CLOCKED + pausing + PROGRAM
+    with serving(echo, world.server_context()) as port:
+        done = run(f":{port}", *world.files, input=LINES * 2, program=program)
+
+    assert (done.returncode, done.stdout == LINES * 2) == (0, True)
+    assert done.stderr.count(HOUR) > 1
 
 
 def test_an_output_whose_reader_has_gone_ends_the_command_quietly(world: World) -> None:
@@ -203,7 +213,7 @@ def test_an_output_whose_reader_has_gone_ends_the_command_quietly(world: World) 
             command(f":{port}", "hello", *world.files),
             stdout=writer,
             stderr=subprocess.PIPE,
-            timeout=LIMIT,
+            timeout=PATIENCE,
             check=False,
         )
     os.close(writer)
@@ -223,7 +233,7 @@ def test_an_output_that_cannot_be_written_is_an_error(
         done = subprocess.run(
             shell + command(f":{port}", "hello", *option, *world.files),
             stderr=subprocess.PIPE,
-            timeout=LIMIT,
+            timeout=PATIENCE,
             check=False,
         )
 
@@ -239,7 +249,7 @@ def test_an_input_that_cannot_be_read_is_an_error(world: World, tmp_path: Path) 
             command(f":{port}", *world.files),
             stdin=write_only,
             capture_output=True,
-            timeout=LIMIT,
+            timeout=PATIENCE,
             check=False,
         )
     os.close(write_only)
@@ -487,9 +497,9 @@ def test_ctrl_c_while_a_server_is_silent_is_clean_and_quick(world: World) -> Non
             stderr=subprocess.PIPE,
         ) as process,
     ):
-        assert arrived.wait(LIMIT)
+        assert arrived.wait(PATIENCE)
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=LIMIT)
+        output, errors = process.communicate(timeout=PATIENCE)
 
     assert (process.returncode, output, errors) == (130, b"", b"")
 

@@ -9,7 +9,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,7 +16,7 @@ import pytest
 
 from mtls_echo_tls.denial import denial_line
 from tests.support.clients import (
-    LIMIT,
+    PROGRAM,
     VERSIONS,
     Behaviour,
     World,
@@ -27,6 +26,7 @@ from tests.support.clients import (
     saying,
     serving,
 )
+from tests.support.timing import CLOCKED, HOUR, PATIENCE
 
 versions = pytest.mark.parametrize("version", list(VERSIONS))
 
@@ -53,32 +53,44 @@ class Terminal:
 
     def await_word(self, word: bytes) -> None:
         """Wait until ``word`` is said on standard error."""
-        assert self.process.stderr
-        deadline = time.monotonic() + LIMIT
         while word not in self.said:
-            readable, _, _ = select.select(
-                [self.process.stderr], [], [], deadline - time.monotonic()
-            )
-            assert readable, self.said
-            data = os.read(self.process.stderr.fileno(), 4096)
-            assert data, self.said
-            self.said += data
+            self.hear()
+
+    def hear(self) -> None:
+        """Wait until anything is said."""
+        assert self.process.stderr
+        readable, _, _ = select.select([self.process.stderr], [], [], PATIENCE)
+        assert readable, self.said
+        data = os.read(self.process.stderr.fileno(), 4096)
+        assert data, self.said
+        self.said += data
+
+    def think_for_an_hour(self) -> None:
+        """By the command's clock, which is a `CLOCKED` one."""
+        heard = self.said.count(HOUR)
+        self.process.send_signal(signal.SIGUSR1)
+        while self.said.count(HOUR) == heard:
+            self.hear()
 
     def end(self) -> tuple[int, bytes, bytes]:
         """Wait for the end; the exit status, the rest of the output, and all that was said."""
-        output, errors = self.process.communicate(timeout=LIMIT)
+        output, errors = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, output, self.said + errors
 
 
 @contextlib.contextmanager
 def at_a_terminal(
-    world: World, behaviour: Behaviour, context: ssl.SSLContext, *options: str
+    world: World,
+    behaviour: Behaviour,
+    context: ssl.SSLContext,
+    *options: str,
+    program: str = PROGRAM,
 ) -> Iterator[Terminal]:
     keyboard, standard_input = os.openpty()
     with (
         serving(behaviour, context) as port,
         subprocess.Popen(
-            command(f"localhost:{port}", *(options or world.files)),
+            command(f"localhost:{port}", *(options or world.files), program=program),
             stdin=standard_input,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -166,13 +178,13 @@ def test_ctrl_c_is_clean(world: World, version: str, after: str) -> None:
 
 
 def test_a_person_who_thinks_longer_than_the_timeout_is_not_late(world: World) -> None:
-    options = (*world.files, "--timeout", "0.2")
-    with at_a_terminal(world, echo, world.server_context(), *options) as terminal:
+    clocked = CLOCKED + PROGRAM
+    with at_a_terminal(world, echo, world.server_context(), program=clocked) as terminal:
         terminal.await_word(b"type a line")
-        time.sleep(0.6)  # the pause itself: three timeouts long
+        terminal.think_for_an_hour()
         terminal.type(b"hello\n")
         terminal.await_echo(b"hello\n")
-        time.sleep(0.6)
+        terminal.think_for_an_hour()
         terminal.type(b"again\n")
         terminal.await_echo(b"again\n")
         terminal.type(b"\x04")

@@ -21,7 +21,6 @@ from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_tls.denial import denial_in
 from tests.support.servers import (
-    PATIENCE,
     SERVE,
     VERSIONS,
     Authorities,
@@ -30,6 +29,7 @@ from tests.support.servers import (
     refused_start,
     run_command,
 )
+from tests.support.timing import PATIENCE
 
 versions = pytest.mark.parametrize(
     "version", [version for _, version in VERSIONS], ids=[name for name, _ in VERSIONS]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command_line import COMMAND, PATIENCE, Serving, environment, run, serving
+from tests.support.command_line import COMMAND, Serving, environment, run, serving
+from tests.support.timing import PATIENCE
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ import pytest
 from mtls_echo.demo.scenes import SCENES
 from tests.interop.foreign_peers import need
 from tests.support.command_line import COMMAND, environment, run, serving
+from tests.support.timing import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +151,7 @@ def test_the_commands_it_ends_with_work_when_pasted(tmp_path: Path, shown: str) 
                 ["bash", "-c", here],
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=PATIENCE,
                 env=environment(pki),
             )
 
@@ -183,7 +184,7 @@ def test_it_runs_in_a_directory_that_has_been_deleted() -> None:
         ["sh", "-c", 'cd "$(mktemp -d)" && rmdir "$PWD" && exec "$@"', "sh", *COMMAND, "demo"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         env=environment(),
     )
 
@@ -277,7 +278,7 @@ def test_what_is_kept_can_be_connected_to_from_a_second_terminal(tmp_path: Path)
                     break
             ran = run("endpoints", "--endpoint.config-file", str(folder / "endpoints.yaml"))
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=60)
+            process.communicate(timeout=PATIENCE)
         finally:
             process.kill()
 

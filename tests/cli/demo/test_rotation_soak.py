@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.timing import PATIENCE
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -25,7 +27,7 @@ def test_a_crowd_loses_nothing_while_everything_rotates(
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -25,6 +25,7 @@ from mtls_echo_server.context import server_context
 from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.diagnosis.causes import CAUSES
 from tests.conftest import OBSERVED
+from tests.support.timing import PATIENCE
 
 # Where the diagnosis is still wrong. Strict: whoever mends it takes the entry out.
 WRONG: dict[str, str] = {}
@@ -272,7 +273,7 @@ def test_a_run_of_the_tests_in_other_processes_ends_with_the_table() -> None:
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         cwd=Path(__file__).parents[3],
     )
 

@@ -25,6 +25,7 @@ from mtls_echo_pki.files.atomic_writer import publish
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_pki.files.staging import DirectoryError
 from tests.support.pki import handshake, on_a_small_disk, strict_contexts, tree, unprivileged
+from tests.support.timing import PATIENCE
 
 
 def shake_hands(directory: Directory, one: str = "server", other: str = "client") -> None:
@@ -315,7 +316,7 @@ def test_processes_that_create_at_once_all_get_the_same_complete_directory(
     workers = [spawn.Process(target=_create, args=(paths, together, results)) for _ in range(4)]
     for worker in workers:
         worker.start()
-    everything = [results.get(timeout=60) for _ in workers for _ in paths]
+    everything = [results.get(timeout=PATIENCE) for _ in workers for _ in paths]
     for worker in workers:
         worker.join(60)
 
@@ -486,7 +487,7 @@ def test_what_another_process_is_building_is_left_alone(tmp_path: Path) -> None:
     with building(tmp_path / "pki") as builder:
         assert Directory.open_or_create(tmp_path / "pki")[1]
         assert len(list(tmp_path.rglob(".new-pki.*/pki/tls.key"))) == 1
-        _, complaint = builder.communicate("", timeout=60)
+        _, complaint = builder.communicate("", timeout=PATIENCE)
 
     assert "AlreadyThereError" in complaint
     assert [entry.name for entry in tmp_path.iterdir()] == ["pki"]

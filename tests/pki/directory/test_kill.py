@@ -20,10 +20,9 @@ import pytest
 from mtls_echo_pki.checks.check import check
 from mtls_echo_pki.directory.directory import Directory
 from tests.support.kill_points import SCENARIOS, whole
+from tests.support.timing import PATIENCE
 
 ROOT = Path(__file__).parents[3]
-_PATIENCE = 300.0
-
 # Fewer changes to the disk than this, and the counting has stopped to count.
 _LEAST = 20
 
@@ -46,7 +45,7 @@ def test_killed_at_any_change_to_the_disk_a_command_is_done_or_not(name: str, qu
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=_PATIENCE,
+        timeout=PATIENCE,
     )
 
     assert ran.returncode == 0, ran.stderr
@@ -90,7 +89,7 @@ def play(arguments: list[str], cwd: Path, patience: float) -> tuple[int, str]:
         process.wait(patience)
     except subprocess.TimeoutExpired:
         process.kill()
-    _, complaint = process.communicate(timeout=_PATIENCE)
+    _, complaint = process.communicate(timeout=PATIENCE)
     return process.returncode, complaint
 
 
@@ -104,7 +103,7 @@ def test_killed_at_random_moments_a_directory_stays_whole_and_its_life_goes_on(
     killed, done = 0, 0
     for attempt in range(KILLS + len(LIFE)):
         arguments = [each.format(fresh=f"n{done}") for each in LIFE[done % len(LIFE)]]
-        patience = chance.uniform(0.0, 0.08) if attempt < KILLS else _PATIENCE
+        patience = chance.uniform(0.0, 0.08) if attempt < KILLS else PATIENCE
         status, complaint = play(arguments, quick, patience)
 
         story = f"seed {seed}, attempt {attempt}, {arguments}: {complaint}"

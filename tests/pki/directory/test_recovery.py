@@ -33,6 +33,7 @@ from tests.pki.directory.test_kill import quick as quick
 from tests.pki.directory.test_rollover import renew_all, verdict
 from tests.support.kill_points import whole
 from tests.support.pki import NOBODY, make_plain, on_a_small_disk, tree, unprivileged
+from tests.support.timing import PATIENCE
 
 Change = Callable[[Directory], object]
 
@@ -225,7 +226,7 @@ def test_commands_at_once_lose_nothing_and_each_step_is_taken_once(directory: Di
     workers = [spawn.Process(target=_work, args=(directory.path, n, results)) for n in range(3)]
     for worker in workers:
         worker.start()
-    taken = sum(results.get(timeout=120) for _ in workers)
+    taken = sum(results.get(timeout=PATIENCE) for _ in workers)
     for worker in workers:
         worker.join(60)
 

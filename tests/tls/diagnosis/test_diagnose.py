@@ -36,10 +36,10 @@ from mtls_echo_tls.path.certificates import PeerIdentity
 from mtls_echo_tls.sides import Stage
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
+from tests.support.timing import PATIENCE
 from tests.support.tls import (
     ALICE,
     CLIENTS,
-    DEADLINE,
     LOCALHOST,
     SERVERS,
     STRANGERS,
@@ -267,7 +267,9 @@ async def test_an_accepted_connection_is_reported_by_both_sides(version: ssl.TLS
 
 
 @both_versions
-async def test_a_peer_that_says_nothing_is_a_timeout(version: ssl.TLSVersion) -> None:
+async def test_a_peer_that_says_nothing_is_a_timeout(
+    version: ssl.TLSVersion, patient_clock: trio.testing.MockClock
+) -> None:
     for server_is_ours in (True, False):
         ours, silent = tcp_pair()
         stream = (
@@ -354,7 +356,7 @@ async def test_a_judge_may_permit_fewer_authorities_than_they_do(
         await printed(process, b"ACCEPT")
         sock = socket.create_connection(("127.0.0.1", port))
         stream = TLSStream(TCPStream(sock), client_side(version, bearer), server_name="localhost")
-        with trio.fail_after(DEADLINE):
+        with trio.fail_after(PATIENCE):
             report = await converse(stream)
             await printed(process, b"num=22:certificate chain too long")
 
@@ -480,7 +482,7 @@ async def test_a_server_that_wants_to_negotiate_anew_is_understood() -> None:
         await printed(process, b"ACCEPT")
         transport = TCPStream(socket.create_connection(("127.0.0.1", port)))
         stream = TLSStream(transport, context, server_name="localhost")
-        with trio.fail_after(DEADLINE):
+        with trio.fail_after(PATIENCE):
             async with stream:
                 await stream.do_handshake()
                 await stream.send_all(b"hello\n")

@@ -21,10 +21,10 @@ from mtls_echo_tls.diagnosis.report import Issuer, Report
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
 from tests.support.flaws import REQUESTS
+from tests.support.timing import PATIENCE
 from tests.support.tls import (
     ALICE,
     CLIENTS,
-    DEADLINE,
     EXPIRED,
     FUTURE,
     LOCALHOST,
@@ -161,7 +161,7 @@ async def test_a_forged_alert_is_exposed(version: ssl.TLSVersion) -> None:
     async def run(stream: TLSStream) -> None:
         found.append(await converse(stream))
 
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run, one)
             nursery.start_soon(run, other)
@@ -407,7 +407,7 @@ async def test_a_certificate_that_was_altered_on_its_way_is_told_from_one_that_w
             await target.send_all(bytes(data).replace(end, bent))
         await target.send_eof()
 
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         async with left, right, trio.open_nursery() as nursery:
             nursery.start_soon(run, one)
             nursery.start_soon(run, other)

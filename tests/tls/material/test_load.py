@@ -24,6 +24,7 @@ from mtls_echo_tls.material.load import (
     server_material,
 )
 from mtls_echo_tls.path.validate import examine
+from tests.support.timing import PATIENCE
 from tests.support.tls import ALICE, CLIENTS, LOCALHOST, SERVERS
 
 
@@ -138,7 +139,7 @@ def test_an_encrypted_key_is_an_error_and_not_a_prompt(files: Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=True,
     )
     assert "encrypted" in finished.stdout

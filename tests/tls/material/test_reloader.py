@@ -29,7 +29,8 @@ from mtls_echo_tls.material.load import ConfigurationError, Material, server_mat
 from mtls_echo_tls.material.reloader import Reload, Reloader
 from tests.support.mounts import by_rename, in_place, mount, secret
 from tests.support.pki import handshake, unprivileged
-from tests.support.tls import DEADLINE, EXPIRED
+from tests.support.timing import PATIENCE
+from tests.support.tls import EXPIRED
 
 SERVERS, CLIENTS = Authority.root("servers"), Authority.root("clients")
 ALICE = CLIENTS.issue(Request.client("alice.test"))
@@ -140,7 +141,7 @@ async def test_one_waits_for_a_newer_generation(world: World) -> None:
     async def wait() -> None:
         seen.append(await world.reloader.wait_newer(1))
 
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wait)
             await trio.testing.wait_all_tasks_blocked()
@@ -151,9 +152,10 @@ async def test_one_waits_for_a_newer_generation(world: World) -> None:
         assert await world.reloader.wait_newer(1) == 2
 
 
+@pytest.mark.real_time
 async def test_several_run_in_one_process_and_mind_their_own_files(tmp_path: Path) -> None:
     worlds = [World(tmp_path / name, interval=0.01) for name in ("a", "b", "c")]
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             for world in worlds:
                 nursery.start_soon(world.reloader.run)
@@ -167,7 +169,7 @@ async def test_several_run_in_one_process_and_mind_their_own_files(tmp_path: Pat
 
 async def test_without_an_interval_it_waits_until_it_is_asked(tmp_path: Path) -> None:
     world = World(tmp_path / "mount", interval=0)
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(world.reloader.run)
             world.write(issued())
@@ -496,6 +498,7 @@ async def test_a_directory_that_has_gone_is_not_made_anew(tmp_path: Path) -> Non
     assert told[1].mended
 
 
+@pytest.mark.real_time
 async def test_a_disk_that_hangs_stops_neither_the_loop_nor_the_next_attempt(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -504,7 +507,7 @@ async def test_a_disk_that_hangs_stops_neither_the_loop_nor_the_next_attempt(
     load = world.load
 
     def hang() -> Material:
-        assert hanging.wait(DEADLINE)
+        assert hanging.wait(PATIENCE)
         return load()
 
     world.reloader._load = hang
@@ -515,7 +518,7 @@ async def test_a_disk_that_hangs_stops_neither_the_loop_nor_the_next_attempt(
         assert ["reading takes longer" in str(told.error) for told in world.told] == [True]
     finally:
         hanging.set()
-    monkeypatch.setattr(reload, "_PATIENCE", DEADLINE)
+    monkeypatch.setattr(reload, "_PATIENCE", PATIENCE)
     assert await world.reloader.check()
     assert world.told[-1].mended
 

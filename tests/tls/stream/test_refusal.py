@@ -15,9 +15,9 @@ from mtls_echo_pki.certificates.request import Request
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
+from tests.support.timing import PATIENCE
 from tests.support.tls import (
     CLIENTS,
-    DEADLINE,
     EXPIRED,
     STRANGERS,
     V12,
@@ -77,7 +77,7 @@ async def test_a_refused_blocking_client_reads_the_alert_with_megabytes_of_its_o
     async def client_thread(sock: socket.socket) -> None:
         heard.append(await trio.to_thread.run_sync(refusal, lambda: converse_blocking(sock)))
 
-    with trio.fail_after(4 * DEADLINE):
+    with trio.fail_after(4 * PATIENCE):
         for _ in range(REPETITIONS):
             one, other = tcp_pair()
             stream = TLSStream(TCPStream(other), ours, server_side=True)
@@ -100,7 +100,7 @@ async def test_a_refused_blocking_server_reads_the_alert(version: ssl.TLSVersion
 
         heard.append(refusal(accept))
 
-    with trio.fail_after(2 * DEADLINE):
+    with trio.fail_after(2 * PATIENCE):
         for _ in range(REPETITIONS):
             one, other = tcp_pair()
             stream = TLSStream(TCPStream(one), ours, server_name="wrong.test")
@@ -113,7 +113,7 @@ async def test_a_refused_blocking_server_reads_the_alert(version: ssl.TLSVersion
 @both_versions
 async def test_openssl_prints_the_alert_of_our_server(version: ssl.TLSVersion) -> None:
     option = "-tls1_3" if version == V13 else "-tls1_2"
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         async with s_client(option, "-ign_eof") as (sock, process), trio.open_nursery() as nursery:
             await write(process, b"hello\n")
             stream = TLSStream(TCPStream(sock), server_side(version), server_side=True)
@@ -132,7 +132,7 @@ async def test_openssl_prints_the_alert_of_our_client(version: ssl.TLSVersion) -
         "-cert",
         "server.pem",
     )
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         async with openssl("s_server", *options) as (process, _):
             await printed(process, b"ACCEPT")
             transport = await TCPStream.connect("127.0.0.1", port)
@@ -153,7 +153,7 @@ async def test_an_alert_is_found_behind_a_write_that_failed() -> None:
         one, raw = tcp_pair()
         stream = TLSStream(TCPStream(one), client_side(V13, None), server_name="localhost")
 
-        with trio.fail_after(DEADLINE):
+        with trio.fail_after(PATIENCE):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(trio.to_thread.run_sync, refuse_abruptly, raw)
                 await stream.do_handshake()
@@ -180,7 +180,7 @@ async def test_a_receiver_and_a_sender_of_one_refused_client_report_the_same() -
                 await stream.receive_some()
             causes.append(caught.value.report.causes)
 
-        with trio.fail_after(DEADLINE):
+        with trio.fail_after(PATIENCE):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(trio.to_thread.run_sync, refuse_abruptly, raw)
                 await stream.do_handshake()
@@ -192,7 +192,7 @@ async def test_a_receiver_and_a_sender_of_one_refused_client_report_the_same() -
 
 async def test_a_deadline_that_passes_during_the_refusal_does_not_hide_its_reason() -> None:
     one, other = tls_pair(client_side(V13, STRANGER), server_side(V13))
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
 
             async def client_task() -> None:

@@ -15,8 +15,8 @@ from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
+from tests.support.timing import PATIENCE
 from tests.support.tls import (
-    DEADLINE,
     V12,
     V13,
     both_versions,
@@ -37,22 +37,23 @@ from tests.support.tls import (
 
 @both_versions
 async def test_it_is_a_trio_stream_in_every_respect_that_trio_checks(
-    version: ssl.TLSVersion, monkeypatch: pytest.MonkeyPatch
+    version: ssl.TLSVersion, patient_clock: trio.testing.MockClock
 ) -> None:
-    # trio's checks close each side while the other does nothing: there is no use in waiting.
-    monkeypatch.setattr("mtls_echo_tls.stream.delivery.FAREWELL", 0.05)
+    # trio's checks close each side while the other does nothing, or sends and sends: it is waited
+    # for in vain, and not for long. What there is to say at the end has all the time there is.
+    patient_clock.rate, linger = 0.001, 0.00005
 
     async def over_tcp() -> tuple[TLSStream, TLSStream]:
         one, other = tls_pair(client_side(version), server_side(version))
-        one._linger = other._linger = 0.05
+        one._linger = other._linger = linger
         await handshake(one, other)
         return one, other
 
     async def clogged() -> tuple[TLSStream, TLSStream]:
         # A lockstep stream holds nothing: whoever sends waits until the other receives.
         first, second = trio.testing.lockstep_stream_pair()
-        one = TLSStream(first, client_side(version), server_name="localhost", linger=0.05)
-        other = TLSStream(second, server_side(version), server_side=True, linger=0.05)
+        one = TLSStream(first, client_side(version), server_name="localhost", linger=linger)
+        other = TLSStream(second, server_side(version), server_side=True, linger=linger)
         await handshake(one, other)
         return one, other
 
@@ -130,7 +131,7 @@ async def test_early_application_data_arrives_in_order(version: ssl.TLSVersion) 
         await one.do_handshake()
         await one.send_all(payload)
 
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client)
             await other.do_handshake()
@@ -144,7 +145,7 @@ async def test_early_application_data_arrives_in_order(version: ssl.TLSVersion) 
 
 async def test_new_keys_may_be_asked_for_in_the_middle_of_a_transfer() -> None:
     total = 3_000_000
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         async with s_client("-cert", "alice.pem") as (sock, process):
             stream = TLSStream(TCPStream(sock), server_side(V13), server_side=True)
             await stream.do_handshake()
@@ -235,7 +236,7 @@ async def test_what_a_receiver_owes_behind_a_stuck_sender_is_bounded() -> None:
 
 async def test_a_receiver_does_not_wait_for_a_sender_that_waits_for_the_peer() -> None:
     total = 20_000_000
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         async with s_client("-cert", "alice.pem") as (sock, process):
             stream = TLSStream(TCPStream(sock), server_side(V13), server_side=True)
             await stream.do_handshake()
@@ -308,7 +309,7 @@ async def test_after_close_every_call_says_so_and_closing_twice_does_no_harm(
 
 async def test_a_handshake_can_be_asked_for_any_number_of_times_and_happens_once() -> None:
     one, other = tls_pair(client_side(), server_side())
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             for _ in range(3):
                 nursery.start_soon(one.do_handshake)
@@ -329,7 +330,7 @@ async def test_all_who_wait_for_a_handshake_learn_that_it_failed() -> None:
             await stream.do_handshake()
         outcomes.append(caught.value)
 
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             for _ in range(2):
                 nursery.start_soon(try_it, one)
@@ -340,7 +341,9 @@ async def test_all_who_wait_for_a_handshake_learn_that_it_failed() -> None:
     await other.aclose()
 
 
-async def test_a_cancelled_handshake_breaks_the_stream_and_is_no_success() -> None:
+async def test_a_cancelled_handshake_breaks_the_stream_and_is_no_success(
+    patient_clock: trio.testing.MockClock,
+) -> None:
     one, other = tls_pair(client_side(), server_side())
     with trio.move_on_after(0.01):
         await one.do_handshake()
@@ -354,6 +357,7 @@ async def test_a_cancelled_handshake_breaks_the_stream_and_is_no_success() -> No
     await other.aclose()
 
 
+@pytest.mark.real_time
 @both_versions
 async def test_a_cancelled_receive_loses_nothing(version: ssl.TLSVersion) -> None:
     payload = os.urandom(300_000)
@@ -387,7 +391,9 @@ async def test_a_send_that_is_cancelled_before_it_begins_breaks_nothing() -> Non
         assert await other.receive_some() == b"after"
 
 
-async def test_a_send_that_is_cancelled_half_way_breaks_the_stream() -> None:
+async def test_a_send_that_is_cancelled_half_way_breaks_the_stream(
+    patient_clock: trio.testing.MockClock,
+) -> None:
     async with connected(V13) as (one, _other):
         with trio.move_on_after(0.05) as scope:
             await one.send_all(bytes(64 * 1024 * 1024))
@@ -467,7 +473,7 @@ async def test_a_line_left_behind_a_reset_is_found_after_the_write_that_failed()
                 connection.unwrap()
             reset(connection)
 
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.to_thread.run_sync, serve)
             await stream.do_handshake()

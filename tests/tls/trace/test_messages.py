@@ -33,8 +33,8 @@ from mtls_echo_tls.trace.messages import (
     selects_tls13,
 )
 from mtls_echo_tls.trace.recorder import Recorder
+from tests.support.timing import PATIENCE
 from tests.support.tls import (
-    DEADLINE,
     LOCALHOST,
     V12,
     V13,
@@ -120,7 +120,7 @@ async def test_the_authorities_that_a_server_names_are_told(version: ssl.TLSVers
         "-Verify",
         "1",
     )
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         async with openssl("s_server", *options) as (process, _):
             accepting = await printed(process, b"\n")
             while b"ACCEPT" not in accepting:
@@ -173,7 +173,7 @@ async def test_tickets_key_updates_and_resumption_are_told() -> None:
     server = server_side(V13)
     server.options &= ~ssl.OP_NO_TICKET
     server.num_tickets = 1
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         async with s_client("-cert", "alice.pem", "-CAfile", "ca.pem") as (sock, process):
             stream = TLSStream(TCPStream(sock), server, server_side=True, trace=True)
             await stream.do_handshake()
@@ -193,7 +193,7 @@ async def test_tickets_key_updates_and_resumption_are_told() -> None:
 async def test_a_refused_renegotiation_is_told() -> None:
     server = server_side(V12)
     server.options |= ssl.OP_NO_RENEGOTIATION
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         async with s_client("-cert", "alice.pem", "-CAfile", "ca.pem", "-tls1_2") as (
             sock,
             process,
@@ -237,7 +237,7 @@ async def test_a_session_that_is_taken_up_again_is_told_in_both_versions() -> No
             )
             one, other = tcp_pair()
             stream = TLSStream(TCPStream(other), server, server_side=True, trace=True)
-            with trio.fail_after(DEADLINE):
+            with trio.fail_after(PATIENCE):
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(stream.do_handshake)
                     peer = trio.SocketStream(trio.socket.from_stdlib_socket(_unblocked(one)))

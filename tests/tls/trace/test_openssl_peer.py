@@ -27,8 +27,8 @@ from mtls_echo_tls.trace.messages import HANDSHAKE, Message
 from mtls_echo_tls.trace.openssl_peer import is_openssl
 from mtls_echo_tls.trace.recorder import Recorder
 from tests.interop.foreign_peers import SOURCES, need, write_material
+from tests.support.timing import PATIENCE
 from tests.support.tls import (
-    DEADLINE,
     SERVERS,
     both_versions,
     client_side,
@@ -125,7 +125,7 @@ async def test_a_server_on_openssl_is_recognised_when_it_asks_for_a_certificate(
         await printed(process, b"ACCEPT")
         sock = socket.create_connection(("127.0.0.1", port))
         stream = TLSStream(TCPStream(sock), client_side(version), server_name="localhost")
-        with trio.fail_after(DEADLINE):
+        with trio.fail_after(PATIENCE):
             report = await converse(stream)
 
     # It trusts the servers' authority; we come with a client's.

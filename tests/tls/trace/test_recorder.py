@@ -27,9 +27,9 @@ from mtls_echo_tls.trace.messages import (
     read_hello,
 )
 from mtls_echo_tls.trace.recorder import Recorder
+from tests.support.timing import PATIENCE
 from tests.support.tls import (
     ALICE,
-    DEADLINE,
     LOCALHOST,
     V12,
     V13,
@@ -50,7 +50,7 @@ async def traced(version: ssl.TLSVersion) -> tuple[TLSStream, TLSStream]:
         TLSStream(TCPStream(one), client_side(version), server_name="localhost", trace=True),
         TLSStream(TCPStream(other), server_side(version), server_side=True, trace=True),
     )
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         await handshake(*pair)
     return pair
 
@@ -129,7 +129,7 @@ async def test_a_hello_retry_request_is_told_by_its_name() -> None:
     # The client's share is of a group that the server does not have.
     context = server_side(V13, clients=None)
     context.set_ecdh_curve("secp384r1")
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         async with s_client("-groups", "X25519:P-384") as (sock, _):
             stream = TLSStream(TCPStream(sock), context, server_side=True, trace=True)
             await stream.do_handshake()
@@ -258,7 +258,7 @@ async def test_without_the_callback_connections_work_and_failures_name_the_alert
         assert str(other.peer) == "alice.test"
         assert one.evidence.client_random == other.evidence.client_random
     one, other = tls_pair(client_side(version), server_side(version), name="wrong.test")
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
 
             async def refused() -> None:
@@ -289,7 +289,7 @@ def test_ctrl_c_in_the_middle_of_a_message_is_not_lost(monkeypatch: pytest.Monke
         monkeypatch.setattr(Recorder, "record", interrupted)
         one, other = tls_pair(client_side(), server_side())
         async with one.transport, other.transport:
-            with trio.fail_after(DEADLINE):
+            with trio.fail_after(PATIENCE):
                 await handshake(one, other)
 
     with pytest.raises((KeyboardInterrupt, BaseExceptionGroup)) as raised:

@@ -21,9 +21,10 @@ import pytest
 from mtls_echo.commands.endpoints.command import endpoints as endpoints_command
 from mtls_echo_pki.directory.directory import Directory
 from tests.support.clients import echo_plainly, free_port, say_nothing, serving
-from tests.support.command_line import COMMAND, PATIENCE, Serving, environment, run
+from tests.support.command_line import COMMAND, Serving, environment, run
 from tests.support.command_line import serving as echo_server
 from tests.support.pki import unprivileged
+from tests.support.timing import PATIENCE
 
 DOCS = Path(__file__).parents[4] / "docs"
 

@@ -8,8 +8,8 @@ import resource
 import socket
 import ssl
 import threading
-import time
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,6 +17,7 @@ import pytest
 import trio
 import trio.testing
 
+from mtls_echo_client.context import client_context
 from mtls_echo_client.endpoints.monitor import worker as attendance
 from mtls_echo_client.endpoints.monitor.link import dial
 from mtls_echo_client.endpoints.monitor.monitor import Monitor
@@ -35,13 +36,13 @@ from tests.support.clients import (
     drain,
     echo_plainly,
     free_port,
+    leaving_unanswered,
     reset_at_once,
     say_nothing,
     serving,
     speaking_plainly,
 )
 from tests.support.endpoint_servers import (
-    PATIENCE,
     Town,
     endpoint,
     monitoring,
@@ -49,6 +50,10 @@ from tests.support.endpoint_servers import (
     until,
     until_state,
 )
+from tests.support.timing import IDLE, PATIENCE, flying, passing
+
+# A monitor looks at its endpoints and their files from time to time.
+pytestmark = pytest.mark.real_time
 
 NO_TLS: Any = None  # what the plain servers of `client_helpers` make of a context: nothing
 
@@ -56,6 +61,11 @@ NO_TLS: Any = None  # what the plain servers of `client_helpers` make of a conte
 @pytest.fixture
 def town(tmp_path: Path) -> Town:
     return Town(tmp_path)
+
+
+def silence(clock: trio.testing.MockClock) -> Behaviour:
+    """Hears something and says nothing, and the time of whoever waits for it is over."""
+    return leaving_unanswered(passing(clock, 5), tls=False)
 
 
 def one(statuses: tuple[Status, ...]) -> Status:
@@ -150,7 +160,7 @@ async def test_another_name_than_the_one_asked_for_is_refused(town: Town) -> Non
 @pytest.mark.parametrize(
     ("behaviour", "cause", "expected"),
     [
-        pytest.param(say_nothing, "timeout", 7, id="says nothing"),
+        pytest.param(None, "timeout", 7, id="says nothing"),
         pytest.param(close_at_once, "closed-without-alert", 6, id="closes"),
         pytest.param(reset_at_once, "reset", 6, id="resets"),
         pytest.param(speaking_plainly(b"220 smtp\r\n"), "plaintext-peer", 8, id="no TLS"),
@@ -158,11 +168,14 @@ async def test_another_name_than_the_one_asked_for_is_refused(town: Town) -> Non
     ],
 )
 async def test_a_server_that_is_none_never_counts_as_proved(
-    town: Town, behaviour: Behaviour, cause: str, expected: int
+    town: Town,
+    behaviour: Behaviour | None,
+    cause: str,
+    expected: int,
+    mock_clock: trio.testing.MockClock,
 ) -> None:
-    with serving(behaviour, NO_TLS) as port:
-        monitor = Monitor(timeout=0.3 if behaviour is say_nothing else PATIENCE)
-        status = one(await monitor.check_once(plan(endpoint(port, town.tls()))))
+    with serving(behaviour or silence(mock_clock), NO_TLS) as port:
+        status = one(await Monitor().check_once(plan(endpoint(port, town.tls()))))
 
     assert status.report is not None
     assert (status.report.causes[0], status.exit_status) == (cause, expected)
@@ -192,16 +205,20 @@ async def test_unusable_files_are_a_problem_and_nothing_is_dialled(town: Town) -
 
 
 async def test_several_are_told_in_the_order_of_the_plan_whoever_answers_first(
-    town: Town,
+    town: Town, mock_clock: trio.testing.MockClock
 ) -> None:
     site = town.site()
     async with trio.open_nursery() as nursery:
         await site.start(nursery)
         with serving(say_nothing, NO_TLS) as silent:
             ends: list[Status] = []
-            monitor = Monitor(timeout=0.3)
+
+            def note(status: Status) -> None:
+                ends.append(status)
+                mock_clock.jump(5)
+
             both = plan(endpoint(silent, town.tls()), endpoint(site.port, town.tls()))
-            statuses = await monitor.check_once(both, ends.append)
+            statuses = await Monitor().check_once(both, note)
         nursery.cancel_scope.cancel()
 
     assert [status.state for status in statuses] == ["down", "up"]
@@ -225,21 +242,22 @@ async def test_plaintext_is_compared_byte_for_byte_and_proves_nobody(town: Town)
 @pytest.mark.parametrize(
     ("behaviour", "cause"),
     [
-        pytest.param(say_nothing, "timeout", id="says nothing"),
+        pytest.param(None, "timeout", id="says nothing"),
         pytest.param(close_at_once, "closed-without-alert", id="closes"),
         pytest.param(reset_at_once, "reset", id="resets"),
         pytest.param(speaking_plainly(b"mtls-echo?"), "altered-echo", id="something else"),
     ],
 )
-async def test_plaintext_that_does_not_echo_is_down(behaviour: Behaviour, cause: str) -> None:
-    with serving(behaviour, NO_TLS) as port:
-        monitor = Monitor(timeout=0.3 if behaviour is say_nothing else PATIENCE)
-        status = one(await monitor.check_once(plan(endpoint(port, None))))
+async def test_plaintext_that_does_not_echo_is_down(
+    behaviour: Behaviour | None, cause: str, mock_clock: trio.testing.MockClock
+) -> None:
+    with serving(behaviour or silence(mock_clock), NO_TLS) as port:
+        status = one(await Monitor().check_once(plan(endpoint(port, None))))
 
     assert status.report is not None
     assert (status.state, status.report.causes) == ("down", [cause])
     assert "close_notify" not in str(status.report.evidence)
-    may_be_tls = behaviour is not say_nothing  # a TLS server would have something to say
+    may_be_tls = behaviour is not None  # a TLS server would have something to say
     assert ("write a tls_config" in status.report.remedy) == may_be_tls
 
 
@@ -357,17 +375,23 @@ async def test_a_server_that_lets_us_in_and_closes_is_not_dialled_without_end(
     assert down.report.causes == ["closed-without-alert"]
 
 
-async def test_a_server_that_falls_silent_is_down_after_the_timeout(town: Town) -> None:
+async def test_a_server_that_falls_silent_is_down_after_the_timeout(
+    town: Town, mock_clock: trio.testing.MockClock
+) -> None:
+    mock_clock.rate = 1.0
+    time_flies = flying(mock_clock)
+
     def stall(connection: socket.socket, context: ssl.SSLContext) -> None:
         with context.wrap_socket(connection, server_side=True) as tls:
             for _ in range(3):
                 tls.sendall(tls.recv(100))
+            time_flies()
             while tls.recv(100):
                 pass
 
     with serving(stall, town.plain_context()) as port:
         where = plan(endpoint(port, town.tls()))
-        async with monitoring(where, timeout=0.5) as (monitor, _):
+        async with monitoring(where, file_interval=PATIENCE) as (monitor, _):
             await until_state(monitor, "up")
             down = await until_state(monitor, "down")
 
@@ -377,20 +401,21 @@ async def test_a_server_that_falls_silent_is_down_after_the_timeout(town: Town) 
 
 @pytest.mark.parametrize("tls", [True, False], ids=["TLS", "plaintext"])
 async def test_a_server_that_echoes_a_byte_now_and_then_is_not_waited_for(
-    tls: bool, town: Town
+    tls: bool, town: Town, mock_clock: trio.testing.MockClock
 ) -> None:
     """It is never silent for long, and would hold one of the places to dial from for minutes."""
+    one_second = passing(mock_clock, 1)
 
     def dribble(connection: socket.socket, context: ssl.SSLContext) -> None:
         with context.wrap_socket(connection, server_side=True) if tls else connection as end:
             while data := end.recv(100):
                 for byte in data:
+                    one_second()
                     end.sendall(bytes([byte]))
-                    time.sleep(0.2)  # no verdict waits for it: this is how slow the server is
 
     with serving(dribble, town.plain_context()) as port:
         where = plan(endpoint(port, town.tls() if tls else None))
-        status = one(await Monitor(timeout=1.0).check_once(where))
+        status = one(await Monitor().check_once(where))
 
     assert status.report is not None
     assert (status.state, status.report.causes) == ("down", ["timeout"])
@@ -603,36 +628,48 @@ async def test_the_plans_problems_are_passed_on(town: Town) -> None:
     assert monitor.problems == (problem,)
 
 
-async def test_endpoints_with_equal_settings_share_one_context(town: Town) -> None:
+@pytest.fixture
+def contexts(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """How many contexts there are of those that were made for endpoints."""
+    made: weakref.WeakSet[ssl.SSLContext] = weakref.WeakSet()
+
+    def note(*arguments: Any, **options: Any) -> ssl.SSLContext:
+        context = client_context(*arguments, **options)
+        made.add(context)
+        return context
+
+    def count() -> int:
+        gc.collect()
+        return len(made)
+
+    monkeypatch.setattr("mtls_echo_client.endpoints.monitor.contexts.client_context", note)
+    return count
+
+
+async def test_endpoints_with_equal_settings_share_one_context(
+    town: Town, contexts: Callable[[], int]
+) -> None:
     sites = [town.site() for _ in range(3)]
     async with monitoring(Plan()) as (monitor, nursery):
         for site in sites:
             await site.start(nursery)
-        before = contexts()
         monitor.update(plan(*(endpoint(site.port, town.tls()) for site in sites)))
         for place in range(3):
             await until_state(monitor, "up", place)
-        assert contexts() == before + 1
+        assert contexts() == 1
         monitor.update(Plan())
         for site in sites:
             await site.wait_for_ends(1)
         await trio.testing.wait_all_tasks_blocked()
-        assert contexts() == before
-
-
-def contexts() -> int:
-    gc.collect()
-    return count(ssl.SSLContext)
-
-
-def count(kind: type) -> int:
-    return sum(isinstance(each, kind) for each in gc.get_objects())
+        assert contexts() == 0
 
 
 # --- many ----------------------------------------------------------------------------------------
 
 
-async def test_a_thousand_changes_leave_nothing_behind(town: Town) -> None:
+async def test_a_thousand_changes_leave_nothing_behind(
+    town: Town, contexts: Callable[[], int]
+) -> None:
     site, neighbour = town.site(), town.site()
     async with monitoring(Plan(), file_interval=PATIENCE) as (monitor, sites):
         await site.start(sites)
@@ -648,10 +685,10 @@ async def test_a_thousand_changes_leave_nothing_behind(town: Town) -> None:
             await change(0)
             await until_state(monitor, "up", 1)
             await site.wait_for_ends(site.admitted - 1)
-            await trio.testing.wait_all_tasks_blocked(0.05)
+            await trio.testing.wait_all_tasks_blocked(IDLE)
             tasks = trio.lowlevel.current_statistics().tasks_living
             descriptors = len(os.listdir("/proc/self/fd"))
-            return tasks, descriptors, contexts(), count(TLSStream)
+            return tasks, descriptors, contexts(), streams()
 
         before = await settle()
         for number in range(1, 1001):
@@ -662,6 +699,11 @@ async def test_a_thousand_changes_leave_nothing_behind(town: Town) -> None:
         assert left == before
         assert len(site.ends) >= 1000, "each change was a connection"
         assert neighbour.admitted == 1
+
+
+def streams() -> int:
+    """How many TLS streams there are in this process, after `gc.collect`."""
+    return sum(isinstance(each, TLSStream) for each in gc.get_objects())
 
 
 async def test_no_more_are_dialled_at_once_than_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -699,7 +741,7 @@ async def test_five_hundred_endpoints_are_dialled_a_few_at_a_time_and_all_come_u
     town: Town,
 ) -> None:
     site = town.site()
-    rules = {"check_interval": 2.0, "timeout": PATIENCE, "concurrency": 8}
+    rules = {"check_interval": 2.0, "concurrency": 8}
     async with monitoring(Plan(), **rules) as (monitor, sites):
         ports = await site.start(sites, doors=500)
         monitor.update(plan(*(endpoint(port, town.tls()) for port in ports)))
