@@ -11,10 +11,17 @@ from typing import Any
 
 import pytest
 import trio.testing
+from hypothesis import HealthCheck, settings
 
 from tests.support import timing
 
 OBSERVED = "observed"
+
+# How fast examples are made and tried says something about the machine only.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from mtls_echo_pki.files.atomic_writer import publish
 from tests.interop.foreign_peers import need
 from tests.support.mounts import by_rename, in_place, mount, secret
 from tests.support.servers import SERVE, VERSIONS, ServeProcess, run_command
-from tests.support.timing import PATIENCE
+from tests.support.timing import CLOCKED, PATIENCE
 
 versions = pytest.mark.parametrize(
     "version", [version for _, version in VERSIONS], ids=[name for name, _ in VERSIONS]
@@ -513,11 +513,13 @@ def test_a_revoked_client_that_is_connected_has_to_come_back_when_its_connection
 ) -> None:
     mallory = client_of(BOB, version)
     options = ("--max-connection-age", "0.5", *QUICK, *mounts.options)
-    with ServeProcess(*options) as running, running.connect(mallory) as tls:
+    clocked = ServeProcess(*options, program=CLOCKED + SERVE)
+    with clocked as running, running.connect(mallory) as tls:
         tls.sendall(b"hello")
         assert tls.recv(5) == b"hello"
         mounts.revoked.revoke(BOB)
         mounts.publish_list()
+        running.process.send_signal(signal.SIGUSR2)
         assert running.event("reload")["changed"] == ["revocation lists"]
         assert tls.recv(1) == b""  # the clean end
         tls.unwrap().close()

@@ -40,7 +40,7 @@ from tests.support.clients import (
     transforming,
     truncate,
 )
-from tests.support.timing import CLOCKED, HOUR, PATIENCE
+from tests.support.timing import CLOCKED, HOUR, PATIENCE, TELLING
 
 versions = pytest.mark.parametrize("version", list(VERSIONS))
 
@@ -165,13 +165,13 @@ def test_a_server_that_stops_reading_half_way_is_a_timeout_with_half_the_output(
 ) -> None:
     over = threading.Event()
 
-    def time_flies() -> None:
+    def go_on() -> None:
         process.send_signal(signal.SIGUSR2)
 
     with (
-        serving(stalling(200_000, over, time_flies), world.server_context()) as port,
+        serving(stalling(200_000, over, go_on), world.server_context()) as port,
         subprocess.Popen(
-            command(f":{port}", *world.files, program=CLOCKED + PROGRAM),
+            command(f":{port}", "--timeout", "1", *world.files, program=CLOCKED + PROGRAM),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -197,7 +197,7 @@ def write_an_hour_later(descriptor, data):
 
 os.write = write_an_hour_later
 """
-    program = CLOCKED + pausing + PROGRAM
+    program = TELLING + pausing + PROGRAM
     with serving(echo, world.server_context()) as port:
         done = run(f":{port}", *world.files, input=LINES * 2, program=program)
 

@@ -26,7 +26,7 @@ from tests.support.clients import (
     saying,
     serving,
 )
-from tests.support.timing import CLOCKED, HOUR, PATIENCE
+from tests.support.timing import HOUR, PATIENCE, TELLING
 
 versions = pytest.mark.parametrize("version", list(VERSIONS))
 
@@ -66,7 +66,7 @@ class Terminal:
         self.said += data
 
     def think_for_an_hour(self) -> None:
-        """By the command's clock, which is a `CLOCKED` one."""
+        """By the command's clock, which is a `TELLING` one."""
         heard = self.said.count(HOUR)
         self.process.send_signal(signal.SIGUSR1)
         while self.said.count(HOUR) == heard:
@@ -178,8 +178,7 @@ def test_ctrl_c_is_clean(world: World, version: str, after: str) -> None:
 
 
 def test_a_person_who_thinks_longer_than_the_timeout_is_not_late(world: World) -> None:
-    clocked = CLOCKED + PROGRAM
-    with at_a_terminal(world, echo, world.server_context(), program=clocked) as terminal:
+    with at_a_terminal(world, echo, world.server_context(), program=TELLING + PROGRAM) as terminal:
         terminal.await_word(b"type a line")
         terminal.think_for_an_hour()
         terminal.type(b"hello\n")

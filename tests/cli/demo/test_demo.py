@@ -224,7 +224,7 @@ def _run_in_terminal(*arguments: str) -> str:
             except OSError:
                 break  # the last writer has closed the terminal
             written += chunk
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE) == 0
     os.close(master)
     return written.decode()
 

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from mtls_echo.failures.observe import observe as command
 from mtls_echo.failures.registry import OBSERVATIONS, find
 from tests.support.command_line import COMMAND, environment, run
+from tests.support.timing import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +194,6 @@ def _in_terminal(*arguments: str, until: bytes | None) -> tuple[str, int]:
             if until is not None and until in written and not interrupted:
                 interrupted = True
                 process.send_signal(signal.SIGINT)
-        status = process.wait(60)
+        status = process.wait(PATIENCE)
     os.close(master)
     return written.decode(), status

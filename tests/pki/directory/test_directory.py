@@ -300,7 +300,7 @@ def _create(
     paths: list[Path], together: multiprocessing.synchronize.Barrier, results: object
 ) -> None:
     for path in paths:
-        together.wait(60)
+        together.wait(PATIENCE)
         directory, created = Directory.open_or_create(path)
         results.put(  # type: ignore[attr-defined]  # a multiprocessing queue
             (path, created, directory.credential("server").fingerprint, directory.names())
@@ -318,7 +318,7 @@ def test_processes_that_create_at_once_all_get_the_same_complete_directory(
         worker.start()
     everything = [results.get(timeout=PATIENCE) for _ in workers for _ in paths]
     for worker in workers:
-        worker.join(60)
+        worker.join(PATIENCE)
 
     for path in paths:
         got = [rest for made, *rest in everything if made == path]
@@ -341,7 +341,7 @@ def test_processes_that_issue_at_once_lose_no_ledger_entry(tmp_path: Path) -> No
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(60)
+        worker.join(PATIENCE)
 
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
     expected = {"client", *(f"w{worker}-{n}" for worker in range(3) for n in range(5))}

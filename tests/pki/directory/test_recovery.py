@@ -26,6 +26,7 @@ from mtls_echo_pki.directory.ca_folder import CAFolder, ca_folders
 from mtls_echo_pki.directory.ca_state import CAState, RolloverStage
 from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_pki.directory.ledger import read_ledger
+from mtls_echo_pki.files import durable
 from mtls_echo_pki.files.atomic_writer import publish
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_pki.files.staging import DirectoryError
@@ -209,6 +210,7 @@ def test_a_namesake_of_an_authority_cannot_stand_in_for_its_list(directory: Dire
 
 
 def _work(path: Path, worker: int, results: multiprocessing.queues.Queue[int]) -> None:
+    durable._LOCK_PATIENCE = PATIENCE
     taken = 0
     for number in range(4):
         directory = Directory(path)
@@ -228,7 +230,7 @@ def test_commands_at_once_lose_nothing_and_each_step_is_taken_once(directory: Di
         worker.start()
     taken = sum(results.get(timeout=PATIENCE) for _ in workers)
     for worker in workers:
-        worker.join(60)
+        worker.join(PATIENCE)
 
     assert taken == 1 + 3 * 4
     assert len(directory.ledger("clients")) == 2 + 3 * 4 * 2
@@ -501,7 +503,6 @@ class Model:
 @given(moves=st.lists(MOVES, min_size=4, max_size=12))
 @settings(
     max_examples=12,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_in_whatever_order_things_are_done_the_good_get_in_and_the_others_do_not(

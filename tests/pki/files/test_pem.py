@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mtls_echo_pki.certificates.authority import Authority
@@ -356,7 +356,6 @@ def test_an_odd_serial_number_is_read_without_a_warning(files: tuple[Path, Path]
     assert read_credential(*files).key_pem == CREDENTIAL.key_pem
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=200), st.integers(0, 500), st.integers(0, 500))
 def test_no_damage_to_a_file_causes_anything_but_an_explanation(
     noise: bytes, begin: int, length: int

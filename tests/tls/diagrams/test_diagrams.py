@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mtls_echo_pki.certificates.credential import Credential
@@ -166,7 +166,6 @@ def drawn(**entry: Any) -> list[str]:
     return sequence(msgspec.structs.replace(SEEN, side="server", trace=[told], outcome="failed"))
 
 
-@settings(deadline=None)
 @given(st.text(max_size=300), st.lists(st.text(max_size=80), max_size=70))
 def test_no_text_of_a_peer_breaks_out_of_the_columns(name: str, protocols: list[str]) -> None:
     certificate = {

@@ -15,7 +15,7 @@ import pytest
 import trio
 from cryptography import x509
 from cryptography.x509.oid import NameOID
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mtls_echo_tls.diagnosis.report import Report
@@ -419,7 +419,6 @@ REAL = [m for version in (V12, V13) for m in trio.run(_collect, version)]
 REAL += [compressed(CERTIFICATE), message(handshake(4, bytes(20))), message(b"\2\x30", ALERT)]
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(REAL),
     st.integers(0, 600),
@@ -436,7 +435,6 @@ def test_a_real_message_that_was_tampered_with_is_decoded_without_an_error(
     assert isinstance(msgspec.json.encode(told), bytes)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 255), st.binary(max_size=300), st.sampled_from([V12, V13]))
 def test_any_bytes_are_decoded_without_an_error(kind: int, body: bytes, version: int) -> None:
     decoder = Decoder()

@@ -63,7 +63,7 @@ CLIENT_COMMANDS = {
 def hello_of(command: Sequence[str], folder: Path) -> Message:
     """The ClientHello with which a program connects to us."""
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
-        listener.settimeout(60)
+        listener.settimeout(PATIENCE)
         port = listener.getsockname()[1]
         filled = [
             part.replace("PORT", str(port)).replace("FOLDER", str(folder)) for part in command

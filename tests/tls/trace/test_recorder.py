@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mtls_echo_tls.diagnosis.evidence import Evidence
@@ -203,7 +203,6 @@ async def test_without_the_callback_application_data_is_not_told(
         await trio.aclose_forcefully(stream)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.binary(max_size=60)), max_size=20))
 def test_the_wire_takes_anything(pieces: list[tuple[bool, bytes]]) -> None:
     recorder = Recorder()
@@ -218,7 +217,6 @@ def test_the_wire_takes_anything(pieces: list[tuple[bool, bytes]]) -> None:
     assert len(recorder.messages) <= 48
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_the_wire_is_read_however_it_is_cut(data: st.DataObject) -> None:
     records = b"".join(
@@ -357,7 +355,6 @@ def test_records_of_application_data_and_headers_are_not_kept() -> None:
     assert recorder.messages == []
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(
@@ -402,7 +399,6 @@ def test_the_server_name_is_the_one_that_was_asked_for() -> None:
     assert read_hello(HELLO).server_name == "sni.test"
 
 
-@settings(deadline=None)
 @given(st.integers(0, len(HELLO)), st.binary(min_size=1, max_size=8), st.booleans())
 def test_a_malformed_hello_names_nobody_or_something_short(
     at: int, noise: bytes, cut: bool
@@ -412,7 +408,6 @@ def test_a_malformed_hello_names_nobody_or_something_short(
     assert name is None or len(name) <= 255
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200), st.sampled_from([b"", b"\x0b\0\0\0", b"\x0b\0\0\x40\0"]))
 def test_a_malformed_certificate_message_is_read_without_an_error(
     body: bytes, header: bytes
@@ -421,7 +416,6 @@ def test_a_malformed_certificate_message_is_read_without_an_error(
         assert certificate in body
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=5), st.booleans())
 def test_the_certificates_of_a_message_are_those_that_were_put_there(
     certificates: list[bytes], tls13: bool

@@ -339,8 +339,8 @@ def test_watching_follows_targets_settings_and_servers_and_ends_with_their_statu
 
         # The other authority, in the configuration itself: the stranger is one no more.
         world.write(group(files="targets.json", pki="two"), name="watched.yaml")
+        watch.wait_for(since=seen, event="endpoint", address=first, state="down")
         seen = watch.wait_for(since=seen, event="endpoint", address=second, state="up")
-        watch.wait_for(since=seen - 3, event="endpoint", address=first, state="down")
 
         world.targets(world.one.port)
         watch.wait_for(since=seen, event="removed", address=second)
@@ -575,7 +575,7 @@ def test_ctrl_c_in_a_round_that_takes_long_is_clean(world: World) -> None:
     with serving(say_that_it_came, NO_TLS) as port:
         file = world.write(group(port))
         process = subprocess.Popen(
-            [*COMMAND, "endpoints", "--endpoint.config-file", file, "--timeout", "60"],
+            [*COMMAND, "endpoints", "--endpoint.config-file", file, "--timeout", "600"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -592,11 +592,16 @@ def test_ctrl_c_in_a_round_that_takes_long_is_clean(world: World) -> None:
 
 
 def test_a_round_that_takes_long_says_how_far_it_is_on_a_terminal(world: World) -> None:
-    with serving(say_nothing, NO_TLS) as port:
+    shown_how_far = threading.Event()
+
+    def close_at_last(connection: socket.socket, _: Any) -> None:
+        shown_how_far.wait(PATIENCE)
+
+    with serving(close_at_last, NO_TLS) as port:
         file = world.write(group(port, world.one.port))
         ours, theirs = pty.openpty()
         with subprocess.Popen(
-            [*COMMAND, "endpoints", "--endpoint.config-file", file, "--timeout", "3"],
+            [*COMMAND, "endpoints", "--endpoint.config-file", file, "--timeout", "600"],
             stdout=subprocess.PIPE,
             stderr=theirs,
             env=environment(TERM="xterm"),
@@ -606,6 +611,8 @@ def test_a_round_that_takes_long_says_how_far_it_is_on_a_terminal(world: World) 
             with contextlib.suppress(OSError):  # EIO: the other end is closed
                 while data := os.read(ours, 65_536):
                     said += data
+                    if b"1/2" in said:
+                        shown_how_far.set()
             shown = process.communicate(timeout=PATIENCE)[0]
         os.close(ours)
 

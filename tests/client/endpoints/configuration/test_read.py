@@ -560,7 +560,7 @@ _VALUES = st.recursive(
 
 
 @given(value=_VALUES | st.lists(st.dictionaries(_KEYS, _VALUES, max_size=4), max_size=3))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_value_is_understood_or_refused(value: object, folder: Path) -> None:
     text = yaml.safe_dump(value, allow_unicode=True)
     try:
@@ -579,7 +579,6 @@ def test_any_value_is_understood_or_refused(value: object, folder: Path) -> None
         st.characters(codec="utf-8") | st.sampled_from("-:[]{}&*<>!|'\"#\n\t "), max_size=60
     )
 )
-@settings(deadline=None)
 def test_any_text_is_understood_or_refused(text: str) -> None:
     message = ""
     try:
@@ -590,7 +589,6 @@ def test_any_text_is_understood_or_refused(text: str) -> None:
 
 
 @given(value=_VALUES)
-@settings(deadline=None)
 def test_a_document_is_read_as_any_other_loader_reads_it(value: object) -> None:
     """Where the two may agree: numbers are compared as numbers, keys as texts."""
     written = yaml.safe_dump([_plain(value)], allow_unicode=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mtls_echo_client.endpoints.configuration.errors import EndpointsError
@@ -162,7 +162,6 @@ _ANY = st.recursive(
 
 
 @given(value=_ANY | st.lists(st.dictionaries(st.sampled_from(["targets", "labels"]), _ANY)))
-@settings(deadline=None)
 def test_any_value_is_targets_or_refused(value: object) -> None:
     for suffix, text in ((".json", json.dumps(value)), (".yml", yaml.safe_dump(value))):
         message = ""
