@@ -210,7 +210,7 @@ def test_a_namesake_of_an_authority_cannot_stand_in_for_its_list(directory: Dire
 
 
 def _work(path: Path, worker: int, results: multiprocessing.queues.Queue[int]) -> None:
-    durable._LOCK_PATIENCE = PATIENCE
+    durable._LOCK_TIMEOUT = PATIENCE
     taken = 0
     for number in range(4):
         directory = Directory(path)
