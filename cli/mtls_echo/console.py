@@ -1,4 +1,4 @@
-"""How every command of this project speaks to a person: errors with a hint, colour on a terminal.
+"""What every command prints to people: errors with a hint, and colour on a terminal.
 
 Results go to standard output, everything else to standard error with a ``mtls-echo:`` prefix,
 without capitalised initials and without full stops at the end. An error says what is wrong with

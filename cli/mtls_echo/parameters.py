@@ -1,4 +1,4 @@
-"""What several ``pki`` commands take, and how they print what came of it."""
+"""Arguments that several ``pki`` commands take, and how they print a credential."""
 
 from __future__ import annotations
 

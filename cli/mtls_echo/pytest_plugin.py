@@ -1,4 +1,4 @@
-"""A fresh PKI for every test costs less than a file read, so no test shares one.
+"""pytest fixtures for certificates; a fresh PKI for every test costs less than a file read.
 
 Installed with the package (entry point ``pytest11``); the fixtures need no import::
 
@@ -7,9 +7,9 @@ Installed with the package (entry point ``pytest11``); the fixtures need no impo
         authority.trust.load_into(client_context)
 
     def test_the_client_refuses_an_expired_server(flaw):
-        exhibit = flaw("expired")
-        exhibit.credential.load_into(server_context)
-        exhibit.trust.load_into(client_context)
+        inputs = flaw("expired")
+        inputs.credential.load_into(server_context)
+        inputs.trust.load_into(client_context)
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def authority() -> Authority:
-    """A root authority of this test's own."""
+    """A root CA of this test's own."""
     from mtls_echo_pki.certificates.authority import Authority
 
     return Authority.root()
@@ -52,8 +52,8 @@ def flaw(authority: Authority) -> Callable[..., ValidationInput]:
     """Makes a deliberately bad credential by name, from ``authority``.
 
     ``flaw("expired")`` is a server's, for localhost, 127.0.0.1 and ::1; for another, give the
-    request: ``flaw("expired", client("client.test"))``. What comes is an ``Exhibit``: its
-    ``credential``, the ``trust`` to judge it by, the ``reference`` name to ask for.
+    request: ``flaw("expired", client("client.test"))``. It returns a ``ValidationInput``: its
+    ``credential``, the ``trust`` to verify it with, the ``reference`` name to ask for.
     """
     from mtls_echo_pki.certificates.request import Request
     from mtls_echo_pki.flaws.registry import find_flaw

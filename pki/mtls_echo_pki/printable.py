@@ -1,9 +1,9 @@
-"""What others wrote is shown, never obeyed: on a terminal some characters give orders.
+"""Escape characters that a terminal would obey, in text that others wrote.
 
 A name in a certificate may hold an escape sequence that clears the screen, a line feed that
-forges a second line of a log, or U+202E, which turns the text behind it around. Whoever issued
-the certificate chose it, and a refused peer's certificate was issued by anybody. Each such
-character is written out here, so that it can be seen and does nothing.
+forges a second line of a log, or U+202E, which turns the text behind it around. Its issuer chose
+it, and a refused peer's certificate may be from any issuer. Each such character is written out
+here, so that it can be seen and does nothing.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""An authority turns a request into a certificate, and adds nothing of its own.
+"""A certification authority (CA) in memory: it issues, renews, revokes and cross-signs.
 
 What a certificate looks like is the profile's affair (:mod:`mtls_echo_pki.certificates.profile`);
-an authority signs it, answers for it, and takes it back. It can do so once more with the same
-names (*renew*), and it can vouch for another root, so that whoever knows only the one believes
-what the other issues (*cross-sign*, RFC 5280 §3.2).
+a CA signs it and can revoke it. *Renewing* issues the same names again. *Cross-signing* certifies
+another root, so that a peer that trusts only this one accepts what the other issues (RFC 5280
+§3.2).
 
-Time is injected, never read: an authority with a clock of yesterday is all it takes
-to make an expired certificate.
+Time is injected, never read: a CA with yesterday's clock is all it takes to make an expired
+certificate.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ Alteration: TypeAlias = Callable[[TBSCertificate], TBSCertificate]
 
 @dataclass(frozen=True)
 class Authority:
-    """A certification authority: a key, its certificate, and how to reach its root.
+    """A CA: a key, its certificate, and how to reach its root.
 
     Make one with :meth:`root`, :meth:`intermediate` or :meth:`from_pem`.
 
     Args:
-        certificate: The authority's own.
+        certificate: The CA's own.
         key: Signs what it issues; never shown by ``repr``.
         issuers: The certificates above this one, the root last; empty for a root.
         clock: Where "now" comes from, an aware datetime.
-        register: What it has revoked; the one thing about an authority that changes.
-        cross: This root's key, certified by another authority (:meth:`cross_sign`); sent along,
-            so that peers who know only the other one find a path.
+        crl_state: What it has revoked; the one thing about a CA that changes.
+        cross: This root's key, certified by another CA (:meth:`cross_sign`); sent along,
+            so that peers that know only the other one find a path.
     """
 
     certificate: x509.Certificate
@@ -80,10 +80,10 @@ class Authority:
         lifetime: timedelta = ROOT_LIFETIME,
         clock: Clock = utcnow,
     ) -> Authority:
-        """Make a self-signed authority.
+        """Make a self-signed CA.
 
         Args:
-            name: Its subject's common name; an authority must have a subject
+            name: Its subject's common name; a CA must have a subject
                 (RFC 5280 §4.1.2.6).
             key_type: The type of its own key; what it issues has the request's.
             lifetime: From now to notAfter.
@@ -103,14 +103,14 @@ class Authority:
         key_type: KeyType = KeyType.P256,
         lifetime: timedelta = INTERMEDIATE_LIFETIME,
     ) -> Authority:
-        """Make an authority below this one, which may certify end-entities only.
+        """Make a CA below this one, which may certify end-entities only.
 
         Raises:
-            ValueError: If this authority is itself an intermediate (its pathlen is
+            ValueError: If this CA is itself an intermediate (its pathlen is
                 0), or would not outlive the new one.
         """
         if self.issuers:
-            raise ValueError("an intermediate authority cannot certify another one (pathlen 0)")
+            raise ValueError("an intermediate CA cannot certify another one (pathlen 0)")
         issued = self.issue(
             Request(subject=name, usage=Usage.AUTHORITY, lifetime=lifetime, key_type=key_type)
         )
@@ -120,7 +120,7 @@ class Authority:
     def from_pem(
         cls, certificate_pem: bytes, key_pem: bytes, *, clock: Clock = utcnow
     ) -> Authority:
-        """Restore an authority from :attr:`certificate_pem` and :attr:`key_pem`.
+        """Restore a CA from :attr:`certificate_pem` and :attr:`key_pem`.
 
         Raises:
             ValueError: If they cannot be parsed, do not match, or the last
@@ -129,12 +129,12 @@ class Authority:
         parsed = Credential.from_pem(certificate_pem, key_pem)
         root = parsed.path[-1]
         if not is_self_issued(root):
-            raise ValueError("an authority's certificates must end with its root")
+            raise ValueError("a CA's certificates must end with its root")
         return cls(parsed.certificate, parsed.key, parsed.chain, clock)
 
     @property
     def path(self) -> tuple[x509.Certificate, ...]:
-        """This authority's certificate and those above it, the root last."""
+        """This CA's certificate and those above it, the root last."""
         return (self.certificate, *self.issuers)
 
     @property
@@ -151,14 +151,14 @@ class Authority:
     def chain(self) -> tuple[x509.Certificate, ...]:
         """What follows an end-entity certificate on the wire: all issuers but the root.
 
-        In the root's place goes its key as another authority certified it, if one did. A peer
+        In the root's place goes its key as another CA certified it, if one did. A peer
         that trusts the root itself never looks at it.
         """
         return self.path[:-1] + self.cross
 
     @property
     def trust(self) -> Trust:
-        """The root of this authority, for those who shall believe it."""
+        """The root of this CA, for peers that are to trust it."""
         return Trust(self.path[-1:])
 
     def issue(
@@ -177,14 +177,13 @@ class Authority:
             The new credential, with the intermediates that lead to the root.
 
         Raises:
-            ValueError: If the certificate would outlive this authority. It is not
-                quietly shortened: who asks for a year and gets a week finds out when
-                the service stops.
+            ValueError: If the certificate would outlive this CA. It is not
+                quietly shortened: that would come to light when the service stops.
         """
         if isinstance(request, str):
             request = Request.server(request, *more)
         elif more:
-            raise ValueError("identities belong into the request")
+            raise ValueError("put all identities into the request")
         return self._issue(request, request.key_type.generate(), alter)
 
     def renew(
@@ -192,22 +191,22 @@ class Authority:
     ) -> Credential:
         """Issue a certificate that takes the place of another: the same names, a new validity.
 
-        It is made anew, by the profile: whoever issued the other, and whatever was wrong with
-        it. The names, the subject, the usage and the type of the key stay as they are.
+        It is made anew, by the profile, whichever CA issued the other and whatever was wrong
+        with it. The names, the subject, the usage and the type of the key stay as they are.
 
         Args:
             credential: The one to replace; it may have expired.
             rekey: Whether to make a new key. There is no default, because each choice is wrong
                 at times. A key that may be in other hands must be replaced, *and* the old
-                certificate revoked; a key that somebody has pinned must be kept. With the same
-                key, revoking the old certificate locks nobody out: the thief's copy of the key
-                works as well with the new certificate, which every handshake shows to whoever
-                watches (TLS 1.2) or connects.
+                certificate revoked; a key that a peer has pinned must be kept. With the same
+                key, revoking the old certificate locks no thief out: a copy of the key works as
+                well with the new certificate, which every handshake shows to an on-path attacker
+                (TLS 1.2) or to any peer.
             lifetime: From now to notAfter; as long as the other one's unless given.
 
         Raises:
             ValueError: If the certificate cannot be asked for again (no names, a foreign usage,
-                a type of key that is not made here), or would outlive this authority.
+                a type of key that is not made here), or would outlive this CA.
         """
         request = Request.of(credential.certificate)
         if lifetime is not None:
@@ -215,21 +214,21 @@ class Authority:
         return self._issue(request, request.key_type.generate() if rekey else credential.key)
 
     def cross_sign(self, other: Authority) -> x509.Certificate:
-        """Certify the key of another root, for peers that trust this authority only.
+        """Certify the key of another root, for peers that trust this CA only.
 
         A certificate of the same subject and key as the other root's, signed by this one, is an
         intermediate like any other: what the other root issues leads through it to this one.
 
         Returns:
             The certificate. It lasts as long as the other's own, but not longer than this
-            authority.
+            CA.
 
         Raises:
             ValueError: If either is not a root (an intermediate's pathlen is 0), both are the
                 same, or this one has expired.
         """
         if self.issuers or other.issuers:
-            raise ValueError("a root certifies a root: below an intermediate stands no authority")
+            raise ValueError("a root certifies a root: an intermediate cannot certify another CA")
         if self.certificate.subject == other.certificate.subject:
             raise ValueError("a root needs no certificate from one of its own name")
         now = self.clock()
@@ -238,7 +237,7 @@ class Authority:
             self.certificate.not_valid_after_utc, other.certificate.not_valid_after_utc
         )
         if not_after <= now:
-            raise ValueError("an authority that has expired can certify nobody")
+            raise ValueError("a CA that has expired cannot certify another")
         tbs = TBSCertificate.of(other.certificate)
         return replace(
             tbs,
@@ -258,8 +257,8 @@ class Authority:
         if now + request.lifetime > end:
             when = f"expires on {timestamp(end)} UTC" if now < end else "has expired"
             raise ValueError(
-                f"the certificate would outlive its authority, which {when}; "
-                "ask for a shorter lifetime, or replace the authority: "
+                f"the certificate would outlive its CA, which {when}; "
+                "ask for a shorter lifetime, or replace the CA: "
                 "mtls-echo pki rollover --help"
             )
         tbs = certificate_for(request, key.public_key(), now, issuer=self.certificate)
@@ -280,34 +279,34 @@ class Authority:
         revoked: Credential | x509.Certificate,
         reason: x509.ReasonFlags = x509.ReasonFlags.unspecified,
     ) -> Revocation:
-        """Stand no longer by a certificate; every :meth:`crl` from now on says so.
+        """Revoke a certificate; every :meth:`crl` from now on lists it.
 
         Args:
-            revoked: Issued by this authority: an end-entity's or an intermediate's.
+            revoked: Issued by this CA: an end-entity's or an intermediate's.
             reason: Why. ``key_compromise`` when the key may be in other hands.
 
         Returns:
             The entry; the first one, if it was revoked before.
 
         Raises:
-            ValueError: If another authority issued it: to revoke it here would revoke nothing.
+            ValueError: If another CA issued it: to revoke it here would revoke nothing.
         """
         certificate = revoked.certificate if isinstance(revoked, Credential) else revoked
         if not is_issued_by(certificate, self.certificate):
             raise ValueError(
-                "the certificate was not issued by this authority; revoke it with the one "
+                "the certificate was not issued by this CA; revoke it with the one "
                 f"called {certificate.issuer.rfc4514_string() or '(empty)'}"
             )
         return self.crl_state.revoke(certificate.serial_number, self.clock(), reason)
 
     def crl(self, lifetime: timedelta = DEFAULT_CRL_LIFETIME) -> x509.CertificateRevocationList:
-        """Sign a list of what was revoked; it supersedes every list before it.
+        """Sign a CRL of what was revoked; it supersedes every CRL before it.
 
         Args:
-            lifetime: From now to nextUpdate, when verifiers stop believing it, and with it every
-                certificate of this authority.
+            lifetime: From now to nextUpdate, when verifiers stop trusting it, and with it every
+                certificate of this CA.
 
         Raises:
-            ValueError: See :meth:`Register.next_list`.
+            ValueError: See :meth:`CRLState.next_crl`.
         """
         return self.crl_state.next_crl(self.certificate, self.key, self.clock(), lifetime)

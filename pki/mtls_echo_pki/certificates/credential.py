@@ -1,4 +1,4 @@
-"""A credential is a private key and the certificates that say whose it is.
+"""A private key with the certificates that bind names to it.
 
 TLS authenticates a peer in two steps, and both must hold: the *Certificate* message
 binds names to a public key, and *CertificateVerify* proves possession of the private
@@ -123,8 +123,8 @@ class Credential:
         No key file is left behind, nor an open descriptor.
 
         Raises:
-            ssl.SSLError: If OpenSSL's security level refuses it, a 1024-bit RSA key
-                for one.
+            ssl.SSLError: If OpenSSL's security level refuses it, such as a
+                1024-bit RSA key.
             OSError: If neither memory nor the temporary folder has room for it.
         """
         with nameless_file(self.key_pem + self.certificate_pem) as path:
@@ -192,7 +192,7 @@ def _spki(key: CertificatePublicKeyTypes) -> bytes:
 
 @contextmanager
 def nameless_file(contents: bytes) -> Generator[str]:
-    """Lend a path to ``contents`` that only this process can open."""
+    """Yield a path to ``contents`` that only this process can open."""
     if hasattr(os, "memfd_create"):
         with open(os.memfd_create("mtls-echo"), "wb") as file:
             file.write(contents)

@@ -1,23 +1,23 @@
-"""A revocation list says what counts no longer, and is believed for as long as it says itself.
+"""The state of a CA's CRLs: what was revoked, and how the next CRL must be numbered and dated.
 
-A certificate cannot be called back. Its authority publishes, signed and dated, the serial numbers
-of those it no longer stands by (RFC 5280 §5), and whoever judges a peer must have that list. Two
-properties of the verifiers shape how lists are made here.
+A certificate cannot be called back. Its CA publishes, signed and dated, the serial numbers of
+those it has revoked (RFC 5280 §5), and every verifier must have that CRL. Two properties of the
+verifiers decide how CRLs are made here.
 
-**The newest list is the one with the latest thisUpdate.** OpenSSL does not compare CRLNumber, for
-all that RFC 5280 §5.2.3 says about it. Measured: of two lists whose thisUpdate is the same second,
-the one loaded first wins, and a client revoked in the second of them gets in. thisUpdate has no
-fractions of a second (§5.1.2.4), so a program that revokes two certificates in a row would run
-into it; :class:`Register` makes thisUpdate grow by at least a second every time.
+**The newest CRL is the one with the latest thisUpdate.** OpenSSL does not compare CRLNumber,
+whatever RFC 5280 §5.2.3 says about it. Measured: of two CRLs whose thisUpdate is the same second,
+the one loaded first wins, and a client revoked in the second of them is accepted. thisUpdate has
+no fractions of a second (§5.1.2.4), so a program that revokes two certificates in a row would run
+into it; :class:`CRLState` makes thisUpdate grow by at least a second every time.
 
-**A list of the future is no list.** Code 11 refuses everybody until thisUpdate has come. So lists
-are dated back, by an hour, which leaves room for clocks that differ and for that growth: 3,600
-lists can follow each other within a moment. Who needs more waits for a second to pass, which is
-what :meth:`Register.delay` tells.
+**A CRL dated in the future refuses everything.** Verify code 11, until thisUpdate has come. So
+CRLs are dated back, by an hour, which leaves room for clocks that differ and for that growth:
+3,600 CRLs can follow each other within a moment. Whatever needs more waits for a second to pass
+(:meth:`CRLState.delay`).
 
-The state is small, and all of it stands in the last list: what was revoked, its number, its
-thisUpdate. Whoever kept that one goes on from it (:meth:`Register.resumed`); a register that
-forgot would issue a list without yesterday's revocations.
+All of the state stands in the last CRL: what was revoked, its number, its thisUpdate. It is
+resumed from there (:meth:`CRLState.from_crl`); a CA that forgot it would issue a CRL without
+yesterday's revocations.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ REASONS = tuple(
     if reason not in (x509.ReasonFlags.certificate_hold, x509.ReasonFlags.remove_from_crl)
 )
 
-# How far before now a list's thisUpdate lies, and so how many lists can follow each other within
+# How far before now a CRL's thisUpdate lies, and so how many CRLs can follow each other within
 # a moment (one a second) before the newest would have to lie in the future.
 _BACKDATE = timedelta(hours=1)
 _SECOND = timedelta(seconds=1)
@@ -50,12 +50,12 @@ _SECOND = timedelta(seconds=1)
 
 @dataclass
 class CRLState:
-    """What an authority has revoked, and how it dated its last list.
+    """What a CA has revoked, and how it dated its last CRL.
 
     Args:
         revocations: By serial number, in the order of their revocation.
-        number: CRLNumber of the last list; 0 before the first.
-        this_update: thisUpdate of the last list; None before the first.
+        number: CRLNumber of the last CRL; 0 before the first.
+        this_update: thisUpdate of the last CRL; None before the first.
     """
 
     revocations: dict[int, Revocation] = field(default_factory=dict[int, Revocation])
@@ -64,10 +64,10 @@ class CRLState:
 
     @classmethod
     def from_crl(cls, last: x509.CertificateRevocationList | None) -> CRLState:
-        """Return the register of an authority whose last list this is; None: it made none yet.
+        """Return the state of a CA after its last CRL; None if it has made none yet.
 
         Raises:
-            ValueError: If a part of the list cannot be read.
+            ValueError: If a part of the CRL cannot be read.
         """
         if last is None:
             return cls()
@@ -83,21 +83,21 @@ class CRLState:
             )
 
     def delay(self, now: datetime) -> timedelta:
-        """Return how long to wait before the next list; nothing, but for a burst of thousands.
+        """Return how long to wait before the next CRL; zero, except in a burst of thousands.
 
         It is much if the clock was set back.
         """
         return max(timedelta(0), self._next_update(now) - now)
 
     def revoke(self, serial_number: int, now: datetime, reason: x509.ReasonFlags) -> Revocation:
-        """Enter a certificate; one that was entered before stays as it is.
+        """Add a certificate; one that was added before stays as it is.
 
         Raises:
-            ValueError: If the reason is ``removeFromCRL``, which belongs to delta lists, or
+            ValueError: If the reason is ``removeFromCRL``, which is for delta CRLs, or
                 ``certificateHold``, which is not for good.
         """
         if reason is x509.ReasonFlags.remove_from_crl:
-            raise ValueError("removeFromCRL is for delta lists, which are not made here")
+            raise ValueError("removeFromCRL is for delta CRLs, which are not made here")
         if reason is x509.ReasonFlags.certificate_hold:
             raise ValueError(
                 "certificateHold could be lifted again, which is not done here; "
@@ -110,24 +110,24 @@ class CRLState:
     def next_crl(
         self, issuer: x509.Certificate, key: PrivateKey, now: datetime, lifetime: timedelta
     ) -> x509.CertificateRevocationList:
-        """Sign a list that supersedes every one before it.
+        """Sign a CRL that supersedes every one before it.
 
         Args:
-            issuer: The authority's certificate.
-            key: The authority's key.
+            issuer: The CA's certificate.
+            key: The CA's key.
             now: The present.
             lifetime: From now to nextUpdate.
 
         Raises:
-            ValueError: If the list would have expired already, or would have to be dated into the
-                future: after 3,600 lists in an hour, or with a clock that was set back.
+            ValueError: If the CRL would have expired already, or would have to be dated into the
+                future: after 3,600 CRLs in an hour, or with a clock that was set back.
         """
         if lifetime < _SECOND:
-            raise ValueError("a revocation list needs a lifetime of at least a second")
+            raise ValueError("a CRL needs a lifetime of at least a second")
         this_update = self._next_update(now)
         if self.this_update is not None and this_update > now:
             raise ValueError(
-                f"the last revocation list is dated {timestamp(self.this_update)} UTC, "
+                f"the last CRL is dated {timestamp(self.this_update)} UTC, "
                 "and the next must be later; check this machine's clock, or wait"
             )
         made = TBSCertList(
@@ -149,7 +149,7 @@ class CRLState:
 
 
 def is_crl_of(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
-    """Return whether an authority signed a list: by its name, and with its key."""
+    """Return whether a CA signed a CRL: by its name, and with its key."""
     try:
         key = issuer.public_key()
         return (
@@ -162,7 +162,7 @@ def is_crl_of(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> 
 
 
 def crl_number(crl: x509.CertificateRevocationList) -> int:
-    """Return the CRLNumber of a list (RFC 5280 §5.2.3); 0 if it has none."""
+    """Return the CRLNumber of a CRL (RFC 5280 §5.2.3); 0 if it has none."""
     number = extension(crl, x509.CRLNumber)
     return 0 if number is None else number.crl_number
 
@@ -177,7 +177,7 @@ def parse_reason(text: str) -> x509.ReasonFlags:
     for reason in x509.ReasonFlags:
         if reason.value.casefold() == wanted:
             return reason
-    raise ValueError(f'"{text}" is no reason; give one of {", ".join(REASONS)}')
+    raise ValueError(f'"{text}" is not a reason; give one of {", ".join(REASONS)}')
 
 
 def reason_of(entry: x509.RevokedCertificate) -> x509.ReasonFlags:

@@ -137,7 +137,7 @@ def _host(identity: str, host: str) -> str:
 
 
 def _nonsense(identity: str, reason: str) -> ValueError:
-    return ValueError(f'"{identity}" is no identity: {reason}; give {ACCEPTED_IDENTITIES}')
+    return ValueError(f'"{identity}" is not an identity: {reason}; give {ACCEPTED_IDENTITIES}')
 
 
 # --- in certificates -----------------------------------------------------------------------------

@@ -1,9 +1,8 @@
-"""What goes into a certificate, extension by extension, and why.
+"""The certificate profile: from a request and an issuer to everything a certificate says.
 
-One function, from request and issuer to certificate, and one table, from usage to
-extensions. The profile is the intersection of what today's verifiers insist on; OpenSSL
-with ``X509_V_FLAG_X509_STRICT`` (Python's default from 3.13), the WebPKI profile of
-``cryptography.x509.verification``, Go and Java all accept it:
+One function, and one table from usage to extensions. The profile is the intersection of what
+today's verifiers insist on; OpenSSL with ``X509_V_FLAG_X509_STRICT`` (Python's default from 3.13),
+the WebPKI profile of ``cryptography.x509.verification``, Go and Java all accept it:
 
 ====================== ============ ============= ==========================
 extension              root         intermediate  end-entity

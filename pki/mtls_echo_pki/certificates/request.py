@@ -1,7 +1,7 @@
 """Requests: what a certificate shall say, everything that gets signed except the key.
 
 A request is pure data. Making one costs nothing and touches no key, so it can be compared, altered
-with :func:`dataclasses.replace` and handed to several authorities.
+with :func:`dataclasses.replace` and handed to several CAs.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Request:
 
     Args:
         names: Identities, typed by their form (see :mod:`mtls_echo_pki.certificates.identifiers`);
-            they become the subjectAltName. An authority has none.
+            they become the subjectAltName. A CA has none.
         subject: Common name, for people to read; no peer compares it. When empty,
             subjectAltName is the only name and therefore critical (RFC 5280
             §4.2.1.6).
@@ -116,7 +116,7 @@ class Request:
 
     Raises:
         ValueError: If an identity has none of the accepted forms, an end-entity has
-            no name (nobody could be authenticated by it), an authority has no
+            no name (it could not authenticate its holder), a CA has no
             subject, or the certificate would end before it begins.
     """
 
@@ -135,11 +135,11 @@ class Request:
             )
         if self.usage is Usage.AUTHORITY:
             if not self.subject or self.names:
-                raise ValueError("an authority has a subject and no other names")
+                raise ValueError("a CA has a subject and no other names")
             return
         if not self.names:
             raise ValueError(
-                f"a {self.usage.value} certificate without a name authenticates nobody; "
+                f"a {self.usage.value} certificate without a name cannot authenticate a peer; "
                 f"give {ACCEPTED_IDENTITIES}"
             )
         uris = [name for name in self.names if "://" in name]

@@ -1,9 +1,9 @@
-"""What is signed is data until it is signed: TBSCertificate and TBSCertList, field by field.
+"""TBSCertificate and TBSCertList: what is to be signed, as values, field by field.
 
-RFC 5280 draws every certificate and every revocation list as two parts, what is *to be signed*
-and the signature over it. Keeping the first part a plain value has a use beyond tidiness: a
-certificate that departs from the rules in one respect is made with :func:`dataclasses.replace`
-and departs in that one field. No builder with opinions stands between.
+RFC 5280 draws every certificate and every CRL as two parts, what is *to be signed* and the
+signature over it. The first part is a plain value here, so a certificate that departs from the
+rules in one respect is made with :func:`dataclasses.replace` and departs in that one field. No
+builder with opinions stands between.
 
 The hash follows the signing key and nothing else. Ed25519 hashes on its own (RFC 8032); P-384 is
 paired with the hash of its strength, since RFC 8446 §4.2.3 knows no other pairing; everything
@@ -75,7 +75,7 @@ class TBSCertificate:
 
 @dataclass(frozen=True)
 class Revocation:
-    """One entry of a revocation list (RFC 5280 §5.3).
+    """One entry of a CRL (RFC 5280 §5.3).
 
     Args:
         serial_number: Of the revoked certificate.
@@ -90,13 +90,13 @@ class Revocation:
 
 @dataclass(frozen=True, kw_only=True)
 class TBSCertList:
-    """What is about to be signed as a revocation list, version 2 (RFC 5280 §5.1.2).
+    """What is about to be signed as a CRL, version 2 (RFC 5280 §5.1.2).
 
     Args:
-        issuer: The certificate of the authority that signs; gives the issuer's name and the
+        issuer: The certificate of the CA that signs; gives the issuer's name and the
             authorityKeyIdentifier, which §5.2.1 demands.
-        number: CRLNumber (§5.2.3), which must grow from list to list.
-        this_update, next_update: From when to when the list counts, to the second.
+        number: CRLNumber (§5.2.3), which must grow from CRL to CRL.
+        this_update, next_update: From when to when the CRL counts, to the second.
         revocations: In the order of their revocation.
     """
 
@@ -107,7 +107,7 @@ class TBSCertList:
     revocations: tuple[Revocation, ...] = ()
 
     def sign(self, key: PrivateKey) -> x509.CertificateRevocationList:
-        """Return the list, exactly as the fields say."""
+        """Return the CRL, exactly as the fields say."""
         identifier = self.issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
         builder = (
             x509.CertificateRevocationListBuilder()

@@ -1,20 +1,20 @@
-"""Trust is the set of certificates a peer believes without being shown a reason.
+"""Trust anchors, and the CRLs that go with them.
 
 A certification path ends at a *trust anchor* (RFC 5280 §6.1.1): configuration, not
 something a peer may send. That is why trust is a value of its own here, apart from
-the credentials it judges, and why a server's trust names the authorities of *clients*
-and the client's those of *servers*. Being on the public web makes nobody a client of
+the credentials that are verified with it, and why a server's trust names the CAs of *clients*
+and a client's those of *servers*. A certificate of the public web makes its holder no client of
 ours: the system's store is never added.
 
-Trust changes by union, ``old | new``, while an authority is being replaced: a peer
+Trust changes by union, ``old | new``, while a CA is being replaced: a peer
 that trusts both works with certificates from either.
 
-Revocation lists belong to it, because they too are what the judge was told beforehand.
-Where there is one, *every* certificate of a path is checked (``VERIFY_CRL_CHECK_CHAIN``):
-to ask about the end-entity alone would let in everybody whom a revoked intermediate
-issues for. OpenSSL then wants a list from each authority of the path, the root's own
-included, and refuses with verify code 3 where one is missing. That is the closed way to
-fail, and it is kept: loading the list of one authority does not exempt the others.
+CRLs belong to it, because they too are what the verifier was told beforehand. Where there is one,
+*every* certificate of a path is checked (``VERIFY_CRL_CHECK_CHAIN``): to check the end-entity
+alone would accept every certificate that a revoked intermediate issues. OpenSSL then wants a CRL
+from each CA of the path, the root's own included, and refuses with verify code 3 where one is
+missing. That is the closed way to fail, and it is kept: loading the CRL of one CA does not exempt
+the others.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class Trust:
     Args:
         anchors: Usually root certificates; an end-entity certificate here is *pinned*
             and needs ``ssl.VERIFY_X509_PARTIAL_CHAIN``.
-        crls: Revocation lists. None at all: nothing is checked for revocation. Otherwise
-            one is needed from every authority of a path, the anchor's own included. Of
-            several from one authority the latest thisUpdate counts.
+        crls: CRLs. None at all: nothing is checked for revocation. Otherwise
+            one is needed from every CA of a path, the anchor's own included. Of
+            several from one CA the latest thisUpdate counts.
     """
 
     anchors: tuple[x509.Certificate, ...]
-    # Lists have no hash; two trusts that differ in nothing else may share theirs.
+    # CRLs have no hash; two trusts that differ in nothing else may share theirs.
     crls: tuple[x509.CertificateRevocationList, ...] = field(default=(), hash=False)
 
     @classmethod
@@ -68,7 +68,7 @@ class Trust:
 
     @property
     def crl_pem(self) -> bytes:
-        """The contents of ``crl.pem``; empty without lists."""
+        """The contents of ``crl.pem``; empty without CRLs."""
         return b"".join(crl.public_bytes(Encoding.PEM) for crl in self.crls)
 
     @property
@@ -77,14 +77,14 @@ class Trust:
         return tuple(fingerprint(anchor) for anchor in self.anchors)
 
     def load_into(self, context: ssl.SSLContext) -> None:
-        """Add the anchors to those ``context`` trusts, and check revocation if there are lists.
+        """Add the anchors to those ``context`` trusts, and check revocation if there are CRLs.
 
-        A context cannot forget: for other anchors or newer lists, make a new one.
+        A context cannot forget: for other anchors or newer CRLs, make a new one.
 
         Raises:
-            ValueError: If there are no anchors: a context that can accept nobody is a
+            ValueError: If there are no anchors: a context that cannot accept any peer is a
                 mistake better found now than in every handshake.
-            OSError: If neither memory nor the temporary folder has room for the lists.
+            OSError: If neither memory nor the temporary folder has room for the CRLs.
         """
         if not self.anchors:
             raise ValueError("there are no trust anchors to load")
@@ -92,7 +92,7 @@ class Trust:
             cadata=b"".join(anchor.public_bytes(Encoding.DER) for anchor in self.anchors)
         )
         if self.crls:
-            # First the demand: should loading fail, the context refuses everybody.
+            # First the demand: should loading fail, the context refuses every peer.
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
             # cadata takes certificates only, a file both.
             with nameless_file(self.crl_pem) as path:

@@ -1,9 +1,8 @@
-"""Whether authorities, and what is told about them, fit together: what all peers share.
+"""Check that CAs, trust anchors, CRLs and ledgers fit together.
 
-A credential that is wrong fails for one. An anchor or a revocation list that is wrong fails for
-everybody, or, worse, fails nobody: a ledger that was restored from last week's backup has
-forgotten this week's revocations, and nothing looks wrong. So it is compared with what was
-published.
+A bad credential fails for one peer. A bad trust anchor or CRL fails for every peer, or, worse,
+fails for none: a ledger that was restored from last week's backup has forgotten this week's
+revocations, and nothing looks wrong. So it is compared with what was published.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class Finding:
 
 
 def check_ca(ca: CAFolder, now: datetime) -> Iterator[Finding]:
-    """Look at who issues, who will and who did."""
+    """Check the present CA, the next and the previous one."""
     state = ca.state
     generations: tuple[tuple[str, CAGeneration | None], ...] = (
         ("tls.crt", state.present),
@@ -67,29 +66,29 @@ def check_ca(ca: CAFolder, now: datetime) -> Iterator[Finding]:
 
 
 def check_anchors(path: Path, trust: Trust, now: datetime) -> Iterator[Finding]:
-    """Look at what is trusted."""
+    """Check the trust anchors."""
     yield from check_times(path, trust.anchors, now)
     for anchor in trust.anchors:
         if not is_authority(anchor):
             yield Finding(
                 path,
-                f"trusts {subject_of(anchor)}, which is not an authority",
+                f"trusts {subject_of(anchor)}, which is not a CA",
                 "trust the root that issued it, unless it is pinned on purpose",
             )
 
 
 def check_lost_crls(path: Path, trust: Trust) -> Iterator[Finding]:
-    """Find that revocation was turned off: the generation before, which is kept, had lists."""
+    """Detect that revocation was turned off: the previous generation, which is kept, had CRLs."""
     if not trust.crls and any(path.parent.glob(f"{GENERATION}*/{path.name}")):
         yield Finding(
             path,
-            "is gone, and with it every revocation: the generation before had lists",
-            "publish the lists again, together with the anchors",
+            "is gone, and with it every revocation: the previous generation had CRLs",
+            "publish the CRLs again, together with the anchors",
         )
 
 
 def check_crls(path: Path, trust: Trust, ca: CAFolder | None, now: datetime) -> Iterator[Finding]:
-    """Find lists with which OpenSSL would refuse everybody; of foreign ones missing, it tells."""
+    """Find CRLs, or missing ones, with which OpenSSL would refuse every peer."""
     again = "publish new ones: mtls-echo pki crl " + shlex.quote(str(ca.pki if ca else "DIR"))
     own = ca.certificates if ca else ()
     for crl in trust.crls:
@@ -98,16 +97,16 @@ def check_crls(path: Path, trust: Trust, ca: CAFolder | None, now: datetime) -> 
         if not is_valid_at(crl, now):
             yield Finding(
                 path,
-                f"the revocation list of {issuer} {validity(begin, end or begin, now)}, so nobody "
-                "is accepted",
+                f"the CRL of {issuer} {validity(begin, end or begin, now)}, so no peer is "
+                "accepted",
                 "wait, or check this machine's clock" if now < begin else again,
             )
         namesakes = [c for c in (*trust.anchors, *own) if c.subject == crl.issuer]
         if namesakes and not any(is_crl_of(crl, each) for each in namesakes):
             yield Finding(
                 path,
-                f"the revocation list of {issuer} was not signed by it",
-                "do not use it: it was altered, or comes from another authority of that name",
+                f"the CRL of {issuer} was not signed by it",
+                "do not use it: it was altered, or comes from another CA of that name",
             )
     if ca is None or not ca.ledger.crls:
         return
@@ -115,14 +114,13 @@ def check_crls(path: Path, trust: Trust, ca: CAFolder | None, now: datetime) -> 
         if not any(crl.issuer == certificate.subject for crl in trust.crls):
             yield Finding(
                 path,
-                f"has no revocation list of {subject_of(certificate)}, so nobody below it is "
-                "accepted",
+                f"has no CRL of {subject_of(certificate)}, so no certificate below it is accepted",
                 again,
             )
 
 
 def check_ledger(ca: CAFolder, trust: Trust) -> Iterator[Finding]:
-    """Find that the ledger was put back: a list was published that it does not know."""
+    """Detect a ledger restored from an old backup: a published CRL is newer than its last."""
     if not ca.ledger.crls:
         return
     for certificate in ca.certificates:
@@ -132,9 +130,9 @@ def check_ledger(ca: CAFolder, trust: Trust) -> Iterator[Finding]:
             if is_crl_of(crl, certificate) and crl_number(crl) > number:
                 yield Finding(
                     ca.folder / "ledger.json",
-                    f"knows list {number} of {subject_of(certificate)} as the last, and list "
+                    f"knows CRL {number} of {subject_of(certificate)} as the last, and CRL "
                     f"{crl_number(crl)} was published: it was put back to an earlier state",
-                    "take over what the published lists say: mtls-echo pki crl "
+                    "take over what the published CRLs say: mtls-echo pki crl "
                     f"{shlex.quote(str(ca.pki))}; certificates issued since are lost to it",
                 )
 

@@ -1,7 +1,7 @@
-"""Whether a PKI works is asked where it can still be mended: before anybody connects.
+"""Check that a PKI directory works, before a peer connects.
 
 Certificates fail where they are used, on another machine and with a message about
-"certificate verify failed". Here the same judgement is made beforehand.
+"certificate verify failed". Here the same verdict is reached beforehand.
 
 The simple questions come first: do the files parse, does the key match, is it private,
 is the time right, does the path reach a trust anchor. A credential that fails one of
@@ -110,7 +110,7 @@ def _unfinished(path: Path, trouble: OSError | None) -> Iterator[Finding]:
 
 
 def _ca_folder(store: Store, role: Role, findings: list[Finding]) -> CAFolder | None:
-    """Read an authority's folder; what is wrong with it is added to what was found."""
+    """Read a CA's folder; what is wrong with it is added to the findings."""
     try:
         return CAFolder.read(store.path, role)
     except MaterialError as error:
@@ -118,7 +118,7 @@ def _ca_folder(store: Store, role: Role, findings: list[Finding]) -> CAFolder | 
     except DirectoryError as error:
         path = store.path / "authorities" / role / "ledger.json"
         found = Finding(path, _without_path(error), error.hint or "")
-    if found not in findings:  # two roles may share an authority
+    if found not in findings:  # two roles may share a CA
         findings.append(found)
     return None
 
@@ -176,15 +176,15 @@ def _credential(
         if missing is not None:
             yield Finding(
                 path,
-                f"does not lead to an authority in trust/{role}: no certificate of {missing}",
+                f"does not lead to a CA in trust/{role}: no certificate of {missing}",
                 "append the intermediate that issued it, or trust its root",
             )
             continue
-        for verifier, judge in (
+        for verifier, ask in (
             ("OpenSSL (strict)", refusal_by_openssl),
             ("cryptography", refusal_by_cryptography),
         ):
-            refusal = judge(credential, role, trusts[role])
+            refusal = ask(credential, role, trusts[role])
             if refusal is not None:
                 yield Finding(
                     path,

@@ -1,4 +1,4 @@
-"""What a certificate says, in the words a person would use for it.
+"""What a certificate or a CRL says, as fields for people and for scripts.
 
 The same fields serve ``pki show``, for people, and ``pki show --json``, for scripts;
 only the presentation of time differs: a script wants the instant, a person wants to
@@ -50,7 +50,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RevokedDescription(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of a revocation list.
+    """One entry of a CRL.
 
     Args:
         serial: Lower-case hex, as in the certificate's description.
@@ -64,15 +64,15 @@ class RevokedDescription(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CRLDescription(msgspec.Struct, frozen=True, kw_only=True):
-    """One revocation list of one file.
+    """One CRL of one file.
 
     Args:
         path: The file it was read from.
-        position: Its place among the lists of that file, from 1.
+        position: Its place among the CRLs of that file, from 1.
         issuer: RFC 4514 string.
         number: CRLNumber; None if it has none.
-        next_update: None if the list does not say, which RFC 5280 forbids.
-        revoked: In the order of the list.
+        next_update: None if the CRL does not say, which RFC 5280 forbids.
+        revoked: In the order of the CRL.
     """
 
     path: str
@@ -87,7 +87,7 @@ class CRLDescription(msgspec.Struct, frozen=True, kw_only=True):
 def describe_crl(
     crl: x509.CertificateRevocationList, *, path: Path, position: int
 ) -> CRLDescription:
-    """Return what a revocation list says.
+    """Return what a CRL says.
 
     Raises:
         MaterialError: If a part of it cannot be read.
@@ -96,7 +96,7 @@ def describe_crl(
         with parsing():
             return _describe_crl(crl, path, position)
     except ValueError as error:
-        raise _unreadable("revocation list", path, position, "crl") from error
+        raise _unreadable("CRL", path, position, "crl") from error
 
 
 def _describe_crl(
@@ -125,7 +125,7 @@ def describe(certificate: x509.Certificate, *, path: Path, position: int) -> Des
     """Return what ``certificate`` says.
 
     Raises:
-        MaterialError: If a part of it cannot be read; a key of an unknown kind is no such part.
+        MaterialError: If a part of it cannot be read; a key of an unknown kind is not one.
     """
     try:
         with parsing():

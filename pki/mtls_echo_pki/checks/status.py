@@ -1,7 +1,7 @@
-"""Where a PKI stands: which step of replacing an authority comes next, what ends when, who is out.
+"""The status of each CA in a PKI directory: its stage, what ends when, what is due next.
 
-Certificates and lists tell this themselves, each for its part. Here it is put together for one
-authority, in the order in which things end: what is to be done next, and by when.
+Certificates and CRLs tell this themselves, each for its part. Here it is put together for one CA,
+in the order in which things end: what is to be done next, and by when.
 """
 
 from __future__ import annotations
@@ -67,16 +67,16 @@ class RevokedCertificate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
-    """Where one authority stands.
+    """The status of one CA.
 
     Args:
         path: Its folder.
         roles: What it issues.
         stage: "settled", "introduced" or "switched".
-        situation: Who issues and who is trusted, in words.
-        still_previous: Credentials that the previous authority issued and that are in use.
+        situation: Which CA issues and which are trusted, in words.
+        still_previous: Credentials that the previous CA issued and that are in use.
         endings: What ends, the soonest first.
-        revocations: Who is out, the latest last.
+        revocations: The revoked certificates, the latest last.
         next: The commands that come next; none while nothing is due.
     """
 
@@ -91,10 +91,10 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def overviews(store: Store) -> list[Overview]:
-    """Return where each authority of a directory stands; none in a copy without authorities.
+    """Return the status of each CA of a directory; none in a copy without CAs.
 
     Raises:
-        DirectoryError, MaterialError: If an authority's files cannot be used.
+        DirectoryError, MaterialError: If a CA's files cannot be used.
     """
     return [_overview(store, ca) for ca in ca_folders(store.path)]
 
@@ -112,7 +112,7 @@ def lines_of(overview: Overview, now: datetime) -> list[str]:
     ]
     stages = [f"{overview.stage}: {overview.situation}"]
     if overview.still_previous:
-        stages.append(f"still from the one before: {', '.join(overview.still_previous)}")
+        stages.append(f"still from the previous CA: {', '.join(overview.still_previous)}")
     return [
         f"{overview.path}, for {' and '.join(overview.roles)}",
         *_column("stage", _wrapped(stages)),
@@ -216,7 +216,7 @@ def _next(path: Path, ca: CAFolder, previous: list[str], endings: list[Expiry]) 
     if any(each.path.endswith("crl.pem") for each in due.values()):
         commands.append(f"mtls-echo pki crl {place}")
     stage = ca.state.stage
-    authorities = any(each.path == str(ca.folder) for each in due.values())
-    if stage is not RolloverStage.SETTLED or authorities:
+    cas = any(each.path == str(ca.folder) for each in due.values())
+    if stage is not RolloverStage.SETTLED or cas:
         commands.append(f"mtls-echo pki rollover {place} {next_step(stage).value}{option}")
     return commands

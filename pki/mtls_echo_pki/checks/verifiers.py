@@ -1,4 +1,4 @@
-"""Whether a credential works is for the verifiers to say, so the two strictest are asked.
+"""Ask two strict verifiers whether they accept a credential.
 
 One is OpenSSL, in a real handshake in memory with ``ssl.VERIFY_X509_STRICT``, the default
 from Python 3.13. The other is ``cryptography.x509.verification``, which holds to the profile
@@ -27,7 +27,7 @@ def refusal_by_openssl(credential: Credential, role: Role, trust: Trust) -> str 
     Refused it may be before any handshake: OpenSSL does not load a key that is too weak.
 
     Args:
-        credential: The one to judge.
+        credential: The one to verify.
         role: Whether it is presented as a server's or as a client's.
         trust: What the other side trusts.
 
@@ -47,13 +47,13 @@ def refusal_by_cryptography(credential: Credential, role: Role, trust: Trust) ->
     """Ask ``cryptography.x509.verification``, and return why it refused the credential.
 
     Args:
-        credential: The one to judge.
+        credential: The one to verify.
         role: Whether it is presented as a server's or as a client's.
         trust: What the other side trusts.
 
     Returns:
-        The verifier's words; None if it accepted. It judges servers by a DNS name or
-        an IP address only, so one that has neither is not judged.
+        The verifier's words; None if it accepted. It checks servers by a DNS name or
+        an IP address only, so one that has neither is not checked.
     """
     policy = verification.PolicyBuilder().store(verification.Store([*trust.anchors]))
     intermediates = list(credential.chain)
@@ -73,18 +73,18 @@ def _shake_hands(credential: Credential, role: Role, trust: Trust) -> None:
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if role == "servers":
-        judge, host = client_context, reference_for(credential.certificate)
+        verifier, host = client_context, reference_for(credential.certificate)
         credential.load_into(server_context)
     else:
-        # Somebody must be the server: one made for the occasion.
-        stage = Authority.root()
-        stage.issue("localhost").load_into(server_context)
-        stage.trust.load_into(client_context)
-        judge, host = server_context, "localhost"
+        # A client needs a server to connect to.
+        other = Authority.root()
+        other.issue("localhost").load_into(server_context)
+        other.trust.load_into(client_context)
+        verifier, host = server_context, "localhost"
         credential.load_into(client_context)
-        judge.verify_mode = ssl.CERT_REQUIRED
-    trust.load_into(judge)
-    judge.verify_flags |= ssl.VERIFY_X509_STRICT
+        verifier.verify_mode = ssl.CERT_REQUIRED
+    trust.load_into(verifier)
+    verifier.verify_flags |= ssl.VERIFY_X509_STRICT
     client_context.check_hostname = host is not None
 
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()

@@ -1,16 +1,16 @@
-"""What is under ``authorities`` is the truth; what is under ``trust`` follows from it.
+"""The folder of a CA, and the trust that is published from it.
 
-An authority's folder has two parts, each replaced by one rename: who issues
-(:mod:`mtls_echo_pki.directory.ca_state`), and what was issued, revoked and listed
-(:mod:`mtls_echo_pki.directory.ledger`). From both follows what peers are told, ``ca.crt`` and
-``crl.pem``: :meth:`Registry.derived`. A change is made in the truth, and only then published;
-whoever finds the two at odds publishes again. So nothing has to be written down about changes
-under way.
+A CA's folder under ``authorities`` has two parts, each replaced by one rename: who issues
+(:mod:`mtls_echo_pki.directory.ca_state`), and what was issued and revoked
+(:mod:`mtls_echo_pki.directory.ledger`). What peers get under ``trust``, ``ca.crt`` and
+``crl.pem``, follows from both: :meth:`CAFolder.trust_to_publish`. A change is made under
+``authorities``, and only then published; any later command that finds the two at odds publishes
+again. So nothing has to be written down about changes under way.
 
-What somebody else has put into ``trust`` is not ours to take away: the certificate of an
-authority that never was one of this directory stays, and so do its lists. A list of one of our own
-that is later than the ledger knows stays, too. It can only mean that the ledger was put back to
-an earlier state, and to publish that would lift revocations.
+What others have put into ``trust`` is not ours to take away: the certificate of a CA that never
+was one of this directory stays, and so do its CRLs. A CRL of one of our own that is later than the
+ledger knows stays, too. It can only mean that the ledger was put back to an earlier state, and to
+publish that would lift revocations.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ from mtls_echo_pki.files.staging import DirectoryError, os_errors_as_directory_e
 
 @dataclass
 class CAFolder:
-    """An authority's folder: who issues, and all that was issued, revoked and listed.
+    """A CA's folder: which CA issues, and all that was issued and revoked.
 
     Args:
         pki: The PKI directory.
         folder: ``authorities/ROLE``.
-        roles: What is issued here; both, with a single authority.
-        succession: Who issues.
+        roles: What is issued here; both, with a single CA.
+        state: Which CA issues, and which else is trusted.
         ledger: What was issued.
     """
 
@@ -60,7 +60,7 @@ class CAFolder:
 
     @classmethod
     def read(cls, pki: Path, role: Role) -> CAFolder:
-        """Read the folder of the authority that issues for a role.
+        """Read the folder of the CA that issues for a role.
 
         Raises:
             DirectoryError, MaterialError: If it cannot be used.
@@ -70,20 +70,20 @@ class CAFolder:
 
     @property
     def signers(self) -> tuple[Authority | x509.Certificate, ...]:
-        """All authorities in force; of one whose key was taken away, the certificate."""
+        """All CAs in force; of one whose key was taken away, the certificate."""
         return tuple(
             signer for generation in self.state.generations for signer in generation.signers
         )
 
     @property
     def certificates(self) -> tuple[x509.Certificate, ...]:
-        """Those of all authorities in force."""
+        """Those of all CAs in force."""
         return tuple(c for generation in self.state.generations for c in generation.certificates)
 
     def latest_crl(
         self, certificate: x509.Certificate, published: Trust | None = None
     ) -> x509.CertificateRevocationList | None:
-        """Return the last list of an authority, from the ledger or as it was published."""
+        """Return the last CRL of a CA, from the ledger or as it was published."""
         candidates = [self.ledger.crl(key_id(certificate))]
         candidates += [
             crl for crl in (published.crls if published else ()) if is_crl_of(crl, certificate)
@@ -93,7 +93,7 @@ class CAFolder:
         return max(crls, key=lambda crl: (crl.last_update_utc, crl_number(crl)), default=None)
 
     def trust_to_publish(self, published: Trust | None) -> Trust:
-        """Return what is to be published for those who judge what is issued here.
+        """Return the trust to publish for verifiers of what is issued here.
 
         Args:
             published: What is published now; None if that cannot be read.
@@ -106,7 +106,7 @@ class CAFolder:
         ]
         anchors = (*self.state.anchors, *foreign)
         present = published.crls if published else ()
-        if not self.ledger.crls:  # not in force: whatever lists there are, are not from here
+        if not self.ledger.crls:  # not in force: any CRLs are not from here
             return Trust(anchors, present)
         names = {certificate.subject for certificate in known}
         own = [self.latest_crl(each, published) for each in self.certificates]
@@ -122,7 +122,7 @@ class CAFolder:
         try:
             return key_id(anchor) in self.ledger.retired
         except ValueError:
-            return False  # of a kind that cannot be read here, so none of ours
+            return False  # of a kind that cannot be read here, so not one of ours
 
     def write_ledger(self, ledger: Ledger) -> None:
         """Replace the ledger: the moment of a revocation."""
@@ -130,7 +130,7 @@ class CAFolder:
         self.ledger = ledger
 
     def write_state(self, state: CAState) -> None:
-        """Replace who issues: the moment of a step. Keys that are no longer there are gone."""
+        """Replace the state: the moment of a step. Keys that are not in it are destroyed."""
         write_root_keys(self.folder, state)
         publish(self.folder, state.files(), MODES, keep_previous=False)
         remove_root_keys(self.folder, state)
@@ -140,7 +140,7 @@ class CAFolder:
         """Publish what follows for each role, where that is not what is published.
 
         Args:
-            mend: Also replace what cannot be read.
+            repair: Also replace unreadable files.
         """
         for role in self.roles:
             folder = self.pki / "trust" / role
@@ -154,7 +154,7 @@ class CAFolder:
 
 
 def ca_folders(pki: Path) -> list[CAFolder]:
-    """Read the folders of all authorities; with a single authority there is one.
+    """Read the folders of all CAs; with a single CA there is one.
 
     Raises:
         DirectoryError, MaterialError: If one cannot be used.
@@ -163,13 +163,13 @@ def ca_folders(pki: Path) -> list[CAFolder]:
 
 
 def ca_roles(pki: Path) -> list[Role]:
-    """Return the roles that have an authority's folder of their own, in a fixed order."""
+    """Return the roles that have a CA folder of their own, in a fixed order."""
     folders = {role: pki / "authorities" / role for role in ROLES}
     return [role for role in ROLES if folders[role].is_dir() and roles_of(pki, role)[0] == role]
 
 
 def roles_of(pki: Path, role: Role) -> tuple[Role, ...]:
-    """Return the roles that share an authority with this one, itself included."""
+    """Return the roles that share a CA with this one, itself included."""
     own = (pki / "authorities" / role).resolve()
     return tuple(each for each in ROLES if (pki / "authorities" / each).resolve() == own)
 
@@ -184,7 +184,7 @@ def published_trust(pki: Path, role: Role) -> Trust | None:
 
 
 def ledger_in(folder: Path) -> Ledger:
-    """Read the ledger of an authority's folder.
+    """Read the ledger of a CA's folder.
 
     Raises:
         DirectoryError: If it is missing or damaged.

@@ -1,10 +1,10 @@
-"""An authority is replaced in three steps, and the files in its folder say which was the last.
+"""The state of a CA folder while its CA is replaced, in three steps.
 
-Nobody can change all peers in one moment, so for a while some must believe two authorities. The
-order is what keeps them connected (A is the present authority, B the new one):
+Not all peers can be changed in one moment, so for a while some must trust two CAs. The order is
+what keeps them connected (A is the present CA, B the new one):
 
 ========== ======== =========== ============================= =========================
-stage      issues   trusted     files beside ``tls.*``        peers who know only A
+stage      issues   trusted     files beside ``tls.*``        peers that know only A
 ========== ======== =========== ============================= =========================
 settled    A        A           maybe ``retired.crt``         accept all
 introduced A        A and B     ``next.*``                    accept all
@@ -12,18 +12,18 @@ switched   B        A and B     ``previous.*``, ``cross.crt`` accept B's by the 
 settled    B        B           ``retired.crt``               must have learnt of B
 ========== ======== =========== ============================= =========================
 
-*Introduce*: everybody learns to believe B before anything of B's appears. *Switch*: B issues; what
-it issues is sent with ``cross.crt``, B's key certified by A, so that those who have not learnt yet
-still find a path. *Retire*: nobody believes A any more, and its key is destroyed.
+*Introduce*: every peer learns to trust B before B issues anything. *Switch*: B issues; what it
+issues is sent with ``cross.crt``, B's key certified by A, so that peers that have not learnt yet
+still find a path. *Retire*: A is no longer trusted, and its key is destroyed.
 
 The stage is not written down anywhere else: the files of a folder are published as one, so a step
 either happened or it did not. ``retired.crt``, a certificate without a key, stays to tell "it was
 retired" from "it never began".
 
-With intermediates, each authority is two: the issuing one, and the root above it that is trusted.
+With intermediates, each CA is two: the issuing one, and the root above it that is trusted.
 The keys of roots lie beside as plain files, ``root.key`` or ``root-….key``, so that they can be
-taken away. They are told by what they are the key of, not by what they are called; they are there
-before a step that needs them, and removed after the one that ends their use.
+taken away. They are recognised by their public key, not by their name; they are there before a
+step that needs them, and removed after the one that ends their use.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from mtls_echo_pki.files.durable import PUBLIC, read_file, sync_folder, write_fi
 from mtls_echo_pki.files.pem import parse_certificates, parse_credential, parse_key, read_stable
 from mtls_echo_pki.files.pem_blocks import MaterialError
 
-# The files of the authority that issues, of its successor and of its predecessor.
+# The files of the CA that issues, of its successor and of its predecessor.
 _NAMES = ("tls", "next", "previous")
 FILES = (
     *(f"{name}.{suffix}" for name in _NAMES for suffix in ("crt", "key")),
@@ -60,7 +60,7 @@ _FIRST_ROOT_KEY = "root.key"
 
 
 class RolloverStage(enum.Enum):
-    """Where the replacement of an authority stands; see the module's table."""
+    """Where the replacement of a CA stands; see the module's table."""
 
     SETTLED = "settled"
     INTRODUCED = "introduced"
@@ -69,7 +69,7 @@ class RolloverStage(enum.Enum):
 
 @dataclass(frozen=True)
 class CAGeneration:
-    """An issuing authority and the root above it, which may be one and the same.
+    """An issuing CA and the root above it, which may be one and the same.
 
     Args:
         authority: The one that issues.
@@ -81,14 +81,14 @@ class CAGeneration:
 
     @classmethod
     def new(cls, kind: str, key_type: KeyType, *, intermediate: bool) -> CAGeneration:
-        """Make an authority of a name of its own.
+        """Make a CA with a name of its own.
 
         Two that share a name but not a key would turn each mix-up into a case of impersonation.
 
         Args:
             kind: What it is called for: "servers", say; or nothing.
             key_type: Of its keys.
-            intermediate: Put an issuing authority below the root.
+            intermediate: Put an issuing CA below the root.
         """
         prefix, tag = f"mtls-echo {kind} ".replace("  ", " "), secrets.token_hex(3)
         root = Authority.root(f"{prefix}authority {tag}", key_type=key_type)
@@ -99,7 +99,7 @@ class CAGeneration:
 
     @property
     def certificates(self) -> tuple[x509.Certificate, ...]:
-        """The issuing authority's certificate, and those above it, the root last."""
+        """The issuing CA's certificate, and those above it, the root last."""
         return self.authority.path
 
     @property
@@ -109,13 +109,13 @@ class CAGeneration:
 
     @property
     def signers(self) -> tuple[Authority | x509.Certificate, ...]:
-        """All authorities of the line; of one whose key was taken away, the certificate."""
+        """The issuing CA and its root; of one whose key was taken away, the certificate."""
         if len(self.certificates) == 1:
             return (self.authority,)
         return (self.authority, self.root or self.anchor)
 
     def files(self, name: str) -> dict[str, bytes]:
-        """Return the contents of the line's files, which are called ``name``."""
+        """Return the contents of its files, which are called ``name``."""
         return {
             f"{name}.crt": self.authority.certificate_pem,
             f"{name}.key": self.authority.key_pem,
@@ -124,15 +124,15 @@ class CAGeneration:
 
 @dataclass(frozen=True)
 class CAState:
-    """Who issues, who will, who did: all that an authority's folder publishes.
+    """The present, next and previous CA of a folder: all that the folder publishes.
 
     Args:
         present: Issues.
-        following: Will issue; from *introduce* to *switch*.
+        next: Will issue; from *introduce* to *switch*.
         previous: Issued before; from *switch* to *retire*.
         cross: The present root's key, certified by the previous root. None outside of that time,
-            and if the previous root had expired: nobody believes it then, with or without.
-        retired: The certificates of the last authority that was retired.
+            and if the previous root had expired: then it is not trusted, with or without.
+        retired: The certificates of the last CA that was retired.
     """
 
     present: CAGeneration
@@ -150,12 +150,12 @@ class CAState:
 
     @property
     def issuing(self) -> Authority:
-        """The authority that issues, with the certificate that lets A's peers believe it."""
+        """The CA that issues, with the certificate by which A's peers accept it."""
         return replace(self.present.authority, cross=(self.cross,) if self.cross else ())
 
     @property
     def generations(self) -> tuple[CAGeneration, ...]:
-        """The authorities in force, the elder first: a switch then changes no trust."""
+        """The CAs in force, the oldest first: a switch then changes no trust."""
         generations = (self.previous, self.present, self.next)
         return tuple(generation for generation in generations if generation is not None)
 
@@ -165,11 +165,11 @@ class CAState:
         return tuple(generation.anchor for generation in self.generations)
 
     def introduce(self, generation: CAGeneration) -> CAState:
-        """Return what it is when ``line`` is trusted as well."""
+        """Return the state in which ``generation`` is trusted as well."""
         return CAState(self.present, next=generation)
 
     def switch(self) -> CAState:
-        """Return what it is when the following line issues.
+        """Return the state in which the next CA issues.
 
         Raises:
             ValueError: If the key of the present root was taken away, which has to certify the
@@ -177,18 +177,18 @@ class CAState:
         """
         upcoming = self.next
         if upcoming is None or upcoming.root is None:
-            raise ValueError("there is no following authority, or the key of its root is away")
+            raise ValueError("there is no next CA, or the key of its root was taken away")
         cross = None
         if self.present.anchor.not_valid_after_utc > utcnow():
             if self.present.root is None:
                 raise ValueError(
-                    "the key of the present root, which certifies the new one, is away"
+                    "the key of the present root, which certifies the new one, was taken away"
                 )
             cross = self.present.root.cross_sign(upcoming.root)
         return CAState(upcoming, previous=self.present, cross=cross)
 
     def retire(self) -> CAState:
-        """Return what it is when the previous line is no longer trusted."""
+        """Return the state in which the previous CA is no longer trusted."""
         assert self.previous is not None  # noqa: S101 - the caller has looked at the stage
         return CAState(self.present, retired=self.previous.certificates)
 
@@ -209,7 +209,7 @@ class CAState:
 
 
 def read_ca_state(folder: Path) -> CAState:
-    """Read an authority's folder, of one generation.
+    """Read a CA's folder, of one publication.
 
     Raises:
         MaterialError: If its files cannot be used.
@@ -230,7 +230,7 @@ def write_root_keys(folder: Path, state: CAState) -> None:
         if generation.root is not None and generation.root != generation.authority:
             identity = key_id(generation.anchor)
             if identity not in present:
-                # The name of the first is free for who puts that one back.
+                # `root.key` stays free: the first root's key can be restored under that name.
                 first = len(state.generations) == 1 and not state.retired
                 name = _FIRST_ROOT_KEY if first else f"root-{identity[:16]}.key"
                 write_file(folder / name, generation.root.key_pem, 0o600)
@@ -261,7 +261,7 @@ def _root_keys(folder: Path) -> dict[str, tuple[Path, PrivateKey]]:
         try:
             key = parse_key(read_file(path), path=path)
         except (OSError, MaterialError):
-            continue  # whoever needs it will miss it
+            continue  # what needs it will say so
         found[public_key_id(key.public_key())] = (path, key)
     return found
 
@@ -272,7 +272,7 @@ def _parse(folder: Path, contents: Mapping[Path, bytes]) -> CAState:
     if upcoming is not None and previous is not None:
         raise MaterialError(
             folder,
-            "holds both a next and a previous authority, which no step leaves",
+            "holds both a next and a previous CA, which no step leaves",
             "restore the folder from a backup",
         )
     certificates = {

@@ -1,14 +1,14 @@
-"""A judge who has revocation lists wants one from every authority, and all of them alive.
+"""Keep one current CRL per CA: OpenSSL demands one for every CA on the path.
 
-So lists are made together: of every authority in force, issuing and root, present, following and
-previous (:mod:`mtls_echo_pki.directory.ca_state`). A new one is signed where something changed,
-where there is none, and where half of its life is over; otherwise the last one stands. That is
-more than thrift. Each list must be dated a second after the one before, and a program that signs
-as fast as it can would run into the future.
+So CRLs are made together: of every CA in force, issuing and root, present, next and previous
+(:mod:`mtls_echo_pki.directory.ca_state`). A new one is signed where something changed, where there
+is none, and where half of its life is over; otherwise the last one stands. That is more than
+thrift. Each CRL must be dated a second after the one before, and a program that signs as fast as
+it can would run into the future.
 
-A list ends, and with it everybody's admission: OpenSSL refuses all certificates of an authority
-whose list has expired (verify code 12). Any command that changes the directory therefore renews
-lists past half of their life; where nothing ever changes, ``pki crl`` has to be run by a timer.
+When a CRL ends, all certificates of its CA are refused (verify code 12). Any command that changes
+the directory therefore renews CRLs past half of their life; where nothing ever changes,
+``pki crl`` has to be run by a timer.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from mtls_echo_pki.directory.ca_folder import CAFolder, published_trust
 from mtls_echo_pki.directory.ledger import Ledger, LedgerEntry
 from mtls_echo_pki.files.staging import DirectoryError
 
-# How long to wait for the second in which the next list can be dated. After thousands of lists
+# How long to wait for the second in which the next CRL can be dated. After thousands of CRLs
 # within an hour it is one; more than that is a clock that was set back.
 _LONGEST_WAIT = timedelta(seconds=2)
 
@@ -42,14 +42,14 @@ def with_current_crls(
     fresh: bool = False,
     lenient: bool = False,
 ) -> Ledger:
-    """Return a ledger in which every authority in force has a list that says what it must.
+    """Return a ledger in which every CA in force has a current CRL.
 
     Args:
         registry: Whose; its own ledger says what was listed last.
         ledger: With the revocations to be listed.
         lifetime: From now to nextUpdate; as before unless given, and a week at first.
         fresh: Sign all of them anew. One that was signed within this second is as fresh.
-        lenient: Where a list cannot be signed, keep the last one.
+        lenient: Where a CRL cannot be signed, keep the last one.
 
     Raises:
         DirectoryError: If the key that has to sign was taken away, or the clock was set back.
@@ -67,7 +67,7 @@ def with_current_crls(
         ledger = _merged(ledger, issuer, last)
         revoked = [e for e in ledger.issued if e.issuer == issuer and e.revoked_at is not None]
         if _is_due(last, revoked, lifetime, fresh):
-            # Not "or": a list without entries is false.
+            # Not "or": a CRL without entries is false.
             made = _next(ca, signer, last, revoked, lifetime, lenient)
             last = last if made is None else made
         if last is not None:
@@ -80,7 +80,7 @@ def _date(crl: x509.CertificateRevocationList) -> datetime:
 
 
 def _merged(ledger: Ledger, issuer: str, last: x509.CertificateRevocationList | None) -> Ledger:
-    """Return the ledger with the revocations that a list tells, and it forgot."""
+    """Return the ledger with the revocations that a CRL lists and the ledger lacks."""
     listed = {
         f"{each.serial_number:x}": each for each in CRLState.from_crl(last).revocations.values()
     }
@@ -129,13 +129,13 @@ def _next(
     lifetime: timedelta,
     lenient: bool,
 ) -> x509.CertificateRevocationList | None:
-    """Sign the list after ``last``; None if that one has to do."""
+    """Sign the CRL after ``last``; None if that one is kept."""
     if isinstance(signer, x509.Certificate):
         alive = last is not None and (last.next_update_utc or utcnow()) > utcnow()
         if lenient or alive:
             return None
         raise DirectoryError(
-            f"{ca.folder}: {signer.subject.rfc4514_string()} has to sign a revocation list, "
+            f"{ca.folder}: {signer.subject.rfc4514_string()} has to sign a CRL, "
             "and its key was taken away",
             "put it back, as root.key, for as long as this takes",
         )
@@ -146,7 +146,7 @@ def _next(
         crl_state.revocations.setdefault(
             serial, Revocation(serial, entry.revoked_at or entry.issued_at, reason)
         )
-        # What has expired is dropped once a list of a later date has told it (RFC 5280 §3.3).
+        # What has expired is dropped once a CRL of a later date has listed it (RFC 5280 §3.3).
         if last is not None and entry.not_after < last.last_update_utc:
             del crl_state.revocations[serial]
     delay = crl_state.delay(utcnow())
@@ -154,7 +154,7 @@ def _next(
         if lenient:
             return None
         raise DirectoryError(
-            f"{ca.folder}: the last revocation list is dated "
+            f"{ca.folder}: the last CRL is dated "
             f"{timestamp(last.last_update_utc)} UTC, and the next must be later",
             "check this machine's clock: it was set back by more than an hour",
         )

@@ -1,6 +1,6 @@
-"""A PKI on disk is what several programs agree on without ever meeting.
+"""A PKI on disk, the folder that servers, clients and their operators share.
 
-A server, a client, whoever issues and whoever watches share nothing but this folder::
+::
 
     DIR/                                0700
       authorities/servers/  tls.crt tls.key, ledger.json    issues servers
@@ -9,21 +9,21 @@ A server, a client, whoever issues and whoever watches share nothing but this fo
       trust/clients/        ca.crt, maybe crl.pem           what a server needs
       server/ client/ NAME/ tls.crt tls.key                 the credentials
 
-Servers and clients have *separate* authorities, and each side trusts the other's only: a server's
+Servers and clients have *separate* CAs, and each side trusts the other's only: a server's
 certificate then never passes as a client's, whatever its usage says. See
 :mod:`mtls_echo_pki.directory.layout` for what else there may be,
-:mod:`mtls_echo_pki.directory.ca_state` for what there is while an authority is replaced.
+:mod:`mtls_echo_pki.directory.ca_state` for what there is while a CA is replaced.
 
 Four rules keep it whole:
 
 1. What is read together is published together (:mod:`mtls_echo_pki.files.atomic_writer`).
-2. A certificate is in the ledger, on the disk, before anyone can hold it. After a crash
-   the ledger may name one that nobody got, which does no harm; one that somebody got
-   but the ledger does not name could never be revoked.
+2. A certificate is in the ledger, on the disk, before it is handed out. After a crash
+   the ledger may name one that was never handed out, which does no harm; one that is in use
+   but not in the ledger could never be revoked.
 3. A folder appears under its final name only when it is complete: it is built beside
    and renamed, and the loser of a race finds the winner's.
 4. A change happens in one moment, under ``authorities`` or in one credential's folder; what
-   follows from it is published by whoever comes next, if need be
+   follows from it is published by the next command, if need be
    (:mod:`mtls_echo_pki.directory.recovery`).
 """
 
@@ -89,11 +89,11 @@ class Directory(Store):
             path: Must not exist or be an empty folder; its parents are made.
             server_names: Identities of ``server``.
             client_names: Identities of ``client``.
-            key_type: Of every key in it; but authorities of Ed25519 credentials have
+            key_type: Of every key in it; but CAs of Ed25519 credentials have
                 P-256 keys, because the web's profile, and with it the verifier of
                 ``cryptography``, takes Ed25519 keys but no signatures by one.
-            single_authority: Let one authority issue both.
-            intermediate: Put an issuing authority below each root.
+            single_authority: Let one CA issue both.
+            intermediate: Put an issuing CA below each root.
             lifetime: Of the two credentials.
 
         Raises:
@@ -142,13 +142,13 @@ class Directory(Store):
         Args:
             name: The folder to be: letters, digits and ``._@-``, not beginning with a
                 dot.
-            request: Its usage decides which authority issues.
+            request: Its usage decides which CA issues.
 
         Raises:
             DirectoryError: If the name is taken or unusable, or something cannot be
                 written; no credential of that name exists then.
-            MaterialError: If the authority's files cannot be used.
-            ValueError: If it would outlive its authority.
+            MaterialError: If the CA's files cannot be used.
+            ValueError: If it would outlive its CA.
         """
         self._check_name(name)
         return issue(self, name, request)
@@ -156,7 +156,7 @@ class Directory(Store):
     def issue_flawed(self, name: str, request: Request, flaw: Flaw) -> ValidationInput:
         """Issue a deliberately bad credential, as :meth:`issue` would a good one.
 
-        Where the judge must believe something else than ``trust`` says, that lies beside it:
+        Where the verifier must trust something else than ``trust`` says, that lies beside it:
         ``ca.crt``, and ``crl.pem`` where the flaw is one of revocation.
 
         Raises:
@@ -167,7 +167,7 @@ class Directory(Store):
         return issue_flawed(self, name, request, flaw)
 
     def renew(self, name: str, *, rekey: bool, lifetime: timedelta | None = None) -> Credential:
-        """Replace a credential by a new one of the same names, from whoever issues now.
+        """Replace a credential by a new one of the same names, from the CA that issues now.
 
         One that has expired, or was made bad on purpose, becomes a good one.
 
@@ -180,8 +180,8 @@ class Directory(Store):
             DirectoryError: If there is none of that name, no certificate can be asked for that
                 says the same, its key was revoked and is to be kept, or it cannot be written; the
                 present one stays then.
-            MaterialError: If its files, or the authority's, cannot be used.
-            ValueError: If it would outlive its authority.
+            MaterialError: If its files, or the CA's, cannot be used.
+            ValueError: If it would outlive its CA.
         """
         self._check_name(name)
         return renew(self, name, rekey=rekey, lifetime=lifetime)
@@ -196,8 +196,8 @@ class Directory(Store):
     ) -> Revoked:
         """Revoke the keys that a name had before its present one, or else the present one.
 
-        Every certificate is revoked that is good with such a key, and the lists of all
-        authorities of its role are published. To revoke again is to do nothing.
+        Every certificate is revoked that is good with such a key, and the CRLs of all
+        CAs of its role are published. To revoke again is to do nothing.
 
         Args:
             name: The credential's, which need not be there any more.
@@ -208,14 +208,14 @@ class Directory(Store):
         Raises:
             DirectoryError: If nothing was ever issued to that name, or not with such a serial
                 number; or if it cannot be written.
-            MaterialError: If its files, or an authority's, cannot be used.
+            MaterialError: If its files, or a CA's, cannot be used.
             ValueError: If the reason is one that does not revoke for good.
         """
         self._check_name(name)
         return revoke(self, name, reason=reason, present=present, serials=serials)
 
     def publish_crls(self, lifetime: timedelta | None = None) -> tuple[Role, ...]:
-        """Publish new revocation lists, for all roles.
+        """Publish new CRLs, for all roles.
 
         Args:
             lifetime: From now to their end, and of those that follow; as before unless given,
@@ -223,35 +223,35 @@ class Directory(Store):
 
         Raises:
             DirectoryError: If they cannot be signed or written.
-            MaterialError: If an authority's files cannot be used.
+            MaterialError: If a CA's files cannot be used.
             ValueError: If the lifetime is less than a second.
         """
         return publish_crls(self, lifetime)
 
     def introduce(self, *roles: Role) -> tuple[Role, ...]:
-        """Make a new authority that is trusted beside the present one, and issues nothing yet.
+        """Make a new CA that is trusted beside the present one, and issues nothing yet.
 
-        This, :meth:`switch` and :meth:`retire` replace an authority; see
+        This, :meth:`switch` and :meth:`retire` replace a CA; see
         :mod:`mtls_echo_pki.directory.ca_state`.
 
         Args:
-            roles: Whose authorities; all, unless given.
+            roles: Whose CAs; all, unless given.
 
         Returns:
             The roles for which this call did it; none if all had been done before.
 
         Raises:
             DirectoryError: If it is not this step's turn, or it cannot be written.
-            MaterialError: If an authority's files cannot be used.
+            MaterialError: If a CA's files cannot be used.
         """
         return take(self, Step.INTRODUCE, roles or ROLES)
 
     def switch(self, *roles: Role) -> tuple[Role, ...]:
-        """Let the new authority issue; see :meth:`introduce`."""
+        """Let the new CA issue; see :meth:`introduce`."""
         return take(self, Step.SWITCH, roles or ROLES)
 
     def retire(self, *roles: Role) -> tuple[Role, ...]:
-        """Trust the old authority no longer, and destroy its key; see :meth:`introduce`.
+        """No longer trust the old CA, and destroy its key; see :meth:`introduce`.
 
         Raises:
             DirectoryError: Also if a credential in the directory would be locked out.

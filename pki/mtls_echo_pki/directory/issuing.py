@@ -1,13 +1,13 @@
-"""A certificate leaves in two steps: into the ledger first, then into the world.
+"""Issue and renew credentials in a PKI directory: first into the ledger, then on the disk.
 
 Both for a new name (:func:`issue`) and for one that has a certificate already (:func:`renew`). A
-crash between the two leaves an entry for a certificate that nobody got, which does no harm. The
-other way round there would be one that somebody has and nobody can revoke.
+crash between the two leaves an entry for a certificate that was never handed out, which does no
+harm. The other way round there would be one that is in use and cannot be revoked.
 
 A new name appears whole or not at all, by the rename of a folder. A renewal takes the place of
 what was there by the rename of a link: readers get the old pair of key and certificate or the new
-one, and the old generation stays for those who are still reading it. A key that is revoked goes
-from there, too (:mod:`mtls_echo_pki.directory.revoking`).
+one, and the old generation stays for readers that are still in it. A key that is revoked is
+removed from there, too (:mod:`mtls_echo_pki.directory.revoking`).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def issue_flawed(store: Store, name: str, request: Request, flaw: Flaw) -> Valid
     def make(ca: CAFolder) -> _Made:
         nonlocal inputs
         present = ca.state.present
-        # A bad path is bad in one respect: no other authority's certificate is sent along.
+        # A bad path is bad in one respect: no other CA's certificate is sent along.
         authority = store.root(ca.roles[0]) if flaw.needs_root else present.authority
         inputs = flaw.build(authority, request)
         beside: dict[str, bytes] = {}
@@ -109,7 +109,7 @@ def _refuse_to_revive(store: Store, name: str, present: Credential, pki: LockedP
                 raise DirectoryError(
                     f"{store.path / name}: cannot be renewed with the same key, which was "
                     f"revoked on {timestamp(entry.revoked_at)} UTC ({entry.reason})",
-                    "whoever has the key would be let in again; renew it with a new one: "
+                    "a thief of the key would be accepted again; renew it with a new one: "
                     f"mtls-echo pki renew {shlex.quote(str(store.path))} {name} --new-key",
                 )
 
@@ -122,7 +122,7 @@ def _issue(
     flaw: str | None = None,
 ) -> Credential:
     if request.usage not in ROLE_OF:
-        raise ValueError("a directory issues to servers and clients, not to authorities")
+        raise ValueError("a directory issues to servers and clients, not to CAs")
     target = store.path / name
     with exclusive(store.path, target) as pki:
         if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):

@@ -1,10 +1,10 @@
-"""Who may vouch for whom is laid out in folders: one authority per role, one trust per role.
+"""The layout of a PKI directory: one CA folder and one trust folder per role.
 
-``authorities/servers`` issues the servers that ``trust/servers`` makes clients believe, and
-``authorities/clients`` the clients that ``trust/clients`` makes servers believe. With a single
-authority, ``authorities/clients`` is a link to ``servers``. With intermediates, ``tls.crt`` of an
-authority is followed by its root, whose key waits in ``root.key``: on a machine that issues every
-day it can be taken away until the root has to sign again: a revocation list, or its successor.
+``authorities/servers`` issues the servers that clients accept by ``trust/servers``, and
+``authorities/clients`` the clients that servers accept by ``trust/clients``. With a single CA,
+``authorities/clients`` is a link to ``servers``. With intermediates, ``tls.crt`` of a CA is
+followed by its root, whose key is ``root.key``: on a machine that issues every day it can be taken
+away until the root has to sign again, a CRL or its successor.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ Role: TypeAlias = Literal["servers", "clients"]
 
 ROLES: tuple[Role, Role] = ("servers", "clients")
 
-# The folders that no credential can be called like.
+# The folders that cannot be a credential's name.
 PARTS = frozenset({"authorities", "trust"})
 
 
 def make_authorities(
     path: Path, key_type: KeyType, single_authority: bool, intermediate: bool
 ) -> None:
-    """Fill a new PKI directory with authorities, and with the trust in them.
+    """Fill a new PKI directory with CAs, and with the trust in them.
 
     Args:
         path: Empty.
         key_type: Of their keys; for Ed25519 they have P-256 keys, see ``Directory.create``.
-        single_authority: Let one authority issue both servers and clients.
-        intermediate: Put an issuing authority below each root.
+        single_authority: Let one CA issue both servers and clients.
+        intermediate: Put an issuing CA below each root.
 
     Raises:
         OSError: If it cannot be written.
@@ -67,5 +67,5 @@ def make_authorities(
 
 
 def kind_of(roles: tuple[Role, ...]) -> str:
-    """Return what an authority for these roles is called after; nothing, if it has both."""
+    """Return the role in the name of a CA; nothing, if it has both."""
     return roles[0] if len(roles) == 1 else ""

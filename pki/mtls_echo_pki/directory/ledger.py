@@ -1,15 +1,15 @@
-"""What an authority has signed it cannot unsign: the ledger is its memory.
+"""The ledger of a CA: every certificate it has issued, what was revoked, and its last CRLs.
 
-A revocation list names serial numbers (RFC 5280 §5.3), so a certificate whose serial
-nobody wrote down can never be taken back. Each authority therefore keeps a list of all
-it has issued, in ``ledger.json``, and writes an entry before the certificate leaves.
+A CRL names serial numbers (RFC 5280 §5.3), so a certificate whose serial was not written down can
+never be revoked. Each CA therefore keeps a list of all it has issued, in ``ledger.json``, and
+writes an entry before the certificate leaves.
 
 What leaks is not a certificate but a key, so each entry has the key's digest too: all the
 certificates that are good with it are found by it, renewals with the same key included.
 
-The last revocation list of each authority stands here as well, whole. It is what the next one
-must go on from, in number and date, and what is published is a copy of it: a change to the
-ledger is a single rename, and revokes and lists in one.
+The last CRL of each CA stands here as well, whole. It is what the next one must go on from, in
+number and date, and what is published is a copy of it: a change to the ledger is a single rename,
+and makes the revocation and the CRL in one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class LedgerEntry(
         issued_at: When, to the second.
         key: :func:`~mtls_echo_pki.certificates.credential.key_id` of the certificate; None where a
             ledger of version 1 did not say and the certificate is no longer there.
-        issuer: The same of the authority that signed it; None if that is none of this directory,
+        issuer: The same of the CA that signed it; None if that is not one of this directory,
             as with some deliberately bad credentials.
         flaw: What is wrong with it on purpose; None for a good one.
         revoked_at: When it was revoked, to the second; None while it was not.
@@ -101,17 +101,17 @@ class Ledger(
     omit_defaults=True,
     rename={"crls": "lists", "crl_lifetime": "list_lifetime"},
 ):
-    """All that a role's authorities have issued and revoked.
+    """All that the CAs of a folder have issued and revoked.
 
     Args:
         issued: The oldest first.
         version: Of the file's format. 1 had entries only, without ``key`` and ``issuer``.
-        crls: The last revocation list of each authority, PEM, by the authority's
-            :func:`~mtls_echo_pki.certificates.credential.key_id`. Once there is one, lists are *in
-            force*: a judge who has lists demands one of every authority.
-        crl_lifetime: From signing a list to its nextUpdate, in seconds; None: as by default.
-        retired: Each authority that was ever retired, by its :func:`key_id`: should its
-            certificate turn up again in ``trust``, out of a backup, it is not believed.
+        crls: The last CRL of each CA, PEM, by the CA's
+            :func:`~mtls_echo_pki.certificates.credential.key_id`. Once there is one, CRLs are *in
+            force*: a verifier that has CRLs demands one of every CA.
+        crl_lifetime: From signing a CRL to its nextUpdate, in seconds; None: as by default.
+        retired: Each CA that was ever retired, by its :func:`key_id`: should its
+            certificate turn up again in ``trust``, out of a backup, it is not trusted.
     """
 
     issued: tuple[LedgerEntry, ...]
@@ -125,7 +125,7 @@ class Ledger(
         return msgspec.structs.replace(self, issued=(*self.issued, entry))
 
     def crl(self, issuer: str) -> x509.CertificateRevocationList | None:
-        """Return the last list of an authority, by its :func:`key_id`; None before the first.
+        """Return the last CRL of a CA, by its :func:`key_id`; None before the first.
 
         Raises:
             ValueError: If it is damaged.
@@ -161,7 +161,7 @@ def encode_ledger(ledger: Ledger) -> bytes:
 
 
 def empty_ledger() -> Ledger:
-    """Return the ledger of an authority that has issued nothing yet."""
+    """Return the ledger of a CA that has issued nothing yet."""
     return Ledger(issued=(), version=_VERSION)
 
 
@@ -172,7 +172,7 @@ def upgraded(
 
     Args:
         ledger: Of any version; one of the present version is returned as it is.
-        issuer: The only authority there was when version 1 was written.
+        issuer: The only CA there was when version 1 was written.
         present: The certificates that are still in the directory.
     """
     if ledger.version == _VERSION:

@@ -1,16 +1,16 @@
-"""Whoever comes next finishes what was interrupted, before anything else.
+"""Crash recovery: every command first completes what a killed one left unfinished.
 
 Every change has one moment in which it happens: a rename, of ``ledger.json`` or of a ``..data``
 link. A command that is killed before has changed nothing and leaves some debris; one that is
 killed after it has left others to publish what follows from the change. Both are put right by
-looking at what there is, without any record of what was under way (:func:`finish`):
+looking at what there is, without any record of what was under way (:func:`recover`):
 
 * debris is removed: half-built folders, generations that never were published, temporary files;
 * links of a publication that are missing are made;
-* ``trust`` is published again where it is not what the authorities say
+* ``trust`` is published again where it is not what the CAs say
   (:mod:`mtls_echo_pki.directory.ca_folder`).
 
-All of it under the lock of the directory, which the kernel takes from whoever is killed.
+All of it under the lock of the directory, which the kernel releases when a process is killed.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from mtls_echo_pki.files.staging import DirectoryError, os_errors_as_directory_e
 
 @dataclass
 class LockedPKI:
-    """A PKI directory that nobody else changes meanwhile.
+    """A PKI directory under its lock: no other process changes it meanwhile.
 
     Args:
         path: The directory.
-        readable: The authorities' folders that can be used.
+        readable: The CA folders that can be used.
     """
 
     path: Path
     readable: list[CAFolder]
 
     def ca_folder(self, role: Role) -> CAFolder:
-        """Return the folder of the authority that issues for a role.
+        """Return the folder of the CA that issues for a role.
 
         Raises:
             DirectoryError, MaterialError: If it cannot be used.
@@ -60,7 +60,7 @@ class LockedPKI:
 
     @property
     def ca_folders(self) -> list[CAFolder]:
-        """The folders of all authorities.
+        """The folders of all CAs.
 
         Raises:
             DirectoryError, MaterialError: If one cannot be used.
@@ -70,9 +70,9 @@ class LockedPKI:
 
 @contextmanager
 def exclusive(pki: Path, concerning: Path | None = None) -> Generator[LockedPKI]:
-    """Hold a PKI directory for a change, and bring it into order first.
+    """Lock a PKI directory for a change, and recover it first.
 
-    Directories made by an earlier version become such as are made now, and revocation lists past
+    Directories made by an earlier version become such as are made now, and CRLs past
     half of their life are renewed.
 
     Args:
@@ -98,7 +98,7 @@ def exclusive(pki: Path, concerning: Path | None = None) -> Generator[LockedPKI]
 
 @contextmanager
 def quiescent(pki: Path) -> Generator[OSError | None]:
-    """Hold a PKI directory for looking at it; what was interrupted is finished first, if we may.
+    """Lock a PKI directory for reading, and recover it first, as far as permitted.
 
     Yields:
         Why it could not be finished; None if it was, or nothing had to be.
@@ -114,7 +114,7 @@ def quiescent(pki: Path) -> Generator[OSError | None]:
 
 @contextmanager
 def after_commit(pki: Path, *, again: str | None = None) -> Generator[None]:
-    """Say of what fails now that the change itself has happened, or a part of it.
+    """Turn an error after the change into one that says so: it has happened, or a part of it.
 
     Args:
         pki: The directory.
@@ -128,7 +128,7 @@ def after_commit(pki: Path, *, again: str | None = None) -> Generator[None]:
         yield
     except OSError as error:
         where = error.filename2 or error.filename or pki
-        state = "the change is made, but not yet published to all who need it"
+        state = "the change is made, but not yet published to all roles that need it"
         if again is not None:
             state = "a part of the change is made, and stays"
         raise DirectoryError(
@@ -139,12 +139,12 @@ def after_commit(pki: Path, *, again: str | None = None) -> Generator[None]:
 
 
 def recover(pki: Path) -> list[CAFolder]:
-    """Finish what was interrupted; the caller holds the directory.
+    """Finish what was interrupted; the caller holds the lock.
 
     What cannot be read is left as it is: nothing that was interrupted looks so.
 
     Returns:
-        The authorities' folders that can be used.
+        The CA folders that can be used.
 
     Raises:
         OSError: If something is to be written and cannot be.
@@ -155,7 +155,7 @@ def recover(pki: Path) -> list[CAFolder]:
         folder = pki / "authorities" / role
         (folder / ".ledger.json.tmp").unlink(missing_ok=True)
         tidy(folder, keep_previous=False)
-        with suppress(MaterialError, DirectoryError):  # whoever needs it is told
+        with suppress(MaterialError, DirectoryError):  # what needs it will say so
             readable.append(CAFolder.read(pki, role))
             remove_root_keys(folder, readable[-1].state)
     for folder in (*(pki / "trust" / role for role in ROLES), *credential_folders(pki)):
@@ -176,7 +176,7 @@ def credential_folders(pki: Path) -> list[Path]:
 
 
 def _publish_plain_files(folder: Path) -> None:
-    """Publish the files of an authority that an earlier version wrote one by one.
+    """Publish the files of a CA that an earlier version wrote one by one.
 
     Readers see the same contents at any moment: first the generation appears, with what the
     plain files say, then a link takes the place of each.

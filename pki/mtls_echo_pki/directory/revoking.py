@@ -1,14 +1,14 @@
-"""What leaks is a key, so what is revoked is a key: every certificate that is good with it.
+"""Revoke keys: every certificate that is good with a leaked one.
 
-A certificate is public; who steals it can do nothing with it. Who steals its private key can, for
-as long as any certificate for that key is believed, and renewals with the same key are such
+A certificate is public; a thief of it can do nothing with it. With its private key a thief can,
+for as long as any certificate for that key is trusted, and renewals with the same key are such
 certificates. Revoking one serial number of three would lock the owner out and leave the thief in.
 
 Which key is meant follows from the order in which things are done. A leaked key is first replaced
 (``renew --new-key``) and then revoked: so of a name that has had several keys, all but the present
 one are meant. A name that has had only one key has not been renewed yet, and that one is meant.
 Keys count that have not expired, and those that were revoked: so to revoke again is to do nothing,
-today, when the revoked certificates have expired, and when their authority was retired.
+today, when the revoked certificates have expired, and when their CA was retired.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from mtls_echo_pki.files.staging import DirectoryError
 
 @dataclass(frozen=True)
 class Revoked:
-    """What a revocation has come to.
+    """The result of a revocation.
 
     Args:
         now: The certificates that were revoked just now; none, if all had been.
         before: Those of the name that had been revoked earlier and have not expired.
-        valid: Those of the name that are still believed.
+        valid: Those of the name that are still trusted.
         present: The digest of the name's present key
             (:func:`~mtls_echo_pki.certificates.credential.key_id`); None if the directory has no
             credential of that name any more, or it was not asked.
-        roles: For whose trust lists were published.
+        roles: The roles for which CRLs were published.
     """
 
     now: tuple[LedgerEntry, ...]
@@ -65,11 +65,11 @@ def revoke(
     """Revoke certificates of a name; see :meth:`Directory.revoke`."""
     if reason.value not in REASONS:
         raise ValueError(
-            f"{reason.value} revokes nothing for good; give one of {', '.join(REASONS)}"
+            f"{reason.value} does not revoke for good; give one of {', '.join(REASONS)}"
         )
     with exclusive(store.path) as pki:
         now = utcnow()
-        _demand_authorities(pki)
+        _require_cas(pki)
         known = _certificates_of(pki, name)
         if not known:
             raise DirectoryError(
@@ -93,7 +93,7 @@ def revoke(
                 roles += ca.roles
         if done and (store.path / name).is_dir():
             with after_commit(store.path):
-                # A key that nobody is to use any more need not lie about.
+                # A key that must not be used any more is not kept.
                 tidy(store.path / name, keep_previous=False)
         revoked = {entry.serial for entry in done}
         return Revoked(
@@ -106,11 +106,11 @@ def revoke(
 
 
 def publish_crls(store: Store, lifetime: timedelta | None = None) -> tuple[Role, ...]:
-    """Sign and publish new lists; see :meth:`Directory.publish_crls`."""
+    """Sign and publish new CRLs; see :meth:`Directory.publish_crls`."""
     if lifetime is not None and lifetime < timedelta(seconds=1):
-        raise ValueError("a revocation list needs a lifetime of at least a second")
+        raise ValueError("a CRL needs a lifetime of at least a second")
     with exclusive(store.path) as pki:
-        _demand_authorities(pki)
+        _require_cas(pki)
         for ca in pki.ca_folders:
             ledger = with_current_crls(ca, ca.ledger, lifetime=lifetime, fresh=True)
             if ledger != ca.ledger:
@@ -120,10 +120,10 @@ def publish_crls(store: Store, lifetime: timedelta | None = None) -> tuple[Role,
         return tuple(role for ca in pki.ca_folders for role in ca.roles)
 
 
-def _demand_authorities(pki: LockedPKI) -> None:
+def _require_cas(pki: LockedPKI) -> None:
     if not pki.ca_folders:
         raise DirectoryError(
-            f"{pki.path}: has no authorities", "do this in the directory that it is a copy of"
+            f"{pki.path}: has no CAs", "do this in the directory that it is a copy of"
         )
 
 
@@ -134,9 +134,9 @@ def _certificates_of(pki: LockedPKI, name: str) -> list[tuple[CAFolder, LedgerEn
 
 
 def _is_trusted(ca: CAFolder, entry: LedgerEntry, now: datetime) -> bool:
-    """Return whether a certificate is good, and so can be revoked.
+    """Return whether a certificate is trusted, and so can be revoked.
 
-    What a retired authority issued nobody believes, and nobody can revoke it any more.
+    What a retired CA issued is not trusted, and cannot be revoked any more.
     """
     return (
         entry.not_after > now
@@ -171,7 +171,7 @@ def _chosen(
         return [by_serial[serial] for serial in serials]
     if present:
         return counted
-    # A key that is not known is none that could be told to be the present one.
+    # A key that is not known cannot be the present one.
     earlier = [entry for entry in counted if entry.key is None or entry.key != own]
     return earlier or counted
 
@@ -179,7 +179,7 @@ def _chosen(
 def _enter(
     ca: CAFolder, serials: Collection[str], now: datetime, reason: x509.ReasonFlags
 ) -> None:
-    """Revoke, in one moment: the entries and the lists that tell it."""
+    """Revoke, in one moment: the entries, and the CRLs that follow from them."""
     entries = tuple(
         msgspec.structs.replace(entry, revoked_at=now.replace(microsecond=0), reason=reason.value)
         if entry.serial in serials

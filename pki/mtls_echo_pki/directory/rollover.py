@@ -1,15 +1,15 @@
-"""An authority is replaced step by step, and no step is taken that would lock somebody out.
+"""Replace a CA step by step, and refuse a step that would lock a peer out.
 
 :mod:`mtls_echo_pki.directory.ca_state` has the order and its reason. Here each step is taken, or
 refused:
 
 * A step out of order is refused, with where one stands and what comes next.
 * A step that has been taken is no error: a script that was killed runs it again. That holds for
-  the very last step only. *Introduce* after *switch* may mean a third authority, and is refused.
-* *Retire* is refused while a credential here would be locked out by it. Whoever has copies of
-  trust elsewhere must look there himself.
+  the very last step only. *Introduce* after *switch* may mean a third CA, and is refused.
+* *Retire* is refused while a credential in the directory would be locked out by it. Copies of
+  trust elsewhere have to be checked there.
 
-A step for several authorities is checked for all of them before the first is touched. Each then
+A step for several CAs is checked for all of them before the first is touched. Each then
 happens in one rename; if the program is killed between two, the step is run again and finishes.
 """
 
@@ -40,7 +40,7 @@ from mtls_echo_pki.files.staging import DirectoryError
 
 
 class Step(enum.Enum):
-    """A step of replacing an authority."""
+    """A step of replacing a CA."""
 
     INTRODUCE = "introduce"
     SWITCH = "switch"
@@ -61,15 +61,15 @@ def next_step(stage: RolloverStage) -> Step:
 
 
 def take(store: Store, step: Step, roles: Sequence[Role] = ROLES) -> tuple[Role, ...]:
-    """Take a step for the authorities of some roles.
+    """Take a step for the CAs of some roles.
 
     Returns:
         The roles for which it was taken now; those for which it had been are not among them.
 
     Raises:
-        DirectoryError: If it is out of order for one of them, would lock somebody out, or
+        DirectoryError: If it is out of order for one of them, would lock a peer out, or
             cannot be written. Unless the hint says otherwise, nothing was changed.
-        MaterialError: If an authority's files cannot be used.
+        MaterialError: If a CA's files cannot be used.
     """
     with exclusive(store.path) as pki:
         concerned: list[CAFolder] = []
@@ -95,8 +95,8 @@ def take(store: Store, step: Step, roles: Sequence[Role] = ROLES) -> tuple[Role,
 def _make(step: Step, ca: CAFolder, state: CAState) -> None:
     """Take a step. What the ledger has to know is written first: too early does no harm."""
     if step is Step.INTRODUCE and ca.ledger.crls:
-        # The new authority's lists, before anybody asks for them. If we are killed here, they
-        # belong to nobody, and the next list leaves them out.
+        # The new CA's CRLs, before a verifier needs them. If we are killed here, they are of no CA
+        # in force, and the next ones leave them out.
         after = replace(ca, state=state)
         ca.write_ledger(with_current_crls(after, ca.ledger, lenient=True))
     if step is Step.RETIRE:
@@ -105,9 +105,9 @@ def _make(step: Step, ca: CAFolder, state: CAState) -> None:
 
 
 def issued_by_previous(store: Store, ca: CAFolder) -> list[str]:
-    """Return the credentials that nobody accepts once the previous authority is retired.
+    """Return the credentials that are no longer accepted once the previous CA is retired.
 
-    Those are not counted that nobody accepts now: expired, revoked, or bad on purpose.
+    Those are not counted that are not accepted now: expired, revoked, or bad on purpose.
     """
     previous = ca.state.previous
     if previous is None:
@@ -122,7 +122,7 @@ def issued_by_previous(store: Store, ca: CAFolder) -> list[str]:
         try:
             certificate = store.credential(name).certificate
         except (MaterialError, DirectoryError):
-            continue  # it works for nobody
+            continue  # it does not work now
         if (
             is_issued_by(certificate, previous.authority.certificate)
             and certificate.not_valid_after_utc > utcnow()
@@ -146,7 +146,7 @@ def _is_taken(step: Step, ca: CAFolder, apart: bool) -> bool:
         return False
     if state.stage is end and (step is not Step.RETIRE or state.retired):
         return True
-    # Of authorities that stand at different stages, one at a time can be helped.
+    # CAs at different stages have different next steps.
     option = f" --authority {ca.roles[0]}" if apart else ""
     raise DirectoryError(
         f"{ca.folder}: cannot {step.value}: {situation(state)}",
@@ -156,7 +156,7 @@ def _is_taken(step: Step, ca: CAFolder, apart: bool) -> bool:
 
 
 def situation(state: CAState) -> str:
-    """Return who issues and who is trusted, in words."""
+    """Return which CA issues and which are trusted, in words."""
     present = _called(state.present)
     if state.next is not None:
         return f"{present} issues, {_called(state.next)} is trusted as well"

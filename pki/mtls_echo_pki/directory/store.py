@@ -1,4 +1,4 @@
-"""A PKI on disk, to be read: its credentials, its trust, its authorities and their ledgers.
+"""Read a PKI directory: its credentials, its trust, its CAs and their ledgers.
 
 See :mod:`mtls_echo_pki.directory.directory` for the layout. What changes a directory
 (:mod:`mtls_echo_pki.directory.issuing`, :mod:`mtls_echo_pki.directory.revoking`,
@@ -28,7 +28,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]{0,63}")
 
 
 class Store:
-    """The reading half of :class:`~mtls_echo_pki.directory.directory.Directory`.
+    """A PKI directory that is read; a `Directory` is one that is changed, too.
 
     It may lack ``authorities``: a copy for a machine that only serves should.
 
@@ -72,7 +72,7 @@ class Store:
     def trust(self, role: Role) -> Trust:
         """Read the trust anchors for verifying servers, or those for clients.
 
-        With them, from the same generation, come the revocation lists of ``crl.pem``, if there
+        With them, from the same generation, come the CRLs of ``crl.pem``, if there
         is one; it need not be there.
 
         Raises:
@@ -82,7 +82,7 @@ class Store:
         return read_trust(folder / "ca.crt", crl=folder / "crl.pem", crl_required=False)
 
     def authority(self, role: Role) -> Authority:
-        """Read the authority that issues servers, or the one that issues clients.
+        """Read the CA that issues servers, or the one that issues clients.
 
         Raises:
             MaterialError: If its files cannot be used.
@@ -90,7 +90,7 @@ class Store:
         return read_ca_state(self.path / "authorities" / role).issuing
 
     def root(self, role: Role) -> Authority:
-        """Read the root above the authority of a role; the authority itself, if it is one.
+        """Read the root above the CA of a role; the CA itself, if it is one.
 
         Raises:
             MaterialError: If its files cannot be used, or its key was taken away.
@@ -104,7 +104,7 @@ class Store:
         return root
 
     def stage(self, role: Role) -> RolloverStage:
-        """Read where the replacement of an authority stands.
+        """Read where the replacement of a CA stands.
 
         Raises:
             MaterialError: If its files cannot be used.
@@ -123,7 +123,7 @@ class Store:
             )
 
     def ledger(self, role: Role) -> list[LedgerEntry]:
-        """Return every certificate an authority has issued, the oldest first.
+        """Return every certificate a CA has issued, the oldest first.
 
         Raises:
             DirectoryError: If the ledger is missing or damaged.

@@ -1,4 +1,4 @@
-"""A key and its certificate are one fact in two files, and must be replaced as one.
+"""Publish several files as one, by a single rename, and read them as one (AtomicWriter).
 
 A reader that opens ``tls.crt``, is overtaken by a writer and then opens ``tls.key``
 holds two halves that do not match. Replacing each file by an atomic rename does not
@@ -65,7 +65,7 @@ def publish(
         folder: Created (0700) if missing.
         files: File name to contents.
         modes: File name to permission bits, whatever the umask; 0600 if not named.
-        keep_previous: Keep the generation before for readers who are still in it. Without it
+        keep_previous: Keep the previous generation for readers that are still in it. Without it
             they begin again, and a key that is no longer published is no longer there.
         adopt: Take plain files of these names for published ones, if they say the same.
 
@@ -87,7 +87,7 @@ def publish(
                 write_file(generation / name, contents, modes.get(name, 0o600))
             sync_folder(generation)
             # Before the change: after it they would lead nowhere, as they do where a file was
-            # lost. Until then, who reads a generation at a time finds these files in it.
+            # lost. Until then, a reader of whole generations finds these files in it.
             stale = _stale_links(folder, set(files))
             _remove(folder, stale)
             temporary = folder / _DATA_TMP
@@ -134,7 +134,7 @@ def tidy(folder: Path, *, keep_previous: bool = True) -> bool:
 def read_consistent(
     folder: Path, names: Sequence[str], *, optional: Sequence[str] = ()
 ) -> dict[str, bytes]:
-    """Read several files of one generation, whoever is writing meanwhile.
+    """Read several files of one generation, while others may write.
 
     Args:
         folder: One made by :func:`publish`, a mounted Kubernetes Secret, or a folder

@@ -1,11 +1,11 @@
-"""A file is written when it is on the disk, under its name, and readable to nobody it is not for.
+"""Durable files: on the disk before they have their name, and never readable by others meanwhile.
 
-Three things can go wrong with a plain ``open(path, "w").write(…)`` that hold a secret or a memory:
-between creation and ``chmod`` others may open it; a crash leaves half of it, or none; and after a
-power failure the name may be there and the contents not. So files are created with their mode and
-never over another, they are synced before they get their name, and then the folder is.
+Three things can go wrong with a plain ``open(path, "w").write(…)`` of a key or a ledger: between
+creation and ``chmod`` others may open it; a crash leaves half of it, or none; and after a power
+failure the name may be there and the contents not. So files are created with their mode and never
+over another, they are synced before they get their name, and then the folder is.
 
-One writer at a time: the lock is on the folder itself, and the kernel takes it back.
+One writer at a time: the lock is on the folder itself, and the kernel releases it.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-# The mode of what everybody may read.
+# The mode of a file that every user may read.
 PUBLIC = 0o644
 
 # A chain of a dozen RSA certificates is some 30 kB; an operating system's whole trust
-# store is below 300 kB. A larger file is not what the caller believes it to be.
+# store is below 300 kB. A larger file is not what the caller takes it for.
 MAX_FILE_SIZE = 1 << 20
 
 # How long another process may take over a change before we give up waiting for it;
@@ -122,7 +122,7 @@ def locked(folder: Path, *, timeout: float | None = None) -> Generator[None]:
 
     Args:
         folder: Must exist.
-        patience: How long to wait for it, in seconds; ten unless given.
+        timeout: How long to wait for it, in seconds; ten unless given.
 
     Raises:
         OSError: ``EBUSY``, if another process holds it for longer than that.

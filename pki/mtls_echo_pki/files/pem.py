@@ -1,15 +1,15 @@
-"""Half of all TLS trouble is a file that is not what its name says.
+"""Read certificates, keys and CRLs from PEM files; every failure says which file, why, and a fix.
 
-OpenSSL's answer to all of it is ``[SSL] PEM lib (_ssl.c:3895)``, whether the file is
-missing a certificate, holds DER, or is a key where a certificate belongs. So files
+OpenSSL's answer to any unusable file is ``[SSL] PEM lib (_ssl.c:3895)``, whether the file is
+missing a certificate, holds DER, or is a key where a certificate should be. So files
 are looked at before they are handed on, and every failure names the file, the reason
 and the command that would put it right.
 
 Reasons are told apart by labels and structure (:mod:`mtls_echo_pki.files.pem_blocks`), never by
 the message of another library, which changes from one version to the next.
 
-An encrypted key is refused rather than asked about: a server that stops at a prompt
-nobody sees, after a reload at night, is worse than one that does not start.
+An encrypted key is refused rather than asked about: a server that stops at an unseen prompt,
+after a reload at night, is worse than one that does not start.
 """
 
 from __future__ import annotations
@@ -66,18 +66,18 @@ def read_credential(certificate: Path, key: Path, *, password: bytes | None = No
 
 
 def read_trust(path: Path, *, crl: Path | None = None, crl_required: bool = True) -> Trust:
-    """Read trust anchors, and the revocation lists that go with them.
+    """Read trust anchors, and the CRLs that go with them.
 
-    Two files in one folder are read from the same generation: nobody gets new anchors with
-    old lists.
+    Two files in one folder are read from the same generation: new anchors never come with
+    old CRLs.
 
     Args:
         path: PEM, certificates.
-        crl: PEM, revocation lists; None for none.
-        crl_required: Whether the file must be there; otherwise there are no lists without it.
+        crl: PEM, CRLs; None for none.
+        crl_required: Whether the file must be there; without it there are no CRLs then.
 
     Raises:
-        MaterialError: If a file cannot be used, or has no certificate, or no list, in it.
+        MaterialError: If a file cannot be used, or has no certificate, or no CRL, in it.
     """
     optional = (crl,) if crl is not None and not crl_required else ()
 
@@ -91,10 +91,10 @@ def read_trust(path: Path, *, crl: Path | None = None, crl_required: bool = True
 
 
 def read_crls(path: Path) -> tuple[x509.CertificateRevocationList, ...]:
-    """Read revocation lists.
+    """Read CRLs.
 
     Raises:
-        MaterialError: If the file cannot be used or has no revocation list in it.
+        MaterialError: If the file cannot be used or has no CRL in it.
     """
     return read_stable((path,), lambda contents: parse_crls(contents[path], path=path))
 
@@ -102,7 +102,7 @@ def read_crls(path: Path) -> tuple[x509.CertificateRevocationList, ...]:
 def read_contents(
     path: Path,
 ) -> tuple[list[x509.Certificate], tuple[x509.CertificateRevocationList, ...]]:
-    """Read all the certificates and all the revocation lists of a file, in their order.
+    """Read all the certificates and all the CRLs of a file, in their order.
 
     Raises:
         MaterialError: If the file cannot be used or has neither in it.
@@ -112,7 +112,7 @@ def read_contents(
         contents: dict[Path, bytes],
     ) -> tuple[list[x509.Certificate], tuple[x509.CertificateRevocationList, ...]]:
         pem = contents[path]
-        crls = parse_crls(pem, path=path) if has("revocation list", pem, path) else ()
+        crls = parse_crls(pem, path=path) if has("CRL", pem, path) else ()
         only_lists = bool(crls) and not has("certificate", pem, path)
         return ([] if only_lists else parse_certificates(pem, path=path)), crls
 
@@ -185,7 +185,7 @@ def parse_credential(
 def parse_trust(pem: bytes, *, path: Path) -> Trust:
     """Parse trust anchors that were read elsewhere; the path is for the messages.
 
-    An end-entity certificate is no error here: it may be pinned on purpose.
+    An end-entity certificate is not an error here: it may be pinned on purpose.
 
     Raises:
         MaterialError: As :func:`read_trust`.
@@ -210,13 +210,13 @@ def parse_certificates(pem: bytes, *, path: Path) -> list[x509.Certificate]:
 
 
 def parse_crls(pem: bytes, *, path: Path) -> tuple[x509.CertificateRevocationList, ...]:
-    """Parse all the revocation lists of a file, at least one, in their order.
+    """Parse all the CRLs of a file, at least one, in their order.
 
     Raises:
-        MaterialError: If there is none, or a damaged one. A file without a list is an error and
+        MaterialError: If there is none, or a damaged one. A file without a CRL is an error and
             not an empty set of them: nothing would be checked for revocation.
     """
-    wanted = blocks_of("revocation list", pem, path)
+    wanted = blocks_of("CRL", pem, path)
     try:
         with parsing():
             crls = tuple(x509.load_pem_x509_crl(block.text) for block in wanted)
@@ -226,7 +226,7 @@ def parse_crls(pem: bytes, *, path: Path) -> tuple[x509.CertificateRevocationLis
     except ValueError as error:
         raise MaterialError(
             path,
-            "a revocation list in it is damaged",
+            "a CRL in it is damaged",
             f"look at it with {show_command(path, 'crl')}",
         ) from error
     return crls

@@ -1,4 +1,4 @@
-"""PEM (RFC 7468) is text around blocks, and the label of a block says what it is.
+"""The blocks of a PEM file (RFC 7468), found by their labels; or what the file is instead.
 
 ``-----BEGIN label-----`` to ``-----END label-----``; what stands between blocks is commentary.
 :func:`blocks` finds them, or says what the file is instead: empty, cut off, DER, PKCS#12, or
@@ -24,23 +24,23 @@ from mtls_echo_pki.certificates.reading import parsing
 _BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
 
 # What a file can be wanted for, and the labels of the blocks that are it.
-Kind: TypeAlias = Literal["certificate", "private key", "revocation list"]
+Kind: TypeAlias = Literal["certificate", "private key", "CRL"]
 _LABELS: dict[Kind, frozenset[str]] = {
     "certificate": frozenset({"CERTIFICATE", "X509 CERTIFICATE"}),
     "private key": frozenset(
         {"PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY", "ENCRYPTED PRIVATE KEY"}
     ),
-    "revocation list": frozenset({"X509 CRL"}),
+    "CRL": frozenset({"X509 CRL"}),
 }
 
-# What each is most often mistaken for, and the way out.
+# What each is most often mistaken for, and what to do.
 _SWAPPED = "are the certificate and the key file swapped?"
 _MISTAKEN: dict[Kind, tuple[Kind, str]] = {
     "certificate": ("private key", _SWAPPED),
     "private key": ("certificate", _SWAPPED),
-    "revocation list": (
+    "CRL": (
         "certificate",
-        "a revocation list begins with -----BEGIN X509 CRL-----; ask the authority for it",
+        "a CRL begins with -----BEGIN X509 CRL-----; ask the CA for it",
     ),
 }
 
@@ -51,7 +51,7 @@ _OTHERS = {
     "RSA PUBLIC KEY": ("a public key", None),
     "CERTIFICATE REQUEST": ("a certificate signing request", None),
     "NEW CERTIFICATE REQUEST": ("a certificate signing request", None),
-    "X509 CRL": ("a certificate revocation list", None),
+    "X509 CRL": ("a CRL", None),
     "PKCS7": ("a PKCS#7 bundle", "openssl pkcs7 -in {} -print_certs"),
     "TRUSTED CERTIFICATE": ("a certificate in OpenSSL's own format", "openssl x509 -in {}"),
     "OPENSSH PRIVATE KEY": ("a key in OpenSSH's format", "ssh-keygen -p -m PKCS8 -f {}"),
@@ -153,7 +153,7 @@ def _not_pem(contents: bytes, path: Path) -> MaterialError:
         if _parses(x509.load_der_x509_crl, contents):
             return MaterialError(
                 path,
-                "is a DER revocation list, not PEM",
+                "is a DER CRL, not PEM",
                 f"convert it: openssl crl -inform der -in {file} -out {file}.pem",
             )
         if _parses(_load_key, contents):

@@ -1,13 +1,11 @@
-"""A folder appears under its name when it is complete, and not before.
+"""Build a folder under a hidden name, and give it its own by one rename when it is complete.
 
-It is built beside, in a folder with a hidden name, and put in place by one rename. Whoever
-looks meanwhile sees nothing; if the builder fails, or the disk is full, nothing is left; and
+A reader sees nothing meanwhile; if the builder fails, or the disk is full, nothing is left; and
 when two build at once, the rename succeeds for one of them and the other is told. POSIX lets
-``rename`` replace an *empty* directory, and nothing else: what somebody has put there is
-never at risk.
+``rename`` replace an *empty* directory, and nothing else: existing files are never at risk.
 
 A builder that is killed leaves the hidden folder behind, with private keys in it. It held a
-lock on it, which the kernel took back: :func:`clear_abandoned` removes what nobody holds.
+lock on it, which the kernel released: :func:`remove_stale` removes what is not locked.
 """
 
 from __future__ import annotations
@@ -42,7 +40,7 @@ class DirectoryError(Exception):
 
 
 class AlreadyThereError(DirectoryError):
-    """Somebody made it first."""
+    """It exists already."""
 
 
 @contextmanager
@@ -81,7 +79,7 @@ def remove_stale(parent: Path, name: str | None = None, *, alone: bool = False) 
     Args:
         parent: Where they were building.
         name: What it was to be; whatever it was, unless given.
-        alone: Whether nobody can be building there now.
+        alone: Whether no other process can be building there now.
     """
     with suppress(OSError):  # there is no such folder, or we may not look into it
         for hidden in list(parent.iterdir()):
@@ -91,7 +89,7 @@ def remove_stale(parent: Path, name: str | None = None, *, alone: bool = False) 
 
 
 def _remove_if_stale(hidden: Path, name: str, alone: bool) -> None:
-    # The lock of somebody at work on it keeps us out.
+    # The lock of a process at work on it keeps us out.
     with suppress(OSError), locked(hidden, timeout=0):
         ours = hidden.lstat().st_uid == os.geteuid() and not hidden.is_symlink()
         # One that is still empty may not have been locked yet; and no secret is in it.

@@ -1,9 +1,9 @@
-"""Before a fault can be shown there must be something without one, and a way to alter one part.
+"""Valid baselines that a flaw alters in exactly one respect.
 
-An :class:`Exhibit` is what a judge gets to see. A :class:`Sound` one comes with the keys that made
-it, so that any of its certificates and revocation lists can be signed once more with one change,
-while all others stay as they are, bit for bit. Nothing is generated anew: names, dates, key and
-serial number are the sound one's unless they are the change.
+A :class:`ValidationInput` is what a verifier is given (RFC 5280 §6.1.1). A :class:`Baseline` is a
+valid one with the keys that made it, so that any of its certificates and CRLs can be signed once
+more with one change, while all others stay as they are, bit for bit. Nothing is generated anew:
+names, dates, key and serial number are the baseline's unless they are the change.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ Change: TypeAlias = Callable[[TBSCertificate], TBSCertificate]
 
 @dataclass(frozen=True)
 class ValidationInput:
-    """What is laid before a judge: a credential, and what the judge goes by.
+    """The inputs of path validation (RFC 5280 §6.1.1): a credential, and what it is verified with.
 
     Args:
         credential: What one side presents.
-        trust: What the other side believes, revocation lists included.
-        reference: The name that a client asks for (RFC 9525 §4); of no meaning when a
-            client's credential is judged.
+        trust: What the verifier trusts, CRLs included.
+        reference: The name that a client asks for (RFC 9525 §4); without meaning when a
+            client's credential is verified.
     """
 
     credential: Credential
@@ -57,13 +57,13 @@ class ValidationInput:
 
 @dataclass(frozen=True)
 class Baseline:
-    """An exhibit without a fault, and the keys to make any part of it anew.
+    """A valid input, and the keys to sign any part of it once more.
 
     Args:
         request: What the end-entity certificate says.
-        authorities: Those of the path, the issuing one first, the root last.
-        exhibit: What every verifier accepts.
-        lists: What the exhibit's revocation lists say, in the order of ``authorities``.
+        authorities: The CAs of the path, the issuing one first, the root last.
+        inputs: What every verifier accepts.
+        crls: What the input's CRLs say, in the order of ``authorities``.
     """
 
     request: Request
@@ -73,7 +73,7 @@ class Baseline:
 
     @property
     def issuer(self) -> Authority:
-        """The authority that issued the end-entity certificate."""
+        """The CA that issued the end-entity certificate."""
         return self.authorities[0]
 
     def with_certificate(self, change: Change) -> ValidationInput:
@@ -100,11 +100,11 @@ class Baseline:
     def with_changed_crl(
         self, change: Callable[[TBSCertList], TBSCertList], *, level: int = 0
     ) -> ValidationInput:
-        """Sign a revocation list once more, with a change in it."""
+        """Sign a CRL once more, with a change in it."""
         return self.with_crl(change(self.crls[level]).sign(self.authorities[level].key), level)
 
     def with_crl(self, crl: x509.CertificateRevocationList, level: int = 0) -> ValidationInput:
-        """Give the judge another revocation list in place of one."""
+        """Give the verifier another CRL in place of one."""
         crls = [*self.inputs.trust.crls]
         crls[level] = crl
         return self.inputs.but(trust=replace(self.inputs.trust, crls=tuple(crls)))
@@ -124,7 +124,7 @@ def below_an_intermediate(authority: Authority, request: Request) -> Baseline:
 
 
 def below_one_without_limit(authority: Authority, request: Request) -> Baseline:
-    """Put an intermediate there that does not limit what stands below it."""
+    """Put an intermediate there without a pathLenConstraint."""
     unlimited = x509.BasicConstraints(ca=True, path_length=None)
     intermediate = authority.intermediate()
     tbs = with_extension(TBSCertificate.of(intermediate.certificate), unlimited)
@@ -134,7 +134,7 @@ def below_one_without_limit(authority: Authority, request: Request) -> Baseline:
 
 
 def below_two(authority: Authority, request: Request) -> Baseline:
-    """Put two intermediates there; the upper one permits one authority below it."""
+    """Put two intermediates there; the upper one permits one CA below it."""
     lower = authority.intermediate("mtls-echo test lower authority")
     upper = authority.intermediate("mtls-echo test upper authority")
     permits_one = with_extension(
@@ -151,7 +151,7 @@ def below_two(authority: Authority, request: Request) -> Baseline:
 
 
 def under_revocation(authority: Authority, request: Request) -> Baseline:
-    """Put an intermediate there, and give the judge both authorities' revocation lists."""
+    """Put an intermediate there, and give the verifier both CAs' CRLs."""
     baseline = below_an_intermediate(authority, request)
     now = authority.clock().replace(microsecond=0)
     crls = tuple(
@@ -232,7 +232,7 @@ def without_extension(tbs: TBSCertificate, oid: x509.ObjectIdentifier) -> TBSCer
 
 
 def issued_by(tbs: TBSCertificate, issuer: Authority) -> TBSCertificate:
-    """Return ``tbs`` as another authority would issue it: its name, its key's identifier."""
+    """Return ``tbs`` as another CA would issue it: its name, its key's identifier."""
     own = issuer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     return with_extension(
         replace(tbs, issuer=issuer.certificate.subject),

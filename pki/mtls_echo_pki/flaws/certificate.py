@@ -1,8 +1,7 @@
-"""Flaws of the certificate itself, the end-entity's, in what it says about itself.
+"""Flaws of the end-entity certificate itself: its dates, its permitted uses, its issuer, its size.
 
-Its dates, its permitted uses, its issuer, its size. What lies above the certificate is in
-:mod:`mtls_echo_pki.flaws.path`, its names in :mod:`mtls_echo_pki.flaws.names`, its key and
-signature in :mod:`mtls_echo_pki.flaws.keys`.
+What lies above the certificate is in :mod:`mtls_echo_pki.flaws.path`, its names in
+:mod:`mtls_echo_pki.flaws.names`, its key and signature in :mod:`mtls_echo_pki.flaws.keys`.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from mtls_echo_pki.flaws.flaw import Deviation, flaw
 
 DAY = timedelta(days=1)
 
-# Enterprise number 32473 is IANA's for examples (RFC 5612): nobody else gives it a meaning.
+# Enterprise number 32473 is IANA's for examples (RFC 5612): it has no other meaning.
 EXAMPLE_OID = x509.ObjectIdentifier("1.3.6.1.4.1.32473.1")
 
 # OpenSSL reads certificate messages up to 100 KiB (SSL_MAX_CERT_LIST_DEFAULT).
@@ -168,7 +167,7 @@ def unknown_authority(baseline: Baseline) -> ValidationInput:
 
 
 def impostor_of(baseline: Baseline) -> Authority:
-    """Return an authority of the issuer's name, with another key."""
+    """Return a CA of the issuer's name, with another key."""
     impostor = Authority.root("impostor", clock=baseline.issuer.clock)
     tbs = TBSCertificate.of(impostor.certificate)
     subject = baseline.issuer.certificate.subject

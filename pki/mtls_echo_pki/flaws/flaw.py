@@ -1,20 +1,20 @@
-"""A deliberately bad credential is a sound one with exactly one thing changed.
+"""Flaws: deliberately bad credentials, each a valid baseline with exactly one thing changed.
 
 A failure can be understood only where nothing else could have caused it. (A public test site's
 "revoked" host, which had also expired, proved nothing about revocation for years.) So a flaw is a
-function from something *sound*, which the same verifier accepts, to the same with one difference.
-The sound certificate's own fields are signed once more with the change in them; names, dates, key
-and even serial number stay, and every other certificate of the path stays as it is, bit for bit.
-A test compares the two, over the whole registry, and finds what ``differs`` promises, and no more.
+function from a *baseline*, which the same verifier accepts, to the same with one difference.
+The baseline certificate's own fields are signed once more with the change in them; names, dates,
+key and even serial number stay, and every other certificate of the path stays as it is, bit for
+bit. A test compares the two, for every flaw, and finds what ``differs`` promises, and no more.
 
 One function is one flaw: its name is the slug, the first line of its docstring the title, and the
 rest of the docstring what there is to know. The decorator adds what happens: the verdict of
 OpenSSL, measured in real handshakes.
 
-What verdict is that? The judge is Python's ``ssl`` with ``VERIFY_X509_STRICT`` and
-``VERIFY_X509_PARTIAL_CHAIN`` and without matching of common names, as this project's contexts are,
-on OpenSSL 3.0; TLS 1.2 and 1.3 differ where ``unless`` says so. Numbers, never texts, identify a
-verdict: the texts change between releases.
+The verifier is Python's ``ssl`` with ``VERIFY_X509_STRICT`` and ``VERIFY_X509_PARTIAL_CHAIN`` and
+without matching of common names, as this project's contexts are, on OpenSSL 3.0; TLS 1.2 and 1.3
+differ where ``unless`` says so. Numbers, never texts, identify a verdict: the texts change between
+releases.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ SERVER_ONLY: tuple[FlawRole, ...] = ("server",)
 
 
 class Deviation(msgspec.Struct, frozen=True, kw_only=True, rename={"by_presenter": "by_bearer"}):
-    """Where a flaw shows itself in another way than usual.
+    """A case in which a flaw has another verdict than usual.
 
     Args:
         role: Whose credential it is.
         tls: The version, "1.2" or "1.3"; None for both.
         reason: OpenSSL's reason symbol, on the side that gives up; None: the handshake succeeds.
         alert: On the wire; None if nothing is refused.
-        by_presenter: Whether the side with the bad credential gives up, and not the judge.
+        by_presenter: Whether the presenter gives up, and not the verifier.
         why: In one clause.
     """
 
@@ -64,22 +64,22 @@ class Deviation(msgspec.Struct, frozen=True, kw_only=True, rename={"by_presenter
 
 @dataclass(frozen=True, kw_only=True)
 class Flaw:
-    """One way for a credential, or what it is judged by, to be bad.
+    """One way for a credential, or the trust it is verified with, to be bad.
 
     Attributes:
         slug: Its name; the cause's, when that has only this flaw.
         cause: What a diagnosis calls it, one of several flaws' common name.
         title: What is wrong, in one sentence.
         about: What else there is to know; may be empty.
-        differs: The one thing in which it differs from the sound exhibit: a place, and after a
+        differs: The one thing in which it differs from the baseline: a place, and after a
             colon what about it, unless the whole of it is another or is missing.
-        verify_code: OpenSSL's ``X509_V_ERR_*``, or None if it is no verdict on a certificate.
-        reason: OpenSSL's reason symbol, on the judge's side.
-        alert: What the judge sends, by its RFC 8446 name.
-        roles: Whose credential can have it.
+        verify_code: OpenSSL's ``X509_V_ERR_*``, or None if it is not a verdict on a certificate.
+        reason: OpenSSL's reason symbol, on the verifier's side.
+        alert: What the verifier sends, by its RFC 8446 name.
+        roles: The roles whose credential can have it.
         rfc: Where the rule is written.
         load_error: OpenSSL's reason symbol when the credential's own side loads it at its default
-            security level; None when it loads. To be judged at all, it must then be presented
+            security level; None when it loads. To be verified at all, it must then be presented
             with ``SECLEVEL=0``.
         unless: Exceptions from ``verify_code``, ``reason`` and ``alert``.
         needs_root: Whether it makes intermediates of its own, which takes a root's key.
@@ -102,7 +102,7 @@ class Flaw:
     apply: Callable[[Baseline], ValidationInput]
 
     def build(self, authority: Authority, request: Request) -> ValidationInput:
-        """Make the bad exhibit.
+        """Make the bad input.
 
         Args:
             authority: Issues it; a root when :attr:`needs_root`.
@@ -116,7 +116,7 @@ class Flaw:
     def pair(
         self, authority: Authority, request: Request
     ) -> tuple[ValidationInput, ValidationInput]:
-        """Make the bad exhibit and the sound one that it differs from in one thing.
+        """Make the baseline's input, and the bad one that differs from it in one thing.
 
         Raises:
             ValueError: As :meth:`build`.
@@ -124,7 +124,7 @@ class Flaw:
         if request.usage.value not in self.roles:
             raise ValueError(
                 f'the flaw "{self.slug}" concerns {" and ".join(self.roles)} certificates only; '
-                f"nobody looks for it in a {request.usage.value}'s"
+                f"a {request.usage.value}'s is not checked for it"
             )
         if self.needs_root and authority.issuers:
             raise ValueError(
@@ -157,7 +157,7 @@ def flaw(
     """Make a flaw of a function; see :class:`Flaw` for the arguments.
 
     Args:
-        prepare: Makes the sound exhibit; :func:`issued_directly` unless given.
+        prepare: Makes the baseline; :func:`issued_directly` unless given.
     """
 
     def make(apply: Callable[[Baseline], ValidationInput]) -> Flaw:

@@ -1,13 +1,13 @@
-"""Flaws of signatures and keys: what mathematics finds, rather than a reading of the fields.
+"""Flaws of signatures and keys: found by computing, not by reading fields.
 
 Two of them no library will make, and for good reasons. ``cryptography`` refuses to sign a
 certificate over SHA-1, so :func:`weak_signature` puts one together from its three parts, for which
-a dozen lines of DER (X.690) suffice. And a private key that is not its certificate's cannot be
-loaded either, by anybody who compares the two; but what OpenSSL compares are the *public* keys,
-and an EC key file (RFC 5915) holds a copy of its own. :func:`key_not_owned` puts the certificate's
-public key beside a foreign private one.
+a dozen lines of DER (X.690) suffice. And a private key that is not its certificate's is not loaded
+by any program that compares the two; but what OpenSSL compares are the *public* keys, and an EC
+key file (RFC 5915) holds a copy of its own. :func:`key_not_owned` puts the certificate's public
+key beside another private one.
 
-OpenSSL judges strength by security level: 2 demands 112 bits, which RSA has from 2048 on and SHA-1
+OpenSSL rates strength by security level: 2 demands 112 bits, which RSA has from 2048 on and SHA-1
 never has. It applies to one's own credential as well, so the weak ones below do not even load
 (``load_error``); to present them takes ``SECLEVEL=0``, as a peer of another make might have.
 """
@@ -47,7 +47,7 @@ _WEAK_BITS = 1024
 
 @dataclass(frozen=True)
 class StolenCertificate(Credential):
-    """Somebody's certificate, with a key file of one's own that pretends to be its key.
+    """Another's certificate, with a key file that pretends to be its key.
 
     :attr:`key` stays the certificate's, as in every credential. What is written and loaded
     (:attr:`key_pem`) is not it: PKCS#8 with the certificate's public and another private key.
@@ -132,9 +132,7 @@ def weak_signature(baseline: Baseline) -> ValidationInput:
         signature = key.sign(weak, padding.PKCS1v15(), hashes.SHA1())  # noqa: S303 - as above
         parts = weak + _RSA_SHA1
     else:
-        raise ValueError(
-            "this flaw needs an authority with an EC or RSA key: Ed25519 has no SHA-1"
-        )
+        raise ValueError("this flaw needs a CA with an EC or RSA key: Ed25519 has no SHA-1")
     certificate = _encode(_SEQUENCE, parts + _encode(_BIT_STRING, b"\0" + signature))
     return baseline.inputs.but(certificate=x509.load_der_x509_certificate(certificate))
 

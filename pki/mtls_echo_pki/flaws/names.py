@@ -1,8 +1,8 @@
-"""Flaws of names: the certificate is valid, and not for the one who was asked for.
+"""Flaws of names: the certificate is valid, but not for the name that was asked for.
 
 A client compares the name that it asked for with the entries of subjectAltName, each with those of
 its own type, and with nothing else (RFC 9525 §6). A server does not ask for its clients by name,
-so these are flaws of servers only; the last is of the form, and strikes both.
+so these are flaws of servers only; the last is of the form, and concerns both.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mtls_echo_pki.flaws.flaw import SERVER_ONLY, flaw
 
 
 def named(baseline: Baseline, *names: x509.GeneralName) -> ValidationInput:
-    """Return the exhibit with other presented identifiers."""
+    """Return the input with other presented identifiers."""
     return baseline.with_certificate(
         lambda tbs: with_extension(tbs, x509.SubjectAlternativeName(names))
     )

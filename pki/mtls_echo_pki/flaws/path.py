@@ -1,11 +1,11 @@
-"""Flaws above the certificate: intermediates, what they may do, and what leads up to an anchor.
+"""Flaws above the end-entity certificate: intermediates, and the trust anchor.
 
-A certification path is judged certificate by certificate (RFC 5280 §6.1), and any of them can be
-at fault while the end-entity's is perfect. In each of these flaws it is: bit for bit the same, and
-signed by the same key. Only what is sent after it, or what the judge trusts, differs.
+A certification path is validated certificate by certificate (RFC 5280 §6.1), and any of them can
+be at fault while the end-entity's is perfect. In each of these flaws it is: bit for bit the same,
+and signed by the same key. Only what is sent after it, or what the verifier trusts, differs.
 
 OpenSSL's verdict does not say *which* certificate it is about (Python does not pass on the depth),
-so an expired authority has the verify code of an expired certificate.
+so an expired CA has the verify code of an expired certificate.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from mtls_echo_pki.flaws.certificate import EXAMPLE_OID, begins, ended
 from mtls_echo_pki.flaws.flaw import flaw
 from mtls_echo_pki.flaws.keys import tampered
 
-# Reserved for examples (RFC 5737, RFC 3849, RFC 9637), so that nobody is there.
+# Reserved for examples (RFC 5737, RFC 3849, RFC 9637): no host has such an address.
 _EXAMPLES = {
     4: (ip_network("192.0.2.0/24"), ip_network("198.51.100.0/24")),
     6: (ip_network("2001:db8::/32"), ip_network("3fff::/20")),

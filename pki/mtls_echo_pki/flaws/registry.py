@@ -1,11 +1,10 @@
-"""The registry: every deliberately bad credential, by name.
+"""Every flaw, by name.
 
-One registry for everything that shows or tests a failure: ``pki issue --flaw``, ``pki flaws``, the
-pytest fixture ``flaw``, the tests of diagnosis. An entry is complete by itself (:class:`Flaw`);
-to add one is to write one function.
+``pki issue --flaw``, ``pki flaws``, the pytest fixture ``flaw`` and the tests of diagnosis all
+take them from here. An entry is complete by itself (:class:`Flaw`); a new one is one function.
 
 Left out on purpose: combinations. Two faults at once show which of them OpenSSL happens to look
-at first, and belong to the tests of those who must find both.
+at first, and are made in the tests that have to find both.
 """
 
 from __future__ import annotations

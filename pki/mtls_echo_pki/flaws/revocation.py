@@ -1,8 +1,8 @@
-"""Flaws of revocation: the certificates are perfect, and the judge's lists say otherwise.
+"""Flaws of revocation: the certificates are valid, and the verifier's CRLs refuse them.
 
-Whoever has a revocation list checks every certificate of the path against the list of its issuer
-(see :mod:`mtls_echo_pki.certificates.trust`), and a list that is missing, out of date or forged
-counts like a
+A verifier with a CRL checks every certificate of the path against the CRL of its issuer (see
+:mod:`mtls_echo_pki.certificates.trust`), and a CRL that is missing, out of date or forged counts
+like a
 revocation: the peer is refused. OpenSSL tells the four apart by verify code, 3, 12, 11 and 8, but
 the alert, which is all that the peer sees, says "unknown CA", "expired", "bad certificate" or
 "decrypt error", about a certificate with which nothing is wrong.
@@ -36,7 +36,7 @@ def _without_list(baseline: Baseline, *, level: int) -> ValidationInput:
 
 @flaw(
     cause="revoked",
-    differs="intermediate's revocation list: revocations",
+    differs="intermediate's CRL: revocations",
     code=23,
     alert="certificate_revoked",
     rfc="RFC 5280 §5",
@@ -49,7 +49,7 @@ def revoked(baseline: Baseline) -> ValidationInput:
 
 @flaw(
     cause="revoked-authority",
-    differs="root's revocation list: revocations",
+    differs="root's CRL: revocations",
     code=23,
     alert="certificate_revoked",
     rfc="RFC 5280 §5",
@@ -62,7 +62,7 @@ def revoked_authority(baseline: Baseline) -> ValidationInput:
 
 @flaw(
     cause="crl-missing",
-    differs="intermediate's revocation list",
+    differs="intermediate's CRL",
     code=3,
     alert="unknown_ca",
     rfc="RFC 5280 §6.3",
@@ -75,7 +75,7 @@ def crl_missing(baseline: Baseline) -> ValidationInput:
 
 @flaw(
     cause="crl-missing",
-    differs="root's revocation list",
+    differs="root's CRL",
     code=3,
     alert="unknown_ca",
     rfc="RFC 5280 §6.3",
@@ -88,7 +88,7 @@ def crl_missing_authority(baseline: Baseline) -> ValidationInput:
 
 @flaw(
     cause="crl-expired",
-    differs="intermediate's revocation list: nextUpdate",
+    differs="intermediate's CRL: nextUpdate",
     code=12,
     alert="certificate_expired",
     rfc="RFC 5280 §5.1.2.5",
@@ -102,7 +102,7 @@ def crl_expired(baseline: Baseline) -> ValidationInput:
 
 @flaw(
     cause="crl-not-yet-valid",
-    differs="intermediate's revocation list: thisUpdate",
+    differs="intermediate's CRL: thisUpdate",
     code=11,
     alert="bad_certificate",
     rfc="RFC 5280 §5.1.2.4",
@@ -117,7 +117,7 @@ def crl_not_yet_valid(baseline: Baseline) -> ValidationInput:
 
 @flaw(
     cause="bad-signature",
-    differs="intermediate's revocation list: signature",
+    differs="intermediate's CRL: signature",
     code=8,
     alert="decrypt_error",
     rfc="RFC 5280 §6.3.3",

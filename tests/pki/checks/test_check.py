@@ -147,7 +147,7 @@ def test_a_missing_intermediate_is_found_with_the_name_of_what_is_missing(
 
     finding = only(check(directory))
 
-    assert "does not lead to an authority in trust/servers" in finding.what
+    assert "does not lead to a CA in trust/servers" in finding.what
     assert whole.certificate.issuer.rfc4514_string() in finding.what
     assert "append the intermediate" in finding.hint
 
@@ -212,7 +212,7 @@ def test_an_anchor_that_is_no_authority_is_found(directory: Directory) -> None:
     both = directory.trust("servers").pem + directory.credential("server").certificate_pem
     publish(folder, {"ca.crt": both}, {"ca.crt": 0o644})
 
-    assert only(check(directory)).what == "trusts CN=server, which is not an authority"
+    assert only(check(directory)).what == "trusts CN=server, which is not a CA"
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_an_anchor_on_an_unknown_curve_is_no_reason_to_stop(directory: Directory
 
     assert len(whats) == 2
     assert whats[0].endswith("was not signed by it")
-    assert whats[1].startswith("does not lead to an authority in trust/servers")
+    assert whats[1].startswith("does not lead to a CA in trust/servers")
 
 
 def test_revocation_lists_that_have_gone_are_found(directory: Directory) -> None:
@@ -362,7 +362,7 @@ def test_a_folder_at_two_stages_at_once_is_found(directory: Directory) -> None:
 
     finding = only(check(directory))
 
-    assert finding.what == "holds both a next and a previous authority, which no step leaves"
+    assert finding.what == "holds both a next and a previous CA, which no step leaves"
 
 
 def test_a_list_that_is_missing_is_found_once(tmp_path: Path) -> None:
@@ -380,7 +380,7 @@ def test_a_list_that_is_missing_is_found_once(tmp_path: Path) -> None:
     finding = only(check(directory))
 
     assert finding.path == directory.path / "trust" / "clients" / "crl.pem"
-    assert re.match("has no revocation list of CN=mtls-echo clients authority", finding.what)
+    assert re.match("has no CRL of CN=mtls-echo clients authority", finding.what)
     assert finding.hint == f"publish new ones: mtls-echo pki crl {directory.path}"
     directory.publish_crls()
     assert check(directory) == []

@@ -66,7 +66,7 @@ def test_a_list_that_cannot_be_read_is_explained(tmp_path: Path) -> None:
     path = tmp_path / "crl.pem"
     path.write_bytes(b"-----BEGIN X509 CRL-----\n%b-----END X509 CRL-----\n" % twice)
 
-    with pytest.raises(MaterialError, match="a revocation list in it is damaged"):
+    with pytest.raises(MaterialError, match="a CRL in it is damaged"):
         read_crls(path)
 
 
@@ -166,9 +166,9 @@ def test_only_the_issuer_can_revoke() -> None:
 
     with pytest.raises(ValueError, match=r"revoke it with the one called CN=theirs"):
         ROOT.revoke(theirs)
-    with pytest.raises(ValueError, match="not issued by this authority"):
+    with pytest.raises(ValueError, match="not issued by this CA"):
         ROOT.revoke(namesake)
-    with pytest.raises(ValueError, match="delta lists"):
+    with pytest.raises(ValueError, match="delta CRLs"):
         ROOT.revoke(ROOT.issue("a.test"), x509.ReasonFlags.remove_from_crl)
 
 
@@ -244,15 +244,15 @@ def test_lists_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 SPOILT: list[tuple[str, Callable[[], bytes], str, str | None]] = [
     ("empty", lambda: b"", "is empty", "interrupted"),
-    ("DER", lambda: ROOT.crl().public_bytes(Encoding.DER), "DER revocation list", "openssl crl"),
+    ("DER", lambda: ROOT.crl().public_bytes(Encoding.DER), "DER CRL", "openssl crl"),
     ("a certificate", lambda: ROOT.trust.pem, "holds a certificate where", "BEGIN X509 CRL"),
-    ("a key", lambda: ROOT.key_pem, "has no revocation list in it", None),
+    ("a key", lambda: ROOT.key_pem, "has no CRL in it", None),
     ("garbage", lambda: b"hello", "is not PEM", "file "),
     ("cut off", lambda: ROOT.crl().public_bytes(Encoding.PEM)[:-20], "is cut off", "again"),
     (
         "damaged",
         lambda: b"-----BEGIN X509 CRL-----\nMAAA\n-----END X509 CRL-----\n",
-        "a revocation list in it is damaged",
+        "a CRL in it is damaged",
         "openssl crl -in",
     ),
 ]
@@ -291,7 +291,7 @@ def test_a_list_that_must_be_there_and_is_not_is_an_error(tmp_path: Path) -> Non
 def test_a_certificate_file_that_is_a_list_says_so(tmp_path: Path) -> None:
     (tmp_path / "ca.crt").write_bytes(ROOT.crl().public_bytes(Encoding.PEM))
 
-    with pytest.raises(MaterialError, match="holds a certificate revocation list where"):
+    with pytest.raises(MaterialError, match="holds a CRL where"):
         read_trust(tmp_path / "ca.crt")
 
 
@@ -369,8 +369,8 @@ def test_check_finds_a_list_that_nobody_can_use_and_says_so_once(directory: Dire
     late = replace(authority, crl_state=CRLState(), clock=lambda: now - timedelta(days=9)).crl()
     namesake = Authority.root(authority.certificate.subject.rfc4514_string()[3:])
     for crl, what in (
-        (early, "not valid for another 2 days, so nobody is accepted"),
-        (late, "expired 2 days ago, so nobody is accepted"),
+        (early, "not valid for another 2 days, so no peer is accepted"),
+        (late, "expired 2 days ago, so no peer is accepted"),
         (namesake.crl(), "was not signed by it"),
     ):
         published(directory, (crl,))

@@ -269,7 +269,7 @@ def test_the_current_folder_is_not_pulled_away_from_under_the_shell(
 
 
 def test_a_bad_identity_is_found_before_anything_is_made(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is no identity"):
+    with pytest.raises(ValueError, match="is not an identity"):
         Directory.create(tmp_path / "pki", server_names=["a b"])
     assert not list(tmp_path.iterdir())
 
@@ -415,9 +415,9 @@ def test_a_lifetime_beyond_the_authoritys_changes_nothing(tmp_path: Path) -> Non
     directory = Directory.create(tmp_path / "pki")
     before = tree(tmp_path)
 
-    with pytest.raises(ValueError, match="would outlive its authority"):
+    with pytest.raises(ValueError, match="would outlive its CA"):
         directory.issue("a", Request.client("a.test", lifetime=timedelta(days=3651)))
-    with pytest.raises(ValueError, match="not to authorities"):
+    with pytest.raises(ValueError, match="not to CAs"):
         directory.issue("a", Request(subject="a", usage=Usage.AUTHORITY))
 
     assert tree(tmp_path) == before

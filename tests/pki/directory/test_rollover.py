@@ -430,7 +430,7 @@ def test_with_the_roots_key_away_what_needs_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(DirectoryError, match="cannot switch: the key of the present root") as no:
         directory.switch("servers")
     assert "put it back as root.key" in str(no.value.hint)
-    with pytest.raises(DirectoryError, match="has to sign a revocation list"):
+    with pytest.raises(DirectoryError, match="has to sign a CRL"):
         directory.publish_crls()
     assert tree(directory.path) == before
 

@@ -173,7 +173,7 @@ def test_what_cannot_be_renewed_is_left_as_it_is(directory: Directory) -> None:
         directory.renew("mismatch", rekey=True)
     with pytest.raises(DirectoryError, match='has no credential named "nobody"'):
         directory.renew("nobody", rekey=True)
-    with pytest.raises(ValueError, match="would outlive its authority"):
+    with pytest.raises(ValueError, match="would outlive its CA"):
         directory.renew("client", rekey=True, lifetime=4000 * DAY)
     assert tree(directory.path) == before
 
@@ -419,11 +419,11 @@ def test_reasons_are_those_of_rfc_5280_however_they_are_written(
 def test_a_reason_that_can_be_taken_back_is_none(directory: Directory) -> None:
     for reason in (x509.ReasonFlags.certificate_hold, x509.ReasonFlags.remove_from_crl):
         assert reason.value not in REASONS
-        with pytest.raises(ValueError, match="revokes nothing for good"):
+        with pytest.raises(ValueError, match="does not revoke for good"):
             directory.revoke("client", reason=reason)
-        with pytest.raises(ValueError, match=r"delta lists|lifted again"):
+        with pytest.raises(ValueError, match=r"delta CRLs|lifted again"):
             CRLState().revoke(1, datetime.now(UTC), reason)
-    with pytest.raises(ValueError, match='"stolen" is no reason; give one of unspecified'):
+    with pytest.raises(ValueError, match='"stolen" is not a reason; give one of unspecified'):
         parse_reason("stolen")
 
 
@@ -495,7 +495,7 @@ def test_a_clock_that_was_set_back_is_refused_and_explained(directory: Directory
     dated(directory, datetime.now(UTC).replace(microsecond=0) + 2 * HOUR)
     ledger = (directory.path / "authorities" / "clients" / "ledger.json").read_bytes()
 
-    with pytest.raises(DirectoryError, match="the last revocation list is dated") as refusal:
+    with pytest.raises(DirectoryError, match="the last CRL is dated") as refusal:
         directory.revoke("client")
 
     assert "clock" in str(refusal.value.hint)
@@ -559,7 +559,7 @@ def test_a_ledger_that_was_put_back_is_found_and_its_revocations_are_not_forgott
 
     (finding,) = check(directory)
     assert finding.path == ledger
-    assert "list 2 was published: it was put back to an earlier state" in finding.what
+    assert "CRL 2 was published: it was put back to an earlier state" in finding.what
     directory.renew("server", rekey=False)
     assert not accepted(directory, stolen)
 

@@ -82,7 +82,7 @@ CERTIFICATE_CASES = [
     pytest.param(
         block("CERTIFICATE REQUEST"), "a certificate signing request where", None, id="CSR"
     ),
-    pytest.param(block("X509 CRL"), "a certificate revocation list where", None, id="CRL"),
+    pytest.param(block("X509 CRL"), "a CRL where", None, id="CRL"),
     pytest.param(block("PKCS7"), "a PKCS#7 bundle where", "openssl pkcs7", id="PKCS7"),
     pytest.param(block("TRUSTED CERTIFICATE"), "OpenSSL's own", "openssl x509", id="trusted"),
     pytest.param(block("DH PARAMETERS"), "only: DH PARAMETERS", None, id="parameters"),

@@ -1,7 +1,7 @@
-"""How the ``pki`` commands refuse: in one line, with a hint, and never with a traceback.
+"""Turn the library's exceptions into errors of the ``pki`` commands: one line, and a hint.
 
 The library raises exceptions that name a file or a value and what to do; here they become the
-error and the hint of :mod:`mtls_echo.console`. Click's own complaints about arguments take the
+error and the hint of :mod:`mtls_echo.console`. Click's own errors about arguments take the
 same form.
 """
 

@@ -1,7 +1,7 @@
-"""``pki flaws``, and what ``pki issue --flaw`` says about the credential it has made.
+"""``pki flaws``, and what ``pki issue --flaw`` prints about the credential it has made.
 
 A bad credential is made to be seen failing, and how to see it is not obvious: which side refuses,
-what it has to believe, which of the two programs would not even load it. So the command prints
+what it has to trust, which of the two programs would not even load it. So the command prints
 the two lines to run, for this flaw, on this directory, and what will come of it.
 
 Most flaws are shown by this program on both ends. Two kinds are not: a key that is too weak for
@@ -61,8 +61,8 @@ def flaws(as_json: bool) -> None:
     """List the deliberately bad credentials that can be issued.
 
     Each differs from a good one in exactly one respect. With it come the verify code of OpenSSL
-    (with X509_STRICT), or its reason where it is no verdict on a certificate, and the alert that
-    the refused side receives. "load" is what keeps OpenSSL from presenting it by default.
+    (with X509_STRICT), or its reason where it is not a verdict on a certificate, and the alert
+    that the refused side receives. "load" is what keeps OpenSSL from presenting it by default.
 
     \b
     examples:
@@ -77,7 +77,7 @@ def flaws(as_json: bool) -> None:
     if as_json:
         import msgspec
 
-        # What a flaw is made with is no data.
+        # What a flaw is made with is left out.
         listed = [
             {
                 field: getattr(flaw, field)
@@ -114,34 +114,34 @@ def advice(directory: Path, name: str, usage: Usage, flaw: Flaw, inputs: Validat
         name: The credential's.
         usage: Whose it is.
         flaw: What is wrong with it.
-        exhibit: What was issued.
+        inputs: What was issued.
     """
     folder = directory / name
-    bearer = usage.value
-    judge = "client" if bearer == "server" else "server"
+    presenter = usage.value
+    verifier = "client" if presenter == "server" else "server"
     verdict = (
         f"reason {flaw.reason}" if flaw.verify_code is None else f"verify code {flaw.verify_code}"
     )
     lines = [
         f"flaw: {flaw.title}",
         f"differs from a good one in: {flaw.differs}",
-        f"verdict: the {judge} refuses with {verdict}, alert {flaw.alert}",
+        f"verdict: the {verifier} refuses with {verdict}, alert {flaw.alert}",
     ]
     for each in flaw.unless:
-        if each.role == bearer:
-            who = bearer if each.by_presenter else judge
+        if each.role == presenter:
+            who = presenter if each.by_presenter else verifier
             version = f"in TLS {each.tls}" if each.tls else "always"
             lines.append(f"  but {version} the {who} gives up with {each.reason}: {each.why}")
-    # What lies beside a credential is what its judge must believe, in place of trust/.
-    believed = [file for file in ("ca.crt", "crl.pem") if (folder / file).exists()]
-    if believed:
-        lines.append(f"for the {judge}: {', '.join(str(folder / file) for file in believed)}")
+    # What lies beside a credential is what its verifier must trust, in place of trust/.
+    beside = [file for file in ("ca.crt", "crl.pem") if (folder / file).exists()]
+    if beside:
+        lines.append(f"for the {verifier}: {', '.join(str(folder / file) for file in beside)}")
     if not inputs.trust.anchors:
-        lines.append(f"{folder / 'ca.crt'} is empty: the {judge} refuses to start with it")
+        lines.append(f"{folder / 'ca.crt'} is empty: the {verifier} refuses to start with it")
     if _needs_openssl(flaw):
         lines.append("mtls-echo does not load such a credential; openssl can be made to")
-    present, meet = _commands(directory, folder, usage, flaw, inputs, believed)
-    first, second = (present, meet) if bearer == "server" else (meet, present)
+    present, meet = _commands(directory, folder, usage, flaw, inputs, beside)
+    first, second = (present, meet) if presenter == "server" else (meet, present)
     lines += ["see it fail:", f"  {first}", f"  {second}"]
     return "\n".join(lines)
 
@@ -156,23 +156,23 @@ def _commands(
     usage: Usage,
     flaw: Flaw,
     inputs: ValidationInput,
-    believed: list[str],
+    beside: list[str],
 ) -> tuple[str, str]:
-    """Return the command of the side with the credential, and that of its judge."""
+    """Return the command of the side with the credential, and that of its verifier."""
     place, certificate, key = (
         shlex.quote(str(path)) for path in (directory, folder / "tls.crt", folder / "tls.key")
     )
     trusted = {"ca.crt": "--ca", "crl.pem": "--crl"}
     if usage.value == "client":
         trusted["ca.crt"] = "--client-ca"
-    options = " ".join(f"{trusted[file]} {shlex.quote(str(folder / file))}" for file in believed)
+    options = " ".join(f"{trusted[file]} {shlex.quote(str(folder / file))}" for file in beside)
     own = "client" if usage.value == "server" else "server"
     good = " ".join(
         f"--{option} {shlex.quote(str(directory / own / f'tls.{suffix}'))}"
         for option, suffix in (("cert", "crt"), ("key", "key"))
     )
     # Explicit files and a --pki directory do not mix.
-    material = f"{good} {options}" if believed else f"--pki {place}"
+    material = f"{good} {options}" if beside else f"--pki {place}"
     if usage.value == "server":
         asked = inputs.reference
         reference = "" if asked == "localhost" else f" --server-name {asked}"
@@ -185,9 +185,9 @@ def _commands(
         weak = f"openssl s_client -connect {_ADDRESS} -servername localhost"
     if _needs_openssl(flaw):
         role = "clients" if usage.value == "server" else "servers"
-        authorities = shlex.quote(str(directory / "trust" / role / "ca.crt"))
+        anchors = shlex.quote(str(directory / "trust" / role / "ca.crt"))
         present = (
-            f"{weak} -cipher DEFAULT:@SECLEVEL=0 -CAfile {authorities} "
+            f"{weak} -cipher DEFAULT:@SECLEVEL=0 -CAfile {anchors} "
             f"-cert {certificate} -cert_chain {certificate} -key {key}"
         )
     return present, meet

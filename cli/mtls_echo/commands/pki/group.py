@@ -1,4 +1,4 @@
-"""The ``mtls-echo pki`` commands: a PKI for tests in one line, with nothing overwritten.
+"""The ``mtls-echo pki`` commands ``init``, ``issue`` and ``check``, and the group of all of them.
 
 Results go to standard output; errors to standard error, with a hint. Exit status 0 is
 done, 2 is wrong usage or unusable files, and ``pki check`` has 1 for "something was
@@ -63,8 +63,8 @@ for each in (show, flaws, renew, revoke, crl, rollover):
     metavar="IDENTITY",
     help="Identity of the client; repeatable.  [default: client.test]",
 )
-@click.option("--single-authority", is_flag=True, help="Let one authority issue both sides.")
-@click.option("--intermediate", is_flag=True, help="Put an issuing authority below each root.")
+@click.option("--single-authority", is_flag=True, help="Let one CA issue for both sides.")
+@click.option("--intermediate", is_flag=True, help="Put an issuing CA below each root.")
 @click.option("--key-type", type=click.Choice(KEY_TYPES), default="p256", show_default=True)
 def init(
     directory: Path,
@@ -76,9 +76,9 @@ def init(
 ) -> None:
     """Make a PKI in DIR, with one server and one client.
 
-    DIR must not exist, or be empty. Servers and clients get separate authorities, and
-    each side trusts only the other's. An identity is a host, an IP address, an e-mail
-    address or a URI.
+    DIR must not exist, or be empty. Servers and clients get separate CAs (certification
+    authorities), and each side trusts only the other's. An identity is a host, an IP
+    address, an e-mail address or a URI.
 
     \b
     examples:
@@ -108,7 +108,7 @@ def init(
         )
         described = [(name, made.credential(name)) for name in ("server", "client")]
     place = shlex.quote(str(directory))
-    kinds = "one authority" if single_authority else "an authority for servers, one for clients"
+    kinds = "one CA" if single_authority else "a CA for servers, one for clients"
     click.echo(f"made {directory} with {kinds}{', each below a root' if intermediate else ''}")
     for name, credential in described:
         click.echo(f"  {name:8}{summary(credential)}")
@@ -132,7 +132,7 @@ def init(
     type=Lifetime(),
     default="30d",
     show_default=True,
-    help="60s, 10m, 12h or 30d; not longer than the authority's.",
+    help="60s, 10m, 12h or 30d; not longer than the CA's.",
 )
 @click.option("--key-type", type=click.Choice(KEY_TYPES), default="p256", show_default=True)
 @click.option(
@@ -230,16 +230,17 @@ def check(directory: Path) -> None:
 
     Every credential must match its key, be valid now, lead to a trust anchor, and be
     accepted by OpenSSL (strict, in a real handshake) and by the verifier of the Python
-    package cryptography; revocation lists must be there for every authority, alive, and
-    those that the ledger knows. What a command that was killed has left is finished first.
-    Each finding is one line: what is wrong with which file, and what to do.
+    package cryptography. CRLs (certificate revocation lists), where there are any, must be
+    there for every CA, not expired, and those that the ledger knows. What a command that was
+    killed has left is finished first. Each finding is one line: what is wrong with which
+    file, and what to do.
 
     \b
     examples:
       mtls-echo pki check ./pki
       mtls-echo pki check ./pki && mtls-echo serve --pki ./pki
 
-    exit status: 0 all well, 1 something was found, 2 DIR is no PKI directory
+    exit status: 0 all well, 1 something was found, 2 DIR is not a PKI directory
     """
     from mtls_echo_pki.checks.check import check as findings_of
     from mtls_echo_pki.directory.directory import Directory

@@ -1,4 +1,4 @@
-"""PKCS#12 is how a key travels to software that does not read PEM: browsers, Java, Windows.
+"""Write PKCS#12 files, for software that does not read PEM: browsers, Java, Windows.
 
 The file holds a private key, so it is created 0600 and never over another file. Its
 password comes from a file, an environment variable or the terminal, never from the
@@ -32,7 +32,7 @@ def read_password(file: Path | None) -> bytes:
         file: Goes before the variable, which goes before asking on the terminal.
 
     Raises:
-        CommandError: If it is empty, or there is nobody to ask.
+        CommandError: If it is empty, or there is no terminal to ask on.
         OSError: If the file cannot be read.
     """
     from mtls_echo_pki.files.durable import read_file

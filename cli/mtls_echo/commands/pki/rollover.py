@@ -1,4 +1,4 @@
-"""``pki rollover``: an authority is replaced, in three steps that a script can run again."""
+"""``pki rollover``: replace a CA, in three steps that a script can run again."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ _ROLES = ("servers", "clients")
     "--authority",
     "role",
     type=click.Choice(_ROLES),
-    help="Only the authority that issues these.  [default: both]",
+    help="Only the CA that issues these.  [default: both]",
 )
 def rollover(directory: Path, step: str, role: str | None) -> None:
-    """Replace the authorities of DIR, so that no peer is locked out on the way.
+    """Replace the CAs of DIR, so that no peer is locked out on the way.
 
-    introduce makes a new authority, which is trusted beside the present one and issues nothing
+    introduce makes a new CA, which is trusted beside the present one and issues nothing
     yet. When every peer has the new trust, switch lets it issue; what it issues is sent with a
-    certificate by the old one, so that a peer who has not learnt of the new one accepts it all
+    certificate by the old one, so that a peer that has not learnt of the new one accepts it all
     the same. When every credential has been renewed, retire ends the trust in the old one and
     destroys its key. It refuses to while a credential in DIR would be locked out by it.
 
-    A step that was done is no error, so that a script can be run again from where it was
+    A step that was done is not an error, so that a script can be run again from where it was
     killed; one out of order is. mtls-echo pki show tells where one stands.
 
     \b
@@ -76,7 +76,7 @@ def _tell(pki: Directory, ca: CAFolder, step: Step, now: bool) -> None:
     click.echo(f"{done}{'' if now else ' already'}, for {roles}: {situation(ca.state)}")
     names = issued_by_previous(pki, ca)
     if names:
-        click.echo(f"  still from the one before: {', '.join(names)}")
+        click.echo(f"  still from the previous CA: {', '.join(names)}")
 
 
 def _tell_next(

@@ -1,7 +1,7 @@
-"""``pki renew``, ``pki revoke`` and ``pki crl``: a certificate ends before its time, or at it.
+"""``pki renew``, ``pki revoke`` and ``pki crl``.
 
-Each says exactly what it did to which certificate, what is still believed, and what comes next: a
-renewal alone takes nothing away from a thief, and a revocation is worth as much as the list that
+Each says exactly what it did to which certificate, what is still trusted, and what comes next: a
+renewal alone takes nothing away from a thief, and a revocation is worth as much as the CRL that
 tells it.
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _CHOICE = (
     "say --same-key or --new-key: a key that leaked needs --new-key, and then pki revoke; "
-    "one that others have pinned, --same-key"
+    "one that peers have pinned, --same-key"
 )
 
 
@@ -61,7 +61,7 @@ class _Serial(click.ParamType[int]):
         try:
             return int(str(value).replace(":", ""), 16)
         except ValueError:
-            self.fail(f'"{value}" is no serial number; pki show prints them', param, ctx)
+            self.fail(f'"{value}" is not a serial number; pki show prints them', param, ctx)
 
 
 @click.command()
@@ -79,11 +79,11 @@ def renew(
     """Renew the credential DIR/NAME: the same names, a new validity.
 
     It takes the place of the present one in one moment; readers get the one or the other,
-    whole. It comes from the authority that issues now. One that has expired can be renewed, and
+    whole. It comes from the CA that issues now. One that has expired can be renewed, and
     one that was made bad on purpose becomes a good one.
 
-    The key is yours to choose, because each choice is wrong at times. With --same-key, who has
-    a copy of the key has a copy that goes on working: never after a leak. With --new-key the
+    The key is yours to choose, because each choice is wrong at times. With --same-key, a
+    copy of the key goes on working: never after a leak. With --new-key the
     old key goes on working, too, until its certificate expires or is revoked. So a leaked key
     takes both: renew --new-key, and then revoke. A key that was revoked is never renewed.
 
@@ -135,11 +135,11 @@ def _renew(
         click.echo(f"  it was bad on purpose ({flaw}), and is good now")
     if rekey and _has_another_key(pki, name, credential):
         command = f"mtls-echo pki revoke {shlex.quote(str(pki.path))} {name}"
-        click.echo(f"  the key before is still believed; if it leaked: {command}")
+        click.echo(f"  the previous key is still trusted; if it leaked: {command}")
 
 
 def _has_another_key(pki: Directory, name: str, credential: Credential) -> bool:
-    """Return whether a name has a key beside its present one that is still believed."""
+    """Return whether a name has a key beside its present one that is still trusted."""
     from mtls_echo_pki.certificates.authority import utcnow
     from mtls_echo_pki.certificates.credential import key_id
     from mtls_echo_pki.directory.ca_folder import ca_folders
@@ -178,7 +178,7 @@ def _present_entries(pki: Directory, names: Iterable[str]) -> dict[str, LedgerEn
         try:
             serial = f"{pki.credential(name).certificate.serial_number:x}"
         except (MaterialError, DirectoryError):
-            continue  # whoever renews it is told
+            continue  # renewing it will say so
         if serial in by_serial:
             found[name] = by_serial[serial]
     return found
@@ -205,14 +205,14 @@ def _present_entries(pki: Directory, names: Iterable[str]) -> dict[str, LedgerEn
 def revoke(
     directory: Path, name: str, reason: x509.ReasonFlags, present: bool, serials: tuple[int, ...]
 ) -> None:
-    """Revoke the keys that NAME had before its present one, and publish the lists that say so.
+    """Revoke the keys that NAME had before its present one, and publish CRLs that say so.
 
     What leaks is a key, so every certificate of NAME is revoked that is good with it, renewals
     with the same key included. A NAME that has had only one key loses that. To run it again
     changes nothing.
 
-    A judge refuses what is revoked once it has the new DIR/trust/…/crl.pem. A list is there of
-    every authority, and each of them ends: see mtls-echo pki crl --help.
+    A verifier refuses what is revoked once it has the new DIR/trust/…/crl.pem. There is a CRL of
+    every CA, and each of them ends: see mtls-echo pki crl --help.
 
     \b
     examples:
@@ -239,7 +239,7 @@ def revoke(
     else:
         click.echo(f"nothing to revoke: {name} has no valid certificate of another key")
     if done.valid:
-        click.echo("still believed:")
+        click.echo("still trusted:")
         _list(done.valid, "expires", done.present)
     for role in done.roles:
         click.echo(f"published {directory / 'trust' / role / 'crl.pem'}")
@@ -267,11 +267,11 @@ def _list(entries: Iterable[LedgerEntry], verb: str, present: str | None = None)
     help="From now to their end, and of those that follow.  [default: as before; 7d at first]",
 )
 def crl(directory: Path, lifetime: timedelta | None) -> None:
-    """Publish new revocation lists, of every authority.
+    """Publish new CRLs, of every CA.
 
-    From then on lists are in force: a judge who has them refuses whom they do not vouch for,
-    and everybody once they have ended. Every command that changes DIR renews lists past half of
-    their life; where nothing changes, run this by a timer.
+    From then on CRLs (certificate revocation lists) are in force: a verifier that has them refuses
+    every certificate whose CA has no CRL among them, or one that has ended. Every command that
+    changes DIR renews CRLs past half of their life; where nothing changes, run this by a timer.
 
     \b
     examples:

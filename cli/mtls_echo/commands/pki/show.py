@@ -1,4 +1,4 @@
-"""``pki show``: what the certificates and revocation lists of a folder or a file say."""
+"""``pki show``: print what the certificates and CRLs of a folder or a file say."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 @click.argument("path", metavar="PATH", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
 def show(path: Path, as_json: bool) -> None:
-    """Show the certificates and revocation lists in PATH, and where a PKI stands.
+    """Show the certificates and CRLs in PATH, and where a PKI stands.
 
     PATH is a PKI directory, a mounted Secret or a PEM file. Of a PKI directory the end tells,
-    for each authority, at which stage of its replacement it is, what ends when, what was
-    revoked, and what to do next. In JSON, what has "revoked" is a revocation list, and what has
+    for each CA, at which stage of its replacement it is, what ends when, what was
+    revoked, and what to do next. In JSON, what has "revoked" is a CRL, and what has
     "stage" such an end.
 
     \b
@@ -77,7 +77,7 @@ def show(path: Path, as_json: bool) -> None:
 
 @contextmanager
 def _quiescent(path: Path) -> Generator[None]:
-    """Have what a killed command left in a PKI directory finished, if that is permitted."""
+    """Recover a PKI directory after a killed command, if that is permitted."""
     if not (path / "authorities").is_dir():
         yield
         return
@@ -107,7 +107,7 @@ def _files(path: Path) -> list[Path]:
         file
         for pattern in patterns
         for file in sorted(path.glob(pattern))
-        # With a single authority one folder is a link to the other; ..data is another.
+        # With a single CA one folder is a link to the other; ..data is another.
         if not file.parent.is_symlink() and not file.parent.name.startswith("..")
     ]
     if not files:
@@ -150,7 +150,7 @@ def _crl_lines(description: CRLDescription) -> list[str]:
         for each in description.revoked
     ] or ["(none)"]
     return [
-        "  revocation list",
+        "  CRL",
         f"  issuer       {description.issuer or '(empty)'}",
         f"  number       {'(none)' if description.number is None else description.number}",
         f"  validity     {_validity(description.this_update, description.next_update)}",

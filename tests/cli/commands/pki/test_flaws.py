@@ -64,7 +64,7 @@ def test_every_flaw_can_be_issued_and_says_what_will_come_of_it(
     assert Directory(made).ledger("servers" if role == "server" else "clients")[-1].name == "bad"
     folder = made / "bad"
     assert (folder / "tls.key").stat().st_mode & 0o777 == 0o600
-    assert (folder / "crl.pem").exists() == ("revocation list" in flaw.differs)
+    assert (folder / "crl.pem").exists() == ("CRL" in flaw.differs)
     for file in ("ca.crt", "crl.pem"):
         assert (folder / file).exists() == (str(folder / file) in result.stdout)
 
@@ -96,7 +96,11 @@ def test_without_the_roots_key_only_flaws_below_it_can_be_issued(tmp_path: Path)
     ("arguments", "error", "hint"),
     [
         (["a.test", "--client", "--flaw", "expierd"], "did you mean expired", "issue --help"),
-        (["a.test", "--client", "--flaw", "wrong-name"], "server certificates only", "nobody"),
+        (
+            ["a.test", "--client", "--flaw", "wrong-name"],
+            "server certificates only",
+            "not checked for it",
+        ),
         (["10.0.0.1", "--server", "--flaw", "wrong-name"], "is about host names", "localhost"),
         (
             ["a.test", "--client", "--flaw", "key-not-owned", "--key-type", "ed25519"],

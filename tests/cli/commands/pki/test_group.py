@@ -68,7 +68,7 @@ def test_the_commands_work_one_after_the_other_in_processes_of_their_own(tmp_pat
     assert [r.returncode for r in (made, issued, shown, checked)] == [0, 0, 0, 0]
     assert [r.stderr for r in (made, issued, shown, checked)] == [""] * 4
     assert made.stdout == (
-        "made pki with an authority for servers, one for clients\n"
+        "made pki with a CA for servers, one for clients\n"
         "  server  localhost, 127.0.0.1, ::1; expires in 30 days\n"
         "  client  client.test; expires in 30 days\n"
         "next:\n"
@@ -108,7 +108,9 @@ def test_init_loses_nothing(made: Path, tmp_path: Path) -> None:
     before = tree(tmp_path)
 
     refused(invoke("init", made), error="exists and is not empty", hint="name a new directory")
-    refused(invoke("init", tmp_path / "x", "--name", "a b"), error="is no identity", hint="give")
+    refused(
+        invoke("init", tmp_path / "x", "--name", "a b"), error="is not an identity", hint="give"
+    )
     refused(invoke("init", made / "server" / "tls.crt"), error="is a file")
 
     assert tree(tmp_path) == before
@@ -128,13 +130,13 @@ def test_init_without_permission_is_refused() -> None:
         (["a", "a.test"], "--server or a --client", "issue --help"),
         (["a", "--client"], "missing argument 'IDENTITY...'", "issue --help"),
         (["a", "a.test", "--client", "--bogus"], "--bogus", "issue --help"),
-        (["a", "10.0.0.0/8", "--client"], '"10.0.0.0/8" is no identity', "give a host"),
+        (["a", "10.0.0.0/8", "--client"], '"10.0.0.0/8" is not an identity', "give a host"),
         (["a/b", "a.test", "--client"], '"a/b" cannot name', "use up to 64"),
         ([".a", "a.test", "--client"], '".a" cannot name', "use up to 64"),
         (["trust", "a.test", "--client"], "is a part of every PKI", None),
         (["authorities", "a.test", "--client"], "is a part of every PKI", None),
         (["server", "a.test", "--client"], "already something", "another name"),
-        (["a", "a.test", "--client", "--lifetime", "3651d"], "outlive its authority", "shorter"),
+        (["a", "a.test", "--client", "--lifetime", "3651d"], "outlive its CA", "shorter"),
         (["a", "a.test", "--client", "--lifetime", "1w"], '"1w" is not a lifetime', "--help"),
         (["a", "a.test", "--client", "--key-type", "dsa"], "'dsa' is not one of", "--help"),
         (["a", "a.test", "--client", "--pkcs12", "p"], "no password", PASSWORD_VARIABLE),

@@ -42,7 +42,7 @@ def told(*arguments: str | Path, status: int = 0) -> str:
         (["nobody", "--new-key"], 'has no credential named "nobody"', "it has: client, server"),
         (
             ["client", "--new-key", "--lifetime", "9999d"],
-            "would outlive its authority",
+            "would outlive its CA",
             "rollover",
         ),
         (["../x", "--new-key"], "cannot name a credential", None),
@@ -66,10 +66,10 @@ def test_renew_says_what_it_did_and_what_it_leaves(made: Path) -> None:
     assert same == f"renewed {made}/client with the same key: client.test; expires in 30 days\n"
     assert new == (
         f"renewed {made}/client with a new key: client.test; expires in 12 hours\n"
-        f"  the key before is still believed; if it leaked: mtls-echo pki revoke {made} client\n"
+        f"  the previous key is still trusted; if it leaked: mtls-echo pki revoke {made} client\n"
     )
     told("revoke", made, "client", "--present")
-    assert "still believed" not in told("renew", made, "client", "--new-key")
+    assert "still trusted" not in told("renew", made, "client", "--new-key")
 
 
 def test_renew_all_leaves_alone_what_is_bad_on_purpose_until_it_is_named(made: Path) -> None:
@@ -123,7 +123,7 @@ def test_revoke_names_each_certificate_and_what_comes_next(made: Path) -> None:
     assert re.fullmatch(
         rf"""revoked 1 certificate of client \(keyCompromise\):
   {SERIAL}, would have expired in 30 days
-still believed:
+still trusted:
   {SERIAL}, the present key, expires in 30 days
 published {made}/trust/clients/crl.pem
 """,
@@ -132,7 +132,7 @@ published {made}/trust/clients/crl.pem
     assert re.fullmatch(
         rf"""nothing to revoke: what client had before is revoked already:
   {SERIAL}, would have expired in 30 days
-still believed:
+still trusted:
   {SERIAL}, the present key, expires in 30 days
 to revoke it as well: mtls-echo pki revoke {made} client --present
 """,
@@ -148,18 +148,18 @@ def test_revoke_takes_the_serial_number_that_show_prints(made: Path) -> None:
 
     printed = told("revoke", made, "client", "--serial", entry["serial"])
 
-    assert entry["serial"] in printed.partition("still believed")[0]
-    assert "still believed" in printed
+    assert entry["serial"] in printed.partition("still trusted")[0]
+    assert "still trusted" in printed
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "hint"),
     [
         (["nobody"], 'has never issued anything to "nobody"', "it has: client, server"),
-        (["client", "--reason", "stolen"], "is no reason; give one of unspecified", "--help"),
+        (["client", "--reason", "stolen"], "is not a reason; give one of unspecified", "--help"),
         (["client", "--reason", "certificate-hold"], "does not revoke for good", "--help"),
         (["client", "--reason", "removeFromCRL"], "does not revoke for good", "--help"),
-        (["client", "--serial", "xyz"], '"xyz" is no serial number', "--help"),
+        (["client", "--serial", "xyz"], '"xyz" is not a serial number', "--help"),
         (["client", "--serial", "1"], "has the serial number 1", "it has: "),
         (["client", "--serial", "1", "--present"], "exclude each other", "--help"),
     ],
@@ -203,7 +203,7 @@ next:
     assert again == introduced.replace("introduced,", "introduced already,")
     assert re.fullmatch(
         rf"""switched, for clients: {b} issues, {a} is still trusted
-  still from the one before: client
+  still from the previous CA: client
 next:
   mtls-echo pki renew {made} client --same-key
   mtls-echo pki rollover {made} retire --authority clients
