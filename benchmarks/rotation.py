@@ -52,7 +52,7 @@ import trio
 from cryptography import x509
 
 from benchmarks.crowd import Crowd, ServerProcess, Tally
-from mtls_echo.demo.rotation.attacker import VERSIONS, Intruder
+from mtls_echo.demo.rotation.attacker import VERSIONS, Attacker
 from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_pki.directory.rollover import Step, take
 
@@ -162,23 +162,24 @@ class Administration:
 
     # --- who has what was valid before -----------------------------------------------------------
 
-    async def _copy(self) -> Intruder:
+    async def _copy(self) -> Attacker:
         """Somebody copies the client's credential, and enters with it while he can."""
-        copy = Intruder(self._directory.credential("client"), self._directory.trust("servers"))
-        for visit in await trio.to_thread.run_sync(copy.prepare, self._server.port):
-            if not visit.admitted:
+        copy = Attacker(self._directory.credential("client"), self._directory.trust("servers"))
+        for attempt in await trio.to_thread.run_sync(copy.prepare, self._server.port):
+            if not attempt.admitted:
                 self._tally.failed += 1
-                self._tally.note(f"somebody was refused too early: {visit.answer}")
+                self._tally.note(f"a client was refused too early: {attempt.answer}")
         return copy
 
-    async def _try_everything(self, intruder: Intruder, alert: str) -> None:
+    async def _try_everything(self, attacker: Attacker, alert: str) -> None:
         """He tries it in both versions, with his certificate and with the sessions he kept."""
-        visits = await trio.to_thread.run_sync(
-            lambda: list(intruder.try_everything(self._server.port))
+        attempts = await trio.to_thread.run_sync(
+            lambda: list(attacker.try_everything(self._server.port))
         )
-        assert len(visits) == 2 * len(VERSIONS), "there was no session to try"
+        assert len(attempts) == 2 * len(VERSIONS), "there was no session to try"
         self._judge(
-            [None if visit.admitted else visit.answer for visit in visits], f"alert {alert}"
+            [None if attempt.admitted else attempt.answer for attempt in attempts],
+            f"alert {alert}",
         )
 
     def _judge(self, answers: Sequence[str | None], due: str) -> None:

@@ -1,7 +1,7 @@
-"""The roof: one command whose sub-commands live in the components below.
+"""The `mtls-echo` command: a table of its sub-commands, each imported when it is used.
 
-A sub-command is imported when it is used, and the list of them is printed from the table here:
-`mtls-echo --help` costs an interpreter and click, not trio, cryptography and OpenSSL.
+`mtls-echo --help` is printed from this table: it needs an interpreter and click, not trio,
+cryptography and OpenSSL.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import click
 from mtls_echo import __version__
 from mtls_echo.console import (
     PROGRAM,
-    Group,
+    CommandGroup,
     HelpFormatter,
     broken_pipe,
     complain,
@@ -37,12 +37,14 @@ class _Place(NamedTuple):
 
 _COMMANDS = {
     "demo": _Place(
-        "mtls_echo.demo.demo", "demo", "Watch mutual TLS succeed and fail, from both ends."
+        "mtls_echo.demo.demo",
+        "demo",
+        "Show mutual TLS connections succeed and fail, from both ends.",
     ),
     "observe": _Place(
         "mtls_echo.failures.observe",
         "observe",
-        "Watch every handshake failure there is, from both ends.",
+        "Play handshake failures, and show what both ends report.",
     ),
     "serve": _Place("mtls_echo.commands.serve", "serve", "Run the echo server."),
     "connect": _Place(
@@ -51,10 +53,10 @@ _COMMANDS = {
     "endpoints": _Place(
         "mtls_echo.commands.endpoints.command",
         "endpoints",
-        "Watch many servers, each with its own TLS.",
+        "Connect to many servers, each with TLS settings of its own.",
     ),
     "pki": _Place(
-        "mtls_echo.commands.pki.group", "pki", "Make certificates, look at them, check them."
+        "mtls_echo.commands.pki.group", "pki", "Make, inspect, check and rotate certificates."
     ),
     "explain": _Place(
         "mtls_echo.commands.explain", "explain", "Explain an error text from any TLS program."
@@ -63,7 +65,7 @@ _COMMANDS = {
 }
 
 
-class _Commands(Group):
+class _Commands(CommandGroup):
     """The commands of the table: one is imported only to run it or to print its help."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -86,7 +88,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
     import platform
     import ssl
 
-    # What every report about TLS in Python needs beside it.
+    # A report about TLS in Python needs these versions too.
     click.echo(
         f"{PROGRAM} {__version__} (Python {platform.python_version()}, {ssl.OPENSSL_VERSION})"
     )
@@ -117,13 +119,13 @@ examples:
 def mtls_echo() -> None:
     """A TLS and mutual-TLS echo pair in which every handshake failure explains itself.
 
-    Both ends say who refused whom, what was compared, which alert went over the wire, and what
+    Both ends say which side refused the other, what was compared, which alert was sent, and what
     to do about it.
     """
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command; every error is a message, and every ending an exit status."""
+    """Run the command; turn every error into a message and an exit status."""
     click.Context.formatter_class = HelpFormatter
     for stream in (sys.stdout, sys.stderr):
         # A terminal without UTF-8 gets question marks for what it cannot show, not a traceback.
@@ -153,7 +155,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             unwritable_output(error)
         raise
     except BaseExceptionGroup as group:
-        # The same three, from inside a trio nursery.
+        # The same, from inside a trio nursery.
         if group.subgroup(BrokenPipeError):
             broken_pipe()
         if group.subgroup(KeyboardInterrupt):
@@ -169,7 +171,7 @@ def _first(error: BaseException) -> OSError:
     """The first error of a group of operating system errors."""
     while isinstance(error, BaseExceptionGroup):
         error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
-    assert isinstance(error, OSError)  # noqa: S101  narrows the type: the caller has looked
+    assert isinstance(error, OSError)  # noqa: S101  narrows the type: the caller has checked
     return error
 
 

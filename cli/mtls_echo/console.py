@@ -26,7 +26,7 @@ PROGRAM = "mtls-echo"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class Group(click.Group):
+class CommandGroup(click.Group):
     """A group of commands that prints its help when called without one.
 
     It suggests a command for a name that it does not have: one of its own, or of a group in it.

@@ -1,9 +1,9 @@
-"""Paste an error, learn who refused whom: `mtls-echo explain`.
+"""`mtls-echo explain`: say what an error text of any TLS program means, and which side refused.
 
-The misunderstanding that this command exists for: "alert unknown ca" is printed by the side that
-was *refused*, about a fault that the *other* side found. So the first line says who refused whom,
-before anything else. What a text leaves open is said to be open, with what would decide it; where
-the side is not known, both are answered.
+The most common misunderstanding: "alert unknown ca" is printed by the side that was *refused*,
+about a fault that the *other* side found. So the first line says which side refused the other.
+What a text leaves open is said to be open, with what would decide it; where the side that printed
+it is not known, both are answered.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from mtls_echo_tls.sides import Side, peer_of
 if TYPE_CHECKING:
     from mtls_echo_tls.explain.findings import Reading
 
-# More than any error message; a whole log belongs into grep first.
+# More than any error message; filter a whole log with grep first.
 MOST_BYTES = 64 * 1024
 
 NOT_RECOGNISED = 1
 
 _WIDTH = 80
 _LABEL = 10  # "find out:" and a space
-_CAUSES_TOLD = 3
+_CAUSES_SHOWN = 3
 
 _BETTER_TEXT = (
     "paste the line with the error itself, not only the status: from `curl -v`, from"
@@ -113,7 +113,7 @@ def _pasted(words: tuple[str, ...]) -> str:
 
 
 @dataclass(frozen=True)
-class Alert:
+class NamedAlert:
     """The alert that the text names."""
 
     name: str
@@ -139,14 +139,14 @@ class SideAnswer:
 
 @dataclass(frozen=True)
 class Answer:
-    """The whole answer: what `--json` prints, and what is drawn."""
+    """The whole answer, as `--json` prints it."""
 
     recognised: bool
     summary: str
     program: str
     words: str
     kind: str
-    alert: Alert | None
+    alert: NamedAlert | None
     verify_code: int | None
     reason: str | None
     answers: list[SideAnswer]
@@ -176,7 +176,7 @@ def _answer(found: list[Reading], side: Side | None) -> Answer:
     )
 
 
-def _alert(reading: Reading) -> Alert | None:
+def _alert(reading: Reading) -> NamedAlert | None:
     from mtls_echo_tls.alerts import alert_meaning, alert_name
 
     code = reading.alert
@@ -185,11 +185,11 @@ def _alert(reading: Reading) -> Alert | None:
     direction: Literal["sent", "received"] | None = None
     if reading.kind != "alert":
         direction = "received" if reading.refused == "peer" else "sent"
-    return Alert(alert_name(code), code, direction, alert_meaning(code))
+    return NamedAlert(alert_name(code), code, direction, alert_meaning(code))
 
 
 def _also(found: list[Reading], side: Side) -> list[str]:
-    """Other things that the text says, when they are not the same said again."""
+    """What else the text says, unless it repeats the first finding."""
     first = found[0]
     known = set(first.causes(side))
     others = [
@@ -224,20 +224,20 @@ def _for_side(reading: Reading, side: Side) -> SideAnswer:
         causes=list(causes),
         means={slug: says(slug) for slug in causes},
         find_out=_find_out(reading, side, rejected_by, causes),
-        remedies={slug: remedy(slug) for slug in causes[:_CAUSES_TOLD]},
+        remedies={slug: remedy(slug) for slug in causes[:_CAUSES_SHOWN]},
         remedy=remedy(causes[0]),
         rfc=", ".join(dict.fromkeys(CAUSES[s].rfc for s in causes[:2] if CAUSES[s].rfc)),
     )
 
 
 def _who(reading: Reading, side: Side | None) -> str:
-    """Who refused whom, in one sentence: the first thing to know."""
+    """Which side refused the other, in one sentence."""
     if reading.kind == "alert" and side is None:
         return "an alert: the side that sent it refused the side that received it"
     if reading.refused == "unsaid":
-        return "this text does not say who refused whom, or whether anybody did"
+        return "this text does not say which side refused the other, if either did"
     if reading.refused == "nobody":
-        return "nobody refused anybody: it did not come to that"
+        return "neither side refused the other: the connection ended before that"
     rejected_by = reading.rejected_by(side)
     if side is None:
         if rejected_by is not None:
@@ -262,35 +262,39 @@ _CERTIFICATE_CAUSES = {
 def _find_out(
     reading: Reading, side: Side, rejected_by: Side | None, causes: tuple[str, ...]
 ) -> list[str]:
-    """Commands and logs, the most telling first."""
-    judged = None if rejected_by is None else peer_of(rejected_by)
+    """Commands and logs, the most useful first."""
+    refused = None if rejected_by is None else ("server" if rejected_by == "client" else "client")
     about = set(causes)
     steps: list[str] = []
     if reading.refused == "unsaid" or (rejected_by is not None and rejected_by != side):
-        steps.append(f"the {peer_of(side)}'s log: only it knows why")
+        steps.append(
+            f"the {'server' if side == 'client' else 'client'}'s log: only that side knows why"
+        )
     if about & {"no-connection"}:
         return ["ss -ltn                      # on the server: does anything listen there?"]
     if about & {"plaintext-peer", "plaintext-client"} and len(about) == 1:
         return ["curl -v http://HOST:PORT/    # does it answer without TLS?",
                 "openssl s_client -connect HOST:PORT"]  # fmt: skip
     if side == "client":
-        own = " --cert FILE --key FILE" if judged == "client" else ""
+        own = " --cert FILE --key FILE" if refused == "client" else ""
         steps.append(f"mtls-echo connect HOST:PORT hello{own} --ca FILE")
-        own = " -cert FILE -key FILE" if judged == "client" else " -showcerts"
+        own = " -cert FILE -key FILE" if refused == "client" else " -showcerts"
         steps.append(f"openssl s_client -connect HOST:PORT{own}")
     elif rejected_by is None or rejected_by == "server":
         steps.append("mtls-echo serve --cert FILE --key FILE --client-ca FILE")
         steps.append("    # in the server's place: it says what the client presents")
-    if judged is not None and about & _CERTIFICATE_CAUSES:
-        steps.append(f"mtls-echo pki show FILE      # the {judged}'s certificate")
-    if judged is not None and about & {"unknown-authority", "missing-intermediate"}:
-        purpose = "sslclient" if judged == "client" else "sslserver"
-        steps.append(f"openssl verify -purpose {purpose} -CAfile CA-OF-THE-{_judge(judged)} FILE")
+    if refused is not None and about & _CERTIFICATE_CAUSES:
+        steps.append(f"mtls-echo pki show FILE      # the {refused}'s certificate")
+    if refused is not None and about & {"unknown-authority", "missing-intermediate"}:
+        purpose = "sslclient" if refused == "client" else "sslserver"
+        steps.append(
+            f"openssl verify -purpose {purpose} -CAfile CA-OF-THE-{_verifier(refused)} FILE"
+        )
     return steps
 
 
-def _judge(judged: str) -> str:
-    return "SERVER" if judged == "client" else "CLIENT"
+def _verifier(refused: str) -> str:
+    return "SERVER" if refused == "client" else "CLIENT"
 
 
 # --- how it is shown -----------------------------------------------------------------------------
@@ -340,10 +344,10 @@ def _meaning(answer: Answer) -> list[str]:
 
 def _causes(each: SideAnswer) -> list[str]:
     lines: list[str] = []
-    for i, slug in enumerate(each.causes[:_CAUSES_TOLD]):
+    for i, slug in enumerate(each.causes[:_CAUSES_SHOWN]):
         label = ("cause" if len(each.causes) == 1 else "likely") if i == 0 else "or"
         lines += _wrapped(label, f"{each.means[slug]} [{slug}]")
-    if rarer := each.causes[_CAUSES_TOLD:]:
+    if rarer := each.causes[_CAUSES_SHOWN:]:
         lines += _wrapped("or", f"rarer: {', '.join(rarer)}")
     return lines
 
@@ -371,7 +375,7 @@ def _width() -> int:
 
 
 def _wrapped(label: str, text: str) -> list[str]:
-    """Text beside its label (blank: under the one before); without one, from the left edge."""
+    """Text beside its label (blank: below the one before); without one, from the left edge."""
     indent = " " * _LABEL if label else ""
     return textwrap.wrap(
         text,
@@ -402,7 +406,7 @@ def _not_recognised(pasted: str, as_json: bool) -> None:
 
 
 def _nearest(pasted: str) -> list[str]:
-    """The phrases we know most of whose words, misspelt perhaps, are in the text."""
+    """The known phrases most of whose words, possibly misspelt, are in the text."""
     from mtls_echo_tls.explain.parse import phrases, plain
 
     words = set(re.findall(r"[a-z0-9]{2,40}", plain(pasted[:2000]).replace("_", " ")))

@@ -1,9 +1,8 @@
-"""`mtls-echo demo`: mutual TLS succeeds and fails before your eyes.
+"""`mtls-echo demo`: show connections succeed and fail, with the reports of both ends.
 
-For each scene the handshake is drawn as the client recorded it, and below it stand the two
-reports side by side, what the client saw and what the server saw. They were made independently,
-by the two ends of one TCP connection, belong together by ``ClientHello.random``, and are joined
-by it into the account of both.
+For each scene the handshake is drawn as the client recorded it, above the two reports side by
+side: what the client saw and what the server saw. The two ends of one TCP connection make them
+independently; they are then joined by ``ClientHello.random``.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
 
 _MESSAGE = b"hello\n"
 
-# Not about TLS: how long the demonstration waits for a side that does not answer at all.
-_PATIENCE = 10.0
+# Against a hang only: no result depends on it.
+_TIMEOUT = 10.0
 
 
 _EPILOG = """\b
@@ -55,17 +54,17 @@ exit status:
 
 @click.command(epilog=_EPILOG)
 @click.option(
-    "--tls", type=click.Choice(["1.2", "1.3"]), help="Show this version only.  [default: both]"
+    "--tls", type=click.Choice(["1.2", "1.3"]), help="Play this version only.  [default: both]"
 )
 @click.option(
     "--rotation",
     is_flag=True,
-    help="Change certificates under load instead: expired, leaked, and a new authority.",
+    help="Replace certificates under load instead: one expires, a key leaks, a CA changes.",
 )
 @click.option(
     "--endpoints",
     is_flag=True,
-    help="Show one client of many servers instead, each with TLS settings of its own.",
+    help="Connect one client to many servers instead, each with TLS settings of its own.",
 )
 @click.option(
     "--keep",
@@ -75,11 +74,11 @@ exit status:
     " endpoints` in a second terminal.",
 )
 def demo(tls: str | None, *, rotation: bool, endpoints: bool, keep: Path | None) -> None:
-    """Watch mutual TLS succeed and fail, from both ends.
+    """Show mutual TLS connections succeed and fail, from both ends.
 
-    Makes authorities and certificates on the fly, starts a server, and lets clients connect: with
-    a certificate, without, with a stranger's, with an expired one; and two that refuse the
-    server. All of it is real, and on this machine only.
+    Makes CAs and certificates on the fly, starts a server, and connects clients: with a
+    certificate, without one, with one from an untrusted CA, with an expired one; and two that
+    refuse the server. Everything is real, and on this machine only.
     """
     import trio
 
@@ -89,24 +88,24 @@ def demo(tls: str | None, *, rotation: bool, endpoints: bool, keep: Path | None)
     if keep is not None and not endpoints:
         raise CommandError("--keep has no effect without --endpoints", "add --endpoints")
     if rotation:
-        surprises = trio.run(_drill)
+        mismatches = trio.run(_rotation)
     elif endpoints:
-        surprises = trio.run(_tour, keep)
+        mismatches = trio.run(_endpoints, keep)
     else:
-        surprises = trio.run(_demonstrate, tls)
-    if surprises:
-        complain("not everything happened as announced", "; ".join(surprises))
+        mismatches = trio.run(_demonstrate, tls)
+    if mismatches:
+        complain("not everything happened as announced", "; ".join(mismatches))
         raise SystemExit(1)
 
 
-async def _drill() -> list[str]:
+async def _rotation() -> list[str]:
     from mtls_echo.demo.drawing import open_console
     from mtls_echo.demo.rotation.run import demonstrate
 
     return await demonstrate(open_console())
 
 
-async def _tour(keep: Path | None) -> list[str]:
+async def _endpoints(keep: Path | None) -> list[str]:
     from mtls_echo.demo.drawing import open_console
     from mtls_echo.demo.endpoints.run import tour
     from mtls_echo_pki.files.staging import DirectoryError
@@ -121,15 +120,15 @@ async def _demonstrate(tls: str | None) -> list[str]:
     import trio
 
     from mtls_echo.demo.drawing import bar, open_console
-    from mtls_echo.demo.scenes import SCENES, TLS12, TLS13, Cast
+    from mtls_echo.demo.scenes import SCENES, TLS12, TLS13, DemoCredentials
     from mtls_echo_client.context import client_context
     from mtls_echo_server.context import server_context
     from mtls_echo_server.serving import serve
 
     console = open_console()
-    cast = Cast.make()
+    made = DemoCredentials.make()
     versions = {"1.2": (TLS12,), "1.3": (TLS13,), None: (TLS12, TLS13)}[tls]
-    surprises: list[str] = []
+    mismatches: list[str] = []
     seen, reports = trio.open_memory_channel[dict[str, object]](len(SCENES) * 2)
 
     def note(event: Event) -> None:
@@ -137,7 +136,7 @@ async def _demonstrate(tls: str | None) -> list[str]:
             seen.send_nowait(dict(event.fields))
 
     async with trio.open_nursery() as nursery:
-        context = server_context(cast.server, cast.client_trust)
+        context = server_context(made.server, made.client_trust)
         [(_, port)] = await nursery.start(partial(serve, context, "127.0.0.1:0", events=note))
         _introduce(console)
         for version in versions:
@@ -146,32 +145,34 @@ async def _demonstrate(tls: str | None) -> list[str]:
             )
             for number, scene in enumerate(SCENES, start=1):
                 context = client_context(
-                    getattr(cast, scene.trust),
-                    getattr(cast, scene.credential) if scene.credential else None,
+                    getattr(made, scene.trust),
+                    getattr(made, scene.credential) if scene.credential else None,
                     minimum_version=version,
                     maximum_version=version,
                 )
                 client, messages = await _connect(port, context, scene.server_name)
-                with trio.fail_after(_PATIENCE):
+                with trio.fail_after(_TIMEOUT):
                     server = _report(await reports.receive())
                 wrong = _compare(scene, version, client, server)
                 _show(console, number, scene, messages, client, server, wrong)
-                surprises += [f"{scene.title} (TLS {version.name[-3:]}): {text}" for text in wrong]
+                mismatches += [
+                    f"{scene.title} (TLS {version.name[-3:]}): {text}" for text in wrong
+                ]
         nursery.cancel_scope.cancel()
-    _conclude(console, len(versions) * len(SCENES), surprises)
-    return surprises
+    _conclude(console, len(versions) * len(SCENES), mismatches)
+    return mismatches
 
 
 async def _connect(
     port: int, context: ssl.SSLContext, server_name: str
 ) -> tuple[Report, list[Message]]:
-    """One client: connect, echo, close. Its report, and the handshake as it recorded it."""
+    """Connect, echo, close; return the client's report and the handshake as it recorded it."""
     from mtls_echo_client.session import connect
     from mtls_echo_tls.diagnosis.failure import TLSFailure
 
     try:
         async with await connect(
-            "127.0.0.1", port, context, server_name=server_name, timeout=_PATIENCE, trace=True
+            "127.0.0.1", port, context, server_name=server_name, timeout=_TIMEOUT, trace=True
         ) as session:
             await session.echo(_MESSAGE)
             return session.report, session.evidence.recorder.messages
@@ -188,9 +189,9 @@ def _report(fields: dict[str, object]) -> Report:
 
 
 def _compare(scene: Scene, version: ssl.TLSVersion, client: Report, server: Report) -> list[str]:
-    """What did not happen as announced; empty when everything did."""
+    """List what did not happen as announced."""
     wrong: list[str] = []
-    judge = server if scene.rejected_by == "server" else client
+    verifier = server if scene.rejected_by == "server" else client
     if client.client_random is None or client.client_random != server.client_random:
         wrong.append("the two reports are not of one connection")
     for report in (client, server):
@@ -202,8 +203,8 @@ def _compare(scene: Scene, version: ssl.TLSVersion, client: Report, server: Repo
             wrong.append(f"the {report.side} saw alert {alert}, not {scene.alert(version)}")
         if scene.cause is not None and scene.cause not in report.causes:
             wrong.append(f"the {report.side} does not name {scene.cause}: {report.causes}")
-    if scene.cause is not None and judge.causes[0] != scene.cause:
-        wrong.append(f"the {judge.side}, which refused, names {judge.causes} first")
+    if scene.cause is not None and verifier.causes[0] != scene.cause:
+        wrong.append(f"the {verifier.side}, which refused, names {verifier.causes} first")
     return wrong
 
 
@@ -249,11 +250,13 @@ def _show(
         console.print(f"\n  [bold green]as announced:[/] {verdict}")
 
 
-def _conclude(console: Console, count: int, surprises: list[str]) -> None:
+def _conclude(console: Console, count: int, mismatches: list[str]) -> None:
     from mtls_echo.demo.drawing import bar, show_command
     from mtls_echo_tls.material.load import default_pki
 
-    verdict = "all as announced" if not surprises else f"{len(surprises)} things not as announced"
+    verdict = (
+        "all as announced" if not mismatches else f"{len(mismatches)} things not as announced"
+    )
     console.rule(characters=bar(console))
     console.print(
         f"[bold]{count} connections, {verdict}.[/] Now try it yourself. In one terminal:\n"
@@ -282,7 +285,7 @@ def _conclude(console: Console, count: int, surprises: list[str]) -> None:
 
 
 def _command() -> str:
-    """This program, as it can be typed here."""
+    """This program, as it can be called from here."""
     running = Path(sys.argv[0]).resolve()
     found = shutil.which("mtls-echo")
     if found is not None and Path(found).resolve() == running:

@@ -1,8 +1,6 @@
-"""Two accounts of one connection, side by side: what `demo` and `observe` draw alike.
+"""Print one connection as `demo` and `observe` show it: a diagram, both reports, and their join.
 
-The diagram shows what crossed the wire, the two columns below it what each end made of it, and
-the line after them what both ends know together. Everything fits 80 columns, for a pipe gets what
-a terminal of the usual width gets; colour and pauses are for terminals only.
+A pipe gets 80 columns, a terminal as many as it has, up to 100; only a terminal gets colour.
 """
 
 from __future__ import annotations
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
 
 WIDTH = 80
 
-# Beyond this a line of text is hard to follow.
+# Longer lines of text are hard to read.
 _WIDEST = 100
 
 _INDENT = 2
@@ -58,49 +56,49 @@ def is_plain(console: Console) -> bool:
 
 
 def bar(console: Console) -> str:
-    """What a horizontal line is made of."""
+    """The character that horizontal lines are made of."""
     return "-" if is_plain(console) else "─"
 
 
 def show_paragraph(console: Console, text: str) -> None:
-    """Sentences, and an empty line after them."""
+    """Print sentences, and an empty line after them."""
     console.print("\n".join(wrap(text, console.width)), markup=False, soft_wrap=True)
     console.print()
 
 
 def show_command(console: Console, command: str) -> None:
-    """A command to paste, continued on lines that the shell joins where it does not fit."""
+    """Print a command to paste, with ``\\`` at the end of lines where it does not fit."""
     lines = wrap_command(command, console.width - _INDENT, "    ")
     console.print(textwrap.indent("\n".join(lines), "  "), markup=False, soft_wrap=True)
 
 
 def show_diagram(console: Console, messages: Sequence[Message], report: Report) -> None:
-    """The handshake as one side recorded it."""
+    """Print the handshake as one side recorded it."""
     width = min(console.width, WIDTH) - 4
     for line in draw(messages, report, width=width, ascii_only=is_plain(console)):
         console.print(f"  {line}", markup=False, soft_wrap=True)
 
 
 def show_accounts(console: Console, client: Report | None, server: Report | None) -> None:
-    """What each side saw; None for a side that is none of ours."""
+    """Print both reports side by side; None for a peer that does not speak TLS."""
     table = Table(box=None, expand=True, padding=(0, 1), header_style="bold")
     table.add_column("what the client saw", ratio=1, overflow="fold")
     table.add_column("what the server saw", ratio=1, overflow="fold")
-    table.add_row(_told(client), _told(server))
+    table.add_row(_described(client), _described(server))
     console.print()
     console.print(table)
 
 
 def show_joined(console: Console, account: Account) -> None:
-    """What both sides know together."""
+    """Print the joint report."""
     text = Text.assemble(("both together: ", "bold"), account.summary)
     console.print()
     console.print(Padding(text, (0, 0, 0, 2)))
 
 
-def _told(report: Report | None) -> RenderableType:
+def _described(report: Report | None) -> RenderableType:
     if report is None:
-        return Text("(does not speak TLS, and tells nothing)", style="dim")
+        return Text("(does not speak TLS)", style="dim")
     message, hint = describe(report)
     first, *more = message.splitlines()
     text = Text(first)
@@ -109,7 +107,7 @@ def _told(report: Report | None) -> RenderableType:
         if report.peer is not None:
             more.append(f"peer: {', '.join(report.peer.names)}")
     for line in more:
-        # Two columns leave no room for the less likely guesses; the report has them all.
+        # Two columns leave no room for the less likely causes; the report has them all.
         if line.startswith("or:"):
             continue
         label, _, value = line.partition(":")

@@ -1,8 +1,8 @@
-"""What the demonstration shows: who connects with what, and what must come of it.
+"""The scenes of `mtls-echo demo`: what a client presents and trusts, and the expected result.
 
-Nothing here is staged. A scene names certificates that were made a moment ago, a real server and
-a real client shake hands over TCP, and what was announced is compared with what both sides
-reported. The certificates differ from the good one in one respect each.
+Every scene is a real handshake over TCP with certificates made for this run, and what both sides
+report is compared with what is announced here. Each bad certificate differs from the good one in
+one respect.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 
 
 @dataclass(frozen=True)
-class Cast:
-    """The authorities and certificates of one demonstration, made on the fly.
+class DemoCredentials:
+    """The credentials and trust anchors of one demonstration, made on the fly.
 
     Attributes:
-        server: What the server presents: localhost, issued by the servers' authority.
-        server_trust, client_trust: Whom clients believe, and whom the server believes.
-        alice: A client with a good certificate.
-        expired: Alice's, but for its dates.
-        stranger: Alice's, but issued by an authority that nobody here knows.
-        stranger_trust: That authority, for a client that believes nobody else.
+        server: The server's credential, for localhost, issued by the servers' CA.
+        server_trust, client_trust: The trust anchors of clients, and those of the server.
+        alice: A client's good credential.
+        expired: Alice's, except for its dates.
+        foreign: Alice's, except for its issuer: a CA that neither side trusts.
+        foreign_trust: That CA, for a client that trusts no other.
     """
 
     server: Credential
@@ -41,15 +41,15 @@ class Cast:
     client_trust: Trust
     alice: Credential
     expired: Credential
-    stranger: Credential
-    stranger_trust: Trust
+    foreign: Credential
+    foreign_trust: Trust
 
     @classmethod
-    def make(cls) -> Cast:
-        """Make three authorities and what they issue; about a millisecond."""
-        servers = Authority.root("the servers' authority")
-        clients = Authority.root("the clients' authority")
-        strangers = Authority.root("a stranger's authority")
+    def make(cls) -> DemoCredentials:
+        """Make three CAs and what they issue; about a millisecond."""
+        servers = Authority.root("the servers' CA")
+        clients = Authority.root("the clients' CA")
+        foreign = Authority.root("a foreign CA")
         alice = Request.client("alice.test", subject="alice")
         return cls(
             server=servers.issue(Request.server(HOST, "127.0.0.1", "::1", subject="server")),
@@ -64,22 +64,22 @@ class Cast:
                     backdate=timedelta(days=30),
                 )
             ),
-            stranger=strangers.issue(alice),
-            stranger_trust=strangers.trust,
+            foreign=foreign.issue(alice),
+            foreign_trust=foreign.trust,
         )
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One connection, and what is announced of it.
+    """One connection and its expected result.
 
     Attributes:
-        title: Who does what.
-        credential: The client's, by its name in the cast; None presents none.
-        trust: Whom the client believes, by its name in the cast.
-        server_name: The reference identifier.
-        rejected_by, cause: The verdict; None when both accept.
-        alerts: The alert on the wire, by TLS version.
+        title: What happens.
+        credential: The client's, an attribute of `DemoCredentials`; None presents none.
+        trust: The client's trust anchors, an attribute of `DemoCredentials`.
+        server_name: The reference identifier (RFC 9525 §4).
+        rejected_by, cause: Which side refuses the other, and why; None when both accept.
+        alerts: The alert on the wire, in TLS 1.2 and in TLS 1.3.
     """
 
     title: str
@@ -91,12 +91,12 @@ class Scene:
     alerts: tuple[str, str] | None = None
 
     def alert(self, version: ssl.TLSVersion) -> str | None:
-        """The alert announced for a version."""
+        """The expected alert in a version of TLS."""
         return None if self.alerts is None else self.alerts[version is TLS13]
 
     @property
     def announced(self) -> str:
-        """The outcome in one word of each side."""
+        """The expected outcome, in words."""
         return f"refused by the {self.rejected_by}" if self.rejected_by else "echoed"
 
 
@@ -107,18 +107,18 @@ SCENES = (
         credential=None,
         rejected_by="server",
         cause="no-client-certificate",
-        # TLS 1.2 has no alert for it and uses the most general one (RFC 5246 §7.4.6).
+        # TLS 1.2 has no alert for this and uses the most general one (RFC 5246 §7.4.6).
         alerts=("handshake_failure", "certificate_required"),
     ),
     Scene(
-        "a client presents a certificate from a stranger's authority",
-        credential="stranger",
+        "a client presents a certificate from a CA that the server does not trust",
+        credential="foreign",
         rejected_by="server",
         cause="unknown-authority",
         alerts=("unknown_ca", "unknown_ca"),
     ),
     Scene(
-        "alice comes back with a certificate that expired yesterday",
+        "alice presents a certificate that expired yesterday",
         credential="expired",
         rejected_by="server",
         cause="expired",
@@ -132,8 +132,8 @@ SCENES = (
         alerts=("bad_certificate", "bad_certificate"),
     ),
     Scene(
-        "a client does not know the authority of the server's certificate",
-        trust="stranger_trust",
+        "a client does not trust the CA of the server's certificate",
+        trust="foreign_trust",
         rejected_by="client",
         cause="unknown-authority",
         alerts=("unknown_ca", "unknown_ca"),

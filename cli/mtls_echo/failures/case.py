@@ -1,11 +1,10 @@
-"""An observation is a promise about two ends at once, which anybody can watch being kept.
+"""A failure case: how to produce a failure, and its expected result at both ends.
 
-It says who refuses whom, which alert crosses the wire, and what both reports joined leave
-possible; and it knows how to make it happen. The promise is checked where it is shown: an
-observation that comes out otherwise says in which respect.
+The expectation says which side refuses the other, which alert is sent, and which causes the joined
+reports leave possible. It is compared with the result wherever a case is played.
 
-What two reports cannot decide is part of the promise (`Expected.possible`): an account that
-claims more than can be known is wrong, even when it happens to be right.
+What two reports cannot decide is part of the expectation (`Expected.possible`): a joint report
+that claims more than can be known is wrong, even where it is right by chance.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TypeAlias
 
-from mtls_echo.demo.scenes import Cast
-from mtls_echo.failures.play import Setting, Sighting, play
+from mtls_echo.demo.scenes import DemoCredentials
+from mtls_echo.failures.play import PlayedFailure, Setup, play
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.flaws.flaw import TLSVersion
@@ -29,22 +28,23 @@ VERSIONS: dict[TLSVersion, ssl.TLSVersion] = {
     "1.3": ssl.TLSVersion.TLSv1_3,
 }
 
-Arrangement: TypeAlias = Callable[[TLSVersion], Setting]
+SetupFactory: TypeAlias = Callable[[TLSVersion], Setup]
 
-# In TLS 1.2 the key exchange is signed together with both hellos: a wrong signature means a wrong
-# key, or a hello that was altered on the way.
+# In TLS 1.2 the signature covers the key exchange and both hellos: a bad signature means a wrong
+# key, or a hello that was altered on the path.
 ALTERED_OR_NOT_OWNED = frozenset({"key-not-owned", "tampered"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """What must come of an encounter.
+    """The expected result of a failure case.
 
     Attributes:
-        refuser: Who refuses the other; None when the connection ends in another way.
-        alert: What crosses the wire, by its RFC 8446 name.
-        possible: What the joined account may still hold possible, the true cause among it.
-        forged: Whether the alert is nobody's, so that each side believes the other refused.
+        refuser: Which side refuses the other; None when the connection ends in another way.
+        alert: The alert on the wire, by its RFC 8446 name.
+        possible: The causes that the joint report may name, the true one included.
+        forged: Whether neither side sent the alert, so that to each the other seems to have
+            refused.
     """
 
     refuser: Side | None
@@ -54,17 +54,17 @@ class Expected:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Observation:
-    """One failure, as it can be played.
+class FailureCase:
+    """One failure that can be played.
 
     Attributes:
-        slug: Its name; a flaw's, or the cause's.
+        slug: Its name, that of a flaw or of a cause.
         cause: What both sides must name, or at least not rule out.
-        whose: Whose credential is bad; None when the cause lies elsewhere.
+        whose: Which side's credential is bad; None when the cause is not a credential.
         title: What is wrong, in one sentence.
         about: What else there is to know; may be empty.
-        expected: What must come of it, for each version in which it exists.
-        arrange: Builds the two ends.
+        expected: The expected result, for each version of TLS in which the failure exists.
+        set_up: Builds the two ends.
     """
 
     slug: str
@@ -73,22 +73,21 @@ class Observation:
     title: str
     about: str
     expected: Mapping[TLSVersion, Expected]
-    arrange: Arrangement
+    set_up: SetupFactory
 
     @property
     def name(self) -> str:
-        """The slug, and whose fault it is where either side can have it."""
+        """The slug, and the side at fault where it can be either."""
         return f"{self.slug} ({self.whose})" if self.whose else self.slug
 
-    def play(self, version: TLSVersion) -> Sighting:
-        """Let it happen."""
-        return play(self.arrange(version), version)
+    def play(self, version: TLSVersion) -> PlayedFailure:
+        """Produce the failure in a version of TLS."""
+        return play(self.set_up(version), version)
 
-    def surprises(self, sighting: Sighting) -> list[str]:
-        """What did not happen as the registry says; empty when everything did."""
-        expected, found = self.expected[sighting.version], list[str]()
-        seen = [each.report for each in (sighting.client, sighting.server) if each is not None]
-        for report in seen:
+    def mismatches(self, played: PlayedFailure) -> list[str]:
+        """List in which respects a result is not the expected one."""
+        expected, found = self.expected[played.version], list[str]()
+        for report in (each.report for each in (played.client, played.server) if each is not None):
             refuser = expected.refuser
             if expected.forged:
                 refuser = peer_of(report.side)
@@ -103,7 +102,7 @@ class Observation:
                     found.append(f"the {report.side} says that it {report.alert.direction} it")
             if self.cause not in report.causes:
                 found.append(f"the {report.side} rules out {self.cause}: {report.causes}")
-        account = sighting.account
+        account = played.account
         if account is not None:
             if account.rejected_by != expected.refuser:
                 found.append(f"both together say that {account.rejected_by} refused")
@@ -114,31 +113,31 @@ class Observation:
         return found
 
 
-def observation(
+def failure_case(
     refuser: Side | None,
     alert: str | dict[TLSVersion, str] | None,
     *,
     cause: str | None = None,
     possible: dict[TLSVersion, frozenset[str]] | None = None,
     forged: bool = False,
-) -> Callable[[Arrangement], Observation]:
-    """Make an observation of a function; see `Expected` for the arguments.
+) -> Callable[[SetupFactory], FailureCase]:
+    """Make a failure case of a function that builds the two ends.
 
     Args:
-        refuser: As there.
-        alert: As there; a dictionary has the versions in which the failure exists.
+        refuser: As in `Expected`.
+        alert: As in `Expected`; a dictionary has the versions in which the failure exists.
         cause: What both sides must name; the slug unless given.
-        possible: As there, for the versions in which it is not the cause alone.
-        forged: As there.
+        possible: As in `Expected`, for the versions in which it is not the cause alone.
+        forged: As in `Expected`.
     """
 
-    def make(arrange: Arrangement) -> Observation:
-        slug = arrange.__name__.replace("_", "-")
+    def make(set_up: SetupFactory) -> FailureCase:
+        slug = set_up.__name__.replace("_", "-")
         certain = frozenset({cause or slug})
         alerts: Mapping[TLSVersion, str | None]
         alerts = alert if isinstance(alert, dict) else dict.fromkeys(VERSIONS, alert)
-        title, _, about = (arrange.__doc__ or "").strip().partition("\n")
-        return Observation(
+        title, _, about = (set_up.__doc__ or "").strip().partition("\n")
+        return FailureCase(
             slug=slug,
             cause=cause or slug,
             whose=None,
@@ -153,22 +152,22 @@ def observation(
                 )
                 for version, name in alerts.items()
             },
-            arrange=arrange,
+            set_up=set_up,
         )
 
     return make
 
 
 @cache
-def cast() -> Cast:
-    """Those who are never at fault."""
-    return Cast.make()
+def credentials() -> DemoCredentials:
+    """The good credentials that all failure cases share."""
+    return DemoCredentials.make()
 
 
-def careless(
+def lenient_context(
     side: Side, credential: Credential | None, trust: Trust, version: TLSVersion
 ) -> ssl.SSLContext:
-    """The context of a peer that minds nothing about itself."""
+    """The context of a peer that presents any credential and verifies as little as it can."""
     protocol = ssl.PROTOCOL_TLS_CLIENT if side == "client" else ssl.PROTOCOL_TLS_SERVER
     context = ssl.SSLContext(protocol)
     context.minimum_version = context.maximum_version = VERSIONS[version]

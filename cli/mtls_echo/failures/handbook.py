@@ -1,12 +1,12 @@
-"""The handbook of failures: `docs/failures.md`, written from what really happened.
+"""Write `docs/failures.md`, the handbook of failures, from the results of all failure cases.
 
-A manual that says what "should" be seen is wrong after the next release, and nobody notices. This
-one is written by playing every observation (`mtls_echo.failures.registry`) and noting what each
-end reported; a test writes it again and compares. So it holds nothing that differs from run to
-run: no dates, serial numbers, ports or names of this machine.
+A manual written by hand is out of date after the next release. This one is written by playing
+every failure case (`mtls_echo.failures.registry`) and noting what each end reported; a test writes
+it again and compares. So it contains nothing that differs from run to run: no dates, serial
+numbers, ports or names of this machine.
 
-What other programs print comes from a collection of real messages, each produced with the
-program itself; a program without a message for some failure is left out rather than guessed.
+What other programs print comes from a collection of real messages, each produced with the program
+itself; where a program has no message for a failure, it is left out.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mtls_echo.failures.case import Observation
-from mtls_echo.failures.play import Seen, Sighting
-from mtls_echo.failures.registry import OBSERVATIONS
+from mtls_echo.failures.case import FailureCase
+from mtls_echo.failures.play import EndResult, PlayedFailure
+from mtls_echo.failures.registry import FAILURE_CASES
 from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.diagnosis.causes import CAUSES, OWNERS
 from mtls_echo_tls.diagnosis.wording import Words, in_third_person
@@ -29,7 +29,7 @@ from mtls_echo_tls.sides import Side, peer_of
 
 SIDES: tuple[Side, Side] = ("client", "server")
 
-# Whose words the handbook quotes, in this order.
+# The programs that are quoted, in this order.
 PROGRAMS = ("OpenSSL", "curl", "Go", "Java", "node")
 
 _PREAMBLE = """\
@@ -40,32 +40,33 @@ fail. This page is generated: `make docs` plays every failure for real, on this 
 the server and the client of this project, and writes down what each end reported. A test fails
 when it is out of date. To watch one of them happen: `make observe ONE=expired`.
 
-**If you are new to this.** A *certificate* says whose a key is. An *authority* signs certificates,
-and each side has a list of those that it believes, its *trust anchors*. In mutual TLS each side
-shows the other a certificate, and each judges the other's. Whoever is not content sends an
-*alert*, a single number, and ends the connection. So every refusal has two ends: the side that
-**refused** knows why, and the side that **was refused** knows little more than the number. The
-first question is always who refused whom; both reports of this project begin with the answer.
+**If you are new to this.** A *certificate* says who has a key. A *CA* (certification authority)
+signs certificates, and each side has a list of CAs that it trusts, its *trust anchors*. In mutual
+TLS each side presents a certificate, and each verifies the other's. A side that does not accept
+what it got sends an *alert*, a single number, and ends the connection. So every refusal has two
+ends: the side that **refused** knows why, and the side that **was refused** knows little more than
+the number. The first question is always who refused whom; both reports of this project begin with
+the answer.
 
 **How to read an entry.** The table says what each side named as the cause. Several causes mean
-that this side cannot know which of them it was, the likeliest first; `both` is what the two
-reports joined leave. *Code* is OpenSSL's verdict on a certificate (`verify_code`), the same in
-every program that uses OpenSSL. Then what to do about it, at either end, and how other programs
-put it: the words are theirs, `…` stands for what differs from case to case.
+that this side cannot know which of them it was, the most likely first; `both` is what remains
+when the two reports are joined. *Code* is OpenSSL's verdict on a certificate (`verify_code`), the
+same in every program that uses OpenSSL. Below is what to do about it, at either end, and what
+other programs print, with `…` for what differs from case to case.
 """
 
 
 @dataclass(frozen=True)
-class Saying:
-    """What a program printed when it met a failure.
+class QuotedMessage:
+    """A message that another program printed for a failure.
 
     Attributes:
-        stack: Which program or library.
-        text: Its words.
-        cause: The likeliest cause, by the words alone.
+        stack: The program or library.
+        text: The message.
+        cause: The most likely cause, judging by the message alone.
         rejected_by: "client", "server", "peer", "printer", "nobody" or "unsaid".
         side: Which side printed it; None where either can.
-        alert: The alert that the words name.
+        alert: The alert that the message names.
     """
 
     stack: str
@@ -77,121 +78,120 @@ class Saying:
 
     @property
     def was_refused(self) -> bool:
-        """Whether whoever printed it is the side that was refused."""
+        """Whether the side that printed it is the side that was refused."""
         if self.side in SIDES and self.rejected_by in SIDES:
             return self.side != self.rejected_by
         return self.rejected_by == "peer"
 
 
-def read_sayings(path: Path) -> list[Saying]:
-    """The messages that were produced with the real programs; those only cited are left out."""
+def read_messages(path: Path) -> list[QuotedMessage]:
+    """The messages that were produced with the real programs, without those only cited."""
     entries: list[dict[str, Any]] = tomllib.loads(path.read_text("utf-8"))["saying"]
-    names = Saying.__dataclass_fields__
+    names = QuotedMessage.__dataclass_fields__
     return [
-        Saying(**{name: value for name, value in entry.items() if name in names})
+        QuotedMessage(**{name: value for name, value in entry.items() if name in names})
         for entry in entries
         if entry["origin"].startswith("made: ") and entry["stack"] in PROGRAMS
     ]
 
 
-Played = Mapping[str, Sequence[tuple[Observation, Sequence[Sighting]]]]
+_Results = tuple[FailureCase, Sequence[PlayedFailure]]
+Played = Mapping[str, Sequence[_Results]]
 
 
 def play_all() -> Played:
-    """Play every observation, and sort the sightings by cause."""
-    played: dict[str, list[tuple[Observation, Sequence[Sighting]]]] = {}
-    for observation in OBSERVATIONS:
-        sightings = [observation.play(version) for version in observation.expected]
-        played.setdefault(observation.cause, []).append((observation, sightings))
+    """Play every failure case, and group the results by cause."""
+    played: dict[str, list[_Results]] = {}
+    for case in FAILURE_CASES:
+        results = [case.play(version) for version in case.expected]
+        played.setdefault(case.cause, []).append((case, results))
     return played
 
 
-def page(played: Played, sayings: Sequence[Saying]) -> str:
+def page(played: Played, messages: Sequence[QuotedMessage]) -> str:
     """The handbook, as Markdown."""
     slugs = sorted(CAUSES)
     parts = [
         _PREAMBLE,
         "\n".join(f"- [{slug}](#{slug}): {_title(slug, played)}" for slug in slugs),
     ]
-    parts += ["\n\n".join(_entry(slug, played, sayings)) for slug in slugs]
+    parts += ["\n\n".join(_entry(slug, played, messages)) for slug in slugs]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
 # --- one entry -----------------------------------------------------------------------------------
 
 
-def _entry(slug: str, played: Played, sayings: Sequence[Saying]) -> Iterator[str]:
-    observed = played.get(slug, ())
+def _entry(slug: str, played: Played, messages: Sequence[QuotedMessage]) -> Iterator[str]:
+    cases = played.get(slug, ())
     yield f"## {slug}"
     title = _title(slug, played)
     rfc = CAUSES[slug].rfc
     yield f"{title[:1].upper()}{title[1:]}." + (f" ({rfc})" if rfc else "")
-    if observed:
-        yield "\n".join(_forms(observed))
-        yield "\n".join(_sightings(observed))
+    if cases:
+        yield "\n".join(_forms(cases))
+        yield "\n".join(_table(cases))
     else:
-        yield "Not observed: it cannot be produced on one machine, or is no failure of TLS."
-    yield "**What to do**\n\n" + "\n".join(_remedies(slug, observed))
-    words = list(_words(slug, observed, sayings))
+        yield "Not played: it cannot be produced on one machine, or is not a failure of TLS."
+    yield "**What to do**\n\n" + "\n".join(_remedies(slug, cases))
+    words = list(_words(slug, cases, messages))
     if words:
-        yield "**How others put it**\n\n" + "\n".join(words)
+        yield "**What other programs print**\n\n" + "\n".join(words)
 
 
 def _title(slug: str, played: Played) -> str:
-    """The cause as a clause about whoever has the fault."""
+    """The cause as a clause about the side at fault."""
     owners = _owners(played.get(slug, ()))
     owner = next(iter(owners)) if len(owners) == 1 else None
     return in_third_person(CAUSES[slug].says, owner)
 
 
-def _forms(observed: Sequence[tuple[Observation, Sequence[Sighting]]]) -> Iterator[str]:
-    """Each form in which the failure was observed, once, whoever's it was."""
-    for observation in {each.slug: each for each, _ in observed}.values():
-        about = f" {observation.about}" if observation.about else ""
-        yield f"- **{observation.slug}**: {observation.title}.{about}"
+def _forms(cases: Sequence[_Results]) -> Iterator[str]:
+    """Each case of the failure once, for either side."""
+    for case in {each.slug: each for each, _ in cases}.values():
+        about = f" {case.about}" if case.about else ""
+        yield f"- **{case.slug}**: {case.title}.{about}"
 
 
-def _sightings(observed: Sequence[tuple[Observation, Sequence[Sighting]]]) -> Iterator[str]:
-    """A table: what each side named, lines that are equal in both versions only once."""
+def _table(cases: Sequence[_Results]) -> Iterator[str]:
+    """A table of what each side named, with equal lines of both versions joined."""
     lines: dict[tuple[str, ...], list[str]] = {}
-    for observation, sightings in observed:
-        for sighting in sightings:
-            cells = _cells(observation, sighting)
-            lines.setdefault(cells, []).append(sighting.version)
-    yield "| observed | TLS | refused by | client named | server named | both | alert | code |"
+    for case, results in cases:
+        for result in results:
+            cells = _cells(case, result)
+            lines.setdefault(cells, []).append(result.version)
+    yield "| failure | TLS | refused by | client named | server named | both | alert | code |"
     yield "|---|---|---|---|---|---|---|---|"
     for (name, *rest), versions in lines.items():
         yield f"| {name} | {', '.join(versions)} | {' | '.join(rest)} |"
 
 
-def _cells(observation: Observation, sighting: Sighting) -> tuple[str, ...]:
-    refuser = observation.expected[sighting.version].refuser
-    account = sighting.account
-    reports = [seen.report for seen in (sighting.client, sighting.server) if seen is not None]
+def _cells(case: FailureCase, result: PlayedFailure) -> tuple[str, ...]:
+    refuser = case.expected[result.version].refuser
+    account = result.account
+    reports = [end.report for end in (result.client, result.server) if end is not None]
     codes = [report.verify_code for report in reports if report.verify_code is not None]
     alert = "none"
-    if sighting.alert is not None:
-        alert = f"{sighting.alert} ({AlertDescription[sighting.alert].value})"
+    if result.alert is not None:
+        alert = f"{result.alert} ({AlertDescription[result.alert].value})"
     return (
-        observation.name,
-        refuser or "nobody",
-        _named(sighting.client),
-        _named(sighting.server),
+        case.name,
+        refuser or "neither",
+        _named(result.client),
+        _named(result.server),
         ", ".join(account.causes) if account is not None else "-",
         alert,
         str(codes[0]) if codes else "-",
     )
 
 
-def _named(seen: Seen | None) -> str:
-    return "(speaks no TLS)" if seen is None else ", ".join(seen.report.causes)
+def _named(end: EndResult | None) -> str:
+    return "(does not speak TLS)" if end is None else ", ".join(end.report.causes)
 
 
-def _remedies(
-    slug: str, observed: Sequence[tuple[Observation, Sequence[Sighting]]]
-) -> Iterator[str]:
-    """What either end is told to do; the same hints that the two programs print."""
-    owners = _owners(observed)
+def _remedies(slug: str, cases: Sequence[_Results]) -> Iterator[str]:
+    """The hints for each end, as the two programs print them."""
+    owners = _owners(cases)
     known: list[Side | None] = [side for side in SIDES if side in owners or not owners]
     hints: dict[tuple[Side | None, Side], str] = {}
     for owner in known or [None]:
@@ -211,20 +211,24 @@ def _hint(slug: str, side: Side, owner: Side | None) -> str:
     return Words(side, rejected_by, always or owner).remedy(CAUSES[slug])
 
 
-def _owners(observed: Sequence[tuple[Observation, Sequence[Sighting]]]) -> set[Side | None]:
-    """Whose fault it was: of the one with the bad credential, or else of the one refused."""
+def _owners(cases: Sequence[_Results]) -> set[Side | None]:
+    """The sides at fault: the one with the bad credential, or else the one that was refused."""
     owners: set[Side | None] = set()
-    for observation, sightings in observed:
-        for sighting in sightings:
-            refuser = observation.expected[sighting.version].refuser
-            refused = None if refuser is None else peer_of(refuser)
-            owners.add(observation.whose or refused)
+    for case, results in cases:
+        for result in results:
+            refuser = case.expected[result.version].refuser
+            refused = None if refuser is None else _other(refuser)
+            owners.add(case.whose or refused)
     return owners
 
 
-# --- how others put it ---------------------------------------------------------------------------
+def _other(side: Side) -> Side:
+    return "server" if side == "client" else "client"
 
-# What differs from case to case, or is only where in a program's source something happened.
+
+# --- what other programs print -------------------------------------------------------------------
+
+# What differs from case to case, or names a place in a program's source.
 _VARIABLE = (
     (re.compile(r"\b[0-9A-F]{16}:error:"), "…:error:"),
     (re.compile(r":\.\.[\w./]*:\d+:"), ":…:"),
@@ -239,18 +243,18 @@ _LONGEST = 160
 
 def _words(
     slug: str,
-    observed: Sequence[tuple[Observation, Sequence[Sighting]]],
-    sayings: Sequence[Saying],
+    cases: Sequence[_Results],
+    messages: Sequence[QuotedMessage],
 ) -> Iterator[str]:
-    """Each program's words for this cause, or else for the alert that it leads to."""
+    """Each program's messages for this cause, and for the alert that it leads to."""
     alerts = {
-        AlertDescription[sighting.alert].value
-        for _, sightings in observed
-        for sighting in sightings
-        if sighting.alert is not None
+        AlertDescription[result.alert].value
+        for _, results in cases
+        for result in results
+        if result.alert is not None
     }
     for program in PROGRAMS:
-        own = [each for each in sayings if each.stack == program]
+        own = [each for each in messages if each.stack == program]
         judged = [each for each in own if each.cause == slug and not each.was_refused]
         received = [each for each in own if each.was_refused and each.alert in alerts]
         if judged:
@@ -259,15 +263,15 @@ def _words(
             yield f"- {program}, when it was refused: {_quoted(received)}"
 
 
-def _quoted(sayings: Iterable[Saying]) -> str:
-    phrases = dict.fromkeys(map(_phrase, sayings))
+def _quoted(messages: Iterable[QuotedMessage]) -> str:
+    phrases = dict.fromkeys(map(_phrase, messages))
     telling = [p for p in phrases if not any(q != p and q.startswith(p) for q in phrases)]
     return "; ".join(f"`{phrase}`" for phrase in telling)
 
 
-def _phrase(saying: Saying) -> str:
-    """The words without what differs from case to case, and in one line."""
-    text = saying.text
+def _phrase(message: QuotedMessage) -> str:
+    """The message in one line, without what differs from case to case."""
+    text = message.text
     for pattern, replacement in _VARIABLE:
         text = pattern.sub(replacement, text)
     text = text.strip().rstrip(":").replace("`", "'")
@@ -275,4 +279,4 @@ def _phrase(saying: Saying) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(page(play_all(), read_sayings(Path(sys.argv[1]))))
+    sys.stdout.write(page(play_all(), read_messages(Path(sys.argv[1]))))

@@ -1,13 +1,12 @@
-"""Somebody on the path: who swallows, cuts, resets, alters or forges what passes.
+"""Middleboxes that drop, close, reset, alter or forge what passes between client and server.
 
-TLS assumes the network to be in an attacker's hands (RFC 8446 §E), and most of the time it is in
-those of a tired middlebox. Both look alike to the two ends. What such a one can do depends on the
-moment: before the keys are in use everything passes in the clear and can be read, altered and
-made up, and only the Finished messages reveal it afterwards; from then on nothing can be altered
-without notice, and all that is left is to cut the line.
+TLS assumes an attacker in control of the network (RFC 8446 §E, RFC 3552); a faulty middlebox looks
+the same to both ends. What can be done depends on the moment. Before the keys are in use
+everything is in the clear and can be read, altered and forged, and only the Finished messages
+reveal it; from then on no alteration goes unnoticed, and what remains is to close the connection.
 
-Each function here takes the path between one client and one server (`encounters.Path`) and acts
-once. A flight is what one receive brings: over loopback the ends write a flight in one piece.
+Each function takes the path between one client and one server (`encounters.TCPPath`) and acts
+once. A flight is the data of one receive: over loopback the ends write a flight in one piece.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from collections.abc import Callable
 
 import trio
 
-from mtls_echo.failures.play import Path
+from mtls_echo.failures.play import TCPPath
 from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.stream.tcp import TCPStream
 
@@ -33,40 +32,40 @@ _UNASSIGNED = struct.pack("!H", 0xFA57)  # a number that no extension has
 _FATAL_ALERT = bytes((21, 3, 3, 0, 2, 2))
 
 
-async def swallow(path: Path) -> None:
-    """Let the hello through and nothing back, until both ends have lost patience."""
+async def drop(path: TCPPath) -> None:
+    """Forward the ClientHello and nothing else, until the deadlines of both ends have passed."""
     await _first_flights(path)
-    path.end_patience()
+    path.cut_deadlines()
     await trio.sleep_forever()
 
 
-async def reset(path: Path) -> None:
+async def reset(path: TCPPath) -> None:
     """Reset both connections in the middle of the handshake."""
     await _first_flights(path)
     for stream in (path.client, path.server):
-        # Linger on, for no time: close(2) then sends RST (socket(7)).
+        # With a linger time of 0, close(2) sends RST (socket(7)).
         stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         stream.close()
 
 
-async def close(path: Path) -> None:
-    """Close both connections in the middle of the handshake, as a proxy does that gives up."""
+async def close(path: TCPPath) -> None:
+    """Close both connections in the middle of the handshake, as a failing proxy does."""
     await _first_flights(path)
     await _close_both(path)
 
 
-async def truncate(path: Path) -> None:
-    """Close both connections in the middle of the conversation."""
-    async with trio.open_nursery() as passing:
-        passing.start_soon(_relay, path.client, path.server)
-        passing.start_soon(_relay, path.server, path.client)
+async def truncate(path: TCPPath) -> None:
+    """Close both connections after the first echo."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_relay, path.client, path.server)
+        nursery.start_soon(_relay, path.server, path.client)
         await path.established.wait()
-        passing.cancel_scope.cancel()
+        nursery.cancel_scope.cancel()
     await _close_both(path)
 
 
-async def damage_data(path: Path) -> None:
-    """Flip one bit of what the client says after the handshake."""
+async def damage_data(path: TCPPath) -> None:
+    """Flip one bit of what the client sends after the handshake."""
 
     def flip(data: bytes) -> bytes:
         return data[:-1] + bytes([data[-1] ^ 1]) if path.established.is_set() else data
@@ -74,7 +73,7 @@ async def damage_data(path: Path) -> None:
     await _relay_both(path, to_server=flip)
 
 
-async def damage_hello(path: Path) -> None:
+async def damage_hello(path: TCPPath) -> None:
     """Flip one bit of ServerHello.random, which is sent in the clear."""
     first = [True]
 
@@ -87,8 +86,8 @@ async def damage_hello(path: Path) -> None:
     await _relay_both(path, to_client=flip)
 
 
-async def forge_alert(path: Path) -> None:
-    """Tell each end, in the clear and in the other's name, that its signature was wrong."""
+async def forge_alert(path: TCPPath) -> None:
+    """Send each end a decrypt_error in the clear, in the other's name."""
     await _first_flights(path)
     forged = _FATAL_ALERT + bytes([AlertDescription.decrypt_error])
     for stream in (path.client, path.server):
@@ -96,8 +95,8 @@ async def forge_alert(path: Path) -> None:
     await _close_both(path)
 
 
-async def strip_tls13(path: Path) -> None:
-    """Make the client's hello look as if it knew nothing newer than TLS 1.2."""
+async def strip_tls13(path: TCPPath) -> None:
+    """Remove TLS 1.3 from the versions that ClientHello offers."""
     first = [True]
 
     def strip(data: bytes) -> bytes:
@@ -110,7 +109,7 @@ async def strip_tls13(path: Path) -> None:
 
 
 def _without_tls13(hello: bytes) -> bytes:
-    """The same ClientHello record, the extension that offers TLS 1.3 renamed out of sight."""
+    """The same ClientHello, with another number for the extension that offers TLS 1.3."""
     place = _RANDOM + 32
     place += 1 + hello[place]  # legacy_session_id
     place += 2 + int.from_bytes(hello[place : place + 2])  # cipher_suites
@@ -124,14 +123,14 @@ def _without_tls13(hello: bytes) -> bytes:
     return hello
 
 
-async def _first_flights(path: Path) -> None:
-    """Pass ClientHello on, and wait for the server's answer without passing it on."""
+async def _first_flights(path: TCPPath) -> None:
+    """Forward ClientHello, and wait for the server's answer without forwarding it."""
     await path.server.send_all(await path.client.receive_some())
     await path.server.receive_some()
 
 
-async def _close_both(path: Path) -> None:
-    """End both directions, and read on, so that no reset destroys what was sent."""
+async def _close_both(path: TCPPath) -> None:
+    """Close both directions, and read on, so that no reset destroys what was sent."""
     async with trio.open_nursery() as nursery:
         for stream in (path.client, path.server):
             nursery.start_soon(_close_one, stream)
@@ -149,7 +148,7 @@ def _unchanged(data: bytes) -> bytes:
 
 
 async def _relay_both(
-    path: Path,
+    path: TCPPath,
     *,
     to_server: Callable[[bytes], bytes] = _unchanged,
     to_client: Callable[[bytes], bytes] = _unchanged,

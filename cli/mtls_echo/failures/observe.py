@@ -1,8 +1,8 @@
-"""`mtls-echo observe`: every failure that can be shown here, one after the other, from both ends.
+"""`mtls-echo observe`: play failure cases and show what both ends report.
 
-The demonstration shows a handful; this is the whole collection (`mtls_echo.failures.registry`).
-Each is played for real, drawn as either end recorded it, told by both and then by both together,
-and compared with what the registry promises.
+`mtls-echo demo` shows six; this shows the whole registry (`mtls_echo.failures.registry`). Each
+case is played for real, drawn as each end recorded it, with the reports of both ends and the joint
+report, and compared with its expected result.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from mtls_echo.console import complain
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mtls_echo.failures.case import Observation
-    from mtls_echo.failures.play import Seen, Sighting
+    from mtls_echo.failures.case import FailureCase
+    from mtls_echo.failures.play import EndResult, PlayedFailure
     from mtls_echo_pki.flaws.flaw import TLSVersion
 
-# Seconds for which a screenful stands still on a terminal. Ctrl-C is always at hand.
+# Seconds between two failures on a terminal, to read what is on the screen.
 _PAUSE = 5.0
 
 
@@ -41,76 +41,74 @@ exit status:
 
 @click.command(epilog=_EPILOG)
 @click.argument("slug", required=False)
-@click.option("--tls", type=click.Choice(["1.2", "1.3"]), help="In this version only.")
-@click.option("--fast", is_flag=True, help="Do not pause between two, on a terminal either.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object for each, and no more."
-)
+@click.option("--tls", type=click.Choice(["1.2", "1.3"]), help="Play this version only.")
+@click.option("--fast", is_flag=True, help="Do not pause between two failures on a terminal.")
+@click.option("--json", "as_json", is_flag=True, help="Print only one JSON object per failure.")
 def observe(slug: str | None, tls: TLSVersion | None, fast: bool, as_json: bool) -> None:
-    """Watch handshakes fail in every way there is, from both ends.
+    """Play handshake failures, and show what both ends report.
 
-    SLUG is a cause such as "expired", or one of the flaws of `mtls-echo pki flaws`; without it
-    all are played, in both versions of TLS and for each side that can be at fault. A table at the
-    end says how much each side knew. The same is written down in docs/failures.md.
+    SLUG is a cause such as "expired", or one of the flaws of `mtls-echo pki flaws`. Without it all
+    failures are played, in both versions of TLS and for each side that can be at fault. A table at
+    the end says how many causes each side named. docs/failures.md is written from the same.
     """
-    from mtls_echo.failures.registry import OBSERVATIONS, find
+    from mtls_echo.failures.registry import FAILURE_CASES, find
 
     try:
-        chosen = find(slug) if slug is not None else OBSERVATIONS
+        chosen = find(slug) if slug is not None else FAILURE_CASES
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="SLUG") from None
-    plays: list[tuple[Observation, TLSVersion]] = [
+    plays: list[tuple[FailureCase, TLSVersion]] = [
         (each, version) for each in chosen for version in each.expected if tls in (None, version)
     ]
     if not plays:
         raise click.BadParameter(f"{slug} does not exist in TLS {tls}", param_hint="--tls")
-    surprises = _print_json(plays) if as_json else _show_all(plays, fast=fast)
-    if surprises:
-        complain("not everything happened as announced", "; ".join(surprises))
+    mismatches = _print_json(plays) if as_json else _show_all(plays, fast=fast)
+    if mismatches:
+        complain("not everything happened as announced", "; ".join(mismatches))
         raise SystemExit(1)
 
 
-def _print_json(plays: list[tuple[Observation, TLSVersion]]) -> list[str]:
+def _print_json(plays: list[tuple[FailureCase, TLSVersion]]) -> list[str]:
     import msgspec
 
     found: list[str] = []
-    for observation, version in plays:
-        sighting = observation.play(version)
-        surprises = observation.surprises(sighting)
-        client, server = sighting.client, sighting.server
+    for case, version in plays:
+        played = case.play(version)
+        mismatches = case.mismatches(played)
+        client, server = played.client, played.server
         fields = {
-            "slug": observation.slug,
-            "cause": observation.cause,
-            "whose": observation.whose,
+            "slug": case.slug,
+            "cause": case.cause,
+            "whose": case.whose,
             "tls": version,
-            "alert": sighting.alert,
-            "surprises": surprises,
+            "alert": played.alert,
+            "mismatches": mismatches,
             "client": None if client is None else client.report,
             "server": None if server is None else server.report,
-            "account": sighting.account,
+            "account": played.account,
         }
         click.echo(msgspec.json.encode(fields))
-        found += _named(observation, version, surprises)
+        found += _named(case, version, mismatches)
     return found
 
 
-def _show_all(plays: list[tuple[Observation, TLSVersion]], *, fast: bool) -> list[str]:
+def _show_all(plays: list[tuple[FailureCase, TLSVersion]], *, fast: bool) -> list[str]:
     from mtls_echo.demo.drawing import bar, open_console
     from mtls_echo.failures.scoreboard import Row, score, table
 
     console = open_console()
     found: list[str] = []
     rows: list[Row] = []
-    for number, (observation, version) in enumerate(plays, start=1):
+    for number, (case, version) in enumerate(plays, start=1):
         if number > 1 and console.is_terminal and not fast:
             time.sleep(_PAUSE)
-        sighting = observation.play(version)
-        surprises = observation.surprises(sighting)
-        heading = f"[bold]{observation.name}, TLS {version}[/] ({number} of {len(plays)})"
+        played = case.play(version)
+        mismatches = case.mismatches(played)
+        heading = f"[bold]{case.name}, TLS {version}[/] ({number} of {len(plays)})"
         console.rule(heading, characters=bar(console))
-        _show(console, observation, sighting, surprises)
-        rows.append(Row.of(observation, sighting))
-        found += _named(observation, version, surprises)
+        _show(console, case, played, mismatches)
+        rows.append(Row.of(case, played))
+        found += _named(case, version, mismatches)
     console.rule(characters=bar(console))
     for line in table(rows, console.width if console.is_terminal else None):
         console.print(line, markup=False, soft_wrap=True)
@@ -120,17 +118,17 @@ def _show_all(plays: list[tuple[Observation, TLSVersion]], *, fast: bool) -> lis
     return found
 
 
-def _named(observation: Observation, version: TLSVersion, surprises: list[str]) -> list[str]:
-    return [f"{observation.name} (TLS {version}): {surprise}" for surprise in surprises]
+def _named(case: FailureCase, version: TLSVersion, mismatches: list[str]) -> list[str]:
+    return [f"{case.name} (TLS {version}): {mismatch}" for mismatch in mismatches]
 
 
 def _show(
-    console: Console, observation: Observation, sighting: Sighting, surprises: list[str]
+    console: Console, case: FailureCase, played: PlayedFailure, mismatches: list[str]
 ) -> None:
     from mtls_echo.demo.drawing import show_accounts, show_joined
 
-    client, server, account = sighting.client, sighting.server, sighting.account
-    console.print(f"\n{observation.title}. {observation.about}".rstrip(), markup=False)
+    client, server, account = played.client, played.server, played.account
+    console.print(f"\n{case.title}. {case.about}".rstrip(), markup=False)
     _show_diagram(console, "client", client)
     _show_diagram(console, "server", server)
     show_accounts(
@@ -140,17 +138,17 @@ def _show(
     )
     if account is not None:
         show_joined(console, account)
-    if surprises:
-        console.print(f"\n  [bold red]not as announced:[/] {'; '.join(surprises)}\n")
+    if mismatches:
+        console.print(f"\n  [bold red]not as announced:[/] {'; '.join(mismatches)}\n")
     else:
-        alert = sighting.alert or "no alert"
-        console.print(f"\n  [bold green]as announced:[/] {observation.cause}, {alert}\n")
+        alert = played.alert or "no alert"
+        console.print(f"\n  [bold green]as announced:[/] {case.cause}, {alert}\n")
 
 
-def _show_diagram(console: Console, side: str, seen: Seen | None) -> None:
+def _show_diagram(console: Console, side: str, end: EndResult | None) -> None:
     from mtls_echo.demo.drawing import show_diagram
 
-    if seen is None:
+    if end is None:
         return
     console.print(f"\n[dim]as the {side} recorded it:[/]\n")
-    show_diagram(console, seen.messages, seen.report)
+    show_diagram(console, end.messages, end.report)

@@ -1,12 +1,11 @@
-"""One failure, played for real, and what both ends made of it.
+"""Play one failure: connect our client and our server, and return both reports.
 
-Our server on the one end of a TCP connection over loopback, our client on the other, and between
-them, where the failure needs it, somebody on the path who alters, swallows or forges. Nothing is
-simulated: both ends diagnose what really reached them, each by itself, and the two reports are
-joined afterwards by ``ClientHello.random``.
+The two are the ends of a TCP connection over loopback; where the failure needs it, a middlebox
+between them alters, drops or forges data. Nothing is simulated: each end diagnoses what it really
+received, by itself, and the two reports are joined afterwards by ``ClientHello.random``.
 
-Nothing depends on the clock either. Where patience must end, whoever makes the other side wait
-ends it (`Path.end_patience`), so that a slow machine shows the same failure as a fast one.
+Nothing depends on the clock. Where a deadline must pass, the middlebox that keeps an end waiting
+ends it (`TCPPath.cut_deadlines`), so that a slow machine shows the same failure as a fast one.
 """
 
 from __future__ import annotations
@@ -34,58 +33,58 @@ from mtls_echo_tls.trace.messages import Message
 
 MESSAGE = b"hello\n"
 
-# Seconds that a whole encounter may take: against a hang only, it decides nothing.
+# Seconds for one failure, against a hang only: no result depends on it.
 _DEADLINE = 20.0
 
 
 @dataclass
-class Path:
-    """What lies between client and server, for whoever stands there.
+class TCPPath:
+    """The two TCP connections of a middlebox.
 
     Attributes:
-        client, server: The connections towards each end.
+        client, server: The connections to each end.
         established: Set when the client has seen its first echo.
     """
 
     client: TCPStream
     server: TCPStream
     established: trio.Event = field(default_factory=trio.Event)
-    _waiting: list[trio.CancelScope] = field(default_factory=list[trio.CancelScope])
+    _deadlines: list[trio.CancelScope] = field(default_factory=list[trio.CancelScope])
 
-    def await_with(self, scope: trio.CancelScope) -> None:
-        """Note what limits the patience of an end."""
-        self._waiting.append(scope)
+    def add_deadline(self, scope: trio.CancelScope) -> None:
+        """Register the scope in which an end waits."""
+        self._deadlines.append(scope)
 
-    def end_patience(self) -> None:
-        """Let both ends' deadlines pass now."""
-        for scope in self._waiting:
+    def cut_deadlines(self) -> None:
+        """Make both ends' deadlines pass now."""
+        for scope in self._deadlines:
             scope.cancel()
 
 
-Interference: TypeAlias = Callable[[Path], Awaitable[None]]
-Stranger: TypeAlias = Callable[[TCPStream], Awaitable[None]]
+Middlebox: TypeAlias = Callable[[TCPPath], Awaitable[None]]
+PlainPeer: TypeAlias = Callable[[TCPStream], Awaitable[None]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
-    """Who meets whom.
+class Setup:
+    """The two ends of a connection, and what is between them.
 
     Attributes:
-        client, server: Our ends' contexts, or somebody who does not speak TLS at all.
-        reference: Whom the client asks for (RFC 9525 §4).
-        access: Whom the server admits once it knows them.
-        interference: What somebody on the path does; None: there is nobody.
+        client, server: The contexts of our ends, or a peer that does not speak TLS.
+        reference: The client's reference identifier (RFC 9525 §4).
+        access: Which authenticated clients the server admits.
+        middlebox: What alters the connection; None: nothing does.
     """
 
-    client: ssl.SSLContext | Stranger
-    server: ssl.SSLContext | Stranger
+    client: ssl.SSLContext | PlainPeer
+    server: ssl.SSLContext | PlainPeer
     reference: str = "localhost"
     access: Access = field(default_factory=Access)
-    interference: Interference | None = None
+    middlebox: Middlebox | None = None
 
 
 @dataclass(frozen=True)
-class Seen:
+class EndResult:
     """What one end reported and recorded."""
 
     report: Report
@@ -93,119 +92,121 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Sighting:
-    """What came of an encounter.
+class PlayedFailure:
+    """The result of one failure in one version of TLS.
 
     Attributes:
-        version: The TLS version that was played.
-        client, server: What our ends saw; None for one that does not speak TLS.
-        account: Both together; None when only one of them is ours.
+        version: The version.
+        client, server: The results of our ends; None for a peer that does not speak TLS.
+        account: Both reports joined; None when only one of the ends is ours.
     """
 
     version: TLSVersion
-    client: Seen | None
-    server: Seen | None
+    client: EndResult | None
+    server: EndResult | None
     account: Account | None
 
     @property
     def alert(self) -> str | None:
         """The alert that crossed the wire, by its RFC 8446 name."""
-        for seen in (self.client, self.server):
-            if seen is not None and seen.report.alert is not None:
-                return seen.report.alert.name
+        for end in (self.client, self.server):
+            if end is not None and end.report.alert is not None:
+                return end.report.alert.name
         return None
 
 
-def play(setting: Setting, version: TLSVersion) -> Sighting:
-    """Let the two meet, and return what they saw.
+def play(setup: Setup, version: TLSVersion) -> PlayedFailure:
+    """Connect the two ends, and return their results.
 
     Raises:
-        trio.TooSlowError: Somebody hangs, which is a bug.
+        trio.TooSlowError: An end hangs, which is a bug.
     """
-    client, server = trio.run(_meet, setting)
+    client, server = trio.run(_connect, setup)
     account = None if client is None or server is None else join(client.report, server.report)
-    return Sighting(version, client, server, account)
+    return PlayedFailure(version, client, server, account)
 
 
-async def _meet(setting: Setting) -> tuple[Seen | None, Seen | None]:
-    seen: dict[str, Seen | None] = {}
-    client, toward_client = _tcp_pair()
-    # With nobody on the path, what the client is connected to is the server.
-    toward_server, server = _tcp_pair() if setting.interference else (client, toward_client)
-    path = Path(toward_client, toward_server)
+async def _connect(setup: Setup) -> tuple[EndResult | None, EndResult | None]:
+    results: dict[str, EndResult | None] = {}
+    client, to_client = _tcp_pair()
+    # Without a middlebox the client is connected to the server itself.
+    to_server, server = _tcp_pair() if setup.middlebox else (client, to_client)
+    path = TCPPath(to_client, to_server)
 
-    async def be_client() -> None:
-        seen["client"] = await _be_client(setting, client, path)
+    async def run_client() -> None:
+        results["client"] = await _run_client(setup, client, path)
 
-    async def be_server() -> None:
-        seen["server"] = await _be_server(setting, server, path)
+    async def run_server() -> None:
+        results["server"] = await _run_server(setup, server, path)
 
     with trio.fail_after(_DEADLINE):
         try:
-            async with trio.open_nursery() as world:
-                if setting.interference is not None:
-                    world.start_soon(setting.interference, path)
+            async with trio.open_nursery() as nursery:
+                if setup.middlebox is not None:
+                    nursery.start_soon(setup.middlebox, path)
                 async with trio.open_nursery() as ends:
-                    ends.start_soon(be_client)
-                    ends.start_soon(be_server)
-                world.cancel_scope.cancel()
+                    ends.start_soon(run_client)
+                    ends.start_soon(run_server)
+                nursery.cancel_scope.cancel()
         finally:
-            for stream in (client, toward_client, toward_server, server):
+            for stream in (client, to_client, to_server, server):
                 stream.close()
-    return seen["client"], seen["server"]
+    return results["client"], results["server"]
 
 
-async def _be_client(setting: Setting, tcp: TCPStream, path: Path) -> Seen | None:
-    if not isinstance(setting.client, ssl.SSLContext):
+async def _run_client(setup: Setup, tcp: TCPStream, path: TCPPath) -> EndResult | None:
+    if not isinstance(setup.client, ssl.SSLContext):
         async with tcp:
-            await setting.client(tcp)
+            await setup.client(tcp)
         return None
-    stream = TLSStream(tcp, setting.client, server_name=setting.reference, trace=True)
+    stream = TLSStream(tcp, setup.client, server_name=setup.reference, trace=True)
 
-    async def part() -> None:
+    async def connection() -> None:
         await stream.do_handshake()
         session = Session(stream, timeout=_DEADLINE)
         await session.echo(MESSAGE)
         path.established.set()
-        if setting.interference is not None:
-            # Whoever waits for the handshake to be over has something to act on.
+        if setup.middlebox is not None:
+            # More data, for a middlebox that waits for the end of the handshake.
             await session.echo(MESSAGE)
 
-    return await _take_part(stream, part, path)
+    return await _run_end(stream, connection, path)
 
 
-async def _be_server(setting: Setting, tcp: TCPStream, path: Path) -> Seen | None:
-    if not isinstance(setting.server, ssl.SSLContext):
+async def _run_server(setup: Setup, tcp: TCPStream, path: TCPPath) -> EndResult | None:
+    if not isinstance(setup.server, ssl.SSLContext):
         async with tcp:
-            await setting.server(tcp)
+            await setup.server(tcp)
         return None
-    stream = TLSStream(tcp, setting.server, server_side=True, trace=True)
+    stream = TLSStream(tcp, setup.server, server_side=True, trace=True)
 
-    async def part() -> None:
+    async def connection() -> None:
         await stream.do_handshake()
-        # As `mtls_echo_server.service` does it: told in one line, and a clean close.
-        denial = setting.access.denial(stream.peer)
+        # As in `mtls_echo_server.service`: a line that says why, and a clean close.
+        denial = setup.access.denial(stream.peer)
         if denial is None:
             await echo(stream)
         else:
             stream.evidence.denied = denial
             await stream.send_all(denial_line(denial))
 
-    return await _take_part(stream, part, path)
+    return await _run_end(stream, connection, path)
 
 
-async def _take_part(stream: TLSStream, part: Callable[[], Awaitable[None]], path: Path) -> Seen:
+async def _run_end(
+    stream: TLSStream, connection: Callable[[], Awaitable[None]], path: TCPPath
+) -> EndResult:
     async with stream:
         try:
-            with trio.CancelScope() as patience:
-                path.await_with(patience)
-                await part()
-            if patience.cancelled_caught:
+            with trio.CancelScope() as deadline:
+                path.add_deadline(deadline)
+                await connection()
+            if deadline.cancelled_caught:
                 stream.expire()
         except TLSFailure:
             pass  # the evidence has it all
-        # Before the stream is closed, which waits for the other end to close too.
-        return Seen(diagnose(stream.evidence), tuple(stream.evidence.recorder.messages))
+        # Before the stream is closed, since that waits for the other end to close too.
+        return EndResult(diagnose(stream.evidence), tuple(stream.evidence.recorder.messages))
 
 
 def _tcp_pair() -> tuple[TCPStream, TCPStream]:

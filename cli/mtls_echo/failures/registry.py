@@ -1,15 +1,15 @@
-"""The registry of observations: every failure that can be shown here, by name.
+"""The registry of failure cases: every failure that can be played here, by name.
 
-`make observe` plays it for people, the tests play it for us, and `docs/failures.md` is written
-from it. Most entries are the deliberately bad credentials of `mtls_echo_pki.flaws.registry`, one
-for each role that can have them, laid before our own client or server, which judge as strictly as
-they always do. The others (`mtls_echo.failures.without_bad_certificate`) lie in no certificate.
+`make observe` shows them, the tests check them, and `docs/failures.md` is written from them. Most
+are the deliberately bad credentials of `mtls_echo_pki.flaws`, one for each role that can have
+them, verified by our own client or server as strictly as any other credential. The others
+(`mtls_echo.failures.without_bad_certificate`) have good certificates.
 
-**What two reports cannot decide** is said here too. A judge that finds no path to an anchor does
-not know whether it misses an authority or an intermediate, unless the other side has the root. A
-signature by another key and a signature that was damaged are equally wrong.
+**What two reports cannot decide** is stated here too. A verifier that finds no path to a trust
+anchor does not know whether a trust anchor or an intermediate is missing, unless the other side
+has the root. A signature by another key and a damaged signature are equally invalid.
 
-Missing on purpose: ``clock-skew``, which takes two machines with two clocks.
+``clock-skew`` is missing: it takes two machines with two clocks.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from difflib import get_close_matches
 from functools import partial
 
 from mtls_echo.demo.scenes import HOST
-from mtls_echo.failures import without_bad_certificate as mishaps
+from mtls_echo.failures import without_bad_certificate
 from mtls_echo.failures.case import (
     ALTERED_OR_NOT_OWNED,
     VERSIONS,
     Expected,
-    Observation,
-    careless,
-    cast,
+    FailureCase,
+    credentials,
+    lenient_context,
 )
-from mtls_echo.failures.play import Setting
+from mtls_echo.failures.play import Setup
 from mtls_echo_client.context import client_context
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
@@ -57,75 +57,75 @@ _REQUESTS = {
 }
 
 
-def _observe_flaw(flaw: Flaw, whose: Side) -> Observation:
-    return Observation(
+def _case_of_flaw(flaw: Flaw, whose: Side) -> FailureCase:
+    return FailureCase(
         slug=flaw.slug,
         cause=flaw.cause,
         whose=whose,
         title=flaw.title,
         about=flaw.about,
         expected={version: _expect(flaw, whose, version) for version in VERSIONS},
-        arrange=partial(_lay_before_judge, flaw, whose),
+        set_up=partial(_set_up, flaw, whose),
     )
 
 
 def _expect(flaw: Flaw, whose: Side, version: TLSVersion) -> Expected:
     exception = flaw.expected(whose, version)
-    judge = peer_of(whose)
+    verifier = peer_of(whose)
     possible = _UNDECIDED.get(flaw.slug, frozenset({flaw.cause}))
     if flaw.slug == "key-not-owned" and version == "1.2":
         possible = ALTERED_OR_NOT_OWNED
     return Expected(
-        refuser=whose if exception is not None and exception.by_presenter else judge,
+        refuser=whose if exception is not None and exception.by_presenter else verifier,
         alert=exception.alert if exception is not None else flaw.alert,
         possible=possible,
     )
 
 
-def _lay_before_judge(flaw: Flaw, whose: Side, version: TLSVersion) -> Setting:
+def _set_up(flaw: Flaw, whose: Side, version: TLSVersion) -> Setup:
     inputs = flaw.build(Authority.root(), _REQUESTS[whose])
-    others = cast()
-    # The bearer minds nothing about itself: our own ends would not load all of it.
+    good = credentials()
+    # The presenter is lenient: our own contexts refuse to load some of the flaws.
     if whose == "server":
-        return Setting(
-            client=_judge("client", inputs, version),
-            server=careless("server", inputs.credential, others.client_trust, version),
+        return Setup(
+            client=_verifier("client", inputs, version),
+            server=lenient_context("server", inputs.credential, good.client_trust, version),
             reference=inputs.reference,
         )
-    return Setting(
-        client=careless("client", inputs.credential, others.server_trust, version),
-        server=_judge("server", inputs, version),
+    return Setup(
+        client=lenient_context("client", inputs.credential, good.server_trust, version),
+        server=_verifier("server", inputs, version),
     )
 
 
-def _judge(side: Side, inputs: ValidationInput, version: TLSVersion) -> ssl.SSLContext:
-    """One of our own ends. None of them starts without trust anchors, so that takes a raw one."""
-    own = cast().alice if side == "client" else cast().server
+def _verifier(side: Side, inputs: ValidationInput, version: TLSVersion) -> ssl.SSLContext:
+    """The context of one of our ends; without trust anchors, which it refuses, a lenient one."""
+    own = credentials().alice if side == "client" else credentials().server
     if not inputs.trust.anchors:
-        return careless(side, own, inputs.trust, version)
+        return lenient_context(side, own, inputs.trust, version)
     one = VERSIONS[version]
     if side == "client":
         return client_context(inputs.trust, own, minimum_version=one, maximum_version=one)
     return server_context(own, inputs.trust, minimum_version=one, maximum_version=one)
 
 
-OBSERVATIONS: tuple[Observation, ...] = (
-    *(_observe_flaw(flaw, whose) for flaw in FLAWS.values() for whose in flaw.roles),
-    *(value for value in vars(mishaps).values() if isinstance(value, Observation)),
+FAILURE_CASES: tuple[FailureCase, ...] = (
+    *(_case_of_flaw(flaw, whose) for flaw in FLAWS.values() for whose in flaw.roles),
+    *(value for value in vars(without_bad_certificate).values() if isinstance(value, FailureCase)),
 )
 
 
-def find(name: str) -> tuple[Observation, ...]:
-    """The observations of a slug, or of a cause.
+def find(name: str) -> tuple[FailureCase, ...]:
+    """The failure cases of a slug, or of a cause.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There are none.
     """
-    exactly = tuple(each for each in OBSERVATIONS if name in (each.slug, each.name))
-    found = exactly or tuple(each for each in OBSERVATIONS if each.cause == name)
+    exactly = tuple(each for each in FAILURE_CASES if name in (each.slug, each.name))
+    found = exactly or tuple(each for each in FAILURE_CASES if each.cause == name)
     if not found:
-        known = {word for each in OBSERVATIONS for word in (each.slug, each.cause)}
+        known = {word for each in FAILURE_CASES for word in (each.slug, each.cause)}
         close = get_close_matches(name, sorted(known), n=3)
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
-        raise ValueError(f'there is no observation "{name}"{hint}')
+        raise ValueError(f'there is no failure "{name}"{hint}')
     return found

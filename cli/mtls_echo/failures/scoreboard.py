@@ -1,9 +1,9 @@
-"""The table of observed failures: how much each side knew, and what crossed the wire.
+"""The table of played failures: how many causes each side named, and the alert on the wire.
 
-A side that names one cause is *sure*; one that names six says that it cannot know more. Both are
-honest as long as the true cause is among those named, which is what the tests demand. So the
-table counts: ``sure``, or ``1 of 6``. Where either side can have the fault, each side was once
-the judge and once the judged, and has two entries when they differ: the judge's comes first.
+A side that names one cause is *sure*; one that names six cannot know more. Both are right as long
+as the true cause is among those named, which the tests require. So the table counts: ``sure``, or
+``1 of 6``. Where either side can be at fault, each was once the verifier and once the presenter,
+and has two entries where they differ: the verifier's comes first.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from mtls_echo.failures.case import Observation
-from mtls_echo.failures.play import Seen, Sighting
+from mtls_echo.failures.case import FailureCase
+from mtls_echo.failures.play import EndResult, PlayedFailure
 from mtls_echo_pki.flaws.flaw import TLSVersion
 from mtls_echo_tls.sides import Side
 
@@ -22,16 +22,16 @@ _WRONG = 0
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One observation in one version; made of plain values, so that it can travel.
+    """One failure case in one version, as plain values that can be sent to another process.
 
     Attributes:
-        slug: Which.
-        version: In which TLS version.
-        refuser: Who refused; None when neither did.
-        client, server: How many causes that side named; None when it is none of ours, and 0
-            when the true one was not among them.
-        joined: The same of both together.
-        alert: By its RFC 8446 name.
+        slug: The case.
+        version: The version of TLS.
+        refuser: Which side refused; None when neither did.
+        client, server: How many causes that side named; None for a peer that does not speak TLS,
+            and 0 when the true cause was not among them.
+        joined: How many causes the joint report named.
+        alert: The alert, by its RFC 8446 name.
     """
 
     slug: str
@@ -43,30 +43,30 @@ class Row:
     alert: str | None
 
     @classmethod
-    def of(cls, observation: Observation, sighting: Sighting) -> Row:
-        """Count what a sighting leaves possible."""
+    def of(cls, case: FailureCase, played: PlayedFailure) -> Row:
+        """Count the causes that a result leaves possible."""
 
         def count(causes: Iterable[str]) -> int:
             named = [*causes]
-            return len(named) if observation.cause in named else _WRONG
+            return len(named) if case.cause in named else _WRONG
 
-        def side(seen: Seen | None) -> int | None:
-            return None if seen is None else count(seen.report.causes)
+        def side(end: EndResult | None) -> int | None:
+            return None if end is None else count(end.report.causes)
 
-        account = sighting.account
+        account = played.account
         return cls(
-            slug=observation.slug,
-            version=sighting.version,
-            refuser=observation.expected[sighting.version].refuser,
-            client=side(sighting.client),
-            server=side(sighting.server),
+            slug=case.slug,
+            version=played.version,
+            refuser=case.expected[played.version].refuser,
+            client=side(played.client),
+            server=side(played.server),
             joined=None if account is None else count(account.causes),
-            alert=sighting.alert,
+            alert=played.alert,
         )
 
 
 def table(rows: Iterable[Row], width: int | None = None) -> list[str]:
-    """The lines: sorted, one for each slug, and a second one where the versions differ.
+    """The lines, sorted: one for each slug, and a second one where the versions differ.
 
     A table that is wider than ``width`` has the slug on a line of its own.
     """
@@ -84,7 +84,7 @@ def table(rows: Iterable[Row], width: int | None = None) -> list[str]:
 
 
 def score(rows: Iterable[Row]) -> list[str]:
-    """How often each side was sure, and how often it was wrong: one line for each account."""
+    """How often each side and both together were sure, and how often wrong: one line for each."""
     counted = [*rows]
     return [
         _share("the client alone", [row.client for row in counted]),
@@ -112,13 +112,13 @@ def _lines(slug: str, rows: list[Row]) -> Iterator[tuple[str, ...]]:
 
 
 def _cell(side: Side, rows: list[Row]) -> str:
-    """What a side knew, as the judge first and as the judged after it."""
+    """What a side knew as the verifier, and after it what it knew as the presenter."""
     ordered = sorted(rows, key=lambda row: row.refuser != side)
     counts = [row.client if side == "client" else row.server for row in ordered]
-    return ", ".join(dict.fromkeys(_told(count) for count in counts))
+    return ", ".join(dict.fromkeys(_known(count) for count in counts))
 
 
-def _told(count: int | None) -> str:
+def _known(count: int | None) -> str:
     if count is None:
         return "no TLS"
     return {_WRONG: "WRONG", 1: "sure"}.get(count, f"1 of {count}")

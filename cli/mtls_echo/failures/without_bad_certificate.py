@@ -1,8 +1,8 @@
-"""Failures that lie in no certificate: in a configuration, an identity, or on the way.
+"""Failure cases without a bad certificate: configurations, identities and middleboxes.
 
-One function is one failure: its name is the slug, the first line of its docstring what happens,
-and the rest what there is to know. Credentials are sound throughout; each function changes one
-thing about the two ends, or puts somebody between them (`mtls_echo.failures.middlebox`).
+Each function is one failure: its name is the slug, the first line of its docstring what happens,
+and the rest what else there is to know. All credentials are good; each function changes one thing
+about the two ends, or puts a middlebox between them (`mtls_echo.failures.middlebox`).
 """
 
 from __future__ import annotations
@@ -10,9 +10,15 @@ from __future__ import annotations
 import ssl
 
 from mtls_echo.demo.scenes import HOST
-from mtls_echo.failures import middlebox as interferences
-from mtls_echo.failures.case import ALTERED_OR_NOT_OWNED, VERSIONS, careless, cast, observation
-from mtls_echo.failures.play import Interference, Setting, Stranger
+from mtls_echo.failures import middlebox
+from mtls_echo.failures.case import (
+    ALTERED_OR_NOT_OWNED,
+    VERSIONS,
+    credentials,
+    failure_case,
+    lenient_context,
+)
+from mtls_echo.failures.play import Middlebox, PlainPeer, Setup
 from mtls_echo_client.context import client_context
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential
@@ -28,8 +34,8 @@ def _client(
 ) -> ssl.SSLContext:
     one = VERSIONS[version]
     return client_context(
-        cast().server_trust,
-        credential or cast().alice,
+        credentials().server_trust,
+        credential or credentials().alice,
         minimum_version=one,
         maximum_version=one,
         alpn=alpn,
@@ -41,70 +47,72 @@ def _server(
 ) -> ssl.SSLContext:
     one = VERSIONS[version]
     return server_context(
-        credential or cast().server,
-        cast().client_trust,
+        credential or credentials().server,
+        credentials().client_trust,
         minimum_version=one,
         maximum_version=one,
         alpn=alpn,
     )
 
 
-def _disturbed(version: TLSVersion, interference: Interference) -> Setting:
-    return Setting(client=_client(version), server=_server(version), interference=interference)
+def _through(version: TLSVersion, middlebox: Middlebox) -> Setup:
+    return Setup(client=_client(version), server=_server(version), middlebox=middlebox)
 
 
-@observation("server", {"1.2": "handshake_failure", "1.3": "certificate_required"})
-def no_client_certificate(version: TLSVersion) -> Setting:
+@failure_case("server", {"1.2": "handshake_failure", "1.3": "certificate_required"})
+def no_client_certificate(version: TLSVersion) -> Setup:
     """A client presents no certificate to a server that requires one.
 
     TLS 1.2 has no alert for this and uses the most general one (RFC 5246 §7.4.6).
     """
     one = VERSIONS[version]
-    anonymous = client_context(cast().server_trust, minimum_version=one, maximum_version=one)
-    return Setting(client=anonymous, server=_server(version))
+    anonymous = client_context(
+        credentials().server_trust, minimum_version=one, maximum_version=one
+    )
+    return Setup(client=anonymous, server=_server(version))
 
 
-@observation("server", {"1.2": "handshake_failure", "1.3": "protocol_version"})
-def no_server_certificate(version: TLSVersion) -> Setting:
+@failure_case("server", {"1.2": "handshake_failure", "1.3": "protocol_version"})
+def no_server_certificate(version: TLSVersion) -> Setup:
     """A server was started without a certificate.
 
-    Nothing it could agree on would work without one, so OpenSSL finds no cipher suite (TLS 1.2)
-    or no version (TLS 1.3) in common, and says that.
+    Without one, OpenSSL finds no usable cipher suite (TLS 1.2) or version (TLS 1.3), and reports
+    that none is in common.
     """
-    bare = careless("server", None, cast().client_trust, version)
-    return Setting(client=_client(version), server=bare)
+    without = lenient_context("server", None, credentials().client_trust, version)
+    return Setup(client=_client(version), server=without)
 
 
-@observation("server", "protocol_version")
-def no_common_version(version: TLSVersion) -> Setting:
-    """The client speaks this version of TLS only, and the server only the other one."""
+@failure_case("server", "protocol_version")
+def no_common_version(version: TLSVersion) -> Setup:
+    """The client supports only this version of TLS, and the server only the other one."""
     other: TLSVersion = "1.3" if version == "1.2" else "1.2"
-    return Setting(client=_client(version), server=_server(other))
+    return Setup(client=_client(version), server=_server(other))
 
 
-@observation("server", {"1.2": "handshake_failure"})
-def no_common_cipher(version: TLSVersion) -> Setting:
+@failure_case("server", {"1.2": "handshake_failure"})
+def no_common_cipher(version: TLSVersion) -> Setup:
     """Each side permits one cipher suite, and not the same one.
 
-    In TLS 1.3 Python can choose none of the three suites away before 3.15, so all peers share one.
+    Before 3.15, Python cannot disable any of the three suites of TLS 1.3, so all peers share one.
     """
     client_side, server_side = _client(version), _server(version)
     client_side.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256")
     server_side.set_ciphers("ECDHE-ECDSA-CHACHA20-POLY1305")
-    return Setting(client=client_side, server=server_side)
+    return Setup(client=client_side, server=server_side)
 
 
-@observation("server", "handshake_failure")
-def no_common_group(version: TLSVersion) -> Setting:
+@failure_case("server", "handshake_failure")
+def no_common_group(version: TLSVersion) -> Setup:
     """Each side permits one group for the key exchange, and not the same one."""
     client_side, server_side = _client(version), _server(version)
     client_side.set_ecdh_curve("prime256v1")
     server_side.set_ecdh_curve("secp521r1")
-    return Setting(client=client_side, server=server_side)
+    return Setup(client=client_side, server=server_side)
 
 
-@observation("server", "handshake_failure")
-def no_common_signature_algorithm(version: TLSVersion) -> Setting:
+@failure_case("server", "handshake_failure")
+def no_common_signature_algorithm(version: TLSVersion) -> Setup:
     """The server's certificate has an Ed25519 key, and the client accepts no such signatures.
 
     OpenSSL's security level 4 demands 192 bits of strength, and Ed25519 has 128.
@@ -113,28 +121,28 @@ def no_common_signature_algorithm(version: TLSVersion) -> Setting:
     ed25519 = servers.issue(Request.server(HOST, subject="server", key_type=KeyType.ED25519))
     client_side = _client(version)
     client_side.set_ciphers("DEFAULT:@SECLEVEL=4")
-    return Setting(client=client_side, server=_server(version, ed25519))
+    return Setup(client=client_side, server=_server(version, ed25519))
 
 
-@observation("client", None)
-def no_common_alpn(version: TLSVersion) -> Setting:
+@failure_case("client", None)
+def no_common_alpn(version: TLSVersion) -> Setup:
     """The client offers one application protocol, and the server insists on another.
 
-    OpenSSL goes on without one unless an application objects, and Python cannot send the alert
-    for it, no_application_protocol: our client minds, and closes the connection.
+    OpenSSL continues without one, and Python cannot send the alert for it,
+    no_application_protocol. Our client checks, and closes the connection.
     """
-    return Setting(
+    return Setup(
         client=_client(version, alpn=("mtls-echo/2",)),
         server=_server(version, alpn=("mtls-echo/1",)),
     )
 
 
-@observation("server", "unrecognized_name")
-def unrecognised_name(version: TLSVersion) -> Setting:
+@failure_case("server", "unrecognized_name")
+def unrecognised_name(version: TLSVersion) -> Setup:
     """The client asks for a name that the server does not serve, and the server says so.
 
-    Most servers rather show the certificate that they have, and leave it to the client to refuse
-    it (wrong-name).
+    Most servers instead present the certificate that they have, and the client refuses it
+    (wrong-name).
     """
     server_side = _server(version)
 
@@ -142,116 +150,116 @@ def unrecognised_name(version: TLSVersion) -> Setting:
         return ssl.AlertDescription.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
 
     server_side.sni_callback = refuse
-    return Setting(client=_client(version), server=server_side)
+    return Setup(client=_client(version), server=server_side)
 
 
-def _says(words: bytes) -> Stranger:
-    """Somebody who says something that is not TLS."""
+def _sends(data: bytes) -> PlainPeer:
+    """A peer that sends something other than TLS."""
 
-    async def speak(stream: TCPStream) -> None:
-        await stream.send_all(words)
+    async def send(stream: TCPStream) -> None:
+        await stream.send_all(data)
         await stream.send_eof()
         while await stream.receive_some():
             pass
 
-    return speak
+    return send
 
 
-@observation(None, None)
-def plaintext_peer(version: TLSVersion) -> Setting:
-    """The client has come to a port on which nobody speaks TLS.
+@failure_case(None, None)
+def plaintext_peer(version: TLSVersion) -> Setup:
+    """The client has connected to a port without TLS.
 
-    Here it is an SSH server's, which greets first.
+    Here it is an SSH server's, which sends its greeting first.
     """
-    return Setting(client=_client(version), server=_says(b"SSH-2.0-OpenSSH_9.2\r\n"))
+    return Setup(client=_client(version), server=_sends(b"SSH-2.0-OpenSSH_9.2\r\n"))
 
 
-@observation(None, None)
-def plaintext_client(version: TLSVersion) -> Setting:
+@failure_case(None, None)
+def plaintext_client(version: TLSVersion) -> Setup:
     """The client speaks HTTP, and the server expects TLS."""
-    return Setting(client=_says(b"GET / HTTP/1.1\r\n\r\n"), server=_server(version))
+    return Setup(client=_sends(b"GET / HTTP/1.1\r\n\r\n"), server=_server(version))
 
 
-@observation(None, None)
-def timeout(version: TLSVersion) -> Setting:
-    """Nothing comes back in time: the path swallows what the two sides send."""
-    return _disturbed(version, interferences.swallow)
+@failure_case(None, None)
+def timeout(version: TLSVersion) -> Setup:
+    """Nothing comes back in time: a middlebox drops what the two sides send."""
+    return _through(version, middlebox.drop)
 
 
-@observation(None, None)
-def reset(version: TLSVersion) -> Setting:
-    """Somebody on the path resets the connection in the middle of the handshake."""
-    return _disturbed(version, interferences.reset)
+@failure_case(None, None)
+def reset(version: TLSVersion) -> Setup:
+    """A middlebox resets the connection in the middle of the handshake."""
+    return _through(version, middlebox.reset)
 
 
-@observation(None, None)
-def closed_without_alert(version: TLSVersion) -> Setting:
-    """Somebody on the path closes the connection in the middle of the handshake."""
-    return _disturbed(version, interferences.close)
+@failure_case(None, None)
+def closed_without_alert(version: TLSVersion) -> Setup:
+    """A middlebox closes the connection in the middle of the handshake."""
+    return _through(version, middlebox.close)
 
 
-@observation(None, None)
-def truncated(version: TLSVersion) -> Setting:
-    """Somebody on the path closes the connection in the middle of the conversation.
+@failure_case(None, None)
+def truncated(version: TLSVersion) -> Setup:
+    """A middlebox closes the connection while data is exchanged.
 
-    Only close_notify says that the other side has finished; anybody can end a TCP connection.
+    Only close_notify proves that the other side has finished: any host on the path can close a TCP
+    connection.
     """
-    return _disturbed(version, interferences.truncate)
+    return _through(version, middlebox.truncate)
 
 
-@observation("server", "bad_record_mac")
-def tampered(version: TLSVersion) -> Setting:
-    """Somebody on the path flips one bit of what the client sends after the handshake."""
-    return _disturbed(version, interferences.damage_data)
+@failure_case("server", "bad_record_mac")
+def tampered(version: TLSVersion) -> Setup:
+    """An on-path attacker flips one bit of what the client sends after the handshake."""
+    return _through(version, middlebox.damage_data)
 
 
-@observation(
+@failure_case(
     "client",
     {"1.2": "decrypt_error", "1.3": "bad_record_mac"},
     cause="tampered",
     possible={"1.2": ALTERED_OR_NOT_OWNED},
 )
-def tampered_hello(version: TLSVersion) -> Setting:
-    """Somebody on the path flips one bit of ServerHello.
+def tampered_hello(version: TLSVersion) -> Setup:
+    """An on-path attacker flips one bit of ServerHello.
 
-    Hellos travel in the clear. In TLS 1.2 the server's signature over them comes out wrong; in
-    TLS 1.3 all keys depend on them, so the first encrypted record cannot be read.
+    Hellos are sent in the clear. In TLS 1.2 the server's signature over them does not verify; in
+    TLS 1.3 all keys depend on them, so the first encrypted record cannot be decrypted.
     """
-    return _disturbed(version, interferences.damage_hello)
+    return _through(version, middlebox.damage_hello)
 
 
-@observation(None, "decrypt_error", cause="tampered", forged=True)
-def tampered_forged_alert(version: TLSVersion) -> Setting:
-    """Somebody on the path sends both sides an alert in the other's name.
+@failure_case(None, "decrypt_error", cause="tampered", forged=True)
+def tampered_forged_alert(version: TLSVersion) -> Setup:
+    """An on-path attacker sends both sides an alert in the other's name.
 
-    Until the keys are in use an alert travels in the clear, and proves nothing about who wrote
-    it. Each side believes that the other refused; only both reports together show that neither
-    did.
+    Until the keys are in use an alert is sent in the clear, and does not prove who sent it. To
+    each side the other seems to have refused; only both reports together show that neither did.
     """
-    return _disturbed(version, interferences.forge_alert)
+    return _through(version, middlebox.forge_alert)
 
 
-@observation("client", {"1.2": "illegal_parameter"})
-def downgrade(version: TLSVersion) -> Setting:
-    """Somebody on the path makes two sides that speak TLS 1.3 fall back to TLS 1.2.
+@failure_case("client", {"1.2": "illegal_parameter"})
+def downgrade(version: TLSVersion) -> Setup:
+    """An on-path attacker makes two sides that support TLS 1.3 fall back to TLS 1.2.
 
-    A server that knows TLS 1.3 and is asked for less says so in its random (RFC 8446 §4.1.3),
-    which a client that had asked for more takes as proof.
+    A server that supports TLS 1.3 and is offered less says so in its random (RFC 8446 §4.1.3),
+    which proves the attack to a client that had offered more.
     """
-    setting = _disturbed(version, interferences.strip_tls13)
-    for context in (setting.client, setting.server):
+    setup = _through(version, middlebox.strip_tls13)
+    for context in (setup.client, setup.server):
         if isinstance(context, ssl.SSLContext):
             context.maximum_version = VERSIONS["1.3"]
-    return setting
+    return setup
 
 
-@observation("server", None)
-def not_authorised(version: TLSVersion) -> Setting:
-    """The client's certificate is genuine, but the server admits only somebody else.
+@failure_case("server", None)
+def not_authorised(version: TLSVersion) -> Setup:
+    """The client's certificate is valid, but the server admits only another client.
 
-    Who somebody is and whether that one may enter are two questions. TLS has answered the first,
-    so this is told in a line of data and not in an alert.
+    Authentication and authorisation are two questions. TLS has answered the first, so the server
+    says this in a line of data and not in an alert.
     """
-    return Setting(
+    return Setup(
         client=_client(version), server=_server(version), access=Access(dns=("bob.test",))
     )

@@ -178,7 +178,7 @@ def test_a_received_alert_outweighs_a_verdict_that_was_passed_over() -> None:
 def test_what_a_text_does_not_say_is_not_claimed() -> None:
     ran = run("curl: (60) SSL certificate verification failed")
 
-    assert "does not say who refused whom" in ran.stdout
+    assert "does not say which side refused the other" in ran.stdout
     assert "decides:" in ran.stdout
     assert "our certificate" not in ran.stdout
 

@@ -263,7 +263,7 @@ def test_the_tour_shows_the_configuration_and_what_becomes_of_each_endpoint(tour
 
 
 def test_what_is_kept_can_be_connected_to_from_a_second_terminal(tmp_path: Path) -> None:
-    folder = tmp_path / "town"
+    folder = tmp_path / "many"
     with subprocess.Popen(
         [*COMMAND, "demo", "--endpoints", "--keep", str(folder)],
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""The drill changes certificates under load, and would notice if anything were lost or let in."""
+"""`demo --rotation` replaces certificates under load, and reports what fails or is accepted."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import trio
 
-from mtls_echo.demo.rotation.attacker import VERSIONS, Intruder, Visit
-from mtls_echo.demo.rotation.scenarios import OCCASIONS, surprises
+from mtls_echo.demo.rotation.attacker import VERSIONS, Attacker, Attempt
+from mtls_echo.demo.rotation.scenarios import SCENARIOS, mismatches
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_server.context import server_context
@@ -33,8 +33,8 @@ def shown() -> str:
     return ran.stdout
 
 
-def test_nothing_is_lost_on_any_of_the_three_occasions(shown: str) -> None:
-    assert len(re.findall(r"meanwhile \d+ echoes, none lost", shown)) == len(OCCASIONS) == 3
+def test_nothing_is_lost_in_any_of_the_three_scenarios(shown: str) -> None:
+    assert len(re.findall(r"meanwhile \d+ echoes, none lost", shown)) == len(SCENARIOS) == 3
     assert shown.split()[-3:] == ["all", "as", "announced."]
 
 
@@ -49,15 +49,15 @@ def test_what_was_valid_before_is_refused_in_both_versions_with_its_alert(
 def test_no_ticket_outlives_what_it_was_issued_for(shown: str) -> None:
     tickets = [line for line in shown.splitlines() if "the session ticket" in line]
 
-    assert len(tickets) == len(OCCASIONS) * len(VERSIONS)
+    assert len(tickets) == len(SCENARIOS) * len(VERSIONS)
     # The server has not changed when the client's certificate expires: its tickets still work,
     # and what they stand for is looked at.
     assert ["resumed, and denied" in line for line in tickets] == [True] * 2 + [False] * 4
     assert ["not resumed, alert" in line for line in tickets] == [False] * 2 + [True] * 4
 
 
-def test_who_trusts_the_old_authority_only_is_served_until_it_is_retired(shown: str) -> None:
-    assert "trusts the old authority only  let in" in shown
+def test_a_client_that_trusts_only_the_old_ca_is_served_until_it_is_retired(shown: str) -> None:
+    assert "trusts only the old CA  accepted" in shown
 
 
 def test_the_commands_and_what_they_print_are_shown(shown: str) -> None:
@@ -72,7 +72,7 @@ def test_the_commands_and_what_they_print_are_shown(shown: str) -> None:
     [
         pytest.param(
             "if 'revoke' in arguments: return",
-            "the certificate was still good for entering",
+            "the certificate was still accepted",
             id="revocation forgotten",
         ),
         pytest.param(
@@ -84,15 +84,15 @@ def test_the_commands_and_what_they_print_are_shown(shown: str) -> None:
         pytest.param("arguments = (*arguments, '--nonsense')", "exit status 2", id="mistyped"),
     ],
 )
-def test_a_drill_that_fails_says_so_and_exits_1(change: str, complaint: str) -> None:
+def test_a_demonstration_that_fails_says_so_and_exits_1(change: str, complaint: str) -> None:
     program = (
         "from mtls_echo import __main__, occasions\n"
         "run = occasions.run\n"
-        "async def altered(path, narrator, surprises, *arguments):\n"
+        "async def altered(path, printer, mismatches, *arguments):\n"
         f"    {change}\n"
-        "    await run(path, narrator, surprises, *arguments)\n"
+        "    await run(path, printer, mismatches, *arguments)\n"
         "occasions.run = altered\n"
-        "occasions.OCCASIONS = (occasions.OCCASIONS[1],)\n"
+        "occasions.SCENARIOS = (occasions.SCENARIOS[1],)\n"
         "__main__.main(['demo', '--rotation'])\n"
     )
     ran = subprocess.run(
@@ -104,7 +104,7 @@ def test_a_drill_that_fails_says_so_and_exits_1(change: str, complaint: str) -> 
     assert complaint in ran.stderr
 
 
-# --- the intruder --------------------------------------------------------------------------------
+# --- the attacker --------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -123,48 +123,50 @@ async def lax_port(nursery: trio.Nursery) -> AsyncIterator[int]:
 AUTHORITY = Authority.root()
 
 
-async def test_an_intruder_gets_in_where_nothing_has_changed(lax_port: int) -> None:
-    intruder = Intruder(AUTHORITY.issue(Request.client("alice.test")), AUTHORITY.trust)
+async def test_an_attacker_is_accepted_where_nothing_has_changed(lax_port: int) -> None:
+    attacker = Attacker(AUTHORITY.issue(Request.client("alice.test")), AUTHORITY.trust)
 
-    before = await trio.to_thread.run_sync(intruder.prepare, lax_port)
-    visits = await trio.to_thread.run_sync(lambda: list(intruder.try_everything(lax_port)))
+    before = await trio.to_thread.run_sync(attacker.prepare, lax_port)
+    attempts = await trio.to_thread.run_sync(lambda: list(attacker.try_everything(lax_port)))
 
-    assert all(visit.admitted for visit in [*before, *visits])
-    assert [(visit.version, visit.ticket, visit.resumed) for visit in visits] == [
+    assert all(attempt.admitted for attempt in [*before, *attempts])
+    assert [(attempt.version, attempt.ticket, attempt.resumed) for attempt in attempts] == [
         (TLS12, False, False),
         (TLS12, True, True),
         (TLS13, False, False),
         (TLS13, True, True),
     ]
-    assert len(surprises(visits, "unknown_ca")) == 4
+    assert len(mismatches(attempts, "unknown_ca")) == 4
 
 
 async def test_a_stranger_is_told_by_the_alert_in_either_version(lax_port: int) -> None:
-    stranger = Intruder(Authority.root().issue(Request.client("alice.test")), AUTHORITY.trust)
+    foreign = Attacker(Authority.root().issue(Request.client("alice.test")), AUTHORITY.trust)
 
-    visits = await trio.to_thread.run_sync(lambda: list(stranger.try_everything(lax_port)))
+    attempts = await trio.to_thread.run_sync(lambda: list(foreign.try_everything(lax_port)))
 
-    assert [visit.answer for visit in visits] == ["alert unknown_ca"] * 2
-    assert surprises(visits, "unknown_ca") == ["there was no ticket to try"]
+    assert [attempt.answer for attempt in attempts] == ["alert unknown_ca"] * 2
+    assert mismatches(attempts, "unknown_ca") == ["there was no ticket to try"]
 
 
 @pytest.mark.parametrize(
-    ("ticket", "surprise"),
+    ("ticket", "mismatch"),
     [
         pytest.param({"alert": "unknown_ca"}, None, id="refused with the alert"),
         pytest.param({"resumed": True, "denial": "expired"}, None, id="resumed and denied"),
         pytest.param({"alert": "certificate_expired"}, "not alert unknown_ca", id="another alert"),
         pytest.param({}, "closed without an alert", id="no alert"),
-        pytest.param({"resumed": True, "admitted": True}, "still good", id="let in"),
+        pytest.param({"resumed": True, "admitted": True}, "still accepted", id="accepted"),
     ],
 )
-def test_anything_but_a_refusal_with_the_right_alert_is_a_surprise(
-    ticket: dict[str, Any], surprise: str | None
+def test_anything_but_a_refusal_with_the_right_alert_is_a_mismatch(
+    ticket: dict[str, Any], mismatch: str | None
 ) -> None:
-    by_certificate = Visit(TLS13, ticket=False, resumed=False, admitted=False, alert="unknown_ca")
+    by_certificate = Attempt(
+        TLS13, ticket=False, resumed=False, admitted=False, alert="unknown_ca"
+    )
     by_ticket = replace(by_certificate, **{"ticket": True, "alert": None, **ticket})
 
-    found = surprises([by_certificate, by_ticket], "unknown_ca")
+    found = mismatches([by_certificate, by_ticket], "unknown_ca")
 
-    assert len(found) == (surprise is not None)
-    assert surprise is None or surprise in found[0]
+    assert len(found) == (mismatch is not None)
+    assert mismatch is None or mismatch in found[0]

@@ -12,17 +12,17 @@ from mtls_echo.failures.handbook import (
     PROGRAMS,
     SIDES,
     Played,
-    Saying,
+    QuotedMessage,
     page,
     play_all,
-    read_sayings,
+    read_messages,
 )
 from mtls_echo_tls.diagnosis.causes import CAUSES
 from mtls_echo_tls.diagnosis.wording import Words
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "failures.md").read_text("utf-8")
-SAYINGS = read_sayings(ROOT / "tests/cli/commands/explain_corpus.toml")
+SAYINGS = read_messages(Path(__file__).with_name("explain_corpus.toml"))
 ENTRIES = {
     heading: text
     for heading, _, text in (part.partition("\n") for part in PAGE.split("\n## ")[1:])
@@ -66,7 +66,7 @@ def test_an_entry_says_what_it_is_where_the_rule_stands_and_what_to_do(slug: str
     first = entry.strip().splitlines()[0]
     assert first[0].isupper()
     assert cause.rfc in first
-    assert "{" not in entry.partition("**How others put it**")[0]
+    assert "{" not in entry.partition("**What other programs print**")[0]
     assert "None" not in entry
     assert "**What to do**" in entry
     hints = {Words(side, by).remedy(cause) for side in SIDES for by in (*SIDES, None)}
@@ -107,9 +107,11 @@ def test_other_programs_are_quoted_and_only_in_words_they_said() -> None:
 
 
 def test_a_program_that_was_refused_is_told_from_one_that_refused() -> None:
-    went_to_client = Saying("Go", "tls: expired certificate", "expired", "server", "client", 45)
-    own_verdict = Saying("Go", "certificate has expired", "expired", "printer")
+    went_to_client = QuotedMessage(
+        "Go", "tls: expired certificate", "expired", "server", "client", 45
+    )
+    own_verdict = QuotedMessage("Go", "certificate has expired", "expired", "printer")
 
     assert went_to_client.was_refused
     assert not own_verdict.was_refused
-    assert Saying("OpenSSL", "alert number 45", "expired", "peer", alert=45).was_refused
+    assert QuotedMessage("OpenSSL", "alert number 45", "expired", "peer", alert=45).was_refused

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from mtls_echo.failures.observe import observe as command
-from mtls_echo.failures.registry import OBSERVATIONS, find
+from mtls_echo.failures.registry import FAILURE_CASES, find
 from tests.support.command_line import COMMAND, environment, run
 from tests.support.timing import PATIENCE
 
@@ -30,7 +30,7 @@ def shown() -> str:
 
 def test_a_cause_is_observed_in_all_its_forms_roles_and_versions(shown: str) -> None:
     ran = run("observe", "not-an-authority", "--tls", "1.3")
-    forms = {each.slug for each in OBSERVATIONS if each.cause == "not-an-authority"}
+    forms = {each.slug for each in FAILURE_CASES if each.cause == "not-an-authority"}
 
     assert shown.count("as announced: crl-missing, unknown_ca") == 4
     assert forms > {"not-an-authority"}
@@ -81,7 +81,7 @@ def test_json_is_one_object_per_observation_with_both_reports_and_the_account() 
         assert each["server"]["side"] == "server"
         assert each["account"]["client_random"] == each["client"]["client_random"]
         assert each["alert"] == "decrypt_error"
-        assert each["surprises"] == []
+        assert each["mismatches"] == []
         assert each["client"]["trace"]
 
 
@@ -107,7 +107,7 @@ def test_what_does_not_happen_as_announced_is_said_and_exits_1(options: list[str
         "from mtls_echo import __main__, observations\n"
         "one = observations.find('timeout')[0]\n"
         "expected = {'1.3': replace(one.expected['1.3'], refuser='client')}\n"
-        "observations.OBSERVATIONS = (replace(one, expected=expected),)\n"
+        "observations.FAILURE_CASES = (replace(one, expected=expected),)\n"
         f"__main__.main(['observe', *{options}])\n"
     )
     ran = subprocess.run(

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from mtls_echo.failures.case import Expected, Observation, cast
-from mtls_echo.failures.play import Seen, Setting, Sighting, play
-from mtls_echo.failures.registry import OBSERVATIONS, find
+from mtls_echo.failures.case import Expected, FailureCase, credentials
+from mtls_echo.failures.play import EndResult, PlayedFailure, Setup, play
+from mtls_echo.failures.registry import FAILURE_CASES, find
 from mtls_echo.failures.scoreboard import Row, score, table
 from mtls_echo_client.context import client_context
 from mtls_echo_pki.flaws.flaw import TLSVersion
@@ -32,90 +32,90 @@ WRONG: dict[str, str] = {}
 
 PLAYS = [
     pytest.param(
-        observation,
+        case,
         version,
-        id=f"{observation.name}, TLS {version}",
-        marks=[pytest.mark.xfail(reason=WRONG[observation.slug], strict=True)]
-        if observation.slug in WRONG
+        id=f"{case.name}, TLS {version}",
+        marks=[pytest.mark.xfail(reason=WRONG[case.slug], strict=True)]
+        if case.slug in WRONG
         else [],
     )
-    for observation in OBSERVATIONS
-    for version in observation.expected
+    for case in FAILURE_CASES
+    for version in case.expected
 ]
 
 # What nobody can show with two ends on one machine, or what is no failure of a handshake.
 NOT_OBSERVED = {"clock-skew", "no-connection", "altered-echo", "internal-error", "renegotiation"}
 
 
-@pytest.mark.parametrize(("observation", "version"), PLAYS)
+@pytest.mark.parametrize(("case", "version"), PLAYS)
 def test_a_failure_happens_as_announced_and_neither_side_is_wrong(
-    observation: Observation,
+    case: FailureCase,
     version: TLSVersion,
     record_property: Callable[[str, object], None],
 ) -> None:
-    sighting = observation.play(version)
-    record_property(OBSERVED, asdict(Row.of(observation, sighting)))
+    played = case.play(version)
+    record_property(OBSERVED, asdict(Row.of(case, played)))
 
-    assert observation.surprises(sighting) == []
+    assert case.mismatches(played) == []
 
 
 def test_whoever_refused_names_the_cause_and_whoever_was_refused_got_the_alert() -> None:
-    """The checks of the registry, spelled out for one observation."""
+    """The checks of the registry, spelled out for one case."""
     (expired,) = (each for each in find("expired") if each.whose == "client")
 
-    sighting = expired.play("1.3")
+    played = expired.play("1.3")
 
-    assert sighting.client is not None
-    assert sighting.server is not None
-    client, server = sighting.client.report, sighting.server.report
+    assert played.client is not None
+    assert played.server is not None
+    client, server = played.client.report, played.server.report
     assert client.rejected_by == server.rejected_by == "server"
     assert client.causes == server.causes == ["expired"]
     assert server.alert is not None
     assert client.alert is not None
     assert (server.alert.direction, client.alert.direction) == ("sent", "received")
-    assert server.alert.name == client.alert.name == sighting.alert == "certificate_expired"
+    assert server.alert.name == client.alert.name == played.alert == "certificate_expired"
     assert server.verify_code == 10
-    assert sighting.account is not None
-    assert sighting.account.rejected_by == "server"
-    assert sighting.account.causes == ("expired",)
+    assert played.account is not None
+    assert played.account.rejected_by == "server"
+    assert played.account.causes == ("expired",)
 
 
 def test_a_forged_alert_deceives_each_side_and_is_exposed_by_both_together() -> None:
     (forged,) = find("tampered-forged-alert")
 
-    sighting = forged.play("1.3")
+    played = forged.play("1.3")
 
-    assert sighting.client is not None
-    assert sighting.server is not None
-    assert sighting.client.report.rejected_by == "server"
-    assert sighting.server.report.rejected_by == "client"
-    assert sighting.account is not None
-    assert sighting.account.forged
-    assert sighting.account.rejected_by is None
+    assert played.client is not None
+    assert played.server is not None
+    assert played.client.report.rejected_by == "server"
+    assert played.server.report.rejected_by == "client"
+    assert played.account is not None
+    assert played.account.forged
+    assert played.account.rejected_by is None
 
 
 # --- the registry --------------------------------------------------------------------------------
 
 
 def test_every_flaw_is_observed_in_every_role_and_both_versions() -> None:
-    observed = {(each.slug, each.whose) for each in OBSERVATIONS if len(each.expected) == 2}
+    observed = {(each.slug, each.whose) for each in FAILURE_CASES if len(each.expected) == 2}
 
     assert observed >= {(flaw.slug, role) for flaw in FLAWS.values() for role in flaw.roles}
 
 
 def test_every_cause_is_observed_or_known_not_to_be() -> None:
-    assert {each.cause for each in OBSERVATIONS} == CAUSES.keys() - NOT_OBSERVED
+    assert {each.cause for each in FAILURE_CASES} == CAUSES.keys() - NOT_OBSERVED
 
 
 def test_what_an_observation_expects_can_be_looked_up() -> None:
-    names = [each.name for each in OBSERVATIONS]
+    names = [each.name for each in FAILURE_CASES]
     assert len({*names}) == len(names)
-    for observation in OBSERVATIONS:
-        assert observation.slug.startswith(observation.cause)
-        assert observation.title[0].isupper()
-        assert "\n" not in observation.title
-        for expected in observation.expected.values():
-            assert observation.cause in expected.possible <= CAUSES.keys()
+    for case in FAILURE_CASES:
+        assert case.slug.startswith(case.cause)
+        assert case.title[0].isupper()
+        assert "\n" not in case.title
+        for expected in case.expected.values():
+            assert case.cause in expected.possible <= CAUSES.keys()
             assert expected.alert is None or expected.alert in AlertDescription.__members__
 
 
@@ -131,9 +131,9 @@ def test_a_slug_finds_itself_and_a_cause_all_its_forms() -> None:
 
 
 @pytest.fixture(scope="module")
-def observed() -> tuple[Observation, Sighting]:
-    observation = next(each for each in find("revoked") if each.whose == "client")
-    return observation, observation.play("1.2")
+def observed() -> tuple[FailureCase, PlayedFailure]:
+    case = next(each for each in find("revoked") if each.whose == "client")
+    return case, case.play("1.2")
 
 
 @pytest.mark.parametrize(
@@ -149,62 +149,62 @@ def observed() -> tuple[Observation, Sighting]:
     ids=str,
 )
 def test_what_comes_out_otherwise_than_announced_is_said(
-    observed: tuple[Observation, Sighting], change: dict[str, object], complaint: str
+    observed: tuple[FailureCase, PlayedFailure], change: dict[str, object], complaint: str
 ) -> None:
-    observation, sighting = observed
-    expected: Expected = replace(observation.expected["1.2"], **change)  # type: ignore[arg-type]  # any field
-    otherwise = replace(observation, expected={"1.2": expected})
+    case, played = observed
+    expected: Expected = replace(case.expected["1.2"], **change)  # type: ignore[arg-type]  # any field
+    otherwise = replace(case, expected={"1.2": expected})
 
-    assert observation.surprises(sighting) == []
-    assert complaint in "; ".join(otherwise.surprises(sighting))
+    assert case.mismatches(played) == []
+    assert complaint in "; ".join(otherwise.mismatches(played))
 
 
 def test_a_side_that_rules_out_the_truth_is_found_out(
-    observed: tuple[Observation, Sighting],
+    observed: tuple[FailureCase, PlayedFailure],
 ) -> None:
-    observation, sighting = observed
-    assert sighting.client is not None
-    report = sighting.client.report
+    case, played = observed
+    assert played.client is not None
+    report = played.client.report
     for wrong, complaint in (
         ({"causes": ["expired"]}, "the client rules out revoked"),
         ({"rejected_by": "client"}, "the client says that client refused"),
         ({"alert": None}, "the client saw alert None"),
     ):
         fields = {name: getattr(report, name) for name in report.__struct_fields__} | wrong
-        seen = Seen(type(report)(**fields), sighting.client.messages)
+        end = EndResult(type(report)(**fields), played.client.messages)
 
-        assert complaint in "; ".join(observation.surprises(replace(sighting, client=seen)))
+        assert complaint in "; ".join(case.mismatches(replace(played, client=end)))
 
 
 def test_an_alert_that_the_wrong_side_sent_is_found_out(
-    observed: tuple[Observation, Sighting],
+    observed: tuple[FailureCase, PlayedFailure],
 ) -> None:
-    observation, sighting = observed
-    assert sighting.client is not None
-    assert sighting.server is not None
-    report = sighting.client.report
+    case, played = observed
+    assert played.client is not None
+    assert played.server is not None
+    report = played.client.report
     fields = {name: getattr(report, name) for name in report.__struct_fields__}
     # The client, with the server's alert: sent, and not received.
-    seen = Seen(type(report)(**fields | {"alert": sighting.server.report.alert}), ())
+    end = EndResult(type(report)(**fields | {"alert": played.server.report.alert}), ())
 
-    found = observation.surprises(replace(sighting, client=seen))
+    found = case.mismatches(replace(played, client=end))
 
     assert found == ["the client says that it sent it"]
 
 
 def test_those_who_are_never_at_fault_accept_each_other() -> None:
-    people = cast()
-    sighting = play(
-        Setting(
+    people = credentials()
+    played = play(
+        Setup(
             client=client_context(people.server_trust, people.alice),
             server=server_context(people.server, people.client_trust),
         ),
         "1.3",
     )
 
-    assert sighting.account is not None
-    assert sighting.account.causes == ()
-    assert sighting.alert is None
+    assert played.account is not None
+    assert played.account.causes == ()
+    assert played.alert is None
 
 
 # --- the table -----------------------------------------------------------------------------------
@@ -256,8 +256,8 @@ def test_a_wrong_account_leaps_to_the_eye() -> None:
 
 
 def test_the_table_fits_100_columns() -> None:
-    slug = max((each.slug for each in OBSERVATIONS), key=len)
-    alerts = [e.alert or "" for each in OBSERVATIONS for e in each.expected.values()]
+    slug = max((each.slug for each in FAILURE_CASES), key=len)
+    alerts = [e.alert or "" for each in FAILURE_CASES for e in each.expected.values()]
     widest = row(slug, client=7, server=1, alert=max(alerts, key=len))
 
     lines = table([widest, replace(widest, refuser="client")])

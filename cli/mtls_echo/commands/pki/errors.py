@@ -17,7 +17,7 @@ from mtls_echo import console
 from mtls_echo.console import CommandError, usage_errors
 
 
-class Group(console.Group):
+class PKIGroup(console.CommandGroup):
     """Says what is wrong with the arguments in the same form as every other error."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from mtls_echo.commands.pki import pkcs12
-from mtls_echo.commands.pki.errors import Group, as_command_errors
+from mtls_echo.commands.pki.errors import PKIGroup, as_command_errors
 from mtls_echo.commands.pki.flaws import FlawSlug, advice, flaws
 from mtls_echo.commands.pki.rollover import rollover
 from mtls_echo.commands.pki.rotate import crl, renew, revoke
@@ -26,7 +26,7 @@ from mtls_echo_pki.printable import printable
 KEY_TYPES = ("p256", "p384", "ed25519", "rsa2048")
 
 
-@click.group(cls=Group)
+@click.group(cls=PKIGroup)
 def pki() -> None:
     """Make, inspect, check and rotate certificates for tests and demonstrations.
 

@@ -1,8 +1,8 @@
-"""`mtls-echo demo --endpoints`: many servers under many authorities, and what becomes of them.
+"""`mtls-echo demo --endpoints`: one client of many servers, while servers and files change.
 
-The configuration is shown and every endpoint is tried; then things change while the monitor is
-watching, and after each change the table is printed as soon as it shows what was announced. A
-change that does not show in time is a surprise, and the demonstration fails.
+The configuration is printed and every endpoint is tried. Then things change while the monitor
+runs, and after each change the table is printed as soon as it shows what was announced. A change
+that does not show in time is a mismatch, and the demonstration fails.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import trio
 
 from mtls_echo.commands.endpoints.table import draw
 from mtls_echo.demo.drawing import bar, show_command, show_paragraph
-from mtls_echo.demo.endpoints.servers import House, Town
+from mtls_echo.demo.endpoints.servers import DemoServer, DemoServers
 from mtls_echo_client.endpoints.configuration.read import read_configuration
 from mtls_echo_client.endpoints.discovery.planner import Planner
 from mtls_echo_client.endpoints.monitor.monitor import Monitor
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # Seconds between two checks, and how long a change may take to show.
 _INTERVAL = 2.0
-_PATIENCE = 20.0
+_TIMEOUT = 20.0
 
 # Seconds for which a table stands still on a terminal.
 _PAUSE = 3.0
@@ -43,28 +43,28 @@ class _Step:
     """One change.
 
     Attributes:
-        title: What is done.
-        why: What it shows.
-        change: Does it.
-        expected: What becomes of each server, in the order of the table.
-        status: What the command would end with then.
+        title: What is changed.
+        why: What this shows.
+        change: Makes the change.
+        expected: Each server with its expected state and cause, in the order of the table.
+        status: The exit status that the command would have then.
     """
 
     title: str
     why: str
     change: Callable[[], Awaitable[object]]
-    expected: tuple[tuple[House, str, str], ...]
+    expected: tuple[tuple[DemoServer, str, str], ...]
     status: int
 
 
 async def tour(console: Console, keep: Path | None, command: str) -> list[str]:
-    """Show it all.
+    """Run the demonstration.
 
     Args:
-        console: Where.
-        keep: A folder to make everything in, and to leave there; then the servers go on until
-            Ctrl-C. None: a temporary one.
-        command: How this program is called here, for what can be typed.
+        console: Where to print.
+        keep: A folder to make everything in, and to keep; then the servers run until Ctrl-C.
+            None: a temporary folder.
+        command: How this program is called here, for the commands to paste.
 
     Returns:
         What did not happen as announced.
@@ -73,93 +73,93 @@ async def tour(console: Console, keep: Path | None, command: str) -> list[str]:
         DirectoryError: The folder cannot be used.
     """
     with _folder(keep) as folder:
-        town = Town(folder)
-        load = partial(read_configuration, town.configuration)
+        servers = DemoServers(folder)
+        load = partial(read_configuration, servers.configuration)
         planner = Planner(load, interval=0.2)
         monitor = Monitor(check_interval=_INTERVAL, file_interval=0.2)
         async with trio.open_nursery() as nursery:
-            await town.open(nursery)
-            _introduce(console, town)
+            await servers.open(nursery)
+            _introduce(console, servers)
             monitor.update(await planner.once())
             nursery.start_soon(monitor.run)
             nursery.start_soon(planner.run, monitor.update)
-            surprises: list[str] = []
-            for number, step in enumerate(_steps(town, nursery), start=1):
+            mismatches: list[str] = []
+            for number, step in enumerate(_steps(servers, nursery), start=1):
                 if number > 1 and console.is_terminal:
                     await trio.sleep(_PAUSE)
-                surprises += await _play(console, number, step, monitor)
-            _conclude(console, surprises)
+                mismatches += await _play(console, number, step, monitor)
+            _conclude(console, mismatches)
             if keep is not None:
-                _invite(console, town, command)
+                _invite(console, servers, command)
                 await trio.sleep_forever()
             nursery.cancel_scope.cancel()
-    return surprises
+    return mismatches
 
 
-def _steps(town: Town, nursery: trio.Nursery) -> Sequence[_Step]:
-    ada, bob, carol = (town.ada, "up", ""), (town.bob, "up", ""), (town.carol, "up", "")
-    stranger = (town.stranger, "down", "unknown-authority")
+def _steps(servers: DemoServers, nursery: trio.Nursery) -> Sequence[_Step]:
+    first, second = (servers.first, "up", ""), (servers.second, "up", "")
+    third, untrusted = (servers.third, "up", ""), (servers.untrusted, "down", "unknown-authority")
 
     async def nothing() -> None:
         await trio.lowlevel.checkpoint()
 
-    async def forget_the_stranger() -> None:
-        town.name_targets(town.carol)
+    async def remove_untrusted() -> None:
+        servers.write_targets(servers.third)
         await trio.lowlevel.checkpoint()
 
     async def replace() -> None:
-        town.trust_another_authority()
+        servers.trust_another_ca()
         await trio.lowlevel.checkpoint()
 
     async def put_back() -> None:
-        town.trust_the_right_authority()
+        servers.trust_the_right_ca()
         await trio.lowlevel.checkpoint()
 
     return (
         _Step(
             "every endpoint is tried",
-            "Three have echoed. The stranger was refused, and is not admitted: it never echoed.",
+            "Three have echoed. The fourth is refused, and is not admitted, as it never echoed.",
             nothing,
-            (ada, bob, carol, stranger),
+            (first, second, third, untrusted),
             0,
         ),
         _Step(
             "a strict server stops",
-            "It is kept and tried again and again, and the exit status would be 3.",
-            town.bob.close,
-            (ada, (town.bob, "down", "no-connection"), carol, stranger),
+            "It stays admitted and is tried again and again; the exit status would be 3.",
+            servers.second.close,
+            (first, (servers.second, "down", "no-connection"), third, untrusted),
             3,
         ),
         _Step(
             "it is started again",
-            "Nobody had to be told.",
-            partial(town.bob.open, nursery),
-            (ada, bob, carol, stranger),
+            "It is found again without a restart of the client.",
+            partial(servers.second.open, nursery),
+            (first, second, third, untrusted),
             0,
         ),
         _Step(
-            "the target file is edited: the stranger is gone from it",
-            "Discovered endpoints come and go with their file.",
-            forget_the_stranger,
-            (ada, bob, carol),
+            "the target file is edited: the untrusted server is removed",
+            "Discovered endpoints are added and removed with their file.",
+            remove_untrusted,
+            (first, second, third),
             0,
         ),
         _Step(
-            "trusted.crt, the first group's ca_file, is replaced by another authority",
-            "Both of its servers are refused at once; the other group is not touched.",
+            "trusted.crt, the first group's ca_file, is replaced by another CA",
+            "Both of its servers are refused at once; the other group is not affected.",
             replace,
             (
-                (town.ada, "down", "unknown-authority"),
-                (town.bob, "down", "unknown-authority"),
-                carol,
+                (servers.first, "down", "unknown-authority"),
+                (servers.second, "down", "unknown-authority"),
+                third,
             ),
             4,
         ),
         _Step(
-            "the right one is put back",
-            "And all is as it was.",
+            "the right CA is put back",
+            "Both servers are up again.",
             put_back,
-            (ada, bob, carol),
+            (first, second, third),
             0,
         ),
     )
@@ -169,7 +169,7 @@ async def _play(console: Console, number: int, step: _Step, monitor: Monitor) ->
     console.rule(f"[bold]{number}. {step.title}", characters=bar(console))
     await step.change()
     revision = -1
-    with trio.move_on_after(_PATIENCE):
+    with trio.move_on_after(_TIMEOUT):
         while _found(monitor.snapshot()) != _announced(step):
             revision = await monitor.wait_for_change(revision)
     statuses = monitor.snapshot()
@@ -185,7 +185,7 @@ async def _play(console: Console, number: int, step: _Step, monitor: Monitor) ->
 
 
 def _announced(step: _Step) -> list[tuple[str, str, str]]:
-    return [(house.address, state, cause) for house, state, cause in step.expected]
+    return [(server.address, state, cause) for server, state, cause in step.expected]
 
 
 def _found(statuses: Sequence[Status]) -> list[tuple[str, str, str]]:
@@ -219,7 +219,7 @@ def _folder(keep: Path | None) -> Generator[Path]:
 # --- what is printed -----------------------------------------------------------------------------
 
 
-def _introduce(console: Console, town: Town) -> None:
+def _introduce(console: Console, servers: DemoServers) -> None:
     show_paragraph(
         console,
         "Four servers, all real and on this machine only. The certificates of two come from one"
@@ -227,21 +227,23 @@ def _introduce(console: Console, town: Town) -> None:
         " client does not trust. The client connects to all of them. Its configuration,"
         " endpoints.yaml:",
     )
-    console.print(town.configuration.read_text("utf-8"), markup=False)
+    console.print(servers.configuration.read_text("utf-8"), markup=False)
     console.print("and what its endpoints_sd_files finds, targets/archive.json:\n")
-    found = (town.folder / "targets" / "archive.json").read_text("utf-8")
+    found = (servers.folder / "targets" / "archive.json").read_text("utf-8")
     console.print(found, markup=False)
 
 
-def _conclude(console: Console, surprises: list[str]) -> None:
-    verdict = "all as announced" if not surprises else f"{len(surprises)} things not as announced"
+def _conclude(console: Console, mismatches: list[str]) -> None:
+    verdict = (
+        "all as announced" if not mismatches else f"{len(mismatches)} things not as announced"
+    )
     console.rule(characters=bar(console))
     console.print(f"[bold]{verdict}.[/]")
 
 
-def _invite(console: Console, town: Town, command: str) -> None:
-    console.print("\nThe servers go on until Ctrl-C. In another terminal:\n")
+def _invite(console: Console, servers: DemoServers, command: str) -> None:
+    console.print("\nThe servers run until Ctrl-C. In another terminal:\n")
     show_command(
-        console, f"{command} endpoints --endpoint.config-file {town.configuration} --watch"
+        console, f"{command} endpoints --endpoint.config-file {servers.configuration} --watch"
     )
-    console.print("\nEdit the files there, and see what the table makes of it.")
+    console.print("\nEdit the files there, and see the table change.")

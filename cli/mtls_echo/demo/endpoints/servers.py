@@ -1,9 +1,9 @@
-"""Three servers under two authorities, and one stranger: what `demo --endpoints` connects to.
+"""The servers of `demo --endpoints`: four, with certificates from three CAs.
 
-All of it is made on the fly, in one folder that a second terminal can read too. The configuration
-is in the shape that the Thanos project proposed for its clients of many servers: a list of groups,
-each with a ``tls_config`` of its own; one of them strict, the other's endpoints discovered from
-a file.
+Everything is made on the fly, in one folder that a second terminal can read too. The configuration
+has the shape that the Thanos project proposed for its clients of many servers: a list of groups,
+each with a ``tls_config`` of its own; one is strict, the endpoints of the other are discovered
+from a file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CONFIGURATION = """\
     key_file: one/client/tls.key
     ca_file: trusted.crt
     server_name: localhost
-  endpoints: ["{ada}", "{bob}"]
+  endpoints: ["{first}", "{second}"]
   mode: strict
 - name: archive
   tls_config:
@@ -47,16 +47,16 @@ _CONFIGURATION = """\
 """
 
 
-class House:
-    """One server, at an address that it keeps when it is stopped and started again.
+class DemoServer:
+    """A server that keeps its address when it is stopped and started again.
 
     Args:
-        pki: Whose server it is, and whose clients it admits.
+        pki: The directory with its credential and its trust anchors for clients.
     """
 
     def __init__(self, pki: Directory) -> None:
         self._context = server_context(pki.credential("server"), pki.trust("clients"))
-        # Bound, so that the port stays ours; nobody listens yet.
+        # Bound, so that the port stays ours, and not listening yet.
         self._socket = _bound(0)
         self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
         self._server: Server | None = None
@@ -82,50 +82,50 @@ class House:
             await self._closed.wait()
 
 
-class Town:
-    """The folder, the authorities and the servers.
+class DemoServers:
+    """The folder, the CAs and the servers.
 
     Args:
         folder: Where to make them; must not exist or be empty.
 
     Attributes:
         configuration: The file to give to `mtls-echo endpoints`.
-        ada, bob: Servers under the first authority, listed in the strict group.
-        carol: A server under the second one, named in the target file.
-        stranger: Named there too, and certified by nobody that anybody trusts.
+        first, second: Servers with certificates of the first CA, listed in the strict group.
+        third: A server with a certificate of the second CA, named in the target file.
+        untrusted: A server named there too, with a certificate of a CA that is not trusted.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         one, two, elsewhere = (Directory.create(folder / n) for n in ("one", "two", "elsewhere"))
-        self.ada, self.bob, self.carol, self.stranger = (
-            House(pki) for pki in (one, one, two, elsewhere)
+        self.first, self.second, self.third, self.untrusted = (
+            DemoServer(pki) for pki in (one, one, two, elsewhere)
         )
         self._anchors = one.trust("servers").pem
-        self.trust_the_right_authority()
-        self.name_targets(self.carol, self.stranger)
+        self.trust_the_right_ca()
+        self.write_targets(self.third, self.untrusted)
         self.configuration = folder / "endpoints.yaml"
-        text = _CONFIGURATION.format(ada=self.ada.address, bob=self.bob.address)
+        text = _CONFIGURATION.format(first=self.first.address, second=self.second.address)
         self.configuration.write_text(text, "utf-8")
 
     async def open(self, nursery: trio.Nursery) -> None:
         """Start all four servers."""
-        for house in (self.ada, self.bob, self.carol, self.stranger):
-            await house.open(nursery)
+        for server in (self.first, self.second, self.third, self.untrusted):
+            await server.open(nursery)
 
-    def name_targets(self, *houses: House) -> None:
+    def write_targets(self, *servers: DemoServer) -> None:
         """Write the target file."""
         (self.folder / "targets").mkdir(exist_ok=True)
-        targets = [{"targets": [each.address for each in houses], "labels": {"shelf": "3"}}]
+        targets = [{"targets": [each.address for each in servers], "labels": {"shelf": "3"}}]
         contents = json.dumps(targets, indent=2).encode() + b"\n"
         replace_file(self.folder / "targets" / "archive.json", contents, 0o644)
 
-    def trust_another_authority(self) -> None:
-        """Replace the first group's authority by one of the same name and another key."""
+    def trust_another_ca(self) -> None:
+        """Replace the first group's CA by one of the same name with another key."""
         self._trust(Authority.root("servers").trust.pem)
 
-    def trust_the_right_authority(self) -> None:
-        """Put it back."""
+    def trust_the_right_ca(self) -> None:
+        """Put the first group's CA back."""
         self._trust(self._anchors)
 
     def _trust(self, anchors: bytes) -> None:
@@ -140,4 +140,4 @@ def _bound(port: int) -> socket.socket:
 
 
 def _ignore(_: Event) -> None:
-    """What the servers see is another demonstration's business."""
+    """Ignore the servers' events: this demonstration is about the client."""

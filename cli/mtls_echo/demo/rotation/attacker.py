@@ -1,11 +1,12 @@
-"""Somebody who has what was valid once: a copy of the certificate, its key, and session tickets.
+"""An attacker with a copy of a formerly valid certificate, its key and its sessions.
 
-A rotation is complete when its past is worth nothing. The past is more than a file: whoever was
-let in holds a session ticket (TLS 1.3, RFC 8446 §2.2) or a session ID (TLS 1.2, RFC 5246 §7.3)
-too, with which a server resumes a session *without* looking at a certificate again. So an intruder
-tries both doors, in both versions, and remembers which alert closed them.
+A rotation is complete when nothing that was valid before is accepted afterwards. That is more than
+a file: a client that has been authenticated also holds a session ticket (TLS 1.3, RFC 8446 §2.2)
+or a session ID (TLS 1.2, RFC 5246 §7.3), with which a server resumes a session *without* verifying
+a certificate again. So the attacker tries certificate and session, in both versions, and notes the
+alerts.
 
-It does not use the client of this project, which never resumes: an attacker brings his own.
+The client of this project never resumes a session, so this is one of its own, on plain sockets.
 """
 
 from __future__ import annotations
@@ -22,23 +23,23 @@ from mtls_echo_tls.denial import denial_in
 
 VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
 
-_LINE = b"let me in\n"
+_LINE = b"hello\n"
 
-# Against a hang only: it decides nothing.
-_PATIENCE = 10.0
+# Against a hang only: no result depends on it.
+_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True)
-class Visit:
-    """How one attempt to enter went.
+class Attempt:
+    """One attempt to connect, and its result.
 
     Attributes:
-        version: In which version of TLS.
+        version: The version of TLS.
         ticket: Whether a session from before was offered.
-        resumed: Whether the server took it.
-        admitted: Whether the line came back.
+        resumed: Whether the server resumed it.
+        admitted: Whether the line was echoed.
         alert: The fatal alert received, by its RFC 8446 name.
-        denial: What the server said in words.
+        denial: Why the server denied access to an authenticated client.
     """
 
     version: ssl.TLSVersion
@@ -50,21 +51,21 @@ class Visit:
 
     @property
     def answer(self) -> str:
-        """What the server answered, in words."""
+        """The server's answer, in words."""
         if self.admitted:
-            return "let in"
+            return "accepted"
         if self.denial is not None:
             return f"denied: {self.denial}"
         return f"alert {self.alert}" if self.alert else "closed without an alert"
 
 
 @dataclass
-class Intruder:
-    """A copy of somebody's credential, and what a server gave to whoever held it.
+class Attacker:
+    """A client with a copied credential, and the sessions that a server gave it.
 
     Args:
         credential: The copy.
-        trust: By which the server is verified.
+        trust: The trust anchors that the server is verified with.
         server_name: The reference identifier (RFC 9525 §4).
     """
 
@@ -77,20 +78,20 @@ class Intruder:
     )
 
     def __post_init__(self) -> None:
-        # A session can be offered with the context only that it came from.
+        # A session can only be offered with the context that it came from.
         self._contexts = {version: self._context(version) for version in VERSIONS}
 
-    def prepare(self, port: int) -> list[Visit]:
-        """Enter while it is still allowed, and keep the tickets; blocking."""
-        return [self._visit(port, version, None) for version in VERSIONS]
+    def prepare(self, port: int) -> list[Attempt]:
+        """Connect while the credential is valid, and keep the sessions; blocking."""
+        return [self._attempt(port, version, None) for version in VERSIONS]
 
-    def try_everything(self, port: int) -> Iterator[Visit]:
-        """Try to enter with the certificate and with the ticket, in both versions; blocking."""
+    def try_everything(self, port: int) -> Iterator[Attempt]:
+        """Connect with the certificate and with the session, in both versions; blocking."""
         for version in VERSIONS:
-            yield self._visit(port, version, None)
+            yield self._attempt(port, version, None)
             session = self._sessions.get(version)
             if session is not None:
-                yield self._visit(port, version, session)
+                yield self._attempt(port, version, session)
 
     def _context(self, version: ssl.TLSVersion) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -99,12 +100,14 @@ class Intruder:
         self.credential.load_into(context)
         return context
 
-    def _visit(self, port: int, version: ssl.TLSVersion, session: ssl.SSLSession | None) -> Visit:
+    def _attempt(
+        self, port: int, version: ssl.TLSVersion, session: ssl.SSLSession | None
+    ) -> Attempt:
         """One connection. A refusal may come with the handshake or, in TLS 1.3, after it."""
         resumed = False
         try:
             with (
-                socket.create_connection(("127.0.0.1", port), _PATIENCE) as tcp,
+                socket.create_connection(("127.0.0.1", port), _TIMEOUT) as tcp,
                 self._contexts[version].wrap_socket(
                     tcp, server_hostname=self.server_name, session=session
                 ) as tls,
@@ -113,15 +116,15 @@ class Intruder:
                 tls.sendall(_LINE)
                 answer = tls.recv(1024)
                 if answer == _LINE and session is None:
-                    # In TLS 1.3 a ticket comes after the handshake: by now it is here.
+                    # In TLS 1.3 the ticket follows the handshake: by now it has arrived.
                     self._sessions[version] = tls.session
         except ssl.SSLError as error:
             code = alert_of_reason(error.reason)
             alert = None if code is None else alert_name(code)
-            return Visit(version, session is not None, resumed, admitted=False, alert=alert)
+            return Attempt(version, session is not None, resumed, admitted=False, alert=alert)
         except OSError:
-            return Visit(version, session is not None, resumed, admitted=False)
-        return Visit(
+            return Attempt(version, session is not None, resumed, admitted=False)
+        return Attempt(
             version,
             session is not None,
             resumed,

@@ -1,12 +1,12 @@
-"""A service whose certificates change while its clients keep coming, and a count of what was lost.
+"""A server under load, to replace certificates on, and a count of failed connections.
 
-A server and its clients run in one process and over real TCP, with nothing between them but a PKI
-directory that each of them reads for itself (`mtls_echo_tls.material.reloader`). Most clients
-connect, prove themselves, have a line echoed, close and connect again, half of them in each
-version of TLS; one stays connected from beginning to end. Whatever goes wrong for any of them is a
-loss: certificates change, and the service must not show it.
+A server and its clients run in one process and over real TCP. They share nothing except a PKI
+directory, which each of them reads for itself (`mtls_echo_tls.material.reloader`). Most clients
+connect, authenticate, have a line echoed, close and connect again, half of them in each version of
+TLS; one stays connected from beginning to end. Any failure of theirs counts: replacing
+certificates must not be noticed by the users of a service.
 
-What changes them is not in here; the occasions are (`mtls_echo.demo.rotation.scenarios`).
+The replacements are elsewhere (`mtls_echo.demo.rotation.scenarios`).
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.material.load import Material, client_material, server_material
 from mtls_echo_tls.material.reloader import Reloader
 
-# Clients that come and go: enough that some are in their handshake at every moment.
+# Clients that reconnect: enough that some are in their handshake at every moment.
 CLIENTS = 8
 
-# Seconds between two connections of one client, and two echoes of the one that stays: a demanding
-# service, and not a benchmark.
+# Seconds between two connections of a client, and between two echoes of the persistent one: a busy
+# service, not a benchmark.
 _PAUSE = 0.02
 
-# Against a hang only: it decides nothing.
-_PATIENCE = 10.0
+# Against a hang only: no result depends on it.
+_TIMEOUT = 10.0
 
 
 @dataclass
-class Tally:
-    """What became of the clients.
+class Counts:
+    """The results of the clients.
 
     Attributes:
         echoes: Lines that came back, compared byte for byte.
-        connections: Those on which one did.
-        lost: What went wrong, one line each.
+        connections: Connections with at least one echo.
+        lost: Failures, one line each.
     """
 
     echoes: int = 0
@@ -54,20 +54,20 @@ class Tally:
     lost: list[str] = field(default_factory=list[str])
 
 
-class Drill:
-    """The service and its clients.
+class LoadedService:
+    """A server and its clients.
 
     Args:
         path: A PKI directory with the credentials ``server`` and ``client``.
-        tally: Where to count what becomes of the clients.
+        counts: Where to count the results of the clients.
 
     Attributes:
-        port: Where the server listens, once `run` has started.
+        port: The server's port, once `run` has started.
     """
 
-    def __init__(self, path: Path, tally: Tally) -> None:
+    def __init__(self, path: Path, counts: Counts) -> None:
         self.port = 0
-        self._tally = tally
+        self._counts = counts
         self._server = Reloader(partial(server_material, pki=path), _server_context, settle=0)
         self._clients = {
             version: Reloader(
@@ -80,46 +80,46 @@ class Drill:
 
     @property
     def generations(self) -> tuple[int, int]:
-        """Of the server and of the clients."""
+        """The generations of the server's and the clients' material."""
         return self._server.generation, self._clients[VERSIONS[-1]].generation
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve, and keep clients coming, until cancelled."""
+        """Run the server and its clients until cancelled."""
         async with trio.open_nursery() as nursery:
             start = partial(serve, self._server, "127.0.0.1:0", events=self._ignore)
             [(_, self.port)] = await nursery.start(start)
-            await nursery.start(self._stay)
+            await nursery.start(self._persistent_client)
             for number in range(CLIENTS):
-                nursery.start_soon(self._come_and_go, number)
-            await self._everybody_came()
+                nursery.start_soon(self._reconnecting_client, number)
+            await self._every_client_reconnected()
             task_status.started()
 
     async def reload(self) -> tuple[bool, bool]:
-        """Have both ends look at their files, as their polling would within its interval.
+        """Make both ends read their files, as their polling would within its interval.
 
-        Returns when nobody is using what the files said before: every client has since begun and
-        ended a connection.
+        Returns when no connection uses what the files said before: every client has since begun
+        and ended a connection.
 
         Returns:
             Whether there was something new for the server, and for the clients.
         """
         server = await self._server.check()
         clients = [await client.check() for client in self._clients.values()]
-        await self._everybody_came()
+        await self._every_client_reconnected()
         return server, any(clients)
 
     def _ignore(self, event: Event) -> None:
-        """The clients tell what matters: they are the ones that lose something."""
+        """Ignore the server's events: the clients count."""
 
-    async def _everybody_came(self) -> None:
+    async def _every_client_reconnected(self) -> None:
         """Wait until each client has begun a connection and ended it."""
         # The present round began before now, the next one does not.
         due = [number + 2 for number in self._rounds]
-        with trio.fail_after(_PATIENCE):
+        with trio.fail_after(_TIMEOUT):
             while any(done < wanted for done, wanted in zip(self._rounds, due, strict=True)):
                 await self._round_over.park()
 
-    async def _come_and_go(self, number: int) -> None:
+    async def _reconnecting_client(self, number: int) -> None:
         reloader = self._clients[VERSIONS[number % len(VERSIONS)]]
         while True:
             line = b"client %d, round %d\n" % (number, self._rounds[number])
@@ -127,37 +127,37 @@ class Drill:
                 async with await connect("localhost", self.port, reloader.current) as session:
                     await session.echo(line)
             except TLSFailure as failure:
-                self._tally.lost.append(f"client {number}: {failure.report.summary}")
+                self._counts.lost.append(f"client {number}: {failure.report.summary}")
             else:
-                self._tally.connections += 1
-                self._tally.echoes += 1
+                self._counts.connections += 1
+                self._counts.echoes += 1
             self._rounds[number] += 1
             self._round_over.unpark_all()
             await trio.sleep(_PAUSE)
 
-    async def _stay(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """The client that lives through everything on one connection."""
+    async def _persistent_client(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Echo lines on one connection from beginning to end."""
         context = self._clients[VERSIONS[-1]].current
         kept = 0
         try:
             async with await connect("localhost", self.port, context) as session:
                 while True:
                     await session.echo(b"still here\n")
-                    self._tally.echoes += 1
+                    self._counts.echoes += 1
                     kept += 1
                     if kept == 1:
-                        self._tally.connections += 1
+                        self._counts.connections += 1
                         task_status.started()
                     await trio.sleep(_PAUSE)
         except TLSFailure as failure:
-            self._tally.lost.append(f"the client that stays: {failure.report.summary}")
+            self._counts.lost.append(f"the persistent client: {failure.report.summary}")
             if not kept:
-                task_status.started()  # and lost: the others go on
+                task_status.started()  # the other clients go on
 
 
 def _server_context(material: Material) -> ssl.SSLContext:
     assert material.credential is not None  # noqa: S101  narrows the type: a server always has one
-    # With tickets, which are the harder case: they outlive what they were issued for.
+    # With tickets, the harder case: they can outlive the certificate that they were issued for.
     return server_context(material.credential, material.trust, session_tickets=True)
 
 

@@ -1,7 +1,8 @@
-"""`mtls-echo demo --rotation`: certificates change under load, and nothing is lost.
+"""`mtls-echo demo --rotation`: replace certificates, keys and CAs under load without a failure.
 
-The three occasions of `mtls_echo.demo.rotation.scenarios`, one after the other, in the service of
-`mtls_echo.demo.rotation.load`, on a PKI directory that is made for it and gone afterwards.
+The three scenarios of `mtls_echo.demo.rotation.scenarios` are played one after the other on the
+service of `mtls_echo.demo.rotation.load`, with a PKI directory that is made for this and removed
+afterwards.
 """
 
 from __future__ import annotations
@@ -13,50 +14,52 @@ from typing import TYPE_CHECKING
 import trio
 
 from mtls_echo.demo.drawing import bar
-from mtls_echo.demo.rotation.load import CLIENTS, Drill, Tally
-from mtls_echo.demo.rotation.printer import Narrator
-from mtls_echo.demo.rotation.scenarios import OCCASIONS, PKI, SHORT_LIFE, Stage, run
+from mtls_echo.demo.rotation.load import CLIENTS, Counts, LoadedService
+from mtls_echo.demo.rotation.printer import Printer
+from mtls_echo.demo.rotation.scenarios import PKI, SCENARIOS, SHORT_LIFE, ScenarioContext, run
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 async def demonstrate(console: Console) -> list[str]:
-    """Play the drill.
+    """Play the three scenarios.
 
     Returns:
         What did not happen as announced; nothing when everything did.
     """
-    tally = Tally()
-    narrator = Narrator(console, tally)
-    surprises: list[str] = []
-    narrator.tell(
-        f"A server and {CLIENTS} clients are at work all through what follows. The clients"
-        " connect, prove themselves, have a line echoed, close and connect again, half of them in"
-        " TLS 1.2; one more stays connected from beginning to end. Session tickets are on, which"
-        " is the harder case. Everything is real, and on this machine only."
+    counts = Counts()
+    printer = Printer(console, counts)
+    mismatches: list[str] = []
+    printer.paragraph(
+        f"A server and {CLIENTS} clients are at work throughout. The clients connect,"
+        " authenticate, have a line echoed, close and connect again, half of them in TLS 1.2; one"
+        " more stays connected from beginning to end. Session tickets are on, which is the harder"
+        " case. Everything is real, and on this machine only."
     )
     with tempfile.TemporaryDirectory(prefix="mtls-echo-") as folder:
         path = Path(folder) / PKI
-        await run(path, narrator, surprises, "pki", "init", PKI)
+        await run(path, printer, mismatches, "pki", "init", PKI)
         short = ("pki", "renew", PKI, "client", "--same-key", "--lifetime", SHORT_LIFE)
-        await run(path, narrator, surprises, *short)
-        if surprises:
-            return surprises
-        drill = Drill(path, tally)
+        await run(path, printer, mismatches, *short)
+        if mismatches:
+            return mismatches
+        service = LoadedService(path, counts)
         async with trio.open_nursery() as nursery:
-            await nursery.start(drill.run)
-            for number, occasion in enumerate(OCCASIONS, start=1):
-                before = tally.echoes
-                narrator.heading(number, occasion.title, occasion.story)
-                await occasion.play(Stage(drill, path, narrator, surprises))
-                narrator.balance(before)
+            await nursery.start(service.run)
+            for number, scenario in enumerate(SCENARIOS, start=1):
+                before = counts.echoes
+                printer.heading(number, scenario.title, scenario.story)
+                await scenario.play(ScenarioContext(service, path, printer, mismatches))
+                printer.totals(before)
             nursery.cancel_scope.cancel()
-    surprises += tally.lost
+    mismatches += counts.lost
     console.rule(characters=bar(console))
-    verdict = "all as announced" if not surprises else f"{len(surprises)} things not as announced"
-    console.print(
-        f"[bold]{tally.connections} connections, one of them from beginning to end; "
-        f"{tally.echoes} echoes, {len(tally.lost) or 'none'} lost; {verdict}.[/]"
+    verdict = (
+        "all as announced" if not mismatches else f"{len(mismatches)} things not as announced"
     )
-    return surprises
+    console.print(
+        f"[bold]{counts.connections} connections, one of them from beginning to end; "
+        f"{counts.echoes} echoes, {len(counts.lost) or 'none'} lost; {verdict}.[/]"
+    )
+    return mismatches

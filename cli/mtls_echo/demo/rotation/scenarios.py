@@ -1,10 +1,10 @@
-"""The three occasions on which certificates are changed, each with the one it must shut out.
+"""The three reasons to replace certificates, each played on a service under load.
 
-Expired, leaked, a new authority: in each, somebody keeps a copy of what was valid before, session
-tickets included, and tries to enter when all is done. An occasion is a success when no client of
-the service has noticed anything, and the copy is worth nothing.
+A certificate expires, a key leaks, a CA is replaced. In each scenario an attacker keeps a copy of
+what was valid before, sessions included, and tries to connect when the replacement is done. A
+scenario succeeds when no client of the service has failed, and the copy is refused in every way.
 
-The changes are the program's own commands, run as anybody would run them.
+The replacements are made with the program's own commands, run as a user runs them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from mtls_echo.demo.rotation.attacker import Intruder, Visit
+from mtls_echo.demo.rotation.attacker import Attacker, Attempt
 from mtls_echo_client.context import client_context
 from mtls_echo_client.session import connect
 from mtls_echo_pki.certificates.trust import Trust
@@ -26,92 +26,92 @@ from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 
 if TYPE_CHECKING:
-    from mtls_echo.demo.rotation.load import Drill
-    from mtls_echo.demo.rotation.printer import Narrator
+    from mtls_echo.demo.rotation.load import LoadedService
+    from mtls_echo.demo.rotation.printer import Printer
 
-# How long the certificate lives that expires before the reader's eyes: long enough for the
+# The lifetime of the certificate that expires during the demonstration: long enough for the
 # service to start and the renewal to be read, on a slow machine too.
 SHORT_LIFE = "8s"
 
-# The directory's name, from where the commands are run.
+# The directory's name as the commands are given it.
 PKI = "pki"
 
 
 @dataclass(frozen=True)
-class Stage:
-    """What an occasion has to act with.
+class ScenarioContext:
+    """What a scenario works with.
 
     Attributes:
-        drill: The service and its clients.
+        service: The server and its clients.
         path: The PKI directory.
-        narrator: Tells what happens.
-        surprises: What did not happen as announced.
+        printer: Prints what happens.
+        mismatches: What did not happen as announced.
     """
 
-    drill: Drill
+    service: LoadedService
     path: Path
-    narrator: Narrator
-    surprises: list[str]
+    printer: Printer
+    mismatches: list[str]
 
     async def run(self, *arguments: str) -> None:
-        """Run one of the program's commands, show what it prints, and let both ends read it."""
-        await run(self.path, self.narrator, self.surprises, *arguments)
-        self.narrator.read(*await self.drill.reload(), self.drill.generations)
+        """Run one of the program's commands, print its output, and reload both ends."""
+        await run(self.path, self.printer, self.mismatches, *arguments)
+        self.printer.reload(*await self.service.reload(), self.service.generations)
 
-    async def copy(self) -> Intruder:
-        """Somebody copies the client's certificate and key, and enters with it while he can."""
+    async def copy_credential(self) -> Attacker:
+        """Copy the client's certificate and key, and connect with them while they are valid."""
         directory = Directory(self.path)
-        intruder = Intruder(directory.credential("client"), directory.trust("servers"))
-        visits = await trio.to_thread.run_sync(intruder.prepare, self.drill.port)
-        if not all(visit.admitted for visit in visits):
-            self.surprises.append("the copy was not let in before the change")
-        return intruder
+        attacker = Attacker(directory.credential("client"), directory.trust("servers"))
+        attempts = await trio.to_thread.run_sync(attacker.prepare, self.service.port)
+        if not all(attempt.admitted for attempt in attempts):
+            self.mismatches.append("the copy was refused before the change")
+        return attacker
 
-    async def try_to_enter(self, intruder: Intruder, alert: str) -> None:
-        """The one with the copy tries everything, and must fail."""
-        visits = await trio.to_thread.run_sync(
-            lambda: list(intruder.try_everything(self.drill.port))
+    async def attack(self, attacker: Attacker, alert: str) -> None:
+        """Try everything with the copy; all of it must be refused."""
+        attempts = await trio.to_thread.run_sync(
+            lambda: list(attacker.try_everything(self.service.port))
         )
-        self.surprises.extend(surprises(visits, alert))
-        self.narrator.visits(visits)
+        self.mismatches.extend(mismatches(attempts, alert))
+        self.printer.attempts(attempts)
 
 
 @dataclass(frozen=True)
-class Occasion:
-    """One of the three.
+class Scenario:
+    """A reason to replace certificates, and the replacement.
 
     Attributes:
         title: What has happened.
-        story: What is done about it, and what is to be seen.
+        story: What is done about it, and what there is to see.
         play: Does it.
     """
 
     title: str
     story: str
-    play: Callable[[Stage], Awaitable[None]]
+    play: Callable[[ScenarioContext], Awaitable[None]]
 
 
-def surprises(visits: Sequence[Visit], alert: str) -> list[str]:
-    """What did not go as announced for somebody who must not get in.
+def mismatches(attempts: Sequence[Attempt], alert: str) -> list[str]:
+    """List what was not refused as announced.
 
     Args:
-        visits: All that he tried.
-        alert: What a handshake with the certificate must be refused with. A session that is
-            resumed has no certificate to refuse; then it must be denied.
+        attempts: All that the attacker tried.
+        alert: What a handshake with the certificate must be refused with. A resumed session has
+            no certificate to refuse: access is denied instead.
     """
-    found = [] if any(visit.ticket for visit in visits) else ["there was no ticket to try"]
-    for visit in visits:
-        how = "ticket" if visit.ticket else "certificate"
-        if visit.admitted:
-            found.append(f"the {how} was still good for entering ({visit.version.name})")
-        elif visit.alert != alert and not (visit.ticket and visit.denial):
-            found.append(f"the {how} got: {visit.answer}, and not alert {alert}")
+    found = [] if any(each.ticket for each in attempts) else ["there was no ticket to try"]
+    for attempt in attempts:
+        how = "ticket" if attempt.ticket else "certificate"
+        if attempt.admitted:
+            found.append(f"the {how} was still accepted ({attempt.version.name})")
+        elif attempt.alert != alert and not (attempt.ticket and attempt.denial):
+            found.append(f"the {how} got: {attempt.answer}, not alert {alert}")
     return found
 
 
-async def run(path: Path, narrator: Narrator, surprises: list[str], *arguments: str) -> None:
-    """Run ``mtls-echo`` beside the PKI directory, and show what it prints."""
-    with narrator.busy(f"mtls-echo {' '.join(arguments)}"):
+async def run(path: Path, printer: Printer, mismatches: list[str], *arguments: str) -> None:
+    """Run ``mtls-echo`` in the folder of the PKI directory, and print its output."""
+    with printer.busy(f"mtls-echo {' '.join(arguments)}"):
         done = await trio.run_process(
             [sys.executable, "-m", "mtls_echo", *arguments],
             cwd=path.parent,
@@ -119,76 +119,76 @@ async def run(path: Path, narrator: Narrator, surprises: list[str], *arguments: 
             capture_stderr=True,
             check=False,
         )
-    narrator.command(" ".join(arguments), (done.stdout + done.stderr).decode())
+    printer.command(" ".join(arguments), (done.stdout + done.stderr).decode())
     if done.returncode:
-        surprises.append(f"mtls-echo {' '.join(arguments)}: exit status {done.returncode}")
+        mismatches.append(f"mtls-echo {' '.join(arguments)}: exit status {done.returncode}")
 
 
-async def _expired(stage: Stage) -> None:
-    old = Directory(stage.path).credential("client").certificate
-    intruder = await stage.copy()
-    await stage.run("pki", "renew", PKI, "client", "--same-key", "--lifetime", "30d")
-    with stage.narrator.busy("waiting until the old certificate has expired"):
+async def _expired(context: ScenarioContext) -> None:
+    old = Directory(context.path).credential("client").certificate
+    attacker = await context.copy_credential()
+    await context.run("pki", "renew", PKI, "client", "--same-key", "--lifetime", "30d")
+    with context.printer.busy("waiting until the old certificate has expired"):
         left = old.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
         # The second that notAfter names is the last one of validity (RFC 5280 §4.1.2.5).
         await trio.sleep(max(left.total_seconds(), 0) + 1.1)
-    stage.narrator.tell("Somebody has kept the old one, and tries it now:")
-    await stage.try_to_enter(intruder, "certificate_expired")
+    context.printer.paragraph("An attacker who has kept the old certificate tries it now:")
+    await context.attack(attacker, "certificate_expired")
 
 
-async def _leaked(stage: Stage) -> None:
-    thief = await stage.copy()
-    await stage.run("pki", "renew", PKI, "client", "--new-key")
-    await stage.run("pki", "revoke", PKI, "client", "--reason", "keyCompromise")
-    stage.narrator.tell("The thief tries what he copied:")
-    await stage.try_to_enter(thief, "certificate_revoked")
+async def _leaked(context: ScenarioContext) -> None:
+    attacker = await context.copy_credential()
+    await context.run("pki", "renew", PKI, "client", "--new-key")
+    await context.run("pki", "revoke", PKI, "client", "--reason", "keyCompromise")
+    context.printer.paragraph("The attacker tries the copy:")
+    await context.attack(attacker, "certificate_revoked")
 
 
-async def _new_authority(stage: Stage) -> None:
-    present = Directory(stage.path).trust("servers")
-    await stage.run("pki", "rollover", PKI, "introduce")
-    left_over = await stage.copy()
-    await stage.run("pki", "rollover", PKI, "switch")
-    await stage.run("pki", "renew", PKI, "--all", "--same-key")
-    stage.narrator.tell("A client that has not heard of the new authority yet:")
-    await _meet_half_way(stage, Trust(present.anchors))
-    await stage.run("pki", "rollover", PKI, "retire")
-    stage.narrator.tell("Somebody has kept a certificate of the old authority's:")
-    await stage.try_to_enter(left_over, "unknown_ca")
+async def _new_ca(context: ScenarioContext) -> None:
+    present = Directory(context.path).trust("servers")
+    await context.run("pki", "rollover", PKI, "introduce")
+    attacker = await context.copy_credential()
+    await context.run("pki", "rollover", PKI, "switch")
+    await context.run("pki", "renew", PKI, "--all", "--same-key")
+    context.printer.paragraph("A client that does not trust the new CA yet:")
+    await _connect_with_old_trust(context, Trust(present.anchors))
+    await context.run("pki", "rollover", PKI, "retire")
+    context.printer.paragraph("An attacker who has kept a certificate of the old CA:")
+    await context.attack(attacker, "unknown_ca")
 
 
-async def _meet_half_way(stage: Stage, trust: Trust) -> None:
-    """A peer that still believes the old authority alone: the cross-signed one is for him."""
-    context = client_context(trust, Directory(stage.path).credential("client"))
+async def _connect_with_old_trust(context: ScenarioContext, trust: Trust) -> None:
+    """Connect a client that trusts only the old CA: the cross-signed certificate is for it."""
+    tls = client_context(trust, Directory(context.path).credential("client"))
     try:
-        async with await connect("localhost", stage.drill.port, context) as session:
-            await session.echo(b"do we know each other\n")
+        async with await connect("localhost", context.service.port, tls) as session:
+            await session.echo(b"hello\n")
     except TLSFailure as failure:
-        stage.surprises.append(f"who believes the old authority only: {failure.report.summary}")
-        stage.narrator.found("trusts the old authority only", failure.report.summary, good=False)
+        context.mismatches.append(f"a client of the old CA: {failure.report.summary}")
+        context.printer.result("trusts only the old CA", failure.report.summary, good=False)
     else:
-        stage.narrator.found("trusts the old authority only", "let in", good=True)
+        context.printer.result("trusts only the old CA", "accepted", good=True)
 
 
-OCCASIONS = (
-    Occasion(
+SCENARIOS = (
+    Scenario(
         "The certificate expires",
-        f"The client's certificate lives for {SHORT_LIFE} only. It is renewed before it has"
-        " expired, with the same key: nothing is wrong with that. Nothing needs to be restarted.",
+        f"The client's certificate is valid for only {SHORT_LIFE}. It is renewed before it"
+        " expires, with the same key, since the key is not compromised. Nothing is restarted.",
         _expired,
     ),
-    Occasion(
+    Scenario(
         "The private key has leaked",
-        "A thief has copied the client's key and certificate. A new certificate for the same key"
-        " would not help: the thief has that key. So the client gets a new key first, and when it"
-        " uses it, what was made for the old one is revoked.",
+        "An attacker has copied the client's key and certificate. A new certificate for the same"
+        " key would not help, since the attacker has that key. So the client gets a new key first,"
+        " and once it uses that, the certificates of the old key are revoked.",
         _leaked,
     ),
-    Occasion(
-        "The authority is replaced",
-        "Nobody can change all peers in one moment. So both sides first learn to trust the new"
-        " authority beside the old one; then the new one issues, cross-signed by the old one for"
-        " those who have not learnt yet; and when everything is renewed, the old one is retired.",
-        _new_authority,
+    Scenario(
+        "The CA is replaced",
+        "Not all peers can change in one moment. So both sides first trust the new CA in addition"
+        " to the old one. Then the new CA issues; the old one cross-signs it, for peers that do"
+        " not trust it yet. When every certificate is renewed, the old CA is retired.",
+        _new_ca,
     ),
 )
