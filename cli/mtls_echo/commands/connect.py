@@ -64,7 +64,7 @@ exit status (with --repeat and --count: of the last connection that failed):
     type=_FILE,
     metavar="DIR",
     help="Directory made by `mtls-echo pki init`; made now if it does not exist."
-    " Default: MTLS_ECHO_PKI, else one among your state files, shared with `serve`.",
+    "  [default: $MTLS_ECHO_PKI, or mtls-echo/pki among the user's state files, as for `serve`]",
 )
 @click.option(
     "--as", "name", metavar="NAME", help="Which certificate of DIR to present.  [default: client]"
@@ -73,13 +73,13 @@ exit status (with --repeat and --count: of the last connection that failed):
 @click.option("--cert", type=_FILE, metavar="FILE", help="Our certificate chain, PEM, ours first.")
 @click.option("--key", type=_FILE, metavar="FILE", help="The private key of --cert, PEM.")
 @click.option(
-    "--ca", type=_FILE, metavar="FILE", help="The authorities to verify the server by, PEM."
+    "--ca", type=_FILE, metavar="FILE", help="The CAs that the server is verified with, PEM."
 )
 @click.option(
     "--crl",
     type=_FILE,
     metavar="FILE",
-    help="What those authorities have revoked, PEM: a list from each, the root's included.",
+    help="The CRLs of those CAs, PEM: one of each, the root's included.",
 )
 @click.option(
     "--server-name",
@@ -106,8 +106,8 @@ exit status (with --repeat and --count: of the last connection that failed):
     "--repeat",
     type=Seconds(min=0),
     metavar="SECONDS",
-    help="Connect anew every so often, with the files as they are then; with those before, and a"
-    " warning, while they cannot be used.",
+    help="Connect again at this interval, with the files as they are then; while those cannot be"
+    " used, with the ones before, and a warning.",
 )
 @click.option(
     "--count",
@@ -141,7 +141,7 @@ def connect(
     lines in flight; with --repeat, the line "ping". Standard output is what came back, no more.
     HOST:PORT is localhost:8443 unless given; IPv6 addresses go in brackets.
 
-    Nothing counts as a success before the first echo: a TLS 1.3 server judges its client after
+    Nothing counts as a success before the first echo: a TLS 1.3 server verifies its client after
     the client's handshake is complete. Empty input therefore sends one empty line, unprinted.
     """
     where = _parse(address or "")

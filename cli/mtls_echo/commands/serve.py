@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 @with_options
 @click.pass_context
 def serve(ctx: click.Context, /, **options: Any) -> None:
-    """Echo every byte to clients that prove who they are.
+    """Echo every byte to authenticated clients.
 
-    Each client must present a certificate from a trusted authority (mutual TLS), unless
-    --client-auth says otherwise. Whoever is refused is told why by a TLS alert; both that and
-    the reasons it does not carry are logged.
+    Each client must present a certificate from a trusted CA (mutual TLS), unless --client-auth
+    says otherwise. A refused client gets a TLS alert that says why; the log has that alert, and
+    the reasons that an alert does not carry.
     """
     _refuse_contradictions(options)
     access = _access(options)

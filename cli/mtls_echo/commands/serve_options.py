@@ -26,7 +26,7 @@ examples:
   mtls-echo serve --cert s.crt --key s.key --client-ca ca.crt --listen 0.0.0.0:8443
       Your own certificates, reachable from other machines.
   mtls-echo serve --allow-uri 'spiffe://prod.test/ns/*/sa/web'
-      Of the clients with a valid certificate, only these may enter.
+      Admit only these of the clients with a valid certificate.
   mtls-echo serve --client-auth none
       Plain TLS: clients are not asked for a certificate.
 
@@ -94,7 +94,7 @@ _OPTIONS = (
         "cert",
         type=_FILE,
         metavar="FILE",
-        help="In place of --pki: certificate, then intermediates, PEM.",
+        help="In place of --pki: the certificate, then intermediates, PEM.",
     ),
     click.option(
         "--key",
@@ -102,7 +102,7 @@ _OPTIONS = (
         "key",
         type=_FILE,
         metavar="FILE",
-        help="Private key of the certificate, PEM.",
+        help="The private key of the certificate, PEM.",
     ),
     click.option(
         "--client-ca",
@@ -110,13 +110,13 @@ _OPTIONS = (
         "client_ca",
         type=_FILE,
         metavar="FILE",
-        help="Authorities whose clients may enter, PEM.",
+        help="The CAs that client certificates are verified with, PEM.",
     ),
     click.option(
         "--crl",
         type=_FILE,
         metavar="FILE",
-        help="What those authorities have revoked, PEM: a list from each, the root's included.",
+        help="The CRLs of those CAs, PEM: one of each, the root's included.",
     ),
     click.option(
         "--listen",
@@ -124,22 +124,23 @@ _OPTIONS = (
         default=("127.0.0.1:8443",),
         show_default=True,
         metavar="HOST:PORT",
-        help="Repeatable; [::1]:8443 for IPv6, port 0 for any free one.",
+        help="Where to listen; repeatable. [::1]:8443 for IPv6, port 0 for any free port.",
     ),
     click.option(
         "--client-auth",
         type=click.Choice(["none", "optional", "required"]),
         default="required",
         show_default=True,
-        help="Whether clients need a certificate. A bad one is refused in either case.",
+        help="Whether clients need a certificate. An invalid one is refused in either case.",
     ),
     _allow(
-        "cn", "Let this common name enter. All --allow options are repeatable, and one is enough."
+        "cn",
+        "Admit this common name. All --allow options are repeatable, and one match is enough.",
     ),
-    _allow("dns", 'Let this DNS name enter; "*" stands for characters of one label.'),
-    _allow("uri", 'Let this URI enter; "*" stands for characters of one path segment.'),
-    _allow("email", "Let this e-mail address enter."),
-    _allow("fingerprint", "Let the certificate with this SHA-256 fingerprint enter."),
+    _allow("dns", 'Admit this DNS name; "*" stands for characters of one label.'),
+    _allow("uri", 'Admit this URI; "*" stands for characters of one path segment.'),
+    _allow("email", "Admit this e-mail address."),
+    _allow("fingerprint", "Admit the certificate with this SHA-256 fingerprint."),
     click.option(
         "--min-version",
         "--grpc-server-tls-min-version",
@@ -157,7 +158,10 @@ _OPTIONS = (
         help="Newest TLS version.",
     ),
     click.option(
-        "--alpn", multiple=True, metavar="NAME", help="Application protocol; repeatable."
+        "--alpn",
+        multiple=True,
+        metavar="NAME",
+        help="Accept this application protocol; repeatable.",
     ),
     click.option(
         "--handshake-timeout",
@@ -165,7 +169,7 @@ _OPTIONS = (
         metavar="SECONDS",
         default=10,
         show_default=True,
-        help="Time for a handshake.",
+        help="How long a handshake may take.",
     ),
     click.option(
         "--idle-timeout",
@@ -173,14 +177,14 @@ _OPTIONS = (
         metavar="SECONDS",
         default=300,
         show_default=True,
-        help="Close a connection that is silent for so long; 0: never.",
+        help="Close a connection after so long without data; 0: never.",
     ),
     click.option(
         "--max-connections",
         type=click.IntRange(min=1),
         default=1000,
         show_default=True,
-        help="Clients served at once; more wait in the kernel's queue.",
+        help="Clients served at once; others wait in the kernel's queue.",
     ),
     click.option(
         "--grace-period",
@@ -188,7 +192,7 @@ _OPTIONS = (
         metavar="SECONDS",
         default=30,
         show_default=True,
-        help="What a stop leaves to busy connections.",
+        help="How long busy connections may go on after a stop.",
     ),
     click.option(
         "--max-connection-age",
@@ -205,28 +209,27 @@ _OPTIONS = (
         metavar="SECONDS",
         default=1,
         show_default=True,
-        help="Look for other certificates, keys, authorities and lists so often; "
-        "0: only at SIGHUP.",
+        help="How often to look for new certificates, keys, CAs and CRLs; 0: only at SIGHUP.",
     ),
     click.option(
         "--session-tickets",
         type=click.Choice(["off", "on"]),
         default="off",
         show_default=True,
-        help="Let clients resume, without their certificate being verified again.",
+        help="Let clients resume sessions without verifying their certificate again.",
     ),
     click.option(
         "--keylog",
         type=_FILE,
         metavar="FILE",
-        help="Append every connection's secrets, for Wireshark. Whoever has them can read along.",
+        help="Append every connection's secrets, for Wireshark; they decrypt it.",
     ),
     click.option(
         "--log-format",
         type=click.Choice(["text", "json"]),
         default="text",
         show_default=True,
-        help="Form of the events on standard error.",
+        help="The form of the events on standard error.",
     ),
     click.option(
         "--trace",

@@ -255,10 +255,10 @@ def _words(
     }
     for program in PROGRAMS:
         own = [each for each in messages if each.stack == program]
-        judged = [each for each in own if each.cause == slug and not each.was_refused]
+        own_verdicts = [each for each in own if each.cause == slug and not each.was_refused]
         received = [each for each in own if each.was_refused and each.alert in alerts]
-        if judged:
-            yield f"- {program}: {_quoted(judged)}"
+        if own_verdicts:
+            yield f"- {program}: {_quoted(own_verdicts)}"
         if received:
             yield f"- {program}, when it was refused: {_quoted(received)}"
 

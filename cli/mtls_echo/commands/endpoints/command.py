@@ -40,7 +40,7 @@ the configuration is a list of groups:
 \b
 examples:
   mtls-echo endpoints --endpoint.config-file endpoints.yaml --check
-      Is all of it sound, and what will be connected to, and how? Connects to nothing.
+      Check the files, and print what would be connected to, and how. Connects to nothing.
   mtls-echo endpoints --endpoint.config-file endpoints.yaml
       Try each endpoint once.
   mtls-echo endpoints --endpoint.config-file endpoints.yaml --watch
@@ -86,7 +86,9 @@ _POSITIVE = Seconds(min=0, min_open=True)
     help="The same, given here. Relative paths in it begin at the current folder.",
 )
 @click.option(
-    "--check", is_flag=True, help="Print where each endpoint's TLS settings come from; no more."
+    "--check",
+    is_flag=True,
+    help="Print where each endpoint's TLS settings come from, and connect to none.",
 )
 @click.option("--watch", is_flag=True, help="Stay connected and show what happens, until Ctrl-C.")
 @click.option("--json", is_flag=True, help="Print one JSON object; with --watch one per change.")
@@ -99,8 +101,8 @@ _POSITIVE = Seconds(min=0, min_open=True)
     "--interval",
     type=_POSITIVE,
     metavar="SECONDS",
-    help="With --watch: between two checks of an endpoint, and at the most until a lost one is"
-    " dialled again.  [default: 5]",
+    help="With --watch: the time between two checks of an endpoint, and the longest until a lost"
+    " one is dialled again.  [default: 5]",
 )
 @click.option(
     "--timeout",
@@ -127,11 +129,11 @@ def endpoints(
     timeout: float | None,
     unhealthy_timeout: float | None,
 ) -> None:
-    """Connect to many servers, each with TLS settings of its own, and say how each one fares.
+    """Connect to many servers, each with TLS settings of its own, and show the state of each.
 
-    An endpoint counts when its first echo has come back. Then it is admitted, and stays so for as
-    long as it answers now and then; a strict one always is. Whether it is listed or discovered
-    from files, it is verified by its own group's authority and shown its own group's certificate.
+    An endpoint is admitted once its first echo has come back, and until it has not answered for
+    --unhealthy-timeout; a strict one always is. Whether it is listed or discovered from files, it
+    is verified with its own group's CA and presented with its own group's certificate.
     """
     if (file is None) is (inline is None):
         raise CommandError(

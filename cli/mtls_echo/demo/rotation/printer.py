@@ -15,6 +15,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from mtls_echo.console import wrap
 from mtls_echo.demo.drawing import bar, is_plain, show_paragraph
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ class Printer:
         shown = Text.assemble(("$ ", "dim"), (f"mtls-echo {line}", "bold cyan"))
         self._console.print(_indented(shown))
         for text in output.rstrip().splitlines():
-            self._console.print(_indented(Text(text)))
+            for each in wrap(f"{' ' * _INDENT}{text}", self._console.width, "  "):
+                self._console.print(each, markup=False, soft_wrap=True)
 
     def reload(self, server: bool, clients: bool, generations: tuple[int, int]) -> None:
         """Print which ends have new files in use."""

@@ -173,7 +173,7 @@ async def _connect_with_old_trust(context: ScenarioContext, trust: Trust) -> Non
 SCENARIOS = (
     Scenario(
         "The certificate expires",
-        f"The client's certificate is valid for only {SHORT_LIFE}. It is renewed before it"
+        "The client's certificate is valid for a few seconds only. It is renewed before it"
         " expires, with the same key, since the key is not compromised. Nothing is restarted.",
         _expired,
     ),
