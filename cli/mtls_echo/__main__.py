@@ -37,7 +37,7 @@ class _Place(NamedTuple):
 
 _COMMANDS = {
     "demo": _Place(
-        "mtls_echo.demo.demo",
+        "mtls_echo.commands.demo",
         "demo",
         "Show mutual TLS connections succeed and fail, from both ends.",
     ),

@@ -12,9 +12,11 @@ import difflib
 import errno
 import os
 import re
+import shutil
 import sys
 import textwrap
 from collections.abc import Generator, Iterable
+from pathlib import Path
 from typing import IO, Any, NoReturn, TextIO
 
 import click
@@ -258,3 +260,28 @@ def _give_up_output() -> None:
 
 def _output() -> TextIO | None:
     return sys.stdout  # None when its descriptor was closed, which its type does not say
+
+
+def this_command() -> str:
+    """This program, as it can be called from here."""
+    running = Path(sys.argv[0]).resolve()
+    found = shutil.which("mtls-echo")
+    if found is not None and Path(found).resolve() == running:
+        return "mtls-echo"
+    if running.name != "mtls-echo":
+        return f"{short_path(Path(sys.executable))} -m mtls_echo"
+    return short_path(Path(sys.argv[0]).absolute())
+
+
+def short_path(path: Path) -> str:
+    """The shortest way to write a path from here, quoted for a shell."""
+    import shlex
+
+    for place, prefix in ((Path.cwd, ""), (Path.home, "~/")):
+        try:
+            base = place()
+        except (OSError, RuntimeError):
+            continue  # a deleted working directory; a user without a home
+        if path.is_relative_to(base) and path != base:
+            return prefix + shlex.quote(str(path.relative_to(base)))
+    return shlex.quote(str(path))

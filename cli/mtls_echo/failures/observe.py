@@ -82,7 +82,7 @@ def _print_json(plays: list[tuple[FailureCase, TLSVersion]]) -> list[str]:
             "whose": case.whose,
             "tls": version,
             "alert": played.alert,
-            "mismatches": mismatches,
+            "surprises": mismatches,
             "client": None if client is None else client.report,
             "server": None if server is None else server.report,
             "account": played.account,

@@ -84,7 +84,8 @@ def test_what_does_not_happen_as_announced_is_said_and_exits_1(
 ) -> None:
     program = (
         "from dataclasses import replace\n"
-        "from mtls_echo import __main__, scenes\n"
+        "from mtls_echo import __main__\n"
+        "from mtls_echo.demo import scenes\n"
         f"scenes.SCENES = (replace(scenes.SCENES[3], {change}),)\n"
         "__main__.main(['demo', '--tls', '1.3'])\n"
     )

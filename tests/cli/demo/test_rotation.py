@@ -86,13 +86,14 @@ def test_the_commands_and_what_they_print_are_shown(shown: str) -> None:
 )
 def test_a_demonstration_that_fails_says_so_and_exits_1(change: str, complaint: str) -> None:
     program = (
-        "from mtls_echo import __main__, occasions\n"
-        "run = occasions.run\n"
+        "from mtls_echo import __main__\n"
+        "from mtls_echo.demo.rotation import scenarios\n"
+        "run = scenarios.run\n"
         "async def altered(path, printer, mismatches, *arguments):\n"
         f"    {change}\n"
         "    await run(path, printer, mismatches, *arguments)\n"
-        "occasions.run = altered\n"
-        "occasions.SCENARIOS = (occasions.SCENARIOS[1],)\n"
+        "scenarios.run = altered\n"
+        "scenarios.SCENARIOS = (scenarios.SCENARIOS[1],)\n"
         "__main__.main(['demo', '--rotation'])\n"
     )
     ran = subprocess.run(

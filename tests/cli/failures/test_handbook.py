@@ -22,7 +22,7 @@ from mtls_echo_tls.diagnosis.wording import Words
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "failures.md").read_text("utf-8")
-SAYINGS = read_messages(Path(__file__).with_name("explain_corpus.toml"))
+SAYINGS = read_messages(ROOT / "tests/cli/commands/explain_corpus.toml")
 ENTRIES = {
     heading: text
     for heading, _, text in (part.partition("\n") for part in PAGE.split("\n## ")[1:])

@@ -81,7 +81,7 @@ def test_json_is_one_object_per_observation_with_both_reports_and_the_account() 
         assert each["server"]["side"] == "server"
         assert each["account"]["client_random"] == each["client"]["client_random"]
         assert each["alert"] == "decrypt_error"
-        assert each["mismatches"] == []
+        assert each["surprises"] == []
         assert each["client"]["trace"]
 
 
@@ -104,10 +104,11 @@ def test_what_cannot_be_observed_is_a_usage_error(arguments: list[str], message:
 def test_what_does_not_happen_as_announced_is_said_and_exits_1(options: list[str]) -> None:
     program = (
         "from dataclasses import replace\n"
-        "from mtls_echo import __main__, observations\n"
-        "one = observations.find('timeout')[0]\n"
+        "from mtls_echo import __main__\n"
+        "from mtls_echo.failures import registry\n"
+        "one = registry.find('timeout')[0]\n"
         "expected = {'1.3': replace(one.expected['1.3'], refuser='client')}\n"
-        "observations.FAILURE_CASES = (replace(one, expected=expected),)\n"
+        "registry.FAILURE_CASES = (replace(one, expected=expected),)\n"
         f"__main__.main(['observe', *{options}])\n"
     )
     ran = subprocess.run(

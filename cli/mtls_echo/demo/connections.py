@@ -1,4 +1,4 @@
-"""`mtls-echo demo`: show connections succeed and fail, with the reports of both ends.
+"""Connections that succeed and fail, drawn above the reports of both ends.
 
 For each scene the handshake is drawn as the client recorded it, above the two reports side by
 side: what the client saw and what the server saw. The two ends of one TCP connection make them
@@ -7,15 +7,10 @@ independently; they are then joined by ``ClientHello.random``.
 
 from __future__ import annotations
 
-import shutil
-import sys
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
-from mtls_echo.console import CommandError, complain
+from mtls_echo.console import short_path, this_command
 
 if TYPE_CHECKING:
     import ssl
@@ -33,90 +28,12 @@ _MESSAGE = b"hello\n"
 _TIMEOUT = 10.0
 
 
-_EPILOG = """\b
-examples:
-  mtls-echo demo
-      Six connections in TLS 1.2, and the same six in TLS 1.3.
-  mtls-echo demo --tls 1.3
-      In TLS 1.3 only.
-  mtls-echo demo --rotation
-      Replace certificates, keys and CAs of a service while clients use it.
-  mtls-echo demo --endpoints --keep ./many
-      Connect to four servers, and leave them running for a second terminal.
+async def demonstrate(tls: str | None) -> list[str]:
+    """Play every scene, and return what did not happen as announced.
 
-\b
-exit status:
-  0  everything happened as announced
-  1  something did not
-  2  usage, or DIR cannot be used
-"""
-
-
-@click.command(epilog=_EPILOG)
-@click.option(
-    "--tls", type=click.Choice(["1.2", "1.3"]), help="Play this version only.  [default: both]"
-)
-@click.option(
-    "--rotation",
-    is_flag=True,
-    help="Replace certificates under load instead: one expires, a key leaks, a CA changes.",
-)
-@click.option(
-    "--endpoints",
-    is_flag=True,
-    help="Connect one client to many servers instead, each with TLS settings of its own.",
-)
-@click.option(
-    "--keep",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="With --endpoints: make everything in DIR, and serve until Ctrl-C, for `mtls-echo"
-    " endpoints` in a second terminal.",
-)
-def demo(tls: str | None, *, rotation: bool, endpoints: bool, keep: Path | None) -> None:
-    """Show mutual TLS connections succeed and fail, from both ends.
-
-    Makes CAs and certificates on the fly, starts a server, and connects clients: with a
-    certificate, without one, with one from an untrusted CA, with an expired one; and two that
-    refuse the server. Everything is real, and on this machine only.
+    Args:
+        tls: The one version to play, "1.2" or "1.3"; both when None.
     """
-    import trio
-
-    chosen = {"--tls": tls, "--rotation": rotation, "--endpoints": endpoints}
-    if len(given := [option for option, value in chosen.items() if value]) > 1:
-        raise CommandError(f"{' and '.join(given)} exclude each other")
-    if keep is not None and not endpoints:
-        raise CommandError("--keep has no effect without --endpoints", "add --endpoints")
-    if rotation:
-        mismatches = trio.run(_rotation)
-    elif endpoints:
-        mismatches = trio.run(_endpoints, keep)
-    else:
-        mismatches = trio.run(_demonstrate, tls)
-    if mismatches:
-        complain("not everything happened as announced", "; ".join(mismatches))
-        raise SystemExit(1)
-
-
-async def _rotation() -> list[str]:
-    from mtls_echo.demo.drawing import open_console
-    from mtls_echo.demo.rotation.run import demonstrate
-
-    return await demonstrate(open_console())
-
-
-async def _endpoints(keep: Path | None) -> list[str]:
-    from mtls_echo.demo.drawing import open_console
-    from mtls_echo.demo.endpoints.run import tour
-    from mtls_echo_pki.files.staging import DirectoryError
-
-    try:
-        return await tour(open_console(), keep, _command())
-    except DirectoryError as error:
-        raise CommandError(str(error), error.hint) from error
-
-
-async def _demonstrate(tls: str | None) -> list[str]:
     import trio
 
     from mtls_echo.demo.drawing import bar, open_console
@@ -261,7 +178,7 @@ def _conclude(console: Console, count: int, mismatches: list[str]) -> None:
     console.print(
         f"[bold]{count} connections, {verdict}.[/] Now try it yourself. In one terminal:\n"
     )
-    command, pki = _command(), _short(default_pki())
+    command, pki = this_command(), short_path(default_pki())
     identity = f"{pki}/client/tls"
     for line in (
         f"{command} serve",
@@ -282,28 +199,3 @@ def _conclude(console: Console, count: int, mismatches: list[str]) -> None:
     console.print("\nThere is more to watch: certificates that change, and many servers.\n")
     for option in ("--rotation", "--endpoints"):
         show_command(console, f"{command} demo {option}")
-
-
-def _command() -> str:
-    """This program, as it can be called from here."""
-    running = Path(sys.argv[0]).resolve()
-    found = shutil.which("mtls-echo")
-    if found is not None and Path(found).resolve() == running:
-        return "mtls-echo"
-    if running.name != "mtls-echo":
-        return f"{_short(Path(sys.executable))} -m mtls_echo"
-    return _short(Path(sys.argv[0]).absolute())
-
-
-def _short(path: Path) -> str:
-    """The shortest way to write a path from here, quoted for a shell."""
-    import shlex
-
-    for place, prefix in ((Path.cwd, ""), (Path.home, "~/")):
-        try:
-            base = place()
-        except (OSError, RuntimeError):
-            continue  # a deleted working directory; a user without a home
-        if path.is_relative_to(base) and path != base:
-            return prefix + shlex.quote(str(path.relative_to(base)))
-    return shlex.quote(str(path))
