@@ -23,7 +23,6 @@ from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
-from tests.support.timing import PATIENCE
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 VERSIONS = [pytest.param(V12, id="TLS 1.2"), pytest.param(V13, id="TLS 1.3")]
@@ -104,17 +103,16 @@ async def handshake(one: TLSStream, other: TLSStream) -> None:
 async def connected(version: ssl.TLSVersion) -> AsyncIterator[tuple[TLSStream, TLSStream]]:
     """A client and a server that have accepted each other."""
     one, other = tls_pair(client_side(version), server_side(version))
-    with trio.fail_after(PATIENCE):
-        await handshake(one, other)
-        try:
-            yield one, other
-        finally:
-            with trio.CancelScope() as at_once:
-                at_once.cancel()
-                await one.aclose()
-            with trio.CancelScope() as at_once:
-                at_once.cancel()
-                await other.aclose()
+    await handshake(one, other)
+    try:
+        yield one, other
+    finally:
+        with trio.CancelScope() as at_once:
+            at_once.cancel()
+            await one.aclose()
+        with trio.CancelScope() as at_once:
+            at_once.cancel()
+            await other.aclose()
 
 
 async def send_for_ever(stream: TLSStream) -> None:
@@ -152,10 +150,9 @@ async def reports(one: TLSStream, other: TLSStream) -> tuple[Report, Report]:
     async def run(index: int, stream: TLSStream) -> None:
         found[index] = await converse(stream)
 
-    with trio.fail_after(PATIENCE):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(run, 0, one)
-            nursery.start_soon(run, 1, other)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run, 0, one)
+        nursery.start_soon(run, 1, other)
     return found[0], found[1]
 
 
@@ -168,11 +165,10 @@ async def against_raw(
     async def ours() -> None:
         report.append(await converse(stream))
 
-    with trio.fail_after(PATIENCE):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(ours)
-            raw.setblocking(False)
-            await peer(trio.SocketStream(trio.socket.from_stdlib_socket(raw)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ours)
+        raw.setblocking(False)
+        await peer(trio.SocketStream(trio.socket.from_stdlib_socket(raw)))
     return report[0]
 
 

@@ -21,7 +21,6 @@ from mtls_echo_tls.diagnosis.report import Issuer, Report
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
 from tests.support.flaws import REQUESTS
-from tests.support.timing import PATIENCE
 from tests.support.tls import (
     ALICE,
     CLIENTS,
@@ -161,15 +160,14 @@ async def test_a_forged_alert_is_exposed(version: ssl.TLSVersion) -> None:
     async def run(stream: TLSStream) -> None:
         found.append(await converse(stream))
 
-    with trio.fail_after(PATIENCE):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(run, one)
-            nursery.start_soon(run, other)
-            await forger_right.send_all(await forger_left.receive_some())
-            await forger_right.receive_some()  # the server's answer, which nobody else will see
-            await forger_left.send_all(bytes.fromhex("15 0303 0002 02 30"))
-            await forger_left.aclose()
-            await forger_right.aclose()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run, one)
+        nursery.start_soon(run, other)
+        await forger_right.send_all(await forger_left.receive_some())
+        await forger_right.receive_some()  # the server's answer, which nobody else will see
+        await forger_left.send_all(bytes.fromhex("15 0303 0002 02 30"))
+        await forger_left.aclose()
+        await forger_right.aclose()
 
     told = next(report for report in found if report.side == "client")
     alone = next(report for report in found if report.side == "server")
@@ -407,12 +405,11 @@ async def test_a_certificate_that_was_altered_on_its_way_is_told_from_one_that_w
             await target.send_all(bytes(data).replace(end, bent))
         await target.send_eof()
 
-    with trio.fail_after(PATIENCE):
-        async with left, right, trio.open_nursery() as nursery:
-            nursery.start_soon(run, one)
-            nursery.start_soon(run, other)
-            nursery.start_soon(relay, left, right)
-            nursery.start_soon(relay, right, left)
+    async with left, right, trio.open_nursery() as nursery:
+        nursery.start_soon(run, one)
+        nursery.start_soon(run, other)
+        nursery.start_soon(relay, left, right)
+        nursery.start_soon(relay, right, left)
 
     told, judged = found["client"], found["server"]
     assert told.causes[-1] == judged.causes[-1] == "tampered"

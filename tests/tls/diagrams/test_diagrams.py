@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ssl
+from functools import partial
 from typing import Any
 
 import msgspec
 import pytest
-import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +20,7 @@ from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
 from mtls_echo_tls.trace.decoding import TraceEntry
 from mtls_echo_tls.trace.messages import Message
+from tests.support import timing
 from tests.support.tls import (
     ALICE,
     STRANGERS,
@@ -157,7 +158,7 @@ async def test_without_a_trace_there_is_nothing_to_draw() -> None:
 
 # --- whatever a peer wrote -----------------------------------------------------------------------
 
-SEEN = trio.run(conversation, V13)[0]
+SEEN = timing.run(partial(conversation, V13))[0]
 
 
 def drawn(**entry: Any) -> list[str]:

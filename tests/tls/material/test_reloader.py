@@ -141,27 +141,25 @@ async def test_one_waits_for_a_newer_generation(world: World) -> None:
     async def wait() -> None:
         seen.append(await world.reloader.wait_newer(1))
 
-    with trio.fail_after(PATIENCE):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(wait)
-            await trio.testing.wait_all_tasks_blocked()
-            assert seen == []
-            world.write(issued())
-            await world.reloader.check()
-        assert seen == [2]
-        assert await world.reloader.wait_newer(1) == 2
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        assert seen == []
+        world.write(issued())
+        await world.reloader.check()
+    assert seen == [2]
+    assert await world.reloader.wait_newer(1) == 2
 
 
 @pytest.mark.real_time
 async def test_several_run_in_one_process_and_mind_their_own_files(tmp_path: Path) -> None:
     worlds = [World(tmp_path / name, interval=0.01) for name in ("a", "b", "c")]
-    with trio.fail_after(PATIENCE):
-        async with trio.open_nursery() as nursery:
-            for world in worlds:
-                nursery.start_soon(world.reloader.run)
-            worlds[1].write(renewed := issued())
-            await worlds[1].reloader.wait_newer(1)
-            nursery.cancel_scope.cancel()
+    async with trio.open_nursery() as nursery:
+        for world in worlds:
+            nursery.start_soon(world.reloader.run)
+        worlds[1].write(renewed := issued())
+        await worlds[1].reloader.wait_newer(1)
+        nursery.cancel_scope.cancel()
 
     assert [world.reloader.generation for world in worlds] == [1, 2, 1]
     assert worlds[1].serves(renewed)
@@ -169,17 +167,16 @@ async def test_several_run_in_one_process_and_mind_their_own_files(tmp_path: Pat
 
 async def test_without_an_interval_it_waits_until_it_is_asked(tmp_path: Path) -> None:
     world = World(tmp_path / "mount", interval=0)
-    with trio.fail_after(PATIENCE):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(world.reloader.run)
-            world.write(issued())
-            await trio.testing.wait_all_tasks_blocked()
-            assert world.reloader.generation == 1
-            for _ in range(3):
-                world.reloader.ask()
-            assert await world.reloader.wait_newer(1) == 2
-            await trio.testing.wait_all_tasks_blocked()
-            nursery.cancel_scope.cancel()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.reloader.run)
+        world.write(issued())
+        await trio.testing.wait_all_tasks_blocked()
+        assert world.reloader.generation == 1
+        for _ in range(3):
+            world.reloader.ask()
+        assert await world.reloader.wait_newer(1) == 2
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
     assert len(world.told) == 1
 
 

@@ -15,7 +15,6 @@ from mtls_echo_pki.certificates.request import Request
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
-from tests.support.timing import PATIENCE
 from tests.support.tls import (
     CLIENTS,
     EXPIRED,
@@ -77,14 +76,13 @@ async def test_a_refused_blocking_client_reads_the_alert_with_megabytes_of_its_o
     async def client_thread(sock: socket.socket) -> None:
         heard.append(await trio.to_thread.run_sync(refusal, lambda: converse_blocking(sock)))
 
-    with trio.fail_after(4 * PATIENCE):
-        for _ in range(REPETITIONS):
-            one, other = tcp_pair()
-            stream = TLSStream(TCPStream(other), ours, server_side=True)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(client_thread, one)
-                report = await converse(stream)
-                assert report.rejected_by == "server"
+    for _ in range(REPETITIONS):
+        one, other = tcp_pair()
+        stream = TLSStream(TCPStream(other), ours, server_side=True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client_thread, one)
+            report = await converse(stream)
+            assert report.rejected_by == "server"
     assert heard == [reasons[version == V13]] * REPETITIONS
 
 
@@ -100,25 +98,23 @@ async def test_a_refused_blocking_server_reads_the_alert(version: ssl.TLSVersion
 
         heard.append(refusal(accept))
 
-    with trio.fail_after(2 * PATIENCE):
-        for _ in range(REPETITIONS):
-            one, other = tcp_pair()
-            stream = TLSStream(TCPStream(one), ours, server_name="wrong.test")
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(trio.to_thread.run_sync, serve, other)
-                assert (await converse(stream)).rejected_by == "client"
+    for _ in range(REPETITIONS):
+        one, other = tcp_pair()
+        stream = TLSStream(TCPStream(one), ours, server_name="wrong.test")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, serve, other)
+            assert (await converse(stream)).rejected_by == "client"
     assert heard == ["SSLV3_ALERT_BAD_CERTIFICATE"] * REPETITIONS
 
 
 @both_versions
 async def test_openssl_prints_the_alert_of_our_server(version: ssl.TLSVersion) -> None:
     option = "-tls1_3" if version == V13 else "-tls1_2"
-    with trio.fail_after(PATIENCE):
-        async with s_client(option, "-ign_eof") as (sock, process), trio.open_nursery() as nursery:
-            await write(process, b"hello\n")
-            stream = TLSStream(TCPStream(sock), server_side(version), server_side=True)
-            nursery.start_soon(converse, stream)
-            await printed(process, b"alert number 116" if version == V13 else b"alert number 40")
+    async with s_client(option, "-ign_eof") as (sock, process), trio.open_nursery() as nursery:
+        await write(process, b"hello\n")
+        stream = TLSStream(TCPStream(sock), server_side(version), server_side=True)
+        nursery.start_soon(converse, stream)
+        await printed(process, b"alert number 116" if version == V13 else b"alert number 40")
 
 
 @both_versions
@@ -132,14 +128,13 @@ async def test_openssl_prints_the_alert_of_our_client(version: ssl.TLSVersion) -
         "-cert",
         "server.pem",
     )
-    with trio.fail_after(PATIENCE):
-        async with openssl("s_server", *options) as (process, _):
-            await printed(process, b"ACCEPT")
-            transport = await TCPStream.connect("127.0.0.1", port)
-            context = client_side(version, servers=STRANGERS.trust)
-            report = await converse(TLSStream(transport, context, server_name="localhost"))
-            assert report.causes == ["unknown-authority", "missing-intermediate"]
-            await printed(process, b"alert number 48")
+    async with openssl("s_server", *options) as (process, _):
+        await printed(process, b"ACCEPT")
+        transport = await TCPStream.connect("127.0.0.1", port)
+        context = client_side(version, servers=STRANGERS.trust)
+        report = await converse(TLSStream(transport, context, server_name="localhost"))
+        assert report.causes == ["unknown-authority", "missing-intermediate"]
+        await printed(process, b"alert number 48")
 
 
 def refuse_abruptly(sock: socket.socket) -> None:
@@ -153,13 +148,12 @@ async def test_an_alert_is_found_behind_a_write_that_failed() -> None:
         one, raw = tcp_pair()
         stream = TLSStream(TCPStream(one), client_side(V13, None), server_name="localhost")
 
-        with trio.fail_after(PATIENCE):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(trio.to_thread.run_sync, refuse_abruptly, raw)
-                await stream.do_handshake()
-                with pytest.raises(TLSFailure) as caught:
-                    await send_for_ever(stream)
-            await stream.aclose()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, refuse_abruptly, raw)
+            await stream.do_handshake()
+            with pytest.raises(TLSFailure) as caught:
+                await send_for_ever(stream)
+        await stream.aclose()
         assert caught.value.report.causes == ["no-client-certificate"]
         assert caught.value.report.rejected_by == "server"
 
@@ -180,27 +174,25 @@ async def test_a_receiver_and_a_sender_of_one_refused_client_report_the_same() -
                 await stream.receive_some()
             causes.append(caught.value.report.causes)
 
-        with trio.fail_after(PATIENCE):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(trio.to_thread.run_sync, refuse_abruptly, raw)
-                await stream.do_handshake()
-                nursery.start_soon(send)
-                nursery.start_soon(receive)
-            await stream.aclose()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, refuse_abruptly, raw)
+            await stream.do_handshake()
+            nursery.start_soon(send)
+            nursery.start_soon(receive)
+        await stream.aclose()
         assert causes == [["no-client-certificate"]] * 2
 
 
 async def test_a_deadline_that_passes_during_the_refusal_does_not_hide_its_reason() -> None:
     one, other = tls_pair(client_side(V13, STRANGER), server_side(V13))
-    with trio.fail_after(PATIENCE):
-        async with trio.open_nursery() as nursery:
+    async with trio.open_nursery() as nursery:
 
-            async def client_task() -> None:
-                await one.do_handshake()
+        async def client_task() -> None:
+            await one.do_handshake()
 
-            nursery.start_soon(client_task)
-            with pytest.raises(TLSFailure):
-                await other.do_handshake()
+        nursery.start_soon(client_task)
+        with pytest.raises(TLSFailure):
+            await other.do_handshake()
     report = other.expire().report
     assert (report.outcome, report.rejected_by) == ("refused", "server")
     assert report.causes[0] == "unknown-authority"

@@ -15,7 +15,6 @@ from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
-from tests.support.timing import PATIENCE
 from tests.support.tls import (
     V12,
     V13,
@@ -57,8 +56,7 @@ async def test_it_is_a_trio_stream_in_every_respect_that_trio_checks(
         await handshake(one, other)
         return one, other
 
-    with trio.fail_after(120):
-        await trio.testing.check_two_way_stream(over_tcp, clogged)
+    await trio.testing.check_two_way_stream(over_tcp, clogged)
 
 
 @both_versions
@@ -131,42 +129,40 @@ async def test_early_application_data_arrives_in_order(version: ssl.TLSVersion) 
         await one.do_handshake()
         await one.send_all(payload)
 
-    with trio.fail_after(PATIENCE):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(client)
-            await other.do_handshake()
-        received = bytearray()
-        while len(received) < len(payload):
-            received += await other.receive_some()
-        assert received == payload
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client)
+        await other.do_handshake()
+    received = bytearray()
+    while len(received) < len(payload):
+        received += await other.receive_some()
+    assert received == payload
     await trio.aclose_forcefully(one)
     await trio.aclose_forcefully(other)
 
 
 async def test_new_keys_may_be_asked_for_in_the_middle_of_a_transfer() -> None:
     total = 3_000_000
-    with trio.fail_after(PATIENCE):
-        async with s_client("-cert", "alice.pem") as (sock, process):
-            stream = TLSStream(TCPStream(sock), server_side(V13), server_side=True)
-            await stream.do_handshake()
-            await printed(process, b"Verify return code")
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(stream.send_all, b"~" * total)
-                nursery.start_soon(receive_for_ever, stream)
-                assert process.stdout is not None
-                count, asked, updated = 0, 0, 0
-                while count < total:
-                    if count >= asked * total // 10:
-                        # K asks for new keys both ways, k renews one side's (RFC 8446 §4.6.3).
-                        await write(process, b"k\n" if asked % 2 else b"K\n")
-                        asked += 1
-                    chunk = await process.stdout.receive_some()
-                    count += chunk.count(b"~")
-                    updated += chunk.count(b"KEYUPDATE")
-                assert count == total
-                assert updated
-                nursery.cancel_scope.cancel()
-            await trio.aclose_forcefully(stream)
+    async with s_client("-cert", "alice.pem") as (sock, process):
+        stream = TLSStream(TCPStream(sock), server_side(V13), server_side=True)
+        await stream.do_handshake()
+        await printed(process, b"Verify return code")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.send_all, b"~" * total)
+            nursery.start_soon(receive_for_ever, stream)
+            assert process.stdout is not None
+            count, asked, updated = 0, 0, 0
+            while count < total:
+                if count >= asked * total // 10:
+                    # K asks for new keys both ways, k renews one side's (RFC 8446 §4.6.3).
+                    await write(process, b"k\n" if asked % 2 else b"K\n")
+                    asked += 1
+                chunk = await process.stdout.receive_some()
+                count += chunk.count(b"~")
+                updated += chunk.count(b"KEYUPDATE")
+            assert count == total
+            assert updated
+            nursery.cancel_scope.cancel()
+        await trio.aclose_forcefully(stream)
 
 
 class Blocked(trio.abc.HalfCloseableStream):
@@ -236,25 +232,24 @@ async def test_what_a_receiver_owes_behind_a_stuck_sender_is_bounded() -> None:
 
 async def test_a_receiver_does_not_wait_for_a_sender_that_waits_for_the_peer() -> None:
     total = 20_000_000
-    with trio.fail_after(PATIENCE):
-        async with s_client("-cert", "alice.pem") as (sock, process):
-            stream = TLSStream(TCPStream(sock), server_side(V13), server_side=True)
-            await stream.do_handshake()
-            await printed(process, b"Verify return code")
-            await write(process, b"K\n")
-            await printed(process, b"KEYUPDATE")
-            await write(process, b"hello\n")
-            async with trio.open_nursery() as nursery:
-                # Nobody reads what s_client prints: it blocks, stops reading, and so we block.
-                nursery.start_soon(stream.send_all, b"~" * total)
-                assert await stream.receive_some() == b"hello\n"
-                assert process.stdout is not None
-                count = 0
-                while count < total:
-                    count += (await process.stdout.receive_some()).count(b"~")
-            await stream.send_all(b"world\n")
-            await printed(process, b"world")
-            await trio.aclose_forcefully(stream)
+    async with s_client("-cert", "alice.pem") as (sock, process):
+        stream = TLSStream(TCPStream(sock), server_side(V13), server_side=True)
+        await stream.do_handshake()
+        await printed(process, b"Verify return code")
+        await write(process, b"K\n")
+        await printed(process, b"KEYUPDATE")
+        await write(process, b"hello\n")
+        async with trio.open_nursery() as nursery:
+            # Nobody reads what s_client prints: it blocks, stops reading, and so we block.
+            nursery.start_soon(stream.send_all, b"~" * total)
+            assert await stream.receive_some() == b"hello\n"
+            assert process.stdout is not None
+            count = 0
+            while count < total:
+                count += (await process.stdout.receive_some()).count(b"~")
+        await stream.send_all(b"world\n")
+        await printed(process, b"world")
+        await trio.aclose_forcefully(stream)
 
 
 @both_versions
@@ -309,12 +304,11 @@ async def test_after_close_every_call_says_so_and_closing_twice_does_no_harm(
 
 async def test_a_handshake_can_be_asked_for_any_number_of_times_and_happens_once() -> None:
     one, other = tls_pair(client_side(), server_side())
-    with trio.fail_after(PATIENCE):
-        async with trio.open_nursery() as nursery:
-            for _ in range(3):
-                nursery.start_soon(one.do_handshake)
-                nursery.start_soon(other.do_handshake)
-        await one.do_handshake()
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(one.do_handshake)
+            nursery.start_soon(other.do_handshake)
+    await one.do_handshake()
     assert str(one.peer) == "localhost"
     assert str(other.peer) == "alice.test"
     await trio.aclose_forcefully(one)
@@ -330,11 +324,10 @@ async def test_all_who_wait_for_a_handshake_learn_that_it_failed() -> None:
             await stream.do_handshake()
         outcomes.append(caught.value)
 
-    with trio.fail_after(PATIENCE):
-        async with trio.open_nursery() as nursery:
-            for _ in range(2):
-                nursery.start_soon(try_it, one)
-                nursery.start_soon(try_it, other)
+    async with trio.open_nursery() as nursery:
+        for _ in range(2):
+            nursery.start_soon(try_it, one)
+            nursery.start_soon(try_it, other)
     assert {failure.report.rejected_by for failure in outcomes} == {"client"}
     assert len(outcomes) == 4
     await one.aclose()
@@ -473,13 +466,12 @@ async def test_a_line_left_behind_a_reset_is_found_after_the_write_that_failed()
                 connection.unwrap()
             reset(connection)
 
-    with trio.fail_after(PATIENCE):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.to_thread.run_sync, serve)
-            await stream.do_handshake()
-            with pytest.raises(TLSFailure) as caught:
-                await send_for_ever(stream)
-        await stream.aclose()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.to_thread.run_sync, serve)
+        await stream.do_handshake()
+        with pytest.raises(TLSFailure) as caught:
+            await send_for_ever(stream)
+    await stream.aclose()
     report = caught.value.report
     assert (report.outcome, report.causes) == ("denied", ["not-authorised"])
     assert any("nobody enters" in fact.value for fact in report.evidence)

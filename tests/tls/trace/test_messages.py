@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import zlib
+from functools import partial
 
 import msgspec
 import pytest
@@ -33,7 +34,7 @@ from mtls_echo_tls.trace.messages import (
     selects_tls13,
 )
 from mtls_echo_tls.trace.recorder import Recorder
-from tests.support.timing import PATIENCE
+from tests.support import timing
 from tests.support.tls import (
     LOCALHOST,
     V12,
@@ -120,22 +121,21 @@ async def test_the_authorities_that_a_server_names_are_told(version: ssl.TLSVers
         "-Verify",
         "1",
     )
-    with trio.fail_after(PATIENCE):
-        async with openssl("s_server", *options) as (process, _):
-            accepting = await printed(process, b"\n")
-            while b"ACCEPT" not in accepting:
-                accepting += await printed(process, b"\n")
-            port = int(accepting.split(b"ACCEPT", 1)[1].split(b":")[-1].split()[0])
-            stream = TLSStream(
-                await TCPStream.connect("127.0.0.1", port),
-                client_side(version),
-                server_name="localhost",
-                trace=True,
-            )
-            with contextlib.suppress(trio.BrokenResourceError):
-                await stream.do_handshake()
-            told = entries(stream.evidence.recorder)
-            await trio.aclose_forcefully(stream)
+    async with openssl("s_server", *options) as (process, _):
+        accepting = await printed(process, b"\n")
+        while b"ACCEPT" not in accepting:
+            accepting += await printed(process, b"\n")
+        port = int(accepting.split(b"ACCEPT", 1)[1].split(b":")[-1].split()[0])
+        stream = TLSStream(
+            await TCPStream.connect("127.0.0.1", port),
+            client_side(version),
+            server_name="localhost",
+            trace=True,
+        )
+        with contextlib.suppress(trio.BrokenResourceError):
+            await stream.do_handshake()
+        told = entries(stream.evidence.recorder)
+        await trio.aclose_forcefully(stream)
     request = next(entry for entry in told if entry.name == "CertificateRequest")
     assert request.fields["authorities"] == ["CN=servers"]
 
@@ -173,17 +173,16 @@ async def test_tickets_key_updates_and_resumption_are_told() -> None:
     server = server_side(V13)
     server.options &= ~ssl.OP_NO_TICKET
     server.num_tickets = 1
-    with trio.fail_after(PATIENCE):
-        async with s_client("-cert", "alice.pem", "-CAfile", "ca.pem") as (sock, process):
-            stream = TLSStream(TCPStream(sock), server, server_side=True, trace=True)
-            await stream.do_handshake()
-            await write(process, b"K\n")  # a KeyUpdate that demands one of ours
-            await printed(process, b"KEYUPDATE")
-            await write(process, b"hello\n")
-            assert await stream.receive_some() == b"hello\n"
-            await stream.send_all(b"hello")
-            told = entries(stream.evidence.recorder)
-            await trio.aclose_forcefully(stream)
+    async with s_client("-cert", "alice.pem", "-CAfile", "ca.pem") as (sock, process):
+        stream = TLSStream(TCPStream(sock), server, server_side=True, trace=True)
+        await stream.do_handshake()
+        await write(process, b"K\n")  # a KeyUpdate that demands one of ours
+        await printed(process, b"KEYUPDATE")
+        await write(process, b"hello\n")
+        assert await stream.receive_some() == b"hello\n"
+        await stream.send_all(b"hello")
+        told = entries(stream.evidence.recorder)
+        await trio.aclose_forcefully(stream)
     ticket = next(entry for entry in told if entry.name == "NewSessionTicket")
     assert ticket.fields["lifetime"] == 7200
     updates = [(e.direction, e.fields["update_requested"]) for e in told if e.name == "KeyUpdate"]
@@ -193,29 +192,28 @@ async def test_tickets_key_updates_and_resumption_are_told() -> None:
 async def test_a_refused_renegotiation_is_told() -> None:
     server = server_side(V12)
     server.options |= ssl.OP_NO_RENEGOTIATION
-    with trio.fail_after(PATIENCE):
-        async with s_client("-cert", "alice.pem", "-CAfile", "ca.pem", "-tls1_2") as (
-            sock,
-            process,
-        ):
-            stream = TLSStream(TCPStream(sock), server, server_side=True, trace=True)
-            await stream.do_handshake()
-            await stream.send_all(b"welcome\n")
-            await printed(process, b"welcome")
-            async with trio.open_nursery() as nursery:
+    async with s_client("-cert", "alice.pem", "-CAfile", "ca.pem", "-tls1_2") as (
+        sock,
+        process,
+    ):
+        stream = TLSStream(TCPStream(sock), server, server_side=True, trace=True)
+        await stream.do_handshake()
+        await stream.send_all(b"welcome\n")
+        await printed(process, b"welcome")
+        async with trio.open_nursery() as nursery:
 
-                async def receive() -> None:
-                    # It ends with the process, which says no close_notify.
-                    with contextlib.suppress(trio.BrokenResourceError):
-                        while await stream.receive_some():
-                            pass
+            async def receive() -> None:
+                # It ends with the process, which says no close_notify.
+                with contextlib.suppress(trio.BrokenResourceError):
+                    while await stream.receive_some():
+                        pass
 
-                nursery.start_soon(receive)
-                await write(process, b"R\n")
-                await printed(process, b"no renegotiation")
-                process.kill()
-            told = entries(stream.evidence.recorder)
-            await trio.aclose_forcefully(stream)
+            nursery.start_soon(receive)
+            await write(process, b"R\n")
+            await printed(process, b"no renegotiation")
+            process.kill()
+        told = entries(stream.evidence.recorder)
+        await trio.aclose_forcefully(stream)
     refusal = next(entry for entry in told if entry.name == "Alert")
     assert (refusal.direction, refusal.protected) == ("sent", True)
     assert refusal.fields["description"] == "no_renegotiation"
@@ -237,28 +235,27 @@ async def test_a_session_that_is_taken_up_again_is_told_in_both_versions() -> No
             )
             one, other = tcp_pair()
             stream = TLSStream(TCPStream(other), server, server_side=True, trace=True)
-            with trio.fail_after(PATIENCE):
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(stream.do_handshake)
-                    peer = trio.SocketStream(trio.socket.from_stdlib_socket(_unblocked(one)))
-                    while True:
-                        try:
-                            connection.do_handshake()
-                        except ssl.SSLWantReadError:
-                            await peer.send_all(outgoing.read())
-                            incoming.write(await peer.receive_some())
-                        else:
-                            break
-                    if outgoing.pending:
-                        await peer.send_all(outgoing.read())
-                await stream.send_all(b"x")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(stream.do_handshake)
+                peer = trio.SocketStream(trio.socket.from_stdlib_socket(_unblocked(one)))
                 while True:
                     try:
-                        assert connection.read() == b"x"
+                        connection.do_handshake()
                     except ssl.SSLWantReadError:
+                        await peer.send_all(outgoing.read())
                         incoming.write(await peer.receive_some())
                     else:
                         break
+                if outgoing.pending:
+                    await peer.send_all(outgoing.read())
+            await stream.send_all(b"x")
+            while True:
+                try:
+                    assert connection.read() == b"x"
+                except ssl.SSLWantReadError:
+                    incoming.write(await peer.receive_some())
+                else:
+                    break
             session = connection.session
             told = entries(stream.evidence.recorder)
             hellos += [e.fields for e in told if e.name in ("ClientHello", "ServerHello")]
@@ -415,7 +412,7 @@ async def _collect(version: ssl.TLSVersion) -> list[Message]:
     return stream.evidence.recorder.messages
 
 
-REAL = [m for version in (V12, V13) for m in trio.run(_collect, version)]
+REAL = [m for version in (V12, V13) for m in timing.run(partial(_collect, version))]
 REAL += [compressed(CERTIFICATE), message(handshake(4, bytes(20))), message(b"\2\x30", ALERT)]
 
 

@@ -27,7 +27,7 @@ from mtls_echo_tls.trace.messages import (
     read_hello,
 )
 from mtls_echo_tls.trace.recorder import Recorder
-from tests.support.timing import PATIENCE
+from tests.support import timing
 from tests.support.tls import (
     ALICE,
     LOCALHOST,
@@ -50,8 +50,7 @@ async def traced(version: ssl.TLSVersion) -> tuple[TLSStream, TLSStream]:
         TLSStream(TCPStream(one), client_side(version), server_name="localhost", trace=True),
         TLSStream(TCPStream(other), server_side(version), server_side=True, trace=True),
     )
-    with trio.fail_after(PATIENCE):
-        await handshake(*pair)
+    await handshake(*pair)
     return pair
 
 
@@ -129,11 +128,10 @@ async def test_a_hello_retry_request_is_told_by_its_name() -> None:
     # The client's share is of a group that the server does not have.
     context = server_side(V13, clients=None)
     context.set_ecdh_curve("secp384r1")
-    with trio.fail_after(PATIENCE):
-        async with s_client("-groups", "X25519:P-384") as (sock, _):
-            stream = TLSStream(TCPStream(sock), context, server_side=True, trace=True)
-            await stream.do_handshake()
-            await trio.aclose_forcefully(stream)
+    async with s_client("-groups", "X25519:P-384") as (sock, _):
+        stream = TLSStream(TCPStream(sock), context, server_side=True, trace=True)
+        await stream.do_handshake()
+        await trio.aclose_forcefully(stream)
     names = [name for _, name, _ in told(stream) if name != "ChangeCipherSpec"]
     assert names[:4] == ["ClientHello", "HelloRetryRequest", "ClientHello", "ServerHello"]
     hellos = [m for m in stream.evidence.recorder.messages if m.name == "ClientHello"]
@@ -256,22 +254,21 @@ async def test_without_the_callback_connections_work_and_failures_name_the_alert
         assert str(other.peer) == "alice.test"
         assert one.evidence.client_random == other.evidence.client_random
     one, other = tls_pair(client_side(version), server_side(version), name="wrong.test")
-    with trio.fail_after(PATIENCE):
-        async with trio.open_nursery() as nursery:
+    async with trio.open_nursery() as nursery:
 
-            async def refused() -> None:
-                with pytest.raises(TLSFailure) as caught:
-                    await other.do_handshake()
-                report = caught.value.report
-                assert report.alert is not None
-                # In the clear in TLS 1.3 too: an OpenSSL client encrypts from its Finished on.
-                assert (report.alert.name, report.alert.protected) == ("bad_certificate", False)
-                assert report.rejected_by == "client"
-
-            nursery.start_soon(refused)
+        async def refused() -> None:
             with pytest.raises(TLSFailure) as caught:
-                await one.do_handshake()
-        assert caught.value.report.causes[0] == "wrong-name"
+                await other.do_handshake()
+            report = caught.value.report
+            assert report.alert is not None
+            # In the clear in TLS 1.3 too: an OpenSSL client encrypts from its Finished on.
+            assert (report.alert.name, report.alert.protected) == ("bad_certificate", False)
+            assert report.rejected_by == "client"
+
+        nursery.start_soon(refused)
+        with pytest.raises(TLSFailure) as caught:
+            await one.do_handshake()
+    assert caught.value.report.causes[0] == "wrong-name"
     await one.aclose()
     await other.aclose()
 
@@ -287,11 +284,10 @@ def test_ctrl_c_in_the_middle_of_a_message_is_not_lost(monkeypatch: pytest.Monke
         monkeypatch.setattr(Recorder, "record", interrupted)
         one, other = tls_pair(client_side(), server_side())
         async with one.transport, other.transport:
-            with trio.fail_after(PATIENCE):
-                await handshake(one, other)
+            await handshake(one, other)
 
     with pytest.raises((KeyboardInterrupt, BaseExceptionGroup)) as raised:
-        trio.run(main)
+        timing.run(main)
     if isinstance(raised.value, BaseExceptionGroup):
         assert raised.value.subgroup(KeyboardInterrupt) is not None
 

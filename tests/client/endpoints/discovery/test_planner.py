@@ -102,10 +102,9 @@ async def running(planner: Planner) -> AsyncIterator[Callable[[Callable[[Plan], 
     send, receive = trio.open_memory_channel[Plan](1000)
 
     async def until(right: Callable[[Plan], bool]) -> Plan:
-        with trio.fail_after(PATIENCE):
-            async for plan in receive:
-                if right(plan):
-                    return plan
+        async for plan in receive:
+            if right(plan):
+                return plan
         raise AssertionError("the planner ended")
 
     async with trio.open_nursery() as nursery:
@@ -329,12 +328,10 @@ async def test_a_plan_is_published_once(folder: Path) -> None:
         nursery.start_soon(making.run, publish)
         before = making._discovery
         (folder / "t.json").write_text('[{"targets": ["a.test:1"], "labels": {} } ]')
-        with trio.fail_after(PATIENCE):
-            while making._discovery is before:  # read anew, and it says the same  # noqa: ASYNC110
-                await trio.sleep(0.001)
+        while making._discovery is before:  # read anew, and it says the same  # noqa: ASYNC110
+            await trio.sleep(0.001)
         name_targets(folder / "t.json", "a.test:1", "b.test:1")
-        with trio.fail_after(PATIENCE):
-            await changed.wait()
+        await changed.wait()
         nursery.cancel_scope.cancel()
 
     assert [len(plan.endpoints) for plan in published] == [1, 2]
