@@ -348,8 +348,8 @@ class Session:
     def _look_for_last_words(self) -> None:
         """A server that denies us may close while we are still sending: its line is found then."""
         evidence = self.evidence
-        if evidence.denied is None and evidence.last_words:
-            evidence.denied = denial_in(self._head + evidence.last_words)
+        if evidence.denied is None and evidence.late_data:
+            evidence.denied = denial_in(self._head + evidence.late_data)
 
     def _keep_head(self, data: bytes) -> None:
         self._head += data[: _HEAD - len(self._head)]

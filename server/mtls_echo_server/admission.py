@@ -32,7 +32,7 @@ from mtls_echo_server.access import Access
 from mtls_echo_tls.diagnosis.context_info import Configuration, recall
 from mtls_echo_tls.path.certificates import is_readable
 from mtls_echo_tls.path.revocation import revocation_faults
-from mtls_echo_tls.path.validate import Path, examine
+from mtls_echo_tls.path.validate import CertificationPath, examine
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -156,10 +156,10 @@ def _is_known(context: ssl.SSLContext, mine: Configuration) -> bool:
 
 def _examined(
     chain: Sequence[x509.Certificate], mine: Configuration, now: datetime.datetime
-) -> tuple[Path, set[str]]:
+) -> tuple[CertificationPath, set[str]]:
     """A path as this configuration sees it, and what is wrong with it."""
     if mine.trust is None:
-        return Path(), set()
+        return CertificationPath(), set()
     path = examine(
         [certificate.public_bytes(Encoding.DER) for certificate in chain],
         presenter="client",

@@ -52,7 +52,7 @@ from mtls_echo_tls.denial import denial_line
 from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.failure import TLSFailure
-from mtls_echo_tls.stream.delivery import FAREWELL
+from mtls_echo_tls.stream.delivery import CLOSE_TIMEOUT
 from mtls_echo_tls.stream.hub import Hub, open_hub
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
@@ -178,7 +178,7 @@ class Server:
         Or with a grace period of 0 they would be cut off in place of being closed.
         """
         idle = {connection for connection in self._open if connection.retire()}
-        with trio.move_on_after(FAREWELL):
+        with trio.move_on_after(CLOSE_TIMEOUT):
             while idle & self._open:
                 await self._departures.park()
 

@@ -24,7 +24,7 @@ from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_pki.files.atomic_writer import publish
 from mtls_echo_server.context import server_context
 from mtls_echo_tls.material import reloader as reload
-from mtls_echo_tls.material.file_digest import look
+from mtls_echo_tls.material.file_digest import digest_files
 from mtls_echo_tls.material.load import ConfigurationError, Material, server_material
 from mtls_echo_tls.material.reloader import Reload, Reloader
 from tests.support.mounts import by_rename, in_place, mount, secret
@@ -577,18 +577,18 @@ async def test_what_was_warned_of_at_the_start_is_not_repeated(tmp_path: Path) -
 
 def test_contents_differ_by_a_byte_of_any_file_and_by_its_absence(tmp_path: Path) -> None:
     paths = [tmp_path / "a" / "one", tmp_path / "a" / "two", tmp_path / "b" / "three", None]
-    digests = [look(paths).digest]
+    digests = [digest_files(paths).digest]
     for path in paths[:-1]:
         assert path is not None
         path.parent.mkdir(exist_ok=True)
         for contents in (b"", b"x", b"y"):
             path.write_bytes(contents)
-            digests.append(look(paths).digest)
+            digests.append(digest_files(paths).digest)
     assert paths[0] is not None
     paths[0].unlink()
-    digests.append(look(paths).digest)
+    digests.append(digest_files(paths).digest)
     paths[0].mkdir()
-    digests.append(look(paths).digest)
+    digests.append(digest_files(paths).digest)
 
     assert len(set(digests)) == len(digests)
 
@@ -600,8 +600,11 @@ def test_what_is_published_all_at_once_is_known_by_its_links(tmp_path: Path) -> 
     (tmp_path / "plain" / "one").write_bytes(b"1")
     (tmp_path / "link").symlink_to("mount/one")
 
-    assert look([tmp_path / "mount" / "one", tmp_path / "ours" / "one"]).whole
-    assert look([tmp_path / "mount" / "one", tmp_path / "mount" / "missing"]).whole
-    assert not look([tmp_path / "mount" / "one", tmp_path / "plain" / "one"]).whole
-    assert not look([tmp_path / "link"]).whole
-    assert look([tmp_path / "mount" / "one"]).digest == look([tmp_path / "mount" / "one"]).digest
+    assert digest_files([tmp_path / "mount" / "one", tmp_path / "ours" / "one"]).atomic
+    assert digest_files([tmp_path / "mount" / "one", tmp_path / "mount" / "missing"]).atomic
+    assert not digest_files([tmp_path / "mount" / "one", tmp_path / "plain" / "one"]).atomic
+    assert not digest_files([tmp_path / "link"]).atomic
+    assert (
+        digest_files([tmp_path / "mount" / "one"]).digest
+        == digest_files([tmp_path / "mount" / "one"]).digest
+    )

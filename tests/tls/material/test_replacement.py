@@ -12,7 +12,7 @@ from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_tls.material.load import Files, Material
-from mtls_echo_tls.material.replacement import changes, objection
+from mtls_echo_tls.material.replacement import changed_parts, reason_to_keep
 
 NOW = datetime.now(UTC)
 SERVERS, CLIENTS = Authority.root("servers"), Authority.root("clients")
@@ -109,7 +109,7 @@ WITH_LIST = material(trust=Trust(CLIENTS.trust.anchors, (NEWER_LIST,)))
 def test_what_was_right_may_not_become_wrong(
     present: Material, successor: Material, file: str, reason: str
 ) -> None:
-    found = objection(present, successor, NOW)
+    found = reason_to_keep(present, successor, NOW)
 
     assert found is not None
     assert found.path == Path(file)
@@ -123,13 +123,13 @@ def test_an_expired_list_is_no_successor_of_a_valid_one_though_it_is_newer() -> 
     later = NOW + timedelta(days=1) + hour
     valid = Trust(CLIENTS.trust.anchors, listed(CLIENTS, days=-1, lifetime=7).crls)
 
-    found = objection(material(trust=valid), material(trust=short), later)
+    found = reason_to_keep(material(trust=valid), material(trust=short), later)
 
     assert found is not None
     assert "the revocation list of “clients” expired" in found.reason
     # Beside a valid one it does no harm: OpenSSL takes that.
     both = Trust(CLIENTS.trust.anchors, (*short.crls, *valid.crls))
-    assert objection(material(trust=valid), material(trust=both), later) is None
+    assert reason_to_keep(material(trust=valid), material(trust=both), later) is None
 
 
 @pytest.mark.parametrize(
@@ -171,21 +171,21 @@ def test_an_expired_list_is_no_successor_of_a_valid_one_though_it_is_newer() -> 
     ],
 )
 def test_whatever_is_no_worse_may_follow(present: Material, successor: Material) -> None:
-    assert objection(present, successor, NOW) is None
+    assert reason_to_keep(present, successor, NOW) is None
 
 
 def test_an_authority_that_expired_in_our_chain_is_a_fault_of_its_own() -> None:
     below_expired = material(Credential(GOOD.key, GOOD.certificate, lapsed().anchors))
-    found = objection(material(), below_expired, NOW)
+    found = reason_to_keep(material(), below_expired, NOW)
 
     assert found is not None
     assert "the certificate of “gone” expired on" in found.reason
     # Who has put up with that has not thereby put up with everything.
-    assert objection(below_expired, material(EXPIRED), NOW) is not None
+    assert reason_to_keep(below_expired, material(EXPIRED), NOW) is not None
 
 
 def test_a_certificate_without_a_subject_is_called_by_what_it_names() -> None:
-    found = objection(material(), material(EXPIRED), NOW)
+    found = reason_to_keep(material(), material(EXPIRED), NOW)
 
     assert found is not None
     assert "the certificate of “localhost” expired on" in found.reason
@@ -195,11 +195,11 @@ def test_what_is_new_is_said_in_words() -> None:
     renewed = SERVERS.issue(Request.server("localhost"))
     both = Trust(CLIENTS.trust.anchors, (OLD_LIST,))
 
-    assert changes(material(), material()) == ()
-    assert changes(material(), material(renewed)) == ("certificate", "key")
-    assert changes(material(), material(trust=OTHERS.trust)) == ("trust",)
-    assert changes(material(), material(trust=both)) == ("revocation lists",)
-    assert changes(material(trust=both), material(renewed, OTHERS.trust)) == (
+    assert changed_parts(material(), material()) == ()
+    assert changed_parts(material(), material(renewed)) == ("certificate", "key")
+    assert changed_parts(material(), material(trust=OTHERS.trust)) == ("trust",)
+    assert changed_parts(material(), material(trust=both)) == ("revocation lists",)
+    assert changed_parts(material(trust=both), material(renewed, OTHERS.trust)) == (
         *("certificate", "key"),
         *("trust", "revocation lists"),
     )

@@ -8,7 +8,7 @@ from cryptography import x509
 
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
-from mtls_echo_tls.path.crl import age, list_about, speaker, speaks_for
+from mtls_echo_tls.path.crl import applicable_crl, issued_by, issuer_of, sort_key
 from mtls_echo_tls.path.revocation import revocation_faults
 
 NOW = datetime.now(UTC)
@@ -24,9 +24,9 @@ OF_ISSUING = ISSUING.crl()
 def test_a_list_speaks_for_its_authority_and_not_for_one_called_the_same() -> None:
     namesake = Authority.root("clients")
 
-    assert speaks_for(speaker(FIRST), ROOT.certificate)
-    assert not speaks_for(speaker(FIRST), ISSUING.certificate)
-    assert not speaks_for(speaker(FIRST), namesake.certificate)
+    assert issued_by(issuer_of(FIRST), ROOT.certificate)
+    assert not issued_by(issuer_of(FIRST), ISSUING.certificate)
+    assert not issued_by(issuer_of(FIRST), namesake.certificate)
 
 
 def test_a_certificate_is_looked_for_in_the_newest_valid_list_of_its_issuer() -> None:
@@ -34,17 +34,17 @@ def test_a_certificate_is_looked_for_in_the_newest_valid_list_of_its_issuer() ->
     namesakes = Authority.root("clients").crl()
     leaf, issuing, root = PATH
 
-    assert age(OLD) < age(FIRST) < age(SECOND) < age(coming)
+    assert sort_key(OLD) < sort_key(FIRST) < sort_key(SECOND) < sort_key(coming)
     for crls, expected in (
         ((SECOND, coming, OLD, OF_ISSUING, FIRST), SECOND),
         ((OLD, OF_ISSUING), OLD),
         ((namesakes, OF_ISSUING), None),
         ((), None),
     ):
-        assert list_about(issuing, root, crls, NOW) is expected
-    assert list_about(leaf, issuing, (SECOND, OF_ISSUING), NOW) is OF_ISSUING
+        assert applicable_crl(issuing, root, crls, NOW) is expected
+    assert applicable_crl(leaf, issuing, (SECOND, OF_ISSUING), NOW) is OF_ISSUING
     # With an unknown key above it, the name has to do.
-    assert list_about(issuing, None, (namesakes,), NOW) is namesakes
+    assert applicable_crl(issuing, None, (namesakes,), NOW) is namesakes
 
 
 def test_every_certificate_of_a_path_needs_a_valid_list_of_its_issuer() -> None:

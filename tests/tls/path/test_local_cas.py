@@ -25,9 +25,9 @@ from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.material.load import Material, client_material, server_material
 from mtls_echo_tls.path import local_cas as nearby
 from mtls_echo_tls.path.local_cas import (
-    Nearby,
-    left_out,
-    look_nearby,
+    LocalCA,
+    find_local_cas,
+    omitted_cas,
     recall_nearby,
     remember_nearby,
 )
@@ -60,7 +60,7 @@ def put(folder: Path, **files: bytes) -> Path:
 
 
 def found_in(*folders: Path) -> list[x509.Certificate]:
-    return [one.certificate for one in look_nearby(folders)]
+    return [one.certificate for one in find_local_cas(folders)]
 
 
 def test_authorities_are_found_and_nobody_else(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_authorities_are_found_and_nobody_else(tmp_path: Path) -> None:
     )
 
     assert {*found_in(tmp_path)} == {ROOT.certificate, ISSUING.certificate}
-    assert {one.file.name for one in look_nearby([tmp_path])} == {"root.pem", "issuing.crt"}
+    assert {one.file.name for one in find_local_cas([tmp_path])} == {"root.pem", "issuing.crt"}
 
 
 def test_a_certificate_may_be_binary_as_windows_keeps_it(tmp_path: Path) -> None:
@@ -154,15 +154,15 @@ def test_so_many_files_and_no_more_are_read(tmp_path: Path) -> None:
 
 
 def test_what_should_have_been_sent_ends_below_the_root() -> None:
-    known = [Nearby(one.certificate, Path("x")) for one in (ROOT, SERVERS, ISSUING)]
+    known = [LocalCA(one.certificate, Path("x")) for one in (ROOT, SERVERS, ISSUING)]
 
-    assert [one.certificate for one in left_out(ALONE, known)] == [ISSUING.certificate]
-    assert left_out(BEARER, known) == ()
-    assert left_out(LOCALHOST, known) == ()
+    assert [one.certificate for one in omitted_cas(ALONE, known)] == [ISSUING.certificate]
+    assert omitted_cas(BEARER, known) == ()
+    assert omitted_cas(LOCALHOST, known) == ()
 
 
 def test_what_lies_beside_one_is_not_known_to_its_equal_and_goes_with_it() -> None:
-    found = (Nearby(ROOT.certificate, Path("root.pem")),)
+    found = (LocalCA(ROOT.certificate, Path("root.pem")),)
     one, equal = (Credential(BEARER.key, BEARER.certificate) for _ in range(2))
     remember_nearby(one, found)
 
@@ -203,7 +203,7 @@ def test_a_whole_chain_beside_its_issuers_is_no_reason_to_warn(tmp_path: Path) -
     )
 
     assert material.warnings == ()
-    assert len(material.nearby) == 3
+    assert len(material.local_cas) == 3
 
 
 def test_a_directory_knows_its_own_authorities(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_a_directory_knows_its_own_authorities(tmp_path: Path) -> None:
     material = server_material(pki=tmp_path / "pki")
 
     assert material.warnings == ()
-    known = {one.certificate.subject.rfc4514_string() for one in material.nearby}
+    known = {one.certificate.subject.rfc4514_string() for one in material.local_cas}
     assert len(known) == 4
     assert any("issuing" in name for name in known)
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import KeyType, Request
 from mtls_echo_pki.certificates.tbs import TBSCertificate
-from mtls_echo_tls.path.tampering import proof_of_alteration
+from mtls_echo_tls.path.tampering import evidence_of_tampering
 from mtls_echo_tls.path.validate import examine
 
 KEYS = [pytest.param(kind, id=kind.value) for kind in KeyType]
@@ -52,8 +52,8 @@ def test_one_damaged_bit_of_a_signature_is_put_back(kind: KeyType) -> None:
 
     damaged = flipped(sound, -5)
 
-    assert proof_of_alteration(damaged, authority.certificate, thorough=False) is None
-    proof = proof_of_alteration(damaged, authority.certificate, thorough=True)
+    assert evidence_of_tampering(damaged, authority.certificate, thorough=False) is None
+    proof = evidence_of_tampering(damaged, authority.certificate, thorough=True)
     assert proof is not None
     assert "but for one bit" in proof
 
@@ -67,8 +67,8 @@ def test_one_damaged_bit_of_the_content_is_put_back(kind: KeyType) -> None:
     damaged = renamed(sound, b"alice.test", b"amice.test")
     forged = renamed(sound, b"alice.test", b"mallo.test")
 
-    assert proof_of_alteration(damaged, authority.certificate, thorough=True) is not None
-    assert proof_of_alteration(forged, authority.certificate, thorough=True) is None
+    assert evidence_of_tampering(damaged, authority.certificate, thorough=True) is not None
+    assert evidence_of_tampering(forged, authority.certificate, thorough=True) is None
 
 
 def test_an_rsa_signature_over_another_content_is_known_without_a_search() -> None:
@@ -77,7 +77,7 @@ def test_an_rsa_signature_over_another_content_is_known_without_a_search() -> No
 
     forged = renamed(sound, b"alice.test", b"mallo.test")
 
-    proof = proof_of_alteration(forged, authority.certificate, thorough=False)
+    proof = evidence_of_tampering(forged, authority.certificate, thorough=False)
     assert proof is not None
     assert "for another content" in proof
 
@@ -89,7 +89,7 @@ def test_what_is_no_signature_at_all_was_damaged() -> None:
     at = der.rindex(sound.signature)
     der[at] ^= 0x10  # no SEQUENCE any more
 
-    assert proof_of_alteration(reread(der), authority.certificate, thorough=False) is not None
+    assert evidence_of_tampering(reread(der), authority.certificate, thorough=False) is not None
 
 
 @pytest.mark.parametrize("thorough", [False, True])
@@ -98,7 +98,7 @@ def test_an_impostor_is_never_taken_for_a_damaged_original(kind: KeyType, thorou
     authority = AUTHORITIES[kind]
     fake = impostor(authority, authority.issue(Request.client("alice.test")).certificate)
 
-    assert proof_of_alteration(fake, authority.certificate, thorough=thorough) is None
+    assert evidence_of_tampering(fake, authority.certificate, thorough=thorough) is None
 
 
 @pytest.mark.parametrize("kind", KEYS)
@@ -106,7 +106,9 @@ def test_two_damaged_bits_prove_nothing(kind: KeyType) -> None:
     authority = AUTHORITIES[kind]
     sound = authority.issue(Request.client("alice.test")).certificate
 
-    assert proof_of_alteration(flipped(sound, -5, 3), authority.certificate, thorough=True) is None
+    assert (
+        evidence_of_tampering(flipped(sound, -5, 3), authority.certificate, thorough=True) is None
+    )
 
 
 def test_a_signature_by_a_key_of_another_kind_proves_nothing() -> None:
@@ -114,7 +116,9 @@ def test_a_signature_by_a_key_of_another_kind_proves_nothing() -> None:
         TBSCertificate.of(AUTHORITIES[KeyType.P256].issue(Request.client("a.test")).certificate)
     )
 
-    assert proof_of_alteration(fake, AUTHORITIES[KeyType.P256].certificate, thorough=True) is None
+    assert (
+        evidence_of_tampering(fake, AUTHORITIES[KeyType.P256].certificate, thorough=True) is None
+    )
 
 
 def test_a_server_does_not_search_for_a_stranger() -> None:

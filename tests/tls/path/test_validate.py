@@ -19,7 +19,7 @@ from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.flaws.baseline import issued_by, with_extension
 from mtls_echo_pki.flaws.flaw import Flaw
 from mtls_echo_pki.flaws.registry import FLAWS
-from mtls_echo_tls.path.validate import Path, examine
+from mtls_echo_tls.path.validate import CertificationPath, examine
 from mtls_echo_tls.sides import Side
 from tests.support.flaws import REQUESTS
 from tests.support.tls import CLIENTS, EXPIRED, FUTURE, SERVERS, STRANGERS
@@ -37,7 +37,9 @@ CASES = [
 ]
 
 
-def look(credential: Credential, presenter: Side, trust: Trust | None, **more: object) -> Path:
+def look(
+    credential: Credential, presenter: Side, trust: Trust | None, **more: object
+) -> CertificationPath:
     """Examine what a side presents, as its judge would."""
     return examine(
         credential.chain_der,
@@ -156,7 +158,7 @@ def test_an_issuer_of_an_unknown_version_raises_nothing() -> None:
     strange = issuer.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020105"), 1)
 
     assert strange != issuer
-    assert examine([leaf, strange], presenter="client", anchors=()) == Path()
+    assert examine([leaf, strange], presenter="client", anchors=()) == CertificationPath()
 
 
 def test_a_stranger_cannot_make_us_compare_names() -> None:
@@ -178,7 +180,7 @@ def test_a_path_that_was_made_to_be_expensive_is_not_looked_at() -> None:
     credential = STRANGERS.issue(Request.client(*(f"{n:060}.test" for n in range(1_200))))
 
     assert len(credential.chain_der[0]) > 64 * 1024
-    assert examine(credential.chain_der, presenter="client", anchors=()) == Path()
+    assert examine(credential.chain_der, presenter="client", anchors=()) == CertificationPath()
 
 
 def test_what_a_peer_made_us_quote_is_bounded_and_printable() -> None:
@@ -198,7 +200,7 @@ BELOW = ISSUING.issue(Request.client("a.test"))
 ALONE = Credential(BELOW.key, BELOW.certificate)
 
 
-def judged(credential: Credential, anchor: Authority, *others: Authority) -> Path:
+def judged(credential: Credential, anchor: Authority, *others: Authority) -> CertificationPath:
     """A client's path, as a server sees it that knows these others."""
     known = [other.certificate for other in others]
     return look(credential, "client", anchor.trust, others=known)
@@ -278,24 +280,24 @@ def test_an_own_path_is_followed_by_what_lies_beside() -> None:
     short = look(ALONE, "client", None, others=known)
     unknown = look(ALONE, "client", None)
 
-    assert (whole.is_complete, whole.left_out, whole.slugs) == (True, (), ())
-    assert (short.is_complete, short.left_out) == (True, (ISSUING.certificate,))
+    assert (whole.is_complete, whole.omitted, whole.slugs) == (True, (), ())
+    assert (short.is_complete, short.omitted) == (True, (ISSUING.certificate,))
     assert short.slugs == ("missing-intermediate",)
-    assert (unknown.is_complete, unknown.left_out, unknown.slugs) == (False, (), ())
+    assert (unknown.is_complete, unknown.omitted, unknown.slugs) == (False, (), ())
 
 
 def test_an_authority_that_another_has_signed_for_too_leads_to_both() -> None:
     """In a change of roots the new one is certified by the old, for peers that know only that."""
-    crossed = replace(
+    cross_signed = replace(
         STRANGERS,
         certificate=ROOT.certify(issued_by(TBSCertificate.of(STRANGERS.certificate), ROOT)),
     )
     mine = STRANGERS.issue(Request.client("a.test"))
 
     assert look(mine, "client", None, others=[STRANGERS.certificate]).is_complete
-    others = [STRANGERS.certificate, crossed.certificate]
+    others = [STRANGERS.certificate, cross_signed.certificate]
     assert not look(mine, "client", None, others=others).is_complete
-    assert judged(mine, ROOT, STRANGERS, crossed).slugs == ("missing-intermediate",)
+    assert judged(mine, ROOT, STRANGERS, cross_signed).slugs == ("missing-intermediate",)
 
 
 def test_an_intermediate_that_was_renewed_leads_to_the_same_place() -> None:

@@ -17,7 +17,7 @@ from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
 from mtls_echo_tls.trace import recorder as trace
-from mtls_echo_tls.trace.cleartext import Wire
+from mtls_echo_tls.trace.cleartext import CleartextRecorder
 from mtls_echo_tls.trace.messages import (
     ALERT,
     APPLICATION_DATA,
@@ -204,7 +204,7 @@ async def test_without_the_callback_application_data_is_not_told(
 @given(st.lists(st.tuples(st.booleans(), st.binary(max_size=60)), max_size=20))
 def test_the_wire_takes_anything(pieces: list[tuple[bool, bytes]]) -> None:
     recorder = Recorder()
-    wire = Wire(recorder)
+    wire = CleartextRecorder(recorder)
     for incoming, piece in pieces:
         # Half of it looks like records.
         framed = b"\x16\3\3" + len(piece).to_bytes(2) + piece if len(piece) % 2 else piece
@@ -221,7 +221,7 @@ def test_the_wire_is_read_however_it_is_cut(data: st.DataObject) -> None:
         b"\x16\3\1" + len(part).to_bytes(2) + part for part in (HELLO[:10], HELLO[10:], HELLO)
     )
     recorder = Recorder()
-    wire = Wire(recorder)
+    wire = CleartextRecorder(recorder)
     at = 0
     while at < len(records):
         size = data.draw(st.integers(1, 200))
@@ -237,7 +237,7 @@ def test_the_wire_gives_up_on_what_is_not_tls_or_too_large() -> None:
         b"\x16\3\3\0\4\x0b\xff\xff\xff",
     ):
         recorder = Recorder()
-        wire = Wire(recorder)
+        wire = CleartextRecorder(recorder)
         wire.received(nonsense)
         wire.received(b"\x16\3\1" + len(HELLO).to_bytes(2) + HELLO)
         assert recorder.messages == []

@@ -21,7 +21,7 @@ from mtls_echo_pki.certificates.reading import load_certificate
 from mtls_echo_pki.certificates.trust import Trust
 
 if TYPE_CHECKING:
-    from mtls_echo_tls.path.local_cas import Nearby
+    from mtls_echo_tls.path.local_cas import LocalCA
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Configuration:
     described: bool = True
 
     @property
-    def nearby(self) -> tuple[Nearby, ...]:
+    def nearby(self) -> tuple[LocalCA, ...]:
         """The authorities whose certificates lie beside ours (`mtls_echo_tls.path.local_cas`)."""
         from mtls_echo_tls.path.local_cas import recall_nearby
 

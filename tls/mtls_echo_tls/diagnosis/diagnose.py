@@ -27,7 +27,7 @@ from mtls_echo_tls.diagnosis.report import Alert, FaultFound, Issuer, Outcome, P
 from mtls_echo_tls.diagnosis.tables import ALERT, OPENSSL_ALERT, OWN_ALERT, REASON, VERIFY
 from mtls_echo_tls.diagnosis.wording import Words, facts, remedy, summary
 from mtls_echo_tls.path.summaries import summarise
-from mtls_echo_tls.path.validate import Path
+from mtls_echo_tls.path.validate import CertificationPath
 from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.trace.decoding import trace_of
 
@@ -46,7 +46,7 @@ def diagnose(evidence: Evidence) -> Report:
     evidence.read_recording()
     evidence.finish()
     if evidence.denied is None and evidence.side == "client":
-        evidence.denied = denial_in(evidence.last_words)
+        evidence.denied = denial_in(evidence.late_data)
     outcome, rejected_by, family = _judge(evidence)
     path = second_look(evidence, rejected_by)
     causes, owner = narrow(family, path, evidence, rejected_by)
@@ -196,7 +196,7 @@ def _family_of_illegal_parameter(evidence: Evidence) -> tuple[str, ...]:
 # --- the report ----------------------------------------------------------------------------------
 
 
-def _faults(path: Path) -> list[FaultFound]:
+def _faults(path: CertificationPath) -> list[FaultFound]:
     prints = [fingerprint(certificate) for certificate in path.certificates]
     return [
         FaultFound(
@@ -218,7 +218,7 @@ def _anchors(evidence: Evidence) -> list[str]:
     return list(anchors) if len(anchors) <= _MOST_ANCHORS else []
 
 
-def _issuers(path: Path, evidence: Evidence) -> list[Issuer]:
+def _issuers(path: CertificationPath, evidence: Evidence) -> list[Issuer]:
     """The authorities above our own certificate, as far as they are known here."""
     return [
         Issuer(

@@ -39,7 +39,7 @@ TransportEnd = Literal["open", "eof", "reset"]
 FIRST_BYTES = 64
 
 # Enough for the one sentence that a server may leave behind (`mtls_echo_tls.denial`).
-LAST_WORDS = 512
+LATE_DATA = 512
 
 _UNKNOWN = Configuration()
 
@@ -82,7 +82,7 @@ class Evidence:
         mismatched_echo: What was wrong with an echo, when it differed from what was sent.
         closed_early: What was still to come when the peer closed with close_notify.
         first_bytes: The first 64 bytes received.
-        last_words: The first 512 bytes of application data that were found after a failed write.
+        late_data: The first 512 bytes of application data that were found after a failed write.
         own_chain, peer_chain: The certificates presented, DER, end-entity first. A rejected
             peer's are here too.
         certificate_requested: Whether the server asked the client for a certificate.
@@ -115,7 +115,7 @@ class Evidence:
     mismatched_echo: str | None = None
     closed_early: str | None = None
     first_bytes: bytes = b""
-    last_words: bytes = b""
+    late_data: bytes = b""
     own_chain: tuple[bytes, ...] = ()
     peer_chain: tuple[bytes, ...] = ()
     certificate_requested: bool = False

@@ -34,8 +34,8 @@ from mtls_echo_pki.certificates.reading import UNREADABLE, is_self_issued, valid
 from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.path.certificates import end_entity
-from mtls_echo_tls.path.rules import Fault, may_sign_lists
-from mtls_echo_tls.path.validate import Path, examine
+from mtls_echo_tls.path.rules import Fault, may_sign_crls
+from mtls_echo_tls.path.validate import CertificationPath, examine
 from mtls_echo_tls.sides import Side, peer_of
 
 UNKNOWN = ("internal-error",)
@@ -72,10 +72,10 @@ _STRONG_RSA_BITS = 3072
 _STRONG_EC_BITS = 256
 
 
-def second_look(evidence: Evidence, rejected_by: Side | None) -> Path:
+def second_look(evidence: Evidence, rejected_by: Side | None) -> CertificationPath:
     """The path that was judged, examined: the peer's when we refused, ours when the peer did."""
     if rejected_by is None:
-        return Path()
+        return CertificationPath()
     mine = evidence.configuration
     nearby = tuple(one.certificate for one in mine.nearby)
     if rejected_by != evidence.side:
@@ -89,7 +89,7 @@ def second_look(evidence: Evidence, rejected_by: Side | None) -> Path:
         )
         return _with_address(path, evidence)
     if evidence.verify_code is None:
-        return Path()
+        return CertificationPath()
     known = mine.trust if mine.complete else None
     our_chain = mine.credential.path if mine.credential else ()
     return examine(
@@ -102,7 +102,7 @@ def second_look(evidence: Evidence, rejected_by: Side | None) -> Path:
     )
 
 
-def _with_address(path: Path, evidence: Evidence) -> Path:
+def _with_address(path: CertificationPath, evidence: Evidence) -> CertificationPath:
     """The path, and that it does not name the address which the client must have asked for.
 
     No client sends an address as SNI (RFC 6066 §3). OpenSSL refuses a wrong name and a wrong
@@ -124,7 +124,7 @@ def _with_address(path: Path, evidence: Evidence) -> Path:
 
 
 def narrow(
-    family: tuple[str, ...], path: Path, evidence: Evidence, rejected_by: Side | None
+    family: tuple[str, ...], path: CertificationPath, evidence: Evidence, rejected_by: Side | None
 ) -> tuple[tuple[str, ...], Side | None]:
     """What remains of a family of causes, and whose fault it is when that is not obvious."""
     if evidence.reason == "NO_SHARED_CIPHER" and _cannot_sign(evidence):
@@ -140,7 +140,7 @@ def narrow(
 
 
 def _narrow_our_verdict(
-    family: tuple[str, ...], path: Path, evidence: Evidence
+    family: tuple[str, ...], path: CertificationPath, evidence: Evidence
 ) -> tuple[str, ...]:
     """We know our anchors and the whole path: what the path does not show is not so."""
     shown = _shown_to_us(family, path, evidence)
@@ -151,7 +151,9 @@ def _narrow_our_verdict(
     return (*shown, "tampered") if possible and "tampered" not in shown else shown
 
 
-def _shown_to_us(family: tuple[str, ...], path: Path, evidence: Evidence) -> tuple[str, ...]:
+def _shown_to_us(
+    family: tuple[str, ...], path: CertificationPath, evidence: Evidence
+) -> tuple[str, ...]:
     if family[0] == "wrong-name":
         # OpenSSL compared the names, and more strictly than any second look would.
         leaf = end_entity(evidence.peer_chain)
@@ -180,7 +182,7 @@ def _is_clock_suspect(shown: tuple[str, ...], evidence: Evidence) -> bool:
 
 
 def _narrow_their_verdict(
-    family: tuple[str, ...], path: Path, evidence: Evidence
+    family: tuple[str, ...], path: CertificationPath, evidence: Evidence
 ) -> tuple[str, ...]:
     """We know our path and not their anchors: what lies with an anchor cannot be ruled out."""
     if evidence.side == "client":
@@ -198,7 +200,7 @@ def _narrow_their_verdict(
     return (*shown, *remaining) or family
 
 
-def namesake(path: Path, evidence: Evidence) -> x509.Certificate | None:
+def namesake(path: CertificationPath, evidence: Evidence) -> x509.Certificate | None:
     """A root beside our certificate that is called like its issuer, and has another key.
 
     An authority that was made anew under the old name leaves this behind.
@@ -211,7 +213,9 @@ def namesake(path: Path, evidence: Evidence) -> x509.Certificate | None:
     return next((c for c in beside if is_self_issued(c) and c.subject == issuer), None)
 
 
-def _or_tampered(causes: tuple[str, ...], path: Path, evidence: Evidence) -> tuple[str, ...]:
+def _or_tampered(
+    causes: tuple[str, ...], path: CertificationPath, evidence: Evidence
+) -> tuple[str, ...]:
     """The same, or that somebody on the way has written the alert or altered what was judged.
 
     Anybody can, where an alert travels in the clear. It is worth saying where little is known.
@@ -223,20 +227,20 @@ def _or_tampered(causes: tuple[str, ...], path: Path, evidence: Evidence) -> tup
     return (*causes, "tampered")
 
 
-def _disproved(path: Path, evidence: Evidence) -> set[str]:
+def _disproved(path: CertificationPath, evidence: Evidence) -> set[str]:
     """What our own path shows not to be so."""
     ruled_out = set(_ALWAYS_SEEN)
     if evidence.server_name is not None:
         ruled_out |= _OF_SERVERS_ONLY
     if path.is_complete and not path.intermediates:
         ruled_out |= _OF_INTERMEDIATES
-    if path.is_complete and not path.left_out:
+    if path.is_complete and not path.omitted:
         ruled_out.add("missing-intermediate")
     if path.is_complete and path.is_readable:
         ruled_out |= _SEEN_WHEN_COMPLETE
         if evidence.peer_is_openssl:
             ruled_out |= _SEEN_BY_OPENSSL
-            if not all(map(may_sign_lists, path.certificates[1:])):
+            if not all(map(may_sign_crls, path.certificates[1:])):
                 # Which matters to a judge who has one of its lists.
                 ruled_out.discard("not-conforming")
         if all(map(_is_strong, path.certificates)):

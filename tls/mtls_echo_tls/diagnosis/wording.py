@@ -22,9 +22,9 @@ from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import namesake
 from mtls_echo_tls.diagnosis.report import Fact, Outcome
 from mtls_echo_tls.path.certificates import end_entity
-from mtls_echo_tls.path.rules import Fault, called
+from mtls_echo_tls.path.rules import Fault, display_name
 from mtls_echo_tls.path.summaries import LONGEST_NAME, names_of, rfc3339
-from mtls_echo_tls.path.validate import Path
+from mtls_echo_tls.path.validate import CertificationPath
 from mtls_echo_tls.sides import Side, peer_of
 
 # Candidates told in full; the slugs of the others follow on one line.
@@ -136,26 +136,30 @@ def summary(
     return f"the {peer} refused us: {told}"
 
 
-def remedy(evidence: Evidence, words: Words, causes: tuple[str, ...], path: Path) -> str:
+def remedy(
+    evidence: Evidence, words: Words, causes: tuple[str, ...], path: CertificationPath
+) -> str:
     """What the reader can do about the first cause."""
     if not causes:
         return ""
     if causes[0] == "missing-intermediate" and words.reader_owns:
         where = {one.certificate: one.file for one in evidence.configuration.nearby}
-        files = [str(where[one]) for one in path.left_out if one in where]
+        files = [str(where[one]) for one in path.omitted if one in where]
         if files:
             return f"append to the certificate file, in this order: {', '.join(files)}"
     return words.remedy(cause_of(causes[0], evidence.verify_code))
 
 
-def facts(evidence: Evidence, words: Words, causes: tuple[str, ...], path: Path) -> list[Fact]:
+def facts(
+    evidence: Evidence, words: Words, causes: tuple[str, ...], path: CertificationPath
+) -> list[Fact]:
     """What was compared and what crossed the connection, in the order of reading."""
     found = _facts(evidence, words, causes, path) if causes else ()
     return [Fact(fact.fact, printable(fact.value)) for fact in found]
 
 
 def _facts(
-    evidence: Evidence, words: Words, causes: tuple[str, ...], path: Path
+    evidence: Evidence, words: Words, causes: tuple[str, ...], path: CertificationPath
 ) -> Iterator[Fact]:
     if len(causes) > 2:
         yield Fact("most likely", words.says(causes[0]))
@@ -186,7 +190,7 @@ def _facts(
 
 
 def _judged(
-    evidence: Evidence, words: Words, causes: tuple[str, ...], path: Path
+    evidence: Evidence, words: Words, causes: tuple[str, ...], path: CertificationPath
 ) -> Iterator[Fact]:
     """The certificate that was judged, and each fault in its path with what was compared."""
     judged_us = words.rejected_by == words.peer
@@ -202,7 +206,7 @@ def _judged(
             yield Fact("also wrong", f"{_told(fault, path)} ({fault.slug})")
     other = namesake(path, evidence) if judged_us and "impostor-authority" in causes else None
     if other is not None:
-        who = called(other.subject)
+        who = display_name(other.subject)
         yield Fact("beside it", f"a root that is called {who} too, and has another key")
     if "clock-skew" in causes:
         yield Fact("valid", _validity(leaf))
@@ -220,11 +224,11 @@ def _validity(certificate: x509.Certificate) -> str:
     return f"{rfc3339(since)} to {rfc3339(until)}"
 
 
-def _told(fault: Fault, path: Path) -> str:
+def _told(fault: Fault, path: CertificationPath) -> str:
     """A fault's detail, with the certificate that has it unless it is the end-entity's."""
     if fault.depth == 0 or fault.depth >= len(path.certificates):
         return fault.detail
-    return f"{called(path.certificates[fault.depth].subject)}: {fault.detail}"
+    return f"{display_name(path.certificates[fault.depth].subject)}: {fault.detail}"
 
 
 def _alert_fact(evidence: Evidence, causes: tuple[str, ...]) -> Fact:

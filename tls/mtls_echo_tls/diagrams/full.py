@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from mtls_echo_tls.diagnosis.report import Report
-from mtls_echo_tls.diagrams.overview import ASCII, UNICODE, Strokes
-from mtls_echo_tls.diagrams.steps import is_tls13, sender, story
+from mtls_echo_tls.diagrams.overview import ASCII, UNICODE, Glyphs
+from mtls_echo_tls.diagrams.steps import annotated, is_tls13, sender
 from mtls_echo_tls.trace.decoding import TraceEntry
 
 WIDTH = 80
@@ -67,36 +67,36 @@ def sequence(report: Report, *, width: int = WIDTH, ascii_only: bool = False) ->
     entries = report.trace or []
     if not entries:
         return []
-    strokes = ASCII if ascii_only else UNICODE
+    glyphs = ASCII if ascii_only else UNICODE
     inner = width - _TIME - 2
     tls13 = is_tls13(entries)
     lines = [f"{'ms':>{_TIME - 1}} client{'server'.rjust(width - _TIME - len('client'))}"]
-    for step in story(entries, report):
+    for step in annotated(entries, report):
         if isinstance(step, str):
             remark = f"* {step} *"[:inner].center(inner)
-            lines.append(" " * _TIME + strokes.rail + remark + strokes.rail)
+            lines.append(" " * _TIME + glyphs.border + remark + glyphs.border)
         else:
             to_server = sender(step, report) == "client"
-            lines.append(_arrow(step, to_server, inner, strokes))
+            lines.append(_arrow(step, to_server, inner, glyphs))
             shift = 4 if to_server else 4 + _ASIDE
             for text in _details(step, inner - shift - 1, tls13=tls13):
                 shifted = (" " * shift + text).ljust(inner)
-                lines.append(" " * _TIME + strokes.rail + shifted + strokes.rail)
-    clear, protected = strokes.clear * 2, strokes.protected * 2
+                lines.append(" " * _TIME + glyphs.border + shifted + glyphs.border)
+    clear, protected = glyphs.clear * 2, glyphs.protected * 2
     lines.append(f"{'':{_TIME}}{clear} anybody on the path can read it  {protected} encrypted")
     return [_plain(line, ascii_only=ascii_only) for line in lines]
 
 
-def _arrow(entry: TraceEntry, to_server: bool, inner: int, strokes: Strokes) -> str:
-    stroke = strokes.protected if entry.protected else strokes.clear
+def _arrow(entry: TraceEntry, to_server: bool, inner: int, glyphs: Glyphs) -> str:
+    stroke = glyphs.protected if entry.protected else glyphs.clear
     size = f" {entry.size} byte{'' if entry.size == 1 else 's'} "
     name = f" {entry.name} "
     shaft = stroke * (inner - len(name) - len(size) - 6)
     if to_server:
-        body = f"{stroke * 2}{name}{shaft}{size}{stroke * 3}{strokes.right}"
+        body = f"{stroke * 2}{name}{shaft}{size}{stroke * 3}{glyphs.right}"
     else:
-        body = f"{strokes.left}{stroke * 3}{size}{shaft}{name}{stroke * 2}"
-    return f"{entry.time_ms:>{_TIME - 1}.1f} {strokes.rail}{body}{strokes.rail}"
+        body = f"{glyphs.left}{stroke * 3}{size}{shaft}{name}{stroke * 2}"
+    return f"{entry.time_ms:>{_TIME - 1}.1f} {glyphs.border}{body}{glyphs.border}"
 
 
 def _details(entry: TraceEntry, width: int, *, tls13: bool) -> Iterator[str]:

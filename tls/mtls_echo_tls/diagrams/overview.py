@@ -16,7 +16,7 @@ from typing import Any
 
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.diagnosis.report import Report
-from mtls_echo_tls.diagrams.steps import is_tls13, sender, story
+from mtls_echo_tls.diagrams.steps import annotated, is_tls13, sender
 from mtls_echo_tls.sides import Side
 from mtls_echo_tls.trace.decoding import TraceEntry, decoded
 from mtls_echo_tls.trace.messages import Message
@@ -29,18 +29,18 @@ _LONGEST_NAME = 40
 
 
 @dataclass(frozen=True)
-class Strokes:
+class Glyphs:
     """What a diagram is drawn with."""
 
     clear: str
     protected: str
     left: str
     right: str
-    rail: str
+    border: str
 
 
-UNICODE = Strokes("─", "═", "◀", "▶", "│")
-ASCII = Strokes("-", "=", "<", ">", "|")
+UNICODE = Glyphs("─", "═", "◀", "▶", "│")
+ASCII = Glyphs("-", "=", "<", ">", "|")
 
 
 def draw(
@@ -54,15 +54,15 @@ def draw(
         width: Columns to fill, at least 40.
         ascii_only: For an output that has no box-drawing characters.
     """
-    strokes = ASCII if ascii_only else UNICODE
+    glyphs = ASCII if ascii_only else UNICODE
     inner = width - 2
     lines = ["client" + "server".rjust(width - len("client"))]
     for row in _rows(decoded(messages), report):
         if isinstance(row, str):
             for line in textwrap.wrap(row, inner - 2, break_on_hyphens=False):
-                lines.append(strokes.rail + f" {line} ".center(inner) + strokes.rail)
+                lines.append(glyphs.border + f" {line} ".center(inner) + glyphs.border)
         else:
-            lines += _arrow(row, inner, strokes)
+            lines += _arrow(row, inner, glyphs)
     return lines
 
 
@@ -84,7 +84,7 @@ def _rows(entries: Sequence[TraceEntry], report: Report) -> Iterator[_Arrow | st
         and entry.fields.get("description") != "close_notify"
     ]
     flight: _Arrow | None = None
-    for step in story(shown, report):
+    for step in annotated(shown, report):
         if isinstance(step, str):
             if flight is not None:
                 yield flight
@@ -124,9 +124,9 @@ def holder(certificate: dict[str, Any]) -> str:
     return next(iter(certificate.get("names", [])), "?")
 
 
-def _arrow(arrow: _Arrow, inner: int, strokes: Strokes) -> list[str]:
+def _arrow(arrow: _Arrow, inner: int, glyphs: Glyphs) -> list[str]:
     """One flight: its labels wrapped, the head of the arrow on the first line."""
-    stroke = strokes.protected if arrow.protected else strokes.clear
+    stroke = glyphs.protected if arrow.protected else glyphs.clear
     to_server = arrow.sender == "client"
     # A label is wrapped as a whole: its own spaces do not break.
     flight = ", ".join(label.replace(" ", _NO_BREAK) for label in arrow.labels)
@@ -136,9 +136,9 @@ def _arrow(arrow: _Arrow, inner: int, strokes: Strokes) -> list[str]:
         shaft = stroke * (inner - len(text) - 7) if number == 0 else " " * (inner - len(text) - 7)
         ends = stroke if number == 0 else " "
         if to_server:
-            head = strokes.right if number == 0 else " "
+            head = glyphs.right if number == 0 else " "
             drawn.append(f" {ends * 2} {text} {shaft}{head} ")
         else:
-            head = strokes.left if number == 0 else " "
+            head = glyphs.left if number == 0 else " "
             drawn.append(f" {head}{shaft} {text} {ends * 2} ")
-    return [strokes.rail + line + strokes.rail for line in drawn]
+    return [glyphs.border + line + glyphs.border for line in drawn]

@@ -26,7 +26,7 @@ def is_tls13(entries: Sequence[TraceEntry]) -> bool:
     return any(entry.fields.get("version") == "TLSv1.3" for entry in entries)
 
 
-def story(entries: Sequence[TraceEntry], report: Report) -> Iterator[TraceEntry | str]:
+def annotated(entries: Sequence[TraceEntry], report: Report) -> Iterator[TraceEntry | str]:
     """The messages in order, with a remark before each that implies something.
 
     Args:

@@ -18,20 +18,20 @@ from typing import NamedTuple
 from mtls_echo_pki.files.atomic_writer import DATA, read_consistent
 
 
-class Contents(NamedTuple):
+class FileDigest(NamedTuple):
     """What is in some files at one moment.
 
     Attributes:
         digest: SHA-256 over all of them: of their contents, or of why they cannot be read.
-        whole: Whether each is published together with its neighbours, all at once
+        atomic: Whether each is published together with its neighbours, all at once
             (`mtls_echo_pki.files.atomic_writer`), so that nobody can catch one half written.
     """
 
     digest: bytes
-    whole: bool
+    atomic: bool
 
 
-def look(paths: Iterable[Path | None]) -> Contents:
+def digest_files(paths: Iterable[Path | None]) -> FileDigest:
     """Read files, and forget all but whether they are what they were.
 
     Files of one folder are read from one generation. What cannot be read is no error here: it is
@@ -40,11 +40,11 @@ def look(paths: Iterable[Path | None]) -> Contents:
     Args:
         paths: Regular files, which may be missing; None is skipped.
     """
-    digest, whole = hashlib.sha256(), True
+    digest, atomic = hashlib.sha256(), True
     named = list(dict.fromkeys(path for path in paths if path is not None))
     for folder in dict.fromkeys(path.parent for path in named):
         names = [path.name for path in named if path.parent == folder]
-        whole = whole and _are_published(folder, names)
+        atomic = atomic and _are_published(folder, names)
         try:
             read = read_consistent(folder, (), optional=names)
         except OSError as error:
@@ -55,7 +55,7 @@ def look(paths: Iterable[Path | None]) -> Contents:
             # With its length, so that no two states run together into the same bytes.
             digest.update(repr((folder, name, contents and len(contents))).encode())
             digest.update(contents or b"")
-    return Contents(digest.digest(), whole)
+    return FileDigest(digest.digest(), atomic)
 
 
 def _are_published(folder: Path, names: Iterable[str]) -> bool:

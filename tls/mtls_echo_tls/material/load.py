@@ -36,7 +36,7 @@ from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_pki.directory.layout import ROLES
 from mtls_echo_pki.files.pem import read_credential, read_trust
 from mtls_echo_tls.path.chain import has_signed
-from mtls_echo_tls.path.local_cas import Nearby, left_out, look_nearby, remember_nearby
+from mtls_echo_tls.path.local_cas import LocalCA, find_local_cas, omitted_cas, remember_nearby
 from mtls_echo_tls.path.rules import lacks_key_usage
 from mtls_echo_tls.sides import Side
 
@@ -86,7 +86,7 @@ class Material:
         warnings: What loaded but will not work, or not for long; one clause each.
         side: Whose it is.
         files: What to look at, to find out whether it is still the present one.
-        nearby: The authorities whose certificates lie in the same folders.
+        local_cas: The authorities whose certificates lie in the same folders.
     """
 
     credential: Credential | None
@@ -96,7 +96,7 @@ class Material:
     warnings: tuple[str, ...] = ()
     side: Side = "client"
     files: Files = _NOWHERE
-    nearby: tuple[Nearby, ...] = ()
+    local_cas: tuple[LocalCA, ...] = ()
 
     @property
     def generation(self) -> str:
@@ -224,7 +224,7 @@ def without_trust(material: Material) -> Material:
     """The same for a server that asks for no certificate, whom anchors do not concern."""
     files = material.files._replace(anchors=None, lists=None)
     source, side, created = material.source, material.side, material.created
-    return _material(material.credential, None, source, side, files, material.nearby, created)
+    return _material(material.credential, None, source, side, files, material.local_cas, created)
 
 
 def _from_directory(
@@ -244,15 +244,15 @@ def _from_directory(
         others / "ca.crt",
         others / "crl.pem",
     )
-    nearby = look_nearby(
+    local_cas = find_local_cas(
         directory.path / part / role for part in ("authorities", "trust") for role in ROLES
     )
     trust = directory.trust(judged)
-    return _material(credential, trust, str(directory.path), side, files, nearby, created)
+    return _material(credential, trust, str(directory.path), side, files, local_cas, created)
 
 
-def _beside(*files: Path | None) -> tuple[Nearby, ...]:
-    return look_nearby(file.parent for file in files if file is not None)
+def _beside(*files: Path | None) -> tuple[LocalCA, ...]:
+    return find_local_cas(file.parent for file in files if file is not None)
 
 
 def _forbid_mixing(pki: Path | None, files: dict[str, Path | None]) -> None:
@@ -270,22 +270,22 @@ def _material(
     source: str,
     side: Side,
     files: Files,
-    nearby: tuple[Nearby, ...],
+    local_cas: tuple[LocalCA, ...],
     created: bool = False,
 ) -> Material:
     for owner in (credential, trust):
         if owner is not None:
-            remember_nearby(owner, nearby)
-    warnings = doubts(credential, trust, datetime.datetime.now(datetime.UTC))
+            remember_nearby(owner, local_cas)
+    warnings = expiry_warnings(credential, trust, datetime.datetime.now(datetime.UTC))
     if credential is not None:
-        warnings += unfit(credential.certificate, side)
-        warnings += (trust and _completed(credential, trust)) or _left_out(credential, nearby)
+        warnings += usage_warnings(credential.certificate, side)
+        warnings += (trust and _completed(credential, trust)) or _left_out(credential, local_cas)
     if trust is not None:
         warnings += [*_unlisted(trust), *_unusable(trust)]
-    return Material(credential, trust, source, created, tuple(warnings), side, files, nearby)
+    return Material(credential, trust, source, created, tuple(warnings), side, files, local_cas)
 
 
-def doubts(
+def expiry_warnings(
     credential: Credential | None, trust: Trust | None, now: datetime.datetime
 ) -> list[str]:
     """What time makes of certificates and lists: not valid, or not for long; one clause each."""
@@ -347,11 +347,11 @@ def _unusable(trust: Trust) -> list[str]:
     ]
 
 
-def _left_out(credential: Credential, nearby: Sequence[Nearby]) -> list[str]:
+def _left_out(credential: Credential, local_cas: Sequence[LocalCA]) -> list[str]:
     return [
         f"our chain lacks {_called(one.certificate)}, which lies beside it:"
         f" append {one.file} to the certificate file"
-        for one in left_out(credential, nearby)
+        for one in omitted_cas(credential, local_cas)
     ]
 
 
@@ -365,7 +365,7 @@ def _completed(credential: Credential, trust: Trust) -> list[str]:
     ]
 
 
-def unfit(certificate: x509.Certificate, side: Side) -> list[str]:
+def usage_warnings(certificate: x509.Certificate, side: Side) -> list[str]:
     """Why no peer will take this for our certificate, whatever the time; one clause each."""
     found: list[str] = []
     usages = extended_key_usages(certificate)

@@ -33,9 +33,9 @@ from typing import NamedTuple, NoReturn
 import trio
 
 from mtls_echo_pki.files.durable import os_reason
-from mtls_echo_tls.material.file_digest import look
-from mtls_echo_tls.material.load import ConfigurationError, Material, doubts
-from mtls_echo_tls.material.replacement import changes, objection
+from mtls_echo_tls.material.file_digest import digest_files
+from mtls_echo_tls.material.load import ConfigurationError, Material, expiry_warnings
+from mtls_echo_tls.material.replacement import changed_parts, reason_to_keep
 
 # How long plain files must not have changed before they count, in seconds: longer than a program
 # that writes one pauses between two writes, and no more than a person waits for.
@@ -216,7 +216,7 @@ class Reloader:
     def _find(self) -> _Found:
         """Read the files, and find out what they are good for."""
         files = self._material.files
-        seen = look(files)
+        seen = digest_files(files)
         if self._trouble is None and seen.digest == self._digest:
             return _Found(seen.digest)
         where = ", ".join(str(path) for path in dict.fromkeys(files) if path is not None)
@@ -226,13 +226,13 @@ class Reloader:
             is_news = found.error is not None or found.material is not None
             # What was judged before, and is judged again because time may mend what was wrong
             # with it, has settled since.
-            if is_news and not seen.whole and seen.digest != self._digest:
+            if is_news and not seen.atomic and seen.digest != self._digest:
                 time.sleep(self._settle)
-            again = look(files)
+            again = digest_files(files)
             if again == seen:
                 return found
             seen = again
-        if seen.whole and found.error is None:
+        if seen.atomic and found.error is None:
             # Published faster than we read. What was read is complete, and not the newest.
             return found._replace(digest=None)
         return unsettled
@@ -240,11 +240,11 @@ class Reloader:
     def _judge(self, digest: bytes) -> _Found:
         try:
             successor = self._load()
-            changed = changes(self._material, successor)
+            changed = changed_parts(self._material, successor)
             if not changed:
                 return _Found(digest)
             now = datetime.datetime.now(datetime.UTC)
-            objected = objection(self._material, successor, now)
+            objected = reason_to_keep(self._material, successor, now)
             if objected is not None:
                 return _Found(digest, error=objected)
             return _Found(digest, successor, self._built(successor), changed)
@@ -291,7 +291,9 @@ class Reloader:
     def _look_at_dates(self) -> None:
         """Warn of what expires soon or has expired, each once."""
         material = self._material
-        dated = doubts(material.credential, material.trust, datetime.datetime.now(datetime.UTC))
+        dated = expiry_warnings(
+            material.credential, material.trust, datetime.datetime.now(datetime.UTC)
+        )
         present = dict.fromkeys((*material.warnings, *dated))
         new = [doubt for doubt in present if doubt not in self._warned]
         self._warned = set(present)

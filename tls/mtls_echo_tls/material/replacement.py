@@ -30,10 +30,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_pki.certificates.reading import invalidity, is_valid_at
 from mtls_echo_pki.files.pem_blocks import MaterialError
-from mtls_echo_tls.material.load import Material, unfit
+from mtls_echo_tls.material.load import Material, usage_warnings
 from mtls_echo_tls.path.certificates import PeerIdentity
-from mtls_echo_tls.path.crl import age, speaker, speaks_for
-from mtls_echo_tls.path.rules import called
+from mtls_echo_tls.path.crl import issued_by, issuer_of, sort_key
+from mtls_echo_tls.path.rules import display_name
 
 _RESTART = "to use it all the same, restart"
 
@@ -55,7 +55,7 @@ class _Fault:
     hint: str
 
 
-def objection(
+def reason_to_keep(
     present: Material, successor: Material, now: datetime.datetime
 ) -> MaterialError | None:
     """Why ``successor`` may not take the place of ``present``; None when it may.
@@ -67,13 +67,13 @@ def objection(
     """
     known = {fault.kind for fault in _faults(present, now)}
     new = (fault for fault in _faults(successor, now) if fault.kind not in known)
-    for fault in (*_losses(present, successor, now), *new):
+    for fault in (*_lost_crls(present, successor, now), *new):
         path = fault.path or Path(successor.source)
         return MaterialError(path, fault.reason, f"{fault.hint}; {_RESTART}")
     return None
 
 
-def changes(present: Material, successor: Material) -> tuple[str, ...]:
+def changed_parts(present: Material, successor: Material) -> tuple[str, ...]:
     """In words, what differs: certificate, key, trust, revocation lists."""
     found: list[str] = []
     one, other = present.credential, successor.credential
@@ -105,7 +105,7 @@ def _faults(material: Material, now: datetime.datetime) -> Iterator[_Fault]:
             if fault is not None:
                 kind, hint = "authority" if depth else "certificate", "publish one valid now"
                 yield _Fault(kind, path, fault, hint)
-        for reason in unfit(material.credential.certificate, material.side):
+        for reason in usage_warnings(material.credential.certificate, material.side):
             hint = f"publish a {material.side}'s certificate"
             # The reason names the kind of fault and no detail of this certificate.
             yield _Fault(reason, path, reason, hint)
@@ -114,10 +114,10 @@ def _faults(material: Material, now: datetime.datetime) -> Iterator[_Fault]:
     if not any(is_valid_at(anchor, now) for anchor in material.trust.anchors):
         reason = "no trust anchor in it is valid at present"
         yield _Fault("anchors", material.files.anchors, reason, "add one that is valid now")
-    for authority in dict.fromkeys(map(speaker, material.trust.crls)):
-        lists = [crl for crl in material.trust.crls if speaker(crl) == authority]
+    for authority in dict.fromkeys(map(issuer_of, material.trust.crls)):
+        lists = [crl for crl in material.trust.crls if issuer_of(crl) == authority]
         faults = [
-            _dated(f"the revocation list of {called(crl.issuer)}", crl, now) for crl in lists
+            _dated(f"the revocation list of {display_name(crl.issuer)}", crl, now) for crl in lists
         ]
         if None not in faults:  # OpenSSL takes whichever is valid
             kind, hint = f"list {authority}", "publish the authority's present list"
@@ -127,7 +127,7 @@ def _faults(material: Material, now: datetime.datetime) -> Iterator[_Fault]:
 def _whose(certificate: x509.Certificate) -> str:
     # A subject may be empty, and is with us unless somebody asked for one.
     if certificate.subject:
-        return called(certificate.subject)
+        return display_name(certificate.subject)
     return f"“{PeerIdentity.from_der(certificate.public_bytes(Encoding.DER))}”"
 
 
@@ -144,7 +144,7 @@ def _dated(
 # --- revocation lists ----------------------------------------------------------------------------
 
 
-def _losses(present: Material, successor: Material, now: datetime.datetime) -> Iterator[_Fault]:
+def _lost_crls(present: Material, successor: Material, now: datetime.datetime) -> Iterator[_Fault]:
     """What lists we have, and would not have any more."""
     if present.trust is None or successor.trust is None or not present.trust.crls:
         return
@@ -153,14 +153,14 @@ def _losses(present: Material, successor: Material, now: datetime.datetime) -> I
         reason = "there is no revocation list any more: the revoked would be let in"
         yield _Fault("lists", path, reason, "publish the authority's present list")
         return
-    having = {speaker(crl): age(crl) for crl in sorted(successor.trust.crls, key=age)}
+    having = {issuer_of(crl): sort_key(crl) for crl in sorted(successor.trust.crls, key=sort_key)}
     for crl in present.trust.crls:
-        authority, name = speaker(crl), called(crl.issuer)
+        authority, name = issuer_of(crl), display_name(crl.issuer)
         if authority in having:
             # One from the future was an accident of its own.
-            if having[authority] < age(crl) and crl.last_update_utc <= now:
+            if having[authority] < sort_key(crl) and crl.last_update_utc <= now:
                 reason = f"the revocation list of {name} is older than the one in use"
                 yield _Fault("lists", path, reason, "publish the authority's present list")
-        elif any(speaks_for(authority, anchor) for anchor in successor.trust.anchors):
+        elif any(issued_by(authority, anchor) for anchor in successor.trust.anchors):
             reason = f"the revocation list of {name}, a trust anchor, is missing"
             yield _Fault("lists", path, reason, "with it, put one for each authority")

@@ -31,14 +31,14 @@ from mtls_echo_pki.certificates.reading import (
     serial_number,
     value_of,
 )
-from mtls_echo_tls.path.rules import Fault, called, of_dates
-from mtls_echo_tls.path.tampering import is_signed_by, proof_of_alteration
+from mtls_echo_tls.path.rules import Fault, check_validity, display_name
+from mtls_echo_tls.path.tampering import evidence_of_tampering, is_signed_by
 
 LONGEST_PATH = 10
 
 
 @dataclass(frozen=True)
-class Known:
+class ChainInputs:
     """The certificates that a path may be followed with.
 
     Attributes:
@@ -71,41 +71,41 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Links:
+class BuiltChain:
     """A path as far as it can be followed.
 
     Attributes:
         certificates: End-entity first.
         anchored: Whether the last is one of the anchors.
-        left_out: Those among them that were not presented, roots excepted.
-        crossed: Whether it may go on otherwise: somebody else has signed for one of the
-            authorities too, in a certificate that was not presented.
+        omitted: Those among them that were not presented, roots excepted.
+        cross_signed: Whether another path may exist: another issuer has certified one of the
+            CAs too, in a certificate that was not presented.
         faults: Why it ends where it does, and what was left out.
     """
 
     certificates: list[x509.Certificate]
     anchored: bool
-    left_out: tuple[x509.Certificate, ...] = ()
-    crossed: bool = False
+    omitted: tuple[x509.Certificate, ...] = ()
+    cross_signed: bool = False
     faults: tuple[Fault, ...] = ()
 
 
-def follow(known: Known) -> Links:
+def build_chain(known: ChainInputs) -> BuiltChain:
     """Follow a path as OpenSSL does: trusted issuers are tried before presented ones.
 
     Where the judge's anchors are not known, what else is known shows how it would go on.
     """
     trusted = list(known.anchors or ())
-    path, left_out, faults = [known.presented[0]], list[x509.Certificate](), list[Fault]()
+    path, omitted, faults = [known.presented[0]], list[x509.Certificate](), list[Fault]()
     while len(path) <= LONGEST_PATH:
         current, depth = path[-1], len(path) - 1
         if current in trusted:
-            return Links(path, True)
+            return BuiltChain(path, True)
         issuer = _issuer(current, (*trusted, *known.presented[1:]), path)
         if issuer is None and known.anchors is None and not is_self_issued(current):
             issuer = _issuer(current, known.roots_first, path)
             if issuer is not None and not is_self_issued(issuer):
-                left_out.append(issuer)
+                omitted.append(issuer)
                 faults.append(_not_sent(issuer, depth))
         if issuer is None:
             faults += _dead_end(current, depth, known, path)
@@ -113,10 +113,10 @@ def follow(known: Known) -> Links:
         path.append(issuer)
     else:
         faults.append(Fault("path-too-long", len(path) - 1, "the path does not end"))
-    return Links(path, False, tuple(left_out), _is_crossed(path, known), tuple(faults))
+    return BuiltChain(path, False, tuple(omitted), _is_crossed(path, known), tuple(faults))
 
 
-def _is_crossed(path: Sequence[x509.Certificate], known: Known) -> bool:
+def _is_crossed(path: Sequence[x509.Certificate], known: ChainInputs) -> bool:
     others = [c for c in known.others if not is_self_issued(c) and c not in known.presented]
     above: list[x509.Certificate | None] = [*path[1:], None]
     return any(
@@ -136,10 +136,10 @@ def _issuer(
 
 
 def _dead_end(
-    current: x509.Certificate, depth: int, known: Known, path: Sequence[x509.Certificate]
+    current: x509.Certificate, depth: int, known: ChainInputs, path: Sequence[x509.Certificate]
 ) -> Iterator[Fault]:
     """Why the path goes no further."""
-    issuer, anchors = called(current.issuer), known.anchors
+    issuer, anchors = display_name(current.issuer), known.anchors
     if anchors is None and depth and is_self_issued(current):
         return  # it is where it should end
     tried = (*known.presented[1:], *(known.others if anchors is None else anchors))
@@ -169,18 +169,18 @@ def _dead_end(
 def _unsigned(
     current: x509.Certificate,
     depth: int,
-    known: Known,
+    known: ChainInputs,
     identified: Sequence[x509.Certificate],
 ) -> Iterator[Fault]:
     """The right name, and nothing says that the key is another: but it did not sign this."""
-    issuer = called(current.issuer)
+    issuer = display_name(current.issuer)
     everybody = (*known.presented[1:], *known.others)
     if any(c.subject == current.issuer and _signed(c, current) for c in everybody):
         detail = f"another key signed it, of one that is called {issuer} too"
         yield Fault("impostor-authority", depth, detail)
         return
     for candidate in identified:
-        proof = proof_of_alteration(current, candidate, thorough=known.thorough)
+        proof = evidence_of_tampering(current, candidate, thorough=known.thorough)
         if proof is not None:
             yield Fault("bad-signature", depth, proof)
             return
@@ -190,10 +190,10 @@ def _unsigned(
 
 
 def _unsent(
-    signer: x509.Certificate, depth: int, known: Known, path: Sequence[x509.Certificate]
+    signer: x509.Certificate, depth: int, known: ChainInputs, path: Sequence[x509.Certificate]
 ) -> Iterator[Fault]:
     """An authority that is known here has signed it, and was not sent."""
-    yield from of_dates(signer, depth + 1, known.now)
+    yield from check_validity(signer, depth + 1, known.now)
     onwards = [*path, signer]
     everybody = (*(known.anchors or ()), *known.presented[1:], *known.roots_first)
     while len(onwards) <= LONGEST_PATH:
@@ -206,7 +206,7 @@ def _unsent(
             break
         onwards.append(above)
     # Sending it would mend one fault, and show the other.
-    detail = f"{called(onwards[-1].issuer)}, above it, is not among the trust anchors"
+    detail = f"{display_name(onwards[-1].issuer)}, above it, is not among the trust anchors"
     yield Fault("unknown-authority", depth, detail)
     yield _not_sent(signer, depth)
 
@@ -219,7 +219,7 @@ def _unknown(
     named: Sequence[x509.Certificate],
 ) -> Iterator[Fault]:
     """Nobody here knows the issuer: a stranger, or a link that was left out."""
-    issuer = called(current.issuer)
+    issuer = display_name(current.issuer)
     detail = f"{issuer} was not sent, and is not among the trust anchors"
     if any(has_signed(anchor, candidate) for anchor in anchors for candidate in named):
         # One of two that are called so was left out, or somebody else calls himself so.
@@ -239,7 +239,7 @@ def _unknown(
 
 
 def _not_sent(issuer: x509.Certificate, depth: int) -> Fault:
-    detail = f"{called(issuer.subject)} was not sent, and is known here"
+    detail = f"{display_name(issuer.subject)} was not sent, and is known here"
     return Fault("missing-intermediate", depth, detail)
 
 

@@ -18,23 +18,23 @@ from cryptography import x509
 from mtls_echo_pki.certificates.reading import UNREADABLE, is_valid_at
 
 
-class Speaker(NamedTuple):
+class CRLIssuer(NamedTuple):
     """Who issued a list: the authority's name, DER, and its key's identifier if that is known."""
 
     name: bytes
     key: bytes
 
 
-def speaker(crl: x509.CertificateRevocationList) -> Speaker:
+def issuer_of(crl: x509.CertificateRevocationList) -> CRLIssuer:
     """Whose list it is."""
     try:
         key = crl.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
-        return Speaker(crl.issuer.public_bytes(), key.key_identifier or b"")
+        return CRLIssuer(crl.issuer.public_bytes(), key.key_identifier or b"")
     except (x509.ExtensionNotFound, *UNREADABLE):
-        return Speaker(crl.issuer.public_bytes(), b"")
+        return CRLIssuer(crl.issuer.public_bytes(), b"")
 
 
-def speaks_for(who: Speaker, authority: x509.Certificate) -> bool:
+def issued_by(who: CRLIssuer, authority: x509.Certificate) -> bool:
     """Whether the issuer of a list can be this authority."""
     if authority.subject.public_bytes() != who.name:
         return False
@@ -45,7 +45,7 @@ def speaks_for(who: Speaker, authority: x509.Certificate) -> bool:
     return who.key in (b"", own.digest)
 
 
-def age(crl: x509.CertificateRevocationList) -> tuple[datetime.datetime, int]:
+def sort_key(crl: x509.CertificateRevocationList) -> tuple[datetime.datetime, int]:
     """Greater for the newer of two lists (RFC 5280 §5.1.2.4, §5.2.3)."""
     try:
         number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
@@ -59,7 +59,7 @@ def valid(crl: x509.CertificateRevocationList, now: datetime.datetime) -> bool:
     return is_valid_at(crl, now)
 
 
-def list_about(
+def applicable_crl(
     certificate: x509.Certificate,
     issuer: x509.Certificate | None,
     crls: Iterable[x509.CertificateRevocationList],
@@ -75,5 +75,5 @@ def list_about(
     """
     its = [crl for crl in crls if crl.issuer == certificate.issuer]
     if issuer is not None:
-        its = [crl for crl in its if speaks_for(speaker(crl), issuer)]
-    return max(its, key=lambda crl: (valid(crl, now), age(crl)), default=None)
+        its = [crl for crl in its if issued_by(issuer_of(crl), issuer)]
+    return max(its, key=lambda crl: (valid(crl, now), sort_key(crl)), default=None)

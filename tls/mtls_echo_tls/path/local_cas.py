@@ -46,7 +46,7 @@ _MOST_CERTIFICATES = 128
 
 
 @dataclass(frozen=True)
-class Nearby:
+class LocalCA:
     """An authority's certificate that lies beside ours.
 
     Attributes:
@@ -58,26 +58,26 @@ class Nearby:
     file: Path
 
 
-def look_nearby(folders: Iterable[Path]) -> tuple[Nearby, ...]:
+def find_local_cas(folders: Iterable[Path]) -> tuple[LocalCA, ...]:
     """The authorities whose certificates lie in these folders; never raises.
 
     What cannot be read or is no certificate is passed over: nobody asked for it.
     """
-    found: dict[x509.Certificate, Nearby] = {}
+    found: dict[x509.Certificate, LocalCA] = {}
     for file in _files(dict.fromkeys(folders)):
         for certificate in _certificates(file):
             if len(found) < _MOST_CERTIFICATES and _is_authority(certificate):
-                found.setdefault(certificate, Nearby(certificate, file))
+                found.setdefault(certificate, LocalCA(certificate, file))
     return tuple(found.values())
 
 
-def left_out(credential: Credential, known: Iterable[Nearby]) -> tuple[Nearby, ...]:
+def omitted_cas(credential: Credential, known: Iterable[LocalCA]) -> tuple[LocalCA, ...]:
     """The authorities that should have been sent with a certificate, lowest first.
 
     From the last certificate of the chain upwards, as far as the known ones lead; the root
     excepted, which need not be sent (RFC 8446 §4.4.2).
     """
-    last, path = credential.path[-1], list[Nearby]()
+    last, path = credential.path[-1], list[LocalCA]()
     # Roots first: where one ends the path, nothing above it is missing.
     candidates = sorted(known, key=lambda one: not is_self_issued(one.certificate))
     while len(path) < LONGEST_PATH and not is_self_issued(last):
@@ -93,16 +93,16 @@ def left_out(credential: Credential, known: Iterable[Nearby]) -> tuple[Nearby, .
 
 # By the objects that a context is made from: contexts need not be told, and what nobody uses any
 # more is forgotten with them.
-_found: dict[int, tuple[weakref.ref[Credential | Trust], tuple[Nearby, ...]]] = {}
+_found: dict[int, tuple[weakref.ref[Credential | Trust], tuple[LocalCA, ...]]] = {}
 
 
-def remember_nearby(owner: Credential | Trust, found: tuple[Nearby, ...]) -> None:
+def remember_nearby(owner: Credential | Trust, found: tuple[LocalCA, ...]) -> None:
     """Keep what lies beside this credential, or these trust anchors."""
     key = id(owner)
     _found[key] = (weakref.ref(owner, lambda _: _found.pop(key, None)), found)
 
 
-def recall_nearby(*owners: Credential | Trust | None) -> tuple[Nearby, ...]:
+def recall_nearby(*owners: Credential | Trust | None) -> tuple[LocalCA, ...]:
     """What lies beside any of these; nothing where nobody looked."""
     known = (_found[id(owner)][1] for owner in owners if id(owner) in _found)
     return tuple(dict.fromkeys(one for some in known for one in some))

@@ -15,8 +15,8 @@ from cryptography import x509
 
 from mtls_echo_pki.certificates.lifetimes import timestamp
 from mtls_echo_pki.certificates.reading import UNREADABLE, serial_number
-from mtls_echo_tls.path.crl import list_about
-from mtls_echo_tls.path.rules import Fault, called, may_sign_lists
+from mtls_echo_tls.path.crl import applicable_crl
+from mtls_echo_tls.path.rules import Fault, display_name, may_sign_crls
 
 
 def revocation_faults(
@@ -34,9 +34,9 @@ def revocation_faults(
     for depth, certificate in enumerate(certificates if crls else ()):
         above = certificates[depth + 1] if depth + 1 < len(certificates) else certificate
         issuer = above if above.subject == certificate.issuer else None
-        crl = list_about(certificate, issuer, crls, now)
+        crl = applicable_crl(certificate, issuer, crls, now)
         if crl is None:
-            who, subject = called(certificate.issuer), called(certificate.subject)
+            who, subject = display_name(certificate.issuer), display_name(certificate.subject)
             yield Fault("crl-missing", depth, f"there is no list of {who}, who issued {subject}")
         else:
             yield from _of_list(crl, depth, issuer, now)
@@ -49,8 +49,8 @@ def _of_list(
     issuer: x509.Certificate | None,
     now: datetime.datetime,
 ) -> Iterator[Fault]:
-    who, since, until = called(crl.issuer), crl.last_update_utc, crl.next_update_utc
-    if issuer is not None and not may_sign_lists(issuer):
+    who, since, until = display_name(crl.issuer), crl.last_update_utc, crl.next_update_utc
+    if issuer is not None and not may_sign_crls(issuer):
         yield Fault("not-conforming", depth, f"{who} may not sign revocation lists (keyUsage)")
     elif issuer is not None and not _signed(crl, issuer):
         yield Fault("bad-signature", depth, f"{who} did not sign the list in its name")

@@ -77,7 +77,7 @@ class Fault:
     detail: str
 
 
-def of_any(
+def check_certificate(
     certificate: x509.Certificate, depth: int, now: datetime.datetime, *, anchor: bool
 ) -> Iterator[Fault]:
     """What every certificate must be.
@@ -88,7 +88,7 @@ def of_any(
         now: The time to judge by.
         anchor: Whether it is trusted by itself, so that nobody looks at its signature.
     """
-    yield from of_dates(certificate, depth, now)
+    yield from check_validity(certificate, depth, now)
     yield from _strength(certificate, depth, anchor=anchor)
     if not has_readable_extensions(certificate):
         return  # what seems to be absent may only be hidden from us
@@ -105,7 +105,9 @@ def of_any(
         yield Fault("not-conforming", depth, rule)
 
 
-def of_dates(certificate: x509.Certificate, depth: int, now: datetime.datetime) -> Iterator[Fault]:
+def check_validity(
+    certificate: x509.Certificate, depth: int, now: datetime.datetime
+) -> Iterator[Fault]:
     """Whether a certificate is valid at that time (RFC 5280 §4.1.2.5)."""
     suffix = "-authority" if depth else ""
     when = valid_at(certificate, now)
@@ -119,7 +121,7 @@ def of_dates(certificate: x509.Certificate, depth: int, now: datetime.datetime) 
         yield Fault(f"not-yet-valid{suffix}", depth, detail)
 
 
-def of_authority(
+def check_ca(
     certificate: x509.Certificate,
     below: Sequence[x509.Certificate],
     presenter: Side,
@@ -133,7 +135,7 @@ def of_authority(
     """
     if not has_readable_extensions(certificate):
         return
-    depth, who = len(below), called(certificate.subject)
+    depth, who = len(below), display_name(certificate.subject)
     constraints = value_of(certificate, x509.BasicConstraints)
     if constraints is None or not constraints.ca:
         yield Fault("not-an-authority", depth, f"{who} does not have CA:TRUE")
@@ -162,24 +164,26 @@ def lacks_key_usage(certificate: x509.Certificate) -> bool:
     return is_authority and value_of(certificate, x509.KeyUsage) is None
 
 
-def may_sign_lists(authority: x509.Certificate) -> bool:
+def may_sign_crls(authority: x509.Certificate) -> bool:
     """Whether its revocation lists count (RFC 5280 §4.2.1.3): True where nothing forbids it."""
     usage = value_of(authority, x509.KeyUsage)
     return usage is None or usage.crl_sign
 
 
-def of_names(certificate: x509.Certificate, below: Sequence[x509.Certificate]) -> Iterator[Fault]:
+def check_name_constraints(
+    certificate: x509.Certificate, below: Sequence[x509.Certificate]
+) -> Iterator[Fault]:
     """Which names below an issuer it may not give (RFC 5280 §4.2.1.10)."""
     limits = value_of(certificate, x509.NameConstraints)
     if limits is not None:
-        who = called(certificate.subject)
+        who = display_name(certificate.subject)
         for position, subject in enumerate(below):
             name = not_permitted(subject, limits)
             if name is not None:
                 yield Fault("name-not-permitted", position, f"{who} may not issue for {name}")
 
 
-def of_end_entity(
+def check_end_entity(
     leaf: x509.Certificate, presenter: Side, reference: str | None
 ) -> Iterator[Fault]:
     """What an end-entity certificate must be for its use (RFC 5280 §4.2.1.3, RFC 9525 §6)."""
@@ -253,7 +257,7 @@ def _nonconformities(certificate: x509.Certificate) -> Iterator[str]:
 # --- reading -------------------------------------------------------------------------------------
 
 
-def called(name: x509.Name) -> str:
+def display_name(name: x509.Name) -> str:
     """A distinguished name, for a sentence."""
     return f"“{common_name(name) or name.rfc4514_string()}”"
 

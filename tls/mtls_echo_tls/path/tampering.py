@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from mtls_echo_pki.certificates.reading import UNREADABLE
-from mtls_echo_tls.path.rules import called
+from mtls_echo_tls.path.rules import display_name
 
 # Bits tried: an RSA signature's 4096 take 0.2 s, as do the signature and 570 bytes of content with
 # a P-256 key. Larger elliptic curves are seven times slower, so there the signature has to do.
@@ -39,7 +39,7 @@ _FAST_CURVE = 256
 _Verify = Callable[[bytes, bytes], None]
 
 
-def proof_of_alteration(
+def evidence_of_tampering(
     certificate: x509.Certificate, issuer: x509.Certificate, *, thorough: bool
 ) -> str | None:
     """What proves that a certificate was altered after this issuer's key had signed it.
@@ -53,7 +53,9 @@ def proof_of_alteration(
         What was found, for a sentence; None when nothing is proved.
     """
     try:
-        return _quick(certificate, issuer) or (_nearly(certificate, issuer) if thorough else None)
+        return _from_signature(certificate, issuer) or (
+            _from_single_bit_flip(certificate, issuer) if thorough else None
+        )
     except UNREADABLE:
         return None
 
@@ -68,8 +70,8 @@ def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
     return verify is not None and _accepts(verify, signature, content)
 
 
-def _quick(certificate: x509.Certificate, issuer: x509.Certificate) -> str | None:
-    key, who = issuer.public_key(), called(issuer.subject)
+def _from_signature(certificate: x509.Certificate, issuer: x509.Certificate) -> str | None:
+    key, who = issuer.public_key(), display_name(issuer.subject)
     algorithm = certificate.signature_algorithm_parameters
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(algorithm, ec.ECDSA):
         try:
@@ -88,7 +90,7 @@ def _quick(certificate: x509.Certificate, issuer: x509.Certificate) -> str | Non
 
 
 @functools.lru_cache(maxsize=16)
-def _nearly(certificate: x509.Certificate, issuer: x509.Certificate) -> str | None:
+def _from_single_bit_flip(certificate: x509.Certificate, issuer: x509.Certificate) -> str | None:
     # Cached, because a server that presents a damaged certificate is refused again and again.
     verify = _verifier(certificate, issuer)
     if verify is None:
@@ -99,7 +101,11 @@ def _nearly(certificate: x509.Certificate, issuer: x509.Certificate) -> str | No
     found = any(_accepts(verify, near, content) for near in _one_bit_off(signature))
     if not found and _is_fast(issuer) and 8 * (len(signature) + len(content)) <= _MOST_TRIES:
         found = any(_accepts(verify, signature, near) for near in _one_bit_off(content))
-    return f"{called(issuer.subject)} signed it but for one bit: it was damaged" if found else None
+    return (
+        f"{display_name(issuer.subject)} signed it but for one bit: it was damaged"
+        if found
+        else None
+    )
 
 
 def _is_fast(issuer: x509.Certificate) -> bool:

@@ -32,7 +32,7 @@ from mtls_echo_pki.certificates.reading import (
 )
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.path import rules
-from mtls_echo_tls.path.chain import LONGEST_PATH, Known, follow
+from mtls_echo_tls.path.chain import LONGEST_PATH, ChainInputs, build_chain
 from mtls_echo_tls.path.revocation import revocation_faults
 from mtls_echo_tls.path.rules import Fault
 from mtls_echo_tls.sides import Side
@@ -78,21 +78,21 @@ _ORDER = (
 
 
 @dataclass(frozen=True)
-class Path:
+class CertificationPath:
     """A path as far as it can be followed.
 
     Attributes:
         certificates: End-entity first; the last is a trust anchor when ``anchored``.
         anchored: Whether it ends at one of the given anchors.
-        left_out: Those among them that were not presented and should have been: all but a root.
-        crossed: Whether it may go on otherwise than this: see `mtls_echo_tls.path.chain.Links`.
+        omitted: Those among them that were not presented and should have been: all but a root.
+        cross_signed: Whether another path may exist: see `mtls_echo_tls.path.chain.BuiltChain`.
         faults: Everything found, in the order in which OpenSSL would meet it.
     """
 
     certificates: tuple[x509.Certificate, ...] = ()
     anchored: bool = False
-    left_out: tuple[x509.Certificate, ...] = ()
-    crossed: bool = False
+    omitted: tuple[x509.Certificate, ...] = ()
+    cross_signed: bool = False
     faults: tuple[Fault, ...] = ()
 
     @property
@@ -104,7 +104,7 @@ class Path:
     def is_complete(self) -> bool:
         """Whether it leads to a root, and to no other, by certificates that are known here."""
         ends = len(self.certificates) > 1 and is_self_issued(self.certificates[-1])
-        return ends and not self.crossed
+        return ends and not self.cross_signed
 
     @property
     def is_readable(self) -> bool:
@@ -126,7 +126,7 @@ def examine(
     reference: str | None = None,
     others: Sequence[x509.Certificate] = (),
     now: datetime.datetime | None = None,
-) -> Path:
+) -> CertificationPath:
     """Examine the certificates that one side presented.
 
     Args:
@@ -153,7 +153,7 @@ def examine(
             found.sort(key=lambda fault: _ORDER.index(fault.slug))
             return replace(path, faults=tuple(_bounded(found)))
         except UNREADABLE:
-            return Path()
+            return CertificationPath()
 
 
 def _examine(
@@ -163,27 +163,29 @@ def _examine(
     reference: str | None,
     others: Sequence[x509.Certificate],
     now: datetime.datetime,
-) -> Path:
+) -> CertificationPath:
     if not chain or sum(map(len, chain)) > _MOST_BYTES:
-        return Path()
+        return CertificationPath()
     presented = [load_certificate(der) for der in chain[:LONGEST_PATH]]
     # For a stranger a server does not search at length.
     thorough = anchors is None or presenter == "server"
-    links = follow(Known(presented, anchors, others, now, thorough))
+    links = build_chain(ChainInputs(presented, anchors, others, now, thorough))
     certificates, found = links.certificates, list(links.faults)
     for depth, certificate in enumerate(certificates):
         ends = depth == len(certificates) - 1
         # Nobody looks at the signature of an anchor, and whose roots are anchors is not known.
         is_anchor = ends and (links.anchored or (anchors is None and is_self_issued(certificate)))
-        found += rules.of_any(certificate, depth, now, anchor=is_anchor)
+        found += rules.check_certificate(certificate, depth, now, anchor=is_anchor)
         if depth:
-            found += rules.of_authority(certificate, certificates[:depth], presenter)
+            found += rules.check_ca(certificate, certificates[:depth], presenter)
         if depth and (links.anchored or anchors is None):
             # Comparing names costs their number times that of the subtrees. A stranger could
             # make that large; one who is anchored, or we ourselves, could not.
-            found += rules.of_names(certificate, certificates[:depth])
-    found += rules.of_end_entity(certificates[0], presenter, reference)
-    return Path(tuple(certificates), links.anchored, links.left_out, links.crossed, tuple(found))
+            found += rules.check_name_constraints(certificate, certificates[:depth])
+    found += rules.check_end_entity(certificates[0], presenter, reference)
+    return CertificationPath(
+        tuple(certificates), links.anchored, links.omitted, links.cross_signed, tuple(found)
+    )
 
 
 def _bounded(faults: Sequence[Fault]) -> Iterator[Fault]:

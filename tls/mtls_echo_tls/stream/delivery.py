@@ -13,7 +13,7 @@ close when it is done, within bounds (`LINGER`).
 what is left and let OpenSSL find it (*salvage*).
 
 **A peer's window may stay closed.** Neither an alert nor a close_notify can be delivered then, and
-closing must not depend on the peer's good will (`FAREWELL`).
+closing must not depend on the peer's good will (`CLOSE_TIMEOUT`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from collections.abc import Sequence
 import trio
 from trio.lowlevel import wait_readable
 
-from mtls_echo_tls.diagnosis.evidence import FIRST_BYTES, LAST_WORDS, Evidence, TransportEnd
+from mtls_echo_tls.diagnosis.evidence import FIRST_BYTES, LATE_DATA, Evidence, TransportEnd
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.stream.records import RECORD, Records
 from mtls_echo_tls.stream.tcp import SCRATCH, Exclusive, InTurn, TCPStream
@@ -37,7 +37,7 @@ LINGER = 3.0
 LINGER_BYTES = 64 * 1024 * 1024
 
 # How long sending an alert or close_notify may take, in seconds.
-FAREWELL = 1.0
+CLOSE_TIMEOUT = 1.0
 
 
 class Delivery(trio.abc.AsyncResource):
@@ -57,6 +57,7 @@ class Delivery(trio.abc.AsyncResource):
 
     __slots__ = (
         "__weakref__",
+        "_alert_read",
         "_broken",
         "_closed",
         "_drained",
@@ -66,7 +67,6 @@ class Delivery(trio.abc.AsyncResource):
         "_linger",
         "_receive_busy",
         "_records",
-        "_salvaged",
         "_tcp",
         "_writing",
         "evidence",
@@ -99,7 +99,7 @@ class Delivery(trio.abc.AsyncResource):
         self._closed = False
         self._half_closed = False  # our last words are out
         self._drained = True  # nothing is left to receive, as far as we know: wait first
-        self._salvaged: trio.Event | None = None
+        self._alert_read: trio.Event | None = None
         self._writing = InTurn()  # encrypting and sending are one step
         self._receive_busy = Exclusive("another task is receiving on this TLS connection")
 
@@ -119,7 +119,7 @@ class Delivery(trio.abc.AsyncResource):
                 return False
             await tcp.send_all(memoryview(b"".join(pieces))[sent:])
         except trio.BrokenResourceError as error:
-            await self._salvage()
+            await self._read_pending_alert()
             raise self._lost("reset") from error
         except BaseException:
             # Cancelled within a record: the peer can make no sense of anything after it.
@@ -157,22 +157,22 @@ class Delivery(trio.abc.AsyncResource):
 
     # --- after a failed write --------------------------------------------------------------------
 
-    async def _salvage(self) -> None:
+    async def _read_pending_alert(self) -> None:
         """After a failed write: find the alert that the peer sent before it closed."""
-        self._salvaged = trio.Event()
+        self._alert_read = trio.Event()
         try:
-            with trio.move_on_after(FAREWELL):
+            with trio.move_on_after(CLOSE_TIMEOUT):
                 if self._handshaken and not self.evidence.failed:
                     # A task that is receiving meets the alert by itself, and loses no data.
                     await self._receive_busy.wait_free()
                 if not self._broken:
                     self._broken = True
-                    await self._read_last_words()
+                    await self._read_late_data()
         finally:
             self._broken = True
-            self._salvaged.set()
+            self._alert_read.set()
 
-    async def _read_last_words(self) -> None:
+    async def _read_late_data(self) -> None:
         evidence = self.evidence
         try:
             while True:
@@ -184,7 +184,7 @@ class Delivery(trio.abc.AsyncResource):
                     self._note_first_bytes(ciphertext)
                     self._records.feed(ciphertext)
                 elif data:
-                    evidence.last_words += data[: LAST_WORDS - len(evidence.last_words)]
+                    evidence.late_data += data[: LATE_DATA - len(evidence.late_data)]
                     if evidence.stage == "first-read":
                         self._accepted()
                 else:
@@ -204,8 +204,8 @@ class Delivery(trio.abc.AsyncResource):
         discarded until it closes too, for `LINGER` seconds and bytes at the most; a reset
         would destroy what it has not read yet. Cancelled, it closes at once.
 
-        A task that is sending may finish the record it is at, for `FAREWELL` seconds; then it,
-        or a task that is receiving, gets `trio.ClosedResourceError`.
+        A task that is sending may finish its record, for `CLOSE_TIMEOUT` seconds; then it, or a
+        task that is receiving, gets `trio.ClosedResourceError`.
         """
         if self._closed:
             await trio.lowlevel.checkpoint()
@@ -215,8 +215,8 @@ class Delivery(trio.abc.AsyncResource):
             if self._handshaken and not self._broken and not self._half_closed:
                 await trio.lowlevel.checkpoint_if_cancelled()
                 self._records.close_notify()
-                if not self._push_farewell():
-                    await self._send_farewell()
+                if not self._push_close():
+                    await self._send_close()
             if self._half_closed and not self._records.peer_closed:
                 with trio.move_on_after(self._linger):
                     await self._discard_until_end()
@@ -233,7 +233,7 @@ class Delivery(trio.abc.AsyncResource):
             return self._closed
         if self._handshaken and not self._broken:
             self._records.close_notify()
-            if not self._push_farewell():
+            if not self._push_close():
                 return False
         if self._half_closed and not self._records.peer_closed:
             return False
@@ -249,9 +249,9 @@ class Delivery(trio.abc.AsyncResource):
         self.evidence.finish()
         self._records.quiet()
 
-    def _push_farewell(self) -> bool:
-        """As `_send_farewell`, if it needs no waiting; return whether it did not."""
-        if self._tcp is None or self._writing.held or self._salvaged is not None:
+    def _push_close(self) -> bool:
+        """As `_send_close`, if it needs no waiting; return whether it did not."""
+        if self._tcp is None or self._writing.held or self._alert_read is not None:
             return False
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             last = self._records.output()
@@ -264,12 +264,12 @@ class Delivery(trio.abc.AsyncResource):
             self._half_closed = True
         return True
 
-    async def _send_farewell(self) -> None:
-        """Send the last records, then end our direction of the transport, within `FAREWELL`."""
-        if self._salvaged is not None:
+    async def _send_close(self) -> None:
+        """Send the last records and half-close the transport, within `CLOSE_TIMEOUT` seconds."""
+        if self._alert_read is not None:
             return  # a write has failed: the transport takes nothing any more
         with (
-            trio.move_on_after(FAREWELL),
+            trio.move_on_after(CLOSE_TIMEOUT),
             contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError),
         ):
             async with self._writing:

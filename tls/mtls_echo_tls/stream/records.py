@@ -22,7 +22,7 @@ import ssl
 import sys
 
 from mtls_echo_tls.trace import recorder as _trace
-from mtls_echo_tls.trace.cleartext import Wire
+from mtls_echo_tls.trace.cleartext import CleartextRecorder
 
 # The largest plaintext a record can carry (RFC 8446 §5.1).
 RECORD = 16_384
@@ -47,10 +47,10 @@ class Records:
     """
 
     __slots__ = (
+        "_cleartext",
         "_incoming",
         "_outgoing",
         "_received",
-        "_wire",
         "connection",
         "exhausted",
         "failure",
@@ -71,7 +71,7 @@ class Records:
             server_hostname=server_name,
         )
         # Without OpenSSL's callback the recording is of what passes here in the clear.
-        self._wire = None if self.recorder.attached else Wire(self.recorder)
+        self._cleartext = None if self.recorder.attached else CleartextRecorder(self.recorder)
         self.peer_closed = False
         self.exhausted = True
         self.failure: ssl.SSLError | None = None
@@ -85,8 +85,8 @@ class Records:
         """
         if self._received:
             raise RuntimeError("there is ciphertext left that was not processed")
-        if self._wire is not None:
-            self._wire.received(ciphertext)
+        if self._cleartext is not None:
+            self._cleartext.received(ciphertext)
         self.exhausted = False
         if len(ciphertext) <= RECORD:
             self._incoming.write(ciphertext)
@@ -110,8 +110,8 @@ class Records:
                     return False
             else:
                 self._keep()
-                if self._wire is not None:
-                    self._wire.handshake_complete()
+                if self._cleartext is not None:
+                    self._cleartext.handshake_complete()
                 return True
 
     def decrypt(self, limit: int | None = None) -> bytes | None:
@@ -186,8 +186,8 @@ class Records:
     def output(self) -> bytes:
         """What OpenSSL has written on its own account: handshake, alerts, KeyUpdate."""
         data = self._outgoing.read()
-        if self._wire is not None:
-            self._wire.sent(data)
+        if self._cleartext is not None:
+            self._cleartext.sent(data)
         return data
 
     def put_back(self, data: bytes) -> None:

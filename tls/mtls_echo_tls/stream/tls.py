@@ -183,14 +183,14 @@ class TLSStream(Delivery, trio.abc.Stream):
         if self._records.pending:
             self.evidence.note_answer()
         failure = self._fail()
-        await self._send_farewell()
+        await self._send_close()
         raise failure from error
 
     async def _decline(self) -> NoReturn:
         """Refuse what OpenSSL was content with. Python can send no alert, so the end is clean."""
         failure = self._fail()
         self._records.close_notify()
-        await self._send_farewell()
+        await self._send_close()
         raise failure
 
     # --- sending ---------------------------------------------------------------------------------
@@ -262,8 +262,8 @@ class TLSStream(Delivery, trio.abc.Stream):
         """
         if max_bytes is not None and max_bytes < 1:
             raise ValueError("max_bytes must be at least 1")
-        if self._broken and self._salvaged is not None:
-            await self._salvaged.wait()  # a sender is finding out why
+        if self._broken and self._alert_read is not None:
+            await self._alert_read.wait()  # a sender is finding out why
         with self._receive_busy:
             self._check_established()
             waited = False

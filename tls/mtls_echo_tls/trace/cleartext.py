@@ -3,7 +3,8 @@
 An interpreter without the message callback (`mtls_echo_tls.trace.recorder`) leaves the bytes
 themselves. TLS records frame them (RFC 8446 §5.1): in TLS 1.2 everything up to ChangeCipherSpec is
 readable, certificates included; in TLS 1.3 the two hellos are, and after them only how many bytes
-went which way. `Wire` reads that and tells a `Recorder` by the calls that OpenSSL would have made.
+went which way. `CleartextRecorder` reads that and feeds a `Recorder` with the calls that OpenSSL
+would have made.
 
 It follows two streams of bytes that strangers write, so it keeps at most one record and one
 handshake message of each, and turns away for good from what is not TLS.
@@ -29,7 +30,7 @@ _LARGEST_RECORD = (1 << 14) + 2048
 _LARGEST_MESSAGE = 100 * 1024
 
 
-class Wire:
+class CleartextRecorder:
     """Reads the records of one connection in both directions, as far as they are in the clear.
 
     Args:

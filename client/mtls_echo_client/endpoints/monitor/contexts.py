@@ -17,7 +17,7 @@ import trio
 from mtls_echo_client.context import client_context
 from mtls_echo_client.endpoints.plan import Problem, TLSSettings
 from mtls_echo_pki.files.pem_blocks import MaterialError
-from mtls_echo_tls.material.file_digest import look
+from mtls_echo_tls.material.file_digest import digest_files
 from mtls_echo_tls.material.load import ConfigurationError, Material, client_material
 from mtls_echo_tls.material.reloader import Reload, Reloader
 
@@ -149,4 +149,7 @@ class Contexts:
 
 
 def _digests(settings: Iterable[TLSSettings]) -> dict[TLSSettings, bytes]:
-    return {each: look((each.ca_file, each.cert_file, each.key_file)).digest for each in settings}
+    return {
+        each: digest_files((each.ca_file, each.cert_file, each.key_file)).digest
+        for each in settings
+    }

@@ -29,7 +29,7 @@ from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.evidence import Evidence, TransportEnd
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.report import Report
-from mtls_echo_tls.stream.delivery import FAREWELL
+from mtls_echo_tls.stream.delivery import CLOSE_TIMEOUT
 from mtls_echo_tls.stream.tcp import TCPStream
 
 _UNASKED = "bytes came that nothing had been sent for"
@@ -73,7 +73,7 @@ class Link(abc.ABC):
 
     @abc.abstractmethod
     async def aclose(self) -> None:
-        """Say good-bye and close, within `FAREWELL` seconds even when cancelled."""
+        """Say good-bye and close, within `CLOSE_TIMEOUT` seconds even when cancelled."""
 
 
 async def dial(endpoint: Endpoint, context: ssl.SSLContext | None, patience: float) -> Link:
@@ -145,7 +145,7 @@ class SecureLink(Link):
 
     async def aclose(self) -> None:
         """See `Link.aclose`."""
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + FAREWELL):
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_TIMEOUT):
             await self.session.aclose()
 
 
