@@ -31,7 +31,7 @@ from mtls_echo_pki.certificates.reading import UNREADABLE, is_valid_at, load_cer
 from mtls_echo_server.access import Access
 from mtls_echo_tls.diagnosis.context_info import Configuration, recall
 from mtls_echo_tls.path.certificates import is_readable
-from mtls_echo_tls.path.revocation import revocation_faults
+from mtls_echo_tls.path.crl import revocation_faults
 from mtls_echo_tls.path.validate import CertificationPath, examine
 
 if TYPE_CHECKING:

@@ -386,7 +386,7 @@ async def test_a_list_by_an_authority_that_may_not_sign_lists_does_not_count(
     told, judged = await reports(*tls_pair(one, server_context(LOCALHOST, trust)))
 
     assert (judged.causes, judged.verify_code) == (["not-conforming"], 35)
-    assert any("may not sign revocation lists" in fact.value for fact in judged.evidence)
+    assert any("may not sign CRLs" in fact.value for fact in judged.evidence)
     assert "not-conforming" in told.causes
 
 

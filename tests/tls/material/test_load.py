@@ -374,6 +374,6 @@ def test_an_authority_as_openssl_makes_it_by_itself_is_warned_about_and_its_faul
         " every certificate below it will be refused",
     )
     assert [(fault.slug, fault.detail) for fault in found.faults] == [
-        ("not-an-authority", "“my CA” has no keyUsage, which RFC 5280 demands")
+        ("not-an-authority", "“my CA” has no keyUsage, which RFC 5280 requires")
     ]
     assert client_material(ca=files / "servers.crt").warnings == ()

@@ -8,8 +8,13 @@ from cryptography import x509
 
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
-from mtls_echo_tls.path.crl import applicable_crl, issued_by, issuer_of, sort_key
-from mtls_echo_tls.path.revocation import revocation_faults
+from mtls_echo_tls.path.crl import (
+    applicable_crl,
+    issued_by,
+    issuer_of,
+    revocation_faults,
+    sort_key,
+)
 
 NOW = datetime.now(UTC)
 ROOT = Authority.root("clients")

@@ -344,7 +344,7 @@ def test_an_intermediate_as_anchor_needs_its_roots_list_and_is_told_whose() -> N
     (fault,) = look(BELOW, "client", trust).faults
 
     assert (fault.slug, fault.depth) == ("crl-missing", 1)
-    assert fault.detail == "there is no list of “a root”, who issued “an intermediate”"
+    assert fault.detail == "there is no CRL of “a root”, which issued “an intermediate”"
     assert look(BELOW, "client", replace(trust, crls=(*trust.crls, ROOT.crl()))).faults == ()
 
 

@@ -1,1 +1,1 @@
-"""A certification path, and what is wrong with it."""
+"""Certification paths: building them, the rules for each certificate, and their faults."""

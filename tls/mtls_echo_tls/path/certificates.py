@@ -1,9 +1,9 @@
-"""Who the peer proved to be: the presented identifiers of a certificate.
+"""The identity of a peer: the presented identifiers of its certificate.
 
-A peer's identity is what its subjectAltName says, typed: a DNS name, an IP address, a URI, an
-e-mail address (RFC 5280 §4.2.1.6). The common name of the subject is free text; RFC 9525 §2
-forbids matching it against a host name, and it is kept here for people and for the explicit
-`--allow-cn` only. Nothing is verified in this module: the handshake did that, or refused.
+A peer's identity is its subjectAltName, typed: a DNS name, an IP address, a URI, an e-mail address
+(RFC 5280 §4.2.1.6). The common name of the subject is free text; RFC 9525 §2 forbids matching it
+against a host name, and it is kept here for people and for the explicit `--allow-cn` only. Nothing
+is verified in this module: the handshake has done that.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ class PeerIdentity:
     def from_der(cls, certificate: bytes) -> PeerIdentity:
         """Read the identifiers of a DER certificate.
 
-        A part that cannot be read yields no names rather than an error: such a certificate is
-        authenticated by OpenSSL's reading of it, and names nobody to ours.
+        A part that cannot be read yields no names rather than an error: OpenSSL, which reads more
+        leniently, has authenticated such a certificate, and no name in it is known here.
 
         Raises:
-            ValueError: The bytes are no certificate.
+            ValueError: The bytes are not a certificate.
         """
         read = _identity if len(certificate) <= _ORDINARY else _identity.__wrapped__
         return read(certificate)
 
     @classmethod
     def of_peer(cls, certificate: bytes) -> PeerIdentity:
-        """As `from_der`, for a certificate that OpenSSL has accepted and may read better than we.
+        """As `from_der`, for a certificate that OpenSSL has accepted.
 
-        What we cannot read at all is known by its fingerprint only.
+        One that cannot be read here at all is known by its fingerprint only.
         """
         try:
             return cls.from_der(certificate)
@@ -70,7 +70,7 @@ class PeerIdentity:
         )
 
 
-# The size of certificates worth remembering, in bytes: no peer shall fill our memory with others.
+# The size up to which certificates are cached, in bytes: a peer must not fill our memory.
 _ORDINARY = 4096
 
 
@@ -99,8 +99,8 @@ def _subject_common_name(certificate: x509.Certificate) -> str | None:
 def end_entity(chain: tuple[bytes, ...]) -> x509.Certificate | None:
     """The first certificate of a presented chain; None for an empty or unreadable one.
 
-    `cryptography` reads the fields of a certificate when asked for them, and raises then. A
-    refused peer's certificate may be anything, so those that a diagnosis asks for are read here.
+    `cryptography` reads a field of a certificate on access, and raises then. A refused peer's
+    certificate may be anything, so the fields that a diagnosis needs are read here.
     """
     try:
         leaf = load_certificate(chain[0]) if chain else None
@@ -114,7 +114,7 @@ def end_entity(chain: tuple[bytes, ...]) -> x509.Certificate | None:
 
 
 def is_readable(certificate: bytes) -> bool:
-    """Whether `end_entity` reads this certificate; the same clients come again."""
+    """Whether `end_entity` reads this certificate; cached, as the same clients come again."""
     return (_is_readable if len(certificate) <= _ORDINARY else _is_readable.__wrapped__)(
         certificate
     )

@@ -1,18 +1,18 @@
-"""From an end-entity certificate to a trust anchor, link by link, and why a path ends before one.
+"""Certification path building (RFC 4158): from an end-entity certificate to a trust anchor.
 
-A link is one certificate that has signed the one below it: names, key identifiers and the
-signature say so (RFC 5280 §6.1, §4.2.1.1). Certificates that were not presented may be known here
-all the same: our own chain and anchors, and what lies beside them in the same folders
-(`mtls_echo_tls.path.local_cas`). They make nobody trusted. They tell *why* a path ends: an
-authority that is known and was not sent is a link left out; a root that is known and is no anchor
-is a stranger.
+Each certificate on a path has signed the one below it: names, key identifiers and the signature
+say so (RFC 5280 §6.1, §4.2.1.1). Certificates that were not presented may be known all the same:
+our own chain and anchors, and the CAs in the folders of our files
+(`mtls_echo_tls.path.local_cas`). They make nothing trusted. They tell *why* a path ends: a CA that
+is known and was not sent is a missing intermediate; a root that is known and is not an anchor is
+an unknown CA.
 
-Of an issuer that is known to nobody here it cannot be told whether it is a stranger or a link that
-was left out below one of the anchors: whoever is named as issuer may exist in either place. Two
-things rule the link out. Anchors may permit no further authority below them (pathLenConstraint),
-and a certificate's authorityKeyIdentifier may name its issuer's issuer: where that is the issuer
-itself, it is a root. (A stranger could lie about it, and would be a stranger.) The reverse proves
-nothing: to name one of our anchors there is free.
+Of an issuer that is not known here it cannot be decided which of the two it is, as a CA of its
+name may exist in either place. Two things rule the missing intermediate out. The anchors may
+permit no further CA below them (pathLenConstraint), and a certificate's authorityKeyIdentifier may
+name its issuer's issuer: where that is the issuer itself, it is a root. (Who writes that falsely
+only makes its own CA an unknown one.) The reverse proves nothing: any CA can name one of our
+anchors there.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ LONGEST_PATH = 10
 
 @dataclass(frozen=True)
 class ChainInputs:
-    """The certificates that a path may be followed with.
+    """What a path is built from.
 
     Attributes:
         presented: As they came, end-entity first.
-        anchors: The judge's; None when they are not known.
-        others: Known from elsewhere; in a path that was judged by somebody else they continue it.
-        now: The time to judge by: of two certificates of one authority the valid one counts.
-        thorough: Whether an alteration may be looked for at some length (`damage`).
+        anchors: The verifier's; None when they are not inputs.
+        others: Known from elsewhere; where the peer was the verifier, they continue the path.
+        now: The time of verification: of two certificates of one CA the valid one counts.
+        thorough: Whether to search for a single altered bit (`mtls_echo_tls.path.tampering`).
     """
 
     presented: Sequence[x509.Certificate]
@@ -57,12 +57,12 @@ class ChainInputs:
 
     @property
     def roots_first(self) -> list[x509.Certificate]:
-        """The others, those first that end a path: nothing above them is missing."""
+        """The others, roots first: nothing above them is missing."""
         return sorted(self._valid_first, key=lambda c: not is_self_issued(c))
 
     @property
     def roots_last(self) -> list[x509.Certificate]:
-        """The others, those first that lead on: perhaps to an anchor."""
+        """The others, roots last: an intermediate may lead on to an anchor."""
         return sorted(self._valid_first, key=is_self_issued)
 
     @property
@@ -72,7 +72,7 @@ class ChainInputs:
 
 @dataclass(frozen=True)
 class BuiltChain:
-    """A path as far as it can be followed.
+    """A path as far as it can be built.
 
     Attributes:
         certificates: End-entity first.
@@ -80,7 +80,7 @@ class BuiltChain:
         omitted: Those among them that were not presented, roots excepted.
         cross_signed: Whether another path may exist: another issuer has certified one of the
             CAs too, in a certificate that was not presented.
-        faults: Why it ends where it does, and what was left out.
+        faults: Why it ends where it does, and what was omitted.
     """
 
     certificates: list[x509.Certificate]
@@ -90,40 +90,40 @@ class BuiltChain:
     faults: tuple[Fault, ...] = ()
 
 
-def build_chain(known: ChainInputs) -> BuiltChain:
-    """Follow a path as OpenSSL does: trusted issuers are tried before presented ones.
+def build_chain(inputs: ChainInputs) -> BuiltChain:
+    """Build a path as OpenSSL does: trusted issuers are tried before presented ones.
 
-    Where the judge's anchors are not known, what else is known shows how it would go on.
+    Where the verifier's anchors are not known, the other certificates continue it.
     """
-    trusted = list(known.anchors or ())
-    path, omitted, faults = [known.presented[0]], list[x509.Certificate](), list[Fault]()
+    trusted = list(inputs.anchors or ())
+    path, omitted, faults = [inputs.presented[0]], list[x509.Certificate](), list[Fault]()
     while len(path) <= LONGEST_PATH:
         current, depth = path[-1], len(path) - 1
         if current in trusted:
             return BuiltChain(path, True)
-        issuer = _issuer(current, (*trusted, *known.presented[1:]), path)
-        if issuer is None and known.anchors is None and not is_self_issued(current):
-            issuer = _issuer(current, known.roots_first, path)
+        issuer = _issuer(current, (*trusted, *inputs.presented[1:]), path)
+        if issuer is None and inputs.anchors is None and not is_self_issued(current):
+            issuer = _issuer(current, inputs.roots_first, path)
             if issuer is not None and not is_self_issued(issuer):
                 omitted.append(issuer)
                 faults.append(_not_sent(issuer, depth))
         if issuer is None:
-            faults += _dead_end(current, depth, known, path)
+            faults += _dead_end(current, depth, inputs, path)
             break
         path.append(issuer)
     else:
         faults.append(Fault("path-too-long", len(path) - 1, "the path does not end"))
-    return BuiltChain(path, False, tuple(omitted), _is_crossed(path, known), tuple(faults))
+    return BuiltChain(path, False, tuple(omitted), _is_cross_signed(path, inputs), tuple(faults))
 
 
-def _is_crossed(path: Sequence[x509.Certificate], known: ChainInputs) -> bool:
-    others = [c for c in known.others if not is_self_issued(c) and c not in known.presented]
+def _is_cross_signed(path: Sequence[x509.Certificate], inputs: ChainInputs) -> bool:
+    others = [c for c in inputs.others if not is_self_issued(c) and c not in inputs.presented]
     above: list[x509.Certificate | None] = [*path[1:], None]
     return any(
-        # A second certificate from the same issuer is a renewed one, and leads to the same place.
-        has_signed(other, one) and (issuer is None or issuer.issuer != other.issuer)
+        # A second certificate from the same issuer is a renewal, and leads to the same root.
+        has_signed(other, certificate) and (issuer is None or issuer.issuer != other.issuer)
         for other in others
-        for one, issuer in zip(path, above, strict=True)
+        for certificate, issuer in zip(path, above, strict=True)
     )
 
 
@@ -136,27 +136,27 @@ def _issuer(
 
 
 def _dead_end(
-    current: x509.Certificate, depth: int, known: ChainInputs, path: Sequence[x509.Certificate]
+    current: x509.Certificate, depth: int, inputs: ChainInputs, path: Sequence[x509.Certificate]
 ) -> Iterator[Fault]:
-    """Why the path goes no further."""
-    issuer, anchors = display_name(current.issuer), known.anchors
+    """Why the path ends at this certificate."""
+    issuer, anchors = display_name(current.issuer), inputs.anchors
     if anchors is None and depth and is_self_issued(current):
         return  # it is where it should end
-    tried = (*known.presented[1:], *(known.others if anchors is None else anchors))
+    tried = (*inputs.presented[1:], *(inputs.others if anchors is None else anchors))
     named = [c for c in tried if c.subject == current.issuer and c not in path]
     identified = [candidate for candidate in named if _may_have_signed(candidate, current)]
-    # One that was left out may lead to an anchor; a root that is known leads to itself.
-    signer = _issuer(current, known.roots_last, path)
+    # An omitted intermediate may lead to an anchor; a known root leads to itself.
+    signer = _issuer(current, inputs.roots_last, path)
     if identified:
-        yield from _unsigned(current, depth, known, identified)
+        yield from _unsigned(current, depth, inputs, identified)
     elif is_self_issued(current) and depth == 0:
         yield Fault("self-signed", 0, f"subject and issuer are both {issuer}")
     elif anchors is None:
         return
     elif signer is not None and not is_self_issued(signer):
-        yield from _unsent(signer, depth, known, path)
+        yield from _unsent(signer, depth, inputs, path)
     elif any(anchor.subject == current.issuer for anchor in anchors):
-        detail = f"a trust anchor is called {issuer} too, but has another key"
+        detail = f"a trust anchor has the name {issuer} too, but another key"
         yield Fault("impostor-authority", depth, detail)
     elif is_self_issued(current) or signer is not None:
         yield Fault("unknown-authority", depth, f"{issuer} is not among the trust anchors")
@@ -169,20 +169,20 @@ def _dead_end(
 def _unsigned(
     current: x509.Certificate,
     depth: int,
-    known: ChainInputs,
+    inputs: ChainInputs,
     identified: Sequence[x509.Certificate],
 ) -> Iterator[Fault]:
-    """The right name, and nothing says that the key is another: but it did not sign this."""
+    """The faults where an issuer fits by name and key identifiers, and did not sign."""
     issuer = display_name(current.issuer)
-    everybody = (*known.presented[1:], *known.others)
-    if any(c.subject == current.issuer and _signed(c, current) for c in everybody):
-        detail = f"another key signed it, of one that is called {issuer} too"
+    candidates = (*inputs.presented[1:], *inputs.others)
+    if any(c.subject == current.issuer and _signed(c, current) for c in candidates):
+        detail = f"the key of another CA with the name {issuer} signed it"
         yield Fault("impostor-authority", depth, detail)
         return
     for candidate in identified:
-        proof = evidence_of_tampering(current, candidate, thorough=known.thorough)
-        if proof is not None:
-            yield Fault("bad-signature", depth, proof)
+        evidence = evidence_of_tampering(current, candidate, thorough=inputs.thorough)
+        if evidence is not None:
+            yield Fault("bad-signature", depth, evidence)
             return
     detail = f"the signature does not verify with the key of {issuer}"
     yield Fault("bad-signature", depth, detail)
@@ -190,22 +190,22 @@ def _unsigned(
 
 
 def _unsent(
-    signer: x509.Certificate, depth: int, known: ChainInputs, path: Sequence[x509.Certificate]
+    signer: x509.Certificate, depth: int, inputs: ChainInputs, path: Sequence[x509.Certificate]
 ) -> Iterator[Fault]:
-    """An authority that is known here has signed it, and was not sent."""
-    yield from check_validity(signer, depth + 1, known.now)
+    """The faults where a known CA has signed it, and was not sent."""
+    yield from check_validity(signer, depth + 1, inputs.now)
     onwards = [*path, signer]
-    everybody = (*(known.anchors or ()), *known.presented[1:], *known.roots_first)
+    candidates = (*(inputs.anchors or ()), *inputs.presented[1:], *inputs.roots_first)
     while len(onwards) <= LONGEST_PATH:
         last = onwards[-1]
-        if last in (known.anchors or ()):
+        if last in (inputs.anchors or ()):
             yield _not_sent(signer, depth)
             return
-        above = _issuer(last, everybody, onwards)
+        above = _issuer(last, candidates, onwards)
         if above is None:
             break
         onwards.append(above)
-    # Sending it would mend one fault, and show the other.
+    # Sending it would remove one fault, and show the other.
     detail = f"{display_name(onwards[-1].issuer)}, above it, is not among the trust anchors"
     yield Fault("unknown-authority", depth, detail)
     yield _not_sent(signer, depth)
@@ -218,19 +218,19 @@ def _unknown(
     path: Sequence[x509.Certificate],
     named: Sequence[x509.Certificate],
 ) -> Iterator[Fault]:
-    """Nobody here knows the issuer: a stranger, or a link that was left out."""
+    """The faults where the issuer is not known: an unknown CA, or a missing intermediate."""
     issuer = display_name(current.issuer)
     detail = f"{issuer} was not sent, and is not among the trust anchors"
     if any(has_signed(anchor, candidate) for anchor in anchors for candidate in named):
-        # One of two that are called so was left out, or somebody else calls himself so.
+        # Either of two CAs of that name was omitted, or another CA has taken the name.
         detail = f"the certificate sent for {issuer} has another key"
         yield Fault("impostor-authority", depth, detail)
     elif _is_issued_by_root(current):
-        detail = f"{issuer} is a root by its own account, and is not among the trust anchors"
+        detail = f"{issuer} is a root by its key identifier, and is not among the trust anchors"
         yield Fault("unknown-authority", depth, detail)
         return
     elif not any(_has_room(anchor, path) for anchor in anchors):
-        detail = f"{issuer} is not among the trust anchors, which permit no authority below them"
+        detail = f"{issuer} is not among the trust anchors, which permit no CA below them"
         yield Fault("unknown-authority", depth, detail)
         return
     else:

@@ -1,62 +1,60 @@
-"""Which revocation list speaks for which authority, and which of several is believed.
+"""Revocation checks of a certification path: which CRL applies, and what it says (RFC 5280 §6.3).
 
-A list names its issuer, and with the authorityKeyIdentifier the issuer's key (RFC 5280 §5.2.1): an
-authority may have been replaced by one that is called the same. Of several lists of one authority
-OpenSSL believes one that is valid now, and of those the one with the latest thisUpdate. It wants
-one from the issuer of *every* certificate of a path, the trust anchor's included
-(`mtls_echo_pki.certificates.trust`).
+With one CRL in a trust, OpenSSL wants one from the issuer of *every* certificate of a path
+(``VERIFY_CRL_CHECK_CHAIN``), the trust anchor's own included. So an intermediate as a trust anchor
+needs the CRL of the root above it, which is easily forgotten, since nothing else of that root is
+needed. OpenSSL's verify code says that a CRL is missing, and not whose.
+
+A CRL names its issuer, and with the authorityKeyIdentifier the issuer's key (§5.2.1): a CA may
+have been replaced by another of the same name. Of several CRLs of one CA OpenSSL takes one that is
+valid now, and of those the one with the latest thisUpdate.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from cryptography import x509
 
-from mtls_echo_pki.certificates.reading import UNREADABLE, is_valid_at
+from mtls_echo_pki.certificates.lifetimes import timestamp
+from mtls_echo_pki.certificates.reading import (
+    UNREADABLE,
+    is_valid_at,
+    serial_number,
+    valid_at,
+    value_of,
+)
+from mtls_echo_tls.path.rules import Fault, display_name, may_sign_crls
 
 
 class CRLIssuer(NamedTuple):
-    """Who issued a list: the authority's name, DER, and its key's identifier if that is known."""
+    """The issuer of a CRL: its name, DER, and its key's identifier, ``b""`` when not given."""
 
     name: bytes
     key: bytes
 
 
 def issuer_of(crl: x509.CertificateRevocationList) -> CRLIssuer:
-    """Whose list it is."""
-    try:
-        key = crl.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
-        return CRLIssuer(crl.issuer.public_bytes(), key.key_identifier or b"")
-    except (x509.ExtensionNotFound, *UNREADABLE):
-        return CRLIssuer(crl.issuer.public_bytes(), b"")
+    """The issuer that a CRL names."""
+    identifier = value_of(crl, x509.AuthorityKeyIdentifier)
+    key = None if identifier is None else identifier.key_identifier
+    return CRLIssuer(crl.issuer.public_bytes(), key or b"")
 
 
-def issued_by(who: CRLIssuer, authority: x509.Certificate) -> bool:
-    """Whether the issuer of a list can be this authority."""
-    if authority.subject.public_bytes() != who.name:
+def issued_by(issuer: CRLIssuer, ca: x509.Certificate) -> bool:
+    """Whether the issuer of a CRL can be this CA."""
+    if ca.subject.public_bytes() != issuer.name:
         return False
-    try:
-        own = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    except (x509.ExtensionNotFound, *UNREADABLE):
-        return True
-    return who.key in (b"", own.digest)
+    own = value_of(ca, x509.SubjectKeyIdentifier)
+    return own is None or issuer.key in (b"", own.digest)
 
 
 def sort_key(crl: x509.CertificateRevocationList) -> tuple[datetime.datetime, int]:
-    """Greater for the newer of two lists (RFC 5280 §5.1.2.4, §5.2.3)."""
-    try:
-        number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-    except (x509.ExtensionNotFound, *UNREADABLE):
-        number = 0
-    return crl.last_update_utc, number
-
-
-def valid(crl: x509.CertificateRevocationList, now: datetime.datetime) -> bool:
-    """Whether its authority stands by it at this moment."""
-    return is_valid_at(crl, now)
+    """Greater for the newer of two CRLs of one CA (RFC 5280 §5.1.2.4, §5.2.3)."""
+    number = value_of(crl, x509.CRLNumber)
+    return crl.last_update_utc, 0 if number is None else number.crl_number
 
 
 def applicable_crl(
@@ -65,15 +63,75 @@ def applicable_crl(
     crls: Iterable[x509.CertificateRevocationList],
     now: datetime.datetime,
 ) -> x509.CertificateRevocationList | None:
-    """The list that is asked whether a certificate was revoked; None when there is none.
+    """The CRL that decides whether a certificate is revoked; None when there is none.
 
     Args:
         certificate: The certificate.
-        issuer: The one above it, if it is known.
+        issuer: The CA above it, if it is known.
         crls: All there are.
-        now: The time to judge by: one that is not valid then is asked if there is no other.
+        now: The time of the check. A CRL that is not valid then applies if there is no other.
     """
-    its = [crl for crl in crls if crl.issuer == certificate.issuer]
+    own = [crl for crl in crls if crl.issuer == certificate.issuer]
     if issuer is not None:
-        its = [crl for crl in its if issued_by(issuer_of(crl), issuer)]
-    return max(its, key=lambda crl: (valid(crl, now), sort_key(crl)), default=None)
+        own = [crl for crl in own if issued_by(issuer_of(crl), issuer)]
+    return max(own, key=lambda crl: (is_valid_at(crl, now), sort_key(crl)), default=None)
+
+
+def revocation_faults(
+    certificates: Sequence[x509.Certificate],
+    crls: Sequence[x509.CertificateRevocationList],
+    now: datetime.datetime,
+) -> Iterator[Fault]:
+    """What the CRLs say about a path, and what is wrong with the CRLs.
+
+    Args:
+        certificates: The path, end-entity first.
+        crls: The verifier's; without any, nothing is checked.
+        now: The time of the check.
+    """
+    for depth, certificate in enumerate(certificates if crls else ()):
+        above = certificates[depth + 1] if depth + 1 < len(certificates) else certificate
+        issuer = above if above.subject == certificate.issuer else None
+        crl = applicable_crl(certificate, issuer, crls, now)
+        if crl is None:
+            who, subject = display_name(certificate.issuer), display_name(certificate.subject)
+            yield Fault("crl-missing", depth, f"there is no CRL of {who}, which issued {subject}")
+        else:
+            yield from _check_crl(crl, depth, issuer, now)
+            yield from _revoked(certificate, depth, crl)
+
+
+def _check_crl(
+    crl: x509.CertificateRevocationList,
+    depth: int,
+    issuer: x509.Certificate | None,
+    now: datetime.datetime,
+) -> Iterator[Fault]:
+    who, when, until = display_name(crl.issuer), valid_at(crl, now), crl.next_update_utc
+    if issuer is not None and not may_sign_crls(issuer):
+        yield Fault("not-conforming", depth, f"{who} may not sign CRLs (keyUsage)")
+    elif issuer is not None and not _is_signed_by(crl, issuer):
+        yield Fault("bad-signature", depth, f"{who} did not sign the CRL in its name")
+    if when < 0:
+        detail = f"the CRL of {who} is of {timestamp(crl.last_update_utc)}"
+        yield Fault("crl-not-yet-valid", depth, detail)
+    elif when > 0 and until is not None:
+        yield Fault("crl-expired", depth, f"the CRL of {who} ended on {timestamp(until)}")
+
+
+def _revoked(
+    certificate: x509.Certificate, depth: int, crl: x509.CertificateRevocationList
+) -> Iterator[Fault]:
+    number = serial_number(certificate)
+    entry = crl.get_revoked_certificate_by_serial_number(number)
+    if entry is not None:
+        when = timestamp(entry.revocation_date_utc)
+        slug = "revoked-authority" if depth else "revoked"
+        yield Fault(slug, depth, f"serial number {number:x}, on {when}")
+
+
+def _is_signed_by(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+    try:
+        return crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
+    except UNREADABLE:
+        return False

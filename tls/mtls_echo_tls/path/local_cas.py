@@ -1,15 +1,15 @@
-"""Authorities whose certificates lie beside our own: known, never sent and never trusted.
+"""CA certificates in the folders of our own files: used to diagnose, never sent and never trusted.
 
 People keep ``issuing.pem`` and ``root.pem`` next to ``server.pem`` and forget to append the first
-to it. Whether a peer that does not find its way to an anchor lacks a certificate which we did not
-send, or is of another mind about whom to trust, cannot be told from what we sent. It can from what
-lies beside it: an authority there that has signed the last of our chain, and is no root, should
-have been sent; and where the path leads to a root with nothing left out, nothing was left out.
+to it. When a peer finds no path to an anchor, what we sent does not show whether it lacks a
+certificate that we omitted or trusts other CAs. The files beside it do: a CA there that has signed
+the last of our chain, and is not a root, should have been sent; and where the chain leads to a
+root with nothing omitted, nothing was omitted.
 
-So the folders of the files that were named are looked through once, when they are loaded, within
-bounds: so many files, each of at most 1 MiB, whose names say that they hold certificates. A file
-with a private key in it is left alone, and so is whatever a link leads to outside the folder.
-What is found serves the diagnosis of a refusal, and a warning at start.
+So the folders of the named files are searched once, when they are loaded, within bounds: a number
+of files, each of at most 1 MiB, whose names say that they hold certificates. A file with a private
+key in it is left alone, and so is one that a link leads to outside the folder. What is found
+serves the diagnosis of a refusal, and a warning at start.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ from mtls_echo_tls.path.chain import LONGEST_PATH, has_signed
 
 _SUFFIXES = frozenset({".pem", ".crt", ".cer", ".der"})
 
-# How a certificate that is not armoured begins: a sequence, whose length takes two bytes.
+# How a DER certificate begins: a sequence, whose length takes two bytes.
 _BINARY = b"\x30\x82"
 
-# A folder of one's own has a dozen; the system's store, some 140 and as many links to them.
+# A private folder has a dozen; the system's store, some 140 and as many links to them.
 _MOST_FILES = 64
 _MOST_CERTIFICATES = 128
 
 
 @dataclass(frozen=True)
 class LocalCA:
-    """An authority's certificate that lies beside ours.
+    """A CA certificate in the folder of one of our files.
 
     Attributes:
-        certificate: Of an authority.
-        file: Where it lies.
+        certificate: The CA's.
+        file: The file that holds it.
     """
 
     certificate: x509.Certificate
@@ -59,23 +59,23 @@ class LocalCA:
 
 
 def find_local_cas(folders: Iterable[Path]) -> tuple[LocalCA, ...]:
-    """The authorities whose certificates lie in these folders; never raises.
+    """The CA certificates in these folders; never raises.
 
-    What cannot be read or is no certificate is passed over: nobody asked for it.
+    What cannot be read or is not a certificate is skipped: it was not asked for.
     """
     found: dict[x509.Certificate, LocalCA] = {}
     for file in _files(dict.fromkeys(folders)):
         for certificate in _certificates(file):
-            if len(found) < _MOST_CERTIFICATES and _is_authority(certificate):
+            if len(found) < _MOST_CERTIFICATES and _is_ca(certificate):
                 found.setdefault(certificate, LocalCA(certificate, file))
     return tuple(found.values())
 
 
 def omitted_cas(credential: Credential, known: Iterable[LocalCA]) -> tuple[LocalCA, ...]:
-    """The authorities that should have been sent with a certificate, lowest first.
+    """The CAs that should have been sent with a certificate, lowest first.
 
-    From the last certificate of the chain upwards, as far as the known ones lead; the root
-    excepted, which need not be sent (RFC 8446 §4.4.2).
+    From the last certificate of the chain upwards, as far as the known ones lead, without the
+    root, which need not be sent (RFC 8446 §4.4.2).
     """
     last, path = credential.path[-1], list[LocalCA]()
     # Roots first: where one ends the path, nothing above it is missing.
@@ -126,7 +126,7 @@ def _files(folders: Iterable[Path]) -> Iterator[Path]:
 
 
 def _is_inside(path: Path, folder: str) -> bool:
-    """Whether it lies in the folder itself, and not only a link to somewhere else does.
+    """Whether it is in the folder itself, and not a link to another place.
 
     A published file is a link into a generation of the same folder; any other may lead anywhere.
     """
@@ -150,7 +150,7 @@ def _certificates(file: Path) -> Iterable[x509.Certificate]:
         return ()
 
 
-def _is_authority(certificate: x509.Certificate) -> bool:
+def _is_ca(certificate: x509.Certificate) -> bool:
     try:
         constraints = value_of(certificate, x509.BasicConstraints)
         _ = certificate.subject, certificate.issuer

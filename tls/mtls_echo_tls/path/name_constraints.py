@@ -1,8 +1,8 @@
-"""Which names an authority may give: nameConstraints, for diagnosis (RFC 5280 §4.2.1.10).
+"""Which name breaks a CA's nameConstraints, for diagnosis (RFC 5280 §4.2.1.10).
 
-A constrained authority lists subtrees per type of name. A name of that type must lie in a
-permitted one, if any is listed for its type, and in no excluded one. OpenSSL has applied this
-already; here it is looked for *which* name was the offence.
+A constrained CA lists subtrees per type of name. A name of that type must lie in a permitted one,
+if any is listed for its type, and in no excluded one. OpenSSL has applied this already; here the
+name that broke it is found.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from cryptography import x509
 
 from mtls_echo_pki.certificates.identifiers import subject_alternative_names
 
-# OpenSSL gives up at 2^20 (NAME_CHECK_MAX); this is for a sentence in a report only.
+# OpenSSL gives up at 2^20 (NAME_CHECK_MAX); a report is not worth as many.
 _MOST_COMPARISONS = 10_000
 
 
 def not_permitted(certificate: x509.Certificate, limits: x509.NameConstraints) -> str | None:
-    """The first name in the certificate that the constraints forbid; None when all may stand."""
+    """The first name in the certificate that the constraints forbid; None if there is none."""
     names: list[x509.GeneralName] = list(subject_alternative_names(certificate))
     trees = len(limits.permitted_subtrees or ()) + len(limits.excluded_subtrees or ())
     if len(names) * trees > _MOST_COMPARISONS:

@@ -1,7 +1,7 @@
-"""What each certificate of a path must be, rule by rule (RFC 5280 §4 and §6, RFC 9525).
+"""The rules for each certificate on a path, one by one (RFC 5280 §4 and §6, RFC 9525).
 
 Each rule that is broken is a `Fault` with the two things that were compared. Reading is lenient: a
-part that cannot be parsed breaks no rule here, for OpenSSL has read it and decided already. The
+part that cannot be parsed breaks no rule here, since OpenSSL has read it and decided already. The
 rules are those that OpenSSL enforces with ``X509_V_FLAG_X509_STRICT`` at security level 2, which
 is what this project's contexts have.
 """
@@ -80,20 +80,20 @@ class Fault:
 def check_certificate(
     certificate: x509.Certificate, depth: int, now: datetime.datetime, *, anchor: bool
 ) -> Iterator[Fault]:
-    """What every certificate must be.
+    """Check what every certificate must be.
 
     Args:
         certificate: The certificate.
         depth: Its place in the path.
-        now: The time to judge by.
-        anchor: Whether it is trusted by itself, so that nobody looks at its signature.
+        now: The time of verification.
+        anchor: Whether it is a trust anchor, whose signature is not checked.
     """
     yield from check_validity(certificate, depth, now)
     yield from _strength(certificate, depth, anchor=anchor)
     if not has_readable_extensions(certificate):
-        return  # what seems to be absent may only be hidden from us
-    strange = (e for e in _extensions(certificate) if e.critical and e.oid not in _UNDERSTOOD)
-    for extension in itertools.islice(strange, 1):
+        return  # what seems to be absent may only be unreadable
+    unknown = (e for e in _extensions(certificate) if e.critical and e.oid not in _UNDERSTOOD)
+    for extension in itertools.islice(unknown, 1):
         oid = extension.oid.dotted_string
         yield Fault("unknown-critical-extension", depth, f"extension {oid} is critical")
     if (
@@ -108,7 +108,7 @@ def check_certificate(
 def check_validity(
     certificate: x509.Certificate, depth: int, now: datetime.datetime
 ) -> Iterator[Fault]:
-    """Whether a certificate is valid at that time (RFC 5280 §4.1.2.5)."""
+    """Check that a certificate is valid at that time (RFC 5280 §4.1.2.5)."""
     suffix = "-authority" if depth else ""
     when = valid_at(certificate, now)
     if when > 0:
@@ -126,12 +126,12 @@ def check_ca(
     below: Sequence[x509.Certificate],
     presenter: Side,
 ) -> Iterator[Fault]:
-    """What an issuer must be (RFC 5280 §4.2.1.3, §4.2.1.9, §4.2.1.10, §4.2.1.12).
+    """Check what an issuer must be (RFC 5280 §4.2.1.3, §4.2.1.9, §4.2.1.10, §4.2.1.12).
 
     Args:
         certificate: The issuer.
         below: The path under it, end-entity first.
-        presenter: Who presented the path.
+        presenter: The side that presented the path.
     """
     if not has_readable_extensions(certificate):
         return
@@ -146,7 +146,7 @@ def check_ca(
             yield Fault("path-too-long", depth, detail)
     usage = value_of(certificate, x509.KeyUsage)
     if usage is None:
-        yield Fault("not-an-authority", depth, f"{who} has no keyUsage, which RFC 5280 demands")
+        yield Fault("not-an-authority", depth, f"{who} has no keyUsage, which RFC 5280 requires")
     elif not usage.key_cert_sign:
         yield Fault("not-an-authority", depth, f"{who} may not sign certificates (keyUsage)")
     if value_of(certificate, x509.SubjectKeyIdentifier) is None:
@@ -155,25 +155,25 @@ def check_ca(
 
 
 def lacks_key_usage(certificate: x509.Certificate) -> bool:
-    """Whether this is an authority without keyUsage (RFC 5280 §4.2.1.3).
+    """Whether this is a CA without keyUsage (RFC 5280 §4.2.1.3).
 
-    Strict verification refuses whatever is below it, a trust anchor though it be.
+    Strict verification refuses every certificate below it, even if it is a trust anchor.
     """
     constraints = value_of(certificate, x509.BasicConstraints)
     is_authority = constraints is not None and constraints.ca
     return is_authority and value_of(certificate, x509.KeyUsage) is None
 
 
-def may_sign_crls(authority: x509.Certificate) -> bool:
-    """Whether its revocation lists count (RFC 5280 §4.2.1.3): True where nothing forbids it."""
-    usage = value_of(authority, x509.KeyUsage)
+def may_sign_crls(ca: x509.Certificate) -> bool:
+    """Whether a CA may sign CRLs (RFC 5280 §4.2.1.3): True where nothing forbids it."""
+    usage = value_of(ca, x509.KeyUsage)
     return usage is None or usage.crl_sign
 
 
 def check_name_constraints(
     certificate: x509.Certificate, below: Sequence[x509.Certificate]
 ) -> Iterator[Fault]:
-    """Which names below an issuer it may not give (RFC 5280 §4.2.1.10)."""
+    """Check the names below an issuer against its nameConstraints (RFC 5280 §4.2.1.10)."""
     limits = value_of(certificate, x509.NameConstraints)
     if limits is not None:
         who = display_name(certificate.subject)
@@ -186,7 +186,7 @@ def check_name_constraints(
 def check_end_entity(
     leaf: x509.Certificate, presenter: Side, reference: str | None
 ) -> Iterator[Fault]:
-    """What an end-entity certificate must be for its use (RFC 5280 §4.2.1.3, RFC 9525 §6)."""
+    """Check that an end-entity certificate fits its use (RFC 5280 §4.2.1.3, RFC 9525 §6)."""
     yield from _purpose(leaf, 0, presenter)
     usage = value_of(leaf, x509.KeyUsage)
     if usage is not None:
@@ -238,9 +238,9 @@ def _nonconformities(certificate: x509.Certificate) -> Iterator[str]:
     if not certificate.issuer.rdns:
         yield "the issuer's name is empty"
     if is_authority and not certificate.subject.rdns:
-        yield "an authority's subject is empty"
+        yield "a CA's subject is empty"
     if is_authority and not critical[ExtensionOID.BASIC_CONSTRAINTS]:
-        yield "an authority's basicConstraints is not critical"
+        yield "a CA's basicConstraints is not critical"
     if not is_authority and usage is not None and usage.key_cert_sign:
         yield "keyUsage permits keyCertSign without CA:TRUE"
     if names is not None and not list(names):
@@ -258,7 +258,7 @@ def _nonconformities(certificate: x509.Certificate) -> Iterator[str]:
 
 
 def display_name(name: x509.Name) -> str:
-    """A distinguished name, for a sentence."""
+    """The common name of a distinguished name, or all of it, in quotation marks."""
     return f"“{common_name(name) or name.rfc4514_string()}”"
 
 

@@ -17,7 +17,7 @@ from mtls_echo_tls.path.certificates import end_entity
 _MOST_NAMES = 16
 LONGEST_NAME = 256
 
-# The size of certificates worth remembering, in bytes; most have less than 2 KiB.
+# The size up to which certificates are cached, in bytes; most have less than 2 KiB.
 _ORDINARY = 4096
 
 
@@ -60,7 +60,7 @@ def _summarised(certificate: bytes) -> CertificateSummary | None:
 
 
 def names_of(leaf: x509.Certificate) -> list[str]:
-    """What its subjectAltName contains: at most 16 names, each cut at 256 characters."""
+    """The entries of its subjectAltName: at most 16, each cut at 256 characters."""
     entries = list(subject_alternative_names(leaf))[:_MOST_NAMES]
     return [_bounded(str(entry.value)) for entry in entries]
 

@@ -1,6 +1,6 @@
-"""Whether a certificate whose signature is wrong was altered, or was signed by another key.
+"""Evidence that a certificate with a wrong signature was altered, not signed by another key.
 
-OpenSSL says the same of both: verify code 7. They differ in what they leave behind.
+OpenSSL reports the same of both: verify code 7. They differ in what they leave behind.
 
 * **RSA (PKCS#1 v1.5) shows what was signed.** A signature opens with the signer's public key to a
   padded digest (RFC 8017 §8.2.2). If it opens with the claimed issuer's key, that key made it, and
@@ -9,13 +9,13 @@ OpenSSL says the same of both: verify code 7. They differ in what they leave beh
 * **ECDSA and Ed25519 show nothing.** Any two numbers are a signature of any content by *some* key,
   which can be computed from them (SEC 1 §4.1.6). Only a signature that is not even two numbers
   was made by no key at all.
-* **One altered bit can be put back.** If the claimed issuer's key has signed the certificate but
+* **A single altered bit can be found.** If the claimed issuer's key has signed the certificate but
   for one bit, it has signed it: that another key's signature is so near is as unlikely as a
   forgery. Damage of a file or a disk is of this kind. The search verifies a signature for each
-  bit, which takes 0.03 to 0.3 s (measured), so a server does not do it for a stranger.
+  bit, which takes 0.03 to 0.3 s (measured): a server does not do it for an unauthenticated client.
 
-What remains undecided after that is undecidable: an authority that copied name and key identifier,
-or an alteration of more than one bit. Unless the other key is at hand: then it verifies.
+What remains undecided after that is undecidable: a CA that copied name and key identifier, or an
+alteration of more than one bit. Unless the other key is at hand: then it verifies.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ _Verify = Callable[[bytes, bytes], None]
 def evidence_of_tampering(
     certificate: x509.Certificate, issuer: x509.Certificate, *, thorough: bool
 ) -> str | None:
-    """What proves that a certificate was altered after this issuer's key had signed it.
+    """Evidence that a certificate was altered after this issuer's key had signed it.
 
     Args:
         certificate: Its signature does not verify with the issuer's key.
-        issuer: Of the right name, and by the key identifiers the right key.
-        thorough: Look for a single altered bit as well.
+        issuer: Has the right name, and by the key identifiers the right key.
+        thorough: Also search for a single altered bit.
 
     Returns:
-        What was found, for a sentence; None when nothing is proved.
+        What was found, as a clause; None when nothing is proved.
     """
     try:
         return _from_signature(certificate, issuer) or (
@@ -61,7 +61,7 @@ def evidence_of_tampering(
 
 
 def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Whether a signature verifies, by whatever algorithm: how good that is, others judge."""
+    """Whether a signature verifies, also by an algorithm that counts as broken."""
     try:
         verify = _verifier(certificate, issuer)
         signature, content = certificate.signature, certificate.tbs_certificate_bytes
@@ -77,7 +77,7 @@ def _from_signature(certificate: x509.Certificate, issuer: x509.Certificate) -> 
         try:
             decode_dss_signature(certificate.signature)
         except ValueError:
-            return "its signature is no signature by any key: it was damaged"
+            return "its signature is not a signature by any key: it was damaged"
     if isinstance(key, rsa.RSAPublicKey) and isinstance(algorithm, padding.PKCS1v15):
         try:
             key.recover_data_from_signature(

@@ -1,18 +1,16 @@
-"""An offline second look at a presented certification path, which lists every fault it has.
+"""Offline validation of a presented certification path, which lists every fault it has.
 
-OpenSSL stops at the first thing it dislikes and says it in one number that several causes share.
-This module reads the same certificates again and notes all that is wrong with them, each fault
-with the two things that were compared. It decides nothing: who is admitted was OpenSSL's decision,
-and has been made. Its findings narrow what that decision can have meant, and name a second fault
-that would be met as soon as the first is mended.
+OpenSSL stops at the first fault, and reports it in one number that several causes share. This
+module reads the same certificates again and lists every fault, each with the two things that were
+compared. It decides nothing: OpenSSL has decided already. Its findings narrow what that decision
+can have meant, and name a second fault that would show as soon as the first is repaired.
 
-It is applied to the peer's path when the verdict was ours, and to our own when it was the peer's.
-In the second case the peer's trust anchors are not known, so nothing is said about them: a path
-that ends nowhere is a fault only in the eyes of somebody's anchors. How the path is followed, and
-why it ends, is the subject of `mtls_echo_tls.path.chain`.
+It is applied to the peer's path when we were the verifier, and to our own when the peer was. In
+the second case the peer's trust anchors are not known, so that a path without an anchor is not a
+fault. How the path is built, and why it ends, is the subject of `mtls_echo_tls.path.chain`.
 
-Nothing here raises, whatever was presented, and a path is followed for `LONGEST_PATH`
-certificates at the most.
+Nothing here raises, whatever was presented, and a path is followed for at most `LONGEST_PATH`
+certificates.
 """
 
 from __future__ import annotations
@@ -33,11 +31,11 @@ from mtls_echo_pki.certificates.reading import (
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.path import rules
 from mtls_echo_tls.path.chain import LONGEST_PATH, ChainInputs, build_chain
-from mtls_echo_tls.path.revocation import revocation_faults
+from mtls_echo_tls.path.crl import revocation_faults
 from mtls_echo_tls.path.rules import Fault
 from mtls_echo_tls.sides import Side
 
-# A path of this many bytes has been made to be expensive; its judge has refused it already.
+# A longer path was made to be expensive; its verifier has refused it already.
 _MOST_BYTES = 64 * 1024
 
 # Faults kept, and characters of each one's detail: the peer wrote what they quote.
@@ -79,7 +77,7 @@ _ORDER = (
 
 @dataclass(frozen=True)
 class CertificationPath:
-    """A path as far as it can be followed.
+    """A certification path (RFC 5280 §6) as far as it can be built, with its faults.
 
     Attributes:
         certificates: End-entity first; the last is a trust anchor when ``anchored``.
@@ -102,18 +100,18 @@ class CertificationPath:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it leads to a root, and to no other, by certificates that are known here."""
+        """Whether the certificates known here lead to a root, and to one only."""
         ends = len(self.certificates) > 1 and is_self_issued(self.certificates[-1])
         return ends and not self.cross_signed
 
     @property
     def is_readable(self) -> bool:
-        """Whether every extension in it can be read, so that what is not there is absent."""
+        """Whether all extensions can be read, so that one that is not found is absent."""
         return all(map(has_readable_extensions, self.certificates))
 
     @property
     def intermediates(self) -> tuple[x509.Certificate, ...]:
-        """The authorities between the end-entity certificate and a root."""
+        """The CAs between the end-entity certificate and a root."""
         return tuple(c for c in self.certificates[1:] if not is_self_issued(c))
 
 
@@ -131,19 +129,19 @@ def examine(
 
     Args:
         chain: DER, as in the Certificate message: end-entity first.
-        presenter: Who presented them; decides the extendedKeyUsage that is needed.
-        anchors: The judge's trust anchors. None when they are not known: then an end that is
-            not anchored is no fault.
-        crls: The judge's revocation lists.
-        reference: The name the client asked for, if the presenter is the server.
-        others: Certificates known from elsewhere: our own chain, our anchors, what lies beside
-            them. An authority among them may turn out to be a link that was left out; a root,
-            where the path leads.
-        now: The time to judge by.
+        presenter: The side that presented them; decides the extendedKeyUsage that is needed.
+        anchors: The verifier's trust anchors. None when they are not known: then a path without
+            an anchor has no fault for it.
+        crls: The verifier's CRLs.
+        reference: The reference identifier, if the presenter is the server.
+        others: Certificates known from elsewhere: our own chain, our anchors, the CAs in the same
+            folders. An intermediate among them may turn out to be missing from the chain; a root,
+            to be where the path leads.
+        now: The time of verification.
     """
     moment = now or datetime.datetime.now(datetime.UTC)
     with warnings.catch_warnings():
-        # `cryptography` warns about odd certificates; who presented one must not write our log.
+        # `cryptography` warns about odd certificates; a peer must not write into our log.
         warnings.simplefilter("ignore")
         try:
             path = _examine(chain, presenter, anchors, reference, others, moment)
@@ -167,24 +165,24 @@ def _examine(
     if not chain or sum(map(len, chain)) > _MOST_BYTES:
         return CertificationPath()
     presented = [load_certificate(der) for der in chain[:LONGEST_PATH]]
-    # For a stranger a server does not search at length.
+    # A server does not search at length on behalf of an unauthenticated client.
     thorough = anchors is None or presenter == "server"
-    links = build_chain(ChainInputs(presented, anchors, others, now, thorough))
-    certificates, found = links.certificates, list(links.faults)
+    built = build_chain(ChainInputs(presented, anchors, others, now, thorough))
+    certificates, found = built.certificates, list(built.faults)
     for depth, certificate in enumerate(certificates):
         ends = depth == len(certificates) - 1
-        # Nobody looks at the signature of an anchor, and whose roots are anchors is not known.
-        is_anchor = ends and (links.anchored or (anchors is None and is_self_issued(certificate)))
+        # An anchor's signature is not checked; nor is a root's where the anchors are not known.
+        is_anchor = ends and (built.anchored or (anchors is None and is_self_issued(certificate)))
         found += rules.check_certificate(certificate, depth, now, anchor=is_anchor)
         if depth:
             found += rules.check_ca(certificate, certificates[:depth], presenter)
-        if depth and (links.anchored or anchors is None):
-            # Comparing names costs their number times that of the subtrees. A stranger could
-            # make that large; one who is anchored, or we ourselves, could not.
+        if depth and (built.anchored or anchors is None):
+            # The comparisons are as many as names times subtrees. An unauthenticated peer could
+            # make that large; one below an anchor, or our own CA, does not.
             found += rules.check_name_constraints(certificate, certificates[:depth])
     found += rules.check_end_entity(certificates[0], presenter, reference)
     return CertificationPath(
-        tuple(certificates), links.anchored, links.omitted, links.cross_signed, tuple(found)
+        tuple(certificates), built.anchored, built.omitted, built.cross_signed, tuple(found)
     )
 
 
