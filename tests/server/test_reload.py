@@ -374,7 +374,7 @@ def test_a_list_that_vanishes_from_a_directory_stays_in_force(tmp_path: Path) ->
         publish(directory.path / "trust" / "clients", trust, {})
         event = running.event("reload", 2)
         assert not event["ok"]
-        assert "/crl.pem: there is no revocation list any more" in event["error"]
+        assert "/crl.pem: there is no CRL any more" in event["error"]
         assert refused(running, mallory) == REVOKED
         assert served(running, client_of(alice, trust=believed))
 

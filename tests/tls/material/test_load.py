@@ -339,7 +339,7 @@ def test_an_anchor_whose_own_issuer_has_no_list_is_warned_about(tmp_path: Path) 
         return client_material(ca=tmp_path / "ca.pem", crl=tmp_path / "crl.pem").warnings
 
     assert warnings(own) == (
-        "there is no revocation list of 'a root', who issued 'an intermediate':"
+        "there is no CRL of 'a root', which issued 'an intermediate':"
         " every certificate below that trust anchor will be refused",
     )
     assert warnings(own, above) == ()
@@ -370,7 +370,7 @@ def test_an_authority_as_openssl_makes_it_by_itself_is_warned_about_and_its_faul
     found = examine(issued.chain_der, presenter="server", anchors=[mine.certificate])
 
     assert material.warnings == (
-        "no keyUsage is in the trust anchor 'my CA', and RFC 5280 §4.2.1.3 demands one:"
+        "the trust anchor 'my CA' has no keyUsage, which RFC 5280 §4.2.1.3 requires:"
         " every certificate below it will be refused",
     )
     assert [(fault.slug, fault.detail) for fault in found.faults] == [

@@ -555,8 +555,8 @@ async def test_an_end_that_comes_near_is_warned_of_once_and_again_when_it_has_co
         await reloader.check()
 
     assert [warning.rsplit(" ", 4)[0] for warning in world.warned] == [
-        "the revocation list of 'clients' expires",
-        "the revocation list of 'clients' expired",
+        "the CRL of 'clients' expires",
+        "the CRL of 'clients' expired",
         "our certificate expires",
         "our certificate expired",
     ]

@@ -73,14 +73,14 @@ WITH_LIST = material(trust=Trust(CLIENTS.trust.anchors, (NEWER_LIST,)))
             WITH_LIST,
             material(trust=CLIENTS.trust),
             "crl.pem",
-            "no revocation list any more",
+            "no CRL any more",
             id="no list",
         ),
         pytest.param(
             WITH_LIST,
             material(trust=Trust(CLIENTS.trust.anchors, listed(OTHERS).crls)),
             "crl.pem",
-            "list of “clients”, a trust anchor, is missing",
+            "CRL of “clients”, a trust anchor, is missing",
             id="another's list",
         ),
         pytest.param(
@@ -126,7 +126,7 @@ def test_an_expired_list_is_no_successor_of_a_valid_one_though_it_is_newer() -> 
     found = reason_to_keep(material(trust=valid), material(trust=short), later)
 
     assert found is not None
-    assert "the revocation list of “clients” expired" in found.reason
+    assert "the CRL of “clients” expired" in found.reason
     # Beside a valid one it does no harm: OpenSSL takes that.
     both = Trust(CLIENTS.trust.anchors, (*short.crls, *valid.crls))
     assert reason_to_keep(material(trust=valid), material(trust=both), later) is None

@@ -186,7 +186,7 @@ def test_a_forgotten_intermediate_is_named_at_start_with_its_file(tmp_path: Path
     )
 
     assert material.warnings == (
-        "our chain lacks 'Acme Issuing', which lies beside it:"
+        "our chain lacks 'Acme Issuing', which is in the same folder:"
         f" append {tmp_path / 'issuing.pem'} to the certificate file",
     )
     assert ISSUING.certificate not in (material.credential.chain if material.credential else ())

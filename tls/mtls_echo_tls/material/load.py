@@ -1,12 +1,12 @@
-"""From files to one frozen snapshot of key, certificates and trust anchors.
+"""Load files into a `Material`: an immutable snapshot of key, certificates and trust anchors.
 
-A context is built from a `Material`, never from paths: what was checked is then what is used,
-whatever happens to the files meanwhile. Two ways lead to one: a directory made by `mtls-echo
-pki init`, or explicit PEM files; they never mix, so that nobody ends up with a certificate from
-here and trust anchors from there without having said so.
+A context is built from a `Material`, never from files: what was checked is what is used, even if
+the files change meanwhile. The files are a directory made by `mtls-echo pki init`, or explicit PEM
+files. The two never mix, so that a certificate from one place is not combined with trust anchors
+from another by accident.
 
-What cannot be loaded is an error that names the file and the reason. What loads but will fail,
-an expired certificate say, is only warned about: to show it fail is what this program is for.
+A file that cannot be loaded is an error, which names the file and the reason. What loads but will
+fail is only warned about (`mtls_echo_tls.material.warnings`).
 """
 
 from __future__ import annotations
@@ -14,40 +14,18 @@ from __future__ import annotations
 import datetime
 import hashlib
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
-
 from mtls_echo_pki.certificates.credential import Credential
-from mtls_echo_pki.certificates.identifiers import common_name, hosts
-from mtls_echo_pki.certificates.lifetimes import timestamp
-from mtls_echo_pki.certificates.reading import (
-    extended_key_usages,
-    invalidity,
-    is_self_issued,
-    period,
-)
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_pki.directory.layout import ROLES
 from mtls_echo_pki.files.pem import read_credential, read_trust
-from mtls_echo_tls.path.chain import has_signed
-from mtls_echo_tls.path.local_cas import LocalCA, find_local_cas, omitted_cas, remember_nearby
-from mtls_echo_tls.path.rules import lacks_key_usage
+from mtls_echo_tls.material.warnings import material_warnings
+from mtls_echo_tls.path.local_cas import LocalCA, find_local_cas, remember_nearby
 from mtls_echo_tls.sides import Side
-
-# Warned about from here on: what remains of a 30-day certificate when a third of its life is
-# left is 10 days, the usual moment to renew; the warning starts when that was missed.
-_SOON = datetime.timedelta(days=7)
-
-# Trust anchors warned about one by one.
-_MOST_DOUBTS = 3
-
-_USAGES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 
 
 class ConfigurationError(Exception):
@@ -63,12 +41,12 @@ class ConfigurationError(Exception):
 
 
 class Files(NamedTuple):
-    """Where material was read, or looked for in vain; None: not looked for."""
+    """The files that material was read from; one that may be absent included. None: not used."""
 
     certificate: Path | None = None
     key: Path | None = None
     anchors: Path | None = None
-    lists: Path | None = None
+    crl: Path | None = None
 
 
 _NOWHERE = Files()
@@ -76,17 +54,17 @@ _NOWHERE = Files()
 
 @dataclass(frozen=True)
 class Material:
-    """What one end brings to the handshake.
+    """The key, certificates and trust anchors of one end.
 
     Attributes:
         credential: Our certificate chain and key; None for a client without.
-        trust: The anchors to judge the peer by; None for a server that asks for no certificate.
-        source: Where it came from, for messages.
-        created: Whether this call made the directory.
+        trust: The anchors to verify the peer with; None for a server that asks for no certificate.
+        source: Where it was read from, for messages.
+        created: Whether the directory was made by this call.
         warnings: What loaded but will not work, or not for long; one clause each.
-        side: Whose it is.
-        files: What to look at, to find out whether it is still the present one.
-        local_cas: The authorities whose certificates lie in the same folders.
+        side: The side that it is for.
+        files: The files it was read from, to find out whether they have changed.
+        local_cas: The CA certificates in the folders of those files.
     """
 
     credential: Credential | None
@@ -100,7 +78,7 @@ class Material:
 
     @property
     def generation(self) -> str:
-        """A short digest of certificates and lists: changes whenever any of them does."""
+        """A short digest of certificates and CRLs: changes whenever any of them does."""
         digest = hashlib.sha256()
         for part in (
             self.credential and self.credential.certificate_pem,
@@ -120,7 +98,7 @@ class Material:
 
 
 def default_pki() -> Path:
-    """The directory that `serve` and `connect` share when none is named.
+    """The directory that `serve` and `connect` share by default.
 
     ``MTLS_ECHO_PKI``, or ``mtls-echo/pki`` among the user's state files.
     """
@@ -142,13 +120,13 @@ def server_material(
     name: str = "server",
     create: bool = True,
 ) -> Material:
-    """Read a server's certificate, its key, and the anchors it judges clients by.
+    """Load a server's certificate, its key, and the anchors it verifies clients with.
 
     Args:
         pki: A directory, made if it does not exist. None and no file given: `default_pki`.
         cert, key, client_ca, crl: PEM files in its place.
-        name: Which credential of the directory.
-        create: Whether the directory may be made; never when it was there a moment ago.
+        name: The credential of the directory to use.
+        create: Whether the directory may be made: not when it is only read again.
 
     Raises:
         MaterialError, DirectoryError: A file or the directory cannot be used.
@@ -165,12 +143,12 @@ def server_material(
         )
     if crl is not None and client_ca is None:
         raise ConfigurationError(
-            "--crl has no effect without --client-ca: it revokes what an authority issued",
-            "give the authority of the clients' certificates: --client-ca FILE",
+            "--crl has no effect without --client-ca: it revokes what a CA issued",
+            "give the CA of the clients' certificates: --client-ca FILE",
         )
     trust = read_trust(client_ca, crl=crl) if client_ca else None
     credential, read = read_credential(cert, key), Files(cert, key, client_ca, crl)
-    return _material(credential, trust, str(cert), "server", read, _beside(cert, client_ca))
+    return _material(credential, trust, str(cert), "server", read, _in_folders_of(cert, client_ca))
 
 
 def client_material(
@@ -184,14 +162,14 @@ def client_material(
     no_cert: bool = False,
     create: bool = True,
 ) -> Material:
-    """Read the anchors a client judges servers by, and its own certificate, if it has one.
+    """Load the anchors a client verifies servers with, and its own certificate, if it has one.
 
     Args:
         pki: A directory, made if it does not exist. None and no file given: `default_pki`.
         cert, key, ca, crl: PEM files in its place; without ``cert`` and ``key``, a client
             that has no certificate.
-        name: Which credential of the directory.
-        no_cert: Present none.
+        name: The credential of the directory to use.
+        no_cert: Present no certificate.
         create: As for `server_material`.
 
     Raises:
@@ -205,7 +183,7 @@ def client_material(
     if ca is None:
         raise ConfigurationError(
             "--ca is missing: without trust anchors no server can be verified",
-            "give the authority of the server's certificate: --ca FILE",
+            "give the CA of the server's certificate: --ca FILE",
         )
     if (cert is None) != (key is None):
         raise ConfigurationError(
@@ -217,12 +195,12 @@ def client_material(
     credential = read_credential(cert, key) if cert and key else None
     trust = read_trust(ca, crl=crl)
     read = Files(cert, key, ca, crl)
-    return _material(credential, trust, str(cert or ca), "client", read, _beside(cert, ca))
+    return _material(credential, trust, str(cert or ca), "client", read, _in_folders_of(cert, ca))
 
 
 def without_trust(material: Material) -> Material:
-    """The same for a server that asks for no certificate, whom anchors do not concern."""
-    files = material.files._replace(anchors=None, lists=None)
+    """The same without trust anchors, for a server that asks for no certificate."""
+    files = material.files._replace(anchors=None, crl=None)
     source, side, created = material.source, material.side, material.created
     return _material(material.credential, None, source, side, files, material.local_cas, created)
 
@@ -230,14 +208,14 @@ def without_trust(material: Material) -> Material:
 def _from_directory(
     path: Path | None,
     name: str | None,
-    judged: Literal["servers", "clients"],
+    trusted: Literal["servers", "clients"],
     side: Side,
     create: bool,
 ) -> Material:
     path = path or default_pki()
     directory, created = Directory.open_or_create(path) if create else (Directory(path), False)
     credential = None if name is None else directory.credential(name)
-    own, others = directory.path / (name or ""), directory.path / "trust" / judged
+    own, others = directory.path / (name or ""), directory.path / "trust" / trusted
     files = Files(
         None if name is None else own / "tls.crt",
         None if name is None else own / "tls.key",
@@ -247,11 +225,11 @@ def _from_directory(
     local_cas = find_local_cas(
         directory.path / part / role for part in ("authorities", "trust") for role in ROLES
     )
-    trust = directory.trust(judged)
+    trust = directory.trust(trusted)
     return _material(credential, trust, str(directory.path), side, files, local_cas, created)
 
 
-def _beside(*files: Path | None) -> tuple[LocalCA, ...]:
+def _in_folders_of(*files: Path | None) -> tuple[LocalCA, ...]:
     return find_local_cas(file.parent for file in files if file is not None)
 
 
@@ -276,112 +254,5 @@ def _material(
     for owner in (credential, trust):
         if owner is not None:
             remember_nearby(owner, local_cas)
-    warnings = expiry_warnings(credential, trust, datetime.datetime.now(datetime.UTC))
-    if credential is not None:
-        warnings += usage_warnings(credential.certificate, side)
-        warnings += (trust and _completed(credential, trust)) or _left_out(credential, local_cas)
-    if trust is not None:
-        warnings += [*_unlisted(trust), *_unusable(trust)]
-    return Material(credential, trust, source, created, tuple(warnings), side, files, local_cas)
-
-
-def expiry_warnings(
-    credential: Credential | None, trust: Trust | None, now: datetime.datetime
-) -> list[str]:
-    """What time makes of certificates and lists: not valid, or not for long; one clause each."""
-    found: list[str] = []
-    if credential is not None:
-        found += _doubts(credential.certificate, "our certificate", now)
-        for issuer in credential.chain:
-            found += _doubts(issuer, f"the authority {_called(issuer)} in our chain", now)
-    if trust is not None:
-        found += _about_anchors(trust, now)
-        for crl in trust.crls:
-            found += _doubts(crl, f"the revocation list of {_named(crl.issuer)}", now)
-    return found
-
-
-def _about_anchors(trust: Trust, now: datetime.datetime) -> list[str]:
-    found = [
-        doubt
-        for anchor in trust.anchors
-        for doubt in _doubts(anchor, f"the trust anchor {_called(anchor)}", now)
-    ]
-    if len(found) <= _MOST_DOUBTS:
-        return found
-    # A bundle of the web's authorities always has some.
-    return [f"{len(found)} of {len(trust.anchors)} trust anchors are not valid, or not for long"]
-
-
-def _doubts(
-    dated: x509.Certificate | x509.CertificateRevocationList, what: str, now: datetime.datetime
-) -> list[str]:
-    why, (since, until) = invalidity(dated, now), period(dated)
-    # What was made to live for minutes is no surprise when its end is minutes away.
-    if why is None and until is not None and until - now < min(_SOON, (until - since) / 3):
-        why = f"expires on {timestamp(until)} UTC"
-    return [] if why is None else [f"{what} {why}"]
-
-
-def _unlisted(trust: Trust) -> list[str]:
-    """OpenSSL asks for a list from the issuer of every certificate, a trust anchor's too."""
-    listed = [crl.issuer for crl in trust.crls]
-    return [
-        f"there is no revocation list of {_named(anchor.issuer)}, who issued {_called(anchor)}:"
-        " every certificate below that trust anchor will be refused"
-        for anchor in trust.anchors
-        if listed and anchor.issuer not in listed
-    ]
-
-
-def _unusable(trust: Trust) -> list[str]:
-    """What `openssl req -x509` makes of itself has no keyUsage, and strict verification asks."""
-    found = [anchor for anchor in trust.anchors if lacks_key_usage(anchor)]
-    whose = ", ".join(_called(anchor) for anchor in found[:_MOST_DOUBTS])
-    more = f" and {len(found) - _MOST_DOUBTS} more" if len(found) > _MOST_DOUBTS else ""
-    if not found:
-        return []
-    return [
-        f"no keyUsage is in the trust anchor {whose}{more}, and RFC 5280 §4.2.1.3 demands one:"
-        " every certificate below it will be refused"
-    ]
-
-
-def _left_out(credential: Credential, local_cas: Sequence[LocalCA]) -> list[str]:
-    return [
-        f"our chain lacks {_called(one.certificate)}, which lies beside it:"
-        f" append {one.file} to the certificate file"
-        for one in omitted_cas(credential, local_cas)
-    ]
-
-
-def _completed(credential: Credential, trust: Trust) -> list[str]:
-    """OpenSSL adds to our chain what it finds among our anchors; other programs do not."""
-    last = credential.path[-1]
-    return [
-        f"our chain lacks {_called(anchor)}; it is sent because it is among our trust anchors"
-        for anchor in trust.anchors
-        if not is_self_issued(anchor) and has_signed(anchor, last)
-    ]
-
-
-def usage_warnings(certificate: x509.Certificate, side: Side) -> list[str]:
-    """Why no peer will take this for our certificate, whatever the time; one clause each."""
-    found: list[str] = []
-    usages = extended_key_usages(certificate)
-    # OpenSSL does not take anyExtendedKeyUsage for an answer here.
-    if usages is not None and _USAGES[side] not in usages:
-        found.append(f"our certificate's extendedKeyUsage does not include {side}Auth")
-    if side == "server" and not hosts(certificate):
-        found.append(
-            "our certificate has no subjectAltName with a host, so clients will refuse it"
-        )
-    return found
-
-
-def _called(certificate: x509.Certificate) -> str:
-    return _named(certificate.subject)
-
-
-def _named(name: x509.Name) -> str:
-    return repr(common_name(name) or name.rfc4514_string())
+    warnings = material_warnings(credential, trust, side, local_cas)
+    return Material(credential, trust, source, created, warnings, side, files, local_cas)

@@ -34,8 +34,9 @@ import trio
 
 from mtls_echo_pki.files.durable import os_reason
 from mtls_echo_tls.material.file_digest import digest_files
-from mtls_echo_tls.material.load import ConfigurationError, Material, expiry_warnings
+from mtls_echo_tls.material.load import ConfigurationError, Material
 from mtls_echo_tls.material.replacement import changed_parts, reason_to_keep
+from mtls_echo_tls.material.warnings import expiry_warnings
 
 # How long plain files must not have changed before they count, in seconds: longer than a program
 # that writes one pauses between two writes, and no more than a person waits for.

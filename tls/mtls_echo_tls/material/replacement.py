@@ -1,21 +1,21 @@
-"""What has been read may take the place of what is in use unless it would make things worse.
+"""Decide whether reloaded material may replace the material in use.
 
 At its start a program warns of an expired certificate and goes on: to show it fail may be what it
 was started for. While it serves, the same file in place of a valid one is an accident, and the
-answer to an accident is to go on with what works and to say what is wrong. So a successor is
+answer to an accident is to go on with what works and to report what is wrong. So new material is
 compared with what it would replace. What was wrong before may stay wrong; what was right may not
 become wrong:
 
-* our certificate, and the authorities sent with it, stay valid and fit for our side;
-* of the trust anchors at least one stays valid;
-* **revocation lists neither vanish nor grow older nor expire.** Without any list nothing would be
-  checked, and the revoked would be let in. An older list lets in whom the newer one revoked.
-  Without the list of one authority, or with an expired one, OpenSSL refuses everybody whom that
-  authority issued for. In each case the lists in use are the better ones: their authority stands
-  by them until their nextUpdate (RFC 5280 §5.1.2.5). When that has come they refuse everybody too.
+* our certificate, and the CAs sent with it, stay valid and fit for our side; * of the trust
+  anchors at least one stays valid; * **CRLs neither vanish nor grow older nor expire.** Without
+  any CRL nothing would be checked, and   revoked peers would be admitted. An older CRL admits
+  those that the newer one revoked. Without the   CRL of one CA, or with an expired one, OpenSSL
+  refuses every certificate which that CA issued. In   each case the CRLs in use are the better
+  ones: their CA stands by them until their nextUpdate   (RFC 5280 §5.1.2.5). After that they
+  refuse every certificate too.
 
-Nothing here asks who may enter: another authority, or another name, is a decision of whoever
-wrote the files. And whoever means what is refused here can restart the program.
+Authorisation is not compared: another CA, or another name, is a decision of the operator. And an
+operator who wants what is refused here can restart the program.
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_pki.certificates.reading import invalidity, is_valid_at
 from mtls_echo_pki.files.pem_blocks import MaterialError
-from mtls_echo_tls.material.load import Material, usage_warnings
+from mtls_echo_tls.material.load import Material
+from mtls_echo_tls.material.warnings import usage_warnings
 from mtls_echo_tls.path.certificates import PeerIdentity
 from mtls_echo_tls.path.crl import issued_by, issuer_of, sort_key
 from mtls_echo_tls.path.rules import display_name
 
+_PUBLISH = "publish the CA's present CRL"
 _RESTART = "to use it all the same, restart"
 
 
@@ -45,7 +47,7 @@ class _Fault:
     Attributes:
         kind: Material that has the same kind of fault is no worse.
         path: The file that has it.
-        reason: In the words of an error about that file.
+        reason: As in an error about that file.
         hint: What to do about it.
     """
 
@@ -58,12 +60,12 @@ class _Fault:
 def reason_to_keep(
     present: Material, successor: Material, now: datetime.datetime
 ) -> MaterialError | None:
-    """Why ``successor`` may not take the place of ``present``; None when it may.
+    """Why ``successor`` may not replace ``present``; None when it may.
 
     Args:
-        present: What is in use.
-        successor: What has been read, and is sound by itself.
-        now: The time to judge by.
+        present: The material in use.
+        successor: The material that was loaded.
+        now: The time of the comparison.
     """
     known = {fault.kind for fault in _faults(present, now)}
     new = (fault for fault in _faults(successor, now) if fault.kind not in known)
@@ -74,58 +76,55 @@ def reason_to_keep(
 
 
 def changed_parts(present: Material, successor: Material) -> tuple[str, ...]:
-    """In words, what differs: certificate, key, trust, revocation lists."""
+    """The parts that differ: certificate, key, trust, revocation lists."""
     found: list[str] = []
-    one, other = present.credential, successor.credential
-    if one is not None and other is not None:
-        if one.chain_der != other.chain_der:
+    old, new = present.credential, successor.credential
+    if old is not None and new is not None:
+        if old.chain_der != new.chain_der:
             found.append("certificate")
-        if one.certificate.public_key() != other.certificate.public_key():
+        if old.certificate.public_key() != new.certificate.public_key():
             found.append("key")
-    believed, believing = present.trust, successor.trust
-    if believed is not None and believing is not None:
-        if set(believed.anchors) != set(believing.anchors):
+    before, after = present.trust, successor.trust
+    if before is not None and after is not None:
+        if set(before.anchors) != set(after.anchors):
             found.append("trust")
-        if _serialised(believed.crls) != _serialised(believing.crls):
+        if _serialised(before.crls) != _serialised(after.crls):
             found.append("revocation lists")
     return tuple(found)
 
 
 def _serialised(crls: tuple[x509.CertificateRevocationList, ...]) -> set[bytes]:
-    # The signature is over everything in a list, and is not repeated for another.
+    # The signature covers the whole CRL, and is not repeated for another.
     return {crl.tbs_certlist_bytes + crl.signature for crl in crls}
 
 
 def _faults(material: Material, now: datetime.datetime) -> Iterator[_Fault]:
-    """What is wrong with some material at this moment."""
+    """What is wrong with material at this moment."""
     if material.credential is not None:
         path = material.files.certificate
         for depth, certificate in enumerate(material.credential.path):
             fault = _dated(f"the certificate of {_whose(certificate)}", certificate, now)
             if fault is not None:
-                kind, hint = "authority" if depth else "certificate", "publish one valid now"
+                kind, hint = "CA" if depth else "certificate", "publish one valid now"
                 yield _Fault(kind, path, fault, hint)
         for reason in usage_warnings(material.credential.certificate, material.side):
             hint = f"publish a {material.side}'s certificate"
-            # The reason names the kind of fault and no detail of this certificate.
+            # The reason is also the kind: it has no detail of this certificate.
             yield _Fault(reason, path, reason, hint)
     if material.trust is None:
         return
     if not any(is_valid_at(anchor, now) for anchor in material.trust.anchors):
         reason = "no trust anchor in it is valid at present"
         yield _Fault("anchors", material.files.anchors, reason, "add one that is valid now")
-    for authority in dict.fromkeys(map(issuer_of, material.trust.crls)):
-        lists = [crl for crl in material.trust.crls if issuer_of(crl) == authority]
-        faults = [
-            _dated(f"the revocation list of {display_name(crl.issuer)}", crl, now) for crl in lists
-        ]
-        if None not in faults:  # OpenSSL takes whichever is valid
-            kind, hint = f"list {authority}", "publish the authority's present list"
-            yield _Fault(kind, material.files.lists, str(faults[-1]), hint)
+    for issuer in dict.fromkeys(map(issuer_of, material.trust.crls)):
+        crls = [crl for crl in material.trust.crls if issuer_of(crl) == issuer]
+        faults = [_dated(f"the CRL of {display_name(crl.issuer)}", crl, now) for crl in crls]
+        if None not in faults:  # OpenSSL takes one that is valid
+            yield _Fault(f"CRL {issuer}", material.files.crl, str(faults[-1]), _PUBLISH)
 
 
 def _whose(certificate: x509.Certificate) -> str:
-    # A subject may be empty, and is with us unless somebody asked for one.
+    # A subject may be empty; those that we issue are, unless a name was given.
     if certificate.subject:
         return display_name(certificate.subject)
     return f"“{PeerIdentity.from_der(certificate.public_bytes(Encoding.DER))}”"
@@ -141,26 +140,26 @@ def _dated(
     return None if why is None else f"{what} {why}"
 
 
-# --- revocation lists ----------------------------------------------------------------------------
+# --- CRLs ----------------------------------------------------------------------------------------
 
 
 def _lost_crls(present: Material, successor: Material, now: datetime.datetime) -> Iterator[_Fault]:
-    """What lists we have, and would not have any more."""
+    """CRLs in use that the successor has not, or only in an older version."""
     if present.trust is None or successor.trust is None or not present.trust.crls:
         return
-    path = successor.files.lists or present.files.lists
+    path = successor.files.crl or present.files.crl
     if not successor.trust.crls:
-        reason = "there is no revocation list any more: the revoked would be let in"
-        yield _Fault("lists", path, reason, "publish the authority's present list")
+        reason = "there is no CRL any more: revoked peers would be admitted"
+        yield _Fault("CRLs", path, reason, _PUBLISH)
         return
-    having = {issuer_of(crl): sort_key(crl) for crl in sorted(successor.trust.crls, key=sort_key)}
+    newest = {issuer_of(crl): sort_key(crl) for crl in sorted(successor.trust.crls, key=sort_key)}
     for crl in present.trust.crls:
-        authority, name = issuer_of(crl), display_name(crl.issuer)
-        if authority in having:
-            # One from the future was an accident of its own.
-            if having[authority] < sort_key(crl) and crl.last_update_utc <= now:
-                reason = f"the revocation list of {name} is older than the one in use"
-                yield _Fault("lists", path, reason, "publish the authority's present list")
-        elif any(issued_by(authority, anchor) for anchor in successor.trust.anchors):
-            reason = f"the revocation list of {name}, a trust anchor, is missing"
-            yield _Fault("lists", path, reason, "with it, put one for each authority")
+        issuer, name = issuer_of(crl), display_name(crl.issuer)
+        if issuer in newest:
+            # One that is dated in the future was an accident itself.
+            if newest[issuer] < sort_key(crl) and crl.last_update_utc <= now:
+                reason = f"the CRL of {name} is older than the one in use"
+                yield _Fault("CRLs", path, reason, _PUBLISH)
+        elif any(issued_by(issuer, anchor) for anchor in successor.trust.anchors):
+            reason = f"the CRL of {name}, a trust anchor, is missing"
+            yield _Fault("CRLs", path, reason, "with it, put one for each CA")

@@ -252,7 +252,7 @@ def _is_issued_by_root(certificate: x509.Certificate) -> bool:
 
 
 def _has_room(anchor: x509.Certificate, path: Sequence[x509.Certificate]) -> bool:
-    """Whether one more authority may stand between an anchor and this path."""
+    """Whether one more CA may stand between an anchor and this path."""
     constraints = value_of(anchor, x509.BasicConstraints)
     if constraints is None:
         return True

@@ -1,0 +1,160 @@
+"""Warnings about material that loads and will not work, or not for long.
+
+An expired certificate, say, is no error: to show it fail is what this program is for. Each warning
+is one clause. The same checks, made of new material, decide whether it may replace the material in
+use (`mtls_echo_tls.material.replacement`).
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from mtls_echo_pki.certificates.credential import Credential
+from mtls_echo_pki.certificates.identifiers import common_name, hosts
+from mtls_echo_pki.certificates.lifetimes import timestamp
+from mtls_echo_pki.certificates.reading import (
+    extended_key_usages,
+    invalidity,
+    is_self_issued,
+    period,
+)
+from mtls_echo_pki.certificates.trust import Trust
+from mtls_echo_tls.path.chain import has_signed
+from mtls_echo_tls.path.local_cas import LocalCA, omitted_cas
+from mtls_echo_tls.path.rules import lacks_key_usage
+from mtls_echo_tls.sides import Side
+
+# An expiry is warned about this long before: what remains of a 30-day certificate when a third of
+# its life is left is 10 days, the usual moment to renew; the warning starts when that was missed.
+_SOON = datetime.timedelta(days=7)
+
+# Trust anchors named one by one.
+_MOST_NAMED = 3
+
+_USAGES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
+
+
+def material_warnings(
+    credential: Credential | None, trust: Trust | None, side: Side, local_cas: Sequence[LocalCA]
+) -> tuple[str, ...]:
+    """All warnings about the material of one side, at this moment."""
+    found = expiry_warnings(credential, trust, datetime.datetime.now(datetime.UTC))
+    if credential is not None:
+        found += usage_warnings(credential.certificate, side)
+        found += (trust and _sent_from_trust(credential, trust)) or _omitted(credential, local_cas)
+    if trust is not None:
+        found += [*_missing_crls(trust), *_anchors_without_key_usage(trust)]
+    return tuple(found)
+
+
+# --- validity ------------------------------------------------------------------------------------
+
+
+def expiry_warnings(
+    credential: Credential | None, trust: Trust | None, now: datetime.datetime
+) -> list[str]:
+    """Certificates and CRLs that are not valid, or not for long."""
+    found: list[str] = []
+    if credential is not None:
+        found += _expiry(credential.certificate, "our certificate", now)
+        for issuer in credential.chain:
+            found += _expiry(issuer, f"the CA {_subject(issuer)} in our chain", now)
+    if trust is not None:
+        found += _anchor_expiry(trust, now)
+        for crl in trust.crls:
+            found += _expiry(crl, f"the CRL of {_named(crl.issuer)}", now)
+    return found
+
+
+def _anchor_expiry(trust: Trust, now: datetime.datetime) -> list[str]:
+    found = [
+        warning
+        for anchor in trust.anchors
+        for warning in _expiry(anchor, f"the trust anchor {_subject(anchor)}", now)
+    ]
+    if len(found) <= _MOST_NAMED:
+        return found
+    # A bundle of the web's CAs always has some.
+    return [f"{len(found)} of {len(trust.anchors)} trust anchors are not valid, or not for long"]
+
+
+def _expiry(
+    dated: x509.Certificate | x509.CertificateRevocationList, what: str, now: datetime.datetime
+) -> list[str]:
+    why, (since, until) = invalidity(dated, now), period(dated)
+    # Of what was made to live for minutes, the end is expected.
+    if why is None and until is not None and until - now < min(_SOON, (until - since) / 3):
+        why = f"expires on {timestamp(until)} UTC"
+    return [] if why is None else [f"{what} {why}"]
+
+
+# --- usage ---------------------------------------------------------------------------------------
+
+
+def usage_warnings(certificate: x509.Certificate, side: Side) -> list[str]:
+    """Why peers will refuse this as the certificate of a side, at any time."""
+    found: list[str] = []
+    usages = extended_key_usages(certificate)
+    # anyExtendedKeyUsage is not enough for OpenSSL.
+    if usages is not None and _USAGES[side] not in usages:
+        found.append(f"our certificate's extendedKeyUsage does not include {side}Auth")
+    if side == "server" and not hosts(certificate):
+        found.append(
+            "our certificate has no subjectAltName with a host, so clients will refuse it"
+        )
+    return found
+
+
+def _omitted(credential: Credential, local_cas: Sequence[LocalCA]) -> list[str]:
+    return [
+        f"our chain lacks {_subject(ca.certificate)}, which is in the same folder:"
+        f" append {ca.file} to the certificate file"
+        for ca in omitted_cas(credential, local_cas)
+    ]
+
+
+def _sent_from_trust(credential: Credential, trust: Trust) -> list[str]:
+    """OpenSSL adds to our chain what it finds among our anchors; other programs do not."""
+    last = credential.path[-1]
+    return [
+        f"our chain lacks {_subject(anchor)}; it is sent because it is among our trust anchors"
+        for anchor in trust.anchors
+        if not is_self_issued(anchor) and has_signed(anchor, last)
+    ]
+
+
+def _missing_crls(trust: Trust) -> list[str]:
+    """OpenSSL demands a CRL from the issuer of every certificate, a trust anchor's too."""
+    listed = [crl.issuer for crl in trust.crls]
+    return [
+        f"there is no CRL of {_named(anchor.issuer)}, which issued {_subject(anchor)}:"
+        " every certificate below that trust anchor will be refused"
+        for anchor in trust.anchors
+        if listed and anchor.issuer not in listed
+    ]
+
+
+def _anchors_without_key_usage(trust: Trust) -> list[str]:
+    """A root made by `openssl req -x509` has no keyUsage, and strict verification demands it."""
+    found = [anchor for anchor in trust.anchors if lacks_key_usage(anchor)]
+    if not found:
+        return []
+    whose = ", ".join(_subject(anchor) for anchor in found[:_MOST_NAMED])
+    more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+    noun, verb, it = ("anchor", "has", "it") if len(found) == 1 else ("anchors", "have", "them")
+    return [
+        f"the trust {noun} {whose}{more} {verb} no keyUsage, which RFC 5280 §4.2.1.3 requires:"
+        f" every certificate below {it} will be refused"
+    ]
+
+
+def _subject(certificate: x509.Certificate) -> str:
+    return _named(certificate.subject)
+
+
+def _named(name: x509.Name) -> str:
+    return repr(common_name(name) or name.rfc4514_string())
