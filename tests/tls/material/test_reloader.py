@@ -203,7 +203,7 @@ async def test_plain_files_are_taken_when_they_match_again(
     assert "does not match" in str(told[-1].error)
     write(tmp_path / "tls.key", renewed.key_pem)
     assert await reloader.check()
-    assert told[-1].mended
+    assert told[-1].recovered
     assert told[-1].changed == ("certificate", "key")
     assert reloader.material.credential == renewed
 
@@ -384,21 +384,21 @@ async def test_what_is_broken_is_named_once_and_what_is_in_use_stays(
     assert told.error.startswith(f"{world.folder}/")
     assert f"/{file}: " in told.error
     assert reason in told.error
-    assert world.reloader.trouble == told.error
+    assert world.reloader.problem == told.error
     assert "PRIVATE" not in str(told)
 
     # Mended by the old bytes, and then by new ones: each time at once.
     anew(world, world.first)
     assert not await check()
     until = world.first.certificate.not_valid_after_utc
-    assert world.told[1] == Reload(True, 1, not_after=until, mended=True)
+    assert world.told[1] == Reload(True, 1, not_after=until, recovered=True)
     assert "again what they were" in str(world.told[1])
     break_it(world.folder)
     assert not await check()
     anew(world, renewed := issued())
     assert await check()
     assert [told.ok for told in world.told] == [False, True, False, True]
-    assert world.told[-1].mended
+    assert world.told[-1].recovered
     assert world.serves(renewed)
 
 
@@ -492,14 +492,14 @@ async def test_a_directory_that_has_gone_is_not_made_anew(tmp_path: Path) -> Non
     assert not directory.path.exists()
     (tmp_path / "elsewhere").rename(directory.path)
     assert not await reloader.check()
-    assert told[1].mended
+    assert told[1].recovered
 
 
 @pytest.mark.real_time
 async def test_a_disk_that_hangs_stops_neither_the_loop_nor_the_next_attempt(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reload, "_PATIENCE", 0.05)
+    monkeypatch.setattr(reload, "_READ_TIMEOUT", 0.05)
     hanging = threading.Event()
     load = world.load
 
@@ -515,9 +515,9 @@ async def test_a_disk_that_hangs_stops_neither_the_loop_nor_the_next_attempt(
         assert ["reading takes longer" in str(told.error) for told in world.told] == [True]
     finally:
         hanging.set()
-    monkeypatch.setattr(reload, "_PATIENCE", PATIENCE)
+    monkeypatch.setattr(reload, "_READ_TIMEOUT", PATIENCE)
     assert await world.reloader.check()
-    assert world.told[-1].mended
+    assert world.told[-1].recovered
 
 
 # --- dates ---------------------------------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""From files to a snapshot of them, and to the next context."""
+"""Key, certificates and trust: loading, checking and reloading them."""

@@ -1,10 +1,10 @@
-"""Whether files have changed is found out by reading them, and by nothing less.
+"""Detect changed files by a digest of their contents.
 
-The time of a file does not say it: a copy may keep the old one, a clock may be set back, and two
-changes may come within one tick. A notification does not say it either: a mounted Secret is
-exchanged by renaming a link two folders away from the names that anybody watches. The contents do.
-They are a few kilobytes; to read and hash them is cheaper than one handshake. The private key is
-among them, so only the hash is kept, in memory, and shown to nobody.
+The time of a file does not show a change: a copy may keep the old one, a clock may be set back,
+and two changes may come within one tick. A notification does not either: a mounted Secret is
+replaced by renaming a link two folders away from the watched names. The contents do. They are a
+few kilobytes; to read and hash them is cheaper than one handshake. The private key is among them,
+so only the hash is kept, in memory, and never shown.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from mtls_echo_pki.files.atomic_writer import DATA, read_consistent
 
 
 class FileDigest(NamedTuple):
-    """What is in some files at one moment.
+    """The state of some files at one moment.
 
     Attributes:
-        digest: SHA-256 over all of them: of their contents, or of why they cannot be read.
-        atomic: Whether each is published together with its neighbours, all at once
-            (`mtls_echo_pki.files.atomic_writer`), so that nobody can catch one half written.
+        digest: SHA-256 of all their contents, or of why they cannot be read.
+        atomic: Whether each is published together with the others of its folder, at once
+            (`mtls_echo_pki.files.atomic_writer`), so that none can be read half written.
     """
 
     digest: bytes
@@ -32,10 +32,10 @@ class FileDigest(NamedTuple):
 
 
 def digest_files(paths: Iterable[Path | None]) -> FileDigest:
-    """Read files, and forget all but whether they are what they were.
+    """Read files and return a digest of their state.
 
-    Files of one folder are read from one generation. What cannot be read is no error here: it is
-    one more state that a file can be in.
+    Files of one folder are read from one generation. A file that cannot be read is not an error:
+    that is one more state it can be in.
 
     Args:
         paths: Regular files, which may be missing; None is skipped.
@@ -52,7 +52,7 @@ def digest_files(paths: Iterable[Path | None]) -> FileDigest:
             continue
         for name in names:
             contents = read.get(name)
-            # With its length, so that no two states run together into the same bytes.
+            # With its length, so that no two states give the same bytes.
             digest.update(repr((folder, name, contents and len(contents))).encode())
             digest.update(contents or b"")
     return FileDigest(digest.digest(), atomic)
@@ -65,8 +65,8 @@ def _are_published(folder: Path, names: Iterable[str]) -> bool:
         return all(
             os.readlink(folder / name).startswith(f"{DATA}/")
             for name in names
-            # One that is not there is published with the next generation, or never.
+            # An absent one is published with the next generation, or never.
             if os.path.lexists(folder / name)
         )
     except OSError:
-        return False  # a file and no link; or no access to the folder
+        return False  # a file, not a link; or no access to the folder

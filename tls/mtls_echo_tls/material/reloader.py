@@ -1,24 +1,22 @@
-"""Key, certificate and trust change while connections go on: one reference is swapped.
+"""Reload key, certificate and trust while connections go on, by replacing one reference.
 
 Three ways of changing an `ssl.SSLContext` that is in use are traps. `load_cert_chain` with files
-that do not match leaves it without a usable key. `load_verify_locations` only adds: no authority
-can be dropped. And a context that is exchanged in the SNI callback keeps the sessions and the
-demands of the one it replaces. So each *generation* of material gets a context of its own, with
-ticket keys of its own and a session cache that is empty, and nothing that is wrong with the files
-ever reaches one: the next generation is in use when it is complete, and until then the present
-one is.
+that do not match leaves it without a usable key. `load_verify_locations` only adds: no CA can be
+dropped. And a context that is exchanged in the SNI callback keeps the sessions and the settings of
+the one it replaces. So each *generation* of material gets a context of its own, with its own
+ticket keys and an empty session cache, and nothing that is wrong with the files ever reaches one:
+the next generation is used once it is complete, and until then the present one is.
 
-**What changed is found by reading** (`mtls_echo_tls.material.file_digest`): a few files are hashed
-every second, which takes less time than one handshake; only when the hash is another are they
-parsed.
+**Changes are found by reading** (`mtls_echo_tls.material.file_digest`): a few files are hashed
+every second, which takes less time than one handshake; they are parsed only when the hash changes.
 
-**What is read must belong together.** Files that are published all at once are complete whenever
-they are read. Plain files may be caught half written: a bundle cut off between two certificates
-looks sound. They count when they have not changed for a while (`SETTLE`). In either case they are
-hashed again after they were loaded.
+**Files that are read must belong together.** Files that are published at once are complete
+whenever they are read. Plain files may be read half written: a bundle cut off between two
+certificates looks complete. They count once they have not changed for a while (`SETTLE`). In
+either case they are hashed again after they were loaded.
 
-**What is wrong is said once**, with the file and the reason, tried again every time, and said to
-be mended at once. What may not replace what is in use: `mtls_echo_tls.material.replacement`.
+**A problem is reported once**, with the file and the reason, retried every time, and its end is
+reported at once. What may not replace the material in use: `mtls_echo_tls.material.replacement`.
 """
 
 from __future__ import annotations
@@ -38,38 +36,38 @@ from mtls_echo_tls.material.load import ConfigurationError, Material
 from mtls_echo_tls.material.replacement import changed_parts, reason_to_keep
 from mtls_echo_tls.material.warnings import expiry_warnings
 
-# How long plain files must not have changed before they count, in seconds: longer than a program
-# that writes one pauses between two writes, and no more than a person waits for.
+# How long plain files must not have changed before they count, in seconds: longer than the pause
+# between two writes of a program, and not longer than a person waits.
 SETTLE = 0.5
 
 # How often files that change while they are read are read again, before that is an error.
 _ATTEMPTS = 10
 
-# After how many seconds reading is given up for now: a file system that hangs.
-_PATIENCE = 30.0
+# How long a read may take, in seconds: a file system may hang.
+_READ_TIMEOUT = 30.0
 
 _TOO_SLOW = ConfigurationError(
-    f"reading takes longer than {_PATIENCE:g} s",
+    f"reading takes longer than {_READ_TIMEOUT:g} s",
     "is the file system that the files are on reachable?",
 )
-_UNSETTLED = "written again and again while they are read"
+_UNSTABLE = "written again and again while they are read"
 
-# How often dates are looked at when files are looked at on demand only, in seconds.
+# How often dates are checked when files are read on demand only, in seconds.
 _DATES_INTERVAL = 60.0
 
 
 @dataclass(frozen=True)
 class Reload:
-    """What became of an attempt to reload.
+    """The result of an attempt to reload.
 
     Attributes:
         ok: Whether the files are in order.
         generation: The one in use from now on.
-        changed: In words, what is new in it; nothing when the files say what they said before.
-        error: The file and what is wrong with it, when there is something.
+        changed: The parts that are new in it; empty when the material is what it was.
+        error: The file and what is wrong with it, if anything is.
         hint: What to do about it, where that is known.
         not_after: When the first certificate of our own chain in use expires.
-        mended: Whether something was wrong the last time.
+        recovered: Whether the attempt before had an error.
     """
 
     ok: bool
@@ -78,39 +76,39 @@ class Reload:
     error: str | None = None
     hint: str | None = None
     not_after: datetime.datetime | None = None
-    mended: bool = False
+    recovered: bool = False
 
     def __str__(self) -> str:
         stays = f"generation {self.generation} stays in use"
         if not self.ok:
             return f"{self.error}; {stays}"
         if not self.changed:
-            return f"the files are {'again ' if self.mended else ''}what they were; {stays}"
+            return f"the files are {'again ' if self.recovered else ''}what they were; {stays}"
         until = (
             "" if self.not_after is None else f", valid until {self.not_after:%Y-%m-%d %H:%M} UTC"
         )
-        again = "the files are in order again; " if self.mended else ""
+        again = "the files are in order again; " if self.recovered else ""
         return f"{again}new {_listed(self.changed)}: generation {self.generation}{until}"
 
 
 class Reloader:
-    """The current `ssl.SSLContext` of one end, and how it gets a successor.
+    """The current `ssl.SSLContext` of one end, replaced when its files change.
 
-    It serves as the ``context`` of a `mtls_echo_server.Server`. For changes to be noticed by
-    themselves, `run` it in a nursery; or call `check` when the moment has come.
+    It serves as the ``context`` of a server. `run` it in a nursery to notice changes; or call
+    `check` where that is wanted.
 
     Args:
         load: Reads the files. Called in a thread, as ``build`` is.
-        build: Makes a context of what was read.
-        first: What was read already, for the first generation. None: ``load`` is called now.
-        interval: Seconds between two looks at the files; 0: only when asked.
+        build: Makes a context from the material.
+        first: The material of the first generation. None: ``load`` is called now.
+        interval: Seconds between two reads of the files; 0: only when asked.
         settle: Seconds that plain files must not have changed.
-        tell: Called with what became of each attempt that is news.
-        warn: Called with each doubt, one clause: what expires soon, or has expired.
+        tell: Called with the result of each attempt that is news.
+        warn: Called with a message for each certificate or CRL that has expired or soon will.
 
     Raises:
         ConfigurationError: OpenSSL refuses the certificate.
-        Exception: What ``load`` and ``build`` raise, this first time only.
+        Exception: What ``load`` and ``build`` raise, for the first generation only.
     """
 
     def __init__(
@@ -136,15 +134,15 @@ class Reloader:
         self._newer = trio.Event()
         self._asked = trio.Event()
         self._checking = trio.Lock()
-        self._reading = trio.CapacityLimiter(1)  # should a read hang, it is one thread that does
-        # Of the files as they were when they were judged last. Not yet known for the first
-        # generation: they may have changed between its reading and this line.
+        self._reading = trio.CapacityLimiter(1)  # a read that hangs occupies one thread only
+        # Of the files as they were last evaluated. Not yet known for the first generation: they
+        # may have changed between its reading and this line.
         self._digest: bytes | None = None
-        self._trouble: str | None = None
+        self._problem: str | None = None
         self._warned = set(self._material.warnings)
 
     def __call__(self) -> ssl.SSLContext:
-        """The context of the generation in use: to be asked for as late as possible."""
+        """The context of the generation in use; call it as late as possible."""
         return self._context
 
     @property
@@ -154,21 +152,21 @@ class Reloader:
 
     @property
     def generation(self) -> int:
-        """Which one that is: 1, and one more for each successor."""
+        """The number of the generation in use: 1, and one more for each successor."""
         return self._generation
 
     @property
     def material(self) -> Material:
-        """What it was made from."""
+        """The material of the generation in use."""
         return self._material
 
     @property
-    def trouble(self) -> str | None:
-        """What is wrong with the files at present."""
-        return self._trouble
+    def problem(self) -> str | None:
+        """What is wrong with the files at present, if anything is."""
+        return self._problem
 
     async def run(self) -> NoReturn:
-        """Look at the files every ``interval`` seconds, and whenever asked, until cancelled."""
+        """Check the files every ``interval`` seconds, and whenever asked, until cancelled."""
         while True:
             with trio.move_on_after(self._interval or _DATES_INTERVAL):
                 await self._asked.wait()
@@ -177,12 +175,12 @@ class Reloader:
             if asked or self._interval:
                 await self.check(asked=asked)
             else:
-                self._look_at_dates()
+                self._check_dates()
 
     def ask(self) -> None:
-        """Have `run` look at the files at once, and say so even if nothing is new.
+        """Have `run` check the files at once, and report even if nothing is new.
 
-        However often it is called before it does, it is once.
+        Several calls before it does count as one.
         """
         self._asked.set()
 
@@ -194,63 +192,63 @@ class Reloader:
         return self._generation
 
     async def check(self, *, asked: bool = False) -> bool:
-        """Look at the files now; take what they say, or keep what is in use and say why.
+        """Read the files now; use what changed, or keep what is in use and report why.
 
         Args:
-            asked: Tell that nothing is new, too.
+            asked: Also report that nothing is new.
 
         Returns:
             Whether there is a new generation.
         """
         async with self._checking:
-            found = _Found(None, error=_TOO_SLOW)
-            with trio.move_on_after(_PATIENCE):
-                found = await trio.to_thread.run_sync(
-                    self._find, abandon_on_cancel=True, limiter=self._reading
+            candidate = _Candidate(None, error=_TOO_SLOW)
+            with trio.move_on_after(_READ_TIMEOUT):
+                candidate = await trio.to_thread.run_sync(
+                    self._read_files, abandon_on_cancel=True, limiter=self._reading
                 )
-            is_new = self._conclude(found, asked=asked)
-            self._look_at_dates()
+            is_new = self._apply(candidate, asked=asked)
+            self._check_dates()
             return is_new
 
     # --- in a thread -----------------------------------------------------------------------------
 
-    def _find(self) -> _Found:
-        """Read the files, and find out what they are good for."""
+    def _read_files(self) -> _Candidate:
+        """Read the files until they are stable, and evaluate them."""
         files = self._material.files
         seen = digest_files(files)
-        if self._trouble is None and seen.digest == self._digest:
-            return _Found(seen.digest)
+        if self._problem is None and seen.digest == self._digest:
+            return _Candidate(seen.digest)
         where = ", ".join(str(path) for path in dict.fromkeys(files) if path is not None)
-        found = unsettled = _Found(None, error=ConfigurationError(f"{where}: {_UNSETTLED}"))
+        candidate = unstable = _Candidate(None, error=ConfigurationError(f"{where}: {_UNSTABLE}"))
         for _ in range(_ATTEMPTS):
-            found = self._judge(seen.digest)
-            is_news = found.error is not None or found.material is not None
-            # What was judged before, and is judged again because time may mend what was wrong
-            # with it, has settled since.
+            candidate = self._evaluate(seen.digest)
+            is_news = candidate.error is not None or candidate.material is not None
+            # Files that are evaluated again, because time may have removed the problem, have been
+            # stable since.
             if is_news and not seen.atomic and seen.digest != self._digest:
                 time.sleep(self._settle)
             again = digest_files(files)
             if again == seen:
-                return found
+                return candidate
             seen = again
-        if seen.atomic and found.error is None:
-            # Published faster than we read. What was read is complete, and not the newest.
-            return found._replace(digest=None)
-        return unsettled
+        if seen.atomic and candidate.error is None:
+            # Published faster than we read: what was read is complete, but not the newest.
+            return candidate._replace(digest=None)
+        return unstable
 
-    def _judge(self, digest: bytes) -> _Found:
+    def _evaluate(self, digest: bytes) -> _Candidate:
         try:
             successor = self._load()
             changed = changed_parts(self._material, successor)
             if not changed:
-                return _Found(digest)
+                return _Candidate(digest)
             now = datetime.datetime.now(datetime.UTC)
-            objected = reason_to_keep(self._material, successor, now)
-            if objected is not None:
-                return _Found(digest, error=objected)
-            return _Found(digest, successor, self._built(successor), changed)
-        except Exception as error:  # whatever it is, what is in use must stay in use
-            return _Found(digest, error=error)
+            reason = reason_to_keep(self._material, successor, now)
+            if reason is not None:
+                return _Candidate(digest, error=reason)
+            return _Candidate(digest, successor, self._built(successor), changed)
+        except Exception as error:  # of any kind: the generation in use must stay
+            return _Candidate(digest, error=error)
 
     def _built(self, material: Material) -> ssl.SSLContext:
         try:
@@ -260,51 +258,51 @@ class Reloader:
 
     # --- in the event loop -----------------------------------------------------------------------
 
-    def _conclude(self, found: _Found, *, asked: bool) -> bool:
-        before, self._trouble, self._digest = self._trouble, None, found.digest
-        if found.error is not None:
-            self._trouble = _words(found.error)
-            if asked or self._trouble != before:
-                self._say(error=self._trouble, hint=getattr(found.error, "hint", None))
+    def _apply(self, candidate: _Candidate, *, asked: bool) -> bool:
+        before, self._problem, self._digest = self._problem, None, candidate.digest
+        if candidate.error is not None:
+            self._problem = _message(candidate.error)
+            if asked or self._problem != before:
+                self._report(error=self._problem, hint=getattr(candidate.error, "hint", None))
             return False
-        if found.material is not None and found.context is not None:
-            self._material, self._context = found.material, found.context
+        if candidate.material is not None and candidate.context is not None:
+            self._material, self._context = candidate.material, candidate.context
             self._generation += 1
             newer, self._newer = self._newer, trio.Event()
             newer.set()
-        if asked or before is not None or found.material is not None:
-            self._say(changed=found.changed, mended=before is not None)
-        return found.material is not None
+        if asked or before is not None or candidate.material is not None:
+            self._report(changed=candidate.changed, recovered=before is not None)
+        return candidate.material is not None
 
-    def _say(
+    def _report(
         self,
         *,
         changed: tuple[str, ...] = (),
         error: str | None = None,
         hint: str | None = None,
-        mended: bool = False,
+        recovered: bool = False,
     ) -> None:
         if self._tell is not None:
             not_after = self._material.not_after
             ok = error is None
-            self._tell(Reload(ok, self._generation, changed, error, hint, not_after, mended))
+            self._tell(Reload(ok, self._generation, changed, error, hint, not_after, recovered))
 
-    def _look_at_dates(self) -> None:
-        """Warn of what expires soon or has expired, each once."""
+    def _check_dates(self) -> None:
+        """Warn of what has expired or soon will, of each once."""
         material = self._material
         dated = expiry_warnings(
             material.credential, material.trust, datetime.datetime.now(datetime.UTC)
         )
         present = dict.fromkeys((*material.warnings, *dated))
-        new = [doubt for doubt in present if doubt not in self._warned]
+        new = [message for message in present if message not in self._warned]
         self._warned = set(present)
-        for doubt in new:
+        for message in new:
             if self._warn is not None:
-                self._warn(doubt)
+                self._warn(message)
 
 
 def not_taken(material: Material, error: ssl.SSLError) -> ConfigurationError:
-    """What to say when OpenSSL will not load a certificate that could be read."""
+    """The error for a certificate that could be read and that OpenSSL refuses."""
     # EE_KEY_TOO_SMALL, CA_MD_TOO_WEAK and the like; others are not about strength.
     weak = "_TOO_" in (error.reason or "")
     return ConfigurationError(
@@ -317,13 +315,13 @@ def not_taken(material: Material, error: ssl.SSLError) -> ConfigurationError:
     )
 
 
-class _Found(NamedTuple):
-    """What a look at the files has found.
+class _Candidate(NamedTuple):
+    """What the files hold, or why it is not used.
 
     Attributes:
-        digest: Of the files it is about; None when that is not known.
+        digest: Of the files that were evaluated; None when that is not known.
         material, context, changed: The successor, if there is one.
-        error: Why there is none although the files are others.
+        error: Why there is none although the files have changed.
     """
 
     digest: bytes | None
@@ -333,7 +331,7 @@ class _Found(NamedTuple):
     error: Exception | None = None
 
 
-def _words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     if hasattr(error, "hint"):
         return str(error)
     if isinstance(error, OSError):

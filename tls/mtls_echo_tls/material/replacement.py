@@ -45,7 +45,7 @@ class _Fault:
     """What would be wrong with some material.
 
     Attributes:
-        kind: Material that has the same kind of fault is no worse.
+        kind: Material that has the same kind of fault is not worse.
         path: The file that has it.
         reason: As in an error about that file.
         hint: What to do about it.
