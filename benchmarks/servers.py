@@ -12,7 +12,7 @@ import trio
 from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_server.context import server_context
 from mtls_echo_server.events import Event
-from mtls_echo_server.serving import serve
+from mtls_echo_server.service import serve
 
 
 def _ignore(_: Event) -> None:

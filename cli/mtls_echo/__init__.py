@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from mtls_echo_server.listeners import ListenError as ListenError
     from mtls_echo_server.log import EventLog as EventLog
     from mtls_echo_server.service import Server as Server
-    from mtls_echo_server.serving import serve as serve
+    from mtls_echo_server.service import serve as serve
     from mtls_echo_tls.address import Address as Address
     from mtls_echo_tls.address import parse_address as parse_address
     from mtls_echo_tls.alerts import AlertDescription as AlertDescription
@@ -108,7 +108,7 @@ _HOME_OF = {
     "read_credential": "mtls_echo_pki.files.pem",
     "read_crls": "mtls_echo_pki.files.pem",
     "read_trust": "mtls_echo_pki.files.pem",
-    "serve": "mtls_echo_server.serving",
+    "serve": "mtls_echo_server.service",
     "server_context": "mtls_echo_server.context",
     "server_material": "mtls_echo_tls.material.load",
 }

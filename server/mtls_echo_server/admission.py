@@ -1,21 +1,23 @@
-"""A handshake proves who the client was when it was judged; admission asks if that still holds.
+"""Decide whether a client whose handshake is complete may be served.
 
-Between the judgement and the first byte that is served something may have changed, in two ways.
+A handshake proves who the client was when it was verified. Before the first byte is served this
+may have ceased to hold, in two ways.
 
-**The handshake was a resumption.** Then nobody has verified a certificate this time: the client
-gets in on the strength of an earlier handshake, for as long as its session is kept. In the
-meantime its certificate, one above it or a revocation list may have expired. (Which certificates
-are trusted and which are revoked has not changed: that makes a new context, and a new context
-knows no session of the one before.)
+**The handshake was a resumption.** Then no certificate was verified this time: the client is
+accepted on the strength of an earlier handshake, for as long as its session is kept. In the
+meantime its certificate, one above it or a CRL may have expired. (Which certificates are trusted
+and which are revoked has not changed: that makes a new context, and a new context knows no session
+of the one before.)
 
 **The configuration was replaced while the handshake went on.** A client that stops in the middle
-of one could carry a certificate past the moment from which it is refused. So its path is examined
-against what is trusted and revoked *now*, and what is wrong with it now and was not before turns
-it away. Where nothing can be said about it, it is turned away too. Whatever else is demanded of a
-certificate OpenSSL has verified, so a client that is still acceptable never fails here.
+of one could carry a certificate past the moment from which it is refused. So its certification
+path is examined against what is trusted and revoked *now*, and what is wrong with it now and was
+not before denies it. Where nothing can be found out about it, it is denied too. OpenSSL has
+verified whatever else is demanded of a certificate, so a client that is still acceptable never
+fails here.
 
-Either is a denial (`mtls_echo_tls.denial`), not an alert: the handshake is complete. A client
-that comes back is judged by OpenSSL, and if it is refused, by the alert that names the reason.
+Either is a denial (`mtls_echo_tls.denial`), not an alert: the handshake is complete. When the
+client comes back OpenSSL verifies it, and a refusal then has the alert that names the reason.
 """
 
 from __future__ import annotations
@@ -41,13 +43,13 @@ if TYPE_CHECKING:
 
 ContextSource: TypeAlias = Callable[[], ssl.SSLContext]
 
-# Intermediate authorities kept in mind: a resumed session remembers the end-entity only.
+# Intermediate CAs kept in mind: a resumed session remembers the end-entity only.
 _MOST_ISSUERS = 64
 
 # What is examined of a path, in certificates.
 _LONGEST = 10
 
-# What to tell a client of what has become of its path, the most certain first ...
+# Reasons sent to a client by what its path has come to, the most certain first ...
 _REASONS = {
     "revoked": "the client certificate was revoked",
     "revoked-authority": "an authority of the client certificate was revoked",
@@ -59,7 +61,7 @@ _REASONS = {
     "crl-not-yet-valid": "the client certificate cannot be checked for revocation yet",
     "crl-missing": "the client certificate cannot be checked for revocation",
 }
-# ... and of that, what can have become of it while the configuration stayed the same.
+# ... and the subset that can change without a reload.
 _LAPSES = _REASONS.keys() - {"crl-missing"}
 _UNTRUSTED = "the client certificate's issuer is not trusted any more"
 _UNKNOWN = "whether the client certificate is still acceptable cannot be found out"
@@ -70,64 +72,73 @@ class Admission:
     """Decides whether a client that completed its handshake may be served.
 
     Args:
-        access: Which authenticated clients may enter.
-        current: The context in use.
+        access: Which authenticated clients may be served.
     """
 
-    def __init__(self, access: Access, current: ContextSource) -> None:
+    def __init__(self, access: Access) -> None:
         self._access = access
-        self._current = current
         self._issuers: dict[bytes, None] = {}  # a set that remembers the order
 
-    def denial(self, connection: Connection) -> str | None:
-        """Why this client may not enter, or None when it may.
+    def denial(self, connection: Connection, context: ssl.SSLContext) -> str | None:
+        """Why this client may not be served, or None when it may; changes nothing.
+
+        Args:
+            connection: Its handshake is complete.
+            context: The one in use.
 
         Returns:
-            A reason for the client to read: nothing in it is news to who was trusted before.
+            A reason that may be sent to the client: it reveals nothing that a formerly trusted
+            peer did not know.
         """
         chain = connection.evidence.peer_chain
         if chain and not is_readable(chain[0]):
             return "the client certificate cannot be read"
-        lapse = self._lapse(connection)
-        if lapse is not None or not self._access.restricted:
-            return lapse
+        reason = self.reverify(connection, context)
+        if reason is not None or not self._access.restricted:
+            return reason
         return self._access.denial(connection.peer)
 
-    def is_current(self, connection: Connection) -> bool:
-        """Whether the context by which a client was judged is still the one in use."""
-        return connection.judged_by is self._current()
+    def reverify(self, connection: Connection, context: ssl.SSLContext) -> str | None:
+        """Verify again what the handshake did not, under the context in use; changes nothing.
 
-    def _lapse(self, connection: Connection) -> str | None:
-        context, evidence = self._current(), connection.evidence
-        judged_by, connection.judged_by = connection.judged_by, context
-        if context is judged_by and not evidence.resumed and len(evidence.peer_chain) < 2:
-            return None  # nothing has changed, and there is no intermediate to remember
-        mine = recall(context)
-        if context is judged_by and not evidence.resumed:
-            self._remember(evidence.peer_chain, mine)
+        That is everything after a reload, the dates after a resumption, and otherwise nothing.
+
+        Returns:
+            As `denial`.
+        """
+        evidence, verified_with = connection.evidence, connection.verified_with
+        if context is verified_with and not evidence.resumed:
             return None
         if not evidence.peer_chain:
             return _MISSING if context.verify_mode == ssl.CERT_REQUIRED else None
+        mine = recall(context)
         if context.verify_mode == ssl.CERT_NONE or mine.trust is None:
-            return None  # nobody is asked
+            return None  # no client is asked
         now = datetime.datetime.now(datetime.UTC)
         chain = self._possible_path(evidence.peer_chain, now)
         path, found = _examined(chain, mine, now)
         new = found & _LAPSES
-        if context is not judged_by:
-            new |= found - _examined(chain, recall(judged_by), now)[1]
+        if context is not verified_with:
+            new |= found - _examined(chain, recall(verified_with), now)[1]
         if not path.certificates:
             return _UNKNOWN
         if new:
             return next((text for slug, text in _REASONS.items() if slug in new), _UNTRUSTED)
-        if context is judged_by:
+        if context is verified_with:
             return None  # its anchor was found by OpenSSL, if not by us
         if not path.anchored:
             return _UNTRUSTED
         return None if _is_known(context, mine) else _UNKNOWN
 
-    def _remember(self, chain: Sequence[bytes], mine: Configuration) -> None:
-        """Keep the intermediates of a path that was just verified; not what came along with it."""
+    def remember_issuers(self, connection: Connection) -> None:
+        """Keep the intermediates of a path that the handshake verified, for its resumptions.
+
+        Not what the client sent along with it; and nothing of a resumption, which verifies none.
+        """
+        chain = connection.evidence.peer_chain
+        if len(chain) < 2 or connection.evidence.resumed or not is_readable(chain[0]):
+            return
+        mine = recall(connection.verified_with)
         if mine.trust is None or all(der in self._issuers for der in chain[1:]):
             return
         path = examine(chain, presenter="client", anchors=mine.trust.anchors)
@@ -140,7 +151,7 @@ class Admission:
     def _possible_path(
         self, presented: Sequence[bytes], now: datetime.datetime
     ) -> list[x509.Certificate]:
-        """The end-entity certificate, and whatever may stand above it, what is valid first."""
+        """The end-entity certificate and what may stand above it, valid certificates first."""
         found = [load_certificate(presented[0])]
         others = list(_readable((*presented[1:_LONGEST], *self._issuers)))
         for certificate in found:  # which grows
@@ -150,14 +161,14 @@ class Admission:
 
 
 def _is_known(context: ssl.SSLContext, mine: Configuration) -> bool:
-    """Whether a context demands nothing that we do not know of."""
+    """Whether everything that a context demands is known."""
     return mine.described or (mine.complete and context.cert_store_stats()["crl"] == 0)
 
 
 def _examined(
     chain: Sequence[x509.Certificate], mine: Configuration, now: datetime.datetime
 ) -> tuple[CertificationPath, set[str]]:
-    """A path as this configuration sees it, and what is wrong with it."""
+    """The path under this configuration, and the slugs of its faults."""
     if mine.trust is None:
         return CertificationPath(), set()
     path = examine(
@@ -166,7 +177,7 @@ def _examined(
         anchors=_valid_first(mine.trust.anchors, now),
         now=now,
     )
-    # Of a resumed session's path the upper end may not be known.
+    # The upper end of a resumed session's path may not be known.
     faults = revocation_faults(path.certificates, mine.trust.crls, now)
     return path, {*path.slugs, *(fault.slug for fault in faults)}
 
@@ -186,5 +197,5 @@ def _readable(certificates: Iterable[bytes]) -> Iterator[x509.Certificate]:
             certificate = load_certificate(der)
             _ = certificate.subject, certificate.issuer, certificate.not_valid_after_utc
         except UNREADABLE:
-            continue  # it can be no part of a path that we can judge
+            continue  # no path through it can be examined
         yield certificate

@@ -1,6 +1,6 @@
-"""An accepted connection has a deadline that moves, and knows when it may be closed.
+"""An accepted connection: a TLS stream with a deadline that moves, and its limits.
 
-Three limits bear on a connection, and one cancel scope serves them all: its deadline is set anew
+Three limits bear on a connection, and one cancel scope serves them all: its deadline is set again
 when the handler begins to wait for data, to the earliest of
 
 * the end of the client's silence (``idle_timeout``),
@@ -8,11 +8,11 @@ when the handler begins to wait for data, to the earliest of
   silent for `QUIET` seconds,
 * the moment at which it is cut off whatever it does (age and ``grace_period``).
 
-While the handler waits nothing is half sent, so a scope that ends then leaves a sound stream, and
-the service closes it with close_notify. The deadline is set anew when data has arrived, too: what
-the handler makes of it has as long as the wait had. A scope that ends then has interrupted an
-answer, or a send to a client that does not read, and close_notify would call that complete: the
-connection is broken off instead.
+While the handler waits nothing is half sent, so a scope that ends then leaves an intact stream,
+and the service closes it with close_notify. The deadline is set again when data has arrived, too:
+the handler has as long to answer as the client had to send. A scope that ends then has
+interrupted an answer, or a send to a client that does not read, and close_notify would call that
+complete: the connection is broken off instead.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ QUIET = 1.0
 # seconds and as a part of the idle timeout.
 _SLACK, _SLACK_PART = 0.25, 1 / 64
 
-# A server for two clients must not turn away the third for being the second in its handshake.
-LEAST_STRANGERS = 64
+# Or a server for two clients would evict a third for being the second in its handshake.
+LEAST_PENDING = 64
 
 # The first bytes of a plaintext HTTP request; "PRI " begins HTTP/2 (RFC 9113 §3.4).
 _HTTP = (b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"DELE", b"PATC", b"CONN", b"TRAC", b"PRI ")
@@ -59,10 +59,10 @@ class Limits:
         max_connections: Of admitted clients, at once.
         grace_period: What a stop leaves to open connections, and a reached age to a busy one.
         max_connection_age: After which a connection retires, so that its client authenticates
-            again: what makes an expired certificate matter to who never disconnects.
+            again: or an expired certificate would not matter to one that never disconnects.
 
     Raises:
-        ValueError: A limit that would let nobody in.
+        ValueError: A limit that would admit no client.
     """
 
     handshake_timeout: float = 10.0
@@ -79,16 +79,16 @@ class Limits:
             raise ValueError("grace_period must be at least 0")
 
     @property
-    def max_strangers(self) -> int:
-        """Connections in their handshake, or being closed, at once (`strangers`).
+    def max_pending(self) -> int:
+        """Connections in their handshake, or being closed, at once (`pending`).
 
         As many as clients, so that all of them may come back at once.
         """
-        return max(self.max_connections, LEAST_STRANGERS)
+        return max(self.max_connections, LEAST_PENDING)
 
 
 async def first_bytes(transport: TCPStream) -> int:
-    """Wait for a client's first bytes, which come to lie in `SCRATCH`; tell an HTTP client.
+    """Read a client's first bytes into `SCRATCH`; answer a client that speaks HTTP.
 
     Returns:
         How many; 0 when the client has closed the connection, -1 when it has reset it.
@@ -113,12 +113,13 @@ class Connection(AnsweringStream):
         limits: How long.
         trace: Record the handshake, for the report.
         scope: Entered around the handler.
-        hub: Who answers while the handler sleeps in `answer_all`.
+        hub: Answers while the handler sleeps in `answer_all`.
 
     Attributes:
         scope: As given. Its deadline is moved when a wait for data begins, and when it is over.
         at_rest: Whether the scope's end met a handler that waited for data, as it should.
-        judged_by: The context by which the client was judged last.
+        verified_with: The context that the client was verified with last: by the handshake, or by
+            the service after a reload (`mtls_echo_server.admission`).
     """
 
     __slots__ = (
@@ -129,8 +130,8 @@ class Connection(AnsweringStream):
         "_retire_at",
         "_waiting_since",
         "at_rest",
-        "judged_by",
         "scope",
+        "verified_with",
     )
 
     def __init__(
@@ -146,7 +147,7 @@ class Connection(AnsweringStream):
         super().__init__(transport, context, server_side=True, trace=trace, hub=hub)
         self.scope = scope or trio.CancelScope()
         self.at_rest = False
-        self.judged_by = context
+        self.verified_with = context
         self._idle_timeout = limits.idle_timeout
         self._retire_at = trio.current_time() + limits.max_connection_age
         self._cut_off_at = self._retire_at + limits.grace_period
@@ -161,7 +162,7 @@ class Connection(AnsweringStream):
 
     @property
     def retired(self) -> bool:
-        """Whether its time has come, by age or because the server stops."""
+        """Whether it is to close at the next pause, by age or because the server stops."""
         return trio.current_time() >= self._retire_at
 
     @property
@@ -184,11 +185,11 @@ class Connection(AnsweringStream):
         self._exact = True
         if self._waiting_since is None or self.broken:
             return False
-        self.scope.deadline = self._patience(self._waiting_since)
+        self.scope.deadline = self._wait_deadline(self._waiting_since)
         return self.scope.deadline <= self._retire_at
 
     def abandon(self) -> None:
-        """Break it off: a client that was cut short must not take our end for a clean one."""
+        """Break off, without close_notify: the client must see that the stream was cut."""
         self._abandon()
 
     def begin(self, size: int) -> None:
@@ -220,13 +221,13 @@ class Connection(AnsweringStream):
         due = now + self._idle_timeout
         if self._exact:
             waits = self._waiting_since is not None
-            self.scope.deadline = self._patience(now) if waits else min(due, self._cut_off_at)
+            self.scope.deadline = self._wait_deadline(now) if waits else min(due, self._cut_off_at)
         elif due > self._deadline:
             slack = min(self._idle_timeout * _SLACK_PART, _SLACK)
             self._deadline = self.scope.deadline = due + slack
 
-    def _patience(self, since: float) -> float:
-        """Until when to wait for data, from the moment at which the wait began."""
+    def _wait_deadline(self, since: float) -> float:
+        """Return until when to wait for data that has been awaited since then."""
         return min(
             since + self._idle_timeout, max(since + QUIET, self._retire_at), self._cut_off_at
         )

@@ -1,15 +1,15 @@
-"""What happens to a server, as values: one for a person to read, and for a program.
+"""Events of a server: each a line of text for people and fields for programs.
 
-Everything that an event says of a peer was chosen by that peer (names in a certificate, bytes that
-were not TLS); `mtls_echo_server.log`, which writes events, escapes it and cuts it. What strangers
-can cause at will says so by its ``flood``.
+What an event contains of a peer was chosen by that peer (names in a certificate, bytes that were
+not TLS); `mtls_echo_server.log`, which writes events, escapes and cuts it. An event that
+unauthenticated clients can cause at will has a ``flood``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import msgspec
 
@@ -20,6 +20,21 @@ if TYPE_CHECKING:
     from mtls_echo_tls.material.reloader import Reload
     from mtls_echo_tls.path.certificates import PeerIdentity
 
+# Who or what ended a connection.
+Ended: TypeAlias = Literal[
+    "client",
+    "idle",
+    "age",
+    "drain",
+    "handler",
+    "denied",
+    "failure",
+    "error",
+    "abort",
+    "crowded",
+    "interrupted",
+]
+
 
 @dataclass(frozen=True)
 class Event:
@@ -28,9 +43,9 @@ class Event:
     Args:
         name: ``created``, ``listening``, ``accepted``, ``connection``, ``reload``,
             ``warning``, ``error``, ``accept-error``, ``suppressed``, ``stopping`` or ``stopped``.
-        text: What a person reads, one line.
-        details: What a program reads, but for the report; JSON types.
-        flood: Events of one flood share this; None for what no stranger can cause.
+        text: For people, one line.
+        details: For programs, but for the report; JSON types.
+        flood: Events of one flood share this; None for what takes an authenticated client.
         report: Of a connection. When it was traced, the handshake is drawn below the text.
     """
 
@@ -42,7 +57,7 @@ class Event:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """What a program reads; JSON types."""
+        """All fields, those of the report included; JSON types."""
         if self.report is None:
             return dict(self.details)
         return {**self.details, **cast("dict[str, Any]", msgspec.to_builtins(self.report))}
@@ -69,7 +84,7 @@ def listening(address: str, port: int, *, client_auth: str, pid: int) -> Event:
 
 
 def accepted(where: str, peer: PeerIdentity | None, version: str | None) -> Event:
-    """A client has been authenticated, and may enter."""
+    """A client is authenticated and authorised, and is served."""
     who = f'"{peer}"' if peer is not None else "an anonymous client"
     return Event(
         "accepted",
@@ -85,15 +100,14 @@ def accepted(where: str, peer: PeerIdentity | None, version: str | None) -> Even
 
 
 def connection(
-    where: str, report: Report, *, ended: str, received: int, sent: int, silent: bool = False
+    where: str, report: Report, *, ended: Ended, received: int, sent: int, silent: bool = False
 ) -> Event:
-    """A connection is over; the report says how it went.
+    """A connection is over.
 
     Args:
         where: The client's address.
         report: The diagnosis.
-        ended: Who or what ended it: ``client``, ``idle``, ``age``, ``drain``, ``abort``,
-            ``crowded``, ``interrupted``, ``handler``, ``denied``, ``error`` or ``failure``.
+        ended: Who or what ended it.
         received: Bytes of plaintext received.
         sent: Bytes of plaintext sent.
         silent: Not even ciphertext has come: a port scan, or a load balancer's health check.
@@ -114,7 +128,7 @@ def connection(
     )
 
 
-_ENDED = {
+_ENDED: dict[Ended, str] = {
     "client": "closed by the client",
     "idle": "closed after the idle timeout",
     "age": "closed at its maximum age",
@@ -124,8 +138,8 @@ _ENDED = {
 }
 
 
-# Where we ended it ourselves, and not for anything that the client did.
-_CUT_OFF = {
+# Where the server ended it, and not for anything that the client did.
+_CUT_OFF: dict[Ended, str] = {
     "abort": "we cut it off while stopping",
     "crowded": "too many others were waiting to be admitted, and it had waited longest",
     "interrupted": "it was busy when its time was over",
@@ -133,7 +147,7 @@ _CUT_OFF = {
 
 
 def _connection_text(
-    where: str, report: Report, ended: str, received: int, sent: int, silent: bool
+    where: str, report: Report, ended: Ended, received: int, sent: int, silent: bool
 ) -> str:
     if ended in _CUT_OFF and not report.causes:
         return f"cut off {where}: {_CUT_OFF[ended]}, {received} bytes in, {sent} bytes out"
@@ -158,35 +172,35 @@ def _connection_text(
 
 
 def warning(message: str, **fields: Any) -> Event:
-    """Something is not as it should be, and the server goes on."""
+    """Something is not as it should be; the server goes on."""
     return Event("warning", f"warning: {message}", {"message": message, **fields})
 
 
-def reload(told: Reload) -> Event:
-    """The files were read again, and something is new: in use, wrong, or mended."""
-    hint = f"; hint: {told.hint}" if told.hint else ""
-    not_after = told.not_after and told.not_after.isoformat().replace("+00:00", "Z")
+def reload(result: Reload) -> Event:
+    """The files were read again, and something is new: in use, wrong, or repaired."""
+    hint = f"; hint: {result.hint}" if result.hint else ""
+    not_after = result.not_after and result.not_after.isoformat().replace("+00:00", "Z")
     return Event(
         "reload",
-        f"reloaded: {told}" if told.ok else f"not reloaded: {told}{hint}",
+        f"reloaded: {result}" if result.ok else f"not reloaded: {result}{hint}",
         {
-            "ok": told.ok,
-            "generation": told.generation,
-            "changed": list(told.changed),
-            "error": told.error,
-            "hint": told.hint,
+            "ok": result.ok,
+            "generation": result.generation,
+            "changed": list(result.changed),
+            "error": result.error,
+            "hint": result.hint,
             "not_after": not_after,
         },
     )
 
 
 def created(path: str) -> Event:
-    """There was no PKI, and now there is one for tests."""
+    """A PKI for tests was made, where there was none."""
     return Event("created", f"made test certificates in {path}", {"path": path})
 
 
 def full(most: int) -> Event:
-    """As many connections are open as may be; further clients wait in the kernel's queue."""
+    """The most connections allowed are open; further clients wait in the kernel's queue."""
     message = f"{most} connections are open, the most allowed: further clients wait"
     return Event("warning", f"warning: {message}", {"message": message}, flood=("full",))
 
@@ -212,7 +226,7 @@ def accept_error(reason: str) -> Event:
 
 
 def stopping(connections: int, grace: float) -> Event:
-    """Nothing is accepted any more; what is open may finish."""
+    """The server accepts no more; open connections may finish."""
     return Event(
         "stopping",
         f"stopping, {connections} open connections have {grace:g} s to finish",
@@ -235,7 +249,7 @@ def stopped(drained: int, aborted: int) -> Event:
 
 
 def suppressed(flood: tuple[str, ...], count: int, seconds: float) -> Event:
-    """So many events of a flood were not written."""
+    """Some events of a flood were counted instead of written."""
     what = " ".join(part for part in flood if part)
     return Event(
         "suppressed",

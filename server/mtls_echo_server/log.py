@@ -1,24 +1,26 @@
-"""Events are written one line each, and nothing that happens can fill or break the log.
+"""Write events one line each, so that no client can forge a line, flood the log or stop it.
 
-A server's log is written by its clients as much as by its administrator: whoever can open a TCP
-connection decides what names appear in it and how often. Three rules keep it useful.
+A server's log is written by its clients as much as by its administrator: any client that can open
+a TCP connection decides what names appear in it and how often. Three rules keep it useful.
 
 **A line is a line.** What a peer chose (names in a certificate, bytes that were not TLS) is
-escaped where it is not printable, so that nobody can forge a second line or move a terminal's
+escaped where it is not printable, so that it cannot forge a second line or move a terminal's
 cursor; and it is cut, so that a certificate with ten thousand names is one line too. The drawing
 of a traced handshake alone takes more, all indented.
 
 **A flood is counted, not copied.** The same refusal of the same address is written `BURST` times,
 then `RATE` times a second; the rest is counted, and the count is written as ``suppressed`` (which
-client_random each had is lost, that it happened is not). What authenticated clients do is always
-written.
+client_random each had is lost, that it happened is not). A count that is due is written with the
+next event, the last ones before ``stopped``, and all of them in time while `EventLog.run` runs.
+What authenticated clients do is always written.
 
-**A log that cannot be written never stops the server**: the reader of our standard error may go
-away. (One that stays and reads nothing does stop it, as it would any program that logs to a pipe.)
+**A log that cannot be written never stops the server**: the reader of standard error may go away.
+(One that stays and reads nothing does stop it, as it would any program that logs to a pipe.)
 """
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -34,15 +36,15 @@ from mtls_echo_server.events import Event, suppressed
 
 LogFormat = Literal["text", "json"]
 
-# How many events of one flood are written at once, and then per second. Two hundred is more than
-# a person's experiments and tests produce; ten a second can still be read, and are 13 KiB of JSON.
+# Events of one flood that are written at once, and then per second. Two hundred is more than a
+# person's experiments and tests produce; ten a second can still be read, and are 13 KiB of JSON.
 BURST, RATE = 200.0, 10.0
 
-# What lasts for as long as it lasts, and is news once: then every ten seconds.
+# Conditions that last: written once, then every ten seconds.
 _LASTING = {"accept-error": (1.0, 0.1), "full": (1.0, 0.1)}
 
-# Seconds after which the count of a flood that goes on is written.
-_REPORT_AFTER = 10.0
+# Seconds after which the count of a flood that goes on is written; and between looks for one.
+_REPORT_AFTER, _LOOK = 10.0, 1.0
 
 # Addresses whose refusals are counted apart; beyond, they share one count per kind.
 _MOST_KEYS = 64
@@ -65,7 +67,7 @@ class _Bucket:
     since: float = 0.0
 
     def refill(self, now: float) -> None:
-        """Take over the tokens that came with the time."""
+        """Add the tokens of the time that has passed."""
         self.tokens = min(self.burst, self.tokens + (now - self.at) * self.rate)
         self.at = now
 
@@ -91,19 +93,32 @@ class EventLog:
         self._file = file
         self._clock = clock
         self._buckets: dict[tuple[str, ...], _Bucket] = {}
+        self._look_at = -math.inf
+
+    async def run(self) -> None:
+        """Write every count as soon as it is due, until cancelled."""
+        import trio  # here, since this module is needed before trio is
+
+        while True:
+            await trio.sleep(_LOOK)
+            self.flush()
 
     def __call__(self, event: Event) -> None:
-        """Write an event, or count it when it belongs to a flood."""
+        """Write the counts that are due; then the event, or count it as part of a flood."""
+        last = event.name == "stopped"
+        if last or self._clock() >= self._look_at:
+            self.flush(final=last)
         if event.flood is None or self._admit(event.flood):
             self._write(event)
 
     def flush(self, *, final: bool = False) -> None:
-        """Write the counts of what was left out; to be called every second or so.
+        """Write the counts of what was left out, as far as they are due.
 
         Args:
             final: Also those of floods that have not ended.
         """
         now = self._clock()
+        self._look_at = now + _LOOK
         for flood, bucket in list(self._buckets.items()):
             bucket.refill(now)
             over = bucket.tokens >= bucket.burst
@@ -150,10 +165,10 @@ class EventLog:
                 # status (120) of a server that stopped as it should.
                 sys.stderr = open(os.devnull, "w")  # noqa: SIM115  open until the end
         except (OSError, ValueError):
-            pass  # the file is full or closed: no reason to stop serving
+            pass  # the disk is full or the file closed: no reason to stop serving
 
     def _drawing(self, event: Event, file: IO[str]) -> str:
-        """The handshake of a traced connection, indented, so that no line passes for an event."""
+        """Draw the handshake of a traced connection, indented unlike an event."""
         if event.report is None or not event.report.trace:
             return ""
         from mtls_echo_tls.diagrams.full import WIDTH, sequence
@@ -165,7 +180,7 @@ class EventLog:
 
 
 def _standard_error() -> IO[str] | None:
-    return sys.stderr  # None when we were started without (``2>&-``), which its type does not say
+    return sys.stderr  # None in a process started without (``2>&-``), unlike its type
 
 
 def _json(event: Event, stamp: str) -> str:

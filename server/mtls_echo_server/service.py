@@ -1,33 +1,27 @@
-"""One client never harms another: that is the whole art of accepting connections.
+"""A server: accept, authenticate, authorise, serve, stop; one client never harms another.
 
-Everything here follows from it.
+* **An unauthenticated client has a deadline, and a slot of its own.** It has ``handshake_timeout``
+  seconds in all, however slowly it trickles bytes; and however many such connections there are,
+  they take no place from an authenticated client (`mtls_echo_server.pending`).
+* **An authenticated client has an idle deadline**, reset each time the handler waits for data. One
+  scope per connection, moved: a new one around each receive costs 27 to 60 % of the throughput.
+* **A bug in a handler ends its own connection**, is logged, and goes no further.
 
-* **Accepting outlives shortage.** Without a free descriptor or memory `accept(2)` fails, and the
-  connection stays in the kernel's queue: it is tried again. While ``max_connections`` clients
-  are served nothing is accepted: whoever exceeds them waits in that queue and costs us nothing.
-* **A stranger gets a deadline, and a place of its own.** Until it is authenticated, a client has
-  ``handshake_timeout`` seconds in all, however slowly it trickles bytes; and however many
-  strangers there are, they take no place from a client (`mtls_echo_server.pending`).
-* **A friend gets one too**, which is re-armed each time the handler waits for data. One scope per
-  connection, moved: a new one around each receive costs 27 to 60 % of the throughput.
-* **A handler's bug ends its own connection**, is logged, and goes no further.
-
-**Stopping** is the same in the small (``max_connection_age``) and in the large (`Server.stop`):
-a connection *retires*. An echo has no end of a request at which to close, so silence takes its
+**Stopping** is the same for one connection (``max_connection_age``) and for all (`Server.stop`): a
+connection *retires*. An echo has no end of a request at which to close, so silence takes its
 place: a connection on which nothing has arrived for a second (`QUIET`, in `connection`) has
 nothing in flight and gets its close_notify. One that has been idle is closed at once, a busy one
 goes on until it pauses or closes, and what is still open when ``grace_period`` has passed is cut
-off. A handshake has nothing to finish: no stranger delays a stop.
+off. A handshake has nothing to finish: it does not delay a stop.
 
-**A refusal after the handshake is not an alert.** An authenticated client that may not enter is
-told so in one line of application data (`mtls_echo_tls.denial`) and a clean close. And whoever
-speaks HTTP to this port is answered in HTTP, since no browser could show an alert.
+**A refusal after the handshake is not an alert.** An authenticated client that is not authorised
+gets one line of application data (`mtls_echo_tls.denial`) and a clean close. A client that speaks
+HTTP to this port gets an answer in HTTP, since no browser could show an alert.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import math
 import os
 import socket
@@ -38,15 +32,16 @@ from typing import NamedTuple, TypeAlias, cast
 
 import trio
 
-from mtls_echo_pki.files.durable import os_reason
 from mtls_echo_server import events as _events
+from mtls_echo_server.accepting import Acceptor
 from mtls_echo_server.access import Access
 from mtls_echo_server.admission import Admission, ContextSource
 from mtls_echo_server.connection import Connection, Limits, first_bytes
-from mtls_echo_server.events import Events
+from mtls_echo_server.events import Ended, Events
 from mtls_echo_server.handlers import echo
+from mtls_echo_server.listeners import listen
 from mtls_echo_server.log import EventLog
-from mtls_echo_server.pending import Strangers, Visit
+from mtls_echo_server.pending import PendingConnections, Slot
 from mtls_echo_tls.address import Address
 from mtls_echo_tls.denial import denial_line
 from mtls_echo_tls.diagnosis.diagnose import diagnose
@@ -59,23 +54,9 @@ from mtls_echo_tls.stream.tls import TLSStream
 
 Handler: TypeAlias = Callable[[TLSStream], Awaitable[object]]
 
-# Seconds until a failed accept is tried again: long enough for others to close a connection.
-ACCEPT_AGAIN = 0.1
-
-# Connections accepted before other tasks have a turn.
-_AT_ONCE = 16
-
-_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-
-_CLIENT_AUTH = {
-    ssl.CERT_NONE: "none",
-    ssl.CERT_OPTIONAL: "optional",
-    ssl.CERT_REQUIRED: "required",
-}
-
 
 class Stopped(NamedTuple):
-    """What became of the clients that were being served when a server began to stop."""
+    """How many of the clients that were served when a server began to stop finished or did not."""
 
     drained: int
     aborted: int
@@ -87,12 +68,11 @@ class Server:
     Args:
         context: From `server_context`; or a function that returns the current one, so that keys
             and trust can change while serving (`mtls_echo_tls.material.reloader.Reloader`). It is
-            asked for when a client's first bytes have arrived, and again before the client is
-            served.
-        handler: Serves one authenticated client. It may raise `TLSFailure`, which is the
-            client's affair; anything else is a bug, logged. It does not close the stream: when
-            it returns, or its time is over, the service does, with close_notify.
-        access: Who may enter.
+            called when a client's first bytes have arrived, and again before the client is served.
+        handler: Serves one authenticated client. It may raise `TLSFailure`, which ends the
+            connection; anything else is a bug, logged. It does not close the stream: when it
+            returns, or its time is over, the service does, with close_notify.
+        access: Which authenticated clients are served.
         limits: How long and how much.
         events: Called with every event. None: a line of text each on standard error, so that a
             refusal is never silent.
@@ -113,12 +93,15 @@ class Server:
             (lambda: context) if isinstance(context, ssl.SSLContext) else context
         )
         self._handler = handler
-        self._admission = Admission(access or Access(), self._context)
+        self._admission = Admission(access or Access())
         self._limits = limits or Limits()
-        self._events: Events = events or EventLog()
+        self._log: EventLog | None = None
+        if events is None:
+            events = self._log = EventLog()
+        self._events: Events = events
         self._trace = trace
-        self._slots = trio.Semaphore(self._limits.max_connections)
-        self._strangers = Strangers(self._limits.max_strangers)
+        self._capacity = trio.Semaphore(self._limits.max_connections)
+        self._pending = PendingConnections(self._limits.max_pending)
         self._open: set[Connection] = set()
         self._departures = trio.lowlevel.ParkingLot()
         self._stop = trio.Event()
@@ -143,17 +126,21 @@ class Server:
         try:
             addresses = [self._announce(sock) for sock in sockets]
             async with open_hub() as self._hub, trio.open_nursery() as self._tasks:
+                acceptor = Acceptor(
+                    self._pending, self._capacity, self._limits, self._events, self._attend
+                )
                 async with trio.open_nursery() as accepting:
                     for sock in sockets:
-                        accepting.start_soon(self._accept, sock, self._tasks)
-                    accepting.start_soon(self._count_floods)
+                        accepting.start_soon(acceptor.run, sock, self._tasks)
+                    if self._log is not None:
+                        accepting.start_soon(self._log.run)
                     task_status.started(addresses)
                     await self._stop.wait()
                     accepting.cancel_scope.cancel()
                 for sock in sockets:
                     sock.close()
                 cut_off_at = trio.current_time() + self._limits.grace_period
-                self._strangers.send_away()
+                self._pending.cancel_all()
                 open_at_stop = len(self._open)
                 self._events(_events.stopping(open_at_stop, self._limits.grace_period))
                 await self._retire()
@@ -162,7 +149,6 @@ class Server:
             for sock in sockets:
                 sock.close()
             stopped = Stopped(max(open_at_stop - self._aborted, 0), self._aborted)
-            self._flush(final=True)
             self._events(_events.stopped(*stopped))
         return stopped
 
@@ -184,93 +170,53 @@ class Server:
 
     def _announce(self, sock: socket.socket) -> Address:
         host, port = sock.getsockname()[:2]
-        client_auth = _CLIENT_AUTH[self._context().verify_mode]
+        client_auth = self._context().verify_mode.name.removeprefix("CERT_").lower()
         self._events(_events.listening(host, port, client_auth=client_auth, pid=os.getpid()))
         return Address(host, port)
 
-    async def _count_floods(self) -> None:
-        while True:
-            await trio.sleep(1.0)
-            self._flush()
+    # --- one connection --------------------------------------------------------------------------
 
-    def _flush(self, *, final: bool = False) -> None:
-        if isinstance(self._events, EventLog):
-            self._events.flush(final=final)
-
-    # --- accepting -------------------------------------------------------------------------------
-
-    async def _accept(self, listener: socket.socket, tasks: trio.Nursery) -> None:
-        while True:
-            await trio.lowlevel.wait_readable(listener)
-            for _ in range(_AT_ONCE):
-                if not await self._accept_one(listener, tasks):
-                    break
-
-    async def _accept_one(self, listener: socket.socket, tasks: trio.Nursery) -> bool:
-        """Accept a connection, and return whether there was one."""
-        if self._slots.value == 0:
-            self._events(_events.full(self._limits.max_connections))
-            async with self._slots:
-                pass  # there is one, for whoever proves itself first
+    async def _attend(self, sock: socket.socket, slot: Slot, where: str) -> None:
+        """Serve one client; what goes wrong goes no further than an event."""
         try:
-            sock, address = listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return False  # or the client has thought better of it
-        except OSError as error:
-            if error.errno == errno.EBADF:
-                raise  # somebody closed our socket: a bug, and no use in trying again
-            self._events(_events.accept_error(os_reason(error)))
-            if error.errno in _SHORTAGES:
-                self._strangers.make_room()
-            await trio.sleep(ACCEPT_AGAIN)
-            return False
-        visit = Visit(address[0], trio.current_time() + self._limits.handshake_timeout)
-        self._strangers.enter(visit)
-        tasks.start_soon(self._attend, sock, visit, str(Address(*address[:2])))
-        return True
-
-    async def _attend(self, sock: socket.socket, visit: Visit, where: str) -> None:
-        """Serve one client, and let nothing that goes wrong get any further."""
-        try:
-            await self._serve(TCPStream(sock), visit, where)
+            await self._serve(TCPStream(sock), slot, where)
         except* Exception as bugs:
             text = "".join(traceback.format_exception(bugs))
             self._events(_events.error(where, _innermost(bugs), text))
         finally:
             sock.close()
-            self._strangers.leave(visit)
+            self._pending.remove(slot)
 
-    # --- one connection --------------------------------------------------------------------------
-
-    async def _serve(self, transport: TCPStream, visit: Visit, where: str) -> None:
+    async def _serve(self, transport: TCPStream, slot: Slot, where: str) -> None:
         connection: Connection | None = None
-        ended: str | None = None
+        ended: Ended | None = None
         try:
-            with visit.scope:
+            with slot.scope:
                 size = await first_bytes(transport)
-                # No earlier: who is silent for a while must meet what is in use afterwards.
+                # Not before the first byte: a client that stayed silent across a reload must get
+                # the new context.
                 connection = Connection(
                     transport,
                     self._context(),
                     self._limits,
                     trace=self._trace,
-                    scope=visit.scope,
+                    scope=slot.scope,
                     hub=self._hub,
                 )
                 if await self._authenticate(connection, size):
-                    await self._enter(connection, visit, where)
-            if connection is not None and not visit.ended:
-                ended = self._how_it_ended(connection, visit)
+                    await self._admit(connection, slot, where)
+            if connection is not None and not slot.cancelled:
+                ended = self._conclude(connection, slot)
         finally:
             # Before the stream is closed, which takes until the client closes too.
             if connection is None:
-                self._report_silence(visit, where)
+                self._report_silence(slot, where)
             else:
-                self._report_end(connection, visit, where, ended)
+                self._report_end(connection, slot, where, ended)
                 if not connection.close_at_once():
-                    visit.leave()
-                    self._strangers.enter(visit)
-                    with visit.scope:
+                    slot.begin_closing()
+                    self._pending.add(slot)
+                    with slot.scope:
                         await connection.aclose()
 
     async def _authenticate(self, connection: Connection, size: int) -> bool:
@@ -282,48 +228,70 @@ class Server:
             connection.scope.deadline = math.inf
         return not connection.broken
 
-    async def _enter(self, connection: Connection, visit: Visit, where: str) -> None:
-        """Serve a client that may enter, as soon as there is a place."""
-        while await self._admit(connection):
+    async def _admit(self, connection: Connection, slot: Slot, where: str) -> None:
+        """Serve an authorised client as soon as there is capacity; deny any other."""
+        while True:
+            context = self._context()
+            if connection.verified_with is context:
+                self._admission.remember_issuers(connection)
+            reason = self._admission.denial(connection, context)
+            if reason is not None:
+                await self._deny(connection, reason)
+                return
+            connection.verified_with = context
             try:
-                self._slots.acquire_nowait()
+                self._capacity.acquire_nowait()
             except trio.WouldBlock:
-                await self._slots.acquire()
+                await self._capacity.acquire()
             try:
-                if not self._admission.is_current(connection):
-                    continue  # while it waited for a place, something changed
-                visit.admitted = True
-                self._strangers.leave(visit)
+                if connection.verified_with is not self._context():
+                    continue  # a reload while the client waited: verify it again
+                slot.admitted = True
+                self._pending.remove(slot)
                 await self._handle(connection, where)
             finally:
-                self._slots.release()
-            break
+                self._capacity.release()
+            return
 
-    def _report_silence(self, visit: Visit, where: str) -> None:
-        """Tell of a client that has sent nothing in time, or in the time there was."""
+    async def _deny(self, connection: Connection, reason: str) -> None:
+        connection.evidence.denied = reason
+        timeout = trio.move_on_after(self._limits.handshake_timeout)
+        with contextlib.suppress(TLSFailure), timeout:
+            await connection.send_all(denial_line(reason))
+
+    async def _handle(self, connection: Connection, where: str) -> None:
+        self._events(_events.accepted(where, connection.peer, connection.evidence.version))
+        self._open.add(connection)
+        try:
+            await self._handler(connection)
+        except* TLSFailure:
+            pass  # it is in the evidence
+        finally:
+            self._open.discard(connection)
+            self._departures.unpark_all()
+
+    # --- how it ended ----------------------------------------------------------------------------
+
+    def _report_silence(self, slot: Slot, where: str) -> None:
+        """Report a client that sent nothing before its deadline, or before it was cancelled."""
         evidence = Evidence("server", stage="handshake")
-        evidence.timed_out = visit.scope.cancelled_caught and not visit.ended
+        evidence.timed_out = slot.scope.cancelled_caught and not slot.cancelled
         evidence.abandoned = not evidence.timed_out
-        ended = "failure" if evidence.timed_out else "crowded" if visit.crowded_out else "abort"
+        ended: Ended = "failure" if evidence.timed_out else "crowded" if slot.evicted else "abort"
         self._report(where, evidence, ended)
 
     def _report_end(
-        self, connection: Connection, visit: Visit, where: str, ended: str | None
+        self, connection: Connection, slot: Slot, where: str, ended: Ended | None
     ) -> None:
-        if ended is None and (visit.ended or trio.current_effective_deadline() == -math.inf):
-            self._aborted += visit.admitted
+        if ended is None and (slot.cancelled or trio.current_effective_deadline() == -math.inf):
+            self._aborted += slot.admitted
             connection.abandon()
-            ended = "crowded" if visit.crowded_out else "abort"
-        self._report(
-            where,
-            connection.evidence,
-            ended or "error",
-            received=connection.received,
-            sent=connection.sent,
-        )
+            ended = "crowded" if slot.evicted else "abort"
+        received, sent = connection.received, connection.sent
+        self._report(where, connection.evidence, ended or "error", received, sent)
 
     def _report(
-        self, where: str, evidence: Evidence, ended: str, *, received: int = 0, sent: int = 0
+        self, where: str, evidence: Evidence, ended: Ended, received: int = 0, sent: int = 0
     ) -> None:
         self._events(
             _events.connection(
@@ -336,34 +304,11 @@ class Server:
             )
         )
 
-    async def _admit(self, connection: Connection) -> bool:
-        """Whether the client may enter; tells it when not."""
-        reason = self._admission.denial(connection)
-        if reason is None:
-            return True
-        connection.evidence.denied = reason
-        with (
-            contextlib.suppress(TLSFailure),
-            trio.move_on_after(self._limits.handshake_timeout),
-        ):
-            await connection.send_all(denial_line(reason))
-        return False
-
-    async def _handle(self, connection: Connection, where: str) -> None:
-        self._events(_events.accepted(where, connection.peer, connection.evidence.version))
-        self._open.add(connection)
-        try:
-            await self._handler(connection)
-        except* TLSFailure:
-            pass  # the evidence has it all
-        finally:
-            self._open.discard(connection)
-            self._departures.unpark_all()
-
-    def _how_it_ended(self, connection: Connection, visit: Visit) -> str:
-        timed_out = visit.scope.cancelled_caught
+    def _conclude(self, connection: Connection, slot: Slot) -> Ended:
+        """Break off a connection that cannot be closed cleanly; return how it ended."""
+        timed_out = slot.scope.cancelled_caught
         if timed_out and not connection.at_rest:
-            if visit.admitted and (connection.overdue or not connection.broken):
+            if slot.admitted and (connection.overdue or not connection.broken):
                 connection.abandon()  # it was at work
             else:
                 connection.expire()  # in its handshake; or while sending: it does not read
@@ -381,8 +326,41 @@ class Server:
         return "age" if connection.retired else "idle"
 
 
+async def serve(
+    context: ssl.SSLContext | ContextSource,
+    addresses: str | Sequence[str] = "127.0.0.1:8443",
+    handler: Handler = echo,
+    *,
+    access: Access | None = None,
+    limits: Limits | None = None,
+    events: Events | None = None,
+    trace: bool = False,
+    task_status: trio.TaskStatus[list[Address]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until cancelled: a `Server` for a nursery.
+
+    ::
+
+        addresses = await nursery.start(serve, context, "127.0.0.1:0")
+
+    Args:
+        context, handler, access, limits, events, trace: As for `Server`.
+        addresses: ``HOST:PORT``, one or several; port 0 is any free one.
+        task_status: Started with the addresses, as ``(host, port)``, when clients may connect.
+
+    Raises:
+        ListenError: An address cannot be listened on.
+        ValueError: An address is not ``HOST:PORT``.
+    """
+    server = Server(context, handler, access=access, limits=limits, events=events, trace=trace)
+    wanted = [addresses] if isinstance(addresses, str) else list(addresses)
+    # In a thread: a host name may have to be looked up.
+    sockets = await trio.to_thread.run_sync(listen, wanted)
+    await server.run(sockets, task_status=task_status)
+
+
 def _innermost(bugs: BaseException) -> str:
-    """The exception in one line, out of the groups that nurseries wrap around it."""
+    """Return the exception in one line, out of the groups that nurseries wrap around it."""
     if isinstance(bugs, BaseExceptionGroup):
         nested = cast("BaseExceptionGroup[BaseException]", bugs).exceptions
         return "; ".join(_innermost(bug) for bug in nested)

@@ -16,7 +16,11 @@ from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.trust import Trust
+from mtls_echo_server.access import Access
+from mtls_echo_server.admission import Admission
+from mtls_echo_server.connection import Connection
 from mtls_echo_server.context import ClientAuth, server_context
+from mtls_echo_server.handlers import echo
 from mtls_echo_tls.denial import denial_in
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.stream.tcp import TCPStream
@@ -258,6 +262,25 @@ async def test_a_client_that_began_before_is_welcome_if_it_would_be_now(
     assert report["outcome"] == "echoed"
 
 
+async def test_asking_whether_a_client_is_denied_changes_nothing() -> None:
+    served, replaced = believing(CLIENTS.trust), believing(OTHERS.trust)
+    reasons: list[str | None] = []
+
+    async def ask(stream: TLSStream) -> None:
+        assert isinstance(stream, Connection)
+        admission = Admission(Access())
+        for context in (served, replaced, replaced, served):
+            reasons.append(admission.denial(stream, context))
+            assert stream.verified_with is served
+            assert not admission._issuers
+        await echo(stream)
+
+    async with running(served, ask, limits=limits()) as here:
+        assert await welcome(here, BELOW)
+    assert reasons[0] is reasons[3] is None
+    assert reasons[1] == reasons[2] == "the client certificate's issuer is not trusted any more"
+
+
 async def test_an_anonymous_client_is_turned_away_when_a_certificate_is_needed_by_now() -> None:
     contexts = [server_context(LOCALHOST, CLIENTS.trust, client_auth=ClientAuth.OPTIONAL)]
     async with running(lambda: contexts[-1], limits=limits()) as here:
@@ -331,7 +354,7 @@ async def test_who_waits_for_a_place_over_a_reload_is_judged_again() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(go_on)
             # Its handshake is complete, and nothing tells us when it begins to wait.
-            while not here.server._slots.statistics().tasks_waiting:
+            while not here.server._capacity.statistics().tasks_waiting:
                 await trio.testing.wait_all_tasks_blocked(0.001)
             contexts.append(believing(OTHERS.trust))
             await first.aclose()

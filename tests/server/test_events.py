@@ -8,6 +8,8 @@ import sys
 from typing import Any, get_args
 
 import pytest
+import trio
+import trio.testing
 
 from mtls_echo_server import events
 from mtls_echo_server.events import Event
@@ -132,7 +134,48 @@ def test_what_lasts_is_said_once_in_ten_seconds() -> None:
     assert len(file.getvalue().splitlines()) == 1
     clock.now += 1
     log(events.accept_error("too many open files"))
-    assert len(file.getvalue().splitlines()) == 2
+    once, count, again = file.getvalue().splitlines()
+    assert "cannot accept: too many open files" in once
+    assert " 99 more events like this in 11 s: accept-error" in count
+    assert "cannot accept: too many open files" in again
+
+
+def test_a_count_is_written_when_due_whatever_stands_between_the_server_and_the_log() -> None:
+    clock, file = Clock(), io.StringIO()
+    log = EventLog("json", file, clock=clock)
+
+    def wrapped(event: Event) -> None:
+        log(event)
+
+    def counts() -> list[int]:
+        written = map(json.loads, file.getvalue().splitlines())
+        return [event["count"] for event in written if event["event"] == "suppressed"]
+
+    for _ in range(300):
+        wrapped(refusal())
+    clock.now += 5
+    wrapped(events.warning("not yet"))
+    assert counts() == []
+    clock.now += 5
+    wrapped(events.warning("now"))
+    assert counts() == [100]
+    for _ in range(300):
+        wrapped(refusal())
+    wrapped(events.stopped(0, 0))
+    assert counts() == [100, 200]  # in those 10 s 100 more had become due
+    assert json.loads(file.getvalue().splitlines()[-1])["event"] == "stopped"
+
+
+async def test_a_running_log_writes_counts_when_no_event_comes(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    file = io.StringIO()
+    log = EventLog("json", file, clock=trio.current_time)
+    for _ in range(300):
+        log(refusal())
+    with trio.move_on_after(60):
+        await log.run()
+    assert json.loads(file.getvalue().splitlines()[-1])["count"] == 100
 
 
 def test_what_authenticated_clients_do_is_always_written() -> None:

@@ -1,31 +1,31 @@
-"""Who makes room for whom, while nobody has proved anything."""
+"""Which unauthenticated connection makes room for which."""
 
 from __future__ import annotations
 
 import pytest
 
-from mtls_echo_server.pending import Strangers, Visit
+from mtls_echo_server.pending import PendingConnections, Slot
 
 
-def crowd(places: int, *hosts: str) -> tuple[Strangers, list[Visit]]:
-    strangers = Strangers(places)
-    visits = [Visit(host) for host in hosts]
-    for visit in visits:
-        strangers.enter(visit)
-    return strangers, visits
+def pending_of(places: int, *hosts: str) -> tuple[PendingConnections, list[Slot]]:
+    pending = PendingConnections(places)
+    slots = [Slot(host) for host in hosts]
+    for slot in slots:
+        pending.add(slot)
+    return pending, slots
 
 
-def ended(visits: list[Visit]) -> list[int]:
-    return [number for number, visit in enumerate(visits) if visit.scope.cancel_called]
+def cancelled(slots: list[Slot]) -> list[int]:
+    return [number for number, slot in enumerate(slots) if slot.scope.cancel_called]
 
 
-async def test_nobody_goes_while_there_is_room() -> None:
-    _, visits = crowd(3, "192.0.2.1", "192.0.2.1", "192.0.2.1")
-    assert ended(visits) == []
+async def test_no_connection_is_evicted_while_there_is_room() -> None:
+    _, slots = pending_of(3, "192.0.2.1", "192.0.2.1", "192.0.2.1")
+    assert cancelled(slots) == []
 
 
 @pytest.mark.parametrize(
-    ("hosts", "gone"),
+    ("hosts", "evicted"),
     [
         (["192.0.2.1"] * 5, [0, 1]),  # the oldest first
         (["192.0.2.1", "192.0.2.2", "192.0.2.2", "192.0.2.3"], [1]),  # of the host with most
@@ -34,36 +34,38 @@ async def test_nobody_goes_while_there_is_room() -> None:
         (["fe80::1%eth0", "192.0.2.1", "fe80::2%eth0", "192.0.2.3"], [0]),
     ],
 )
-async def test_a_crowd_crowds_out_itself(hosts: list[str], gone: list[int]) -> None:
-    _, visits = crowd(3, *hosts)
-    assert ended(visits) == gone
-    assert [visits[number].crowded_out for number in gone] == [True] * len(gone)
+async def test_the_busiest_network_evicts_only_itself(
+    hosts: list[str], evicted: list[int]
+) -> None:
+    _, slots = pending_of(3, *hosts)
+    assert cancelled(slots) == evicted
+    assert [slots[number].evicted for number in evicted] == [True] * len(evicted)
 
 
-async def test_who_is_admitted_makes_room_and_is_safe() -> None:
-    strangers, visits = crowd(2, "192.0.2.1", "192.0.2.1")
-    strangers.leave(visits[0])
-    visits.append(Visit("192.0.2.1"))
-    strangers.enter(visits[2])
-    assert ended(visits) == []
-    strangers.make_room()
-    assert ended(visits) == [1]
+async def test_an_admitted_client_frees_its_slot_and_is_safe() -> None:
+    pending, slots = pending_of(2, "192.0.2.1", "192.0.2.1")
+    pending.remove(slots[0])
+    slots.append(Slot("192.0.2.1"))
+    pending.add(slots[2])
+    assert cancelled(slots) == []
+    pending.make_room()
+    assert cancelled(slots) == [1]
 
 
-async def test_who_was_ended_takes_no_place_while_it_is_closed() -> None:
-    strangers, visits = crowd(1, "192.0.2.1", "192.0.2.2")
-    strangers.enter(visits[0])
-    strangers.leave(visits[0])
-    assert ended(visits) == [0]
+async def test_a_cancelled_connection_takes_no_slot_while_it_is_closed() -> None:
+    pending, slots = pending_of(1, "192.0.2.1", "192.0.2.2")
+    pending.add(slots[0])
+    pending.remove(slots[0])
+    assert cancelled(slots) == [0]
 
 
 async def test_a_stop_ends_handshakes_and_lets_alerts_arrive() -> None:
-    strangers, visits = crowd(3, "192.0.2.1", "192.0.2.2")
-    visits[0].leaving = True
-    strangers.send_away()
-    assert ended(visits) == [1]
-    assert not visits[1].crowded_out
+    pending, slots = pending_of(3, "192.0.2.1", "192.0.2.2")
+    slots[0].closing = True
+    pending.cancel_all()
+    assert cancelled(slots) == [1]
+    assert not slots[1].evicted
 
 
-async def test_making_room_where_nobody_is_does_nothing() -> None:
-    Strangers(1).make_room()
+async def test_making_room_among_none_does_nothing() -> None:
+    PendingConnections(1).make_room()

@@ -15,7 +15,7 @@ import trio
 from mtls_echo_server.connection import QUIET, Connection, Limits
 from mtls_echo_server.context import ClientAuth, server_context
 from mtls_echo_server.handlers import echo
-from mtls_echo_server.serving import serve
+from mtls_echo_server.service import serve
 from mtls_echo_tls.denial import denial_in
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.stream.tls import TLSStream
@@ -361,7 +361,7 @@ async def test_silent_strangers_keep_no_client_out(pki: Authorities) -> None:
         await here.connect(pki.client_context(pki.alice)) as before,
     ):
         assert await echoed(before) == b"hello"
-        silent = [await here.tcp() for _ in range(limited.max_strangers + 10)]
+        silent = [await here.tcp() for _ in range(limited.max_pending + 10)]
         async with await here.connect(pki.client_context(pki.alice)) as stream:
             assert await echoed(stream) == b"hello"
         assert await everything(silent[0]) == b""  # the oldest has made room
@@ -474,7 +474,7 @@ async def test_a_bug_in_a_handler_ends_its_own_connection_only(pki: Authorities)
                 assert await everything(stream) == b""
             error = await here.event("error", number)
             assert error["message"] == message
-            assert "test_server_service" in error["traceback"]
+            assert "test_service" in error["traceback"]
             assert (await here.event("connection", number))["ended"] == "error"
         assert await echoed(other) == b"hello"
 

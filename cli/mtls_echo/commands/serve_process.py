@@ -67,6 +67,7 @@ def run(
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(obey, signals)
                 nursery.start_soon(reload)
+                nursery.start_soon(log.run)
                 stopped = await server.run(sockets)
                 nursery.cancel_scope.cancel()
         return stopped
@@ -78,7 +79,7 @@ def raise_descriptor_limit(limits: Limits, log: EventLog) -> None:
     """Take the descriptors that the connections need, as far as the system lets us."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = limits.max_connections + _OTHER_DESCRIPTORS
-    wanted = needed + limits.max_strangers
+    wanted = needed + limits.max_pending
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return
     reachable = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

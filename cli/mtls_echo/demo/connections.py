@@ -40,7 +40,7 @@ async def demonstrate(tls: str | None) -> list[str]:
     from mtls_echo.demo.scenes import SCENES, TLS12, TLS13, DemoCredentials
     from mtls_echo_client.context import client_context
     from mtls_echo_server.context import server_context
-    from mtls_echo_server.serving import serve
+    from mtls_echo_server.service import serve
 
     console = open_console()
     made = DemoCredentials.make()

@@ -18,7 +18,7 @@ from mtls_echo.demo.rotation.scenarios import SCENARIOS, mismatches
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_server.context import server_context
-from mtls_echo_server.serving import serve
+from mtls_echo_server.service import serve
 from tests.support.command_line import run
 
 TLS12, TLS13 = VERSIONS

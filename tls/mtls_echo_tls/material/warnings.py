@@ -1,8 +1,8 @@
 """Warnings about material that loads and will not work, or not for long.
 
-An expired certificate, say, is not an error: to show it fail is what this program is for. Each warning
-is one clause. The same checks, made of new material, decide whether it may replace the material in
-use (`mtls_echo_tls.material.replacement`).
+An expired certificate, say, is not an error: to show it fail is what this program is for. Each
+warning is one clause. The same checks, made of new material, decide whether it may replace the
+material in use (`mtls_echo_tls.material.replacement`).
 """
 
 from __future__ import annotations

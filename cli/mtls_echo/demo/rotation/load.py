@@ -23,7 +23,7 @@ from mtls_echo_client.context import client_context
 from mtls_echo_client.session import connect
 from mtls_echo_server.context import server_context
 from mtls_echo_server.events import Event
-from mtls_echo_server.serving import serve
+from mtls_echo_server.service import serve
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.material.load import Material, client_material, server_material
 from mtls_echo_tls.material.reloader import Reloader
