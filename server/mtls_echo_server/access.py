@@ -1,12 +1,12 @@
-"""Authentication says who the client is; access says whether that client may enter.
+"""Decide which authenticated clients are authorised, by the names that their certificates prove.
 
-A certificate from a trusted authority proves an identity and nothing else. Which identities a
-server admits is a decision of its own, made after the handshake, from names that are already
-proven. So this module is pure: identities in, a verdict out; no certificate is verified here and
-none could be.
+A certificate from a trusted CA proves an identity and nothing else. Which identities a server
+admits is a decision of its own, made after the handshake, from names that are already proven. So
+this module is pure: identities in, a verdict out; no certificate is verified here and none could
+be.
 
-The rules are a union: a client enters when *any* of them names it. With no rule at all, every
-authenticated client enters. A rule names one type of identifier and is compared with that type
+The rules are a union: a client is authorised when *any* of them names it. With no rule at all,
+every authenticated client is. A rule names one type of identifier and is compared with that type
 only: a common name that reads like a host never matches a rule for DNS names.
 
 =========== ========================== ============================================
@@ -23,9 +23,9 @@ fingerprint SHA-256 of the certificate ``sha256:AA:BB:…`` or plain hexadecimal
 
 A ``*`` stands for one or more *unreserved* characters (RFC 3986 §2.3), never for a dot between
 labels or a slash between segments, and never for a ``*``, so that a certificate that itself
-presents ``*.a.test`` is not let in as if it were some host of that domain. It matches no segment
-``.`` or ``..``, and no percent-encoding, in which either could hide. Whoever needs a wider pattern
-wants a trust domain of its own: that is a trust anchor, not a pattern.
+presents ``*.a.test`` is not admitted as if it were some host of that domain. It matches no segment
+``.`` or ``..``, and no percent-encoding, in which either could hide. A wider pattern is a trust
+domain of its own: a trust anchor, not a pattern.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Access:
-    """Which authenticated clients may enter.
+    """Which authenticated clients are authorised.
 
     Args:
-        cn: Common names, for authorities that put the client's name nowhere else.
+        cn: Common names, for CAs that put the client's name nowhere else.
         dns: DNS names; ``*`` inside one label.
-        uri: URIs, SPIFFE IDs for one; ``*`` inside one path segment.
+        uri: URIs, such as SPIFFE IDs; ``*`` inside one path segment.
         email: E-mail addresses.
         fingerprint: SHA-256 fingerprints of certificates.
 
@@ -81,21 +81,21 @@ class Access:
         return bool(self.cn or self.dns or self.uri or self.email or self.fingerprint)
 
     def denial(self, peer: PeerIdentity | None) -> str | None:
-        """Why this client may not enter, or None when it may.
+        """Why this client is not authorised, or None when it is.
 
         Args:
             peer: None for an anonymous client.
 
         Returns:
-            A reason for the client to read: it names the client, and none of the rules.
+            A reason that may be sent to the client: it names the client, and none of the rules.
         """
         if not self.restricted:
             return None
         if peer is None:
-            return "no client certificate was presented, and only certain clients may enter"
+            return "no client certificate was presented, and only certain clients are authorised"
         if self._admits(peer):
             return None
-        return f'"{peer}" is not among those who may enter'
+        return f'"{peer}" is not among the clients that are authorised'
 
     def _admits(self, peer: PeerIdentity) -> bool:
         return (
@@ -107,12 +107,12 @@ class Access:
         )
 
 
-# --- rules, checked and brought into the form in which they are compared -------------------------
+# --- rules, checked and normalised for comparison -------------------------
 
 
 def _check_common_name(name: str) -> None:
     if not name:
-        raise ValueError("an empty common name would name nobody")
+        raise ValueError("an empty common name names no client")
     if "*" in name:
         raise ValueError(f'"{name}": a common name has no parts that a "*" could stand for')
 

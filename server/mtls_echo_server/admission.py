@@ -52,11 +52,11 @@ _LONGEST = 10
 # Reasons sent to a client by what its path has come to, the most certain first ...
 _REASONS = {
     "revoked": "the client certificate was revoked",
-    "revoked-authority": "an authority of the client certificate was revoked",
+    "revoked-authority": "a CA of the client certificate was revoked",
     "expired": "the client certificate is not valid any more",
     "not-yet-valid": "the client certificate is not valid yet",
-    "expired-authority": "an authority of the client certificate is not valid any more",
-    "not-yet-valid-authority": "an authority of the client certificate is not valid yet",
+    "expired-authority": "a CA of the client certificate is not valid any more",
+    "not-yet-valid-authority": "a CA of the client certificate is not valid yet",
     "crl-expired": "the client certificate cannot be checked for revocation any more",
     "crl-not-yet-valid": "the client certificate cannot be checked for revocation yet",
     "crl-missing": "the client certificate cannot be checked for revocation",

@@ -1,4 +1,4 @@
-"""A server's TLS configuration: what it presents, whom it believes, what it refuses to speak.
+"""A server's TLS configuration: what it presents, whom it trusts, what it refuses to speak.
 
 An `ssl.SSLContext` is the whole security policy of a server in one object, and most of what goes
 wrong with mutual TLS in Python goes wrong in the twenty lines that build it. This is the function
@@ -7,11 +7,11 @@ to copy. Each line says what would happen without it.
 Two choices deserve more than a line.
 
 **The trust anchors are those of clients, and nothing else.** `ssl.create_default_context` would
-add the system's store for some purposes, and make everybody who can buy a certificate for a web
-site a client of ours. Issuing servers and clients from different authorities also halves the
-cost of each handshake: OpenSSL builds and verifies a chain for its *own* certificate whenever its
-trust store holds the issuer (measured: 777 µs of server CPU with one authority and tickets,
-373 µs with two authorities and none).
+add the system's store for some purposes, and make every owner of a certificate for a web site a
+client of ours. Issuing servers and clients from different CAs also halves the cost of each
+handshake: OpenSSL builds and verifies a chain for its *own* certificate whenever its trust store
+holds the issuer (measured: 777 µs of server CPU with one CA and tickets, 373 µs with two CAs and
+none).
 
 **Nothing is resumed, as far as the standard library allows.** A resumed session skips the
 verification of certificates: a client whose certificate was revoked, or has expired since, gets in
@@ -20,8 +20,8 @@ ends that. TLS 1.2 has two ways. ``OP_NO_TICKET`` closes the first; the second, 
 (RFC 5246 §7.3), is a cache inside OpenSSL that Python cannot switch off: measured with ``openssl
 s_client -tls1_2 -sess_out/-sess_in``, the second connection *is* resumed. What limits it:
 
-* The cache belongs to the context. A new context, which every change of trust, of revocation
-  lists or of the server's own certificate needs anyway, knows none of its sessions.
+* The cache belongs to the context. A new context, which every change of trust, of CRLs or of the
+  server's own certificate needs anyway, knows none of its sessions.
 * By OpenSSL's defaults a session is kept for two hours and 20,480 of them at the most; one takes
   6 KiB with a client certificate (measured).
 * `mtls_echo_server.admission` looks at the dates of a resumed client's certificates again.
@@ -49,7 +49,7 @@ class ClientAuth(enum.Enum):
 
     Attributes:
         NONE: Clients are not asked for a certificate: plain server-side TLS.
-        OPTIONAL: Clients are asked. Whoever presents nothing is anonymous; whoever presents a
+        OPTIONAL: Clients are asked. One that presents nothing is anonymous; one that presents a
             certificate must prove it, and is refused exactly as with ``REQUIRED`` if it is bad.
         REQUIRED: Mutual TLS. Without a certificate there is no connection.
     """
@@ -81,7 +81,7 @@ def server_context(
 
     Args:
         credential: What the server proves itself with.
-        client_trust: The authorities whose clients may enter, and no others.
+        client_trust: The CAs whose clients are accepted, and no others.
         client_auth: What is demanded of a client.
         minimum_version: TLS 1.2 is the oldest version that is not deprecated (RFC 8996).
         maximum_version: The newest version offered.
@@ -89,16 +89,16 @@ def server_context(
             of them is not refused: OpenSSL then goes on without one.
         session_tickets: Let clients resume without a full handshake, and thereby without their
             certificate being verified again.
-        keylog: Append the secrets of every connection to this file, for Wireshark. Whoever
-            reads it reads everything.
+        keylog: Append the secrets of every connection to this file, for Wireshark. They
+            decrypt everything.
 
     Returns:
         A context for this credential and this trust. To change either, build a new one: a
-        context in use cannot forget an authority, and a failed `load_cert_chain` leaves it with
+        context in use cannot forget a CA, and a failed `load_cert_chain` leaves it with
         a key that does not match.
 
     Raises:
-        ValueError: Clients are to be authenticated, but there is nobody to believe; or the
+        ValueError: Clients are to be authenticated, but there are no trust anchors; or the
             reverse; or the versions contradict each other.
         ssl.SSLError: OpenSSL's security level refuses the credential.
         OSError: The key log cannot be written.
@@ -107,7 +107,7 @@ def server_context(
         # OpenSSL would start, ask for certificates, and accept none.
         raise ValueError(f'client authentication "{client_auth.value}" needs trust anchors')
     if client_auth is ClientAuth.NONE and client_trust is not None:
-        # Who names authorities means them to be asked for.
+        # Trust anchors are named in order that clients be asked.
         raise ValueError("trust anchors for clients have no effect when no client is asked")
     if minimum_version > maximum_version:
         raise ValueError("the minimum TLS version is above the maximum")
@@ -121,18 +121,18 @@ def server_context(
     # the client must ignore.
     credential.load_into(context)
 
-    # First the demand, then whom to believe: a context that asks without believing anybody
-    # refuses everybody, so no order of these lines is unsafe.
+    # First the demand, then the trust: a context that asks without trust anchors refuses every
+    # client, so no order of these lines is unsafe.
     context.verify_mode = _VERIFY_MODES[client_auth]
     if client_trust is not None:
-        # Only the named anchors, never the system's: being on the public web makes nobody a
-        # client of ours.
+        # Only the named anchors, never the system's: a certificate of the public web does not
+        # make a client of ours.
         client_trust.load_into(context)
 
     # Python 3.13 made these two the default of create_default_context; set here, 3.11 and 3.12
-    # judge alike. STRICT refuses what RFC 5280 forbids, a certificate without an authority key
-    # identifier for one. PARTIAL_CHAIN lets any certificate named as an anchor be one, also an
-    # intermediate or a pinned end-entity certificate.
+    # verify alike. STRICT refuses what RFC 5280 forbids, such as a certificate without an
+    # authority key identifier. PARTIAL_CHAIN lets any certificate named as an anchor be one, also
+    # an intermediate or a pinned end-entity certificate.
     context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
 
     # A client that could renegotiate (TLS 1.2) could make the server repeat its expensive half

@@ -1,6 +1,6 @@
-"""Whatever arrives goes back, until close_notify.
+"""The echo handler: sends back what arrives, until close_notify.
 
-The oldest protocol there is (RFC 862), and still the best to look at TLS with: each byte that
+The oldest protocol there is (RFC 862), and still the best to study TLS with: each byte that
 comes back was decrypted, and encrypted again, by a peer that was authenticated before it read it.
 """
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 async def echo(stream: trio.abc.Stream) -> None:
-    """Send back what arrives until the client says that it has finished.
+    """Send back what arrives until the client's close_notify.
 
     Backpressure is the protocol's own: as long as the client does not read, nothing more is read
     from it. Deadlines are the service's (`mtls_echo_server.service`), for every handler alike.
 
     Args:
-        stream: Any trio stream; closing it is the caller's affair.
+        stream: Any trio stream; the caller closes it.
     """
     from mtls_echo_tls.stream.answering import (
-        AnsweringStream,  # here, since this module is wanted early
+        AnsweringStream,  # here, since this module is needed early
     )
 
     if isinstance(stream, AnsweringStream):

@@ -1,8 +1,9 @@
-"""A port is open before anything slow begins, so that early clients wait instead of failing.
+"""Open listening sockets, before anything slow is imported or read.
 
-From `listen(2)` on, the kernel completes TCP connections by itself and queues them. Binding first
-and importing the event loop afterwards therefore costs no early client anything, and a port that
-is taken is reported in 20 ms instead of after the keys were read. Nothing here needs trio.
+Early clients then wait instead of failing. From `listen(2)` on, the kernel completes TCP
+connections by itself and queues them. Binding first and importing the event loop afterwards
+therefore costs no early client anything, and a port that is taken is reported in 20 ms instead of
+after the keys were read. Nothing here needs trio.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from collections.abc import Iterable
 from mtls_echo_pki.files.durable import os_reason
 from mtls_echo_tls.address import Address, parse_address
 
-# Connections that the kernel keeps for us while we cannot accept, at --max-connections for one.
+# Connections that the kernel queues while none is accepted, as when max_connections are served.
 # The kernel cuts it to net.core.somaxconn.
 BACKLOG = 1024
 
-# For whoever has written something else.
+# For the hint when something else was written.
 FORMS = (
     "HOST:PORT, such as 127.0.0.1:8443 or [::1]:8443 (this machine only), 0.0.0.0:8443 or "
     "[::]:8443 (every interface); port 0 is any free port"
@@ -80,7 +81,7 @@ def _listen_on_host(wanted: Address) -> list[socket.socket]:
     try:
         for family, _, _, _, address in dict.fromkeys(found):
             if sockets and port == 0:
-                # Any free port, but one: people read a single number.
+                # One free port for all of them: people read a single number.
                 address = (address[0], sockets[0].getsockname()[1], *address[2:])
             try:
                 sockets.append(_listen_on(family, address))

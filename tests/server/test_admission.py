@@ -176,7 +176,7 @@ REFUSED = [
     pytest.param(
         BELOW,
         _two_lists(ISSUING.certificate, issued_by_root=True),
-        "an authority of the client certificate was revoked",
+        "a CA of the client certificate was revoked",
         id="authority revoked",
     ),
     pytest.param(
@@ -384,12 +384,8 @@ def visit(
     ("lapse", "reason"),
     [
         pytest.param("certificate", "the client certificate is not valid any more", id="its own"),
-        pytest.param(
-            "issuing", "an authority of the client certificate is not valid", id="issuer's"
-        ),
-        pytest.param(
-            "root", "an authority of the client certificate is not valid", id="the anchor's"
-        ),
+        pytest.param("issuing", "a CA of the client certificate is not valid", id="issuer's"),
+        pytest.param("root", "a CA of the client certificate is not valid", id="the anchor's"),
         pytest.param("list", "cannot be checked for revocation any more", id="a list's"),
     ],
 )

@@ -1,4 +1,4 @@
-"""`mtls-echo serve`: options in, a running server or a clear refusal out.
+"""The command `mtls-echo serve`: options in, a running server or a clear refusal out.
 
 What contradicts itself is refused at the start, before a port is open, since every silent
 interpretation of a contradiction is less secure than one of its halves. Modules that take time to
@@ -38,8 +38,8 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
     """Echo every byte to authenticated clients.
 
     Each client must present a certificate from a trusted CA (mutual TLS), unless --client-auth
-    says otherwise. A refused client gets a TLS alert that says why; the log has that alert, and
-    the reasons that an alert does not carry.
+    says otherwise. A refused client gets the reason as a TLS alert; the alert and the reasons
+    that it does not carry are logged.
     """
     _refuse_contradictions(options)
     access = _access(options)
@@ -66,9 +66,9 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
 
 @contextlib.contextmanager
 def _signals_held() -> Generator[None]:
-    """Keep signals for `run`: SIGHUP would kill us, and SIGTERM is promised a clean stop.
+    """Hold signals for `run`: SIGHUP would kill the process, and SIGTERM means a clean stop.
 
-    Not SIGINT: whoever waits for a slow file or a name server may press Ctrl-C.
+    Not SIGINT: Ctrl-C must end the wait for a slow file or a name server.
     """
     import signal
 
@@ -79,7 +79,7 @@ def _signals_held() -> Generator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-# --- what cannot be meant ------------------------------------------------------------------------
+# --- contradictions ------------------------------------------------------------------------------
 
 
 def _refuse_contradictions(options: dict[str, Any]) -> None:
@@ -88,12 +88,12 @@ def _refuse_contradictions(options: dict[str, Any]) -> None:
     if options["client_ca"] is not None and not asked:
         _refuse(
             "--client-ca has no effect with --client-auth none",
-            "leave one of them out: authorities are named to ask clients for certificates",
+            "leave one of them out: a CA is named to ask clients for certificates",
         )
     if asked and options["cert"] and options["key"] and options["client_ca"] is None:
         _refuse(
             f"--client-auth {options['client_auth']} needs --client-ca: "
-            "there is no authority whose clients to accept",
+            "there is no CA whose clients to accept",
             "name one with --client-ca FILE, or ask for no certificates with --client-auth none",
         )
     if any(file is not None for file in files) and options["name"] is not None:
@@ -105,8 +105,8 @@ def _refuse_contradictions(options: dict[str, Any]) -> None:
     allowed = [kind for kind in _KINDS if options[f"allow_{kind}"]]
     if allowed and not asked:
         _refuse(
-            f"--allow-{allowed[0]} can admit nobody with --client-auth none",
-            "without certificates nobody has a name: use --client-auth required",
+            f"--allow-{allowed[0]} can admit no client with --client-auth none",
+            "without a certificate no client has a name: use --client-auth required",
         )
     if options["min_version"] > options["max_version"]:
         _refuse(
@@ -158,7 +158,7 @@ def _listen(addresses: tuple[str, ...]) -> list[socket.socket]:
 
 
 def _reloader(options: dict[str, Any], log: EventLog) -> Reloader:
-    """Read the files for the first time, and say what is to be done when they change."""
+    """Read the files for the first time; reload them later, and log it."""
     from mtls_echo_pki.files.pem_blocks import MaterialError
     from mtls_echo_pki.files.staging import DirectoryError
     from mtls_echo_server import events
@@ -172,8 +172,8 @@ def _reloader(options: dict[str, Any], log: EventLog) -> Reloader:
             partial(_context, options),
             first=material,
             interval=options["reload_interval"],
-            tell=lambda told: log(events.reload(told)),
-            warn=lambda doubt: log(events.warning(doubt)),
+            tell=lambda result: log(events.reload(result)),
+            warn=lambda message: log(events.warning(message)),
         )
     except (ConfigurationError, DirectoryError, MaterialError) as error:
         _refuse(str(error), error.hint)

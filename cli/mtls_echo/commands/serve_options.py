@@ -1,7 +1,7 @@
-"""The options of `mtls-echo serve`, and the page of help that they make.
+"""The options of `mtls-echo serve`, and its page of help.
 
-Each is checked by itself here; what they may not mean together is refused in
-`mtls_echo.commands.serve`. Nothing is imported that a page of help has no use for.
+Each is checked by itself here; contradictions between them are refused in
+`mtls_echo.commands.serve`. Nothing is imported that a page of help does not need.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ examples:
   mtls-echo serve --cert s.crt --key s.key --client-ca ca.crt --listen 0.0.0.0:8443
       Your own certificates, reachable from other machines.
   mtls-echo serve --allow-uri 'spiffe://prod.test/ns/*/sa/web'
-      Admit only these of the clients with a valid certificate.
+      Of the clients with a valid certificate, only these are authorised.
   mtls-echo serve --client-auth none
       Plain TLS: clients are not asked for a certificate.
 
@@ -36,7 +36,7 @@ signals:
                    for a second is closed with close_notify, busy ones have
                    the grace period; a second signal cuts off what is left
   SIGHUP           read the files now, without waiting for --reload-interval,
-                   and say what is new
+                   and log what is new
 
 \b
 reload:
@@ -57,7 +57,9 @@ def _seconds(text: str) -> float:
     """A finite number of seconds above 0."""
     seconds = _seconds_or_0(text)
     if seconds == 0:
-        raise click.BadParameter("must be more than 0: it is what keeps strangers from waiting")
+        raise click.BadParameter(
+            "must be more than 0: it limits how long an unauthenticated client is waited for"
+        )
     return seconds
 
 
@@ -67,7 +69,7 @@ def _seconds_or_0(text: str) -> float:
         seconds = float(text)
     except ValueError as error:
         raise click.BadParameter(f'"{text}" is not a number of seconds') from error
-    # Also turns away nan, with which every comparison is false.
+    # Also refuses nan, with which every comparison is false.
     if not 0 <= seconds < math.inf:
         raise click.BadParameter(f'"{text}": must be 0 or more, and finite')
     return seconds
@@ -110,13 +112,13 @@ _OPTIONS = (
         "client_ca",
         type=_FILE,
         metavar="FILE",
-        help="The CAs that client certificates are verified with, PEM.",
+        help="CA certificates whose clients are accepted, PEM.",
     ),
     click.option(
         "--crl",
         type=_FILE,
         metavar="FILE",
-        help="The CRLs of those CAs, PEM: one of each, the root's included.",
+        help="CRLs, what those CAs have revoked, PEM: one from each CA, the root's included.",
     ),
     click.option(
         "--listen",
@@ -134,13 +136,12 @@ _OPTIONS = (
         help="Whether clients need a certificate. An invalid one is refused in either case.",
     ),
     _allow(
-        "cn",
-        "Admit this common name. All --allow options are repeatable, and one match is enough.",
+        "cn", "Authorise this common name. All --allow options are repeatable, and one is enough."
     ),
-    _allow("dns", 'Admit this DNS name; "*" stands for characters of one label.'),
-    _allow("uri", 'Admit this URI; "*" stands for characters of one path segment.'),
-    _allow("email", "Admit this e-mail address."),
-    _allow("fingerprint", "Admit the certificate with this SHA-256 fingerprint."),
+    _allow("dns", 'Authorise this DNS name; "*" stands for characters of one label.'),
+    _allow("uri", 'Authorise this URI; "*" stands for characters of one path segment.'),
+    _allow("email", "Authorise this e-mail address."),
+    _allow("fingerprint", "Authorise the certificate with this SHA-256 fingerprint."),
     click.option(
         "--min-version",
         "--grpc-server-tls-min-version",
@@ -192,7 +193,7 @@ _OPTIONS = (
         metavar="SECONDS",
         default=30,
         show_default=True,
-        help="How long busy connections may go on after a stop.",
+        help="Time that a stop leaves to busy connections.",
     ),
     click.option(
         "--max-connection-age",
@@ -209,7 +210,7 @@ _OPTIONS = (
         metavar="SECONDS",
         default=1,
         show_default=True,
-        help="How often to look for new certificates, keys, CAs and CRLs; 0: only at SIGHUP.",
+        help="Look for changed certificates, keys, CAs and CRLs so often; 0: only at SIGHUP.",
     ),
     click.option(
         "--session-tickets",
@@ -222,7 +223,7 @@ _OPTIONS = (
         "--keylog",
         type=_FILE,
         metavar="FILE",
-        help="Append every connection's secrets, for Wireshark; they decrypt it.",
+        help="Append every connection's secrets, for Wireshark. They decrypt everything.",
     ),
     click.option(
         "--log-format",

@@ -1,8 +1,8 @@
-"""A process that serves: its signals, its descriptors, its reloads.
+"""The process of `mtls-echo serve`: its signals, its descriptors, its reloads.
 
-SIGTERM and SIGINT stop the server. SIGHUP has the files read at once; however many of it come
-before that is done, they are one. While the server drains nobody is admitted, so nothing is read
-any more: SIGHUP is then without consequence, and ``stopped`` is the last word.
+SIGTERM and SIGINT stop the server. SIGHUP has the files read at once; several of it before that is
+done are one. While the server drains no client is admitted, so nothing is read any more: SIGHUP
+then has no effect, and ``stopped`` is the last event.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def run(
     *,
     trace: bool,
 ) -> Stopped:
-    """Serve until a signal says otherwise.
+    """Serve until a signal stops the server.
 
     Args:
-        reloader: Whose contexts to use. It runs for as long as the server does.
+        reloader: Makes the contexts. It runs for as long as the server does.
         sockets: Listening; signals are blocked since before they were.
-        access: Who may enter.
+        access: Which authenticated clients are served.
         limits: How long and how much.
-        log: Is told of everything.
+        log: Gets every event, and runs as long.
         trace: Record each handshake.
     """
 

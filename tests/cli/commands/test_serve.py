@@ -438,7 +438,7 @@ def test_signals_that_come_while_it_starts_are_kept_until_it_serves(directory: D
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--client-auth", "none", "--allow-cn", "alice"], "--allow-cn can admit nobody"),
+        (["--client-auth", "none", "--allow-cn", "alice"], "--allow-cn can admit no client"),
         (["--client-auth", "none", "--client-ca", "ca"], "--client-ca has no effect"),
         (["--cert", "a", "--key", "b"], "--client-auth required needs --client-ca"),
         (["--cert", "a", "--key", "b", "--client-auth", "optional"], "optional needs --client-ca"),
