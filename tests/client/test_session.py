@@ -675,7 +675,7 @@ async def test_a_host_that_does_not_answer_ends_at_the_deadline(
         await trio.sleep_forever()
 
     # A host that drops every SYN cannot be had on the loopback interface everywhere.
-    monkeypatch.setattr("mtls_echo_tls.TCPStream.connect", connecting)
+    monkeypatch.setattr("mtls_echo_tls.stream.tcp.TCPStream.connect", connecting)
 
     with pytest.raises(TLSFailure) as caught:
         await connect("127.0.0.1", 9, alice(world), timeout=1)

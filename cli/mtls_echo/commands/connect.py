@@ -171,6 +171,7 @@ def connect(
     import trio
 
     from mtls_echo.commands.connect_io import Dialogue, StandardFileError
+    from mtls_echo.vocabulary import COMMAND_LINE
     from mtls_echo_tls.material.load import client_material
 
     load = partial(
@@ -182,6 +183,7 @@ def connect(
         crl=crl,
         name=name or "client",
         no_cert=no_cert,
+        vocabulary=COMMAND_LINE,
     )
     dialogue = Dialogue(
         address=where,

@@ -30,12 +30,14 @@ import trio
 
 from mtls_echo.console import complain, say
 from mtls_echo.output import write
+from mtls_echo.vocabulary import COMMAND_LINE
 from mtls_echo_client.context import client_context
 from mtls_echo_client.session import Session, connect
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_pki.files.staging import DirectoryError
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.address import DEFAULT_HOST, Address
+from mtls_echo_tls.diagnosis.context_info import with_vocabulary
 from mtls_echo_tls.diagnosis.exit_status import NO_CONNECTION, OK, USAGE, exit_status
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.report import Report, describe
@@ -124,13 +126,14 @@ class Dialogue:
         if material.trust is None:
             raise ConfigurationError("there are no trust anchors to verify the server by")
         lowest, highest = self.versions
-        return client_context(
+        context = client_context(
             material.trust,
             material.credential,
             minimum_version=lowest,
             maximum_version=highest,
             alpn=self.alpn,
         )
+        return with_vocabulary(context, COMMAND_LINE)
 
     async def _connect(self, number: int, context: ssl.SSLContext) -> int:
         try:

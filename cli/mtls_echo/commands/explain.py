@@ -201,17 +201,20 @@ def _also(found: list[Reading], side: Side) -> list[str]:
 
 
 def _for_side(reading: Reading, side: Side) -> SideAnswer:
+    from mtls_echo.vocabulary import COMMAND_LINE
     from mtls_echo_tls.diagnosis.causes import CAUSES, OWNERS
     from mtls_echo_tls.diagnosis.wording import Words, in_third_person
 
     rejected_by = reading.rejected_by(side)
     causes = reading.causes(side)
-    words = Words(side, rejected_by)
+    words = Words(side, rejected_by, vocabulary=COMMAND_LINE)
     unsaid = reading.refused == "unsaid"
 
     def remedy(slug: str) -> str:
         cause = CAUSES[slug]
-        return in_third_person(cause.owner, OWNERS.get(slug)) if unsaid else words.remedy(cause)
+        if unsaid:
+            return in_third_person(cause.owner, OWNERS.get(slug), vocabulary=COMMAND_LINE)
+        return words.remedy(cause)
 
     def says(slug: str) -> str:
         clause = CAUSES[slug].says

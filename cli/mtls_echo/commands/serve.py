@@ -185,6 +185,7 @@ def _reloader(options: dict[str, Any], log: EventLog) -> Reloader:
 
 
 def _read(options: dict[str, Any], *, create: bool) -> Material:
+    from mtls_echo.vocabulary import COMMAND_LINE
     from mtls_echo_tls.material.load import server_material, without_trust
 
     material = server_material(
@@ -195,6 +196,7 @@ def _read(options: dict[str, Any], *, create: bool) -> Material:
         crl=options["crl"],
         name=options["name"] or "server",
         create=create,
+        vocabulary=COMMAND_LINE,
     )
     return without_trust(material) if options["client_auth"] == "none" else material
 
@@ -202,14 +204,16 @@ def _read(options: dict[str, Any], *, create: bool) -> Material:
 def _context(options: dict[str, Any], material: Material) -> ssl.SSLContext:
     import ssl
 
+    from mtls_echo.vocabulary import COMMAND_LINE
     from mtls_echo_server.context import ClientAuth, server_context
+    from mtls_echo_tls.diagnosis.context_info import with_vocabulary
     from mtls_echo_tls.material.load import ConfigurationError
 
     assert material.credential is not None  # noqa: S101  narrows the type: a server always has one
     versions = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
     keylog: Path | None = options["keylog"]
     try:
-        return server_context(
+        context = server_context(
             material.credential,
             material.trust,
             client_auth=ClientAuth(options["client_auth"]),
@@ -226,6 +230,7 @@ def _context(options: dict[str, Any], material: Material) -> ssl.SSLContext:
         raise ConfigurationError(
             f"--keylog {keylog}: {reason}", "name a file that you may write to"
         ) from error
+    return with_vocabulary(context, COMMAND_LINE)
 
 
 def _limits(options: dict[str, Any]) -> Limits:

@@ -38,9 +38,11 @@ async def demonstrate(tls: str | None) -> list[str]:
 
     from mtls_echo.demo.drawing import bar, open_console
     from mtls_echo.demo.scenes import SCENES, TLS12, TLS13, DemoCredentials
+    from mtls_echo.vocabulary import COMMAND_LINE
     from mtls_echo_client.context import client_context
     from mtls_echo_server.context import server_context
     from mtls_echo_server.service import serve
+    from mtls_echo_tls.diagnosis.context_info import with_vocabulary
 
     console = open_console()
     made = DemoCredentials.make()
@@ -54,6 +56,7 @@ async def demonstrate(tls: str | None) -> list[str]:
 
     async with trio.open_nursery() as nursery:
         context = server_context(made.server, made.client_trust)
+        with_vocabulary(context, COMMAND_LINE)
         [(_, port)] = await nursery.start(partial(serve, context, "127.0.0.1:0", events=note))
         _introduce(console)
         for version in versions:
@@ -67,6 +70,7 @@ async def demonstrate(tls: str | None) -> list[str]:
                     minimum_version=version,
                     maximum_version=version,
                 )
+                with_vocabulary(context, COMMAND_LINE)
                 client, messages = await _connect(port, context, scene.server_name)
                 with trio.fail_after(_TIMEOUT):
                     server = _report(await reports.receive())

@@ -22,6 +22,7 @@ from typing import Any
 from mtls_echo.failures.case import FailureCase
 from mtls_echo.failures.play import EndResult, PlayedFailure
 from mtls_echo.failures.registry import FAILURE_CASES
+from mtls_echo.vocabulary import COMMAND_LINE
 from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.diagnosis.causes import CAUSES, OWNERS
 from mtls_echo_tls.diagnosis.wording import Words, in_third_person
@@ -208,7 +209,7 @@ def _remedies(slug: str, cases: Sequence[_Results]) -> Iterator[str]:
 def _hint(slug: str, side: Side, owner: Side | None) -> str:
     rejected_by = None if owner is None else peer_of(owner)
     always: Side | None = OWNERS.get(slug)
-    return Words(side, rejected_by, always or owner).remedy(CAUSES[slug])
+    return Words(side, rejected_by, always or owner, COMMAND_LINE).remedy(CAUSES[slug])
 
 
 def _owners(cases: Sequence[_Results]) -> set[Side | None]:
@@ -217,13 +218,9 @@ def _owners(cases: Sequence[_Results]) -> set[Side | None]:
     for case, results in cases:
         for result in results:
             refuser = case.expected[result.version].refuser
-            refused = None if refuser is None else _other(refuser)
+            refused = None if refuser is None else peer_of(refuser)
             owners.add(case.whose or refused)
     return owners
-
-
-def _other(side: Side) -> Side:
-    return "server" if side == "client" else "client"
 
 
 # --- what other programs print -------------------------------------------------------------------

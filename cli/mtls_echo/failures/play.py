@@ -18,11 +18,13 @@ from typing import TypeAlias
 
 import trio
 
+from mtls_echo.vocabulary import COMMAND_LINE
 from mtls_echo_client.session import Session
 from mtls_echo_pki.flaws.flaw import TLSVersion
 from mtls_echo_server.access import Access
 from mtls_echo_server.handlers import echo
 from mtls_echo_tls.denial import denial_line
+from mtls_echo_tls.diagnosis.context_info import with_vocabulary
 from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.joint import Account, join
@@ -122,7 +124,11 @@ def play(setup: Setup, version: TLSVersion) -> PlayedFailure:
         trio.TooSlowError: An end hangs, which is a bug.
     """
     client, server = trio.run(_connect, setup)
-    account = None if client is None or server is None else join(client.report, server.report)
+    account = (
+        None
+        if client is None or server is None
+        else join(client.report, server.report, vocabulary=COMMAND_LINE)
+    )
     return PlayedFailure(version, client, server, account)
 
 
@@ -159,7 +165,8 @@ async def _run_client(setup: Setup, tcp: TCPStream, path: TCPPath) -> EndResult 
         async with tcp:
             await setup.client(tcp)
         return None
-    stream = TLSStream(tcp, setup.client, server_name=setup.reference, trace=True)
+    context = with_vocabulary(setup.client, COMMAND_LINE)
+    stream = TLSStream(tcp, context, server_name=setup.reference, trace=True)
 
     async def connection() -> None:
         await stream.do_handshake()
@@ -178,7 +185,8 @@ async def _run_server(setup: Setup, tcp: TCPStream, path: TCPPath) -> EndResult 
         async with tcp:
             await setup.server(tcp)
         return None
-    stream = TLSStream(tcp, setup.server, server_side=True, trace=True)
+    context = with_vocabulary(setup.server, COMMAND_LINE)
+    stream = TLSStream(tcp, context, server_side=True, trace=True)
 
     async def connection() -> None:
         await stream.do_handshake()

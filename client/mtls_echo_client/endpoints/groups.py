@@ -98,7 +98,7 @@ class Configuration:
     """Everything that was read, decoded and checked.
 
     Attributes:
-        name: Of the file, for messages, or ``--endpoint.config``.
+        name: Of the file, or of a text without one, for messages.
         path: The file; None when it was given inline, and cannot change.
         digest: Of what was read (SHA-256, hex).
         groups: In the order of the document.

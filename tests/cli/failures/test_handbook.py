@@ -17,8 +17,10 @@ from mtls_echo.failures.handbook import (
     play_all,
     read_messages,
 )
+from mtls_echo.vocabulary import COMMAND_LINE
 from mtls_echo_tls.diagnosis.causes import CAUSES
 from mtls_echo_tls.diagnosis.wording import Words
+from mtls_echo_tls.sides import peer_of
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "failures.md").read_text("utf-8")
@@ -69,7 +71,11 @@ def test_an_entry_says_what_it_is_where_the_rule_stands_and_what_to_do(slug: str
     assert "{" not in entry.partition("**What other programs print**")[0]
     assert "None" not in entry
     assert "**What to do**" in entry
-    hints = {Words(side, by).remedy(cause) for side in SIDES for by in (*SIDES, None)}
+    hints = {
+        Words(side, by, None, COMMAND_LINE).remedy(cause)
+        for side in SIDES
+        for by in (*SIDES, None)
+    }
     assert any(hint in entry for hint in hints)
 
 
@@ -77,7 +83,7 @@ def test_an_entry_says_what_it_is_where_the_rule_stands_and_what_to_do(slug: str
 def test_where_either_side_can_be_at_fault_both_learn_what_to_do_in_both_cases(slug: str) -> None:
     for owner in SIDES:
         for side in SIDES:
-            hint = Words(side, "server" if owner == "client" else "client").remedy(CAUSES[slug])
+            hint = Words(side, peer_of(owner), None, COMMAND_LINE).remedy(CAUSES[slug])
             assert f"- If the fault is the {owner}'s, on the {side}: {hint}" in ENTRIES[slug]
 
 

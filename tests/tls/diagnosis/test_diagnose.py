@@ -16,7 +16,9 @@ from cryptography.x509.oid import ExtensionOID, NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mtls_echo.vocabulary import COMMAND_LINE
 from mtls_echo_client.context import client_context
+from mtls_echo_client.endpoints.monitor.remedies import CONFIGURATION
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.tbs import TBSCertificate
@@ -31,6 +33,7 @@ from mtls_echo_tls.diagnosis.exit_status import exit_status
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.report import Report, describe
 from mtls_echo_tls.diagnosis.tables import ALERT, OWN_ALERT, REASON, VERIFY
+from mtls_echo_tls.diagnosis.vocabulary import API
 from mtls_echo_tls.diagnosis.wording import Words
 from mtls_echo_tls.path.certificates import PeerIdentity
 from mtls_echo_tls.sides import Stage
@@ -562,7 +565,10 @@ async def test_names_that_a_stranger_chose_cannot_command_a_terminal_or_flood_a_
 # --- the texts -----------------------------------------------------------------------------------
 
 READERS = [
-    pytest.param(Words(side, rejected_by), id=f"{side} reads, {rejected_by} refused")
+    pytest.param(
+        Words(side, rejected_by, vocabulary=vocabulary), id=f"{side} reads, {rejected_by} refused"
+    )
+    for vocabulary in (API, COMMAND_LINE, CONFIGURATION)
     for side in ("client", "server")
     for rejected_by in ("client", "server", None)
 ]

@@ -1,63 +1,21 @@
-"""What a reader is told to do can be done: every command and option of a remedy is there."""
+"""The texts of the catalogue, as each reader gets them."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
-import click
 import pytest
 
-from mtls_echo.__main__ import mtls_echo
 from mtls_echo_client.context import client_context
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_server.context import server_context
-from mtls_echo_tls.diagnosis.causes import CAUSES, FORGED_LIST
+from mtls_echo_tls.diagnosis.causes import CAUSES
 from mtls_echo_tls.diagnosis.joint import join
+from mtls_echo_tls.diagnosis.vocabulary import API
 from mtls_echo_tls.diagnosis.wording import Words, in_third_person
 from mtls_echo_tls.sides import Side
 from tests.support.tls import ALICE, CLIENTS, LOCALHOST, SERVERS, reports, tls_pair
-
-TEXTS = [text for c in (*CAUSES.values(), FORGED_LIST) for text in (c.says, c.owner, c.judge)]
-COMMANDS = sorted({c for text in TEXTS for c in re.findall(r"`mtls-echo ([^`]+)`", text)})
-OPTIONS = {
-    option
-    for text in TEXTS
-    for option in re.findall(r"(?<![\w`-])--[a-z-]*[a-z]", re.sub(r"`[^`]*`", "", text))
-}
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_that_a_remedy_names_exists_with_its_options(command: str) -> None:
-    words = command.replace("{owner}", "server").split()
-    found: click.Command = mtls_echo
-    while words and isinstance(found, click.Group):
-        name = words.pop(0)
-        with click.Context(found) as context:
-            inner = found.get_command(context, name)
-        assert inner is not None, name
-        found = inner
-
-    known = {name for parameter in found.params for name in parameter.opts} | {"--help"}
-    assert {word for word in words if word.startswith("-")} <= known
-
-
-def test_every_option_that_a_remedy_names_is_one_of_connect_or_serve() -> None:
-    with click.Context(mtls_echo) as context:
-        ends = [mtls_echo.get_command(context, name) for name in ("connect", "serve")]
-    known = {name for end in ends if end for parameter in end.params for name in parameter.opts}
-
-    assert len(OPTIONS) > 8
-    assert {option for option in OPTIONS if not any(n.startswith(option) for n in known)} == set()
-
-
-@pytest.mark.parametrize(
-    ("owner", "option"),
-    [("server", "--ca"), ("client", "--client-ca"), (None, "--ca or --client")],
-)
-def test_anchors_go_where_the_judge_looks_for_them(owner: Side | None, option: str) -> None:
-    assert f"trust anchors ({option}" in in_third_person(CAUSES["unknown-authority"].judge, owner)
 
 
 @pytest.mark.parametrize("owner", ["client", "server", None])
@@ -97,4 +55,4 @@ async def test_a_list_that_its_authority_did_not_sign_is_not_told_of_the_certifi
 @pytest.mark.parametrize("side", ["client", "server"])
 def test_what_only_a_server_can_mend_is_said_to_it_whoever_refused(side: Side) -> None:
     told = Words(side, "server", "server").remedy(CAUSES["no-server-certificate"])
-    assert ("--cert FILE" in told) == (side == "server")
+    assert (API.server_certificate in told) == (side == "server")

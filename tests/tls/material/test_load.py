@@ -149,11 +149,11 @@ def test_an_encrypted_key_is_an_error_and_not_a_prompt(files: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        pytest.param({"cert": "server.crt"}, "--key is missing", id="no key"),
-        pytest.param({"key": "server.key"}, "--cert is missing", id="no certificate"),
-        pytest.param({"client_ca": "clients.crt"}, "--cert is missing", id="only a CA"),
+        pytest.param({"cert": "server.crt"}, "key is missing", id="no key"),
+        pytest.param({"key": "server.key"}, "cert is missing", id="no certificate"),
+        pytest.param({"client_ca": "clients.crt"}, "cert is missing", id="only a CA"),
         pytest.param(
-            {"pki": "pki", "client_ca": "clients.crt"}, "--pki and --client-ca", id="mixed"
+            {"pki": "pki", "client_ca": "clients.crt"}, "pki and client_ca exclude", id="mixed"
         ),
     ],
 )
@@ -169,12 +169,12 @@ def test_a_servers_incomplete_or_mixed_options_are_refused(
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        pytest.param({"cert": "client.crt", "key": "client.key"}, "--ca is missing", id="no CA"),
-        pytest.param({"ca": "servers.crt", "cert": "client.crt"}, "--key is missing", id="no key"),
+        pytest.param({"cert": "client.crt", "key": "client.key"}, "ca is missing", id="no CA"),
+        pytest.param({"ca": "servers.crt", "cert": "client.crt"}, "key is missing", id="no key"),
         pytest.param(
-            {"ca": "servers.crt", "key": "client.key"}, "--cert is missing", id="no certificate"
+            {"ca": "servers.crt", "key": "client.key"}, "cert is missing", id="no certificate"
         ),
-        pytest.param({"pki": "pki", "ca": "servers.crt"}, "--pki and --ca", id="mixed"),
+        pytest.param({"pki": "pki", "ca": "servers.crt"}, "pki and ca exclude", id="mixed"),
     ],
 )
 def test_a_clients_incomplete_or_mixed_options_are_refused(
@@ -185,7 +185,7 @@ def test_a_clients_incomplete_or_mixed_options_are_refused(
 
 
 def test_no_certificate_and_a_certificate_exclude_each_other(files: Path) -> None:
-    with pytest.raises(ConfigurationError, match="--no-cert"):
+    with pytest.raises(ConfigurationError, match="no_cert contradicts cert"):
         client_material(
             ca=files / "servers.crt",
             cert=files / "client.crt",

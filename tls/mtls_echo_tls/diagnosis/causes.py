@@ -7,10 +7,11 @@ the other (the *judge*), so each has two remedies. The texts below are completed
 * ``{it}`` / ``{its}``: the owner, as the reader would say it: "we", "our", or "it", "its";
 * ``{owner}`` / ``{judge}``: which side that is, "client" or "server";
 * ``{judges}``: the judge's possessive, "our", "the client's" or "the server's";
-* ``{ca}``: the judge's option for its trust anchors.
+* ``{ca}``: the judge's setting for its trust anchors;
+* every other place: a setting or a program, as a `Vocabulary` calls it for its readers.
 
-Each remedy must help a reader who knows nothing of TLS: what to do, where, by which option or
-command. Whoever owns a fault and whoever judges it may be different people, so a remedy for one
+Each remedy must help a reader who knows nothing of TLS: what to do, where, by which setting or
+program. Whoever owns a fault and whoever judges it may be different people, so a remedy for one
 side may be to ask whoever runs the other.
 """
 
@@ -48,8 +49,7 @@ _PATH = "RFC 5280 §6.1"
 CAUSES: dict[str, Cause] = {
     "expired": Cause(
         "{its} certificate has expired",
-        "renew it: `mtls-echo pki renew DIR NAME --same-key`, or ask whoever issued it;"
-        " `mtls-echo pki show FILE` prints its dates",
+        "renew it: {renew}, or ask whoever issued it; {show} prints its dates",
         "ask whoever runs the {owner} to renew its certificate; if its dates look right, set"
         " this machine's clock",
         _VALIDITY,
@@ -57,15 +57,15 @@ CAUSES: dict[str, Cause] = {
     "expired-authority": Cause(
         "an authority above {its} certificate has expired",
         "get a certificate from an authority that is still valid, and send that authority's"
-        " own along with it; for one of `mtls-echo pki`: `mtls-echo pki rollover --help`",
-        "replace the expired authority where it is: among our trust anchors ({ca} FILE), or"
+        " own along with it; for one of {pki_program}: {rollover}",
+        "replace the expired authority where it is: among our trust anchors ({ca}{file}), or"
         " in what the {owner} sends",
         _VALIDITY,
     ),
     "not-yet-valid": Cause(
         "{its} certificate is not valid yet",
         "check both machines' clocks; if they are right, wait until the certificate's first"
-        " day, which `mtls-echo pki show FILE` prints, or use one that is valid now",
+        " day, which {show} prints, or use one that is valid now",
         "compare this machine's clock with the certificate's first day (notBefore); if the"
         " clock is right, have the {owner} use one that is valid now",
         _VALIDITY,
@@ -74,8 +74,8 @@ CAUSES: dict[str, Cause] = {
         "an authority above {its} certificate is not valid yet",
         "check both machines' clocks; if they are right, get a certificate from an authority"
         " that is valid now",
-        "compare this machine's clock with the authority's first day (notBefore); `mtls-echo"
-        " pki show FILE` prints it",
+        "compare this machine's clock with the authority's first day (notBefore); {show}"
+        " prints it",
         _VALIDITY,
     ),
     "clock-skew": Cause(
@@ -87,16 +87,15 @@ CAUSES: dict[str, Cause] = {
     ),
     "wrong-name": Cause(
         "{its} certificate does not name the host that was asked for",
-        "have a certificate issued that names the host which clients ask for: `mtls-echo pki"
-        " issue DIR NAME HOST --server`",
-        "connect by a name that the certificate has (--server-name NAME, if that is not the"
+        "have a certificate issued that names the host which clients ask for: {issue_server}",
+        "connect by a name that the certificate has ({server_name}{name}, if that is not the"
         " address), or have one issued that names this host too",
         "RFC 9525 §6",
     ),
     "no-san": Cause(
         "{its} certificate has no subjectAltName, so it names no host at all",
-        "have a certificate issued that names the host in its subjectAltName: `mtls-echo pki"
-        " issue DIR NAME HOST --server`; the common name no longer counts",
+        "have a certificate issued that names the host in its subjectAltName:"
+        " {issue_server}; the common name no longer counts",
         "have a certificate issued to the {owner} that names the host in its subjectAltName;"
         " the common name no longer counts",
         "RFC 9525 §2",
@@ -104,7 +103,7 @@ CAUSES: dict[str, Cause] = {
     "wrong-usage": Cause(
         "{its} certificate is not meant for a TLS {owner}",
         "have one issued for this use, with extendedKeyUsage {owner}Auth and keyUsage"
-        " digitalSignature: `mtls-echo pki issue DIR NAME IDENTITY --{owner}`",
+        " digitalSignature: {issue}",
         "have a certificate issued to the {owner} with extendedKeyUsage {owner}Auth and"
         " keyUsage digitalSignature",
         "RFC 5280 §4.2.1.12",
@@ -112,16 +111,16 @@ CAUSES: dict[str, Cause] = {
     "self-signed": Cause(
         "{its} certificate is self-signed and is not itself a trust anchor",
         "use a certificate issued by an authority that the {judge} trusts, or have exactly"
-        " this one added to the {judge}'s trust anchors ({ca} FILE)",
+        " this one added to the {judge}'s trust anchors ({ca}{file})",
         "have a certificate issued to the {owner} by one of {judges} trust anchors, or add"
-        " exactly this one to them ({ca} FILE)",
+        " exactly this one to them ({ca}{file})",
         _PATH,
     ),
     "unknown-authority": Cause(
         "{its} certificate was issued by an authority that is not among {judges} trust anchors",
         "use a certificate from an authority that the {judge} trusts, or have our"
-        " authority's certificate added to the {judge}'s trust anchors ({ca} FILE)",
-        "if that issuer is right, add its certificate to the trust anchors ({ca} FILE);"
+        " authority's certificate added to the {judge}'s trust anchors ({ca}{file})",
+        "if that issuer is right, add its certificate to the trust anchors ({ca}{file});"
         " otherwise the {owner} is a stranger",
         _PATH,
     ),
@@ -131,22 +130,22 @@ CAUSES: dict[str, Cause] = {
         " that signed ours is called the same, and has another key",
         "do not trust it: somebody made an authority with the name of one of ours; or ours"
         " was made anew under its old name, and has to take its place among the trust anchors"
-        " ({ca} FILE)",
+        " ({ca}{file})",
         "RFC 5280 §4.2.1.1",
     ),
     "missing-intermediate": Cause(
         "{it} did not send the intermediate certificate that links {its} certificate to a"
         " trust anchor",
         "append the certificate of the authority that issued ours to the certificate file"
-        " (--cert), after our own",
+        " ({cert}), after our own",
         "ask whoever runs the {owner} to append the certificate of the authority that issued"
         " its own to its certificate file, after its own",
         "RFC 8446 §4.4.2",
     ),
     "empty-trust": Cause(
         "no trust anchors are loaded to judge {its} certificate by",
-        "have the {judge} load the authority that issued our certificate ({ca} FILE)",
-        "load the certificates of the authorities that issue for the {owner} ({ca} FILE)",
+        "have the {judge} load the authority that issued our certificate ({ca}{file})",
+        "load the certificates of the authorities that issue for the {owner} ({ca}{file})",
         _PATH,
     ),
     "not-an-authority": Cause(
@@ -181,8 +180,8 @@ CAUSES: dict[str, Cause] = {
     ),
     "missing-key-identifier": Cause(
         "{its} certificate lacks a key identifier that RFC 5280 demands",
-        "have it issued with authorityKeyIdentifier and subjectKeyIdentifier, as `mtls-echo"
-        " pki` does",
+        "have it issued with authorityKeyIdentifier and subjectKeyIdentifier, as"
+        " {pki_program} does",
         "have the {owner}'s certificate issued with authorityKeyIdentifier and"
         " subjectKeyIdentifier",
         "RFC 5280 §4.2.1.1",
@@ -212,10 +211,9 @@ CAUSES: dict[str, Cause] = {
     ),
     "revoked": Cause(
         "{its} certificate was revoked by its authority",
-        "use a new certificate with a new key: `mtls-echo pki renew DIR NAME --new-key`; the"
-        " old one will not be accepted again",
+        "use a new certificate with a new key: {rekey}; the old one will not be accepted again",
         "nothing: somebody who was locked out tried to enter, or has not got a new key yet"
-        " (`mtls-echo pki renew DIR NAME --new-key`)",
+        " ({rekey})",
         "RFC 5280 §5",
     ),
     "revoked-authority": Cause(
@@ -227,51 +225,49 @@ CAUSES: dict[str, Cause] = {
     "crl-missing": Cause(
         "{its} certificate could not be checked for revocation: a revocation list is missing",
         "nothing is wrong with ours: have the {judge} load the revocation lists of our"
-        " authority and of all above it (--crl FILE)",
-        "load the revocation list of every authority above it, the root's included (--crl"
-        " FILE); `mtls-echo pki crl DIR` publishes them",
+        " authority and of all above it ({crl}{file})",
+        "load the revocation list of every authority above it, the root's included"
+        " ({crl}{file}); {publish_crls} publishes them",
         "RFC 5280 §6.3",
     ),
     "crl-expired": Cause(
         "the revocation list to check {its} certificate against has expired",
         "nothing is wrong with ours: have the {judge} load the authority's present"
-        " revocation list (--crl FILE)",
-        "load the authority's present revocation list (--crl FILE); `mtls-echo pki crl DIR`"
+        " revocation list ({crl}{file})",
+        "load the authority's present revocation list ({crl}{file}); {publish_crls}"
         " publishes one, for a timer to run before the old one ends",
         "RFC 5280 §5.1.2.5",
     ),
     "crl-not-yet-valid": Cause(
         "the revocation list to check {its} certificate against is not valid yet",
         "nothing is wrong with ours: have the {judge}'s clock and its revocation list checked",
-        "compare this machine's clock with the list's first day (thisUpdate), which"
-        " `mtls-echo pki show FILE` prints",
+        "compare this machine's clock with the list's first day (thisUpdate), which {show} prints",
         "RFC 5280 §5.1.2.4",
     ),
     "no-client-certificate": Cause(
         "{it} presented no certificate, and one is required",
-        "connect with a certificate: --as NAME from a --pki directory, or --cert and --key",
-        "nothing to do here, unless anonymous clients are welcome (--client-auth optional);"
-        " the client connects with --cert and --key",
+        "connect with a certificate: {certificate}",
+        "nothing to do here, unless anonymous clients are welcome ({no_client_certificate});"
+        " the client connects with {cert} and {key}",
         "RFC 8446 §4.4.2.4",
     ),
     "no-server-certificate": Cause(
         "the server has no certificate to present",
-        "start the server with a certificate and its key: --cert FILE --key FILE, or --pki DIR",
+        "start the server with a certificate and its key: {server_certificate}",
         "have the server started with a certificate and its key",
         "RFC 8446 §4.4.2",
     ),
     "key-not-owned": Cause(
         "{it} could not prove possession of the private key of {its} certificate",
-        "use the private key that the certificate was issued for (--key FILE)",
+        "use the private key that the certificate was issued for ({key}{file})",
         "do not trust it: the {owner} showed somebody else's certificate, or was set up with"
         " the wrong key",
         "RFC 8446 §4.4.3",
     ),
     "no-common-version": _either(
         "client and server have no TLS version in common",
-        "let both sides allow one TLS version: --min-version and --max-version on the"
-        " server, --tls on the client; a program that knows neither 1.2 nor 1.3 must be"
-        " updated",
+        "let both sides allow one TLS version: {versions}; a program that knows neither"
+        " 1.2 nor 1.3 must be updated",
         "RFC 8446 §4.2.1",
     ),
     "no-common-cipher": _either(
@@ -291,17 +287,17 @@ CAUSES: dict[str, Cause] = {
         "let the client accept signatures by the kind of key that the server's certificate"
         " has, or have the server use another kind",
         "use a certificate with a P-256 or RSA key, which almost every client accepts:"
-        " `mtls-echo pki issue DIR NAME HOST --server`",
+        " {issue_server}",
         "RFC 8446 §4.2.3",
     ),
     "no-common-alpn": _either(
         "client and server have no application protocol in common",
-        "name one protocol on both sides: --alpn NAME",
+        "name one protocol on both sides: {alpn}{name}",
         "RFC 7301 §3.2",
     ),
     "unrecognised-name": Cause(
         "the server does not serve the name that was asked for",
-        "connect with --server-name and a name that the server serves",
+        "connect with {server_name} and a name that the server serves",
         "configure the server for that name, if it should serve it",
         "RFC 6066 §3",
     ),
@@ -312,7 +308,7 @@ CAUSES: dict[str, Cause] = {
     ),
     "plaintext-client": _either(
         "the client did not speak TLS",
-        "the client must speak TLS on this port: https://, `mtls-echo connect` or"
+        "the client must speak TLS on this port: https://, {client_program} or"
         " `openssl s_client -connect`",
         "RFC 8446 §5.1",
     ),
@@ -364,14 +360,14 @@ CAUSES: dict[str, Cause] = {
     ),
     "not-authorised": Cause(
         "the handshake succeeded, but {it} may not enter",
-        "connect with a certificate that the server admits (--as NAME, or --cert and --key), or"
-        " have its --allow-* extended",
-        "extend --allow-*, if this client should enter",
+        "connect with a certificate that the server admits ({other_certificate}), or"
+        " have its {access} extended",
+        "extend {access}, if this client should enter",
         "",
     ),
     "no-connection": _either(
         "there is no TCP connection",
-        "check host and port, and that the server runs: `mtls-echo serve`",
+        "check host and port, and that the server runs: {server_program}",
         "",
     ),
     "altered-echo": _either(
@@ -397,9 +393,9 @@ OWNERS: dict[str, Literal["client", "server"]] = {
 # A signature that is wrong may be that of a revocation list: another fault, and the judge's.
 FORGED_LIST = Cause(
     "the revocation list to check {its} certificate against is not signed by its authority",
-    "nothing is wrong with ours: have the {judge} load the list of our authority (--crl FILE)",
-    "get the list again from the authority itself (--crl FILE): this one was altered, or signed by"
-    " another key",
+    "nothing is wrong with ours: have the {judge} load the list of our authority ({crl}{file})",
+    "get the list again from the authority itself ({crl}{file}): this one was altered, or"
+    " signed by another key",
     "RFC 5280 §6.3.3",
 )
 

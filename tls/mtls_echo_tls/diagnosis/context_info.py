@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ssl
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -19,6 +19,7 @@ from cryptography import x509
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.reading import load_certificate
 from mtls_echo_pki.certificates.trust import Trust
+from mtls_echo_tls.diagnosis.vocabulary import API, Vocabulary
 
 if TYPE_CHECKING:
     from mtls_echo_tls.path.local_cas import LocalCA
@@ -34,6 +35,7 @@ class Configuration:
         alpn: The application protocols it insists on, if any.
         complete: False when the anchors may be more than these.
         described: False when nobody said what the context was made from.
+        vocabulary: What the readers of its reports call settings and programs.
     """
 
     credential: Credential | None = None
@@ -41,6 +43,7 @@ class Configuration:
     alpn: tuple[str, ...] = ()
     complete: bool = True
     described: bool = True
+    vocabulary: Vocabulary = API
 
     @property
     def nearby(self) -> tuple[LocalCA, ...]:
@@ -62,6 +65,12 @@ def recall(context: ssl.SSLContext) -> Configuration:
     """What a context was made from, or what of it can be seen."""
     found = _described.get(context)
     return found if found is not None else _visible(context)
+
+
+def with_vocabulary(context: ssl.SSLContext, vocabulary: Vocabulary) -> ssl.SSLContext:
+    """The context, whose reports from now on speak of settings and programs in these words."""
+    remember(context, replace(recall(context), vocabulary=vocabulary))
+    return context
 
 
 def _visible(context: ssl.SSLContext) -> Configuration:

@@ -50,7 +50,12 @@ def diagnose(evidence: Evidence) -> Report:
     outcome, rejected_by, family = _judge(evidence)
     path = second_look(evidence, rejected_by)
     causes, owner = narrow(family, path, evidence, rejected_by)
-    words = Words(evidence.side, rejected_by, owner or OWNERS.get(causes[0] if causes else ""))
+    words = Words(
+        evidence.side,
+        rejected_by,
+        owner or OWNERS.get(causes[0] if causes else ""),
+        evidence.configuration.vocabulary,
+    )
     return Report(
         side=evidence.side,
         outcome=outcome,

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 from mtls_echo_tls.diagnosis.causes import OWNERS, cause_of
 from mtls_echo_tls.diagnosis.report import Report
+from mtls_echo_tls.diagnosis.vocabulary import API, Vocabulary
 from mtls_echo_tls.diagnosis.wording import Words, in_third_person
 from mtls_echo_tls.sides import Side, peer_of
 
@@ -62,8 +63,12 @@ class Account:
     remedies: dict[Side, str]
 
 
-def join(client: Report, server: Report) -> Account:
+def join(client: Report, server: Report, *, vocabulary: Vocabulary = API) -> Account:
     """Join the two sides' reports.
+
+    Args:
+        client, server: Of one connection.
+        vocabulary: What the reader calls settings and programs.
 
     Raises:
         ValueError: They are not of one connection, or not of its two sides.
@@ -80,7 +85,7 @@ def join(client: Report, server: Report) -> Account:
         causes=causes,
         forged=forged,
         summary=_summary(client, server, rejected_by, causes, forged),
-        remedies=_remedies(client, server, rejected_by, causes),
+        remedies=_remedies(client, server, rejected_by, causes, vocabulary),
     )
 
 
@@ -182,14 +187,18 @@ def _summary(
 
 
 def _remedies(
-    client: Report, server: Report, rejected_by: Side | None, causes: tuple[str, ...]
+    client: Report,
+    server: Report,
+    rejected_by: Side | None,
+    causes: tuple[str, ...],
+    vocabulary: Vocabulary,
 ) -> dict[Side, str]:
     if not causes:
         return {}
     cause = cause_of(causes[0], _verdict(client, server))
     sides: tuple[Side, Side] = ("client", "server")
     owner = OWNERS.get(causes[0])
-    return {side: Words(side, rejected_by, owner).remedy(cause) for side in sides}
+    return {side: Words(side, rejected_by, owner, vocabulary).remedy(cause) for side in sides}
 
 
 def _verdict(client: Report, server: Report) -> int | None:

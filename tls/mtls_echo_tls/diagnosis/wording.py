@@ -21,6 +21,7 @@ from mtls_echo_tls.diagnosis.causes import Cause, cause_of
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import namesake
 from mtls_echo_tls.diagnosis.report import Fact, Outcome
+from mtls_echo_tls.diagnosis.vocabulary import API, Vocabulary
 from mtls_echo_tls.path.certificates import end_entity
 from mtls_echo_tls.path.rules import Fault, display_name
 from mtls_echo_tls.path.summaries import LONGEST_NAME, names_of, rfc3339
@@ -40,11 +41,13 @@ class Words:
         rejected_by: Who refused. The other one owns the fault; when nobody refused, the texts
             name no owner.
         owner: Who owns the fault, where that is not the one who was refused.
+        vocabulary: What the reader calls settings and programs.
     """
 
     side: Side
     rejected_by: Side | None
     owner: Side | None = None
+    vocabulary: Vocabulary = API
 
     @property
     def peer(self) -> Side:
@@ -61,13 +64,14 @@ class Words:
     def fill(self, text: str) -> str:
         """The text, with the sides named as the reader would name them."""
         ours = self.reader_owns
-        return text.format(
+        return self.vocabulary.complete(
+            text,
             it="we" if ours else "it",
             its="our" if ours else "its",
             owner=self.side if ours else self.peer,
             judge=self.peer if ours else self.side,
             judges=f"the {self.peer}'s" if ours else "our",
-            ca=_ANCHORS_OPTION[self.peer if ours else self.side],
+            ca=_anchors(self.vocabulary)[self.peer if ours else self.side],
         )
 
     def says(self, slug: str, verify_code: int | None = None) -> str:
@@ -79,27 +83,33 @@ class Words:
         return self.fill(cause.owner if self.reader_owns else cause.judge)
 
 
-# With which option each side is told whom to believe.
-_ANCHORS_OPTION: dict[Side, str] = {"client": "--ca", "server": "--client-ca"}
+def _anchors(vocabulary: Vocabulary) -> dict[Side, str]:
+    """Each side's setting for its trust anchors."""
+    return {"client": vocabulary.server_trust, "server": vocabulary.client_trust}
 
 
-def in_third_person(text: str, owner: Side | None, *, named: bool = False) -> str:
+def in_third_person(
+    text: str, owner: Side | None, *, named: bool = False, vocabulary: Vocabulary = API
+) -> str:
     """A text of the catalogue for a reader who may be either side, or neither.
 
     Args:
         text: With the places that `mtls_echo_tls.diagnosis.causes` lists.
         owner: Whose fault it is; None when it may be either's.
         named: Whether the owner has been named just before.
+        vocabulary: What the reader calls settings and programs.
     """
     it = "it" if named else f"the {owner}" if owner else "one side"
     judge = peer_of(owner) if owner else None
-    return text.format(
+    anchors = _anchors(vocabulary)
+    return vocabulary.complete(
+        text,
         it=it,
         its="its" if named or "{it}" in text else f"{it}'s",
         owner=owner or "client or server",
         judge=judge or "other side",
         judges=f"the {judge or 'other side'}'s",
-        ca=_ANCHORS_OPTION[judge] if judge else " or ".join(_ANCHORS_OPTION.values()),
+        ca=anchors[judge] if judge else " or ".join(anchors.values()),
     )
 
 

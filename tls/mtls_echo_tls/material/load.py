@@ -23,13 +23,14 @@ from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_pki.directory.layout import ROLES
 from mtls_echo_pki.files.pem import read_credential, read_trust
+from mtls_echo_tls.diagnosis.vocabulary import API, Vocabulary
 from mtls_echo_tls.material.warnings import material_warnings
 from mtls_echo_tls.path.local_cas import LocalCA, find_local_cas, remember_nearby
 from mtls_echo_tls.sides import Side
 
 
 class ConfigurationError(Exception):
-    """The options given do not fit together.
+    """The settings given do not fit together.
 
     Attributes:
         hint: What to give instead.
@@ -119,6 +120,7 @@ def server_material(
     crl: Path | None = None,
     name: str = "server",
     create: bool = True,
+    vocabulary: Vocabulary = API,
 ) -> Material:
     """Load a server's certificate, its key, and the anchors it verifies clients with.
 
@@ -127,24 +129,29 @@ def server_material(
         cert, key, client_ca, crl: PEM files in its place.
         name: The credential of the directory to use.
         create: Whether the directory may be made: not when it is only read again.
+        vocabulary: What the arguments are called in an error.
 
     Raises:
         MaterialError, DirectoryError: A file or the directory cannot be used.
         ConfigurationError: The arguments do not fit together.
     """
-    files = {"--cert": cert, "--key": key, "--client-ca": client_ca, "--crl": crl}
+    names = vocabulary
+    files = {names.cert: cert, names.key: key, names.client_ca: client_ca, names.crl: crl}
     if not any(files.values()):
         return _from_directory(pki, name, "clients", "server", create)
-    _forbid_mixing(pki, files)
+    _forbid_mixing(pki, files, names)
     if cert is None or key is None:
         raise ConfigurationError(
-            f"{'--cert' if cert is None else '--key'} is missing: a server needs both, or neither",
-            "give --cert FILE and --key FILE, or --pki DIR in place of all three",
+            f"{names.cert if cert is None else names.key} is missing: a server needs both, or"
+            " neither",
+            names.complete(
+                "give {cert}{file} and {key}{file}, or {pki}{directory} in place of all three"
+            ),
         )
     if crl is not None and client_ca is None:
         raise ConfigurationError(
-            "--crl has no effect without --client-ca: it revokes what a CA issued",
-            "give the CA of the clients' certificates: --client-ca FILE",
+            f"{names.crl} has no effect without {names.client_ca}: it revokes what a CA issued",
+            names.complete("give the CA of the clients' certificates: {client_ca}{file}"),
         )
     trust = read_trust(client_ca, crl=crl) if client_ca else None
     credential, read = read_credential(cert, key), Files(cert, key, client_ca, crl)
@@ -161,6 +168,7 @@ def client_material(
     name: str = "client",
     no_cert: bool = False,
     create: bool = True,
+    vocabulary: Vocabulary = API,
 ) -> Material:
     """Load the anchors a client verifies servers with, and its own certificate, if it has one.
 
@@ -170,28 +178,31 @@ def client_material(
             that has no certificate.
         name: The credential of the directory to use.
         no_cert: Present no certificate.
-        create: As for `server_material`.
+        create, vocabulary: As for `server_material`.
 
     Raises:
         MaterialError, DirectoryError: A file or the directory cannot be used.
         ConfigurationError: The arguments do not fit together.
     """
-    files = {"--cert": cert, "--key": key, "--ca": ca, "--crl": crl}
+    names = vocabulary
+    files = {names.cert: cert, names.key: key, names.ca: ca, names.crl: crl}
     if not any(files.values()):
         return _from_directory(pki, None if no_cert else name, "servers", "client", create)
-    _forbid_mixing(pki, files)
+    _forbid_mixing(pki, files, names)
     if ca is None:
         raise ConfigurationError(
-            "--ca is missing: without trust anchors no server can be verified",
-            "give the CA of the server's certificate: --ca FILE",
+            f"{names.ca} is missing: without trust anchors no server can be verified",
+            names.complete("give the CA of the server's certificate: {ca}{file}"),
         )
     if (cert is None) != (key is None):
         raise ConfigurationError(
-            f"{'--cert' if cert is None else '--key'} is missing: a certificate needs its key",
-            "give --cert FILE and --key FILE, or neither to connect without a certificate",
+            f"{names.cert if cert is None else names.key} is missing: a certificate needs its key",
+            names.complete(
+                "give {cert}{file} and {key}{file}, or neither to connect without a certificate"
+            ),
         )
     if no_cert and cert is not None:
-        raise ConfigurationError("--no-cert contradicts --cert", "give one of them")
+        raise ConfigurationError(f"{names.no_cert} contradicts {names.cert}", "give one of them")
     credential = read_credential(cert, key) if cert and key else None
     trust = read_trust(ca, crl=crl)
     read = Files(cert, key, ca, crl)
@@ -233,12 +244,12 @@ def _in_folders_of(*files: Path | None) -> tuple[LocalCA, ...]:
     return find_local_cas(file.parent for file in files if file is not None)
 
 
-def _forbid_mixing(pki: Path | None, files: dict[str, Path | None]) -> None:
+def _forbid_mixing(pki: Path | None, files: dict[str, Path | None], names: Vocabulary) -> None:
     if pki is not None:
         given = ", ".join(option for option, path in files.items() if path is not None)
         raise ConfigurationError(
-            f"--pki and {given} exclude each other: material comes from one place",
-            "leave out --pki, or the single files",
+            f"{names.pki} and {given} exclude each other: material comes from one place",
+            f"leave out {names.pki}, or the single files",
         )
 
 

@@ -153,6 +153,7 @@ def endpoints(
     import trio
 
     from mtls_echo.commands.endpoints.run import Rounds
+    from mtls_echo.commands.endpoints.text import VOCABULARY
     from mtls_echo_client.endpoints.configuration.read import (
         parse_configuration,
         read_configuration,
@@ -163,19 +164,25 @@ def endpoints(
     load = (
         partial(read_configuration, file)
         if file is not None
-        else partial(parse_configuration, inline or "")
+        else partial(parse_configuration, inline or "", name="--endpoint.config")
     )
     interval = interval or 5.0
     looking = min(interval, _FILE_INTERVAL)
 
     async def run() -> int:
         rounds = Rounds(
-            planner=Planner(load, allow_plaintext=allow_plaintext, interval=looking),
+            planner=Planner(
+                load,
+                allow_plaintext=allow_plaintext,
+                interval=looking,
+                vocabulary=VOCABULARY,
+            ),
             monitor=Monitor(
                 check_interval=interval,
                 timeout=timeout or 5.0,
                 unhealthy_timeout=unhealthy_timeout or 300.0,
                 file_interval=looking,
+                vocabulary=VOCABULARY,
             ),
             json=json,
         )

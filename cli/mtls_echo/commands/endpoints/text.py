@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import get_args
 
+from mtls_echo.vocabulary import COMMANDS
+from mtls_echo_client.endpoints.monitor.remedies import CONFIGURATION
 from mtls_echo_client.endpoints.monitor.status import State, Status
 from mtls_echo_client.endpoints.plan import Problem
 from mtls_echo_pki.printable import printable
+
+# Settings are keys of the configuration, programs are commands.
+VOCABULARY = replace(CONFIGURATION, allow_plaintext="--allow-plaintext", **COMMANDS)
 
 
 def cause(status: Status) -> str:

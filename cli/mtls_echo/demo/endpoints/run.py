@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from mtls_echo.commands.endpoints.table import draw
+from mtls_echo.commands.endpoints.text import VOCABULARY
 from mtls_echo.demo.drawing import bar, show_command, show_paragraph
 from mtls_echo.demo.endpoints.servers import DemoServer, DemoServers
 from mtls_echo_client.endpoints.configuration.read import read_configuration
@@ -75,8 +76,8 @@ async def tour(console: Console, keep: Path | None, command: str) -> list[str]:
     with _folder(keep) as folder:
         servers = DemoServers(folder)
         load = partial(read_configuration, servers.configuration)
-        planner = Planner(load, interval=0.2)
-        monitor = Monitor(check_interval=_INTERVAL, file_interval=0.2)
+        planner = Planner(load, interval=0.2, vocabulary=VOCABULARY)
+        monitor = Monitor(check_interval=_INTERVAL, file_interval=0.2, vocabulary=VOCABULARY)
         async with trio.open_nursery() as nursery:
             await servers.open(nursery)
             _introduce(console, servers)

@@ -16,7 +16,7 @@ class EndpointsError(Exception):
     """A configuration that must not be used.
 
     Attributes:
-        file: Which file, or ``--endpoint.config``.
+        file: Which file, or what a text without one is called.
         place: Where in it; empty for the whole.
         reason: What is wrong there, and what is allowed.
         hint: What to write instead, where that is known.

@@ -49,7 +49,7 @@ def read_configuration(path: Path) -> Configuration:
 
 
 def parse_configuration(
-    text: str, *, name: str = "--endpoint.config", folder: Path | None = None
+    text: str, *, name: str = "configuration", folder: Path | None = None
 ) -> Configuration:
     """The same of a text.
 

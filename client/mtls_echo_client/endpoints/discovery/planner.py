@@ -30,6 +30,7 @@ from mtls_echo_client.endpoints.groups import (
 )
 from mtls_echo_client.endpoints.plan import Endpoint, Plan, Problem
 from mtls_echo_tls.address import Address, reference_identifier
+from mtls_echo_tls.diagnosis.vocabulary import API, Vocabulary
 
 _T = TypeVar("_T")
 
@@ -61,6 +62,7 @@ class Planner:
         load: Reads the configuration; called again, in a thread, when its file has changed.
         allow_plaintext: Endpoints without TLS are meant.
         interval: Seconds between two looks at the files.
+        vocabulary: What the reader of an error calls ``allow_plaintext``.
     """
 
     def __init__(
@@ -69,8 +71,10 @@ class Planner:
         *,
         allow_plaintext: bool = False,
         interval: float = 1.0,
+        vocabulary: Vocabulary = API,
     ) -> None:
         self._load = load
+        self._vocabulary = vocabulary
         self._allow_plaintext = allow_plaintext
         self._interval = interval
         self._configuration: Configuration | None = None
@@ -164,7 +168,7 @@ class Planner:
                     place,
                     f"{words}: everything would be sent in plaintext",
                     "write tls_config with ca_file; or, if that is meant, allow it with"
-                    " --allow-plaintext",
+                    f" {self._vocabulary.allow_plaintext}",
                 )
         return configuration
 

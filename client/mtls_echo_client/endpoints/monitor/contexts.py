@@ -15,8 +15,11 @@ from collections.abc import Iterable
 import trio
 
 from mtls_echo_client.context import client_context
+from mtls_echo_client.endpoints.monitor.remedies import CONFIGURATION
 from mtls_echo_client.endpoints.plan import Problem, TLSSettings
 from mtls_echo_pki.files.pem_blocks import MaterialError
+from mtls_echo_tls.diagnosis.context_info import with_vocabulary
+from mtls_echo_tls.diagnosis.vocabulary import Vocabulary
 from mtls_echo_tls.material.file_digest import digest_files
 from mtls_echo_tls.material.load import ConfigurationError, Material, client_material
 from mtls_echo_tls.material.reloader import Reload, Reloader
@@ -28,14 +31,19 @@ _READERS = 8
 class ContextSource:
     """The context of one `TLSSettings`, as its files are.
 
-    Attributes:
+    Args:
         settings: Where to read, and what to offer.
+        vocabulary: For the remedies of connections that use the context.
+
+    Attributes:
+        settings: As given.
         problem: Why what is on disk now cannot be used; None when it is in use.
         was_read: Whether the files have been looked at.
     """
 
-    def __init__(self, settings: TLSSettings) -> None:
+    def __init__(self, settings: TLSSettings, vocabulary: Vocabulary = CONFIGURATION) -> None:
         self.settings = settings
+        self._vocabulary = vocabulary
         self.problem: Problem | None = None
         self.was_read = False
         self._reloader: Reloader | None = None
@@ -77,11 +85,12 @@ class ContextSource:
     def _build(self, material: Material) -> ssl.SSLContext:
         if material.trust is None:
             raise ConfigurationError("there are no trust anchors to verify the server by")
-        return client_context(
+        context = client_context(
             material.trust,
             material.credential,
             minimum_version=self.settings.minimum_version,
         )
+        return with_vocabulary(context, self._vocabulary)
 
     def _hear(self, news: Reload) -> None:
         if news.error is None:
@@ -95,9 +104,10 @@ class ContextSource:
 
 
 class Contexts:
-    """The sources of all settings in use."""
+    """The sources of all settings in use; see `ContextSource`."""
 
-    def __init__(self) -> None:
+    def __init__(self, vocabulary: Vocabulary = CONFIGURATION) -> None:
+        self._vocabulary = vocabulary
         self._sources: dict[TLSSettings, ContextSource] = {}
         self._digests: dict[TLSSettings, bytes] = {}
 
@@ -105,7 +115,7 @@ class Contexts:
         """The source of these settings, the same for equal ones."""
         found = self._sources.get(settings)
         if found is None:
-            found = self._sources[settings] = ContextSource(settings)
+            found = self._sources[settings] = ContextSource(settings, self._vocabulary)
         return found
 
     def keep(self, settings: Iterable[TLSSettings]) -> None:

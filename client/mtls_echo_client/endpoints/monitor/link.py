@@ -23,12 +23,15 @@ import msgspec
 import trio
 
 from mtls_echo_client.dial import open_tcp
+from mtls_echo_client.endpoints.monitor.remedies import CONFIGURATION
 from mtls_echo_client.endpoints.plan import Endpoint
 from mtls_echo_client.session import Session, connect
+from mtls_echo_tls.diagnosis.context_info import Configuration
 from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.evidence import Evidence, TransportEnd
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.report import Report
+from mtls_echo_tls.diagnosis.vocabulary import Vocabulary
 from mtls_echo_tls.stream.delivery import CLOSE_TIMEOUT
 from mtls_echo_tls.stream.tcp import TCPStream
 
@@ -76,13 +79,19 @@ class Link(abc.ABC):
         """Say good-bye and close, within `CLOSE_TIMEOUT` seconds even when cancelled."""
 
 
-async def dial(endpoint: Endpoint, context: ssl.SSLContext | None, patience: float) -> Link:
+async def dial(
+    endpoint: Endpoint,
+    context: ssl.SSLContext | None,
+    patience: float,
+    vocabulary: Vocabulary = CONFIGURATION,
+) -> Link:
     """Connect, and prove the connection by an echo.
 
     Args:
         endpoint: Where to, and whether with TLS.
         context: For its TLS settings; None exactly when it has none.
         patience: Seconds for TCP connection and handshake together, and again for the echo.
+        vocabulary: For the remedies of plaintext connections; a context has its own.
 
     Raises:
         TLSFailure: There is no connection that echoes; the report says why.
@@ -91,7 +100,7 @@ async def dial(endpoint: Endpoint, context: ssl.SSLContext | None, patience: flo
     if (endpoint.tls is None) is not (context is None):
         raise ValueError(f"{endpoint.written}: TLS settings and context do not go together")
     if context is None:
-        return await _dial_plainly(endpoint, patience)
+        return await _dial_plainly(endpoint, patience, vocabulary)
     host, port = endpoint.address
     session = await connect(
         host, port, context, server_name=endpoint.server_name, timeout=patience
@@ -149,8 +158,8 @@ class SecureLink(Link):
             await self.session.aclose()
 
 
-async def _dial_plainly(endpoint: Endpoint, patience: float) -> PlainLink:
-    evidence = Evidence("client")
+async def _dial_plainly(endpoint: Endpoint, patience: float, vocabulary: Vocabulary) -> PlainLink:
+    evidence = Evidence("client", configuration=Configuration(vocabulary=vocabulary))
     tcp = await open_tcp(endpoint.address, evidence, trio.current_time() + patience)
     evidence.stage = "established"
     link = PlainLink(tcp, evidence, patience)

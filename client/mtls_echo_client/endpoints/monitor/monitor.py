@@ -18,10 +18,12 @@ from typing import NoReturn
 import trio
 
 from mtls_echo_client.endpoints.monitor.contexts import Contexts, ContextSource
+from mtls_echo_client.endpoints.monitor.remedies import CONFIGURATION
 from mtls_echo_client.endpoints.monitor.status import Status
 from mtls_echo_client.endpoints.monitor.worker import Attendant, Rules
 from mtls_echo_client.endpoints.plan import Endpoint, Plan, Problem, TLSSettings
 from mtls_echo_tls.address import Address
+from mtls_echo_tls.diagnosis.vocabulary import Vocabulary
 
 _Identity = tuple[Address, TLSSettings | None, str | None]
 
@@ -39,6 +41,7 @@ class Monitor:
         file_interval: Seconds between two looks at the certificate files.
         draw: Returns a number from 0 to 1, each time another: spreads what would otherwise
             happen all at once.
+        vocabulary: What the readers of its reports call settings and programs.
 
     Attributes:
         revision: Grows with every change; see `wait_for_change`.
@@ -53,6 +56,7 @@ class Monitor:
         concurrency: int = 32,
         file_interval: float = 1.0,
         draw: Callable[[], float] = random.random,
+        vocabulary: Vocabulary = CONFIGURATION,
     ) -> None:
         self.revision = 0
         self._rules = Rules(
@@ -62,11 +66,12 @@ class Monitor:
             draw=draw,
             dialling=trio.Semaphore(concurrency),
             told=self._note_change,
+            vocabulary=vocabulary,
         )
         self._file_interval = file_interval
         self._plan = Plan()
         self._attendants: dict[_Identity, Attendant] = {}
-        self._contexts = Contexts()
+        self._contexts = Contexts(vocabulary)
         self._tasks: trio.Nursery | None = None
         self._watchers = trio.lowlevel.ParkingLot()
         self._look_now = trio.Event()
@@ -138,7 +143,7 @@ class Monitor:
         Returns:
             The statuses, in the order of the plan; none is ``connecting``.
         """
-        contexts = Contexts()
+        contexts = Contexts(self._rules.vocabulary)
         attendants = [self._engage(endpoint, contexts) for endpoint in plan.endpoints]
 
         async def check(attendant: Attendant) -> None:

@@ -22,6 +22,7 @@ from mtls_echo_client.endpoints.monitor.link import Link, dial
 from mtls_echo_client.endpoints.monitor.status import Standing
 from mtls_echo_client.endpoints.plan import Endpoint
 from mtls_echo_tls.diagnosis.failure import TLSFailure
+from mtls_echo_tls.diagnosis.vocabulary import Vocabulary
 
 # The first wait is drawn from nothing to this part of the check interval, which is also the cap:
 # a server that comes back is noticed within it.
@@ -40,6 +41,7 @@ class Rules:
         draw: Returns a number from 0 to 1, each time another.
         dialling: How many may be dialled at once, over all endpoints.
         told: Called after every change of a standing.
+        vocabulary: For the remedies of plaintext connections; the others' contexts have it.
     """
 
     check_interval: float
@@ -48,6 +50,7 @@ class Rules:
     draw: Callable[[], float]
     dialling: trio.Semaphore
     told: Callable[[], None]
+    vocabulary: Vocabulary
 
 
 def backoff(failures: int, cap: float, draw: Callable[[], float]) -> float:
@@ -130,7 +133,7 @@ class Attendant:
                 return None
         try:
             async with self._rules.dialling:
-                return await dial(endpoint, context, self._rules.timeout)
+                return await dial(endpoint, context, self._rules.timeout, self._rules.vocabulary)
         except TLSFailure as failure:
             self.standing.failed(failure.report)
             self._rules.told()

@@ -369,7 +369,7 @@ def test_relative_paths_of_an_inline_text_begin_at_the_current_folder(
     monkeypatch.chdir(folder)
 
     assert parse_configuration(LISTED + TLS).material == (folder / "servers.crt",)
-    with pytest.raises(EndpointsError, match=r"^--endpoint\.config: \[0\]"):
+    with pytest.raises(EndpointsError, match=r"^configuration: \[0\]"):
         parse_configuration("- {}")
 
 

@@ -172,7 +172,7 @@ async def test_plaintext_must_be_allowed_outright(text: str, message: str, folde
     assert str(refused.value) == (
         f"{folder}/endpoints.yaml: {message}: everything would be sent in plaintext"
     )
-    assert "--allow-plaintext" in (refused.value.hint or "")
+    assert "allow_plaintext=True" in (refused.value.hint or "")
 
     plan = await planner(folder, text, allow_plaintext=True).once()
     plain = plan.endpoints[-1]

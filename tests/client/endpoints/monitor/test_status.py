@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import re
 import ssl
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,16 @@ from typing import Any
 
 import pytest
 
-from mtls_echo_client.endpoints.monitor.remedies import advised
+from mtls_echo.commands.endpoints.text import VOCABULARY
+from mtls_echo_client.endpoints.monitor.remedies import CONFIGURATION, advised
 from mtls_echo_client.endpoints.monitor.status import Standing, Status, verdict
 from mtls_echo_client.endpoints.plan import Problem, TLSSettings
-from mtls_echo_tls.diagnosis.causes import CAUSES
+from mtls_echo_tls.diagnosis.causes import CAUSES, OWNERS
 from mtls_echo_tls.diagnosis.report import Parameters
+from mtls_echo_tls.diagnosis.vocabulary import Vocabulary
+from mtls_echo_tls.diagnosis.wording import Words
 from mtls_echo_tls.path.summaries import CertificateSummary
+from mtls_echo_tls.sides import Side
 from tests.support.endpoint_servers import endpoint, report
 
 REFUSED = report("refused", rejected_by="client", causes=["unknown-authority"])
@@ -56,14 +61,17 @@ def test_a_strict_one_is_a_member_and_usable_from_the_beginning_and_for_ever() -
     assert (one.status.state, one.status.admitted, one.status.usable) == ("down", True, True)
 
 
+@pytest.mark.parametrize("vocabulary", [CONFIGURATION, VOCABULARY], ids=["library", "command"])
+@pytest.mark.parametrize("rejected_by", ["client", "server", None])
 @pytest.mark.parametrize("slug", CAUSES)
-def test_no_remedy_names_an_option_that_this_command_does_not_have(slug: str) -> None:
-    texts = (CAUSES[slug].owner, CAUSES[slug].judge)
-    for text in texts:
-        failure = report("refused", causes=[slug], remedy=text)
-        told = advised(failure, endpoint(1, TLS)).remedy
-        for option in ("--as", "--server-name", "--ca ", "--client-ca", "--tls", "--alpn"):
-            assert option not in told
+def test_no_remedy_names_an_option_of_connect_or_serve(
+    slug: str, rejected_by: Side | None, vocabulary: Vocabulary
+) -> None:
+    remedy = Words("client", rejected_by, OWNERS.get(slug), vocabulary).remedy(CAUSES[slug])
+    told = advised(report("refused", causes=[slug], remedy=remedy), endpoint(1, TLS)).remedy
+
+    assert "--" not in re.sub(r"`mtls-echo pki [^`]*`", "", told)
+    assert ("`mtls-echo" in told) <= (vocabulary is VOCABULARY)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,76 @@
+"""What a reader at a command line is told to do can be done: every command and option exists."""
+
+from __future__ import annotations
+
+import re
+
+import click
+import pytest
+
+from mtls_echo.__main__ import mtls_echo
+from mtls_echo.vocabulary import COMMAND_LINE
+from mtls_echo_tls.diagnosis.causes import CAUSES, FORGED_LIST
+from mtls_echo_tls.diagnosis.wording import Words, in_third_person
+from mtls_echo_tls.sides import Side
+
+SIDES: tuple[Side, ...] = ("client", "server")
+TEXTS = {
+    Words(side, rejected_by, owner, COMMAND_LINE).remedy(cause)
+    for cause in (*CAUSES.values(), FORGED_LIST)
+    for side in SIDES
+    for rejected_by in (*SIDES, None)
+    for owner in (*SIDES, None)
+}
+COMMANDS = sorted({c for text in TEXTS for c in re.findall(r"`mtls-echo ([^`]+)`", text)})
+OPTIONS = {
+    option
+    for text in TEXTS
+    for option in re.findall(r"(?<![\w`-])--[a-z-]*[a-z]", re.sub(r"`[^`]*`", "", text))
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_that_a_remedy_names_exists_with_its_options(command: str) -> None:
+    words = command.split()
+    found: click.Command = mtls_echo
+    while words and isinstance(found, click.Group):
+        name = words.pop(0)
+        with click.Context(found) as context:
+            inner = found.get_command(context, name)
+        assert inner is not None, name
+        found = inner
+
+    known = {name for parameter in found.params for name in parameter.opts} | {"--help"}
+    assert {word for word in words if word.startswith("-")} <= known
+
+
+def test_every_option_that_a_remedy_names_is_one_of_connect_or_serve() -> None:
+    with click.Context(mtls_echo) as context:
+        ends = [mtls_echo.get_command(context, name) for name in ("connect", "serve")]
+    known = {name for end in ends if end for parameter in end.params for name in parameter.opts}
+
+    assert len(OPTIONS) > 8
+    assert {option for option in OPTIONS if not any(n.startswith(option) for n in known)} == set()
+
+
+@pytest.mark.parametrize(
+    ("owner", "option"),
+    [
+        ("server", "--ca FILE"),
+        ("client", "--client-ca FILE"),
+        (None, "--ca or --client-ca FILE"),
+    ],
+)
+def test_anchors_go_where_the_verifier_looks_for_them(owner: Side | None, option: str) -> None:
+    judge = CAUSES["unknown-authority"].judge
+    told = in_third_person(judge, owner, vocabulary=COMMAND_LINE)
+
+    assert f"trust anchors ({option})" in told
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_server_without_a_certificate_is_told_which_options_give_it_one(side: Side) -> None:
+    words = Words(side, "server", "server", COMMAND_LINE)
+    told = words.remedy(CAUSES["no-server-certificate"])
+
+    assert ("--cert FILE" in told) == (side == "server")
