@@ -38,10 +38,8 @@ async def open_tcp(address: Address, evidence: Evidence, deadline: float) -> TCP
             cause = OSError(f"cannot be looked up: {str(error)[:1].lower()}{str(error)[1:]}")
         except OSError as error:
             cause = error
-    evidence.timed_out = cause is None
     reason = "no answer in time" if cause is None else _reasons(cause)
-    evidence.connect_error = f"{await _tried(address)}: {reason}"
-    evidence.finish()
+    evidence.no_connection(f"{await _tried(address)}: {reason}", timed_out=cause is None)
     raise TLSFailure(evidence) from cause
 
 

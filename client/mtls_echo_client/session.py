@@ -29,7 +29,7 @@ import trio
 
 from mtls_echo_client.dial import open_tcp
 from mtls_echo_tls.address import Address, reference_identifier
-from mtls_echo_tls.denial import DENIAL, denial_in
+from mtls_echo_tls.denial import DENIAL
 from mtls_echo_tls.diagnosis.context_info import recall
 from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.evidence import Evidence
@@ -260,14 +260,12 @@ class Session:
                 raise self.stream.expire()
             answer, self._answer = self._answer, b""
         if not self._head:
-            self.evidence.denied = denial_in(answer)
+            self.evidence.read_denial(answer)
         if self.evidence.denied is None and answer:
             self._keep_head(answer)
             return answer
         if self.evidence.denied is None and not self._unheard:
-            self.evidence.closed_early = (
-                f"before {'more' if self._head else 'any'} answer had come"
-            )
+            self.evidence.close_early(f"before {'more' if self._head else 'any'} answer had come")
         raise TLSFailure(self.evidence)
 
     def _may_be_denial(self) -> bool:
@@ -319,12 +317,12 @@ class Session:
         if self._head and self._head[: len(DENIAL)] == DENIAL[: len(self._head)]:
             with trio.move_on_after(self._timeout):
                 await self._complete_head()
-            self.evidence.denied = denial_in(self._head)
+            self.evidence.read_denial(self._head)
         if self.evidence.denied is None:
             if data:
-                self.evidence.mismatched_echo = self._difference(data)
+                self.evidence.mismatch(self._difference(data))
             elif not self._unheard:
-                self.evidence.closed_early = self._still_due()
+                self.evidence.close_early(self._still_due())
         raise TLSFailure(self.evidence)
 
     @property
@@ -349,8 +347,8 @@ class Session:
     def _look_for_last_words(self) -> None:
         """A server that denies us may close while we are still sending: its line is found then."""
         evidence = self.evidence
-        if evidence.denied is None and evidence.late_data:
-            evidence.denied = denial_in(self._head + evidence.late_data)
+        if evidence.late_data:
+            evidence.read_denial(self._head + evidence.late_data)
 
     def _keep_head(self, data: bytes) -> None:
         self._head += data[: _HEAD - len(self._head)]

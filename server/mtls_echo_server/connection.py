@@ -200,7 +200,7 @@ class Connection(AnsweringStream):
         """
         if size <= 0:
             raise self._lost("reset" if size else "eof")
-        self._note_first_bytes(SCRATCH[:size])
+        self.evidence.keep_first_bytes(SCRATCH[:size])
         self._records.feed(SCRATCH[:size])
 
     def _waits(self, now: float | None = None) -> None:

@@ -254,7 +254,7 @@ class Server:
             return
 
     async def _deny(self, connection: Connection, reason: str) -> None:
-        connection.evidence.denied = reason
+        connection.evidence.deny(reason)
         timeout = trio.move_on_after(self._limits.handshake_timeout)
         with contextlib.suppress(TLSFailure), timeout:
             await connection.send_all(denial_line(reason))
@@ -275,8 +275,10 @@ class Server:
     def _report_silence(self, slot: Slot, where: str) -> None:
         """Report a client that sent nothing before its deadline, or before it was cancelled."""
         evidence = Evidence("server", stage="handshake")
-        evidence.timed_out = slot.scope.cancelled_caught and not slot.cancelled
-        evidence.abandoned = not evidence.timed_out
+        if slot.scope.cancelled_caught and not slot.cancelled:
+            evidence.time_out()
+        else:
+            evidence.abandon()
         ended: Ended = "failure" if evidence.timed_out else "crowded" if slot.evicted else "abort"
         self._report(where, evidence, ended)
 

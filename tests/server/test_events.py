@@ -35,10 +35,9 @@ def log_lines(*happened: Event, log_format: Any = "text") -> list[str]:
 
 
 def refusal(where: str = "127.0.0.1:5", code: int = 116) -> Event:
-    evidence = Evidence("server")
-    evidence.stage = "handshake"
-    evidence.reason = "PEER_DID_NOT_RETURN_A_CERTIFICATE"
-    evidence.alert = AlertSeen(code, sent=True, protected=True)
+    alert = AlertSeen(code, sent=True, protected=True)
+    reason = "PEER_DID_NOT_RETURN_A_CERTIFICATE"
+    evidence = Evidence("server", stage="handshake", reason=reason, alert=alert)
     return events.connection(where, diagnose(evidence), ended="failure", received=0, sent=0)
 
 
@@ -180,11 +179,8 @@ async def test_a_running_log_writes_counts_when_no_event_comes(
 
 def test_what_authenticated_clients_do_is_always_written() -> None:
     pki = Authorities()
-    evidence = Evidence("server")
-    evidence.stage = "established"
-    evidence.version = "TLSv1.3"
-    evidence.peer_chain = pki.alice.chain_der
-    report = diagnose(evidence)
+    chain = pki.alice.chain_der
+    report = diagnose(Evidence("server", stage="established", version="TLSv1.3", peer_chain=chain))
     happened = [
         events.connection(f"127.0.0.1:{number}", report, ended="client", received=1, sent=1)
         for number in range(1000)

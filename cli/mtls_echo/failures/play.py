@@ -195,7 +195,7 @@ async def _run_server(setup: Setup, tcp: TCPStream, path: TCPPath) -> EndResult 
         if denial is None:
             await echo(stream)
         else:
-            stream.evidence.denied = denial
+            stream.evidence.deny(denial)
             await stream.send_all(denial_line(denial))
 
     return await _run_end(stream, connection, path)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import datetime
 import socket
 import ssl
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -26,6 +29,7 @@ from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.flaws.baseline import with_extension
 from mtls_echo_server.context import server_context
 from mtls_echo_tls.alerts import AlertDescription
+from mtls_echo_tls.denial import denial_line
 from mtls_echo_tls.diagnosis.causes import CAUSES
 from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.evidence import AlertSeen, Evidence
@@ -39,6 +43,7 @@ from mtls_echo_tls.path.certificates import PeerIdentity
 from mtls_echo_tls.sides import Stage
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
+from mtls_echo_tls.trace.recorder import Recorder
 from tests.support.tls import (
     ALICE,
     CLIENTS,
@@ -326,7 +331,7 @@ async def test_a_peer_that_leaves_in_the_handshake_gives_no_reason(how: str, our
 async def test_an_identity_that_may_not_enter_is_denied_on_both_sides() -> None:
     async with connected(V13) as (one, other):
         for evidence in (one.evidence, other.evidence):
-            evidence.denied = "no --allow-* names alice.test"
+            evidence.deny("no --allow-* names alice.test")
         for report in (diagnose(one.evidence), diagnose(other.evidence)):
             assert (report.outcome, report.rejected_by) == ("denied", "server")
             assert report.causes == ["not-authorised"]
@@ -334,12 +339,9 @@ async def test_an_identity_that_may_not_enter_is_denied_on_both_sides() -> None:
         assert exit_status(diagnose(one.evidence)) == 9
 
 
-def _evidence(**known: object) -> Evidence:
-    evidence = Evidence("client", "localhost", stage="handshake", failed=True)
-    for name, value in known.items():
-        assert hasattr(evidence, name)
-        setattr(evidence, name, value)
-    return evidence
+def _evidence(**known: Any) -> Evidence:
+    usual = {"side": "client", "server_name": "localhost", "stage": "handshake", "failed": True}
+    return Evidence(**{**usual, **known})
 
 
 @both_versions
@@ -460,10 +462,49 @@ def test_a_damaged_record_is_known_by_our_alert_where_the_reason_is_blurred() ->
     assert diagnose(evidence).causes == ["tampered"]
 
 
+def test_a_diagnosis_only_reads() -> None:
+    recorder = Recorder()
+    recorder.record("write", 0x0304, 22, b"\x01\0\0\0")
+    evidence = _evidence(failed=False, late_data=denial_line("not today"), recorder=recorder)
+    before = dataclasses.replace(evidence)
+
+    assert diagnose(evidence).causes == ["not-authorised"]
+    assert evidence == before
+    assert evidence.duration is None
+    evidence.fail()
+    assert evidence.denied == "not today"
+
+
+def test_only_the_evidence_sets_its_fields(tmp_path: Path) -> None:
+    root = Path(__file__).parents[3]
+    fields = {each.name for each in dataclasses.fields(Evidence)}
+
+    def written(path: Path) -> set[str]:
+        return {
+            f"{path.name}:{node.lineno}"
+            for node in ast.walk(ast.parse(path.read_text("utf-8")))
+            if isinstance(node, ast.Attribute)
+            and isinstance(node.ctx, ast.Store | ast.Del)
+            and node.attr in fields
+            and ast.unparse(node.value) not in {"self", "self._tally", "error"}
+        }
+
+    modules = {
+        path
+        for part in ("pki", "tls", "server", "client", "cli", "tests", "benchmarks")
+        for path in (root / part).rglob("*.py")
+        if "vidence" in path.read_text("utf-8")
+    }
+    assert len(modules) > 20
+    assert {line for path in modules for line in written(path)} == set()
+    (planted := tmp_path / "planted.py").write_text("stream.evidence.denied = 'no'\n")
+    assert written(planted) == {"planted.py:1"}
+
+
 def test_the_first_error_is_kept() -> None:
     evidence = Evidence("client")
     evidence.note_error(_ssl_error("BAD_SIGNATURE"))
-    evidence.failed = True
+    evidence.fail()
     evidence.note_error(_ssl_error("PROTOCOL_IS_SHUTDOWN"))
     assert evidence.reason == "BAD_SIGNATURE"
 
@@ -617,7 +658,10 @@ def test_any_evidence_is_diagnosed(
     chain: tuple[bytes, ...],
     server_name: str | None,
 ) -> None:
+    names = ("failed", "timed_out", "abandoned", "close_notify", "hello_answered",
+             "certificate_requested")  # fmt: skip
     evidence = _evidence(
+        **dict(zip(names, flags, strict=True)),
         side=side,
         stage=stage,
         reason=reason,
@@ -629,9 +673,9 @@ def test_any_evidence_is_diagnosed(
         own_chain=chain,
         server_name=server_name,
     )
-    (evidence.failed, evidence.timed_out, evidence.abandoned, evidence.close_notify,
-     evidence.hello_answered, evidence.certificate_requested) = flags  # fmt: skip
+    before = dataclasses.replace(evidence)
     report = diagnose(evidence)
+    assert evidence == before
     assert report.encode()
     assert report.summary
     assert set(report.causes) <= set(CAUSES)

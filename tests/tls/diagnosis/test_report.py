@@ -50,10 +50,9 @@ async def test_a_description_says_first_who_refused_whom_and_why() -> None:
 
 
 def _report(**known: Any) -> Report:
-    evidence = Evidence("client", "localhost", failed=True, stage=known.pop("stage", "handshake"))
-    for name, value in known.items():
-        setattr(evidence, name, value)
-    return diagnose(evidence)
+    return diagnose(
+        Evidence("client", "localhost", **{"stage": "handshake", "failed": True, **known})
+    )
 
 
 @pytest.mark.parametrize(

@@ -252,12 +252,17 @@ def test_an_alert_of_openssl_means_what_its_own_verdicts_do() -> None:
 def refused_server(*, openssl: bool, names: Sequence[str], sni: str | None = None) -> Evidence:
     """A server of ours whose certificate a client has refused with bad_certificate."""
     credential = SERVERS.issue(Request.server(*names))
-    evidence = Evidence("server", sni, stage="handshake", failed=True, hello_answered=True)
-    evidence.alert = AlertSeen(A.bad_certificate, sent=False, protected=False)
-    evidence.own_chain = credential.chain_der
-    evidence.client_random = "00" * 32
-    evidence.peer_is_openssl = openssl
-    return evidence
+    return Evidence(
+        "server",
+        sni,
+        stage="handshake",
+        failed=True,
+        hello_answered=True,
+        alert=AlertSeen(A.bad_certificate, sent=False, protected=False),
+        own_chain=credential.chain_der,
+        client_random="00" * 32,
+        peer_is_openssl=openssl,
+    )
 
 
 def test_a_client_that_names_no_host_asked_for_an_address() -> None:

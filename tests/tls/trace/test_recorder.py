@@ -369,8 +369,7 @@ def test_a_recorder_takes_anything(calls: list[tuple[str, int, int, bytes]]) -> 
     for message in recorder.messages:
         assert message.name
         assert isinstance(message.is_fatal_alert, bool)
-    evidence = Evidence("server", recorder=recorder)
-    evidence.read_recording()
+    evidence = Evidence("server", recorder=recorder).concluded()
     assert evidence.server_name is None or len(evidence.server_name) <= 255
     assert evidence.client_random is None or len(evidence.client_random) == 64
     assert recorder.fatal_alert is None or recorder.fatal_alert in recorder.messages

@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mtls_echo_pki.certificates.reading import fingerprint
 from mtls_echo_tls.alerts import CERTIFICATE_ALERTS, alert_name
 from mtls_echo_tls.alerts import AlertDescription as A
-from mtls_echo_tls.denial import denial_in
 from mtls_echo_tls.diagnosis.causes import CAUSES, OWNERS
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import UNKNOWN, narrow, second_look
@@ -43,10 +42,7 @@ def diagnose(evidence: Evidence) -> Report:
 
     For a connection on which nothing failed, the report says so (outcome ``echoed``).
     """
-    evidence.read_recording()
-    evidence.finish()
-    if evidence.denied is None and evidence.side == "client":
-        evidence.denied = denial_in(evidence.late_data)
+    evidence = evidence.concluded()
     outcome, rejected_by, family = _judge(evidence)
     path = second_look(evidence, rejected_by)
     causes, owner = narrow(family, path, evidence, rejected_by)

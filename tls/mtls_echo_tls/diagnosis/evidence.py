@@ -1,20 +1,22 @@
-"""What one side knows for certain about a connection.
+"""The evidence: what one side observed of a connection, and nothing that was inferred from it.
 
-Evidence is recorded while it exists and never guessed afterwards: the numbers that OpenSSL
+It is recorded while the connection exists and never guessed afterwards: the numbers that OpenSSL
 returned, the alerts and certificates that really crossed the connection, and how the transport
-ended. It is what `mtls_echo_tls.diagnosis.diagnose` draws its conclusions from. The *text* of an
-OpenSSL error is no evidence: it changes between releases, and reads as if our side had found the
-fault when the peer did.
+ended. What happened is noted by a verb (`Evidence.deny`, `Evidence.time_out`); no other module
+sets a field, and `mtls_echo_tls.diagnosis.diagnose` only reads. The *text* of an OpenSSL error is
+not evidence: it changes between releases, and reads as if our side had found the fault when the
+peer did.
 """
 
 from __future__ import annotations
 
 import ssl
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from mtls_echo_tls.alerts import alert_of_reason
+from mtls_echo_tls.denial import denial_in
 from mtls_echo_tls.diagnosis.cipher_mismatch import why_no_shared_cipher
 from mtls_echo_tls.diagnosis.context_info import Configuration
 from mtls_echo_tls.diagnosis.tables import ALERT_OF_REASON
@@ -36,10 +38,10 @@ from mtls_echo_tls.trace.recorder import Recorder
 TransportEnd = Literal["open", "eof", "reset"]
 
 # Enough of a peer's first bytes to tell HTTP, SSH, SMTP and an echoed ClientHello apart.
-FIRST_BYTES = 64
+_FIRST_BYTES = 64
 
-# Enough for the one sentence that a server may leave behind (`mtls_echo_tls.denial`).
-LATE_DATA = 512
+# Enough for the one line that a server may leave behind (`mtls_echo_tls.denial`).
+_LATE_DATA = 512
 
 _UNKNOWN = Configuration()
 
@@ -135,7 +137,80 @@ class Evidence:
     configuration: Configuration = field(default=_UNKNOWN, repr=False)
     started: float = field(default_factory=time.perf_counter)
     duration: float | None = None
-    recorder: Recorder = field(default_factory=Recorder, repr=False)
+    recorder: Recorder = field(default_factory=Recorder, repr=False, compare=False)
+
+    # --- what happened -------------------------------------------------------------------------
+
+    def no_connection(self, reason: str, *, timed_out: bool) -> None:
+        """There is no TCP connection."""
+        self.timed_out = timed_out
+        self.connect_error = reason
+        self.finish()
+
+    def keep_first_bytes(self, data: bytes | bytearray | memoryview) -> None:
+        """Keep the first bytes received: they tell what the peer speaks, if it is not TLS."""
+        missing = _FIRST_BYTES - len(self.first_bytes)
+        if missing > 0:
+            self.first_bytes += bytes(data[:missing])
+
+    def keep_late_data(self, data: bytes) -> None:
+        """Keep application data that was found after a failed write."""
+        self.late_data += data[: _LATE_DATA - len(self.late_data)]
+
+    def await_first_read(self) -> None:
+        """Our handshake is complete, and the peer may still refuse us (TLS 1.3)."""
+        self.stage = "first-read"
+
+    def accept(self) -> None:
+        """Both sides have accepted each other."""
+        self.stage = "established"
+
+    def receive_close_notify(self) -> None:
+        """The peer ended its direction cleanly."""
+        self.close_notify = True
+
+    def close_early(self, when: str) -> None:
+        """The peer closed cleanly while something was still to come."""
+        self.closed_early = when
+
+    def mismatch(self, difference: str) -> None:
+        """An echo differs from what was sent."""
+        self.mismatched_echo = difference
+
+    def deny(self, reason: str) -> None:
+        """An authenticated client was not authorised."""
+        self.denied = reason
+
+    def read_denial(self, received: bytes) -> None:
+        """The same, if what was received is a denial line."""
+        if self.denied is None:
+            self.denied = denial_in(received)
+
+    def time_out(self) -> None:
+        """Our own deadline passed. A failure that came before it stays what it was."""
+        if not self.failed:
+            self.timed_out = True
+
+    def end_transport(self, end: TransportEnd) -> None:
+        """The transport ended. After a failure that is a consequence, and tells nothing new."""
+        if not self.failed:
+            self.transport_end = end
+
+    def abandon(self) -> None:
+        """Our own side gave up half way."""
+        self.abandoned = True
+
+    def fail(self) -> None:
+        """The connection failed: this is all that will be known of it."""
+        self.failed = True
+        self._conclude()
+
+    def finish(self) -> None:
+        """Fix the duration: what follows is not part of it."""
+        if self.duration is None:
+            self.duration = time.perf_counter() - self.started
+
+    # --- what OpenSSL said ---------------------------------------------------------------------
 
     def note_error(self, error: ssl.SSLError) -> None:
         """Take the numbers out of the error that ended the connection: the first one only."""
@@ -168,7 +243,39 @@ class Evidence:
         if self.alert is None and code is not None:
             self.alert = AlertSeen(code, sent=True, protected=self.version is not None)
 
-    def read_recording(self) -> None:
+    def note_negotiated(self, connection: ssl.SSLObject) -> None:
+        """Take over what the completed handshake showed and agreed on."""
+        self._read_recording()
+        self.version = connection.version()
+        cipher = connection.cipher()
+        self.cipher = cipher[0] if cipher else None
+        self.alpn = connection.selected_alpn_protocol()
+        self.resumed = bool(connection.session_reused)
+        # OpenSSL goes on without a protocol where RFC 7301 §3.2 demands a refusal.
+        insists = bool(self.configuration.alpn)
+        self.no_common_alpn = insists and self.alpn_offered and self.alpn is None
+        if not self.peer_chain:
+            # A resumed handshake has no Certificate message; the session remembers the peer's.
+            certificate = connection.getpeercert(binary_form=True)
+            self.peer_chain = (certificate,) if certificate else ()
+
+    # --- what the messages show ----------------------------------------------------------------
+
+    def concluded(self) -> Evidence:
+        """A copy in which everything is read that can be: what a diagnosis works on."""
+        known = object.__new__(Evidence)
+        for name in _FIELDS:  # in half the time that `copy.copy` takes
+            setattr(known, name, getattr(self, name))
+        known._conclude()
+        return known
+
+    def _conclude(self) -> None:
+        self._read_recording()
+        if self.side == "client":
+            self.read_denial(self.late_data)
+        self.finish()
+
+    def _read_recording(self) -> None:
         """Take over what the handshake's messages show; more exact than `note_error`."""
         hellos: list[bytes] = []
         alerted = False
@@ -205,22 +312,5 @@ class Evidence:
             sent = alert.direction == "sent"
             self.alert = AlertSeen(alert.body[1], sent=sent, protected=alert.protected)
 
-    def note_negotiated(self, connection: ssl.SSLObject) -> None:
-        """Take over what the completed handshake agreed on."""
-        self.version = connection.version()
-        cipher = connection.cipher()
-        self.cipher = cipher[0] if cipher else None
-        self.alpn = connection.selected_alpn_protocol()
-        self.resumed = bool(connection.session_reused)
-        # OpenSSL goes on without a protocol where RFC 7301 §3.2 demands a refusal.
-        insists = bool(self.configuration.alpn)
-        self.no_common_alpn = insists and self.alpn_offered and self.alpn is None
-        if not self.peer_chain:
-            # A resumed handshake has no Certificate message; the session remembers the peer's.
-            certificate = connection.getpeercert(binary_form=True)
-            self.peer_chain = (certificate,) if certificate else ()
 
-    def finish(self) -> None:
-        """Fix the duration; called once, when the verdict is known."""
-        if self.duration is None:
-            self.duration = time.perf_counter() - self.started
+_FIELDS = tuple(each.name for each in fields(Evidence))

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 import trio
 from trio.lowlevel import wait_readable
 
-from mtls_echo_tls.diagnosis.evidence import FIRST_BYTES, LATE_DATA, Evidence, TransportEnd
+from mtls_echo_tls.diagnosis.evidence import Evidence, TransportEnd
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.stream.records import RECORD, Records
 from mtls_echo_tls.stream.tcp import SCRATCH, Exclusive, InTurn, TCPStream
@@ -151,7 +151,7 @@ class Delivery(trio.abc.AsyncResource):
             raise self._lost("reset") from error
         if not data:
             raise self._lost("eof")
-        self._note_first_bytes(data)
+        self.evidence.keep_first_bytes(data)
         self._records.feed(data)
         return waited
 
@@ -181,14 +181,14 @@ class Delivery(trio.abc.AsyncResource):
                     ciphertext = await self.transport.receive_some()
                     if not ciphertext:
                         return
-                    self._note_first_bytes(ciphertext)
+                    evidence.keep_first_bytes(ciphertext)
                     self._records.feed(ciphertext)
                 elif data:
-                    evidence.late_data += data[: LATE_DATA - len(evidence.late_data)]
+                    evidence.keep_late_data(data)
                     if evidence.stage == "first-read":
                         self._accepted()
                 else:
-                    evidence.close_notify = True
+                    evidence.receive_close_notify()
                     return
         except ssl.SSLError as error:
             evidence.note_error(error)
@@ -300,7 +300,7 @@ class Delivery(trio.abc.AsyncResource):
 
     def _accepted(self) -> None:
         """Both sides have accepted each other: nothing is left that a recording could explain."""
-        self.evidence.stage = "established"
+        self.evidence.accept()
         if not self._keep_trace:
             self._records.quiet()
             self.evidence.recorder.forget()
@@ -308,33 +308,20 @@ class Delivery(trio.abc.AsyncResource):
     def _abandon(self) -> None:
         """Break the stream because our own side gave up half way."""
         self._broken = True
-        self.evidence.abandoned = True
+        self.evidence.abandon()
 
     def _fail(self) -> TLSFailure:
         """Break the stream; the evidence is complete from here on."""
         self._broken = True
-        self.evidence.failed = True
-        self.evidence.read_recording()
-        self.evidence.finish()
+        self.evidence.fail()
         return TLSFailure(self.evidence)
 
     def expire(self) -> TLSFailure:
-        """Break the stream because our own deadline passed, and return the failure to report.
-
-        A failure that came before the deadline stays what it was.
-        """
-        if not self.evidence.failed:
-            self.evidence.timed_out = True
+        """Break the stream because our own deadline passed, and return the failure to report."""
+        self.evidence.time_out()
         return self._fail()
 
     def _lost(self, end: TransportEnd) -> TLSFailure:
         """Break the stream because the transport has ended."""
-        # What the transport does after TLS has failed is a consequence, and no news.
-        if not self.evidence.failed:
-            self.evidence.transport_end = end
+        self.evidence.end_transport(end)
         return self._fail()
-
-    def _note_first_bytes(self, data: bytes | bytearray | memoryview) -> None:
-        missing = FIRST_BYTES - len(self.evidence.first_bytes)
-        if missing > 0:
-            self.evidence.first_bytes += bytes(data[:missing])

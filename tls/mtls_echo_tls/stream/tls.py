@@ -161,12 +161,11 @@ class TLSStream(Delivery, trio.abc.Stream):
             await self._refuse(error)
         self._handshaken = True
         evidence = self.evidence
-        evidence.read_recording()
         evidence.note_negotiated(records.connection)
         if evidence.side == "client" and evidence.no_common_alpn:
             await self._decline()
         if evidence.side == "client" and evidence.version == "TLSv1.3":
-            evidence.stage = "first-read"
+            evidence.await_first_read()
         else:
             self._accepted()
         if evidence.side == "server" and self._tcp is not None:
@@ -282,7 +281,7 @@ class TLSStream(Delivery, trio.abc.Stream):
             except ssl.SSLError as error:
                 await self._refuse(error)
             if not data:
-                self.evidence.close_notify = True
+                self.evidence.receive_close_notify()
             elif self.evidence.no_common_alpn:
                 await self._decline()  # a client that minds closes; this one goes on regardless
             elif self.evidence.stage == "first-read":

@@ -147,9 +147,9 @@ class SecureLink(Link):
         with trio.move_on_after(seconds):
             data = await self.session.stream.receive_some()
             if data:
-                self.session.evidence.mismatched_echo = _UNASKED
+                self.session.evidence.mismatch(_UNASKED)
             else:
-                self.session.evidence.closed_early = _AT_REST
+                self.session.evidence.close_early(_AT_REST)
             raise TLSFailure(self.session.evidence)
 
     async def aclose(self) -> None:
@@ -161,7 +161,7 @@ class SecureLink(Link):
 async def _dial_plainly(endpoint: Endpoint, patience: float, vocabulary: Vocabulary) -> PlainLink:
     evidence = Evidence("client", configuration=Configuration(vocabulary=vocabulary))
     tcp = await open_tcp(endpoint.address, evidence, trio.current_time() + patience)
-    evidence.stage = "established"
+    evidence.accept()
     link = PlainLink(tcp, evidence, patience)
     await _prove_first(link)
     return link
@@ -187,7 +187,7 @@ class PlainLink(Link):
         with trio.move_on_after(self._patience) as scope:
             await self._exchange(question)
         if scope.cancelled_caught:
-            self._evidence.timed_out = True
+            self._evidence.time_out()
             self._fail()
         return time.perf_counter() - started
 
@@ -195,7 +195,7 @@ class PlainLink(Link):
         """See `Link.watch`."""
         with trio.move_on_after(seconds):
             await self._receive(1)
-            self._evidence.mismatched_echo = _UNASKED
+            self._evidence.mismatch(_UNASKED)
             self._fail()
 
     async def _exchange(self, question: bytes) -> None:
@@ -220,17 +220,16 @@ class PlainLink(Link):
         told = f"sent text, received {answer[:24]!r}"
         if answer.startswith(_TLS_ALERT):
             told += ", as a TLS server answers plaintext"
-        self._evidence.mismatched_echo = told
+        self._evidence.mismatch(told)
         self._fail()
 
     def _end(self, how: TransportEnd) -> NoReturn:
-        self._evidence.stage = "first-read"  # or the end would be said to lack a close_notify
-        self._evidence.transport_end = how
+        self._evidence.await_first_read()  # or the end would be said to lack a close_notify
+        self._evidence.end_transport(how)
         self._fail()
 
     def _fail(self) -> NoReturn:
-        self._evidence.failed = True
-        self._evidence.finish()
+        self._evidence.fail()
         raise TLSFailure(self._evidence)
 
     async def aclose(self) -> None:
