@@ -9,7 +9,7 @@ import pytest
 
 from mtls_echo.__main__ import mtls_echo
 from mtls_echo.vocabulary import COMMAND_LINE
-from mtls_echo_tls.diagnosis.causes import CAUSES, FORGED_LIST
+from mtls_echo_tls.causes import CAUSES, FORGED_LIST
 from mtls_echo_tls.diagnosis.wording import Words, in_third_person
 from mtls_echo_tls.sides import Side
 

@@ -202,7 +202,7 @@ def _also(found: list[Reading], side: Side) -> list[str]:
 
 def _for_side(reading: Reading, side: Side) -> SideAnswer:
     from mtls_echo.vocabulary import COMMAND_LINE
-    from mtls_echo_tls.diagnosis.causes import CAUSES, OWNERS
+    from mtls_echo_tls.causes import CAUSES, OWNERS
     from mtls_echo_tls.diagnosis.wording import Words, in_third_person
 
     rejected_by = reading.rejected_by(side)

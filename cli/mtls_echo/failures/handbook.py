@@ -24,7 +24,7 @@ from mtls_echo.failures.play import EndResult, PlayedFailure
 from mtls_echo.failures.registry import FAILURE_CASES
 from mtls_echo.vocabulary import COMMAND_LINE
 from mtls_echo_tls.alerts import AlertDescription
-from mtls_echo_tls.diagnosis.causes import CAUSES, OWNERS
+from mtls_echo_tls.causes import CAUSES, OWNERS
 from mtls_echo_tls.diagnosis.wording import Words, in_third_person
 from mtls_echo_tls.sides import Side, peer_of
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from mtls_echo.commands.explain import explain as command
 from mtls_echo_tls.alerts import AlertDescription, alert_meaning
-from mtls_echo_tls.diagnosis.causes import CAUSES
+from mtls_echo_tls.causes import CAUSES
 from mtls_echo_tls.diagnosis.tables import REASON, VERIFY
 from mtls_echo_tls.explain.parse import readings
 from mtls_echo_tls.explain.phrases import FACTS, PROGRAMS, VERDICTS

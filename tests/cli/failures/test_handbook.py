@@ -18,7 +18,7 @@ from mtls_echo.failures.handbook import (
     read_messages,
 )
 from mtls_echo.vocabulary import COMMAND_LINE
-from mtls_echo_tls.diagnosis.causes import CAUSES
+from mtls_echo_tls.causes import CAUSES
 from mtls_echo_tls.diagnosis.wording import Words
 from mtls_echo_tls.sides import peer_of
 

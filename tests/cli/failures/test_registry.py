@@ -23,7 +23,7 @@ from mtls_echo_pki.flaws.flaw import TLSVersion
 from mtls_echo_pki.flaws.registry import FLAWS
 from mtls_echo_server.context import server_context
 from mtls_echo_tls.alerts import AlertDescription
-from mtls_echo_tls.diagnosis.causes import CAUSES
+from mtls_echo_tls.causes import CAUSES
 from tests.conftest import OBSERVED
 from tests.support.timing import PATIENCE
 

@@ -19,7 +19,7 @@ from mtls_echo_pki.flaws.baseline import Baseline, ValidationInput, with_extensi
 from mtls_echo_pki.flaws.flaw import Flaw, FlawRole, TLSVersion
 from mtls_echo_pki.flaws.keys import StolenCertificate
 from mtls_echo_pki.flaws.registry import FLAWS, find_flaw
-from mtls_echo_tls.diagnosis.causes import CAUSES
+from mtls_echo_tls.causes import CAUSES
 from tests.support.flaws import REQUESTS, TLS_VERSIONS, lay_before_judge, load_error
 from tests.support.input_differences import differences, offence
 

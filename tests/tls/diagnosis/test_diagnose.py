@@ -29,8 +29,8 @@ from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.flaws.baseline import with_extension
 from mtls_echo_server.context import server_context
 from mtls_echo_tls.alerts import AlertDescription
+from mtls_echo_tls.causes import CAUSES
 from mtls_echo_tls.denial import denial_line
-from mtls_echo_tls.diagnosis.causes import CAUSES
 from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.evidence import AlertSeen, Evidence
 from mtls_echo_tls.diagnosis.exit_status import exit_status

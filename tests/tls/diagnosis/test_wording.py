@@ -10,7 +10,7 @@ from mtls_echo_client.context import client_context
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_server.context import server_context
-from mtls_echo_tls.diagnosis.causes import CAUSES
+from mtls_echo_tls.causes import CAUSES
 from mtls_echo_tls.diagnosis.joint import join
 from mtls_echo_tls.diagnosis.vocabulary import API
 from mtls_echo_tls.diagnosis.wording import Words, in_third_person

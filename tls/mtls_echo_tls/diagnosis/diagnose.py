@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mtls_echo_pki.certificates.reading import fingerprint
 from mtls_echo_tls.alerts import CERTIFICATE_ALERTS, alert_name
 from mtls_echo_tls.alerts import AlertDescription as A
-from mtls_echo_tls.diagnosis.causes import CAUSES, OWNERS
+from mtls_echo_tls.causes import CAUSES, OWNERS
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import UNKNOWN, narrow, second_look
 from mtls_echo_tls.diagnosis.report import Alert, FaultFound, Issuer, Outcome, Parameters, Report

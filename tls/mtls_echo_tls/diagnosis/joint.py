@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass
 
-from mtls_echo_tls.diagnosis.causes import OWNERS, cause_of
+from mtls_echo_tls.causes import OWNERS, cause_of
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.diagnosis.vocabulary import API, Vocabulary
 from mtls_echo_tls.diagnosis.wording import Words, in_third_person

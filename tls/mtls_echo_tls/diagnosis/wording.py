@@ -17,7 +17,7 @@ from cryptography import x509
 from mtls_echo_pki.certificates.identifiers import common_name
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.alerts import AlertDescription, alert_meaning, alert_name
-from mtls_echo_tls.diagnosis.causes import Cause, cause_of
+from mtls_echo_tls.causes import Cause, cause_of
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import namesake
 from mtls_echo_tls.diagnosis.report import Fact, Outcome
@@ -94,7 +94,7 @@ def in_third_person(
     """A text of the catalogue for a reader who may be either side, or neither.
 
     Args:
-        text: With the places that `mtls_echo_tls.diagnosis.causes` lists.
+        text: With the places that `mtls_echo_tls.causes` lists.
         owner: Whose fault it is; None when it may be either's.
         named: Whether the owner has been named just before.
         vocabulary: What the reader calls settings and programs.

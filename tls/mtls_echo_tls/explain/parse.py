@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from mtls_echo_tls.alerts import AlertDescription as A
-from mtls_echo_tls.diagnosis.causes import CAUSES
+from mtls_echo_tls.causes import CAUSES
 from mtls_echo_tls.diagnosis.tables import REASON
 from mtls_echo_tls.explain.findings import (
     Reading,

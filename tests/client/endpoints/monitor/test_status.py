@@ -16,7 +16,7 @@ from mtls_echo.commands.endpoints.text import VOCABULARY
 from mtls_echo_client.endpoints.monitor.remedies import CONFIGURATION, advised
 from mtls_echo_client.endpoints.monitor.status import Standing, Status, verdict
 from mtls_echo_client.endpoints.plan import Problem, TLSSettings
-from mtls_echo_tls.diagnosis.causes import CAUSES, OWNERS
+from mtls_echo_tls.causes import CAUSES, OWNERS
 from mtls_echo_tls.diagnosis.report import Parameters
 from mtls_echo_tls.diagnosis.vocabulary import Vocabulary
 from mtls_echo_tls.diagnosis.wording import Words
