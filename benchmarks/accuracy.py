@@ -37,7 +37,7 @@ import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -329,7 +329,7 @@ def _found(result: Result, kind: str, text: str) -> None:
     result.findings.append((kind, text))
 
 
-def _note(result: Result, who: str, named: list[str] | tuple[str, ...]) -> None:
+def _note(result: Result, who: str, named: Sequence[str]) -> None:
     true = set(result.causes).intersection(named)
     grade = "wrong" if not true else "exact" if true.issuperset(named) else "within"
     result.named[who], result.grades[who] = list(named), grade

@@ -24,13 +24,14 @@ from __future__ import annotations
 
 import datetime
 import ssl
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from typing import TYPE_CHECKING, TypeAlias
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_pki.certificates.reading import UNREADABLE, is_valid_at, load_certificate
 from mtls_echo_server.access import Access
+from mtls_echo_tls.causes import Slug
 from mtls_echo_tls.diagnosis.context_info import Configuration, recall
 from mtls_echo_tls.path.certificates import is_readable
 from mtls_echo_tls.path.crl import revocation_faults
@@ -50,7 +51,7 @@ _MOST_ISSUERS = 64
 _LONGEST = 10
 
 # Reasons sent to a client by what its path has come to, the most certain first ...
-_REASONS = {
+_REASONS: dict[Slug, str] = {
     "revoked": "the client certificate was revoked",
     "revoked-authority": "a CA of the client certificate was revoked",
     "expired": "the client certificate is not valid any more",
@@ -62,7 +63,7 @@ _REASONS = {
     "crl-missing": "the client certificate cannot be checked for revocation",
 }
 # ... and the subset that can change without a reload.
-_LAPSES = _REASONS.keys() - {"crl-missing"}
+_LAPSES: Set[Slug] = _REASONS.keys() - {"crl-missing"}
 _UNTRUSTED = "the client certificate's issuer is not trusted any more"
 _UNKNOWN = "whether the client certificate is still acceptable cannot be found out"
 _MISSING = "no client certificate was presented, and one is needed by now"
@@ -167,7 +168,7 @@ def _is_known(context: ssl.SSLContext, mine: Configuration) -> bool:
 
 def _examined(
     chain: Sequence[x509.Certificate], mine: Configuration, now: datetime.datetime
-) -> tuple[CertificationPath, set[str]]:
+) -> tuple[CertificationPath, set[Slug]]:
     """The path under this configuration, and the slugs of its faults."""
     if mine.trust is None:
         return CertificationPath(), set()

@@ -17,8 +17,77 @@ side may be to ask whoever runs the other.
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
+
+from mtls_echo_tls.sides import Side
+
+Slug = Literal[
+    "expired",
+    "expired-authority",
+    "not-yet-valid",
+    "not-yet-valid-authority",
+    "clock-skew",
+    "wrong-name",
+    "no-san",
+    "wrong-usage",
+    "self-signed",
+    "unknown-authority",
+    "impostor-authority",
+    "missing-intermediate",
+    "empty-trust",
+    "not-an-authority",
+    "path-too-long",
+    "name-not-permitted",
+    "unknown-critical-extension",
+    "missing-key-identifier",
+    "not-conforming",
+    "bad-signature",
+    "weak-key",
+    "weak-signature",
+    "revoked",
+    "revoked-authority",
+    "crl-missing",
+    "crl-expired",
+    "crl-not-yet-valid",
+    "no-client-certificate",
+    "no-server-certificate",
+    "key-not-owned",
+    "no-common-version",
+    "no-common-cipher",
+    "no-common-group",
+    "no-common-signature-algorithm",
+    "no-common-alpn",
+    "unrecognised-name",
+    "plaintext-peer",
+    "plaintext-client",
+    "tampered",
+    "oversize",
+    "downgrade",
+    "renegotiation",
+    "truncated",
+    "reset",
+    "closed-without-alert",
+    "timeout",
+    "not-authorised",
+    "no-connection",
+    "altered-echo",
+    "internal-error",
+]
+
+# Causes in the order of how likely they are, unless it says otherwise.
+Slugs: TypeAlias = tuple[Slug, ...]
+
+
+def keep(causes: Iterable[Slug], these: Container[Slug]) -> Slugs:
+    """The causes that are among these, in their order."""
+    return tuple([slug for slug in causes if slug in these])
+
+
+def drop(causes: Iterable[Slug], these: Container[Slug]) -> Slugs:
+    """The causes that are not among these, in their order."""
+    return tuple([slug for slug in causes if slug not in these])
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +115,7 @@ def _either(says: str, remedy: str, rfc: str) -> Cause:
 _VALIDITY = "RFC 5280 §4.1.2.5"
 _PATH = "RFC 5280 §6.1"
 
-CAUSES: dict[str, Cause] = {
+CAUSES: dict[Slug, Cause] = {
     "expired": Cause(
         "{its} certificate has expired",
         "renew it: {renew}, or ask whoever issued it; {show} prints its dates",
@@ -383,7 +452,7 @@ CAUSES: dict[str, Cause] = {
 }
 
 # Faults that only this side can have, whoever refused.
-OWNERS: dict[str, Literal["client", "server"]] = {
+OWNERS: dict[Slug, Side] = {
     "no-client-certificate": "client",
     "wrong-name": "server",
     "no-san": "server",
@@ -403,7 +472,7 @@ FORGED_LIST = Cause(
 _BAD_LIST = 8
 
 
-def cause_of(slug: str, verify_code: int | None = None) -> Cause:
+def cause_of(slug: Slug, verify_code: int | None = None) -> Cause:
     """The texts for a cause.
 
     Args:

@@ -22,6 +22,7 @@ from mtls_echo.console import CommandError, say, width_of, wrap, wrap_command
 from mtls_echo_tls.sides import Side, peer_of
 
 if TYPE_CHECKING:
+    from mtls_echo_tls.causes import Slug, Slugs
     from mtls_echo_tls.explain.findings import Reading
 
 # More than any error message; filter a whole log with grep first.
@@ -210,13 +211,13 @@ def _for_side(reading: Reading, side: Side) -> SideAnswer:
     words = Words(side, rejected_by, vocabulary=COMMAND_LINE)
     unsaid = reading.refused == "unsaid"
 
-    def remedy(slug: str) -> str:
+    def remedy(slug: Slug) -> str:
         cause = CAUSES[slug]
         if unsaid:
             return in_third_person(cause.owner, OWNERS.get(slug), vocabulary=COMMAND_LINE)
         return words.remedy(cause)
 
-    def says(slug: str) -> str:
+    def says(slug: Slug) -> str:
         clause = CAUSES[slug].says
         return in_third_person(clause, OWNERS.get(slug)) if unsaid else words.says(slug)
 
@@ -262,11 +263,9 @@ _CERTIFICATE_CAUSES = {
 }  # fmt: skip
 
 
-def _find_out(
-    reading: Reading, side: Side, rejected_by: Side | None, causes: tuple[str, ...]
-) -> list[str]:
+def _find_out(reading: Reading, side: Side, rejected_by: Side | None, causes: Slugs) -> list[str]:
     """Commands and logs, the most useful first."""
-    refused = None if rejected_by is None else ("server" if rejected_by == "client" else "client")
+    refused = None if rejected_by is None else peer_of(rejected_by)
     about = set(causes)
     steps: list[str] = []
     if reading.refused == "unsaid" or (rejected_by is not None and rejected_by != side):

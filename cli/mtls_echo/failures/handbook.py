@@ -24,7 +24,7 @@ from mtls_echo.failures.play import EndResult, PlayedFailure
 from mtls_echo.failures.registry import FAILURE_CASES
 from mtls_echo.vocabulary import COMMAND_LINE
 from mtls_echo_tls.alerts import AlertDescription
-from mtls_echo_tls.causes import CAUSES, OWNERS
+from mtls_echo_tls.causes import CAUSES, OWNERS, Slug
 from mtls_echo_tls.diagnosis.wording import Words, in_third_person
 from mtls_echo_tls.sides import Side, peer_of
 
@@ -123,7 +123,7 @@ def page(played: Played, messages: Sequence[QuotedMessage]) -> str:
 # --- one entry -----------------------------------------------------------------------------------
 
 
-def _entry(slug: str, played: Played, messages: Sequence[QuotedMessage]) -> Iterator[str]:
+def _entry(slug: Slug, played: Played, messages: Sequence[QuotedMessage]) -> Iterator[str]:
     cases = played.get(slug, ())
     yield f"## {slug}"
     title = _title(slug, played)
@@ -140,7 +140,7 @@ def _entry(slug: str, played: Played, messages: Sequence[QuotedMessage]) -> Iter
         yield "**What other programs print**\n\n" + "\n".join(words)
 
 
-def _title(slug: str, played: Played) -> str:
+def _title(slug: Slug, played: Played) -> str:
     """The cause as a clause about the side at fault."""
     owners = _owners(played.get(slug, ()))
     owner = next(iter(owners)) if len(owners) == 1 else None
@@ -190,7 +190,7 @@ def _named(end: EndResult | None) -> str:
     return "(does not speak TLS)" if end is None else ", ".join(end.report.causes)
 
 
-def _remedies(slug: str, cases: Sequence[_Results]) -> Iterator[str]:
+def _remedies(slug: Slug, cases: Sequence[_Results]) -> Iterator[str]:
     """The hints for each end, as the two programs print them."""
     owners = _owners(cases)
     known: list[Side | None] = [side for side in SIDES if side in owners or not owners]
@@ -206,7 +206,7 @@ def _remedies(slug: str, cases: Sequence[_Results]) -> Iterator[str]:
         yield f"- {whose} the {side}: {hint}."
 
 
-def _hint(slug: str, side: Side, owner: Side | None) -> str:
+def _hint(slug: Slug, side: Side, owner: Side | None) -> str:
     rejected_by = None if owner is None else peer_of(owner)
     always: Side | None = OWNERS.get(slug)
     return Words(side, rejected_by, always or owner, COMMAND_LINE).remedy(CAUSES[slug])
@@ -239,7 +239,7 @@ _LONGEST = 160
 
 
 def _words(
-    slug: str,
+    slug: Slug,
     cases: Sequence[_Results],
     messages: Sequence[QuotedMessage],
 ) -> Iterator[str]:

@@ -18,7 +18,7 @@ from mtls_echo.failures.handbook import (
     read_messages,
 )
 from mtls_echo.vocabulary import COMMAND_LINE
-from mtls_echo_tls.causes import CAUSES
+from mtls_echo_tls.causes import CAUSES, Slug
 from mtls_echo_tls.diagnosis.wording import Words
 from mtls_echo_tls.sides import peer_of
 
@@ -61,7 +61,7 @@ def test_there_is_one_entry_for_each_cause_in_order() -> None:
 
 
 @each_cause
-def test_an_entry_says_what_it_is_where_the_rule_stands_and_what_to_do(slug: str) -> None:
+def test_an_entry_says_what_it_is_where_the_rule_stands_and_what_to_do(slug: Slug) -> None:
     entry = ENTRIES[slug]
     cause = CAUSES[slug]
 
@@ -80,7 +80,7 @@ def test_an_entry_says_what_it_is_where_the_rule_stands_and_what_to_do(slug: str
 
 
 @pytest.mark.parametrize("slug", ["expired", "wrong-usage", "unknown-authority"])
-def test_where_either_side_can_be_at_fault_both_learn_what_to_do_in_both_cases(slug: str) -> None:
+def test_where_either_side_can_be_at_fault_both_learn_what_to_do_in_both_cases(slug: Slug) -> None:
     for owner in SIDES:
         for side in SIDES:
             hint = Words(side, peer_of(owner), None, COMMAND_LINE).remedy(CAUSES[slug])

@@ -29,7 +29,7 @@ from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.flaws.baseline import with_extension
 from mtls_echo_server.context import server_context
 from mtls_echo_tls.alerts import AlertDescription
-from mtls_echo_tls.causes import CAUSES
+from mtls_echo_tls.causes import CAUSES, Slug
 from mtls_echo_tls.denial import denial_line
 from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.evidence import AlertSeen, Evidence
@@ -617,7 +617,7 @@ READERS = [
 
 @pytest.mark.parametrize("words", READERS)
 @pytest.mark.parametrize("slug", CAUSES)
-def test_every_cause_reads_well_to_every_reader(slug: str, words: Words) -> None:
+def test_every_cause_reads_well_to_every_reader(slug: Slug, words: Words) -> None:
     for text in (words.says(slug), words.remedy(CAUSES[slug])):
         assert text
         assert "{" not in text

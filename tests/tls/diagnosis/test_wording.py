@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
@@ -10,7 +11,7 @@ from mtls_echo_client.context import client_context
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_server.context import server_context
-from mtls_echo_tls.causes import CAUSES
+from mtls_echo_tls.causes import CAUSES, Slug
 from mtls_echo_tls.diagnosis.joint import join
 from mtls_echo_tls.diagnosis.vocabulary import API
 from mtls_echo_tls.diagnosis.wording import Words, in_third_person
@@ -18,10 +19,14 @@ from mtls_echo_tls.sides import Side
 from tests.support.tls import ALICE, CLIENTS, LOCALHOST, SERVERS, reports, tls_pair
 
 
+def test_every_slug_has_its_texts() -> None:
+    assert get_args(Slug) == tuple(CAUSES)
+
+
 @pytest.mark.parametrize("owner", ["client", "server", None])
 @pytest.mark.parametrize("slug", CAUSES)
 def test_a_cause_told_in_the_third_person_names_its_owner_once(
-    slug: str, owner: Side | None
+    slug: Slug, owner: Side | None
 ) -> None:
     who, says = f"the {owner}" if owner else "one side", CAUSES[slug].says
 

@@ -12,6 +12,7 @@ import trio.testing
 
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import Request
+from mtls_echo_tls.causes import Slug
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
@@ -162,14 +163,14 @@ async def test_a_receiver_and_a_sender_of_one_refused_client_report_the_same() -
     for _ in range(REPETITIONS):
         one, raw = tcp_pair()
         stream = TLSStream(TCPStream(one), client_side(V13, None), server_name="localhost")
-        causes: list[list[str]] = []
+        causes: list[list[Slug]] = []
 
-        async def send(stream: TLSStream = stream, causes: list[list[str]] = causes) -> None:
+        async def send(stream: TLSStream = stream, causes: list[list[Slug]] = causes) -> None:
             with pytest.raises(TLSFailure) as caught:
                 await send_for_ever(stream)
             causes.append(caught.value.report.causes)
 
-        async def receive(stream: TLSStream = stream, causes: list[list[str]] = causes) -> None:
+        async def receive(stream: TLSStream = stream, causes: list[list[Slug]] = causes) -> None:
             with pytest.raises(TLSFailure) as caught:
                 await stream.receive_some()
             causes.append(caught.value.report.causes)

@@ -13,6 +13,7 @@ import ssl
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from mtls_echo_pki.certificates.request import PrivateKey
+from mtls_echo_tls.causes import Slugs
 from mtls_echo_tls.trace.messages import Message, hello_extensions
 
 _SIGNATURE_ALGORITHMS = 13
@@ -24,9 +25,7 @@ _RSA_PSS = frozenset({0x0804, 0x0805, 0x0806})
 _ED25519 = 0x0807
 
 
-def why_no_shared_cipher(
-    hello: Message, context: ssl.SSLContext, key: PrivateKey
-) -> tuple[str, ...]:
+def why_no_shared_cipher(hello: Message, context: ssl.SSLContext, key: PrivateKey) -> Slugs:
     """The cause of NO_SHARED_CIPHER, on the server.
 
     Args:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mtls_echo_pki.certificates.reading import fingerprint
 from mtls_echo_tls.alerts import CERTIFICATE_ALERTS, alert_name
 from mtls_echo_tls.alerts import AlertDescription as A
-from mtls_echo_tls.causes import CAUSES, OWNERS
+from mtls_echo_tls.causes import CAUSES, OWNERS, Slug, Slugs, drop
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import UNKNOWN, narrow, second_look
 from mtls_echo_tls.diagnosis.report import Alert, FaultFound, Issuer, Outcome, Parameters, Report
@@ -49,7 +49,7 @@ def diagnose(evidence: Evidence) -> Report:
     words = Words(
         evidence.side,
         rejected_by,
-        owner or OWNERS.get(causes[0] if causes else ""),
+        owner or (OWNERS.get(causes[0]) if causes else None),
         evidence.configuration.vocabulary,
     )
     return Report(
@@ -76,7 +76,7 @@ def diagnose(evidence: Evidence) -> Report:
     )
 
 
-def _judge(evidence: Evidence) -> tuple[Outcome, Side | None, tuple[str, ...]]:
+def _judge(evidence: Evidence) -> tuple[Outcome, Side | None, Slugs]:
     """The outcome, who refused, and the family of causes, most certain evidence first."""
     me = evidence.side
     peer = peer_of(me)
@@ -109,7 +109,7 @@ def _judge(evidence: Evidence) -> tuple[Outcome, Side | None, tuple[str, ...]]:
     if evidence.transport_end == "reset":
         return "failed", None, ("reset",)
     if evidence.transport_end == "eof":
-        ended = "truncated" if evidence.stage == "established" else "closed-without-alert"
+        ended: Slug = "truncated" if evidence.stage == "established" else "closed-without-alert"
         return "failed", None, (ended,)
     if evidence.stage != "established" and evidence.close_notify:
         return "failed", None, ("closed-without-alert",)
@@ -134,7 +134,7 @@ def _is_tls(evidence: Evidence) -> bool:
     return not echoed
 
 
-def _family_of_reason(reason: str, evidence: Evidence) -> tuple[str, ...]:
+def _family_of_reason(reason: str, evidence: Evidence) -> Slugs:
     """The causes of an error that our own side found."""
     if reason == "BAD_SIGNATURE" and evidence.is_tls13:
         # There CertificateVerify is encrypted: who alters it on the way damages a record.
@@ -146,7 +146,7 @@ def _family_of_reason(reason: str, evidence: Evidence) -> tuple[str, ...]:
         return ("no-server-certificate",) if common else ("no-common-version",)
     if evidence.side == "server" and reason == "NO_SHARED_CIPHER" and mine.credential is None:
         # So it does in TLS 1.2; whether a context has a certificate, it does not tell.
-        without = ("no-server-certificate",)
+        without: Slugs = ("no-server-certificate",)
         return without if mine.described else (*REASON[reason], *without)
     if reason == "NO_SHARED_CIPHER" and evidence.not_shared:
         return evidence.not_shared
@@ -154,7 +154,7 @@ def _family_of_reason(reason: str, evidence: Evidence) -> tuple[str, ...]:
     return REASON.get(reason) or sent or UNKNOWN
 
 
-def _family_of_alert(code: int, evidence: Evidence) -> tuple[str, ...]:
+def _family_of_alert(code: int, evidence: Evidence) -> Slugs:
     """The causes of a verdict that the peer announced."""
     if code == A.handshake_failure and evidence.version not in (None, "TLSv1.3"):
         # After one handshake it is the end of another, which we do not take part in.
@@ -182,15 +182,15 @@ def _family_of_alert(code: int, evidence: Evidence) -> tuple[str, ...]:
     if evidence.side == "server" or evidence.hello_answered or without:
         # Only a server that has not answered yet can be without a certificate; it says so with
         # protocol_version where TLS 1.3 was offered, and with handshake_failure where it was not.
-        causes = tuple(slug for slug in causes if slug != "no-server-certificate")
+        causes = drop(causes, {"no-server-certificate"})
     return causes
 
 
-def _family_of_illegal_parameter(evidence: Evidence) -> tuple[str, ...]:
+def _family_of_illegal_parameter(evidence: Evidence) -> Slugs:
     if sum(map(len, evidence.own_chain)) > _LONGEST_CERTIFICATE_MESSAGE:
         return ("oversize",)
     # Only a client compares the version with what the server's random says of it.
-    first = "downgrade" if evidence.side == "server" else "internal-error"
+    first: Slug = "downgrade" if evidence.side == "server" else "internal-error"
     return (first, "tampered")
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from mtls_echo_tls.alerts import alert_of_reason
+from mtls_echo_tls.causes import Slugs
 from mtls_echo_tls.denial import denial_in
 from mtls_echo_tls.diagnosis.cipher_mismatch import why_no_shared_cipher
 from mtls_echo_tls.diagnosis.context_info import Configuration
@@ -128,7 +129,7 @@ class Evidence:
     tls13_enabled: bool = False
     peer_is_openssl: bool = False
     alpn_offered: bool = False
-    not_shared: tuple[str, ...] = ()
+    not_shared: Slugs = ()
     no_common_alpn: bool = False
     version: str | None = None
     cipher: str | None = None

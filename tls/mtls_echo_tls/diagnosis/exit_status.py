@@ -7,6 +7,7 @@ not TLS at all; 9 authenticated but not authorised.
 
 from __future__ import annotations
 
+from mtls_echo_tls.causes import Slug
 from mtls_echo_tls.diagnosis.report import Report
 
 OK = 0
@@ -21,7 +22,7 @@ DENIED = 9
 
 # Refusals that say "we do not speak the same language" rather than "I do not trust you",
 # whichever side noticed.
-_MISMATCHES = frozenset(
+_MISMATCHES: frozenset[Slug] = frozenset(
     {
         "no-common-version",
         "no-common-cipher",
@@ -40,7 +41,7 @@ def exit_status(report: Report) -> int:
         return OK
     if report.outcome == "denied":
         return DENIED
-    cause = report.causes[0] if report.causes else ""
+    cause: Slug = report.causes[0] if report.causes else "internal-error"
     if cause == "timeout":
         return TIMEOUT
     if report.stage == "connect":

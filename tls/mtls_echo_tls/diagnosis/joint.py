@@ -20,26 +20,32 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass
 
-from mtls_echo_tls.causes import OWNERS, cause_of
+from mtls_echo_tls.causes import OWNERS, Slug, Slugs, cause_of, drop, keep
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.diagnosis.vocabulary import API, Vocabulary
 from mtls_echo_tls.diagnosis.wording import Words, in_third_person
 from mtls_echo_tls.sides import Side, peer_of
 
 # What a side says that has only seen the connection end: any other account is better.
-_ENDINGS = frozenset({"closed-without-alert", "reset", "truncated", "internal-error"})
+_ENDINGS: frozenset[Slug] = frozenset(
+    {"closed-without-alert", "reset", "truncated", "internal-error"}
+)
 
 # What only a clock decides.
-_DATED = frozenset(
+_DATED: frozenset[Slug] = frozenset(
     {"expired", "expired-authority", "not-yet-valid", "not-yet-valid-authority", "clock-skew"}
 )
 
 # What a path that leads nowhere can mean, for want of a certificate.
-_UNTRACED = frozenset({"unknown-authority", "missing-intermediate", "impostor-authority"})
+_UNTRACED: frozenset[Slug] = frozenset(
+    {"unknown-authority", "missing-intermediate", "impostor-authority"}
+)
 
 # OpenSSL's verify code for a certificate, as opposed to a revocation list, and what it can mean.
 _BAD_SIGNATURE = 7
-_UNSIGNED = frozenset({"bad-signature", "impostor-authority"})
+_UNSIGNED: frozenset[Slug] = frozenset({"bad-signature", "impostor-authority"})
+
+_TAMPERED: tuple[None, Slugs] = None, ("tampered",)
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class Account:
 
     client_random: str
     rejected_by: Side | None
-    causes: tuple[str, ...]
+    causes: Slugs
     forged: bool
     summary: str
     remedies: dict[Side, str]
@@ -78,7 +84,7 @@ def join(client: Report, server: Report, *, vocabulary: Vocabulary = API) -> Acc
     if client.client_random is None or client.client_random != server.client_random:
         raise ValueError("the two reports are not of one connection")
     forged = _forged(client, server) or _forged(server, client)
-    rejected_by, causes = (None, ("tampered",)) if forged else _agree(client, server)
+    rejected_by, causes = _TAMPERED if forged else _agree(client, server)
     return Account(
         client_random=client.client_random,
         rejected_by=rejected_by,
@@ -98,7 +104,7 @@ def _forged(receiver: Report, sender: Report) -> bool:
     return said is None or said.direction != "sent" or said.code != alert.code
 
 
-def _agree(client: Report, server: Report) -> tuple[Side | None, tuple[str, ...]]:
+def _agree(client: Report, server: Report) -> tuple[Side | None, Slugs]:
     for judge, other in ((client, server), (server, client)):
         if judge.rejected_by == judge.side:
             if judge.peer and other.own and judge.peer.fingerprint != other.own.fingerprint:
@@ -116,14 +122,14 @@ def _agree(client: Report, server: Report) -> tuple[Side | None, tuple[str, ...]
     return None, tuple(client.causes or server.causes)
 
 
-def _together(judge: Report, judged: Report) -> tuple[str, ...]:
+def _together(judge: Report, judged: Report) -> Slugs:
     """What the two reports of one refusal leave."""
     if _clocks_disagree(judge, judged):
         return ("clock-skew",)
-    both = tuple(slug for slug in judge.causes if slug in judged.causes) or tuple(judge.causes)
+    both = keep(judge.causes, judged.causes) or tuple(judge.causes)
     if judge.peer is None or judged.own is None:
         return both
-    ruled_out: set[str] = set()
+    ruled_out: set[Slug] = set()
     if len(_UNTRACED & {*both}) > 1:
         ruled_out |= _decided_by_anchors(judge, judged)
     unsigned = next((fault for fault in judge.faults if fault.slug in _UNSIGNED), None)
@@ -134,7 +140,7 @@ def _together(judge: Report, judged: Report) -> tuple[str, ...]:
         seen = _UNSIGNED.isdisjoint(fault.slug for fault in judged.faults)
         if seen and len(judged.issuers) > unsigned.depth:
             ruled_out.add("bad-signature")  # the judged knows whose key did sign it
-    return tuple(slug for slug in both if slug not in ruled_out) or both
+    return drop(both, ruled_out) or both
 
 
 def _clocks_disagree(judge: Report, judged: Report) -> bool:
@@ -152,7 +158,7 @@ def _clocks_disagree(judge: Report, judged: Report) -> bool:
     )
 
 
-def _decided_by_anchors(judge: Report, judged: Report) -> Set[str]:
+def _decided_by_anchors(judge: Report, judged: Report) -> Set[Slug]:
     """Which of a stranger, a namesake and a left-out link it is not, by where the path leads."""
     if not judge.anchors or not judged.issuers:
         return set()
@@ -167,7 +173,7 @@ def _summary(
     client: Report,
     server: Report,
     rejected_by: Side | None,
-    causes: tuple[str, ...],
+    causes: Slugs,
     forged: bool,
 ) -> str:
     if forged:
@@ -190,7 +196,7 @@ def _remedies(
     client: Report,
     server: Report,
     rejected_by: Side | None,
-    causes: tuple[str, ...],
+    causes: Slugs,
     vocabulary: Vocabulary,
 ) -> dict[Side, str]:
     if not causes:

@@ -32,36 +32,48 @@ from mtls_echo_pki.certificates.identifiers import (
 )
 from mtls_echo_pki.certificates.reading import UNREADABLE, is_self_issued, valid_at
 from mtls_echo_tls.alerts import AlertDescription
+from mtls_echo_tls.causes import Slug, Slugs, drop, keep
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.path.certificates import end_entity
 from mtls_echo_tls.path.rules import Fault, may_sign_crls
 from mtls_echo_tls.path.validate import CertificationPath, examine
 from mtls_echo_tls.sides import Side, peer_of
 
-UNKNOWN = ("internal-error",)
+UNKNOWN: Slugs = ("internal-error",)
 
 # What our own path shows whatever the peer's anchors are: if it does not, it is not so.
-_ALWAYS_SEEN = frozenset({"expired", "not-yet-valid", "self-signed", "weak-signature"})
+_ALWAYS_SEEN: frozenset[Slug] = frozenset(
+    {"expired", "not-yet-valid", "self-signed", "weak-signature"}
+)
 
 # Nobody looks for a host's name in a client's certificate.
-_OF_SERVERS_ONLY = frozenset({"wrong-name", "no-san"})
+_OF_SERVERS_ONLY: frozenset[Slug] = frozenset({"wrong-name", "no-san"})
 
 # What lies with an authority between end-entity and anchor; without one it cannot be.
-_OF_INTERMEDIATES = frozenset({"path-too-long", "revoked-authority"})
+_OF_INTERMEDIATES: frozenset[Slug] = frozenset({"path-too-long", "revoked-authority"})
 
 # What a path that is known up to its root would show, to any judge and to OpenSSL.
 # (Not how long it may be: a judge may have a bound of its own.)
-_SEEN_WHEN_COMPLETE = frozenset({"wrong-usage", "not-an-authority"})
-_SEEN_BY_OPENSSL = frozenset(
-    {"name-not-permitted", "unknown-critical-extension", "missing-key-identifier"}
-    | {"not-conforming"}
+_SEEN_WHEN_COMPLETE: frozenset[Slug] = frozenset({"wrong-usage", "not-an-authority"})
+_SEEN_BY_OPENSSL: frozenset[Slug] = frozenset(
+    {
+        "name-not-permitted",
+        "unknown-critical-extension",
+        "missing-key-identifier",
+        "not-conforming",
+    }
 )
 
 # On which side of its dates a certificate is then (`valid_at`).
-_DATED = {"expired": 1, "expired-authority": 1, "not-yet-valid": -1, "not-yet-valid-authority": -1}
+_DATED: dict[Slug, int] = {
+    "expired": 1,
+    "expired-authority": 1,
+    "not-yet-valid": -1,
+    "not-yet-valid-authority": -1,
+}
 
 # Found together, these are two readings of one fault, not two faults.
-_UNDECIDED = (
+_UNDECIDED: tuple[frozenset[Slug], ...] = (
     frozenset({"unknown-authority", "missing-intermediate"}),
     frozenset({"missing-intermediate", "impostor-authority"}),
     frozenset({"bad-signature", "impostor-authority"}),
@@ -124,8 +136,8 @@ def _with_address(path: CertificationPath, evidence: Evidence) -> CertificationP
 
 
 def narrow(
-    family: tuple[str, ...], path: CertificationPath, evidence: Evidence, rejected_by: Side | None
-) -> tuple[tuple[str, ...], Side | None]:
+    family: Slugs, path: CertificationPath, evidence: Evidence, rejected_by: Side | None
+) -> tuple[Slugs, Side | None]:
     """What remains of a family of causes, and whose fault it is when that is not obvious."""
     if evidence.reason == "NO_SHARED_CIPHER" and _cannot_sign(evidence):
         # TLS 1.2 then finds no suite, and never gets to showing the certificate.
@@ -139,9 +151,7 @@ def narrow(
     return _or_tampered(family, path, evidence), None
 
 
-def _narrow_our_verdict(
-    family: tuple[str, ...], path: CertificationPath, evidence: Evidence
-) -> tuple[str, ...]:
+def _narrow_our_verdict(family: Slugs, path: CertificationPath, evidence: Evidence) -> Slugs:
     """We know our anchors and the whole path: what the path does not show is not so."""
     shown = _shown_to_us(family, path, evidence)
     # What happened on the way is not in the path. In TLS 1.2, where certificates travel in the
@@ -151,27 +161,24 @@ def _narrow_our_verdict(
     return (*shown, "tampered") if possible and "tampered" not in shown else shown
 
 
-def _shown_to_us(
-    family: tuple[str, ...], path: CertificationPath, evidence: Evidence
-) -> tuple[str, ...]:
+def _shown_to_us(family: Slugs, path: CertificationPath, evidence: Evidence) -> Slugs:
     if family[0] == "wrong-name":
         # OpenSSL compared the names, and more strictly than any second look would.
         leaf = end_entity(evidence.peer_chain)
         if leaf is None or has_unreadable_names(leaf):
             return family
         return ("wrong-name",) if hosts(leaf) else ("no-san",)
-    shown = tuple(slug for slug in path.slugs if slug in family)
+    shown = keep(path.slugs, family)
     if family == UNKNOWN:
         shown = path.slugs[:1]
     if not shown:
         return family
     # OpenSSL reports the first that it meets; the others are in the report's ``faults``.
-    readings = next((pair for pair in _UNDECIDED if pair <= {*shown}), {shown[0]})
-    shown = tuple(slug for slug in shown if slug in readings)
+    shown = keep(shown, next((pair for pair in _UNDECIDED if pair <= {*shown}), shown[:1]))
     return (*shown, "clock-skew") if _is_clock_suspect(shown, evidence) else shown
 
 
-def _is_clock_suspect(shown: tuple[str, ...], evidence: Evidence) -> bool:
+def _is_clock_suspect(shown: Slugs, evidence: Evidence) -> bool:
     """Whether by our clock our own certificate has the same fault of date as the peer's."""
     credential = evidence.configuration.credential
     if credential is None or not {*shown} <= _DATED.keys():
@@ -181,22 +188,21 @@ def _is_clock_suspect(shown: tuple[str, ...], evidence: Evidence) -> bool:
     )
 
 
-def _narrow_their_verdict(
-    family: tuple[str, ...], path: CertificationPath, evidence: Evidence
-) -> tuple[str, ...]:
+def _narrow_their_verdict(family: Slugs, path: CertificationPath, evidence: Evidence) -> Slugs:
     """We know our path and not their anchors: what lies with an anchor cannot be ruled out."""
     if evidence.side == "client":
-        family = tuple(slug for slug in family if slug not in _OF_SERVERS_ONLY) or family
-    shown = tuple(slug for slug in family if slug in path.slugs)
+        family = drop(family, _OF_SERVERS_ONLY) or family
+    shown = keep(family, path.slugs)
     if not path.certificates or (shown and shown != ("missing-intermediate",)):
         return shown or family
-    ruled_out = _disproved(path, evidence)
-    remaining = [slug for slug in family if slug not in ruled_out and slug not in shown]
+    remaining = drop(family, {*_disproved(path, evidence), *shown})
     if path.is_complete:
         # Every signature in it is sound: then only that of a revocation list can be bad.
-        remaining.sort(key=lambda slug: slug == "bad-signature")
+        last: Slugs = ("bad-signature",)
+        remaining = (*drop(remaining, last), *keep(last, remaining))
     elif namesake(path, evidence) is not None:
-        remaining.sort(key=lambda slug: slug != "impostor-authority")
+        first: Slugs = ("impostor-authority",)
+        remaining = (*keep(first, remaining), *drop(remaining, first))
     return (*shown, *remaining) or family
 
 
@@ -213,9 +219,7 @@ def namesake(path: CertificationPath, evidence: Evidence) -> x509.Certificate | 
     return next((c for c in beside if is_self_issued(c) and c.subject == issuer), None)
 
 
-def _or_tampered(
-    causes: tuple[str, ...], path: CertificationPath, evidence: Evidence
-) -> tuple[str, ...]:
+def _or_tampered(causes: Slugs, path: CertificationPath, evidence: Evidence) -> Slugs:
     """The same, or that somebody on the way has written the alert or altered what was judged.
 
     Anybody can, where an alert travels in the clear. It is worth saying where little is known.
@@ -227,7 +231,7 @@ def _or_tampered(
     return (*causes, "tampered")
 
 
-def _disproved(path: CertificationPath, evidence: Evidence) -> set[str]:
+def _disproved(path: CertificationPath, evidence: Evidence) -> set[Slug]:
     """What our own path shows not to be so."""
     ruled_out = set(_ALWAYS_SEEN)
     if evidence.server_name is not None:

@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from mtls_echo_tls.causes import Slug
 from mtls_echo_tls.path.summaries import CertificateSummary
 from mtls_echo_tls.sides import Side, Stage
 from mtls_echo_tls.trace.decoding import TraceEntry
@@ -54,7 +55,7 @@ class FaultFound(msgspec.Struct, frozen=True, kw_only=True):
         fingerprint: SHA-256 of that certificate.
     """
 
-    slug: str
+    slug: Slug
     depth: int
     detail: str
     fingerprint: str | None = None
@@ -107,7 +108,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome
     rejected_by: Side | None
     stage: Stage
-    causes: list[str]
+    causes: list[Slug]
     faults: list[FaultFound] = msgspec.field(default_factory=list[FaultFound])
     alert: Alert | None
     verify_code: int | None

@@ -9,9 +9,10 @@ programs on the same numbers, so that nothing is explained twice.
 from __future__ import annotations
 
 from mtls_echo_tls.alerts import AlertDescription as A
+from mtls_echo_tls.causes import Slug, Slugs, drop, keep
 
 # X509_V_ERR_* (openssl/x509_vfy.h), stable numbers, unlike the texts beside them.
-VERIFY: dict[int, tuple[str, ...]] = {
+VERIFY: dict[int, Slugs] = {
     2: ("unknown-authority",),
     3: ("crl-missing",),
     7: ("bad-signature", "impostor-authority"),
@@ -50,7 +51,7 @@ VERIFY: dict[int, tuple[str, ...]] = {
 }
 
 # The peer's alert, for a certificate of ours that was judged: what it can mean, likely first.
-ALERT: dict[int, tuple[str, ...]] = {
+ALERT: dict[int, Slugs] = {
     A.bad_certificate: (
         "wrong-name",
         "no-san",
@@ -122,31 +123,34 @@ _ALERT_OF_VERIFY: dict[int, int] = {
 }
 
 # What those alerts can mean besides a verdict of OpenSSL's: its clock, or no certificate at fault.
-_BESIDES: dict[int, tuple[str, ...]] = {
+_BESIDES: dict[int, Slugs] = {
     A.bad_certificate: ("clock-skew",),
     A.certificate_expired: ("clock-skew",),
     A.decrypt_error: ("key-not-owned", "tampered"),
 }
 
 
-def _meant_by_openssl(alert: int) -> tuple[str, ...]:
+def _meant_by_openssl(alert: int) -> Slugs:
     verdicts = [
         code for code in VERIFY if _ALERT_OF_VERIFY.get(code, A.certificate_unknown) == alert
     ]
-    meant = {slug for code in verdicts for slug in VERIFY[code]} | {*_BESIDES.get(alert, ())}
-    likely_first = [slug for slug in ALERT[alert] if slug in meant]
-    return (*likely_first, *sorted(meant.difference(likely_first)))
+    meant: set[Slug] = {slug for code in verdicts for slug in VERIFY[code]} | {
+        *_BESIDES.get(alert, ())
+    }
+    likely_first = keep(ALERT[alert], meant)
+    others: list[Slug] = sorted(drop(meant, likely_first))
+    return (*likely_first, *others)
 
 
 # The same for an OpenSSL peer (`mtls_echo_tls.trace.openssl_peer`), which has a word of its own
 # for most.
-OPENSSL_ALERT: dict[int, tuple[str, ...]] = {
+OPENSSL_ALERT: dict[int, Slugs] = {
     int(alert): _meant_by_openssl(alert)
     for alert in sorted({*_ALERT_OF_VERIFY.values(), A.certificate_unknown})
 }
 
 # Our own errors other than a verdict on a certificate: OpenSSL's reason symbols.
-REASON: dict[str, tuple[str, ...]] = {
+REASON: dict[str, Slugs] = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": ("no-client-certificate",),
     "UNSUPPORTED_PROTOCOL": ("no-common-version",),
     "NO_PROTOCOLS_AVAILABLE": ("no-common-version",),
@@ -179,7 +183,7 @@ ALERT_OF_REASON: dict[str, int] = {
 
 # Where a reason says less than the alert that OpenSSL answered it with: 3.6 reports every damaged
 # record as RECORD_LAYER_FAILURE.
-OWN_ALERT: dict[int, tuple[str, ...]] = {
+OWN_ALERT: dict[int, Slugs] = {
     A.bad_record_mac: ("tampered",),
     A.record_overflow: ("oversize",),
     A.protocol_version: ("no-common-version",),

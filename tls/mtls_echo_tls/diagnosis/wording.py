@@ -17,7 +17,7 @@ from cryptography import x509
 from mtls_echo_pki.certificates.identifiers import common_name
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.alerts import AlertDescription, alert_meaning, alert_name
-from mtls_echo_tls.causes import Cause, cause_of
+from mtls_echo_tls.causes import Cause, Slug, Slugs, cause_of
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import namesake
 from mtls_echo_tls.diagnosis.report import Fact, Outcome
@@ -74,7 +74,7 @@ class Words:
             ca=_anchors(self.vocabulary)[self.peer if ours else self.side],
         )
 
-    def says(self, slug: str, verify_code: int | None = None) -> str:
+    def says(self, slug: Slug, verify_code: int | None = None) -> str:
         """The clause that names this cause."""
         return self.fill(cause_of(slug, verify_code).says)
 
@@ -117,7 +117,7 @@ def summary(
     evidence: Evidence,
     outcome: Outcome,
     words: Words,
-    causes: tuple[str, ...],
+    causes: Slugs,
 ) -> str:
     """Who refused whom, and why, in one sentence."""
     peer, rejected_by = words.peer, words.rejected_by
@@ -146,9 +146,7 @@ def summary(
     return f"the {peer} refused us: {told}"
 
 
-def remedy(
-    evidence: Evidence, words: Words, causes: tuple[str, ...], path: CertificationPath
-) -> str:
+def remedy(evidence: Evidence, words: Words, causes: Slugs, path: CertificationPath) -> str:
     """What the reader can do about the first cause."""
     if not causes:
         return ""
@@ -160,16 +158,14 @@ def remedy(
     return words.remedy(cause_of(causes[0], evidence.verify_code))
 
 
-def facts(
-    evidence: Evidence, words: Words, causes: tuple[str, ...], path: CertificationPath
-) -> list[Fact]:
+def facts(evidence: Evidence, words: Words, causes: Slugs, path: CertificationPath) -> list[Fact]:
     """What was compared and what crossed the connection, in the order of reading."""
     found = _facts(evidence, words, causes, path) if causes else ()
     return [Fact(fact.fact, printable(fact.value)) for fact in found]
 
 
 def _facts(
-    evidence: Evidence, words: Words, causes: tuple[str, ...], path: CertificationPath
+    evidence: Evidence, words: Words, causes: Slugs, path: CertificationPath
 ) -> Iterator[Fact]:
     if len(causes) > 2:
         yield Fact("most likely", words.says(causes[0]))
@@ -200,7 +196,7 @@ def _facts(
 
 
 def _judged(
-    evidence: Evidence, words: Words, causes: tuple[str, ...], path: CertificationPath
+    evidence: Evidence, words: Words, causes: Slugs, path: CertificationPath
 ) -> Iterator[Fact]:
     """The certificate that was judged, and each fault in its path with what was compared."""
     judged_us = words.rejected_by == words.peer
@@ -241,7 +237,7 @@ def _told(fault: Fault, path: CertificationPath) -> str:
     return f"{display_name(path.certificates[fault.depth].subject)}: {fault.detail}"
 
 
-def _alert_fact(evidence: Evidence, causes: tuple[str, ...]) -> Fact:
+def _alert_fact(evidence: Evidence, causes: Slugs) -> Fact:
     assert evidence.alert is not None  # noqa: S101  narrows the type: the caller has looked
     code, sent = evidence.alert.code, evidence.alert.sent
     text = f"alert {alert_name(code)} ({code})"

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, replace
 
 from mtls_echo_tls.alerts import AlertDescription as A
+from mtls_echo_tls.causes import Slug, Slugs, drop
 from mtls_echo_tls.diagnosis.tables import ALERT, REASON, VERIFY
 from mtls_echo_tls.explain.phrases import ALERT_WORDS, NSS_ALERTS, SECURE_TRANSPORT, Kind, Refused
 from mtls_echo_tls.sides import Side, peer_of
@@ -41,7 +42,7 @@ class Reading:
     alert: int | None = None
     verify_code: int | None = None
     reason: str | None = None
-    stated: tuple[str, ...] = ()
+    stated: Slugs = ()
     decides: str = ""
 
     def rejected_by(self, side: Side | None) -> Side | None:
@@ -52,7 +53,7 @@ class Reading:
             return None
         return side if self.refused == "printer" else peer_of(side)
 
-    def causes(self, side: Side | None) -> tuple[str, ...]:
+    def causes(self, side: Side | None) -> Slugs:
         """Slugs, most likely first, for a text printed by ``side``."""
         if self.stated:
             slugs = self.stated
@@ -66,18 +67,19 @@ class Reading:
         else:
             slugs = ()
         rejected_by = self.rejected_by(side)
-        wrong = _NEVER_OF[peer_of(rejected_by)] if rejected_by is not None else frozenset[str]()
-        slugs = tuple(dict.fromkeys(slug for slug in slugs if slug not in wrong)) or slugs
+        wrong = _NEVER_OF[peer_of(rejected_by)] if rejected_by is not None else frozenset[Slug]()
+        slugs = tuple(dict.fromkeys(drop(slugs, wrong))) or slugs
         if side is not None and "plaintext-peer" in slugs:
             # The same words at a server are about a client that did not speak TLS.
-            slugs = tuple(_PLAINTEXT[side] if s == "plaintext-peer" else s for s in slugs)
+            at = slugs.index("plaintext-peer")
+            slugs = (*slugs[:at], _PLAINTEXT[side], *slugs[at + 1 :])
         return slugs or ("internal-error",)
 
 
-_PLAINTEXT: dict[Side, str] = {"client": "plaintext-peer", "server": "plaintext-client"}
+_PLAINTEXT: dict[Side, Slug] = {"client": "plaintext-peer", "server": "plaintext-client"}
 
 # Faults that cannot be this side's: nobody looks for a host's name in a client's certificate.
-_NEVER_OF: dict[Side, frozenset[str]] = {
+_NEVER_OF: dict[Side, frozenset[Slug]] = {
     "client": frozenset({"wrong-name", "no-san", "no-server-certificate"}),
     "server": frozenset({"no-client-certificate"}),
 }
@@ -86,14 +88,14 @@ _NEVER_OF: dict[Side, frozenset[str]] = {
 _SAME_VERDICT = {63: 62}
 
 # What `diagnosis` can tell from the first bytes received, words alone cannot: mostly this is HTTP.
-_WORDS_ALONE = {
+_WORDS_ALONE: dict[str, Slugs] = {
     "WRONG_VERSION_NUMBER": ("plaintext-peer",),
     "NO_SUITABLE_SIGNATURE_ALGORITHM": ("no-common-signature-algorithm",),
 }
 
 # What stacks other than OpenSSL mean by an alert (measured: Go 1.19, Java 17, GnuTLS 3.7), and
 # what a handshake failure can be when nobody saw how far the handshake had come.
-_OTHER_STACKS: dict[int, tuple[str, ...]] = {
+_OTHER_STACKS: dict[int, Slugs] = {
     A.bad_certificate: ("wrong-name", "no-client-certificate", "unknown-authority", "expired"),
     A.certificate_unknown: ("unknown-authority", "expired", "wrong-name", "wrong-usage"),
     A.access_denied: ("not-authorised", "unknown-authority", "expired"),

@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from mtls_echo_tls.alerts import AlertDescription as A
-from mtls_echo_tls.causes import CAUSES
+from mtls_echo_tls.causes import CAUSES, Slug
 from mtls_echo_tls.diagnosis.tables import REASON
 from mtls_echo_tls.explain.findings import (
     Reading,
@@ -116,14 +116,18 @@ def _own_words() -> re.Pattern[str]:
         for name, words in (("its", "(?:its|our)"), ("it", "(?:it|we)"), ("owner", r"\w+"),
                             ("judges", r"(?:our|the \w+'s)"), ("judge", r"\w+")):  # fmt: skip
             clause = clause.replace(rf"\{{{name}\}}", words)
-        clauses.append(f"(?P<{slug.replace('-', '_')}>{clause})")
+        clauses.append(f"(?P<{_group(slug)}>{clause})")
     who = r"(?P<who>we refused the \w{6}|the \w{6} refused us|the server turned us away"
     who += r"|turned the client away|failed \S{1,64}|mtls-echo: error"
     return re.compile(rf"{who}): (?:{'|'.join(clauses)})")
 
 
-# Groups of `_own_words` that say how it ended, and not why.
-_ENDS = {"closed_without_alert", "reset", "truncated"}
+def _group(slug: Slug) -> str:
+    return slug.replace("-", "_")
+
+
+# They say how it ended, and not why.
+_ENDS: frozenset[Slug] = frozenset({"closed-without-alert", "reset", "truncated"})
 
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,256}(?:\x07|\x1b\\)")
 _QUOTES = str.maketrans(
@@ -191,7 +195,7 @@ def _read(line: str) -> Iterator[Reading]:
             )  # fmt: skip
         return
     if ours := _OWN_WORDS.search(line):
-        slug = next(name for name, words in ours.groupdict().items() if words and name != "who")
+        slug: Slug = next(slug for slug in CAUSES if ours[_group(slug)])
         refused: Refused = "peer"
         if ours["who"].startswith(("we ", "turned")):
             refused = "printer"
@@ -199,7 +203,7 @@ def _read(line: str) -> Iterator[Reading]:
             refused = "unsaid" if slug in _ENDS else "nobody"
         alert = re.search(r"alert \w{1,40} \((\d{1,3})\)", line)
         yield Reading(
-            "statement", refused, "mtls-echo", ours[0], stated=(slug.replace("_", "-"),),
+            "statement", refused, "mtls-echo", ours[0], stated=(slug,),
             alert=int(alert[1]) if alert else None,
         )  # fmt: skip
     certain = list(_by_grammar(_GRAMMARS, line))

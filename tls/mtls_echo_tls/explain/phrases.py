@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from mtls_echo_tls.causes import Slugs
 from mtls_echo_tls.sides import Side
 
 Refused = Literal["printer", "peer", "client", "server", "nobody", "unsaid"]
@@ -38,7 +39,7 @@ NSS_ALERTS: dict[str, int] = {
 }  # fmt: skip
 
 # Apple's SecureTransport.h: errSSLPeer... is an alert received, the others are own verdicts.
-SECURE_TRANSPORT: dict[int, int | tuple[str, ...]] = {
+SECURE_TRANSPORT: dict[int, int | Slugs] = {
     -9807: ("unknown-authority", "missing-intermediate", "self-signed", "wrong-usage"),
     -9808: ("wrong-name", "expired", "wrong-usage"),
     -9812: ("unknown-authority", "self-signed"),
@@ -127,21 +128,22 @@ class Fact(NamedTuple):
 
     program: str
     pattern: str
-    causes: tuple[str, ...]
+    causes: Slugs
     refused: Refused = "printer"
     side: Side | None = None
     vague: bool = False
     decides: str = ""
 
 
-_UNTRUSTED = ("unknown-authority", "missing-intermediate", "self-signed")
-_UNVERIFIED = (*_UNTRUSTED, "expired", "wrong-name", "wrong-usage")
-_CLOSED, _RESET = ("closed-without-alert",), ("reset",)
-_NAME = ("wrong-name", "no-san")
-_NOT_TLS = ("plaintext-peer",)
-_NO_CERTIFICATE = ("no-client-certificate",)
-_DATES = ("expired", "not-yet-valid", "clock-skew")
-_TO_CLIENT = ("no-client-certificate", "unknown-authority", "expired", "wrong-usage")
+_UNTRUSTED: Slugs = ("unknown-authority", "missing-intermediate", "self-signed")
+_UNVERIFIED: Slugs = (*_UNTRUSTED, "expired", "wrong-name", "wrong-usage")
+_CLOSED: Slugs = ("closed-without-alert",)
+_RESET: Slugs = ("reset",)
+_NAME: Slugs = ("wrong-name", "no-san")
+_NOT_TLS: Slugs = ("plaintext-peer",)
+_NO_CERTIFICATE: Slugs = ("no-client-certificate",)
+_DATES: Slugs = ("expired", "not-yet-valid", "clock-skew")
+_TO_CLIENT: Slugs = ("no-client-certificate", "unknown-authority", "expired", "wrong-usage")
 _WHICH = "the verify code or reason, in the same program's log or from `openssl s_client`"
 _WHY = "the other side's log: an end without an alert says nothing about why"
 

@@ -26,6 +26,7 @@ from mtls_echo_pki.certificates.reading import (
     valid_at,
     value_of,
 )
+from mtls_echo_tls.causes import Slug
 from mtls_echo_tls.path.rules import Fault, display_name, may_sign_crls
 
 
@@ -126,7 +127,7 @@ def _revoked(
     entry = crl.get_revoked_certificate_by_serial_number(number)
     if entry is not None:
         when = timestamp(entry.revocation_date_utc)
-        slug = "revoked-authority" if depth else "revoked"
+        slug: Slug = "revoked-authority" if depth else "revoked"
         yield Fault(slug, depth, f"serial number {number:x}, on {when}")
 
 

@@ -31,6 +31,7 @@ from mtls_echo_pki.certificates.reading import (
     valid_at,
     value_of,
 )
+from mtls_echo_tls.causes import Slug
 from mtls_echo_tls.path.name_constraints import not_permitted
 from mtls_echo_tls.sides import Side
 
@@ -72,7 +73,7 @@ class Fault:
         detail: The two things that were compared.
     """
 
-    slug: str
+    slug: Slug
     depth: int
     detail: str
 
@@ -109,16 +110,15 @@ def check_validity(
     certificate: x509.Certificate, depth: int, now: datetime.datetime
 ) -> Iterator[Fault]:
     """Check that a certificate is valid at that time (RFC 5280 §4.1.2.5)."""
-    suffix = "-authority" if depth else ""
     when = valid_at(certificate, now)
     if when > 0:
         end = timestamp(certificate.not_valid_after_utc)
         detail = f"notAfter is {end}, now is {timestamp(now)}"
-        yield Fault(f"expired{suffix}", depth, detail)
+        yield Fault("expired-authority" if depth else "expired", depth, detail)
     elif when < 0:
         begin = timestamp(certificate.not_valid_before_utc)
         detail = f"notBefore is {begin}, now is {timestamp(now)}"
-        yield Fault(f"not-yet-valid{suffix}", depth, detail)
+        yield Fault("not-yet-valid-authority" if depth else "not-yet-valid", depth, detail)
 
 
 def check_ca(

@@ -29,6 +29,7 @@ from mtls_echo_pki.certificates.reading import (
     load_certificate,
 )
 from mtls_echo_pki.printable import printable
+from mtls_echo_tls.causes import Slugs
 from mtls_echo_tls.path import rules
 from mtls_echo_tls.path.chain import LONGEST_PATH, ChainInputs, build_chain
 from mtls_echo_tls.path.crl import revocation_faults
@@ -44,7 +45,7 @@ _LONGEST_DETAIL = 256
 
 # Several faults at once: the order in which OpenSSL checks (chain, usage, strength, name,
 # signature, dates), so that the first fault is the one it reports.
-_ORDER = (
+_ORDER: Slugs = (
     "empty-trust",
     "unknown-authority",
     "missing-intermediate",
@@ -94,7 +95,7 @@ class CertificationPath:
     faults: tuple[Fault, ...] = ()
 
     @property
-    def slugs(self) -> tuple[str, ...]:
+    def slugs(self) -> Slugs:
         """The causes, each once."""
         return tuple(dict.fromkeys(fault.slug for fault in self.faults))
 

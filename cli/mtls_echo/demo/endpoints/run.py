@@ -194,7 +194,7 @@ def _found(statuses: Sequence[Status]) -> list[tuple[str, str, str]]:
         (
             str(each.endpoint.address),
             each.state,
-            (each.report.causes or [""])[0] if each.report else "",
+            each.report.causes[0] if each.report and each.report.causes else "",
         )
         for each in statuses
     ]

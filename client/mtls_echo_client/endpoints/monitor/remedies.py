@@ -11,6 +11,7 @@ import ssl
 import msgspec
 
 from mtls_echo_client.endpoints.plan import Endpoint
+from mtls_echo_tls.causes import Slug
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.diagnosis.vocabulary import Vocabulary
 
@@ -26,12 +27,12 @@ CONFIGURATION = Vocabulary(
 )
 
 # How a TLS server may answer plaintext: with an alert, or by hanging up.
-_MAY_BE_TLS = frozenset({"altered-echo", "closed-without-alert", "reset"})
+_MAY_BE_TLS: frozenset[Slug] = frozenset({"altered-echo", "closed-without-alert", "reset"})
 
 
 def advised(report: Report, endpoint: Endpoint) -> Report:
     """The report, its remedy such as can be acted on where the endpoint was written."""
-    cause = report.causes[0] if report.causes else ""
+    cause: Slug = report.causes[0] if report.causes else "internal-error"
     remedy = report.remedy
     if endpoint.tls is None and cause in _MAY_BE_TLS:
         remedy = f"if it expects TLS, write a tls_config with ca_file; otherwise {remedy}"

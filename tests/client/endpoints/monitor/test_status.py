@@ -16,7 +16,7 @@ from mtls_echo.commands.endpoints.text import VOCABULARY
 from mtls_echo_client.endpoints.monitor.remedies import CONFIGURATION, advised
 from mtls_echo_client.endpoints.monitor.status import Standing, Status, verdict
 from mtls_echo_client.endpoints.plan import Problem, TLSSettings
-from mtls_echo_tls.causes import CAUSES, OWNERS
+from mtls_echo_tls.causes import CAUSES, OWNERS, Slug
 from mtls_echo_tls.diagnosis.report import Parameters
 from mtls_echo_tls.diagnosis.vocabulary import Vocabulary
 from mtls_echo_tls.diagnosis.wording import Words
@@ -65,7 +65,7 @@ def test_a_strict_one_is_a_member_and_usable_from_the_beginning_and_for_ever() -
 @pytest.mark.parametrize("rejected_by", ["client", "server", None])
 @pytest.mark.parametrize("slug", CAUSES)
 def test_no_remedy_names_an_option_of_connect_or_serve(
-    slug: str, rejected_by: Side | None, vocabulary: Vocabulary
+    slug: Slug, rejected_by: Side | None, vocabulary: Vocabulary
 ) -> None:
     remedy = Words("client", rejected_by, OWNERS.get(slug), vocabulary).remedy(CAUSES[slug])
     told = advised(report("refused", causes=[slug], remedy=remedy), endpoint(1, TLS)).remedy
