@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mtls_echo_tls.diagnosis.context_info import Configuration, remember
+from mtls_echo_tls.diagnosis.context_info import ContextInfo, describe_context
 
 if TYPE_CHECKING:
     from mtls_echo_pki.certificates.credential import Credential
@@ -74,5 +74,5 @@ def client_context(
         context.set_alpn_protocols(list(alpn))
 
     # For the diagnosis of a refusal only: a context cannot be asked what it was made from.
-    remember(context, Configuration(credential, server_trust, tuple(alpn)))
+    describe_context(context, ContextInfo(credential, server_trust, tuple(alpn)))
     return context

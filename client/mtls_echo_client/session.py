@@ -30,7 +30,7 @@ import trio
 from mtls_echo_client.dial import open_tcp
 from mtls_echo_tls.address import Address, reference_identifier
 from mtls_echo_tls.denial import DENIAL
-from mtls_echo_tls.diagnosis.context_info import recall
+from mtls_echo_tls.diagnosis.context_info import context_info
 from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.failure import TLSFailure
@@ -87,7 +87,7 @@ async def connect(
     """
     name = reference_identifier(server_name or host)
     deadline = trio.current_time() + timeout
-    evidence = Evidence("client", name, configuration=recall(context))
+    evidence = Evidence("client", name, context_info=context_info(context))
     evidence.recorder.requested = trace
     transport = await open_tcp(Address(host, port), evidence, deadline)
     stream = TLSStream(transport, context, server_name=name, trace=trace)

@@ -32,7 +32,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mtls_echo_pki.certificates.reading import UNREADABLE, is_valid_at, load_certificate
 from mtls_echo_server.access import Access
 from mtls_echo_tls.causes import Slug
-from mtls_echo_tls.diagnosis.context_info import Configuration, recall
+from mtls_echo_tls.diagnosis.context_info import ContextInfo, context_info
 from mtls_echo_tls.path.certificates import is_readable
 from mtls_echo_tls.path.crl import revocation_faults
 from mtls_echo_tls.path.validate import CertificationPath, examine
@@ -112,7 +112,7 @@ class Admission:
             return None
         if not evidence.peer_chain:
             return _MISSING if context.verify_mode == ssl.CERT_REQUIRED else None
-        mine = recall(context)
+        mine = context_info(context)
         if context.verify_mode == ssl.CERT_NONE or mine.trust is None:
             return None  # no client is asked
         now = datetime.datetime.now(datetime.UTC)
@@ -120,7 +120,7 @@ class Admission:
         path, found = _examined(chain, mine, now)
         new = found & _LAPSES
         if context is not verified_with:
-            new |= found - _examined(chain, recall(verified_with), now)[1]
+            new |= found - _examined(chain, context_info(verified_with), now)[1]
         if not path.certificates:
             return _UNKNOWN
         if new:
@@ -139,7 +139,7 @@ class Admission:
         chain = connection.evidence.peer_chain
         if len(chain) < 2 or connection.evidence.resumed or not is_readable(chain[0]):
             return
-        mine = recall(connection.verified_with)
+        mine = context_info(connection.verified_with)
         if mine.trust is None or all(der in self._issuers for der in chain[1:]):
             return
         path = examine(chain, presenter="client", anchors=mine.trust.anchors)
@@ -161,13 +161,13 @@ class Admission:
         return found[:_LONGEST]
 
 
-def _is_known(context: ssl.SSLContext, mine: Configuration) -> bool:
+def _is_known(context: ssl.SSLContext, mine: ContextInfo) -> bool:
     """Whether everything that a context demands is known."""
-    return mine.described or (mine.complete and context.cert_store_stats()["crl"] == 0)
+    return mine.declared or (mine.complete and context.cert_store_stats()["crl"] == 0)
 
 
 def _examined(
-    chain: Sequence[x509.Certificate], mine: Configuration, now: datetime.datetime
+    chain: Sequence[x509.Certificate], mine: ContextInfo, now: datetime.datetime
 ) -> tuple[CertificationPath, set[Slug]]:
     """The path under this configuration, and the slugs of its faults."""
     if mine.trust is None:

@@ -37,7 +37,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mtls_echo_tls.diagnosis.context_info import Configuration, remember
+from mtls_echo_tls.diagnosis.context_info import ContextInfo, describe_context
 
 if TYPE_CHECKING:
     from mtls_echo_pki.certificates.credential import Credential
@@ -160,5 +160,5 @@ def server_context(
         context.keylog_filename = str(keylog)
 
     # For the diagnosis of a refusal only: a context cannot be asked what it was made from.
-    remember(context, Configuration(credential, client_trust, tuple(alpn)))
+    describe_context(context, ContextInfo(credential, client_trust, tuple(alpn)))
     return context

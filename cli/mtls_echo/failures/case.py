@@ -20,7 +20,7 @@ from mtls_echo.failures.play import PlayedFailure, Setup, play
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.flaws.flaw import TLSVersion
-from mtls_echo_tls.diagnosis.context_info import Configuration, remember
+from mtls_echo_tls.diagnosis.context_info import ContextInfo, describe_context
 from mtls_echo_tls.sides import Side, peer_of
 
 VERSIONS: dict[TLSVersion, ssl.TLSVersion] = {
@@ -179,5 +179,5 @@ def lenient_context(
         credential.load_into(context)
     if trust.anchors:
         trust.load_into(context)
-    remember(context, Configuration(credential, trust))
+    describe_context(context, ContextInfo(credential, trust))
     return context

@@ -78,13 +78,13 @@ class Shape:
 
     def of_evidence(self, evidence: Evidence) -> tuple[object, ...]:
         """All that one process holds: what it saw, and what it was started with."""
-        mine = evidence.configuration
+        mine = evidence.context_info
         chains = (evidence.own_chain, evidence.peer_chain)
         read = [[x509.load_der_x509_certificate(der) for der in chain] for chain in chains]
         anchors = mine.trust.anchors if mine.trust else ()
         return (
             evidence.stage, evidence.reason, evidence.verify_code, evidence.alert,
-            evidence.version, evidence.cipher, evidence.server_name, mine.nearby,
+            evidence.version, evidence.cipher, evidence.server_name, mine.local_cas,
             [[self.of_certificate(one) for one in chain] for chain in read],
             [self.of_certificate(anchor) for anchor in anchors],
             self._verdicts([*read[0], *read[1], *anchors]),

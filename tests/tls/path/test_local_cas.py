@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import ssl
 from dataclasses import replace
@@ -20,16 +19,14 @@ from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.tbs import TBSCertificate
 from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_server.context import server_context
+from mtls_echo_tls.diagnosis.context_info import context_info
 from mtls_echo_tls.diagnosis.joint import join
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.material.load import Material, client_material, server_material
-from mtls_echo_tls.path import local_cas as nearby
 from mtls_echo_tls.path.local_cas import (
     LocalCA,
     find_local_cas,
     omitted_cas,
-    recall_nearby,
-    remember_nearby,
 )
 from tests.support.tls import (
     CLIENTS,
@@ -161,17 +158,15 @@ def test_what_should_have_been_sent_ends_below_the_root() -> None:
     assert omitted_cas(LOCALHOST, known) == ()
 
 
-def test_what_lies_beside_one_is_not_known_to_its_equal_and_goes_with_it() -> None:
-    found = (LocalCA(ROOT.certificate, Path("root.pem")),)
-    one, equal = (Credential(BEARER.key, BEARER.certificate) for _ in range(2))
-    remember_nearby(one, found)
+def test_a_context_of_material_knows_what_was_found_and_another_does_not(tmp_path: Path) -> None:
+    material = bearer(tmp_path, ALONE, ROOT, ISSUING)
+    assert len(material.local_cas) == 3
+    assert context_info(material.context(_client_context)).local_cas == material.local_cas
+    assert context_info(_client_context(material)).local_cas == ()
 
-    assert one == equal
-    assert recall_nearby(one, None) == recall_nearby(ROOT.trust, one) == found
-    assert recall_nearby(equal) == recall_nearby(None) == ()
-    del one
-    gc.collect()
-    assert not any(found in entry for entry in nearby._found.values())
+    undeclared = material.context(lambda _: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    assert not context_info(undeclared).declared
+    assert context_info(undeclared).local_cas == material.local_cas
 
 
 # --- at start ------------------------------------------------------------------------------------
@@ -229,12 +224,16 @@ def bearer(folder: Path, credential: Credential, *beside: Authority) -> Material
     return client_material(cert=folder / "a.crt", key=folder / "a.key", ca=folder / "ca.pem")
 
 
+def _client_context(material: Material) -> ssl.SSLContext:
+    assert material.trust is not None
+    return client_context(material.trust, material.credential)
+
+
 async def refused(
     material: Material, judge: Authority, version: ssl.TLSVersion
 ) -> tuple[Report, Report]:
     """What the client and the server report, whose anchor is that authority's root."""
-    assert material.trust is not None
-    one = client_context(material.trust, material.credential)
+    one = material.context(_client_context)
     one.minimum_version = one.maximum_version = version
     other = server_context(LOCALHOST, judge.trust)
     return await reports(*tls_pair(one, other))
@@ -295,9 +294,8 @@ async def test_a_link_that_the_judge_finds_beside_its_own_files_is_missing(
     material = server_material(
         cert=tmp_path / "s.crt", key=tmp_path / "s.key", client_ca=tmp_path / "clients.pem"
     )
-    assert material.trust is not None
     one = client_context(SERVERS.trust, ALONE)
-    other = server_context(LOCALHOST, material.trust)
+    other = material.context(lambda read: server_context(LOCALHOST, read.trust))
 
     _told, judged = await reports(*tls_pair(one, other))
 

@@ -50,7 +50,7 @@ def diagnose(evidence: Evidence) -> Report:
         evidence.side,
         rejected_by,
         owner or (OWNERS.get(causes[0]) if causes else None),
-        evidence.configuration.vocabulary,
+        evidence.context_info.vocabulary,
     )
     return Report(
         side=evidence.side,
@@ -139,7 +139,7 @@ def _family_of_reason(reason: str, evidence: Evidence) -> Slugs:
     if reason == "BAD_SIGNATURE" and evidence.is_tls13:
         # There CertificateVerify is encrypted: who alters it on the way damages a record.
         return ("key-not-owned",)
-    mine = evidence.configuration
+    mine = evidence.context_info
     if evidence.side == "server" and reason == "UNSUPPORTED_PROTOCOL":
         # An OpenSSL server without a certificate says the same of TLS 1.3.
         common = evidence.tls13_offered and evidence.tls13_enabled
@@ -147,7 +147,7 @@ def _family_of_reason(reason: str, evidence: Evidence) -> Slugs:
     if evidence.side == "server" and reason == "NO_SHARED_CIPHER" and mine.credential is None:
         # So it does in TLS 1.2; whether a context has a certificate, it does not tell.
         without: Slugs = ("no-server-certificate",)
-        return without if mine.described else (*REASON[reason], *without)
+        return without if mine.declared else (*REASON[reason], *without)
     if reason == "NO_SHARED_CIPHER" and evidence.not_shared:
         return evidence.not_shared
     sent = OWN_ALERT.get(evidence.alert.code) if evidence.alert is not None else None
@@ -212,7 +212,7 @@ def _faults(path: CertificationPath) -> list[FaultFound]:
 
 def _anchors(evidence: Evidence) -> list[str]:
     """Whom we would have believed, where we refused a certificate."""
-    known = evidence.configuration
+    known = evidence.context_info
     if evidence.verify_code is None or not known.complete or known.trust is None:
         return []
     anchors = known.trust.fingerprints

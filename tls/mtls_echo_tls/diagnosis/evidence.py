@@ -19,7 +19,7 @@ from mtls_echo_tls.alerts import alert_of_reason
 from mtls_echo_tls.causes import Slugs
 from mtls_echo_tls.denial import denial_in
 from mtls_echo_tls.diagnosis.cipher_mismatch import why_no_shared_cipher
-from mtls_echo_tls.diagnosis.context_info import Configuration
+from mtls_echo_tls.diagnosis.context_info import ContextInfo
 from mtls_echo_tls.diagnosis.tables import ALERT_OF_REASON
 from mtls_echo_tls.sides import Side, Stage
 from mtls_echo_tls.trace.messages import (
@@ -44,7 +44,7 @@ _FIRST_BYTES = 64
 # Enough for the one line that a server may leave behind (`mtls_echo_tls.denial`).
 _LATE_DATA = 512
 
-_UNKNOWN = Configuration()
+_UNKNOWN = ContextInfo()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Evidence:
         not_shared: What left no cipher suite in common, on a server that found none.
         no_common_alpn: They were offered, this side insists on some, and none was selected.
         version, cipher, alpn, resumed: What was negotiated; None before.
-        configuration: What our own context was made from.
+        context_info: What our own context was made from.
     """
 
     side: Side
@@ -135,7 +135,7 @@ class Evidence:
     cipher: str | None = None
     alpn: str | None = None
     resumed: bool = False
-    configuration: Configuration = field(default=_UNKNOWN, repr=False)
+    context_info: ContextInfo = field(default=_UNKNOWN, repr=False)
     started: float = field(default_factory=time.perf_counter)
     duration: float | None = None
     recorder: Recorder = field(default_factory=Recorder, repr=False, compare=False)
@@ -230,7 +230,7 @@ class Evidence:
     def note_offer(self, context: ssl.SSLContext) -> None:
         """Compare the ClientHello with our own settings, while both are at hand."""
         hello = self.recorder.find("received", "ClientHello")
-        credential = self.configuration.credential
+        credential = self.context_info.credential
         if self.reason == "NO_SHARED_CIPHER" and hello is not None and credential is not None:
             self.not_shared = why_no_shared_cipher(hello, context, credential.key)
 
@@ -253,7 +253,7 @@ class Evidence:
         self.alpn = connection.selected_alpn_protocol()
         self.resumed = bool(connection.session_reused)
         # OpenSSL goes on without a protocol where RFC 7301 §3.2 demands a refusal.
-        insists = bool(self.configuration.alpn)
+        insists = bool(self.context_info.alpn)
         self.no_common_alpn = insists and self.alpn_offered and self.alpn is None
         if not self.peer_chain:
             # A resumed handshake has no Certificate message; the session remembers the peer's.

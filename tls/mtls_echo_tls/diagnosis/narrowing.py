@@ -88,8 +88,8 @@ def second_look(evidence: Evidence, rejected_by: Side | None) -> CertificationPa
     """The path that was judged, examined: the peer's when we refused, ours when the peer did."""
     if rejected_by is None:
         return CertificationPath()
-    mine = evidence.configuration
-    nearby = tuple(one.certificate for one in mine.nearby)
+    mine = evidence.context_info
+    nearby = tuple(one.certificate for one in mine.local_cas)
     if rejected_by != evidence.side:
         # On the server the name is SNI; a client that asked for an address sends none.
         reference = evidence.server_name if evidence.side == "server" else None
@@ -180,7 +180,7 @@ def _shown_to_us(family: Slugs, path: CertificationPath, evidence: Evidence) -> 
 
 def _is_clock_suspect(shown: Slugs, evidence: Evidence) -> bool:
     """Whether by our clock our own certificate has the same fault of date as the peer's."""
-    credential = evidence.configuration.credential
+    credential = evidence.context_info.credential
     if credential is None or not {*shown} <= _DATED.keys():
         return False
     return (
@@ -213,8 +213,11 @@ def namesake(path: CertificationPath, evidence: Evidence) -> x509.Certificate | 
     """
     if not path.certificates or is_self_issued(path.certificates[-1]):
         return None
-    mine, issuer = evidence.configuration, path.certificates[-1].issuer
-    beside = (*(mine.trust.anchors if mine.trust else ()), *(n.certificate for n in mine.nearby))
+    mine, issuer = evidence.context_info, path.certificates[-1].issuer
+    beside = (
+        *(mine.trust.anchors if mine.trust else ()),
+        *(n.certificate for n in mine.local_cas),
+    )
     # Had one of them signed it, the path would go on.
     return next((c for c in beside if is_self_issued(c) and c.subject == issuer), None)
 
@@ -249,7 +252,7 @@ def _disproved(path: CertificationPath, evidence: Evidence) -> set[Slug]:
                 ruled_out.discard("not-conforming")
         if all(map(_is_strong, path.certificates)):
             ruled_out.add("weak-key")
-    mine = evidence.configuration
+    mine = evidence.context_info
     if mine.credential is not None and _owns_its_key(mine.credential):
         ruled_out.add("key-not-owned")
     if hosts(path.certificates[0]):
@@ -280,7 +283,7 @@ def _owns_its_key(credential: Credential) -> bool:
 
 def _cannot_sign(evidence: Evidence) -> bool:
     """Whether our own certificate's keyUsage forbids what every current cipher suite needs."""
-    credential = evidence.configuration.credential
+    credential = evidence.context_info.credential
     if credential is None:
         return False
     path = examine(credential.chain_der, presenter=evidence.side)

@@ -134,9 +134,9 @@ def _meant_by_openssl(alert: int) -> Slugs:
     verdicts = [
         code for code in VERIFY if _ALERT_OF_VERIFY.get(code, A.certificate_unknown) == alert
     ]
-    meant: set[Slug] = {slug for code in verdicts for slug in VERIFY[code]} | {
-        *_BESIDES.get(alert, ())
-    }
+    meant: set[Slug] = {*_BESIDES.get(alert, ())}
+    for code in verdicts:
+        meant.update(VERIFY[code])
     likely_first = keep(ALERT[alert], meant)
     others: list[Slug] = sorted(drop(meant, likely_first))
     return (*likely_first, *others)

@@ -151,7 +151,7 @@ def remedy(evidence: Evidence, words: Words, causes: Slugs, path: CertificationP
     if not causes:
         return ""
     if causes[0] == "missing-intermediate" and words.reader_owns:
-        where = {one.certificate: one.file for one in evidence.configuration.nearby}
+        where = {one.certificate: one.file for one in evidence.context_info.local_cas}
         files = [str(where[one]) for one in path.omitted if one in where]
         if files:
             return f"append to the certificate file, in this order: {', '.join(files)}"
@@ -216,7 +216,7 @@ def _judged(
         yield Fact("beside it", f"a root that is called {who} too, and has another key")
     if "clock-skew" in causes:
         yield Fact("valid", _validity(leaf))
-        own = evidence.configuration.credential
+        own = evidence.context_info.credential
         if own is not None and not judged_us:
             yield Fact("our own", f"certificate is valid {_validity(own.certificate)}")
         yield Fact("our clock", rfc3339(datetime.datetime.now(datetime.UTC)))

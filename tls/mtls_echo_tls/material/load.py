@@ -14,7 +14,9 @@ from __future__ import annotations
 import datetime
 import hashlib
 import os
-from dataclasses import dataclass
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -23,9 +25,10 @@ from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_pki.directory.layout import ROLES
 from mtls_echo_pki.files.pem import read_credential, read_trust
+from mtls_echo_tls.diagnosis.context_info import context_info, describe_context
 from mtls_echo_tls.diagnosis.vocabulary import API, Vocabulary
 from mtls_echo_tls.material.warnings import material_warnings
-from mtls_echo_tls.path.local_cas import LocalCA, find_local_cas, remember_nearby
+from mtls_echo_tls.path.local_cas import LocalCA, find_local_cas
 from mtls_echo_tls.sides import Side
 
 
@@ -96,6 +99,17 @@ class Material:
             return None
         chain = self.credential.path
         return min(certificate.not_valid_after_utc for certificate in chain)
+
+    def context(self, build: Callable[[Material], ssl.SSLContext]) -> ssl.SSLContext:
+        """Make a context of this, whose diagnoses know the CA certificates beside our files.
+
+        Args:
+            build: Makes it of the credential and the trust.
+        """
+        context = build(self)
+        info = replace(context_info(context), local_cas=self.local_cas)
+        describe_context(context, info)
+        return context
 
 
 def default_pki() -> Path:
@@ -262,8 +276,5 @@ def _material(
     local_cas: tuple[LocalCA, ...],
     created: bool = False,
 ) -> Material:
-    for owner in (credential, trust):
-        if owner is not None:
-            remember_nearby(owner, local_cas)
     warnings = material_warnings(credential, trust, side, local_cas)
     return Material(credential, trust, source, created, warnings, side, files, local_cas)

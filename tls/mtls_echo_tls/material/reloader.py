@@ -252,7 +252,7 @@ class Reloader:
 
     def _built(self, material: Material) -> ssl.SSLContext:
         try:
-            return self._build(material)
+            return material.context(self._build)
         except ssl.SSLError as error:
             raise not_taken(material, error) from error
 

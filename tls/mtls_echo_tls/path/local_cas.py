@@ -15,7 +15,6 @@ serves the diagnosis of a refusal, and a warning at start.
 from __future__ import annotations
 
 import os
-import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,6 @@ from mtls_echo_pki.certificates.reading import (
     load_certificate,
     value_of,
 )
-from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.files.durable import read_file
 from mtls_echo_pki.files.pem import parse_certificates
 from mtls_echo_pki.files.pem_blocks import MaterialError, has
@@ -87,25 +85,6 @@ def omitted_cas(credential: Credential, known: Iterable[LocalCA]) -> tuple[Local
         path.append(issuer)
         last = issuer.certificate
     return tuple(path)
-
-
-# --- who brought what ----------------------------------------------------------------------------
-
-# By the objects that a context is made from: contexts need not be told, and what nobody uses any
-# more is forgotten with them.
-_found: dict[int, tuple[weakref.ref[Credential | Trust], tuple[LocalCA, ...]]] = {}
-
-
-def remember_nearby(owner: Credential | Trust, found: tuple[LocalCA, ...]) -> None:
-    """Keep what lies beside this credential, or these trust anchors."""
-    key = id(owner)
-    _found[key] = (weakref.ref(owner, lambda _: _found.pop(key, None)), found)
-
-
-def recall_nearby(*owners: Credential | Trust | None) -> tuple[LocalCA, ...]:
-    """What lies beside any of these; nothing where nobody looked."""
-    known = (_found[id(owner)][1] for owner in owners if id(owner) in _found)
-    return tuple(dict.fromkeys(one for some in known for one in some))
 
 
 # --- reading -------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ from typing import NoReturn
 
 import trio
 
-from mtls_echo_tls.diagnosis.context_info import recall
+from mtls_echo_tls.diagnosis.context_info import context_info
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.path.certificates import PeerIdentity
 from mtls_echo_tls.stream.delivery import LINGER, Delivery
@@ -95,7 +95,7 @@ class TLSStream(Delivery, trio.abc.Stream):
             server_name,
             "handshake",
             tls13_enabled=context.maximum_version in _UP_TO_TLS13,
-            configuration=recall(context),
+            context_info=context_info(context),
             recorder=records.recorder,
         )
         super().__init__(transport, records, evidence, trace=trace, linger=linger)

@@ -26,7 +26,7 @@ from mtls_echo_client.dial import open_tcp
 from mtls_echo_client.endpoints.monitor.remedies import CONFIGURATION
 from mtls_echo_client.endpoints.plan import Endpoint
 from mtls_echo_client.session import Session, connect
-from mtls_echo_tls.diagnosis.context_info import Configuration
+from mtls_echo_tls.diagnosis.context_info import ContextInfo
 from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.evidence import Evidence, TransportEnd
 from mtls_echo_tls.diagnosis.failure import TLSFailure
@@ -159,7 +159,7 @@ class SecureLink(Link):
 
 
 async def _dial_plainly(endpoint: Endpoint, patience: float, vocabulary: Vocabulary) -> PlainLink:
-    evidence = Evidence("client", configuration=Configuration(vocabulary=vocabulary))
+    evidence = Evidence("client", context_info=ContextInfo(vocabulary=vocabulary))
     tcp = await open_tcp(endpoint.address, evidence, trio.current_time() + patience)
     evidence.accept()
     link = PlainLink(tcp, evidence, patience)
