@@ -6,13 +6,13 @@ answer to an accident is to go on with what works and to report what is wrong. S
 compared with what it would replace. What was wrong before may stay wrong; what was right may not
 become wrong:
 
-* our certificate, and the CAs sent with it, stay valid and fit for our side; * of the trust
-  anchors at least one stays valid; * **CRLs neither vanish nor grow older nor expire.** Without
-  any CRL nothing would be checked, and   revoked peers would be admitted. An older CRL admits
-  those that the newer one revoked. Without the   CRL of one CA, or with an expired one, OpenSSL
-  refuses every certificate which that CA issued. In   each case the CRLs in use are the better
-  ones: their CA stands by them until their nextUpdate   (RFC 5280 §5.1.2.5). After that they
-  refuse every certificate too.
+* our certificate, and the CAs sent with it, stay valid and fit for our side;
+* of the trust anchors at least one stays valid;
+* **CRLs neither vanish nor grow older nor expire.** Without any CRL nothing would be checked, and
+  revoked peers would be admitted. An older CRL admits those that the newer one revoked. Without
+  the CRL of one CA, or with an expired one, OpenSSL refuses every certificate which that CA
+  issued. In each case the CRLs in use are the better ones: their CA stands by them until their
+  nextUpdate (RFC 5280 §5.1.2.5). After that they refuse every certificate too.
 
 Authorisation is not compared: another CA, or another name, is a decision of the operator. And an
 operator who wants what is refused here can restart the program.

@@ -1,1 +1,1 @@
-"""TLS over trio: bytes in, bytes out, and alerts that arrive."""
+"""TLS over trio, in which every alert is delivered."""

@@ -1,15 +1,15 @@
-"""A TLS connection whose task may sleep while a hub answers for it.
+"""A TLS connection that a hub answers while its task sleeps.
 
 A handler that makes its answer from what was received, by a plain function, has nothing to do
 between two messages. `AnsweringStream.answer_all` leaves such a connection to a `Hub`: received
-records are decrypted, answered and sent where their arrival is noticed, and the task sleeps in
-one long operation. Three rules keep that the same as a loop of `receive_some` and `send_all`:
+records are decrypted, answered and sent as they arrive, and the task sleeps in one long operation.
+Three rules keep that the same as a loop of `receive_some` and `send_all`:
 
-* The task holds both directions while it sleeps: another task's `send_all` is turned away.
-* Only whole answers are given from the hub. What the kernel does not take at once is left to the
-  task, which sends it as ever; nothing is received until it has (backpressure).
-* Whatever else happens, an end, an error, an answer owed to the peer's TLS, wakes the task, and
-  `receive_some` finds the cause itself. Cancelling the task takes it out of the hub.
+* The task holds both directions while it sleeps: another task's `send_all` is refused.
+* The hub sends whole answers only. What the kernel does not take at once is left to the task,
+  which sends it as usual; nothing is received until it has (backpressure).
+* Anything else that happens, an end, an error, an answer owed to the peer's TLS, wakes the task,
+  and `receive_some` finds the cause itself. Cancelling the task removes it from the hub.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ Answer: TypeAlias = Callable[[bytes], bytes]
 # Ciphertext that the kernel had no room for, and how much plaintext its answer is.
 _Unsent: TypeAlias = tuple[memoryview, int]
 
-# After so many answers a connection is left to the hub: registering a client that says one thing
-# and leaves would cost more than it saves.
+# After so many answers a connection is left to the hub: to register a client that sends a single
+# message would cost more than it saves.
 _WORTH_IT = 3
 
 
@@ -42,7 +42,7 @@ class AnsweringStream(TLSStream):
     """A TLS connection that a hub may answer.
 
     Attributes:
-        hub: Who answers; None, and the connection's own task does.
+        hub: The hub that answers; None: the connection's own task does.
     """
 
     __slots__ = ("_asleep", "hub")
@@ -61,11 +61,11 @@ class AnsweringStream(TLSStream):
         self._asleep: tuple[trio.lowlevel.Task, Hub, int] | None = None
 
     async def answer_all(self, answer: Answer) -> None:
-        """Answer whatever is received, until the peer's close_notify.
+        """Answer everything that is received, until the peer's close_notify.
 
         Args:
             answer: Called with the plaintext of one record or several. It blocks all other
-                tasks while it runs. What it raises is raised here.
+                tasks while it runs. Its exceptions are raised here.
 
         Raises:
             TLSFailure: As `receive_some` and `send_all`.
@@ -81,7 +81,7 @@ class AnsweringStream(TLSStream):
                 await self._sleep(self.hub, self._tcp, answer)
 
     async def _sleep(self, hub: Hub, tcp: TCPStream, answer: Answer) -> None:
-        """Let the hub answer, until something happens that it leaves to this task."""
+        """Let the hub answer, until an event that it leaves to this task."""
         records = self._records
         while records.exhausted and not records.pending:
             self._check_established()
@@ -123,7 +123,7 @@ class AnsweringStream(TLSStream):
         try:
             size = tcp.take()
         except trio.BrokenResourceError as error:
-            # To be told here or never: the kernel says it once.
+            # Raise it now: the kernel reports it only once.
             failure = self._lost("reset")
             failure.__cause__ = error
             self._wake(outcome.Error(failure))
@@ -159,7 +159,7 @@ class AnsweringStream(TLSStream):
             try:
                 sent = tcp.push(pieces)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                sent = 0  # the task meets it too, and finds out why
+                sent = 0  # the task gets the same error, and finds the cause
             if sent < sum(map(len, pieces)):
                 self._arrived()
                 self._wake(outcome.Value((memoryview(b"".join(pieces))[sent:], len(reply))))
@@ -173,7 +173,7 @@ class AnsweringStream(TLSStream):
             task, hub, fd = self._asleep
             self._asleep = None
             hub.remove(fd)
-            # Made anew each time: an outcome can be used once.
+            # A new one each time: an outcome can be used once.
             trio.lowlevel.reschedule(task, result or outcome.Value(None))
 
     def _mark_closed(self) -> None:

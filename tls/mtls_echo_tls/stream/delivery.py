@@ -1,19 +1,19 @@
-"""The ciphertext of a TLS connection, brought across to the last byte.
+"""The ciphertext of a TLS connection, delivered to the last byte: sending, receiving, closing.
 
 Sending and receiving are simple until a connection ends. Then three facts about TCP decide
-whether a peer reads why.
+whether the peer reads why.
 
-**A reset eats an alert.** Closing a socket while received bytes lie unread makes the kernel send
-RST, and the peer's kernel then discards what the peer had not read yet: the alert. So after a
+**A reset destroys an alert.** Closing a socket while received bytes lie unread makes the kernel
+send RST, and the peer's kernel then discards what the peer had not read yet: the alert. So after a
 refusal we close our sending direction only, read and discard what the peer still sends, and
 close when it is done, within bounds (`LINGER`).
 
-**The same from the other end:** a client that was refused while writing finds out through
-``EPIPE`` or ``ECONNRESET``; the alert lies in its receive queue. After a failed write we read
-what is left and let OpenSSL find it (*salvage*).
+**The same from the other end:** a client that was refused while writing gets ``EPIPE`` or
+``ECONNRESET``; the alert is in its receive queue. After a failed write we read what is left and
+let OpenSSL find the alert.
 
 **A peer's window may stay closed.** Neither an alert nor a close_notify can be delivered then, and
-closing must not depend on the peer's good will (`CLOSE_TIMEOUT`).
+closing must not depend on the peer (`CLOSE_TIMEOUT`).
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class Delivery(trio.abc.AsyncResource):
 
     Args:
         transport: The stream that carries the ciphertext.
-        records: What it carries.
-        evidence: Is told what happens.
+        records: The TLS connection that it carries.
+        evidence: Collects what happens.
         trace: Keep the recording after a success, and go on recording.
-        linger: Seconds that `aclose` waits for the peer's end at the most.
+        linger: Seconds that `aclose` waits for the peer's end at most.
 
     Attributes:
         evidence, transport: As given.
@@ -85,7 +85,7 @@ class Delivery(trio.abc.AsyncResource):
         linger: float,
     ) -> None:
         self.transport = transport
-        # Its plain calls need no coroutine and no scheduler where nothing has to be waited for.
+        # Its plain calls need neither coroutine nor scheduler where there is nothing to wait for.
         self._tcp = transport if type(transport) is TCPStream else None
         self.evidence = evidence
         self.received: int = 0
@@ -97,7 +97,7 @@ class Delivery(trio.abc.AsyncResource):
         self._handshaken = False
         self._broken = False
         self._closed = False
-        self._half_closed = False  # our last words are out
+        self._half_closed = False  # our close_notify or alert has been sent
         self._drained = True  # nothing is left to receive, as far as we know: wait first
         self._alert_read: trio.Event | None = None
         self._writing = InTurn()  # encrypting and sending are one step
@@ -122,13 +122,13 @@ class Delivery(trio.abc.AsyncResource):
             await self._read_pending_alert()
             raise self._lost("reset") from error
         except BaseException:
-            # Cancelled within a record: the peer can make no sense of anything after it.
+            # Cancelled within a record: the peer cannot read anything after it.
             self._abandon()
             raise
         return True
 
     async def _refill(self) -> bool:
-        """Take in what arrives next; an end of the transport here is a failure.
+        """Receive what arrives next; an end of the transport here is a failure.
 
         Returns:
             Whether that had to wait. If not, the caller owes a checkpoint.
@@ -163,7 +163,7 @@ class Delivery(trio.abc.AsyncResource):
         try:
             with trio.move_on_after(CLOSE_TIMEOUT):
                 if self._handshaken and not self.evidence.failed:
-                    # A task that is receiving meets the alert by itself, and loses no data.
+                    # A task that is receiving gets the alert itself, and loses no data.
                     await self._receive_busy.wait_free()
                 if not self._broken:
                     self._broken = True
@@ -198,10 +198,10 @@ class Delivery(trio.abc.AsyncResource):
     # --- closing ---------------------------------------------------------------------------------
 
     async def aclose(self) -> None:
-        """Close: close_notify, then the transport, gently enough that the peer can read both.
+        """Send close_notify, then close the transport so that the peer can read what was sent.
 
         After a refusal the alert takes close_notify's place. What the peer still sends is
-        discarded until it closes too, for `LINGER` seconds and bytes at the most; a reset
+        discarded until it closes too, for at most `LINGER` seconds and `LINGER_BYTES`; a reset
         would destroy what it has not read yet. Cancelled, it closes at once.
 
         A task that is sending may finish its record, for `CLOSE_TIMEOUT` seconds; then it, or a
@@ -225,9 +225,9 @@ class Delivery(trio.abc.AsyncResource):
             await self.transport.aclose()
 
     def close_at_once(self) -> bool:
-        """As `aclose`, where nothing has to be waited for; return whether that was so.
+        """Close as `aclose`, if that needs no waiting; return whether it did not.
 
-        It is when the connection has failed, or the peer's close_notify has been received.
+        It needs none when the connection has failed, or the peer's close_notify was received.
         """
         if self._closed or self._tcp is None:
             return self._closed
@@ -250,7 +250,7 @@ class Delivery(trio.abc.AsyncResource):
         self._records.quiet()
 
     def _push_close(self) -> bool:
-        """As `_send_close`, if it needs no waiting; return whether it did not."""
+        """Do as `_send_close`, if that needs no waiting; return whether it did not."""
         if self._tcp is None or self._writing.held or self._alert_read is not None:
             return False
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
@@ -259,7 +259,7 @@ class Delivery(trio.abc.AsyncResource):
             if sent < len(last):
                 self._records.put_back(last[sent:])
                 return False
-            if not self._records.peer_closed:  # else the transport is closed at once
+            if not self._records.peer_closed:  # otherwise the transport is closed at once
                 self._tcp.half_close()
             self._half_closed = True
         return True
@@ -267,7 +267,7 @@ class Delivery(trio.abc.AsyncResource):
     async def _send_close(self) -> None:
         """Send the last records and half-close the transport, within `CLOSE_TIMEOUT` seconds."""
         if self._alert_read is not None:
-            return  # a write has failed: the transport takes nothing any more
+            return  # a write has failed: nothing can be sent any more
         with (
             trio.move_on_after(CLOSE_TIMEOUT),
             contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError),
@@ -280,7 +280,7 @@ class Delivery(trio.abc.AsyncResource):
 
     async def _discard_until_end(self) -> None:
         if self._tcp is not None:
-            # Take the place of a task that is still receiving: its end must not cut ours short.
+            # Replace a task that is still receiving: its end must not end our discarding.
             self._tcp.interrupt()
             await self._receive_busy.wait_free()
         budget = LINGER_BYTES
@@ -299,14 +299,14 @@ class Delivery(trio.abc.AsyncResource):
             raise TLSFailure(self.evidence)
 
     def _accepted(self) -> None:
-        """Both sides have accepted each other: nothing is left that a recording could explain."""
+        """Note that both sides have accepted each other: the recording is not needed any more."""
         self.evidence.accept()
         if not self._keep_trace:
             self._records.quiet()
             self.evidence.recorder.forget()
 
     def _abandon(self) -> None:
-        """Break the stream because our own side gave up half way."""
+        """Break the stream because our side gave up in the middle of an operation."""
         self._broken = True
         self.evidence.abandon()
 

@@ -2,11 +2,11 @@
 
 A task that waits for a socket through trio costs two system calls of registration and a turn of
 the scheduler per message: more than the message's cryptography. A `Hub` keeps sockets registered
-with an epoll object of its own, for which one task waits, and calls a plain function when data
+with its own epoll object, for which one task waits, and calls a plain function when data
 has arrived at one of them. That function answers at once, or wakes the connection's own task
 (`mtls_echo_tls.stream.answering`), which meanwhile sleeps under its own cancel scope and deadline.
 
-Where there is no epoll, there is no hub, and every task waits for itself.
+On a system without epoll there is no hub, and every task waits for itself.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import trio
 # Called when data has arrived, with the current time; returns whether there may be more.
 Ready: TypeAlias = Callable[[float], bool]
 
-# How often the sockets are asked again before other tasks have a turn, and how many at once.
+# How often the sockets are polled again before other tasks have a turn, and how many at once.
 _ROUNDS, _AT_ONCE = 8, 64
 
 # No further round after so many seconds: other tasks wait.
@@ -47,7 +47,7 @@ class Hub:
     def remove(self, fd: int) -> None:
         """Undo `add`. Before the socket is closed: its number may be given to another."""
         if self._ready.pop(fd, None) is not None:
-            with contextlib.suppress(OSError):  # closed all the same, which the kernel has noticed
+            with contextlib.suppress(OSError):  # closed already, so that the kernel has removed it
                 self._epoll.unregister(fd)
 
     async def run(self) -> None:
@@ -63,7 +63,7 @@ class Hub:
                     ready = ready_of(number)
                     if ready is not None and ready(now):
                         more = True
-                # A client that is alone sends nothing before it has read the answer.
+                # A single client sends nothing before it has read the answer.
                 alone = len(self._ready) < 2 and not more
                 if not arrived or alone or trio.current_time() - now > _TURN:
                     break

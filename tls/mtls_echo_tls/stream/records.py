@@ -2,17 +2,16 @@
 
 `ssl.SSLObject` is TLS between two memory buffers: received ciphertext goes into one BIO, what is
 to be sent comes out of the other, and each operation either completes or asks for more input.
-`Records` holds the three together and knows what passes between them; it never waits, so that
-`mtls_echo_tls.stream.tls` has nothing to know but tasks and transports. Two measured facts shape
-it.
+`Records` holds the three together; it never waits, so that `mtls_echo_tls.stream.tls` deals with
+tasks and transports only. Two measured facts shape it.
 
 **Buffers stay grown.** A memory BIO keeps the capacity of the most it ever held, per connection:
 one write of 64 MiB leaves 64 MiB behind until the connection is closed. Everything passes in
 slices of one record, so neither BIO grows beyond one.
 
-**Records are many, turns are dear.** A record carries 16 KiB at most, and a turn of the scheduler
-with its system calls costs more than its cryptography. So `decrypt` opens every whole record at
-hand, and `encrypt` returns several at once.
+**Records are many, turns are expensive.** A record carries 16 KiB at most, and a turn of the
+scheduler with its system calls costs more than its cryptography. So `decrypt` opens every whole
+record at hand, and `encrypt` returns several at once.
 """
 
 from __future__ import annotations
@@ -35,12 +34,12 @@ class Records:
 
     Args:
         context: The side's `ssl.SSLContext`.
-        server_side: Which side that is.
+        server_side: Whether that is the server.
         server_name: The client's reference identifier and SNI.
 
     Attributes:
         connection: The `ssl.SSLObject`.
-        recorder: What its handshake consists of.
+        recorder: The messages of its handshake.
         peer_closed: Whether the peer's close_notify has been read.
         exhausted: Whether `decrypt` has returned everything that was fed.
         failure: What the next `decrypt` raises.
@@ -70,7 +69,7 @@ class Records:
             server_side=server_side,
             server_hostname=server_name,
         )
-        # Without OpenSSL's callback the recording is of what passes here in the clear.
+        # Without OpenSSL's callback only what passes here in the clear is recorded.
         self._cleartext = None if self.recorder.attached else CleartextRecorder(self.recorder)
         self.peer_closed = False
         self.exhausted = True
@@ -78,9 +77,9 @@ class Records:
         self._received = _NOTHING  # ciphertext that OpenSSL has not been given yet
 
     def feed(self, ciphertext: bytes | bytearray | memoryview) -> None:
-        """Take what the transport brought. The caller has used up what it brought before.
+        """Take received ciphertext. What was taken before has been processed.
 
-        The next `handshake` or `decrypt` uses it up, or copies what it leaves: so it may lie in a
+        The next `handshake` or `decrypt` processes it, or copies what it leaves: so it may be in a
         buffer that is used again, as long as nothing is awaited before.
         """
         if self._received:
@@ -124,8 +123,8 @@ class Records:
             ``b""`` once the peer's close_notify is reached.
 
         Raises:
-            ssl.SSLError: The peer's alert, or a record that cannot be. What came before it was
-                authentic, and has been returned by then.
+            ssl.SSLError: The peer's alert, or an invalid record. What came before it was
+                authentic, and has been returned already.
         """
         if self.peer_closed:
             return b""
@@ -157,8 +156,8 @@ class Records:
                 break
             plaintext.append(data)
             room -= len(data)
-            # To ask for what is not there costs an exception, and that as much as a record does.
-            # OpenSSL does not read ahead: what it has not taken still lies in the buffer.
+            # Reading with nothing there raises, which costs as much as a record does.
+            # OpenSSL does not read ahead: what it has not taken is still in the buffer.
             if limit is None and not incoming.pending and not self._next_slice():
                 self.exhausted = True
                 break
@@ -171,7 +170,7 @@ class Records:
         return b"" if self.peer_closed else None
 
     def encrypt(self, plaintext: memoryview) -> list[bytes]:
-        """The plaintext as records, after whatever `output` was due before them.
+        """The plaintext as records, after any `output` that was due before them.
 
         Raises:
             ssl.SSLError: The connection has ended; nothing has been encrypted.
@@ -184,14 +183,14 @@ class Records:
         return records
 
     def output(self) -> bytes:
-        """What OpenSSL has written on its own account: handshake, alerts, KeyUpdate."""
+        """What OpenSSL has written by itself: handshake, alerts, KeyUpdate."""
         data = self._outgoing.read()
         if self._cleartext is not None:
             self._cleartext.sent(data)
         return data
 
     def put_back(self, data: bytes) -> None:
-        """Undo part of `output`: its end, which could not be sent."""
+        """Put back the end of `output`, which could not be sent."""
         self._outgoing.write(data)
 
     @property
@@ -200,8 +199,8 @@ class Records:
         return self._outgoing.pending
 
     def close_notify(self) -> None:
-        """Write close_notify, unless the connection is beyond a clean end."""
-        # SSLWantReadError says that the peer's close_notify has not come; it need not (RFC 8446
+        """Write close_notify, unless the connection has failed."""
+        # SSLWantReadError means that the peer's close_notify has not come; it need not (RFC 8446
         # §6.1). After any other error an alert has taken its place.
         with contextlib.suppress(ssl.SSLError):
             self.connection.unwrap()
@@ -211,7 +210,7 @@ class Records:
         _trace.quiet(self.connection)
 
     def _next_slice(self) -> bool:
-        """Hand OpenSSL the next slice of what was received; False when there is none."""
+        """Give OpenSSL the next slice of what was received; False when there is none."""
         if not self._received:
             return False
         self._incoming.write(self._received[:RECORD])
@@ -220,6 +219,6 @@ class Records:
         return True
 
     def _keep(self) -> None:
-        """Copy what is left out of a buffer that will be used again."""
+        """Copy the unprocessed ciphertext out of a buffer that will be used again."""
         if self._received and type(self._received.obj) is not bytes:
             self._received = memoryview(bytes(self._received))

@@ -1,4 +1,4 @@
-"""A TCP connection as a trio stream, with nothing between it and the system call.
+"""A TCP connection as a trio stream, as close to the system call as possible.
 
 `trio.SocketStream` is right and general: every operation passes a lock, a conflict check, a
 retry helper and two checkpoints. For an echo server that costs as much as the cryptography
@@ -6,7 +6,7 @@ retry helper and two checkpoints. For an echo server that costs as much as the c
 trio's rules and drops the generality: try the system call first, wait only on ``EAGAIN``, one
 checkpoint per operation, one conflict check per direction.
 
-It also knows the one TCP option that a TLS server cannot do without (`acknowledge_now`).
+It also sets the one TCP option that a TLS server needs (`acknowledge_now`).
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _CLOSED_ERRNOS = frozenset({errno.EBADF, errno.ENOTSOCK})
 
 
 class Exclusive:
-    """Lets one task in and turns the second away with `trio.BusyResourceError`.
+    """A conflict check: admits one task and raises `trio.BusyResourceError` for a second.
 
     Two tasks in the same direction of one stream would interleave their bytes; trio's streams
-    answer that programming error at once instead of corrupting data.
+    report that programming error at once instead of corrupting data.
     """
 
     __slots__ = ("_freed", "_message", "held")
@@ -64,10 +64,10 @@ class Exclusive:
 
 
 class InTurn:
-    """A lock for the tasks of one stream: `async with`, in the order in which they came.
+    """A first-in, first-out lock for the tasks of one stream, for `async with`.
 
     As `trio.StrictFIFOLock`, but taking it when it is free costs no more than a flag, and it
-    takes no memory for those that wait while there are none.
+    uses no memory for waiting tasks while there are none.
     """
 
     __slots__ = ("_waiting", "held")
@@ -82,7 +82,7 @@ class InTurn:
             return
         if self._waiting is None:
             self._waiting = trio.lowlevel.ParkingLot()
-        await self._waiting.park()  # it is handed over, and stays held
+        await self._waiting.park()  # it is handed over, still held
 
     async def __aexit__(self, *_: object) -> None:
         if self._waiting is None or not self._waiting.unpark():
@@ -130,7 +130,7 @@ class TCPStream(trio.abc.HalfCloseableStream):
     def take(self) -> int:
         """Receive into `SCRATCH`.
 
-        The caller uses up what came, or copies it, before it awaits anything.
+        The caller processes or copies the data before it awaits anything.
 
         Returns:
             How many bytes; 0 once the peer has sent its FIN, -1 when nothing has arrived.
@@ -231,15 +231,15 @@ class TCPStream(trio.abc.HalfCloseableStream):
             self.socket.close()
 
     def interrupt(self) -> None:
-        """Give tasks that wait on this connection `trio.ClosedResourceError`; do not close it.
+        """Raise `trio.ClosedResourceError` in tasks that wait on this connection; do not close it.
 
-        For an owner that is about to close, and has something left to read or send before.
+        For an owner that is about to close, and has to read or send something before.
         """
         if self.is_open:
             trio.lowlevel.notify_closing(self.socket)
 
     def acknowledge_now(self) -> None:
-        """Acknowledge what has arrived at once instead of with the next data (Linux).
+        """Acknowledge received data at once, not with the next data sent (Linux).
 
         The last flight of a handshake is the client's. A client without ``TCP_NODELAY`` keeps
         its first message back until that flight is acknowledged, and a server without session

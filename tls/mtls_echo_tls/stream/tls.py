@@ -1,8 +1,8 @@
-"""TLS over trio in which every alert arrives.
+"""TLS over trio in which every alert is delivered.
 
-What bytes mean is decided in `mtls_echo_tls.stream.records`, and that the last of them arrive in
-`mtls_echo_tls.stream.delivery`; this module stands between both and the tasks that send and
-receive. Four facts about TLS decide how.
+`mtls_echo_tls.stream.records` decides what bytes mean, and `mtls_echo_tls.stream.delivery` that
+the last of them arrive; this module is between both and the tasks that send and receive. Four
+facts about TLS shape it.
 
 **An alert must leave before the error is raised.** When OpenSSL refuses a peer, it writes the
 fatal alert and raises. A wrapper that passes the exception on without sending what was written
@@ -10,17 +10,17 @@ fatal alert and raises. A wrapper that passes the exception on without sending w
 first.
 
 **In TLS 1.3 a client has not been accepted when its handshake completes.** It sends Certificate
-and Finished and is done; the server judges the certificate afterwards (RFC 8446 §2). The verdict
+and Finished and is done; the server verifies the certificate afterwards (RFC 8446 §2). The verdict
 is the server's first application data, or an alert in its place: stage ``first-read``. In a
-full handshake of TLS 1.2 the server's Finished is the last message, and says it.
+full handshake of TLS 1.2 the server's Finished is the last message, and the verdict.
 
-**Only close_notify ends a stream.** Anyone on the path can send a FIN. End of file without
-close_notify is an error (RFC 8446 §6.1), and no alert answers it: nobody is left to read one.
+**Only close_notify ends a stream.** An on-path attacker can send a FIN. End of file without
+close_notify is an error (RFC 8446 §6.1), and no alert answers it: the peer does not read any more.
 
-**Who receives must not wait for who sends.** A peer that stops reading blocks our sender; if it
-does so until we read, a receiver that waited for the sender (to refuse a renegotiation, say)
-would deadlock both sides. It leaves its answer to the sender instead. (OpenSSL answers a
-KeyUpdate with its next write by itself, as RFC 8446 §4.6.3 allows.)
+**A receiver must not wait for a sender.** A peer that stops reading blocks our sender; if it does
+so until we read, a receiver that waited for the sender (to refuse a renegotiation, say) would
+deadlock both sides. It leaves its answer to the sender instead. (OpenSSL answers a KeyUpdate with
+its next write by itself, as RFC 8446 §4.6.3 allows.)
 
 Tickets are off (see `server_context`), which keeps TLS 1.3 servers from writing after the
 handshake, and a resumed session from skipping the verification of certificates.
@@ -52,13 +52,13 @@ class TLSStream(Delivery, trio.abc.Stream):
     Args:
         transport: The stream that carries the ciphertext, best a `TCPStream`. Owned by this
             object from now on.
-        context: From `server_context` or `client_context`. A message callback of ours is
-            attached to it.
-        server_side: Which side of the handshake to play.
+        context: From `server_context` or `client_context`. Our message callback is attached
+            to it.
+        server_side: Whether to play the server's side of the handshake.
         server_name: The client's reference identifier (RFC 9525) and SNI.
         trace: Keep the handshake's messages in ``evidence.recorder`` after a success too, and
             go on recording; without it they are kept for failures only.
-        linger: Seconds that `aclose` waits for the peer's end at the most.
+        linger: Seconds that `aclose` waits for the peer's end at most.
 
     Raises:
         ValueError: A client without ``server_name`` whose context checks names. (Before 3.14,
@@ -66,13 +66,13 @@ class TLSStream(Delivery, trio.abc.Stream):
 
     Attributes:
         evidence: What is known of this connection so far.
-        received, sent: Bytes of plaintext so far; what was interrupted half way is not sent.
+        received, sent: Bytes of plaintext so far; an interrupted `send_all` does not count.
         transport: As given.
 
     Cancellation:
         A cancelled `receive_some` loses nothing. A cancelled handshake, or a `send_all` that is
         cancelled once it has begun, may leave half a record behind: the stream is broken, and
-        every later call says so.
+        every later call raises.
     """
 
     __slots__ = ("_handshaking", "_send_busy")
@@ -104,20 +104,20 @@ class TLSStream(Delivery, trio.abc.Stream):
 
     @property
     def peer(self) -> PeerIdentity | None:
-        """Who the peer proved to be; None before the handshake, or without a certificate."""
+        """The peer's verified identity; None before the handshake or without a certificate."""
         chain = self.evidence.peer_chain if self._handshaken else ()
         return PeerIdentity.of_peer(chain[0]) if chain else None
 
     # --- the handshake ---------------------------------------------------------------------------
 
     async def do_handshake(self) -> None:
-        """Complete the handshake, or tell the peer why not and raise.
+        """Complete the handshake, or send the alert and raise.
 
-        A server's client is authenticated afterwards. A client's server is; but in TLS 1.3 the
+        Afterwards a server's client is authenticated. So is a client's server; but in TLS 1.3 the
         client itself may still be refused, which the first `receive_some` shows.
 
         Further calls, also from other tasks, wait for the first and share its outcome. Put it
-        under a deadline: a peer may say nothing for ever.
+        under a deadline: a peer may stay silent for ever.
 
         Raises:
             TLSFailure: One side refused the other, or the connection ended.
@@ -135,7 +135,7 @@ class TLSStream(Delivery, trio.abc.Stream):
                 await trio.lowlevel.checkpoint_if_cancelled()
                 await self._handshake()
         except BaseException:
-            # Whatever it was, cancellation included: half a handshake cannot be continued.
+            # Any exception, cancellation included: half a handshake cannot be continued.
             self._abandon()
             raise
         finally:
@@ -174,7 +174,7 @@ class TLSStream(Delivery, trio.abc.Stream):
     async def _refuse(self, error: ssl.SSLError) -> NoReturn:
         """Deliver the alert that OpenSSL wrote, then raise.
 
-        The order is the point: alert, end of our direction, and only then the exception. The
+        The order matters: alert, end of our direction, and only then the exception. The
         bounded drain that protects the alert from a reset is `aclose`'s first act.
         """
         self.evidence.note_error(error)
@@ -186,7 +186,7 @@ class TLSStream(Delivery, trio.abc.Stream):
         raise failure from error
 
     async def _decline(self) -> NoReturn:
-        """Refuse what OpenSSL was content with. Python can send no alert, so the end is clean."""
+        """Refuse what OpenSSL has accepted. Python cannot send an alert, so the end is clean."""
         failure = self._fail()
         self._records.close_notify()
         await self._send_close()
@@ -198,12 +198,12 @@ class TLSStream(Delivery, trio.abc.Stream):
         """Encrypt and send all of ``data``.
 
         Raises:
-            TLSFailure: The connection failed; when the peer refused us meanwhile, with its
-                alert, read after the failed write.
+            TLSFailure: The connection failed. If the peer refused us meanwhile, its alert is
+                read after the failed write.
         """
         with self._send_busy:
             self._check_established()
-            # Here a cancellation does no harm yet; once a record is encrypted, it breaks us.
+            # A cancellation is harmless here; once a record is encrypted, it breaks the stream.
             await trio.lowlevel.checkpoint_if_cancelled()
             if self.evidence.no_common_alpn and not self.evidence.close_notify:
                 await self._decline()
@@ -217,7 +217,7 @@ class TLSStream(Delivery, trio.abc.Stream):
     async def _send_records(self, plaintext: memoryview) -> None:
         try:
             async with self._writing:
-                self._check_usable()  # it may have ended while we waited, or since the last slice
+                self._check_usable()  # it may have ended during the wait, or since the last slice
                 waited = await self._deliver(self._records.encrypt(plaintext))
                 while self._records.pending:  # left to us by a receiver: see `_answer`
                     waited |= await self._deliver([self._records.output()])
@@ -233,16 +233,16 @@ class TLSStream(Delivery, trio.abc.Stream):
             await self.transport.wait_send_all_might_not_block()
 
     async def _answer(self) -> None:
-        """Send what a receiver owes the peer (no_renegotiation), unless a sender will do it."""
+        """Send the answer a receiver owes the peer (no_renegotiation), unless a sender will."""
         owed = self._records.pending
-        # But a peer that asks again and again cannot make us keep more than a record of answers.
+        # But a peer that repeats its request cannot make us keep more than a record of answers.
         if not owed or (self._writing.held and owed <= RECORD):
             return
         async with self._writing:
             try:
                 await self.transport.send_all(self._records.output())
             except trio.BrokenResourceError:
-                return  # why it broke is found by the read that follows
+                return  # the read that follows finds the cause
             except BaseException:
                 self._abandon()
                 raise
@@ -262,7 +262,7 @@ class TLSStream(Delivery, trio.abc.Stream):
         if max_bytes is not None and max_bytes < 1:
             raise ValueError("max_bytes must be at least 1")
         if self._broken and self._alert_read is not None:
-            await self._alert_read.wait()  # a sender is finding out why
+            await self._alert_read.wait()  # a sender is reading the alert
         with self._receive_busy:
             self._check_established()
             waited = False
@@ -283,7 +283,7 @@ class TLSStream(Delivery, trio.abc.Stream):
             if not data:
                 self.evidence.receive_close_notify()
             elif self.evidence.no_common_alpn:
-                await self._decline()  # a client that minds closes; this one goes on regardless
+                await self._decline()  # the client has not closed for it: refuse
             elif self.evidence.stage == "first-read":
                 # The first authenticated application data: only now is a client accepted.
                 self._accepted()
@@ -294,17 +294,17 @@ class TLSStream(Delivery, trio.abc.Stream):
             return data
 
     def _waits(self, now: float | None = None) -> None:
-        """Called when a wait for data begins, for a subclass that limits it."""
+        """Called when a wait for data begins; a subclass limits it."""
 
     def _wait_cancelled(self) -> None:
         """Called when such a wait is cancelled."""
 
     def _arrived(self) -> None:
-        """Called when it is over, and something is going to be made of the data."""
+        """Called when the wait is over, and the data is about to be used."""
 
     def _check_established(self) -> None:
         self._check_usable()
         if not self._handshaken:
-            # Not done implicitly: a peer that says nothing would turn the first send or receive
-            # into a wait without a deadline, in whichever task comes first.
+            # Not done implicitly: a silent peer would turn the first send or receive into a wait
+            # without a deadline, in whichever task comes first.
             raise RuntimeError("call do_handshake() first, under a deadline")
