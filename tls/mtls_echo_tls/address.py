@@ -1,12 +1,12 @@
-"""A machine's address and a peer's name are two things that are easily confused.
+"""Addresses, ``HOST:PORT``, and the reference identifiers that servers are verified against.
 
-The *address* leads to a machine; whoever controls the network decides which. The *reference
-identifier* (RFC 9525 §4) is the name that the server's certificate must prove, and comes from the
-user, never from the network. By default it is the host as the user typed it, before any lookup.
+The *address* leads to a machine; the network decides which. The *reference identifier* (RFC 9525
+§4) is the name that the server's certificate must prove, and comes from the user, never from the
+network. By default it is the host as the user typed it, before any lookup.
 
-Both ends read addresses here. A client may leave out what is usual. A server is told everything:
-whether it can be reached from this machine or from everywhere is not a matter for a default that
-half the tools set one way and half the other.
+Both ends parse addresses here. A client may omit the usual parts. A server needs both: whether it
+listens on this machine only or on every interface should not depend on a default, which half the
+tools set one way and half the other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import NamedTuple
 DEFAULT_HOST = "localhost"
 DEFAULT_PORT = 8443
 
-# What a URL or a shell slip brings along, and no host name contains.
+# Characters of URLs and of shell mistakes, which no host name contains.
 _FORBIDDEN = frozenset("/@?#\\\"'<>%,;()[]{}|^`*=&$!")
 
 
@@ -40,14 +40,15 @@ class Address(NamedTuple):
 def parse_address(text: str, *, listening: bool = False) -> Address:
     """Read ``HOST:PORT``, ``HOST``, ``:PORT``, ``[IPV6]:PORT`` or ``[IPV6]``.
 
-    What is left out is `localhost` and port 8443.
+    The defaults are `localhost` and port 8443.
 
     Args:
         text: What a person typed.
-        listening: It is to be listened on: nothing may be left out, and port 0 is allowed.
+        listening: Whether it is to be listened on: then both parts are needed, and port 0 is
+            allowed.
 
     Raises:
-        ValueError: It is none of these; the text says what to write instead.
+        ValueError: It is none of these; the message says what to write instead.
     """
     if "://" in text:
         bare = text.partition("://")[2].partition("/")[0] or f"{DEFAULT_HOST}:{DEFAULT_PORT}"
@@ -86,7 +87,7 @@ def reference_identifier(name: str) -> str:
     which a certificate can contain; non-ASCII names in their IDNA form.
 
     Raises:
-        ValueError: It can be neither.
+        ValueError: It is neither a host name nor an IP address.
     """
     address = name.partition("%")[0]
     if _is_ipv6(address):

@@ -1,12 +1,12 @@
-"""The alert protocol, as a table: what one TLS endpoint can tell the other about a failure.
+"""The alert protocol as a table: what one TLS endpoint can tell the other about a failure.
 
 An alert is two bytes, a level and a description (RFC 8446 §6). It is all that the refused side
-ever learns: OpenSSL's `verify_code`, the names it compared and the time it read off its clock
-stay with the side that judged. An alert therefore names a *family* of causes, never one cause.
+learns: OpenSSL's `verify_code`, the names it compared and the time it read off its clock stay with
+the verifier. An alert therefore names a *family* of causes, never one cause.
 
 The descriptions below are RFC 8446 §6.2 with those that older versions and extensions define
-(RFC 5246 §7.2, RFC 6066 §9, RFC 7301 §3.2, RFC 7507 §3, RFC 9849 §6). Their names are spelled
-as there, so that a name printed by this program can be looked up.
+(RFC 5246 §7.2, RFC 6066 §9, RFC 7301 §3.2, RFC 7507 §3, RFC 9849 §6). Their names are spelled as
+there, so that a name printed by this program can be looked up.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class AlertDescription(enum.IntEnum):
 # A way of closing rather than of refusing (RFC 8446 §6.1).
 CLOSURE_ALERTS = frozenset({AlertDescription.close_notify, AlertDescription.user_canceled})
 
-# The alerts that judge a certificate, or its absence.
+# The alerts about a certificate, or its absence.
 CERTIFICATE_ALERTS = frozenset(
     {
         AlertDescription.no_certificate,
@@ -88,7 +88,7 @@ _MEANINGS: dict[AlertDescription, str] = {
     AlertDescription.certificate_unknown: "your certificate is unacceptable for another reason",
     AlertDescription.illegal_parameter: "a field of a message is out of range or inconsistent",
     AlertDescription.unknown_ca: "your certificate leads to none of my trust anchors",
-    AlertDescription.access_denied: "your certificate is valid, and you may not enter",
+    AlertDescription.access_denied: "your certificate is valid, but you are not authorised",
     AlertDescription.decode_error: "a message could not be decoded",
     AlertDescription.decrypt_error: "a signature or a Finished message did not verify",
     AlertDescription.export_restriction: "export restrictions forbid this negotiation",
@@ -111,9 +111,9 @@ _MEANINGS: dict[AlertDescription, str] = {
     AlertDescription.ech_required: "you must encrypt your ClientHello",
 }
 
-# What OpenSSL puts before a description's name in its reason symbol: which of the three it uses
-# depends on the protocol version that introduced the alert, not on the version in use. (That
-# "sslv3 alert certificate expired" has nothing to do with SSLv3 misleads people every day.)
+# OpenSSL's prefixes of a description's name in its reason symbol: which one it uses depends on the
+# protocol version that introduced the alert, not on the version in use. (That "sslv3 alert
+# certificate expired" has nothing to do with SSLv3 misleads people every day.)
 _REASON_PREFIXES = ("SSLV3_ALERT_", "TLSV13_ALERT_", "TLSV1_ALERT_", "TLSV1_")
 
 # Where OpenSSL's symbol is not the RFC's name in capitals.
@@ -136,7 +136,7 @@ def alert_name(code: int) -> str:
 
 
 def alert_meaning(code: int) -> str:
-    """What the sender of an alert says with it, as one clause in the first person."""
+    """The meaning of an alert, as one clause in the first person of its sender."""
     try:
         return _MEANINGS[AlertDescription(code)]
     except ValueError:

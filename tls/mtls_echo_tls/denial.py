@@ -1,9 +1,9 @@
-"""The echo protocol has one sentence of its own: the line that turns an identity away.
+"""The denial line: the one line by which the echo server refuses an authenticated client.
 
-Authentication ("who are you?") is TLS's work, and its refusal is an alert. Authorisation ("may
-you enter?") comes after it, over an established connection that both sides trust; refusing with
-an alert there would read as a broken certificate. So the server says it in one line of
-application data, then closes cleanly, and the client can tell the two apart: exit 9, not 5.
+Authentication is the work of TLS, which refuses by an alert. Authorisation comes after it, over an
+established connection that both sides trust; refusing with an alert there would look like a broken
+certificate. So the server sends one line of application data, then closes cleanly, and the client
+can tell the two apart: exit 9, not 5.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from mtls_echo_pki.printable import printable
 
 DENIAL = b"mtls-echo: not authorised: "
 
-# The line quotes the peer's own names, which the peer chose.
+# The line quotes the client's own names, which are untrusted.
 _LONGEST_LINE = 512
 
 
 def denial_line(reason: str) -> bytes:
-    """The one line a server sends to an authenticated client that may not enter.
+    """The line that a server sends to an authenticated client that is not authorised.
 
     Args:
-        reason: What was looked for and not found; what is not printable is escaped, and
-            the line is cut at 512 bytes.
+        reason: What was required and not found; unprintable characters are escaped, and the
+            line is cut at 512 bytes.
     """
     room = _LONGEST_LINE - len(DENIAL) - 1
     fitting = printable(reason).encode()[:room].decode("utf-8", "ignore")

@@ -1,4 +1,4 @@
-"""The two sides of a TLS connection, and how far a connection can come."""
+"""The two sides of a TLS connection, and the stages that a connection passes."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A handshake, drawn."""
+"""Diagrams of a handshake, as text."""

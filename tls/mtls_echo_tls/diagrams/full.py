@@ -1,12 +1,11 @@
-"""A handshake with everything in it, drawn so that it can be read from top to bottom.
+"""Draw a handshake in full: one arrow per message, with its time, its size and its fields.
 
-One arrow per message, with the moment it passed and its size; below it what it said. A double
-line is protected, a single one can be read by anybody on the path. The drawing is made from a
-report, so one that was logged as JSON yesterday can be drawn today, by either side.
+A double line is encrypted, a single one can be read on the path. The diagram is made from a
+report, so one that was logged as JSON can be drawn later, on either side.
 
-What stands in it was partly chosen by a stranger (names in a certificate, protocols, authorities).
-Characters that would move the cursor, or fill more or fewer columns than one, are written as
-numbers; and no line is longer than it may be.
+Parts of it are untrusted (names in a certificate, protocols, CAs). Characters that would move the
+cursor, or are not exactly one column wide, are written as numbers; and no line is longer than the
+given width.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ WIDTH = 80
 
 _TIME = 9  # columns: "123456.7 "
 _LABEL = 12  # columns: "certificate", the longest, and a gap
-_MOST_LINES = 3  # of one field: the first few names of a list say what it is like
-_ROOM = 80  # characters of a list, so that it takes no more lines than that
-_ASIDE = 4  # columns by which what a server says stands further to the right
+_MOST_LINES = 3  # of one field: the first few names of a list are enough
+_ROOM = 80  # characters of a list, so that it has no more lines than that
+_ASIDE = 4  # columns by which a server's fields are further to the right
 
-# What a reader calls a field of the report, where its own name is long or an abbreviation.
+# The labels of fields whose names in the report are too long, or abbreviations.
 _LABELS = {
     "alpn": "protocol",
     "cipher_suite": "suite",
@@ -40,13 +39,13 @@ _LABELS = {
     "signature_algorithms": "signatures",
     "resumption": "to resume",
     "early_data": "early data",
-    "renegotiation": "anew",
-    "update_requested": "yours too",
+    "renegotiation": "renegotiate",
+    "update_requested": "requested",
     "description": "alert",
 }
 
-# What the report has, and a drawing has no room for.
-_LEFT_TO_THE_REPORT = {
+# Fields of the report that a diagram has no room for.
+_NOT_DRAWN = {
     "certificate_types",
     "certificate_compression",
     "uncompressed_size",
@@ -83,7 +82,7 @@ def sequence(report: Report, *, width: int = WIDTH, ascii_only: bool = False) ->
                 shifted = (" " * shift + text).ljust(inner)
                 lines.append(" " * _TIME + glyphs.border + shifted + glyphs.border)
     clear, protected = glyphs.clear * 2, glyphs.protected * 2
-    lines.append(f"{'':{_TIME}}{clear} anybody on the path can read it  {protected} encrypted")
+    lines.append(f"{'':{_TIME}}{clear} readable on the path  {protected} encrypted")
     return [_plain(line, ascii_only=ascii_only) for line in lines]
 
 
@@ -100,7 +99,7 @@ def _arrow(entry: TraceEntry, to_server: bool, inner: int, glyphs: Glyphs) -> st
 
 
 def _details(entry: TraceEntry, width: int, *, tls13: bool) -> Iterator[str]:
-    """What a message says, as lines of at most ``width`` columns."""
+    """The fields of a message, as lines of at most ``width`` columns."""
     for label, text in _facts(entry, tls13=tls13):
         column = _LABEL if label else 0
         lines = textwrap.wrap(
@@ -115,7 +114,7 @@ def _facts(entry: TraceEntry, *, tls13: bool) -> Iterator[tuple[str, str]]:
     if entry.name == "left out":
         yield "messages", f"{fields['messages']} more, too many to keep"
     if entry.name == "ChangeCipherSpec":
-        yield "", ("nothing: for the eyes of middleboxes" if tls13 else "from here on I encrypt")
+        yield "", ("no meaning: for middleboxes only" if tls13 else "from here on I encrypt")
     if entry.name == "HelloRetryRequest":
         yield "", "say hello again, with a key for this group"
     for key, value in fields.items():
@@ -132,30 +131,33 @@ def _facts(entry: TraceEntry, *, tls13: bool) -> Iterator[tuple[str, str]]:
             yield label, f"an earlier session, by {' or '.join(value)}"
         elif key == "resumed":
             yield label, "yes: the earlier session's certificates count, none is sent"
-        elif key not in _LEFT_TO_THE_REPORT:
-            yield label, _said(value)
+        elif key not in _NOT_DRAWN:
+            yield label, _text(value)
 
 
 def _certificates(chain: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
     if not chain:
         yield "certificate", "none: it presents no certificate"
-    for number, one in enumerate(chain):
-        if "unreadable" in one:
-            yield "certificate", f"unreadable, {one['unreadable']} bytes"
+    for number, summary in enumerate(chain):
+        if "unreadable" in summary:
+            yield "certificate", f"unreadable, {summary['unreadable']} bytes"
             continue
-        subject, names = one["subject"], ", ".join(one["names"])
+        subject, names = summary["subject"], ", ".join(summary["names"])
         yield ("certificate" if number == 0 else "issuer's"), subject or "(no subject, only names)"
         if names:
             yield "  names", names
-        yield "  issued by", one["issuer"]
-        yield "  valid", f"{_moment(one['not_before'])} to {_moment(one['not_after'])} UTC"
+        yield "  issued by", summary["issuer"]
+        yield (
+            "  valid",
+            f"{_moment(summary['not_before'])} to {_moment(summary['not_after'])} UTC",
+        )
 
 
 def _moment(stamp: str) -> str:
     return stamp[:16].replace("T", " ")
 
 
-def _said(value: object) -> str:
+def _text(value: object) -> str:
     if isinstance(value, list):
         return _listed(cast("list[str]", value))
     if isinstance(value, bool):
@@ -164,7 +166,7 @@ def _said(value: object) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    """As many names as give an idea, and how many more there are."""
+    """The first names of a list, and how many more there are."""
     shown: list[str] = []
     room = _ROOM
     for name in names:

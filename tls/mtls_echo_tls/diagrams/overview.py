@@ -1,10 +1,9 @@
-"""A handshake in one glance: who sent what, and where who was verified.
+"""Draw a handshake at a glance: the messages, and where each side verified the other.
 
-Messages of one flight share an arrow, as in RFC 8446's figures; a double line is protected, a
-single one can be read by anybody on the path. Between the arrows stand the two moments that mutual
-TLS is about and that no message shows: each side verifying the other
-(`mtls_echo_tls.diagrams.steps`). `mtls_echo_tls.diagrams.full` draws the same with everything in
-it.
+Messages of one flight share an arrow, as in RFC 8446's figures; a double line is encrypted, a
+single one can be read on the path. Between the arrows are the two moments that mutual TLS is about
+and that no message shows: each side verifying the other (`mtls_echo_tls.diagrams.steps`).
+`mtls_echo_tls.diagrams.full` draws the same with all its details.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _LONGEST_NAME = 40
 
 @dataclass(frozen=True)
 class Glyphs:
-    """What a diagram is drawn with."""
+    """The characters that a diagram is drawn with."""
 
     clear: str
     protected: str
@@ -49,8 +48,8 @@ def draw(
     """The lines of the diagram, client on the left, each at most ``width`` columns.
 
     Args:
-        messages: What one side recorded.
-        report: The same side's report: who that side is, and who refused whom.
+        messages: The recording of one side.
+        report: The same side's report.
         width: Columns to fill, at least 40.
         ascii_only: For an output that has no box-drawing characters.
     """
@@ -74,7 +73,7 @@ class _Arrow:
 
 
 def _rows(entries: Sequence[TraceEntry], report: Report) -> Iterator[_Arrow | str]:
-    # In TLS 1.3 ChangeCipherSpec means nothing; it is there for middleboxes (RFC 8446 §D.4).
+    # In TLS 1.3 ChangeCipherSpec has no meaning; it is there for middleboxes (RFC 8446 §D.4).
     # close_notify belongs to the end of the connection, not to its handshake.
     tls13 = is_tls13(entries)
     shown = [
@@ -91,13 +90,13 @@ def _rows(entries: Sequence[TraceEntry], report: Report) -> Iterator[_Arrow | st
             flight = None
             yield step
             continue
-        who = sender(step, report)
-        if flight is not None and (flight.sender, flight.protected) == (who, step.protected):
-            flight = _Arrow(who, step.protected, (*flight.labels, _label(step)))
+        side = sender(step, report)
+        if flight is not None and (flight.sender, flight.protected) == (side, step.protected):
+            flight = _Arrow(side, step.protected, (*flight.labels, _label(step)))
             continue
         if flight is not None:
             yield flight
-        flight = _Arrow(who, step.protected, (_label(step),))
+        flight = _Arrow(side, step.protected, (_label(step),))
     if flight is not None:
         yield flight
 
@@ -117,7 +116,7 @@ def _label(entry: TraceEntry) -> str:
 
 
 def holder(certificate: dict[str, Any]) -> str:
-    """Whose certificate it is, in a word: its common name, or the first of its names."""
+    """The holder of a certificate: its common name, or the first of its names."""
     for part in str(certificate.get("subject", "")).split(","):
         if part.startswith("CN="):
             return part[3:]

@@ -1,8 +1,9 @@
-"""What a handshake means while it happens: who has accepted whom, and who refuses.
+"""The messages of a handshake, annotated with what they imply: which side has accepted or refused.
 
 No message says "I have verified your certificate". That a side goes on after the other's
-Certificate says it, and that is the moment which mutual TLS is about. Both drawings of a handshake
-(`mtls_echo_tls.diagrams.overview`, `mtls_echo_tls.diagrams.full`) tell it between the messages.
+Certificate implies it, and that is the moment which mutual TLS is about. Both diagrams of a
+handshake (`mtls_echo_tls.diagrams.overview`, `mtls_echo_tls.diagrams.full`) show it between the
+messages.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _CERTIFICATES = ("Certificate", "CompressedCertificate")
 
 
 def sender(entry: TraceEntry, report: Report) -> Side:
-    """Which side sent a message, of which the reporting side knows the direction."""
+    """The side that sent a message, by its direction as seen from the reporting side."""
     return report.side if entry.direction == "sent" else peer_of(report.side)
 
 
@@ -30,7 +31,7 @@ def annotated(entries: Sequence[TraceEntry], report: Report) -> Iterator[TraceEn
     """The messages in order, with a remark before each that implies something.
 
     Args:
-        entries: The messages to tell, decoded.
+        entries: The messages, decoded.
         report: The report of the side that recorded them.
     """
     tls13 = is_tls13(entries)
@@ -38,29 +39,29 @@ def annotated(entries: Sequence[TraceEntry], report: Report) -> Iterator[TraceEn
     accepted: set[Side] = set()
     finished = report.outcome != "echoed"
     for entry in entries:
-        who = sender(entry, report)
-        other = peer_of(who)
+        side = sender(entry, report)
+        other = peer_of(side)
         if entry.name == "Alert":
             closing = entry.fields.get("description") == "close_notify"
             if closing and not finished:
                 finished = True
                 yield from _success(presented - accepted)
-            elif report.rejected_by == who and not closing:
-                yield f"the {who} refuses: {_few(report.causes)}"
+            elif report.rejected_by == side and not closing:
+                yield f"the {side} refuses: {_few(report.causes)}"
         elif other in presented - accepted and not (tls13 and entry.name == "ChangeCipherSpec"):
-            # It went on after the other's certificate: so it has verified and accepted it. (In
-            # TLS 1.3 ChangeCipherSpec means nothing, RFC 8446 §D.4.)
+            # It went on after the other's certificate, so it has verified and accepted it. (In
+            # TLS 1.3 ChangeCipherSpec has no meaning, RFC 8446 §D.4.)
             accepted.add(other)
             yield _accepted(other)
         if entry.name in _CERTIFICATES and entry.fields.get("certificates"):
-            presented.add(who)
+            presented.add(side)
         yield entry
     if not finished:
         yield from _success(presented - accepted)
 
 
 def _few(causes: Sequence[str]) -> str:
-    """At most two slugs in a row: a remark is one line."""
+    """At most two slugs: a remark is one line."""
     few = causes if len(causes) <= 2 else (causes[0], f"one of {len(causes) - 1} others")
     return ", or ".join(few)
 

@@ -10,9 +10,9 @@ an unknown CA.
 Of an issuer that is not known here it cannot be decided which of the two it is, as a CA of its
 name may exist in either place. Two things rule the missing intermediate out. The anchors may
 permit no further CA below them (pathLenConstraint), and a certificate's authorityKeyIdentifier may
-name its issuer's issuer: where that is the issuer itself, it is a root. (Who writes that falsely
-only makes its own CA an unknown one.) The reverse proves nothing: any CA can name one of our
-anchors there.
+name its issuer's issuer: where that is the issuer itself, it is a root. (A CA that writes that
+falsely is itself an unknown CA.) The reverse proves nothing: any CA can name one of our anchors
+there.
 """
 
 from __future__ import annotations

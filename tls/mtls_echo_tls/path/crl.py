@@ -95,8 +95,10 @@ def revocation_faults(
         issuer = above if above.subject == certificate.issuer else None
         crl = applicable_crl(certificate, issuer, crls, now)
         if crl is None:
-            who, subject = display_name(certificate.issuer), display_name(certificate.subject)
-            yield Fault("crl-missing", depth, f"there is no CRL of {who}, which issued {subject}")
+            ca_name, subject = display_name(certificate.issuer), display_name(certificate.subject)
+            yield Fault(
+                "crl-missing", depth, f"there is no CRL of {ca_name}, which issued {subject}"
+            )
         else:
             yield from _check_crl(crl, depth, issuer, now)
             yield from _revoked(certificate, depth, crl)
@@ -108,16 +110,16 @@ def _check_crl(
     issuer: x509.Certificate | None,
     now: datetime.datetime,
 ) -> Iterator[Fault]:
-    who, when, until = display_name(crl.issuer), valid_at(crl, now), crl.next_update_utc
+    ca_name, when, until = display_name(crl.issuer), valid_at(crl, now), crl.next_update_utc
     if issuer is not None and not may_sign_crls(issuer):
-        yield Fault("not-conforming", depth, f"{who} may not sign CRLs (keyUsage)")
+        yield Fault("not-conforming", depth, f"{ca_name} may not sign CRLs (keyUsage)")
     elif issuer is not None and not _is_signed_by(crl, issuer):
-        yield Fault("bad-signature", depth, f"{who} did not sign the CRL in its name")
+        yield Fault("bad-signature", depth, f"{ca_name} did not sign the CRL in its name")
     if when < 0:
-        detail = f"the CRL of {who} is of {timestamp(crl.last_update_utc)}"
+        detail = f"the CRL of {ca_name} is not valid before {timestamp(crl.last_update_utc)}"
         yield Fault("crl-not-yet-valid", depth, detail)
     elif when > 0 and until is not None:
-        yield Fault("crl-expired", depth, f"the CRL of {who} ended on {timestamp(until)}")
+        yield Fault("crl-expired", depth, f"the CRL of {ca_name} expired on {timestamp(until)}")
 
 
 def _revoked(

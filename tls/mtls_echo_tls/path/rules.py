@@ -135,22 +135,24 @@ def check_ca(
     """
     if not has_readable_extensions(certificate):
         return
-    depth, who = len(below), display_name(certificate.subject)
+    depth, ca_name = len(below), display_name(certificate.subject)
     constraints = value_of(certificate, x509.BasicConstraints)
     if constraints is None or not constraints.ca:
-        yield Fault("not-an-authority", depth, f"{who} does not have CA:TRUE")
+        yield Fault("not-an-authority", depth, f"{ca_name} does not have CA:TRUE")
     elif constraints.path_length is not None:
         between = sum(not is_self_issued(c) for c in below[1:])
         if between > constraints.path_length:
-            detail = f"{who} permits {constraints.path_length} below it, there are {between}"
+            detail = f"{ca_name} permits {constraints.path_length} below it, there are {between}"
             yield Fault("path-too-long", depth, detail)
     usage = value_of(certificate, x509.KeyUsage)
     if usage is None:
-        yield Fault("not-an-authority", depth, f"{who} has no keyUsage, which RFC 5280 requires")
+        yield Fault(
+            "not-an-authority", depth, f"{ca_name} has no keyUsage, which RFC 5280 requires"
+        )
     elif not usage.key_cert_sign:
-        yield Fault("not-an-authority", depth, f"{who} may not sign certificates (keyUsage)")
+        yield Fault("not-an-authority", depth, f"{ca_name} may not sign certificates (keyUsage)")
     if value_of(certificate, x509.SubjectKeyIdentifier) is None:
-        yield Fault("missing-key-identifier", depth, f"{who} has no subjectKeyIdentifier")
+        yield Fault("missing-key-identifier", depth, f"{ca_name} has no subjectKeyIdentifier")
     yield from _purpose(certificate, depth, presenter)
 
 
@@ -176,11 +178,11 @@ def check_name_constraints(
     """Check the names below an issuer against its nameConstraints (RFC 5280 §4.2.1.10)."""
     limits = value_of(certificate, x509.NameConstraints)
     if limits is not None:
-        who = display_name(certificate.subject)
+        ca_name = display_name(certificate.subject)
         for position, subject in enumerate(below):
             name = not_permitted(subject, limits)
             if name is not None:
-                yield Fault("name-not-permitted", position, f"{who} may not issue for {name}")
+                yield Fault("name-not-permitted", position, f"{ca_name} may not issue for {name}")
 
 
 def check_end_entity(

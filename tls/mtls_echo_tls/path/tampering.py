@@ -71,7 +71,7 @@ def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
 
 
 def _from_signature(certificate: x509.Certificate, issuer: x509.Certificate) -> str | None:
-    key, who = issuer.public_key(), display_name(issuer.subject)
+    key, signer = issuer.public_key(), display_name(issuer.subject)
     algorithm = certificate.signature_algorithm_parameters
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(algorithm, ec.ECDSA):
         try:
@@ -85,7 +85,7 @@ def _from_signature(certificate: x509.Certificate, issuer: x509.Certificate) -> 
             )
         except (InvalidSignature, ValueError):
             return None
-        return f"its signature is that of {who}, for another content: it was altered"
+        return f"its signature is that of {signer}, for another content: it was altered"
     return None
 
 

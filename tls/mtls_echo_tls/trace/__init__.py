@@ -1,1 +1,1 @@
-"""A handshake, message by message."""
+"""Recordings of a handshake: its messages, decoded."""

@@ -1,13 +1,13 @@
-"""What anybody on the path can see of a handshake: the recording, when there is no better one.
+"""Record what a handshake shows in the clear, where OpenSSL's message callback is not available.
 
-An interpreter without the message callback (`mtls_echo_tls.trace.recorder`) leaves the bytes
-themselves. TLS records frame them (RFC 8446 §5.1): in TLS 1.2 everything up to ChangeCipherSpec is
-readable, certificates included; in TLS 1.3 the two hellos are, and after them only how many bytes
-went which way. `CleartextRecorder` reads that and feeds a `Recorder` with the calls that OpenSSL
-would have made.
+An interpreter without that callback (`mtls_echo_tls.trace.recorder`) leaves the bytes themselves.
+TLS records frame them (RFC 8446 §5.1): in TLS 1.2 everything up to ChangeCipherSpec is readable,
+certificates included; in TLS 1.3 the two hellos are, and after them only how many bytes went which
+way. `CleartextRecorder` reads that and feeds a `Recorder` with the calls that OpenSSL would have
+made.
 
-It follows two streams of bytes that strangers write, so it keeps at most one record and one
-handshake message of each, and turns away for good from what is not TLS.
+It reads two streams of untrusted bytes, so it keeps at most one record and one handshake message
+of each, and stops for good at anything that is not TLS.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _LARGEST_MESSAGE = 100 * 1024
 
 
 class CleartextRecorder:
-    """Reads the records of one connection in both directions, as far as they are in the clear.
+    """Reads the records of one connection in both directions, where they are in the clear.
 
     Args:
-        recorder: Is told what was read.
+        recorder: Takes what was read.
     """
 
     def __init__(self, recorder: Recorder) -> None:
@@ -46,15 +46,15 @@ class CleartextRecorder:
         self._ended: set[str] = set()
 
     def received(self, data: bytes | bytearray | memoryview) -> None:
-        """Take what came in; never raises."""
+        """Take received bytes; never raises."""
         self._take("read", data)
 
     def sent(self, data: bytes) -> None:
-        """Take what goes out, other than application data; never raises."""
+        """Take sent bytes, other than application data; never raises."""
         self._take("write", data)
 
     def handshake_complete(self) -> None:
-        """What comes in from now on may be application data, which is nobody's business."""
+        """Stop reading: what is received from now on may be application data."""
         self._end("read")
 
     def _take(self, way: str, data: bytes | bytearray | memoryview) -> None:
@@ -95,7 +95,7 @@ class CleartextRecorder:
             self._handshake(way, fragment)
 
     def _handshake(self, way: str, fragment: bytes) -> None:
-        """Put messages together: a record may hold several, and a message take several."""
+        """Reassemble messages: a record may hold several, and a message take several."""
         buffer = self._messages[way]
         buffer += fragment
         while len(buffer) >= 4:

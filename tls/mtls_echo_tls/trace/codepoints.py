@@ -1,10 +1,10 @@
-"""A number in a handshake has a name in a registry, and only the name can be looked up.
+"""The registered names of TLS code points: cipher suites, groups, signature schemes, versions.
 
-TLS negotiates by two-byte code points, which IANA registers ("TLS Parameters"). Here are the
-names of those that a peer of today may offer: every suite of TLS 1.3, the suites of TLS 1.2 with
-an ephemeral or an RSA key exchange and a cipher still in use, every named group, every signature
-scheme of RFC 8446, RFC 8422, RFC 8734 and of ML-DSA. What is not here is shown as the number, so
-nothing is ever named wrongly.
+TLS negotiates by numbers, which IANA registers ("TLS Parameters"). Here are the names of those
+that a present peer may offer: every suite of TLS 1.3, the suites of TLS 1.2 with an ephemeral or
+an RSA key exchange and a cipher still in use, every named group, every signature scheme of RFC
+8446, RFC 8422, RFC 8734 and of ML-DSA. Any other is shown as the number, so that none is named
+wrongly.
 """
 
 from __future__ import annotations

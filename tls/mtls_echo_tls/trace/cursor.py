@@ -1,9 +1,9 @@
-"""The few shapes that every TLS message is made of, read without ever trusting a length.
+"""Read numbers and vectors of TLS messages, without trusting a length.
 
 RFC 8446 §3.4 knows numbers of fixed width and vectors: a length, then so many bytes, which may
 hold vectors again. `Cursor` reads them front to back; a length that leads beyond the end raises
-`MalformedError`, which no caller of `mtls_echo_tls.trace.decoding` ever sees. Lists and texts for
-a reader are cut at a bound, and a list says how much is missing.
+`MalformedError`, which `mtls_echo_tls.trace.decoding` catches. Lists and texts for a reader are
+cut at a bound, and a list says how much is missing.
 """
 
 from __future__ import annotations
@@ -68,12 +68,12 @@ def names_of(table: Mapping[int, str], codes: Sequence[int], width: int = 2) -> 
     return bounded(codes, lambda code: named(table, code, width))
 
 
-def bounded(items: Sequence[Any], told: Callable[[Any], str]) -> list[str]:
-    """Each item as it is told, and how many more there are than may be listed."""
+def bounded(items: Sequence[Any], show: Callable[[Any], str]) -> list[str]:
+    """The text of each item, and of how many there are beyond the bound."""
     if len(items) <= _MOST_ENTRIES:
-        return [told(item) for item in items]
+        return [show(item) for item in items]
     shown = _MOST_ENTRIES - 1
-    return [*map(told, items[:shown]), f"and {len(items) - shown} more"]
+    return [*map(show, items[:shown]), f"and {len(items) - shown} more"]
 
 
 def server_name(extension: Cursor) -> str:
@@ -103,7 +103,7 @@ def key_shares(extension: bytes) -> list[int]:
 
 
 def text(data: bytes) -> str:
-    """Bytes that should be a name, as one, of bounded length."""
+    """Bytes that should be a name, as text of bounded length."""
     return data[:_LONGEST_TEXT].decode("utf-8", "backslashreplace")
 
 
@@ -121,10 +121,10 @@ _NO_SIGNATURE = _ED25519 + _der(0x03, bytes(65))
 
 
 def distinguished_name(name: bytes) -> str:
-    """A DER Name as RFC 4514 writes it; in hexadecimal when it is none.
+    """A DER Name in the form of RFC 4514; in hexadecimal when it cannot be read.
 
     `cryptography` reads a Name only as a part of something. A certification request is the
-    smallest thing that has one, and nobody looks at its signature.
+    smallest thing that has one, and its signature is not checked.
     """
     request = _der(0x30, b"\x02\x01\x00" + name + _NO_KEY + b"\xa0\x00")
     try:

@@ -1,12 +1,12 @@
-"""What a message says, field by field, in the words of the RFCs.
+"""Decode the messages of a handshake into named fields, for a trace.
 
-A trace is read by somebody who wants to know what was offered, what was chosen, who was asked to
-prove what, and with which certificate: those fields are decoded (RFC 8446 §4, RFC 5246 §7.4) and
+A reader of a trace wants to know what was offered, what was chosen, which side was asked for a
+certificate, and which one it presented: those fields are decoded (RFC 8446 §4, RFC 5246 §7.4) and
 the rest is counted as size. Numbers become names where IANA has one (`codepoints`).
 
-Every byte may have been chosen by a stranger. A decoder reads front to back and stops where the
-message ends too early: what was read until then stays, and ``malformed`` says so. Lists, texts
-and certificates are cut at a bound, and say how many were left out.
+Every byte may have been chosen by an attacker. A decoder reads front to back and stops where the
+message ends too early: what was read until then stays, and ``malformed`` is set. Lists, texts and
+certificates are cut at a bound, and say how many were omitted.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from mtls_echo_tls.trace.cursor import (
 from mtls_echo_tls.trace.messages import ALERT, HANDSHAKE, Direction, Message, certificates_in
 from mtls_echo_tls.trace.recorder import Recorder
 
-# OpenSSL follows a path over at most 10 issuers unless told otherwise.
+# OpenSSL follows a path over at most 10 issuers by default.
 _MOST_CERTIFICATES = 11
 
 # The registered number of each extension that is decoded, by its name (IANA, ExtensionType).
@@ -62,7 +62,7 @@ class TraceEntry(msgspec.Struct, frozen=True, kw_only=True):
         name: As the RFC spells it. ``left out`` stands for what exceeded the bounds of a trace.
         size: In bytes, the 4 of a handshake message's header included, the record's not.
         protected: Whether it travelled encrypted.
-        fields: What matters to a reader, decoded; by the kind of message.
+        fields: The decoded fields, which depend on the kind of message.
     """
 
     time_ms: float
@@ -74,12 +74,12 @@ class TraceEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def trace_of(recorder: Recorder) -> list[TraceEntry] | None:
-    """A recording as a report has it; None unless it was asked for. Never raises."""
+    """A recording in the form of a report; None unless it was requested. Never raises."""
     return entries(recorder) if recorder.requested else None
 
 
 def entries(recorder: Recorder) -> list[TraceEntry]:
-    """Every message of a recording, decoded, in order; and what was left out, where it began."""
+    """Every message of a recording, decoded, in order; and what was omitted, where it began."""
     found = decoded(recorder.messages)
     found += (
         TraceEntry(
@@ -96,7 +96,7 @@ def entries(recorder: Recorder) -> list[TraceEntry]:
 
 
 def decoded(messages: Sequence[Message]) -> list[TraceEntry]:
-    """The messages of one connection, from its first on."""
+    """The messages of one connection, decoded, from its first on."""
     decoder = Decoder()
     return [
         TraceEntry(
@@ -114,8 +114,8 @@ def decoded(messages: Sequence[Message]) -> list[TraceEntry]:
 class Decoder:
     """Decodes the messages of one connection in their order.
 
-    What some fields mean depends on what came before: which key exchange the suite has, whether
-    the server took up the session that the client offered.
+    Some fields depend on earlier messages: which key exchange the suite has, whether the server
+    resumes the session that the client offered.
     """
 
     def __init__(self) -> None:
@@ -136,7 +136,7 @@ class Decoder:
         }
 
     def fields(self, message: Message) -> Fields:
-        """The fields of a message that matter to a reader; never raises."""
+        """The decoded fields of a message; never raises."""
         found: Fields = {}
         if message.hidden:
             return found
@@ -181,7 +181,7 @@ class Decoder:
             sessions.append("pre-shared key")
         if offered.get(_TICKET):
             sessions.append("session ticket")
-        if self._session and not modern:  # in TLS 1.3 it is there for middleboxes (§D.4)
+        if self._session and not modern:  # in TLS 1.3 it is only for middleboxes (§D.4)
             sessions.append("session ID")
         if sessions:
             found["resumption"] = sessions
@@ -256,7 +256,7 @@ def _certificate_request(message: Message, body: Cursor, found: Fields) -> None:
 
 def _certificate(message: Message, _body: Cursor, found: Fields) -> None:
     chain = certificates_in(message)
-    # What a Certificate without certificates is like: the context and a list, both empty.
+    # A Certificate message without certificates is a context and a list, both empty.
     if not chain and any(message.body[4:]):
         raise MalformedError
     found["certificates"] = [_summary(one) for one in chain[:_MOST_CERTIFICATES]]

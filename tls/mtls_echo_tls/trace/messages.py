@@ -1,12 +1,12 @@
-"""A handshake is a conversation in messages, and here is what one is.
+"""Messages of a handshake: what was recorded, and the fields that every diagnosis needs.
 
 OpenSSL hands them over whole and in the clear (`mtls_echo_tls.trace.recorder`). Their names are
 those of RFC 8446 §4 and RFC 5246 §7.4. This module reads what the evidence of every connection
-needs, the names and certificates that crossed it; `mtls_echo_tls.trace.decoding` reads the rest,
+needs, the names and certificates that were sent; `mtls_echo_tls.trace.decoding` reads the rest,
 for a trace.
 
-A message was written by whoever connected. Nothing here raises on one that is malformed, or
-allocates more than was received: what cannot be read is not there.
+A message is untrusted input. Nothing here raises on one that is malformed, or allocates more than
+was received: what cannot be read is treated as absent.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION_DATA = 20, 21, 22, 23
 _ZLIB = 1
 _MOST_INFLATED = 256 * 1024
 
-# The size up to which a Certificate message is remembered, in bytes.
+# The size up to which a Certificate message is cached, in bytes.
 _ORDINARY = 4096
 
 # The level of an alert that ends a TLS 1.2 connection (RFC 5246 §7.2).
@@ -39,7 +39,7 @@ _FATAL = 2
 # Extensions (RFC 6066 §3, RFC 8446 §4.2.1).
 _SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS = 0, 16, 43
 
-# RFC 1035 §2.3.4; OpenSSL refuses a longer one, after we have seen it.
+# RFC 1035 §2.3.4; OpenSSL refuses a longer one, after it was recorded.
 _LONGEST_HOST_NAME = 255
 
 _TLS13 = int(ssl.TLSVersion.TLSv1_3).to_bytes(2)
@@ -87,7 +87,7 @@ class Message:
         body: The whole message, in the clear; a handshake message with its 4-byte header.
         protected: Whether it travelled encrypted.
         version: The protocol version of the connection at that moment, as OpenSSL numbers it.
-        hidden: Bytes of a message that only the wire showed, encrypted; its body is unknown.
+        hidden: The size of a message that was seen encrypted only; its body is unknown.
     """
 
     time: float
@@ -142,7 +142,7 @@ def certificates_in(message: Message) -> tuple[bytes, ...]:
 
 
 def chain_of(message: bytes) -> tuple[bytes, ...]:
-    """As `certificates_in`; the same peers come again, so ordinary chains are remembered."""
+    """As `certificates_in`, of a message's bytes; chains of ordinary size are cached."""
     return (_chain_of if len(message) <= _ORDINARY else _chain_of.__wrapped__)(message)
 
 
@@ -159,7 +159,7 @@ def _chain_of(message: bytes) -> tuple[bytes, ...]:
 
 
 def decompressed(message: bytes) -> bytes:
-    """What a CompressedCertificate holds (RFC 8879 §4); b"" when it is not zlib, or not sound.
+    """The contents of a CompressedCertificate (RFC 8879 §4); b"" if not zlib, or malformed.
 
     At most the announced length is inflated, and at most what a recorder keeps: a few bytes can
     stand for a thousand times as many.
@@ -189,10 +189,10 @@ def _entries(data: bytes, *, extensions: bool) -> list[bytes]:
 
 
 class Hello(NamedTuple):
-    """What is needed of every ClientHello.
+    """The fields of a ClientHello that every diagnosis needs.
 
     Attributes:
-        server_name: The host name it asks for (RFC 6066 §3); None when it names none.
+        server_name: The requested host name (RFC 6066 §3); None if there is none.
         alpn: Whether it offers application protocols (RFC 7301 §3.1).
         tls13: Whether it offers TLS 1.3 (RFC 8446 §4.2.1).
     """
@@ -203,7 +203,7 @@ class Hello(NamedTuple):
 
 
 def read_hello(hello: bytes) -> Hello:
-    """Read a ClientHello; what is malformed in it is not there."""
+    """Read a ClientHello; what is malformed in it is treated as absent."""
     server_name, alpn, tls13 = None, False, False
     for kind, data in hello_extensions(hello):
         if kind == _SERVER_NAME and len(data) > 5 and server_name is None:
@@ -228,7 +228,7 @@ def hello_extensions(hello: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def selects_tls13(message: bytes) -> bool:
-    """Whether this is a ServerHello or HelloRetryRequest that settles on TLS 1.3."""
+    """Whether this is a ServerHello or HelloRetryRequest that selects TLS 1.3."""
     if message[:1] != b"\x02":
         return False
     # Header, legacy_version, random, legacy_session_id_echo, suite and compression (§4.1.3).

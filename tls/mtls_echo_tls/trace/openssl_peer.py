@@ -1,10 +1,10 @@
-"""Which TLS stack the peer is, where its handshake messages leave no doubt.
+"""Recognise a peer that uses OpenSSL by its handshake messages (fingerprinting).
 
-The same alert means different things from different programs: Go says bad_certificate of whatever
-it cannot verify, Java certificate_unknown, while OpenSSL has an alert of its own for nearly every
-verdict (``ssl_x509err2alert``). Nobody says what he is, but everybody has habits: which extensions
-come in which order, which signature algorithms, which obsolete point formats. Measured with
-OpenSSL 3.0 (and curl, node and Python on it), Go 1.19, Java 17 and GnuTLS 3.7:
+The same alert means different things from different programs: Go sends bad_certificate for
+anything it cannot verify, Java certificate_unknown, while OpenSSL has a separate alert for nearly
+every verdict (``ssl_x509err2alert``). No field names the TLS stack, but each has habits: which
+extensions come in which order, which signature algorithms, which obsolete point formats. Measured
+with OpenSSL 3.0 (and curl, node and Python on it), Go 1.19, Java 17 and GnuTLS 3.7:
 
 ==================  ===================================================  ==================
 mark                OpenSSL since 1.1.1                                  Go, Java, GnuTLS
@@ -17,10 +17,10 @@ order               fixed                                                another
 ==================  ===================================================  ==================
 
 Only all marks together count. BoringSSL and LibreSSL, which share OpenSSL's origin and not its
-alerts, lack the second and third; a program that was told other signature algorithms is not
-recognised, and neither is whatever comes next. Then nothing is known, and an alert keeps every
-meaning that any stack gives it. Who forges a hello changes what he is told about himself only: the
-handshake protects it from others.
+alerts, lack the second and third; a program configured with other signature algorithms is not
+recognised, nor is a future version that changes the marks. Then nothing is known, and an alert
+keeps every meaning that any stack gives it. A peer that imitates the marks misleads only the
+diagnosis of its own connection: the handshake protects them from others.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _SIGNATURES = [0x0403, 0x0503, 0x0603, 0x0807, 0x0808, 0x0809, 0x080A, 0x080B,
                0x0804, 0x0805, 0x0806]  # fmt: skip
 _BRAINPOOL = frozenset({0x081A, 0x081B, 0x081C})
 
-# In the order in which OpenSSL writes those that it knows.
+# The order in which OpenSSL writes its extensions.
 _IN_CLIENT_HELLO = (65281, 0, 1, 12, 11, 10, 35, 5, 13172, 16, 14, 22, 18, 23, 50, 49, 19, 20,
                     13, 43, 45, 51, 44, 27, 42, 47, 21, 41)  # fmt: skip
 _IN_CERTIFICATE_REQUEST = (18, 50, 13, 47, 27)

@@ -1,19 +1,19 @@
-"""The handshake, message by message, as OpenSSL processed it.
+"""Record the messages of a handshake as OpenSSL processes them.
 
-In TLS 1.3 everything after ServerHello is encrypted: no capture of the wire shows a refused
+In TLS 1.3 everything after ServerHello is encrypted: no capture on the network shows a refused
 client's certificate or the alert that refused it. OpenSSL's message callback does. It is called
 with each message in the clear, on the way out and on the way in, in both versions; CPython has
 exposed it since 3.8 under the private name ``SSLContext._msg_callback``. This module is the one
 place that uses it, behind a guard: on an interpreter without it, `mtls_echo_tls.trace.cleartext`
-tells a `Recorder` what the wire shows in the clear, by the same calls.
+feeds a `Recorder` with what is in the clear, by the same calls.
 
-Rules that keep it honest and cheap:
+Rules that keep it correct and cheap:
 
 * The callback stores and never interprets (`Recorder`). An exception raised inside it would
   replace the handshake's own result, or vanish into it.
 * What it stores is bounded, since an unauthenticated peer decides how much it sends.
 * It is silenced when the handshake is over (`quiet`): otherwise OpenSSL calls it for each
-  record, which makes bulk data clearly dearer (measured on a busy machine, in several runs: 15
+  record, which makes bulk data clearly slower (measured on a busy machine, in several runs: 15
   to 43 %; silenced, nothing measurable). During the handshake it costs 7 to 26 %, both sides
   together, in the same runs.
 """
@@ -38,29 +38,29 @@ from mtls_echo_tls.trace.messages import (
     Message,
 )
 
-# What only OpenSSL's callback knows: a record's header, and the content type hidden inside a
+# Content types of OpenSSL's callback only: a record's header, and the content type inside a
 # protected TLS 1.3 record.
 RECORD_HEADER, _INNER_CONTENT_TYPE = 256, 257
 
-# An honest handshake has at most 15 messages; OpenSSL itself ends one whose Certificate exceeds
+# A regular handshake has at most 15 messages; OpenSSL itself ends one whose Certificate exceeds
 # 100 KiB. These bounds are what a peer can make us keep, not what it may send.
 _MOST_MESSAGES = 40
 _MOST_BYTES = 256 * 1024
 
-# Beyond the bound of messages: a long connection that is traced may have had many a KeyUpdate
-# when the alert comes that explains its end.
+# Beyond the bound of messages: a long connection that is traced may have had many KeyUpdates
+# before the alert that explains its end.
 _MOST_LATE_ALERTS = 8
 
-# What is kept as it came, until somebody wants to read it: together no more than those bytes.
+# What is kept unread: together no more than those bytes.
 _MOST_CALLS, _LARGEST_CALL = 64, 4096
 
-# Of each direction. A TLS 1.3 peer may send 32 that mean nothing, to fill the recording.
+# In each direction. A TLS 1.3 peer may send 32 without a meaning, to fill the recording.
 _MOST_CIPHER_CHANGES = 2
 
 
 @dataclass(slots=True)
 class Omission:
-    """What one direction sent beyond the bounds: counted, not kept.
+    """The messages of one direction beyond the bounds: counted, not kept.
 
     Attributes:
         time: Of the first, in seconds since the recording began.
@@ -74,19 +74,19 @@ class Omission:
     size: int = 0
 
 
-# The time, and what OpenSSL's message callback was told: way, version, content type and data.
+# The time, and the arguments of OpenSSL's message callback: way, version, content type, data.
 Call: TypeAlias = tuple[float, str, int, int, bytes]
 
 
 class Recording:
-    """The messages of a handshake, made of what OpenSSL said, within the bounds.
+    """The messages of a handshake, made of OpenSSL's calls, within the bounds.
 
     Args:
         started: When the recording began.
 
     Attributes:
         messages: In the order in which OpenSSL processed them.
-        omitted: What was left out, by direction; empty unless a bound was reached.
+        omitted: What was not kept, by direction; empty unless a bound was reached.
     """
 
     def __init__(self, started: float) -> None:
@@ -97,24 +97,24 @@ class Recording:
         self._late_alerts = 0
         self._record_type = {"read": HANDSHAKE, "write": HANDSHAKE}
         self._cipher_changes = {"read": 0, "write": 0}
-        self._told_by_header = False
+        self._known_by_header = False
 
     def add(self, now: float, way: str, version: int, content_type: int, data: bytes) -> None:
         """Keep one call of OpenSSL's message callback, made at ``now``; never raises."""
         if content_type == RECORD_HEADER:
-            # Says how the next message travels: protected TLS 1.3 records all claim to be
-            # application data. Remembered, not kept: a peer may send any number of records.
+            # It shows how the next message travels: protected TLS 1.3 records all have the type
+            # application data. Noted, not kept: a peer may send any number of records.
             self._record_type[way] = data[0] if data else HANDSHAKE
             if way == "read" and self._record_type[way] == CHANGE_CIPHER_SPEC:
                 # OpenSSL 3.0 reports a received ChangeCipherSpec by its record header only,
                 # 3.6 in TLS 1.3 by both.
                 self.keep(now, way, version, CHANGE_CIPHER_SPEC, b"\x01")
-                self._told_by_header = True
+                self._known_by_header = True
             return
         if content_type in (_INNER_CONTENT_TYPE, APPLICATION_DATA):
             return
-        if content_type == CHANGE_CIPHER_SPEC and way == "read" and self._told_by_header:
-            self._told_by_header = False
+        if content_type == CHANGE_CIPHER_SPEC and way == "read" and self._known_by_header:
+            self._known_by_header = False
             return
         self.keep(now, way, version, content_type, data)
 
@@ -135,7 +135,7 @@ class Recording:
             version: As OpenSSL numbers it.
             content_type: Of its record.
             data: The message.
-            hidden: Or only its size, where it cannot be read.
+            hidden: Its size, where it cannot be read.
         """
         if content_type == CHANGE_CIPHER_SPEC:
             protected = False
@@ -154,9 +154,9 @@ class Recording:
                 Message(elapsed, direction, content_type, data, protected, version, hidden)
             )
         else:
-            left_out = self.omitted.setdefault(direction, Omission(elapsed, direction))
-            left_out.messages += 1
-            left_out.size += hidden or len(data)
+            omission = self.omitted.setdefault(direction, Omission(elapsed, direction))
+            omission.messages += 1
+            omission.size += hidden or len(data)
 
     def _has_room(self, way: str, content_type: int, size: int) -> bool:
         if content_type == CHANGE_CIPHER_SPEC and self._cipher_changes[way] > _MOST_CIPHER_CHANGES:
@@ -170,14 +170,14 @@ class Recording:
 
 
 class Recorder:
-    """What one `ssl.SSLObject` sent and received during its handshake.
+    """The messages that one `ssl.SSLObject` sent and received during its handshake.
 
-    Most recordings are of a success, and never read: so what OpenSSL says is kept as it came, and
-    made into messages when somebody wants to read one, or when it becomes too much.
+    Most recordings are of a success, and never read: so OpenSSL's calls are kept as they are, and
+    made into messages when one is read, or when there are too many.
 
     Attributes:
-        calls: What OpenSSL has said and nobody has read.
-        requested: Whether somebody wants to read it: a report then has a trace.
+        calls: OpenSSL's calls that have not been made into messages.
+        requested: Whether it was requested: a report then has a trace.
         attached: Whether OpenSSL's callback feeds it.
     """
 
@@ -197,7 +197,7 @@ class Recorder:
             self.read()
 
     def record_hidden(self, way: str, version: int, content_type: int, size: int) -> None:
-        """Keep that an encrypted record was seen, by whoever cannot read it."""
+        """Keep that an encrypted record was seen, where it cannot be read."""
         self.read().keep(time.perf_counter(), way, version, content_type, b"", size)
 
     def read(self) -> Recording:
@@ -216,12 +216,12 @@ class Recorder:
 
     @property
     def omitted(self) -> dict[Direction, Omission]:
-        """What was left out, by direction; empty unless a bound was reached."""
+        """What was not kept, by direction; empty unless a bound was reached."""
         return self.read().omitted
 
     @property
     def complete(self) -> bool:
-        """False once a bound was reached and messages were left out."""
+        """False once a bound was reached and messages were omitted."""
         return not self.omitted
 
     def spoken(self) -> list[tuple[Direction, int, bytes]]:
@@ -247,14 +247,14 @@ class Recorder:
 
     @property
     def fatal_alert(self) -> Message | None:
-        """The first alert that ended the connection: who sent it, refused.
+        """The first alert that ended the connection: its sender refused.
 
-        The first, because the verdict is spoken once; what follows it answers the end.
+        The first, because there is one verdict; alerts after it answer the end.
         """
         return next((message for message in self.messages if message.is_fatal_alert), None)
 
     def forget(self) -> None:
-        """Drop what was recorded: after a success it is a few KiB per connection for nothing."""
+        """Drop the recording: after a success it is a few KiB per connection, of no use."""
         self.calls = []
         if self._recording is not None:
             self._recording.messages.clear()
@@ -263,7 +263,7 @@ class Recorder:
 # --- the guarded place ---------------------------------------------------------------------------
 
 # The C type's own descriptor: the property of the same name in ssl.py converts each argument to
-# an enumeration, twice mistaking one, which costs more than all that is done here.
+# an enumeration, two of them wrongly, which costs more than all that is done here.
 _callback_slot: Any = getattr(getattr(_ssl, "_SSLContext", None), "_msg_callback", None)
 
 
