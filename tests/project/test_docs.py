@@ -357,7 +357,7 @@ def test_paths_and_functions_named_in_the_documentation_exist(page: Path) -> Non
         assert (ROOT / path).exists(), path
 
     sources = [
-        path.read_text("utf-8") for name in COMPONENTS for path in ROOT.glob(name + "/*/*.py")
+        path.read_text("utf-8") for name in COMPONENTS for path in ROOT.glob(name + "/**/*.py")
     ]
     for function in re.findall(r"`(?:\w+\.)*(\w+)\(\)`", text):
         assert any(re.search(rf"(def|class) {function}\b", source) for source in sources), function
