@@ -1,4 +1,4 @@
-"""How much CPU a server spends per handshake, per round trip and per MiB, beside its peers.
+"""Measure a server's CPU time per handshake, per round trip and per MiB, beside its peers.
 
     .venv/bin/python -m benchmarks [--repeats 7] [--json FILE]
 
@@ -7,7 +7,7 @@ runs in a process of its own; in each repeat all of them serve the same load fro
 in random order; what counts is the server's own CPU time (user and system), as a ratio to the
 reference server *in the same repeat*. Printed is the median with the least and the greatest.
 
-All servers get the same certificates, from two authorities, P-256, and send no session tickets.
+All servers get the same certificates, from two CAs, P-256, and send no session tickets.
 Differences below a tenth mean nothing here; see the spread.
 """
 

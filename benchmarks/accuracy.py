@@ -1,22 +1,22 @@
-"""How often a failed handshake is explained rightly, by each side alone and by both together.
+"""Measure how often a failed handshake is explained correctly, by each side alone and by both.
 
     .venv/bin/python -m benchmarks.accuracy [--only SLUG] [--layout NAME] [--json FILE]
                                             [--python PATH]
 
 Black box: for each failure of `benchmarks.failures` two processes, `serve --log-format json` and
-`connect --json`, get PEM files and are asked what happened. Each report, and the account that
-joins the two, is graded against the truth:
+`connect --json`, get PEM files and are asked what happened. Each report, and the joint report
+of both, is graded against the truth:
 
     exact   it names what is wrong, and nothing that is not
     within  it names what is wrong among other possibilities
-    wrong   it does not name what is wrong, or there is no account
+    wrong   it does not name what is wrong, or there is no report
 
 Where the files lie decides what an end can know, so all of it is done in two layouts: `alone`, in
 which each file has a folder to itself, and `beside`, in which an end's files lie in one folder
-with the certificates of whoever issued its own, as most people have them. (On request `shared`:
+with the certificates of its own issuers, as is most common. (On request `shared`:
 the files of both ends in one folder.)
 
-A wrong account sends its reader looking in the wrong place and is worse than a wide one, so any
+A wrong report sends its reader looking in the wrong place and is worse than a wide one, so any
 makes the exit status 1. Also checked, and printed when not so: the side that refused is named by
 both, its alert reached the other, the second fault of two is listed, the exit status is right.
 Reports are compared with the truth and never with one another's wording, and nothing is timed.
@@ -53,10 +53,10 @@ from benchmarks.worlds import Side
 from mtls_echo_tls.diagnosis.joint import join
 from mtls_echo_tls.diagnosis.report import Report
 
-WHO = ("judge", "judged", "joined")
+WHO = ("refusing", "refused", "joined")
 GRADES = ("exact", "within", "wrong")
 
-# Goals for both sides alone taken together, and for the joined account.
+# Goals for both sides alone taken together, and for the joint report.
 GOALS = {"alone": 0.75, "joined": 0.95}
 
 # Where an end's files lie; see the module.
@@ -66,7 +66,7 @@ LAYOUTS: tuple[Layout, ...] = ("alone", "beside")
 # No process takes a tenth of it; one that hangs must not hang the measurement.
 _SECONDS = 30.0
 
-# Faults that a path shows only to somebody who knows the judge's trust anchors.
+# Faults that a path shows only to an observer that knows the verifier's trust anchors.
 _ANCHORS_ONLY = frozenset({"unknown-authority"})
 
 _HTTP_REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -235,7 +235,7 @@ def _started(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # Nothing of the caller's: neither his PKI nor his settings.
+        # Nothing of the caller's: neither the PKI nor the settings.
         env={"PATH": os.environ.get("PATH", ""), "HOME": str(folder)},
     )
     watchdog = threading.Timer(_SECONDS, process.kill)
@@ -290,30 +290,30 @@ def _answer_in_plaintext(listener: socket.socket) -> None:
 
 def _grade(failure: Failure, reports: dict[Side, Report], result: Result) -> None:
     found = partial(_found, result)
-    judge = failure.rejected_by or ("client" if failure.server is None else "server")
+    refusing = failure.rejected_by or ("client" if failure.server is None else "server")
     ends: dict[Side, End | None] = {"client": failure.client, "server": failure.server}
     for side, end in ends.items():
         if end is not None and side not in reports:
             found("no report", f"of the {side}")
-            _note(result, "judge" if side == judge else "judged", ())
+            _note(result, "refusing" if side == refusing else "refused", ())
     for side, report in reports.items():
-        who = "judge" if side == judge else "judged"
+        who = "refusing" if side == refusing else "refused"
         _note(result, who, report.causes)
         if report.rejected_by != failure.rejected_by:
             found("rejecting side", f"{side} says {report.rejected_by} ({report.outcome})")
-        expected = "sent" if who == "judge" else "received"
+        expected = "sent" if who == "refusing" else "received"
         direction = report.alert.direction if report.alert else None
         if failure.alert and direction != expected:
             found("alert", f"{side} has {direction or 'none'}, expected one {expected}")
         # One fault is what the causes are about; of two, both must be listed.
         listed = {fault.slug for fault in report.faults}
-        visible = set(failure.causes) - (_ANCHORS_ONLY if who == "judged" else set())
+        visible = set(failure.causes) - (_ANCHORS_ONLY if who == "refused" else set())
         if len(failure.causes) > 1 and not visible <= listed:
             found("faults", f"{side} lists {sorted(listed)}, not {sorted(visible - listed)}")
     if failure.client is not None and result.status != failure.status:
         found("exit status", f"{result.status}, expected {failure.status}")
     if None in ends.values():
-        return  # there is nobody else to join with
+        return  # there is no other report to join with
     try:
         account = join(reports["client"], reports["server"])
     except (KeyError, ValueError) as error:
@@ -322,7 +322,7 @@ def _grade(failure: Failure, reports: dict[Side, Report], result: Result) -> Non
     else:
         _note(result, "joined", account.causes)
         if account.rejected_by != failure.rejected_by:
-            found("rejecting side", f"the joined account says {account.rejected_by}")
+            found("rejecting side", f"the joint report says {account.rejected_by}")
 
 
 def _found(result: Result, kind: str, text: str) -> None:
@@ -376,8 +376,8 @@ def _print_table(layout: Layout, results: list[Result]) -> None:
     print(f"\n{len(results)} failures, files {layout}\n")
     print(f"{'':10}{'accounts':>10}" + "".join(f"{grade:>14}" for grade in GRADES))
     counts = {who: Counter(r.grades[who] for r in results if who in r.grades) for who in WHO}
-    counts["alone"] = counts["judge"] + counts["judged"]
-    for who in ("judge", "judged", "alone", "joined"):
+    counts["alone"] = counts["refusing"] + counts["refused"]
+    for who in ("refusing", "refused", "alone", "joined"):
         total = counts[who].total()
         cells = [f"{counts[who][g]} ({counts[who][g] / max(total, 1):4.0%})" for g in GRADES]
         goal = f"   goal: exact {GOALS[who]:.0%}, wrong 0" if who in GOALS else ""

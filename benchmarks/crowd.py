@@ -1,4 +1,4 @@
-"""A server process that is told to read its files, and a crowd of its clients, who do so unasked.
+"""A server process that reloads at SIGHUP, and a crowd of clients that reload by themselves.
 
 Half of the clients are of each version of TLS, and a few of them offer the session that they were
 given a moment before, which our own client never does. Whatever goes wrong for any of them is
@@ -76,11 +76,11 @@ class Tally:
 
 
 class ServerProcess:
-    """``mtls-echo serve``, and what it says of its reloads.
+    """``mtls-echo serve``, and its reload events.
 
     Args:
         pki: The directory.
-        tally: Told of reloads that were not ok.
+        tally: Counts reloads that were not ok.
         tickets: Whether it issues session tickets.
     """
 
@@ -94,7 +94,7 @@ class ServerProcess:
             *("--reload-interval", str(INTERVAL)),
             *("--session-tickets", "on" if tickets else "off"),
         ]
-        self._reloads: list[datetime] = []  # when it said so, the last few
+        self._reloads: list[datetime] = []  # when they were reported, the last few
         self._said = trio.lowlevel.ParkingLot()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -109,9 +109,9 @@ class ServerProcess:
                 await process.wait()
 
     async def has_read(self) -> None:
-        """Wait until it uses what its files say now.
+        """Wait until what is in its files now is in use.
 
-        A reload that it tells of after this moment may have begun before. The one after that has
+        A reload that it reports after this moment may have begun before. The one after that has
         not.
         """
         now = datetime.now(UTC)
@@ -184,7 +184,7 @@ class Crowd:
                 nursery.start_soon(self._come_and_go, number)
 
     async def has_read(self) -> None:
-        """Wait until it uses what its files say now."""
+        """Wait until what is in their files now is in use."""
         for reloader in self._reloaders.values():
             await reloader.check()
 
@@ -196,17 +196,17 @@ class Crowd:
             await self._round_over.park()
 
     def verdicts(self, impostor: Credential) -> list[str | None]:
-        """The alerts that a server with this credential gets from them; None: it is believed."""
+        """The alerts that a server with this credential gets from them; None: it is trusted."""
         return [_alert(reloader.current, impostor) for reloader in self._reloaders.values()]
 
-    def _note(self, told: Reload) -> None:
-        if not told.ok:
+    def _note(self, result: Reload) -> None:
+        if not result.ok:
             self._tally.not_ok += 1
-            self._tally.note(told)
+            self._tally.note(result)
 
     async def _come_and_go(self, number: int) -> None:
         resuming = number % _RESUMING == 0
-        # In turn: of those who resume, too, half are of each version.
+        # In turn: of those that resume, too, half are of each version.
         version = VERSIONS[(number // _RESUMING + number) % len(VERSIONS)]
         reloader = self._reloaders[version, _resuming_context if resuming else _context]
         data = os.urandom(1 + number * 100)
@@ -244,7 +244,7 @@ class Crowd:
                 )
             except OSError as error:
                 self._tally.failed += 1
-                self._tally.note(f"one who offers a session: {error}")
+                self._tally.note(f"a client that offers a session: {error}")
                 return
             self._tally.resumed += resumed
             self._tally.sessions += 1
@@ -293,7 +293,7 @@ def _resume(
 
 
 def _alert(client: ssl.SSLContext, impostor: Credential) -> str | None:
-    """The alert with which a client refuses a server; None if it believes it."""
+    """The alert with which a client refuses a server; None if it trusts it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     impostor.load_into(context)
     there, back = ssl.MemoryBIO(), ssl.MemoryBIO()

@@ -1,4 +1,4 @@
-"""Failures whose truth is known, because we arranged them, in worlds that the tests do not use.
+"""Failures whose true cause is known, arranged in worlds that the tests do not use.
 
 A measurement on the cases that a program was written against measures the author's memory. So no
 certificate here comes from `mtls_echo_pki`: each is put together with `cryptography` alone, under
@@ -52,10 +52,10 @@ class Failure:
         world: Where it happens.
         tls: The only version that the client offers.
         causes: What is wrong: all of it, mostly one thing.
-        rejected_by: Who refuses; None where nobody does.
+        rejected_by: Which side refuses; None where neither does.
         status: The exit status of `connect`.
         server, client: The ends; None for a program that does not speak TLS.
-        alert: Whether the one who refuses sends an alert.
+        alert: Whether the side that refuses sends an alert.
     """
 
     slug: str
@@ -69,13 +69,13 @@ class Failure:
     alert: bool = True
 
     def __str__(self) -> str:
-        owner = OTHER[self.rejected_by] if self.rejected_by else "nobody"
+        owner = OTHER[self.rejected_by] if self.rejected_by else "neither"
         return f"{self.slug} ({owner} at fault, TLS {self.tls}; {self.world})"
 
 
 @dataclass(frozen=True)
 class Presented:
-    """What the side at fault shows, and what its judge was set up with; None: its root."""
+    """What the side at fault presents, and what its verifier has; None: its root."""
 
     chain: tuple[Signed, ...]
     trusts: Signed | None = None
@@ -106,13 +106,13 @@ def failures() -> Iterator[Failure]:
 def _refusal(
     world: World, owner: Side, slug: str, causes: tuple[str, ...], shown: Presented, tls: str
 ) -> Failure:
-    """One side's certificate, refused by the other, which is sound."""
-    judge = OTHER[owner]
+    """One side's certificate, refused by the other, which is valid."""
+    verifier = OTHER[owner]
     trusts = (shown.trusts or world.root(owner),)
-    sound = End(world.chain(judge), trusts, shown.crls, shown.options)
-    flawed = End(shown.chain, (world.root(judge),))
-    server, client = (flawed, sound) if owner == "server" else (sound, flawed)
-    return Failure(slug, str(world), tls, causes, judge, _REFUSED[judge], server, client)
+    valid = End(world.chain(verifier), trusts, shown.crls, shown.options)
+    flawed = End(shown.chain, (world.root(verifier),))
+    server, client = (flawed, valid) if owner == "server" else (valid, flawed)
+    return Failure(slug, str(world), tls, causes, verifier, _REFUSED[verifier], server, client)
 
 
 def _of_certificates(world: World, owner: Side) -> Iterator[Scenario]:
@@ -132,7 +132,7 @@ _FUTURE = {"begins": 2 * DAY, "ends": 30 * DAY}
 
 
 def _below(world: World, owner: Side, name: str, **changes: Any) -> Presented:
-    """A sound end-entity certificate, by an authority below the root that is not sound."""
+    """A valid end-entity certificate, by a CA below the root that is not valid."""
     authority = world.authority(name, world.root(owner), **changes)
     return Presented((world.end_entity(owner, authority), authority))
 
@@ -184,8 +184,8 @@ def _links(world: World, owner: Side) -> _Rows:
     yield "no-basic-constraints", "not-an-authority", shown
     shown = _below(world, owner, "Mute CA", signs_certificates=False)
     yield "no-cert-sign", "not-an-authority", shown
-    sound, *others = world.chain(owner)
-    yield "bit-flipped", "bad-signature", Presented((altered(sound), *others))
+    valid, *others = world.chain(owner)
+    yield "bit-flipped", "bad-signature", Presented((altered(valid), *others))
     shown = Presented(world.chain(owner, authority_key_identifier=False))
     yield "no-key-identifier", "missing-key-identifier", shown
     shown = Presented(world.chain(owner, unknown_critical=True))
@@ -241,8 +241,8 @@ def _of_negotiation(world: World) -> Iterator[Failure]:
     server, client = ends["server"], ends["client"]
 
     def failure(slug: str, tls: str, **changes: Any) -> Failure:
-        sound = Failure(slug, str(world), tls, (slug,), "server", _MISMATCH, server, client)
-        return replace(sound, **changes)
+        base = Failure(slug, str(world), tls, (slug,), "server", _MISMATCH, server, client)
+        return replace(base, **changes)
 
     def with_options(end: End, *options: str) -> End:
         return replace(end, options=options)

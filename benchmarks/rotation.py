@@ -1,35 +1,35 @@
-"""What is lost while everything changes as fast as the disk allows: nothing, or this says what.
+"""Measure what is lost while certificates, keys and CAs change as fast as the disk allows.
 
     .venv/bin/python -m benchmarks.rotation [--seconds 60] [--clients 50] [--no-tickets] …
 
 A server process and a crowd of clients that connect, echo and leave, again and again, half of them
 in each version of TLS, a few of them with the session that they were given the last time. What
 they all use is replaced meanwhile, by what `mtls-echo pki` does itself: one administrator renews
-the server's and the clients' certificates, with the same key and with a new one, and hardly takes
-a breath; another takes the occasions in turn:
+the server's and the clients' certificates, with the same key and with a new one, almost without
+a pause; another repeats the scenarios in turn:
 
     a client's key leaked   renew --same-key, --new-key, revoke
     the server's key        renew --new-key, revoke
-    lists                   crl
-    a new authority         introduce, switch, renew --all, retire
+    CRLs                    crl
+    a new CA                introduce, switch, renew --all, retire
 
-Each time there is somebody who has what was valid a moment before: the certificate, the one that
-was made with the same key after it, and the sessions of both, in both versions of TLS. No sooner
-does the server say that it has read its files than he tries all of them; or, with a server's key,
-the clients do that meet him. Counted is what must be nought:
+Each time an attacker has what was valid a moment before: the certificate, the one that was made
+with the same key after it, and the sessions of both, in both versions of TLS. As soon as the
+server reports that it has read its files, the attacker tries all of them; or, with a server's key,
+the clients connect to the attacker. Counted is what must be zero:
 
     failed       handshakes that should have succeeded
     lost         echoes that did not come back, or came back altered
-    admitted     whoever was let in, or believed, after that
-    otherwise    whoever was turned away, but not with the alert that names the reason
-    not ok       reloads that the server or a client could not make sense of
+    admitted     attempts that were accepted after that
+    otherwise    attempts that were refused, but not with the alert that names the reason
+    not ok       reloads that failed in the server or a client
 
 and the server's resident memory, which must not grow with the number of generations.
 
-The administrators wait only for what a careful one waits for, before a key or an authority is
-taken out of use: that both ends have read what replaces it (of the server that is its ``reload``
-event, asked for with SIGHUP), and that the connections have ended that were begun before. Between
-all other steps nobody waits for anything.
+The administrators wait only where a careful one waits, before a key or a CA is taken out of use:
+until both ends have read what replaces it (the server's ``reload`` event, asked for with SIGHUP),
+and until the connections that were begun before have ended. Between all other steps there is no
+wait.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_pki.directory.rollover import Step, take
 
 # After so many rounds of renewals there is none for a second: with another generation every tenth
-# of one nobody would ever come twice within the same, and no session would be resumed.
+# of one no client would ever come twice within the same, and no session would be resumed.
 _BREATH = 25
 
 # Seconds between two looks at the server's memory, and how many make an average.
@@ -72,7 +72,7 @@ class Administration:
         directory: With the credentials ``server`` and ``client``.
         server: Reads it.
         crowd: Reads it.
-        tally: What was done, and who got in afterwards.
+        tally: What was done, and what was admitted afterwards.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Administration:
         await self._server.has_read()
         thieves.append(await self._copy())
         await self._renew("client", rekey=True)
-        await self._everybody_uses_it()
+        await self._in_use_at_both_ends()
         await self._revoke("client")
         await self._server.has_read()
         for thief in thieves:
@@ -118,10 +118,10 @@ class Administration:
         async with self._server_key:
             stolen = self._directory.credential("server")
             await self._renew("server", rekey=True)
-            await self._everybody_uses_it()
+            await self._in_use_at_both_ends()
             await self._revoke("server")
         await self._crowd.has_read()
-        self._judge(self._crowd.verdicts(stolen), "certificate_revoked")
+        self._count(self._crowd.verdicts(stolen), "certificate_revoked")
 
     async def _lists(self) -> None:
         await self._do(_publish_lists)
@@ -129,19 +129,19 @@ class Administration:
 
     async def _new_authority(self) -> None:
         await self._do(_take, Step.INTRODUCE)
-        await self._everybody_uses_it()
+        await self._in_use_at_both_ends()
         impostor = self._directory.credential("server")
         left_over = await self._copy()
         await self._do(_take, Step.SWITCH)
         await self._renew("server", rekey=False)
         await self._renew("client", rekey=False)
-        await self._everybody_uses_it()
+        await self._in_use_at_both_ends()
         await self._do(_take, Step.RETIRE)
         self._tally.rollovers += 1
         await self._server.has_read()
         await self._try_everything(left_over, "unknown_ca")
         await self._crowd.has_read()
-        self._judge(self._crowd.verdicts(impostor), "unknown_ca")
+        self._count(self._crowd.verdicts(impostor), "unknown_ca")
 
     async def _renew(self, name: str, *, rekey: bool) -> None:
         await self._do(_renew, name, rekey)
@@ -155,39 +155,38 @@ class Administration:
         done = self._hands.submit(change, self._directory.path, *arguments)
         await trio.to_thread.run_sync(done.result)
 
-    async def _everybody_uses_it(self) -> None:
+    async def _in_use_at_both_ends(self) -> None:
         await self._server.has_read()
         await self._crowd.has_read()
         await self._crowd.has_come_again()
 
-    # --- who has what was valid before -----------------------------------------------------------
+    # --- the attacker ----------------------------------------------------------------------------
 
     async def _copy(self) -> Attacker:
-        """Somebody copies the client's credential, and enters with it while he can."""
+        """Copy the client's credential, and connect with it while it is valid."""
         copy = Attacker(self._directory.credential("client"), self._directory.trust("servers"))
         for attempt in await trio.to_thread.run_sync(copy.prepare, self._server.port):
             if not attempt.admitted:
                 self._tally.failed += 1
-                self._tally.note(f"a client was refused too early: {attempt.answer}")
+                self._tally.note(f"the copy was refused too early: {attempt.answer}")
         return copy
 
     async def _try_everything(self, attacker: Attacker, alert: str) -> None:
-        """He tries it in both versions, with his certificate and with the sessions he kept."""
-        attempts = await trio.to_thread.run_sync(
+        """Try both versions, with the certificate and with the sessions that were kept."""
+        visits = await trio.to_thread.run_sync(
             lambda: list(attacker.try_everything(self._server.port))
         )
-        assert len(attempts) == 2 * len(VERSIONS), "there was no session to try"
-        self._judge(
-            [None if attempt.admitted else attempt.answer for attempt in attempts],
-            f"alert {alert}",
+        assert len(visits) == 2 * len(VERSIONS), "there was no session to try"
+        self._count(
+            [None if attempt.admitted else attempt.answer for attempt in visits], f"alert {alert}"
         )
 
-    def _judge(self, answers: Sequence[str | None], due: str) -> None:
+    def _count(self, answers: Sequence[str | None], due: str) -> None:
         for answer in answers:
             self._tally.attempts += 1
             if answer is None:
                 self._tally.admitted += 1
-                self._tally.note(f"was let in, in place of {due}")
+                self._tally.note(f"admitted, in place of {due}")
             elif answer != due:
                 self._tally.otherwise += 1
                 self._tally.note(f"{answer}, in place of {due}")

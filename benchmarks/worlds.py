@@ -1,9 +1,9 @@
-"""Worlds of authorities, and the odd certificates in them, made with `cryptography` alone.
+"""Worlds of CAs, and the odd certificates in them, made with `cryptography` alone.
 
 What the accuracy of a diagnosis is measured on must not come from the program that is measured:
 nothing here uses `mtls_echo_pki`. A world decides what stands above servers and clients, of which
-kind the keys are, and whether an intermediate issues. A certificate in it is sound but for what
-its maker says.
+kind the keys are, and whether an intermediate issues. A certificate in it is valid except in
+what its `Contents` alter.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _UNHEARD_OF = x509.UnrecognizedExtension(ObjectIdentifier("1.2.3.4.5"), b"\x05\x
 
 @dataclass(frozen=True)
 class Contents:
-    """What a certificate is to say; odd values make odd certificates."""
+    """The contents of a certificate; odd values make odd certificates."""
 
     subject: str
     authority: bool = False
@@ -62,7 +62,7 @@ class Contents:
 
 @dataclass(frozen=True)
 class Signed:
-    """A certificate, the key that it is about, and who issued it; None: nobody else did."""
+    """A certificate, the key that it is about, and its issuer; None: self-signed."""
 
     certificate: x509.Certificate
     key: Key
@@ -70,7 +70,7 @@ class Signed:
 
     @property
     def issuers(self) -> tuple[Signed, ...]:
-        """From who issued it to the root."""
+        """From its issuer to the root."""
         return (self.issuer, *self.issuer.issuers) if self.issuer else ()
 
 
@@ -178,7 +178,7 @@ class World:
         return self.authority(name, self.root(owner), path_length=0, ends=1000 * DAY)
 
     def issuers(self, owner: Side) -> tuple[Signed, ...]:
-        """From whoever issues this side's certificates to its root."""
+        """From the issuer of this side's certificates to its root."""
         root = self.root(owner)
         return (self.issuing(owner), root) if self.intermediate else (root,)
 
@@ -191,7 +191,7 @@ class World:
         return sign(contents, _key(self.key_type, key or name), issuer)
 
     def end_entity(self, owner: Side, issuer: Signed | None, **changes: Any) -> Signed:
-        """A server's or client's certificate, sound but for the changes."""
+        """A server's or client's certificate, valid but for the changes."""
         contents = Contents(owner, names=NAMES[owner], usages=(USAGE[owner],))
         return sign(replace(contents, **changes), _key(self.key_type, owner), issuer)
 

@@ -1,4 +1,4 @@
-"""Who may enter, once it is known who it is."""
+"""Which authenticated clients are authorised."""
 
 from __future__ import annotations
 

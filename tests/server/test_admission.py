@@ -1,4 +1,4 @@
-"""Who completed a handshake is served only if that would still be so: reloads and resumptions."""
+"""Admission: a client is served only if its handshake would still succeed, over reloads too."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ ALICE, BELOW = (
 )
 
 
-def believing(trust: Trust | None, *, session_tickets: bool = False) -> ssl.SSLContext:
+def trusting(trust: Trust | None, *, session_tickets: bool = False) -> ssl.SSLContext:
     auth = ClientAuth.REQUIRED if trust else ClientAuth.NONE
     return server_context(LOCALHOST, trust, client_auth=auth, session_tickets=session_tickets)
 
@@ -137,7 +137,7 @@ class Halfway:
                 return result
 
 
-async def welcome(here: Running, credential: Credential) -> bool:
+async def is_served(here: Running, credential: Credential) -> bool:
     """Whether a client that begins now is served."""
     try:
         async with await here.connect(_client(credential)) as stream:
@@ -163,7 +163,7 @@ def _two_lists(*revoked: x509.Certificate, issued_by_root: bool) -> Trust:
     return listed(CLIENTS.trust, root.crl(), issuing.crl())
 
 
-REFUSED = [
+DENIED = [
     pytest.param(ALICE, OTHERS.trust, "issuer is not trusted", id="authority dropped"),
     pytest.param(BELOW, OTHERS.trust, "issuer is not trusted", id="authority above dropped"),
     pytest.param(
@@ -196,7 +196,7 @@ REFUSED = [
     ),
 ]
 
-WELCOME = [
+SERVED = [
     pytest.param(ALICE, CLIENTS.trust, id="nothing but the server's certificate is new"),
     pytest.param(ALICE, CLIENTS.trust | OTHERS.trust, id="authority added"),
     pytest.param(BELOW, OTHERS.trust | CLIENTS.trust, id="authority added, path of three"),
@@ -224,22 +224,22 @@ WELCOME = [
         Trust((dated(CLIENTS, -1, 1), dated(CLIENTS, -20, -10))),
         id="an authority's renewal beside the expired one",
     ),
-    pytest.param(ALICE, None, id="nobody is asked any more"),
+    pytest.param(ALICE, None, id="no client is asked any more"),
 ]
 
 
 @versions
-@pytest.mark.parametrize(("who", "trust", "reason"), REFUSED)
-async def test_a_client_that_began_before_is_turned_away_by_what_is_in_use_after(
+@pytest.mark.parametrize(("who", "trust", "reason"), DENIED)
+async def test_a_client_that_began_before_a_reload_is_denied_by_what_is_in_use_after(
     who: Credential, trust: Trust, reason: str, version: ssl.TLSVersion
 ) -> None:
-    contexts = [believing(CLIENTS.trust)]
+    contexts = [trusting(CLIENTS.trust)]
     async with running(lambda: contexts[-1], limits=limits()) as here:
         halfway = await Halfway.into(here, _client(who, version))
-        contexts.append(believing(trust))
+        contexts.append(trusting(trust))
         said = denial_in(await halfway.go_on())
         report = await here.event("connection")
-        assert not await welcome(here, who)  # OpenSSL is of the same opinion
+        assert not await is_served(here, who)  # OpenSSL is of the same opinion
     assert said is not None
     assert reason in said
     assert (report["outcome"], report["ended"]) == ("denied", "denied")
@@ -248,22 +248,22 @@ async def test_a_client_that_began_before_is_turned_away_by_what_is_in_use_after
 
 
 @versions
-@pytest.mark.parametrize(("who", "trust"), WELCOME)
-async def test_a_client_that_began_before_is_welcome_if_it_would_be_now(
+@pytest.mark.parametrize(("who", "trust"), SERVED)
+async def test_a_client_that_began_before_a_reload_is_served_if_it_would_be_now(
     who: Credential, trust: Trust | None, version: ssl.TLSVersion
 ) -> None:
-    contexts = [believing(CLIENTS.trust)]
+    contexts = [trusting(CLIENTS.trust)]
     async with running(lambda: contexts[-1], limits=limits()) as here:
         halfway = await Halfway.into(here, _client(who, version))
-        contexts.append(believing(trust))
+        contexts.append(trusting(trust))
         assert await halfway.go_on() == b"hello"
         report = await here.event("connection")
-        assert await welcome(here, who)  # OpenSSL is of the same opinion
+        assert await is_served(here, who)  # OpenSSL is of the same opinion
     assert report["outcome"] == "echoed"
 
 
 async def test_asking_whether_a_client_is_denied_changes_nothing() -> None:
-    served, replaced = believing(CLIENTS.trust), believing(OTHERS.trust)
+    served, replaced = trusting(CLIENTS.trust), trusting(OTHERS.trust)
     reasons: list[str | None] = []
 
     async def ask(stream: TLSStream) -> None:
@@ -276,12 +276,12 @@ async def test_asking_whether_a_client_is_denied_changes_nothing() -> None:
         await echo(stream)
 
     async with running(served, ask, limits=limits()) as here:
-        assert await welcome(here, BELOW)
+        assert await is_served(here, BELOW)
     assert reasons[0] is reasons[3] is None
     assert reasons[1] == reasons[2] == "the client certificate's issuer is not trusted any more"
 
 
-async def test_an_anonymous_client_is_turned_away_when_a_certificate_is_needed_by_now() -> None:
+async def test_an_anonymous_client_is_denied_when_a_certificate_is_needed_by_now() -> None:
     contexts = [server_context(LOCALHOST, CLIENTS.trust, client_auth=ClientAuth.OPTIONAL)]
     async with running(lambda: contexts[-1], limits=limits()) as here:
         for needed in (False, True):
@@ -292,7 +292,7 @@ async def test_an_anonymous_client_is_turned_away_when_a_certificate_is_needed_b
             assert (denial_in(answer) is not None) is needed
 
 
-async def test_contexts_that_nobody_described_are_judged_by_what_can_be_seen() -> None:
+async def test_undescribed_contexts_are_examined_as_far_as_can_be_seen() -> None:
     def plain(*trust: Trust) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.verify_mode = ssl.CERT_REQUIRED
@@ -316,15 +316,15 @@ async def test_contexts_that_nobody_described_are_judged_by_what_can_be_seen() -
 
 
 @versions
-async def test_who_says_nothing_at_first_meets_what_is_in_use_when_it_speaks(
+async def test_a_silent_client_meets_the_context_in_use_at_its_first_byte(
     version: ssl.TLSVersion,
 ) -> None:
-    contexts = [believing(CLIENTS.trust)]
+    contexts = [trusting(CLIENTS.trust)]
     async with running(lambda: contexts[-1], limits=limits()) as here:
         silent = await here.tcp()
         async with await here.connect(_client(ALICE)) as other:
             assert await echoed(other) == b"hello"  # so the silent one was accepted before it
-        contexts.append(believing(OTHERS.trust))
+        contexts.append(trusting(OTHERS.trust))
         late = TLSStream(silent, _client(ALICE, version), server_name="localhost")
 
         async def speak() -> None:
@@ -339,8 +339,8 @@ async def test_who_says_nothing_at_first_meets_what_is_in_use_when_it_speaks(
         assert alert.code == 48  # unknown_ca: OpenSSL's verdict, in the handshake
 
 
-async def test_who_waits_for_a_place_over_a_reload_is_judged_again() -> None:
-    contexts = [believing(CLIENTS.trust)]
+async def test_a_client_that_waits_for_a_place_over_a_reload_is_verified_again() -> None:
+    contexts = [trusting(CLIENTS.trust)]
     async with running(lambda: contexts[-1], limits=limits(max_connections=1)) as here:
         # Both are accepted while there is a place; when one has it, the other waits for it.
         waiting = await Halfway.into(here, _client(ALICE))
@@ -356,7 +356,7 @@ async def test_who_waits_for_a_place_over_a_reload_is_judged_again() -> None:
             # Its handshake is complete, and nothing tells us when it begins to wait.
             while not here.server._capacity.statistics().tasks_waiting:
                 await trio.testing.wait_all_tasks_blocked(0.001)
-            contexts.append(believing(OTHERS.trust))
+            contexts.append(trusting(OTHERS.trust))
             await first.aclose()
     assert [denial_in(answer) is not None for answer in answers] == [True]
 
@@ -399,7 +399,7 @@ async def test_a_resumed_session_is_over_with_the_first_date_on_its_path(
     )
     leaf = certified(BELOW.certificate, issuing, -1, ends["certificate"])
     lists = (authority.crl(ends["list"] * DAY) for authority in (root, issuing))
-    served = believing(listed(root.trust, *lists), session_tickets=True)
+    served = trusting(listed(root.trust, *lists), session_tickets=True)
     context = _client(Credential(BELOW.key, leaf, issuing.chain), version)
     session: ssl.SSLSession | None = None
     said: list[str | None] = []
@@ -435,15 +435,15 @@ async def test_a_resumed_session_is_over_with_the_first_date_on_its_path(
         pytest.param(_two_lists(BELOW.certificate, issued_by_root=False), "revoked", id="revoked"),
     ],
 )
-async def test_a_resumption_that_began_before_a_reload_is_judged_as_any_other(
+async def test_a_resumption_that_began_before_a_reload_is_verified_as_any_other(
     trust: Trust, reason: str | None, version: ssl.TLSVersion
 ) -> None:
     context = _client(BELOW, version)
-    contexts = [believing(CLIENTS.trust, session_tickets=True)]
+    contexts = [trusting(CLIENTS.trust, session_tickets=True)]
     async with running(lambda: contexts[-1], limits=limits()) as here:
         _, _, session = await trio.to_thread.run_sync(visit, context, here.port, None)
         halfway = await Halfway.into(here, context, session)
-        contexts.append(believing(trust))
+        contexts.append(trusting(trust))
         said = denial_in(await halfway.go_on())
         assert (await here.event("connection", 2))["tls"]["resumed"]
     assert (said is None) is (reason is None)
@@ -456,10 +456,10 @@ async def test_what_clients_send_along_is_not_kept_in_mind(
     monkeypatch.setattr("mtls_echo_server.admission._MOST_ISSUERS", 2)
     junk = tuple(OTHERS.intermediate(f"junk {number}").certificate for number in range(3))
     departments = [CLIENTS.intermediate(f"department {number}") for number in range(3)]
-    async with running(believing(CLIENTS.trust), limits=limits()) as here:
+    async with running(trusting(CLIENTS.trust), limits=limits()) as here:
         for department in departments:
             issued = department.issue(Request.client("alice.test"))
             sent = Credential(issued.key, issued.certificate, (*issued.chain, *junk))
-            assert await welcome(here, sent)
+            assert await is_served(here, sent)
     kept = [x509.load_der_x509_certificate(der) for der in here.server._admission._issuers]
     assert kept == [department.certificate for department in departments[1:]]

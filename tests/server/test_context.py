@@ -27,7 +27,7 @@ def pki() -> Authorities:
 
 
 @pytest.mark.parametrize("client_auth", [ClientAuth.OPTIONAL, ClientAuth.REQUIRED])
-def test_nobody_is_authenticated_without_somebody_to_believe(
+def test_no_client_is_authenticated_without_trust_anchors(
     pki: Authorities, client_auth: ClientAuth
 ) -> None:
     with pytest.raises(ValueError, match="needs trust anchors"):
@@ -49,12 +49,12 @@ def test_versions_that_contradict_each_other_are_refused(pki: Authorities) -> No
         )
 
 
-def test_only_the_named_authorities_are_believed(pki: Authorities) -> None:
-    believed = pki.server_context().get_ca_certs(binary_form=True)
-    assert believed == [pki.clients.certificate.public_bytes(Encoding.DER)]
+def test_only_the_named_cas_are_trusted(pki: Authorities) -> None:
+    trusted = pki.server_context().get_ca_certs(binary_form=True)
+    assert trusted == [pki.clients.certificate.public_bytes(Encoding.DER)]
 
 
-def test_every_python_judges_alike(pki: Authorities) -> None:
+def test_every_python_verifies_alike(pki: Authorities) -> None:
     flags = pki.server_context().verify_flags
     assert flags & ssl.VERIFY_X509_STRICT
     assert flags & ssl.VERIFY_X509_PARTIAL_CHAIN

@@ -66,7 +66,7 @@ async def test_client_authentication_is_what_it_is_called(
 ) -> None:
     credential = {"alice": pki.alice, "nobody": None, "stranger": pki.stranger}[who]
     welcome = {
-        ClientAuth.NONE: {"alice", "nobody", "stranger"},  # nobody is asked
+        ClientAuth.NONE: {"alice", "nobody", "stranger"},  # no client is asked
         ClientAuth.OPTIONAL: {"alice", "nobody"},
         ClientAuth.REQUIRED: {"alice"},
     }[client_auth]
@@ -170,7 +170,7 @@ async def test_an_http_client_is_told_in_http_that_this_port_speaks_tls(
 @pytest.mark.parametrize(
     "garbage", [b"SSH-2.0-OpenSSH_9\r\n", b"\x00" * 1048576, b"\x16" * 1048576]
 )
-async def test_garbage_ends_with_one_event_and_harms_nobody(
+async def test_garbage_ends_with_one_event_and_harms_no_client(
     pki: Authorities, garbage: bytes
 ) -> None:
     async with (
@@ -225,7 +225,7 @@ async def test_trickling_bytes_does_not_prolong_the_handshake(
     assert report["causes"] == ["timeout"]
 
 
-async def test_a_client_that_resets_the_connection_harms_nobody(pki: Authorities) -> None:
+async def test_a_client_that_resets_the_connection_harms_no_other(pki: Authorities) -> None:
     async with running(pki.server_context(), limits=limits()) as here:
         for number in range(1, 6):
             stream = await here.tcp()
@@ -349,12 +349,12 @@ async def test_accepting_outlives_a_shortage_of_descriptors(
         {"max_connection_age": float("nan")},
     ],
 )
-def test_limits_that_would_let_nobody_in_are_refused(wrong: dict[str, float]) -> None:
+def test_limits_that_would_admit_no_client_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Limits(**wrong)  # type: ignore[arg-type]  # the point of the test
 
 
-async def test_silent_strangers_keep_no_client_out(pki: Authorities) -> None:
+async def test_silent_connections_keep_no_client_out(pki: Authorities) -> None:
     limited = limits(max_connections=2)
     async with (
         running(pki.server_context(), limits=limited) as here,
@@ -581,7 +581,7 @@ async def test_a_second_stop_cuts_off_at_once(pki: Authorities) -> None:
     assert not [event for event in here.events if event.name == "error"]
 
 
-async def test_a_stop_does_not_wait_for_strangers_nor_count_them(
+async def test_a_stop_does_not_wait_for_pending_connections_nor_count_them(
     pki: Authorities, patient_clock: trio.testing.MockClock
 ) -> None:
     async with running(pki.server_context(), limits=limits(grace_period=3600)) as here:

@@ -136,7 +136,7 @@ def test_it_listens_on_every_address_it_is_given(directory: Directory) -> None:
         assert_echoes(running, client_of(directory))
 
 
-def test_an_anonymous_client_is_welcome_where_certificates_are_optional(
+def test_an_anonymous_client_is_served_where_certificates_are_optional(
     directory: Directory,
 ) -> None:
     with ServeProcess("--client-auth", "optional", pki=directory.path) as running:
@@ -176,7 +176,7 @@ def test_its_text_log_tells_a_person_the_same(directory: Directory) -> None:
     assert lines[-1].endswith("stopped, 0 connections finished, 0 aborted")
 
 
-def test_it_goes_on_when_nobody_reads_its_log_any_more(directory: Directory) -> None:
+def test_it_goes_on_when_its_log_is_not_read_any_more(directory: Directory) -> None:
     with ServeProcess(pki=directory.path) as running:
         assert running.process.stderr is not None
         running.process.stderr.close()
@@ -265,7 +265,7 @@ def test_it_serves_without_a_standard_error(directory: Directory) -> None:
     ],
     ids=lambda value: " ".join(value)[:60] if isinstance(value, tuple) else None,
 )
-def test_who_may_enter_is_decided_by_the_allow_options(
+def test_the_allow_options_decide_which_clients_are_served(
     directory: Directory, rule: tuple[str, ...], welcome: bool
 ) -> None:
     names = ("web.a.test", "alice@a.test", "spiffe://a.test/ns/prod/sa/web")
