@@ -34,12 +34,12 @@ from mtls_echo_pki.certificates.reading import UNREADABLE, is_self_issued, valid
 from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.causes import Slug, Slugs, drop, keep
 from mtls_echo_tls.diagnosis.evidence import Evidence
+from mtls_echo_tls.diagnosis.tables import UNKNOWN
+from mtls_echo_tls.diagnosis.verdict import Verdict
 from mtls_echo_tls.path.certificates import end_entity
 from mtls_echo_tls.path.rules import Fault, may_sign_crls
 from mtls_echo_tls.path.validate import CertificationPath, examine
 from mtls_echo_tls.sides import Side, peer_of
-
-UNKNOWN: Slugs = ("internal-error",)
 
 # What our own path shows whatever the peer's anchors are: if it does not, it is not so.
 _ALWAYS_SEEN: frozenset[Slug] = frozenset(
@@ -84,8 +84,9 @@ _STRONG_RSA_BITS = 3072
 _STRONG_EC_BITS = 256
 
 
-def second_look(evidence: Evidence, rejected_by: Side | None) -> CertificationPath:
-    """The path that was judged, examined: the peer's when we refused, ours when the peer did."""
+def examine_path(evidence: Evidence, verdict: Verdict) -> CertificationPath:
+    """Examine the path that was refused: the peer's when we refused, ours when the peer did."""
+    rejected_by = verdict.rejected_by
     if rejected_by is None:
         return CertificationPath()
     mine = evidence.context_info
@@ -136,9 +137,10 @@ def _with_address(path: CertificationPath, evidence: Evidence) -> CertificationP
 
 
 def narrow(
-    family: Slugs, path: CertificationPath, evidence: Evidence, rejected_by: Side | None
+    evidence: Evidence, verdict: Verdict, path: CertificationPath
 ) -> tuple[Slugs, Side | None]:
-    """What remains of a family of causes, and whose fault it is when that is not obvious."""
+    """The candidates that remain possible, and whose fault it is when that is not obvious."""
+    family, rejected_by = verdict.candidates, verdict.rejected_by
     if evidence.reason == "NO_SHARED_CIPHER" and _cannot_sign(evidence):
         # TLS 1.2 then finds no suite, and never gets to showing the certificate.
         return ("wrong-usage",), evidence.side

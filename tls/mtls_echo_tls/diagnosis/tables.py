@@ -11,6 +11,9 @@ from __future__ import annotations
 from mtls_echo_tls.alerts import AlertDescription as A
 from mtls_echo_tls.causes import Slug, Slugs, drop, keep
 
+# Nothing is known.
+UNKNOWN: Slugs = ("internal-error",)
+
 # X509_V_ERR_* (openssl/x509_vfy.h), stable numbers, unlike the texts beside them.
 VERIFY: dict[int, Slugs] = {
     2: ("unknown-authority",),

@@ -1,0 +1,169 @@
+"""The verdict on a connection: its outcome, the side that refused, and what that can mean.
+
+Order matters, most certain first: what is not TLS at all, what the two ends said in words, our
+own deadline, our own verdict on a certificate, the peer's fatal alert, our other errors, and last
+how the transport ended. Which side refused follows from the same: an alert received means the
+peer did, an error of our own means that we did, and otherwise it cannot be known on this side.
+
+An alert names a family of causes, and so does a verify code (`mtls_echo_tls.diagnosis.tables`);
+where the peer can only be OpenSSL, the alert's family is a smaller one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mtls_echo_tls.alerts import CERTIFICATE_ALERTS
+from mtls_echo_tls.alerts import AlertDescription as A
+from mtls_echo_tls.causes import Slug, Slugs, drop
+from mtls_echo_tls.diagnosis.evidence import Evidence
+from mtls_echo_tls.diagnosis.report import Outcome
+from mtls_echo_tls.diagnosis.tables import (
+    ALERT,
+    OPENSSL_ALERT,
+    OWN_ALERT,
+    REASON,
+    UNKNOWN,
+    VERIFY,
+)
+from mtls_echo_tls.sides import Side, peer_of
+
+# What OpenSSL accepts as a Certificate message, in bytes (SSL_MAX_CERT_LIST_DEFAULT).
+_LONGEST_CERTIFICATE_MESSAGE = 100 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the evidence shows before any certificate is examined.
+
+    Attributes:
+        outcome: How the connection ended.
+        rejected_by: The side that refused; None when neither did, or it cannot be known.
+        candidates: The causes that this can have, the likeliest first.
+    """
+
+    outcome: Outcome
+    rejected_by: Side | None
+    candidates: Slugs
+
+
+def verdict_of(evidence: Evidence) -> Verdict:
+    """The verdict, from the most certain evidence that there is."""
+    return Verdict(*_verdict(evidence))
+
+
+def _verdict(evidence: Evidence) -> tuple[Outcome, Side | None, Slugs]:
+    me = evidence.side
+    peer = peer_of(me)
+    if evidence.denied is not None:
+        return "denied", "server", ("not-authorised",)
+    if evidence.mismatched_echo is not None:
+        return "failed", None, ("altered-echo",)
+    if evidence.closed_early is not None:
+        return "failed", None, ("closed-without-alert",)
+    if evidence.stage == "connect":
+        return "failed", None, ("timeout" if evidence.timed_out else "no-connection",)
+    if evidence.version is None and not _is_tls(evidence):
+        # Whatever OpenSSL made of it (it depends on the bytes), it never was TLS.
+        return "failed", None, ("plaintext-peer" if me == "client" else "plaintext-client",)
+    if evidence.timed_out:
+        return "failed", None, ("timeout",)
+    if evidence.verify_code is not None:
+        return "refused", me, VERIFY.get(evidence.verify_code, UNKNOWN)
+    if evidence.alert is not None and not evidence.alert.sent:
+        outcome: Outcome = "denied" if evidence.alert.code == A.access_denied else "refused"
+        return outcome, peer, _family_of_alert(evidence.alert.code, evidence)
+    if evidence.reason is not None:
+        return "refused", me, _family_of_reason(evidence.reason, evidence)
+    if evidence.alert is not None and evidence.failed:
+        # An error of OpenSSL's parsers has no reason of its own.
+        return "refused", me, OWN_ALERT.get(evidence.alert.code, UNKNOWN)
+    if evidence.no_common_alpn:
+        # Python cannot send no_application_protocol, so the side that minds just closes.
+        return "refused", me if evidence.failed else peer, ("no-common-alpn",)
+    if evidence.transport_end == "reset":
+        return "failed", None, ("reset",)
+    if evidence.transport_end == "eof":
+        ended: Slug = "truncated" if evidence.stage == "established" else "closed-without-alert"
+        return "failed", None, (ended,)
+    if evidence.stage != "established" and evidence.close_notify:
+        return "failed", None, ("closed-without-alert",)
+    if evidence.failed:
+        return "failed", None, UNKNOWN
+    if evidence.stage != "established" or evidence.abandoned:
+        # We ended it ourselves: nothing failed, and nothing was proved either.
+        return "failed", None, ()
+    return "echoed", None, ()
+
+
+def _is_tls(evidence: Evidence) -> bool:
+    """Whether the first bytes received can be a TLS peer's, and not our own sent back."""
+    first = evidence.first_bytes
+    if not first:
+        return True
+    # ContentType 20 to 23, then a version whose first byte is 3 (RFC 8446 §5.1).
+    if first[0] not in range(20, 24) or first[1:2] not in (b"", b"\x03"):
+        return False
+    random = evidence.client_random
+    echoed = evidence.side == "client" and random is not None and random in first.hex()
+    return not echoed
+
+
+def _family_of_reason(reason: str, evidence: Evidence) -> Slugs:
+    """The causes of an error that our own side found."""
+    if reason == "BAD_SIGNATURE" and evidence.is_tls13:
+        # There CertificateVerify is encrypted: to alter it on the way damages a record.
+        return ("key-not-owned",)
+    mine = evidence.context_info
+    if evidence.side == "server" and reason == "UNSUPPORTED_PROTOCOL":
+        # An OpenSSL server without a certificate says the same of TLS 1.3.
+        common = evidence.tls13_offered and evidence.tls13_enabled
+        return ("no-server-certificate",) if common else ("no-common-version",)
+    if evidence.side == "server" and reason == "NO_SHARED_CIPHER" and mine.credential is None:
+        # So it does in TLS 1.2; whether a context has a certificate, it does not tell.
+        without: Slugs = ("no-server-certificate",)
+        return without if mine.declared else (*REASON[reason], *without)
+    if reason == "NO_SHARED_CIPHER" and evidence.not_shared:
+        return evidence.not_shared
+    sent = OWN_ALERT.get(evidence.alert.code) if evidence.alert is not None else None
+    return REASON.get(reason) or sent or UNKNOWN
+
+
+def _family_of_alert(code: int, evidence: Evidence) -> Slugs:
+    """The causes of a refusal that the peer announced."""
+    if code == A.handshake_failure and evidence.version not in (None, "TLSv1.3"):
+        # After one handshake it is the end of another, which we do not take part in.
+        return ("renegotiation",)
+    # Without a recording (see `trace`) nothing is known of what was asked for and presented.
+    recorded = evidence.client_random is not None
+    if recorded and not evidence.own_chain and code in CERTIFICATE_ALERTS | {A.handshake_failure}:
+        # Which alert a missing certificate gets differs: handshake_failure in TLS 1.2 (RFC 5246
+        # §7.4.6), certificate_required in TLS 1.3, bad_certificate from Java and older Go.
+        if evidence.side == "client" and evidence.certificate_requested:
+            return ("no-client-certificate",)
+        if code != A.handshake_failure:
+            return UNKNOWN  # there was no certificate of ours to verify
+    if code == A.illegal_parameter:
+        return _family_of_illegal_parameter(evidence)
+    if code == A.handshake_failure:
+        # Before ServerHello it says "no common parameters", and after it nothing in particular.
+        if evidence.hello_answered or evidence.side == "server":
+            return UNKNOWN
+        return ("no-common-cipher", "no-common-group", "no-common-signature-algorithm",
+                "no-server-certificate", "wrong-usage")  # fmt: skip
+    openssl = OPENSSL_ALERT.get(code) if evidence.peer_is_openssl else None
+    causes = openssl or ALERT.get(code, UNKNOWN)
+    without = code == A.protocol_version and not evidence.tls13_offered
+    if evidence.side == "server" or evidence.hello_answered or without:
+        # Only a server that has not answered yet can be without a certificate; it says so with
+        # protocol_version where TLS 1.3 was offered, and with handshake_failure where it was not.
+        causes = drop(causes, {"no-server-certificate"})
+    return causes
+
+
+def _family_of_illegal_parameter(evidence: Evidence) -> Slugs:
+    if sum(map(len, evidence.own_chain)) > _LONGEST_CERTIFICATE_MESSAGE:
+        return ("oversize",)
+    # Only a client compares the version with what the server's random says of it.
+    first: Slug = "downgrade" if evidence.side == "server" else "internal-error"
+    return (first, "tampered")
