@@ -50,7 +50,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from benchmarks.failures import End, Failure, failures
 from benchmarks.worlds import Side
-from mtls_echo_tls.diagnosis.joint import join
+from mtls_echo_tls.diagnosis.joint import join_reports
 from mtls_echo_tls.diagnosis.report import Report
 
 WHO = ("refusing", "refused", "joined")
@@ -315,7 +315,7 @@ def _grade(failure: Failure, reports: dict[Side, Report], result: Result) -> Non
     if None in ends.values():
         return  # there is no other report to join with
     try:
-        account = join(reports["client"], reports["server"])
+        account = join_reports(reports["client"], reports["server"])
     except (KeyError, ValueError) as error:
         found("not joined", repr(error))
         _note(result, "joined", ())

@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from mtls_echo_tls.diagnosis.evidence import Evidence as Evidence
     from mtls_echo_tls.diagnosis.exit_status import exit_status as exit_status
     from mtls_echo_tls.diagnosis.failure import TLSFailure as TLSFailure
-    from mtls_echo_tls.diagnosis.joint import Account as Account
-    from mtls_echo_tls.diagnosis.joint import join as join
+    from mtls_echo_tls.diagnosis.joint import JointReport as JointReport
+    from mtls_echo_tls.diagnosis.joint import join_reports as join_reports
     from mtls_echo_tls.diagnosis.report import Report as Report
     from mtls_echo_tls.diagnosis.report import describe as describe
     from mtls_echo_tls.material.load import Material as Material
@@ -64,7 +64,6 @@ __version__ = "0.1.0"
 
 _HOME_OF = {
     "Access": "mtls_echo_server.access",
-    "Account": "mtls_echo_tls.diagnosis.joint",
     "Address": "mtls_echo_tls.address",
     "AlertDescription": "mtls_echo_tls.alerts",
     "Authority": "mtls_echo_pki.certificates.authority",
@@ -78,6 +77,7 @@ _HOME_OF = {
     "Evidence": "mtls_echo_tls.diagnosis.evidence",
     "FLAWS": "mtls_echo_pki.flaws.registry",
     "Flaw": "mtls_echo_pki.flaws.flaw",
+    "JointReport": "mtls_echo_tls.diagnosis.joint",
     "KeyType": "mtls_echo_pki.certificates.request",
     "Limits": "mtls_echo_server.connection",
     "ListenError": "mtls_echo_server.listeners",
@@ -103,7 +103,7 @@ _HOME_OF = {
     "echo": "mtls_echo_server.handlers",
     "exit_status": "mtls_echo_tls.diagnosis.exit_status",
     "find_flaw": "mtls_echo_pki.flaws.registry",
-    "join": "mtls_echo_tls.diagnosis.joint",
+    "join_reports": "mtls_echo_tls.diagnosis.joint",
     "parse_address": "mtls_echo_tls.address",
     "read_credential": "mtls_echo_pki.files.pem",
     "read_crls": "mtls_echo_pki.files.pem",

@@ -10,12 +10,12 @@ import pytest
 from mtls_echo.__main__ import mtls_echo
 from mtls_echo.vocabulary import COMMAND_LINE
 from mtls_echo_tls.causes import CAUSES, FORGED_LIST
-from mtls_echo_tls.diagnosis.wording import Words, in_third_person
+from mtls_echo_tls.diagnosis.wording import Perspective, in_third_person
 from mtls_echo_tls.sides import Side
 
 SIDES: tuple[Side, ...] = ("client", "server")
 TEXTS = {
-    Words(side, rejected_by, owner, COMMAND_LINE).remedy(cause)
+    Perspective(side, rejected_by, owner, COMMAND_LINE).remedy(cause)
     for cause in (*CAUSES.values(), FORGED_LIST)
     for side in SIDES
     for rejected_by in (*SIDES, None)
@@ -70,7 +70,7 @@ def test_anchors_go_where_the_verifier_looks_for_them(owner: Side | None, option
 
 @pytest.mark.parametrize("side", SIDES)
 def test_a_server_without_a_certificate_is_told_which_options_give_it_one(side: Side) -> None:
-    words = Words(side, "server", "server", COMMAND_LINE)
+    words = Perspective(side, "server", "server", COMMAND_LINE)
     told = words.remedy(CAUSES["no-server-certificate"])
 
     assert ("--cert FILE" in told) == (side == "server")

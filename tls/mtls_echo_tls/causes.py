@@ -95,21 +95,21 @@ class Cause:
     """One way for a connection to fail.
 
     Attributes:
-        says: A clause about the owner: "{its} certificate has expired".
+        clause: A clause about the owner: "{its} certificate has expired".
         owner: What the owner can do.
         judge: What the judge can do.
         rfc: Where the rule is written.
     """
 
-    says: str
+    clause: str
     owner: str
     judge: str
     rfc: str
 
 
-def _either(says: str, remedy: str, rfc: str) -> Cause:
+def _either(clause: str, remedy: str, rfc: str) -> Cause:
     """A cause that both sides can do the same about."""
-    return Cause(says, remedy, remedy, rfc)
+    return Cause(clause, remedy, remedy, rfc)
 
 
 _VALIDITY = "RFC 5280 §4.1.2.5"

@@ -23,7 +23,7 @@ from mtls_echo_tls.sides import Side, peer_of
 
 if TYPE_CHECKING:
     from mtls_echo_tls.causes import Slug, Slugs
-    from mtls_echo_tls.explain.findings import Reading
+    from mtls_echo_tls.explain.findings import Finding
 
 # More than any error message; filter a whole log with grep first.
 MOST_BYTES = 64 * 1024
@@ -76,10 +76,10 @@ def explain(ctx: click.Context, text: tuple[str, ...], side: Side | None, as_jso
     TEXT is what people paste: a message, a log line, several lines, an alert's number or name,
     curl's exit status. With - or a pipe, it is read from standard input, 64 KiB at most.
     """
-    from mtls_echo_tls.explain.parse import readings
+    from mtls_echo_tls.explain.parse import findings
 
     pasted = _pasted(text)
-    found = readings(pasted)
+    found = findings(pasted)
     if not found:
         _not_recognised(pasted, as_json)
         ctx.exit(NOT_RECOGNISED)
@@ -156,7 +156,7 @@ class Answer:
     also: list[str]
 
 
-def _answer(found: list[Reading], side: Side | None) -> Answer:
+def _answer(found: list[Finding], side: Side | None) -> Answer:
     first = found[0]
     printed_by = side or first.side
     sides: tuple[Side, ...] = (printed_by,) if printed_by else ("client", "server")
@@ -177,39 +177,39 @@ def _answer(found: list[Reading], side: Side | None) -> Answer:
     )
 
 
-def _alert(reading: Reading) -> NamedAlert | None:
+def _alert(finding: Finding) -> NamedAlert | None:
     from mtls_echo_tls.alerts import alert_meaning, alert_name
 
-    code = reading.alert
+    code = finding.alert
     if code is None:
         return None
     direction: Literal["sent", "received"] | None = None
-    if reading.kind != "alert":
-        direction = "received" if reading.refused == "peer" else "sent"
+    if finding.kind != "alert":
+        direction = "received" if finding.refused == "peer" else "sent"
     return NamedAlert(alert_name(code), code, direction, alert_meaning(code))
 
 
-def _also(found: list[Reading], side: Side) -> list[str]:
+def _also(found: list[Finding], side: Side) -> list[str]:
     """What else the text says, unless it repeats the first finding."""
     first = found[0]
     known = set(first.causes(side))
     others = [
-        reading.words
-        for reading in found[1:]
-        if not known & set(reading.causes(side)) and reading.alert != first.alert
+        finding.words
+        for finding in found[1:]
+        if not known & set(finding.causes(side)) and finding.alert != first.alert
     ]
     return list(dict.fromkeys(others))[:2]
 
 
-def _for_side(reading: Reading, side: Side) -> SideAnswer:
+def _for_side(finding: Finding, side: Side) -> SideAnswer:
     from mtls_echo.vocabulary import COMMAND_LINE
     from mtls_echo_tls.causes import CAUSES, OWNERS
-    from mtls_echo_tls.diagnosis.wording import Words, in_third_person
+    from mtls_echo_tls.diagnosis.wording import Perspective, in_third_person
 
-    rejected_by = reading.rejected_by(side)
-    causes = reading.causes(side)
-    words = Words(side, rejected_by, vocabulary=COMMAND_LINE)
-    unsaid = reading.refused == "unsaid"
+    rejected_by = finding.rejected_by(side)
+    causes = finding.causes(side)
+    words = Perspective(side, rejected_by, vocabulary=COMMAND_LINE)
+    unsaid = finding.refused == "unsaid"
 
     def remedy(slug: Slug) -> str:
         cause = CAUSES[slug]
@@ -218,39 +218,39 @@ def _for_side(reading: Reading, side: Side) -> SideAnswer:
         return words.remedy(cause)
 
     def says(slug: Slug) -> str:
-        clause = CAUSES[slug].says
-        return in_third_person(clause, OWNERS.get(slug)) if unsaid else words.says(slug)
+        clause = CAUSES[slug].clause
+        return in_third_person(clause, OWNERS.get(slug)) if unsaid else words.clause(slug)
 
     return SideAnswer(
         side=side,
         rejected_by=rejected_by,
-        summary=_who(reading, side),
+        summary=_who(finding, side),
         causes=list(causes),
         means={slug: says(slug) for slug in causes},
-        find_out=_find_out(reading, side, rejected_by, causes),
+        find_out=_find_out(finding, side, rejected_by, causes),
         remedies={slug: remedy(slug) for slug in causes[:_CAUSES_SHOWN]},
         remedy=remedy(causes[0]),
         rfc=", ".join(dict.fromkeys(CAUSES[s].rfc for s in causes[:2] if CAUSES[s].rfc)),
     )
 
 
-def _who(reading: Reading, side: Side | None) -> str:
+def _who(finding: Finding, side: Side | None) -> str:
     """Which side refused the other, in one sentence."""
-    if reading.kind == "alert" and side is None:
+    if finding.kind == "alert" and side is None:
         return "an alert: the side that sent it refused the side that received it"
-    if reading.refused == "unsaid":
+    if finding.refused == "unsaid":
         return "this text does not say which side refused the other, if either did"
-    if reading.refused == "nobody":
+    if finding.refused == "nobody":
         return "neither side refused the other: the connection ended before that"
-    rejected_by = reading.rejected_by(side)
+    rejected_by = finding.rejected_by(side)
     if side is None:
         if rejected_by is not None:
             return f"the {rejected_by} refused the {peer_of(rejected_by)}"
-        if reading.refused == "peer":
+        if finding.refused == "peer":
             return "the other side refused the one that printed this"
         return "the side that printed this refused the other one"
     other = peer_of(side)
-    if reading.kind == "alert":
+    if finding.kind == "alert":
         return f"the {other} refused the {side}, if the {side} received this alert"
     if rejected_by == side:
         return f"the {side}, which printed this, refused the {other}"
@@ -263,12 +263,12 @@ _CERTIFICATE_CAUSES = {
 }  # fmt: skip
 
 
-def _find_out(reading: Reading, side: Side, rejected_by: Side | None, causes: Slugs) -> list[str]:
+def _find_out(finding: Finding, side: Side, rejected_by: Side | None, causes: Slugs) -> list[str]:
     """Commands and logs, the most useful first."""
     refused = None if rejected_by is None else peer_of(rejected_by)
     about = set(causes)
     steps: list[str] = []
-    if reading.refused == "unsaid" or (rejected_by is not None and rejected_by != side):
+    if finding.refused == "unsaid" or (rejected_by is not None and rejected_by != side):
         steps.append(
             f"the {'server' if side == 'client' else 'client'}'s log: only that side knows why"
         )

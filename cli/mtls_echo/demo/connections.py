@@ -155,13 +155,13 @@ def _show(
     wrong: list[str],
 ) -> None:
     from mtls_echo.demo.drawing import show_accounts, show_diagram, show_joined
-    from mtls_echo_tls.diagnosis.joint import join
+    from mtls_echo_tls.diagnosis.joint import join_reports
 
     console.print(f"\n[bold]{number}. {scene.title}[/]\n")
     show_diagram(console, messages, client)
     show_accounts(console, client, server)
     if client.client_random == server.client_random:
-        show_joined(console, join(client, server))
+        show_joined(console, join_reports(client, server))
     if wrong:
         console.print(f"\n  [bold red]not as announced:[/] {'; '.join(wrong)}")
     else:

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mtls_echo.console import is_colourless, width_of, wrap, wrap_command
-from mtls_echo_tls.diagnosis.joint import Account
+from mtls_echo_tls.diagnosis.joint import JointReport
 from mtls_echo_tls.diagnosis.report import Report, describe
 from mtls_echo_tls.diagrams.overview import draw
 
@@ -89,7 +89,7 @@ def show_accounts(console: Console, client: Report | None, server: Report | None
     console.print(table)
 
 
-def show_joined(console: Console, account: Account) -> None:
+def show_joined(console: Console, account: JointReport) -> None:
     """Print the joint report."""
     text = Text.assemble(("both together: ", "bold"), account.summary)
     console.print()

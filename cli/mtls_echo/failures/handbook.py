@@ -25,7 +25,7 @@ from mtls_echo.failures.registry import FAILURE_CASES
 from mtls_echo.vocabulary import COMMAND_LINE
 from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.causes import CAUSES, OWNERS, Slug
-from mtls_echo_tls.diagnosis.wording import Words, in_third_person
+from mtls_echo_tls.diagnosis.wording import Perspective, in_third_person
 from mtls_echo_tls.sides import Side, peer_of
 
 SIDES: tuple[Side, Side] = ("client", "server")
@@ -144,7 +144,7 @@ def _title(slug: Slug, played: Played) -> str:
     """The cause as a clause about the side at fault."""
     owners = _owners(played.get(slug, ()))
     owner = next(iter(owners)) if len(owners) == 1 else None
-    return in_third_person(CAUSES[slug].says, owner)
+    return in_third_person(CAUSES[slug].clause, owner)
 
 
 def _forms(cases: Sequence[_Results]) -> Iterator[str]:
@@ -209,7 +209,7 @@ def _remedies(slug: Slug, cases: Sequence[_Results]) -> Iterator[str]:
 def _hint(slug: Slug, side: Side, owner: Side | None) -> str:
     rejected_by = None if owner is None else peer_of(owner)
     always: Side | None = OWNERS.get(slug)
-    return Words(side, rejected_by, always or owner, COMMAND_LINE).remedy(CAUSES[slug])
+    return Perspective(side, rejected_by, always or owner, COMMAND_LINE).remedy(CAUSES[slug])
 
 
 def _owners(cases: Sequence[_Results]) -> set[Side | None]:

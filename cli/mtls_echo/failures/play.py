@@ -27,7 +27,7 @@ from mtls_echo_tls.denial import denial_line
 from mtls_echo_tls.diagnosis.context_info import with_vocabulary
 from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.failure import TLSFailure
-from mtls_echo_tls.diagnosis.joint import Account, join
+from mtls_echo_tls.diagnosis.joint import JointReport, join_reports
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
@@ -106,7 +106,7 @@ class PlayedFailure:
     version: TLSVersion
     client: EndResult | None
     server: EndResult | None
-    account: Account | None
+    account: JointReport | None
 
     @property
     def alert(self) -> str | None:
@@ -127,7 +127,7 @@ def play(setup: Setup, version: TLSVersion) -> PlayedFailure:
     account = (
         None
         if client is None or server is None
-        else join(client.report, server.report, vocabulary=COMMAND_LINE)
+        else join_reports(client.report, server.report, vocabulary=COMMAND_LINE)
     )
     return PlayedFailure(version, client, server, account)
 

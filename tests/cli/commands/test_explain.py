@@ -15,9 +15,9 @@ from click.testing import CliRunner, Result
 from mtls_echo.commands.explain import explain as command
 from mtls_echo_tls.alerts import AlertDescription, alert_meaning
 from mtls_echo_tls.causes import CAUSES
-from mtls_echo_tls.diagnosis.tables import REASON, VERIFY
-from mtls_echo_tls.explain.parse import readings
-from mtls_echo_tls.explain.phrases import FACTS, PROGRAMS, VERDICTS
+from mtls_echo_tls.diagnosis.tables import CAUSES_BY_REASON, CAUSES_BY_VERIFY_CODE
+from mtls_echo_tls.explain.parse import findings
+from mtls_echo_tls.explain.phrases import PHRASES, PROGRAMS, VERDICTS
 from tests.support.command_line import environment
 
 
@@ -48,11 +48,11 @@ def explained(*arguments: str) -> Any:
 
 @pytest.mark.parametrize("saying", CORPUS, ids=lambda s: f"{s.stack}: {s.text[-60:]!a}")
 def test_a_real_text_names_who_refused_the_alert_and_the_likeliest_cause(saying: Saying) -> None:
-    reading = readings(saying.text)[0]
+    finding = findings(saying.text)[0]
 
-    rejected_by = reading.rejected_by(reading.side) or reading.refused
-    cause = reading.causes(reading.side)[0]
-    assert (reading.side, rejected_by, reading.alert, cause) == (
+    rejected_by = finding.rejected_by(finding.side) or finding.refused
+    cause = finding.causes(finding.side)[0]
+    assert (finding.side, rejected_by, finding.alert, cause) == (
         saying.side,
         saying.rejected_by,
         saying.alert,
@@ -66,11 +66,11 @@ def test_the_corpus_is_large_and_says_where_each_text_is_from() -> None:
 
 
 def test_every_cause_that_a_text_can_lead_to_is_in_the_catalogue() -> None:
-    assert {slug for fact in FACTS for slug in fact.causes} <= set(CAUSES)
+    assert {slug for phrase in PHRASES for slug in phrase.causes} <= set(CAUSES)
     for saying in CORPUS:
-        for reading in readings(saying.text):
+        for finding in findings(saying.text):
             for side in (None, "client", "server"):
-                assert set(reading.causes(side)) <= set(CAUSES)
+                assert set(finding.causes(side)) <= set(CAUSES)
 
 
 @pytest.mark.parametrize("code", [c for c in AlertDescription if c not in (0, 90)])
@@ -90,32 +90,32 @@ def test_every_alert_is_known_by_number_and_by_name_in_each_spelling(
         f"Received fatal alert: {code.name}",
         f"received fatal alert: {camel}",
     ):
-        found = readings(text)
+        found = findings(text)
         assert found, text
         assert found[0].alert == code, text
 
 
 def test_the_alerts_that_are_no_refusal_are_not_explained_as_one() -> None:
-    assert readings("* TLSv1.3 (IN), TLS alert, close notify (256):") == []
-    assert readings("Verify return code: 0 (ok)") == []
+    assert findings("* TLSv1.3 (IN), TLS alert, close notify (256):") == []
+    assert findings("Verify return code: 0 (ok)") == []
 
 
-@pytest.mark.parametrize("symbol", REASON)
+@pytest.mark.parametrize("symbol", CAUSES_BY_REASON)
 def test_every_reason_of_the_diagnosis_is_known_as_symbol_and_as_words(symbol: str) -> None:
     for text in (
         f"[SSL: {symbol}] whatever (_ssl.c:1000)",
         f"error:0A000001:SSL routines::{symbol.lower().replace('_', ' ')}",
         f"ERR_SSL_{symbol}",
     ):
-        assert readings(text)[0].reason == symbol
+        assert findings(text)[0].reason == symbol
 
 
-@pytest.mark.parametrize("code", VERIFY)
+@pytest.mark.parametrize("code", CAUSES_BY_VERIFY_CODE)
 def test_every_verdict_of_the_diagnosis_is_known_by_its_code(code: int) -> None:
-    reading = readings(f"verify error:num={code}:something")[0]
+    finding = findings(f"verify error:num={code}:something")[0]
 
-    assert reading.verify_code == code
-    assert reading.causes(None) == VERIFY[code]
+    assert finding.verify_code == code
+    assert finding.causes(None) == CAUSES_BY_VERIFY_CODE[code]
 
 
 @pytest.mark.parametrize(
@@ -145,8 +145,8 @@ def test_every_verdict_of_the_diagnosis_is_known_by_its_code(code: int) -> None:
 def test_rarer_verdicts_are_known_by_the_words_of_openssl(words: str, code: int) -> None:
     """Python, which prints no number, is strict since 3.13."""
     for text in (words, f"certificate verify failed: {words} (_ssl.c:1020)"):
-        (reading,) = readings(text)
-        assert reading.verify_code == code
+        (finding,) = findings(text)
+        assert finding.verify_code == code
 
 
 def test_an_alert_received_was_sent_by_the_other_side_and_that_is_said_first() -> None:
@@ -172,7 +172,7 @@ def test_an_own_verdict_is_the_printing_sides() -> None:
 def test_a_received_alert_outweighs_a_verdict_that_was_passed_over() -> None:
     text = "verify error:num=20:unable to get local issuer certificate\nSSL alert number 116"
 
-    assert readings(text)[0].alert == AlertDescription.certificate_required
+    assert findings(text)[0].alert == AlertDescription.certificate_required
 
 
 def test_what_a_text_does_not_say_is_not_claimed() -> None:
@@ -196,7 +196,7 @@ def test_what_a_text_does_not_say_is_not_claimed() -> None:
     ],
 )
 def test_colours_case_quotes_wraps_and_timestamps_do_not_matter(mangled: str) -> None:
-    assert readings(mangled)[0].alert == AlertDescription.unknown_ca
+    assert findings(mangled)[0].alert == AlertDescription.unknown_ca
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_the_help_costs_no_heavy_import() -> None:
 
 def test_the_patterns_are_in_the_case_that_texts_are_brought_to() -> None:
     for pattern in [
-        *(fact.pattern for fact in FACTS),
+        *(phrase.pattern for phrase in PHRASES),
         *(pattern for _, pattern, _ in VERDICTS),
         *(pattern for pattern, _, _ in PROGRAMS),
     ]:

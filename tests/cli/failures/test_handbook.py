@@ -19,7 +19,7 @@ from mtls_echo.failures.handbook import (
 )
 from mtls_echo.vocabulary import COMMAND_LINE
 from mtls_echo_tls.causes import CAUSES, Slug
-from mtls_echo_tls.diagnosis.wording import Words
+from mtls_echo_tls.diagnosis.wording import Perspective
 from mtls_echo_tls.sides import peer_of
 
 ROOT = Path(__file__).parents[3]
@@ -72,7 +72,7 @@ def test_an_entry_says_what_it_is_where_the_rule_stands_and_what_to_do(slug: Slu
     assert "None" not in entry
     assert "**What to do**" in entry
     hints = {
-        Words(side, by, None, COMMAND_LINE).remedy(cause)
+        Perspective(side, by, None, COMMAND_LINE).remedy(cause)
         for side in SIDES
         for by in (*SIDES, None)
     }
@@ -83,7 +83,7 @@ def test_an_entry_says_what_it_is_where_the_rule_stands_and_what_to_do(slug: Slu
 def test_where_either_side_can_be_at_fault_both_learn_what_to_do_in_both_cases(slug: Slug) -> None:
     for owner in SIDES:
         for side in SIDES:
-            hint = Words(side, peer_of(owner), None, COMMAND_LINE).remedy(CAUSES[slug])
+            hint = Perspective(side, peer_of(owner), None, COMMAND_LINE).remedy(CAUSES[slug])
             assert f"- If the fault is the {owner}'s, on the {side}: {hint}" in ENTRIES[slug]
 
 

@@ -36,9 +36,14 @@ from mtls_echo_tls.diagnosis.evidence import AlertSeen, Evidence
 from mtls_echo_tls.diagnosis.exit_status import exit_status
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.report import Report, describe
-from mtls_echo_tls.diagnosis.tables import ALERT, OWN_ALERT, REASON, VERIFY
+from mtls_echo_tls.diagnosis.tables import (
+    CAUSES_BY_ALERT,
+    CAUSES_BY_OWN_ALERT,
+    CAUSES_BY_REASON,
+    CAUSES_BY_VERIFY_CODE,
+)
 from mtls_echo_tls.diagnosis.vocabulary import API
-from mtls_echo_tls.diagnosis.wording import Words
+from mtls_echo_tls.diagnosis.wording import Perspective
 from mtls_echo_tls.path.certificates import PeerIdentity
 from mtls_echo_tls.sides import Stage
 from mtls_echo_tls.stream.tcp import TCPStream
@@ -544,7 +549,7 @@ async def test_a_server_that_wants_to_negotiate_anew_is_understood() -> None:
 def test_a_damaged_certificate_never_stops_a_diagnosis(at: int, noise: bytes) -> None:
     der = LOCALHOST.chain_der[0]
     damaged = der[:at] + noise + der[at + len(noise) :]
-    for code in (*VERIFY, -1):
+    for code in (*CAUSES_BY_VERIFY_CODE, -1):
         evidence = _evidence(verify_code=code, peer_chain=(damaged,), client_random="00" * 32)
         assert diagnose(evidence).encode()
         describe(diagnose(evidence))
@@ -607,7 +612,8 @@ async def test_names_that_a_stranger_chose_cannot_command_a_terminal_or_flood_a_
 
 READERS = [
     pytest.param(
-        Words(side, rejected_by, vocabulary=vocabulary), id=f"{side} reads, {rejected_by} refused"
+        Perspective(side, rejected_by, vocabulary=vocabulary),
+        id=f"{side} reads, {rejected_by} refused",
     )
     for vocabulary in (API, COMMAND_LINE, CONFIGURATION)
     for side in ("client", "server")
@@ -617,8 +623,8 @@ READERS = [
 
 @pytest.mark.parametrize("words", READERS)
 @pytest.mark.parametrize("slug", CAUSES)
-def test_every_cause_reads_well_to_every_reader(slug: Slug, words: Words) -> None:
-    for text in (words.says(slug), words.remedy(CAUSES[slug])):
+def test_every_cause_reads_well_to_every_reader(slug: Slug, words: Perspective) -> None:
+    for text in (words.clause(slug), words.remedy(CAUSES[slug])):
         assert text
         assert "{" not in text
         assert "}" not in text
@@ -628,7 +634,7 @@ def test_every_cause_reads_well_to_every_reader(slug: Slug, words: Words) -> Non
 
 
 def test_every_cause_that_can_be_inferred_is_in_the_catalogue() -> None:
-    for table in (VERIFY, ALERT, REASON, OWN_ALERT):
+    for table in (CAUSES_BY_VERIFY_CODE, CAUSES_BY_ALERT, CAUSES_BY_REASON, CAUSES_BY_OWN_ALERT):
         for causes in table.values():
             assert set(causes) <= set(CAUSES)
             assert len(set(causes)) == len(causes)
@@ -637,7 +643,9 @@ def test_every_cause_that_can_be_inferred_is_in_the_catalogue() -> None:
 @given(
     st.sampled_from(["client", "server"]),
     st.sampled_from(["connect", "handshake", "first-read", "established"]),
-    st.one_of(st.none(), st.sampled_from([*REASON, "SSLV3_ALERT_BAD_CERTIFICATE", "NEW"])),
+    st.one_of(
+        st.none(), st.sampled_from([*CAUSES_BY_REASON, "SSLV3_ALERT_BAD_CERTIFICATE", "NEW"])
+    ),
     st.one_of(st.none(), st.integers(0, 200)),
     st.one_of(st.none(), st.tuples(st.integers(0, 255), st.booleans())),
     st.sampled_from(["open", "eof", "reset"]),

@@ -16,7 +16,7 @@ from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.flaws.registry import FLAWS
 from mtls_echo_server.context import server_context
-from mtls_echo_tls.diagnosis.joint import join
+from mtls_echo_tls.diagnosis.joint import join_reports
 from mtls_echo_tls.diagnosis.report import Issuer, Report
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
@@ -70,7 +70,7 @@ async def test_what_one_side_cannot_know_the_other_does(version: ssl.TLSVersion)
     impostor = Authority.root("clients").issue(Request.client("alice.test"))
 
     told, judged = await meet(version, bearer=impostor)
-    account = join(told, judged)
+    account = join_reports(told, judged)
 
     assert len(told.causes) > 1
     assert account.causes == ("impostor-authority",)
@@ -81,7 +81,7 @@ async def test_what_one_side_cannot_know_the_other_does(version: ssl.TLSVersion)
 
 @both_versions
 async def test_a_success_is_told_as_one(version: ssl.TLSVersion) -> None:
-    account = join(*await meet(version))
+    account = join_reports(*await meet(version))
 
     assert (account.rejected_by, account.causes, account.forged) == (None, (), False)
     assert account.summary == "the client and the server accepted each other"
@@ -107,7 +107,7 @@ async def test_no_common_application_protocol_is_a_refusal(version: ssl.TLSVersi
     for report in (told, judged):
         assert (report.outcome, report.rejected_by) == ("refused", "client")
         assert report.causes == ["no-common-alpn"]
-    assert join(told, judged).causes == ("no-common-alpn",)
+    assert join_reports(told, judged).causes == ("no-common-alpn",)
 
 
 @both_versions
@@ -171,7 +171,7 @@ async def test_a_forged_alert_is_exposed(version: ssl.TLSVersion) -> None:
 
     told = next(report for report in found if report.side == "client")
     alone = next(report for report in found if report.side == "server")
-    account = join(told, alone)
+    account = join_reports(told, alone)
 
     assert told.rejected_by == "server"  # alone it cannot know better
     assert "tampered" in told.causes  # but that it cannot know, it does
@@ -201,9 +201,9 @@ async def test_reports_of_two_connections_are_not_joined() -> None:
     _, other = await meet(ssl.TLSVersion.TLSv1_3)
 
     with pytest.raises(ValueError, match="not of one connection"):
-        join(one, other)
+        join_reports(one, other)
     with pytest.raises(ValueError, match="do not make a pair"):
-        join(other, one)
+        join_reports(other, one)
 
 
 async def test_reports_that_were_logged_and_read_again_are_joined_too() -> None:
@@ -211,7 +211,7 @@ async def test_reports_that_were_logged_and_read_again_are_joined_too() -> None:
 
     read = [msgspec.json.decode(report.encode(), type=Report) for report in (told, judged)]
 
-    assert join(*read).causes == ("no-client-certificate",)
+    assert join_reports(*read).causes == ("no-client-certificate",)
 
 
 async def test_a_certificate_that_was_altered_on_its_way_is_exposed() -> None:
@@ -221,7 +221,7 @@ async def test_a_certificate_that_was_altered_on_its_way_is_exposed() -> None:
     assert judged.peer is not None
     other = msgspec.structs.replace(judged.peer, fingerprint="0" * 64)
 
-    account = join(told, msgspec.structs.replace(judged, peer=other))
+    account = join_reports(told, msgspec.structs.replace(judged, peer=other))
 
     assert account.causes == ("tampered",)
     assert account.rejected_by == "server"
@@ -239,12 +239,12 @@ async def test_dates_that_one_finds_wrong_and_the_other_right_show_a_wrong_clock
 ) -> None:
     """As by the client's clock the certificate is valid, its report has no such fault."""
     told, judged = await meet(version, bearer=CLIENTS.issue(Request.client("a.test", **dates)))  # type: ignore[arg-type]
-    assert join(told, judged).causes == (cause,)
+    assert join_reports(told, judged).causes == (cause,)
 
     by_another_clock = msgspec.structs.replace(
         told, faults=[], causes=["expired-authority", "clock-skew", "crl-expired"]
     )
-    account = join(by_another_clock, judged)
+    account = join_reports(by_another_clock, judged)
 
     assert account.causes == ("clock-skew",)
     assert "clocks disagree" in account.summary
@@ -261,14 +261,14 @@ async def test_so_do_the_dates_of_an_authority_that_both_have_looked_at(
     one.minimum_version = one.maximum_version = version
     told, judged = await reports(*tls_pair(one, server_context(LOCALHOST, bad.trust)))
     assert told.issuers
-    assert join(told, judged).causes == (cause,)
+    assert join_reports(told, judged).causes == (cause,)
 
     elsewhere = Issuer(fingerprint="0" * 64, presented=False, root=True)
     for issuers, named in ((told.issuers, "clock-skew"), ([elsewhere], cause)):
         by_another_clock = msgspec.structs.replace(
             told, faults=[], causes=[cause, "clock-skew"], issuers=issuers
         )
-        assert join(by_another_clock, judged).causes == (named,)
+        assert join_reports(by_another_clock, judged).causes == (named,)
 
 
 async def test_who_did_not_hear_the_verdict_has_not_looked_at_the_dates() -> None:
@@ -280,7 +280,7 @@ async def test_who_did_not_hear_the_verdict_has_not_looked_at_the_dates() -> Non
         told, alert=None, rejected_by=None, causes=["reset"], faults=[], issuers=[]
     )
 
-    assert join(cut_off, judged).causes == ("expired",)
+    assert join_reports(cut_off, judged).causes == ("expired",)
 
 
 def issued(root: Authority) -> Credential:
@@ -300,14 +300,14 @@ async def test_where_the_path_leads_decides_with_whom_the_judge_trusts(
     sent: bool, is_root: bool, anchored: bool, remaining: set[str]
 ) -> None:
     told, judged = await meet(ssl.TLSVersion.TLSv1_3, bearer=issued(STRANGERS))
-    assert set(join(told, judged).causes) == BOTH
+    assert set(join_reports(told, judged).causes) == BOTH
     root = judged.anchors[0] if anchored else "0" * 64
     path = [
         Issuer(fingerprint="1" * 64, presented=sent, root=is_root),
         Issuer(fingerprint=root, presented=False, root=True),
     ]
 
-    account = join(msgspec.structs.replace(told, issuers=path), judged)
+    account = join_reports(msgspec.structs.replace(told, issuers=path), judged)
 
     assert set(account.causes) == remaining
 
@@ -324,14 +324,14 @@ async def test_it_decides_which_of_two_that_are_called_the_same_has_signed(
     bearer = issued(CLIENTS.intermediate("Issuing"))
     mistaken = Credential(bearer.key, bearer.certificate, (real,))
     told, judged = await meet(ssl.TLSVersion.TLSv1_3, bearer=mistaken)
-    assert {*join(told, judged).causes} == {"missing-intermediate", "impostor-authority"}
+    assert {*join_reports(told, judged).causes} == {"missing-intermediate", "impostor-authority"}
     root = judged.anchors[0] if anchored else "0" * 64
     path = [
         Issuer(fingerprint="1" * 64, presented=sent, root=False),
         Issuer(fingerprint=root, presented=False, root=True),
     ]
 
-    account = join(msgspec.structs.replace(told, issuers=path), judged)
+    account = join_reports(msgspec.structs.replace(told, issuers=path), judged)
 
     assert account.causes == (remaining,)
 
@@ -341,7 +341,7 @@ async def test_a_path_that_ends_below_its_root_decides_nothing() -> None:
     path = [Issuer(fingerprint="1" * 64, presented=True, root=False)]
 
     for issuers, anchors in ((path, judged.anchors), ([], judged.anchors), (path, [])):
-        account = join(
+        account = join_reports(
             msgspec.structs.replace(told, issuers=issuers),
             msgspec.structs.replace(judged, anchors=anchors),
         )
@@ -363,7 +363,7 @@ async def test_an_altered_certificate_that_was_sent_so_was_not_altered_on_its_wa
     told, judged = await meet(ssl.TLSVersion.TLSv1_2, bearer=damaged)
 
     assert "tampered" in judged.causes
-    assert set(join(told, judged).causes) == {"bad-signature", "impostor-authority"}
+    assert set(join_reports(told, judged).causes) == {"bad-signature", "impostor-authority"}
 
 
 async def test_whoever_knows_the_key_that_did_sign_makes_it_an_impostor() -> None:
@@ -371,7 +371,7 @@ async def test_whoever_knows_the_key_that_did_sign_makes_it_an_impostor() -> Non
     told, judged = await meet(ssl.TLSVersion.TLSv1_3, bearer=damage(issued(CLIENTS)))
     path = [Issuer(fingerprint="1" * 64, presented=False, root=True)]
 
-    account = join(msgspec.structs.replace(told, issuers=path), judged)
+    account = join_reports(msgspec.structs.replace(told, issuers=path), judged)
 
     assert account.causes == ("impostor-authority",)
 
@@ -414,4 +414,4 @@ async def test_a_certificate_that_was_altered_on_its_way_is_told_from_one_that_w
     told, judged = found["client"], found["server"]
     assert told.causes[-1] == judged.causes[-1] == "tampered"
     assert len(told.causes) > 1
-    assert join(told, judged).causes == ("tampered",)
+    assert join_reports(told, judged).causes == ("tampered",)

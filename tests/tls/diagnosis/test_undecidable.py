@@ -26,7 +26,7 @@ from mtls_echo_pki.certificates.tbs import TBSCertificate
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_server.context import server_context
 from mtls_echo_tls.diagnosis.evidence import Evidence
-from mtls_echo_tls.diagnosis.joint import Account, join
+from mtls_echo_tls.diagnosis.joint import JointReport, join_reports
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.path.chain import has_signed
 from tests.support.tls import LOCALHOST, SERVERS, both_versions, reports, tls_pair
@@ -41,8 +41,8 @@ class Met:
     shape: tuple[object, ...]
 
     @property
-    def account(self) -> Account:
-        return join(self.told, self.judged)
+    def account(self) -> JointReport:
+        return join_reports(self.told, self.judged)
 
 
 class Shape:

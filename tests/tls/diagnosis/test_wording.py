@@ -12,9 +12,9 @@ from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_server.context import server_context
 from mtls_echo_tls.causes import CAUSES, Slug
-from mtls_echo_tls.diagnosis.joint import join
+from mtls_echo_tls.diagnosis.joint import join_reports
 from mtls_echo_tls.diagnosis.vocabulary import API
-from mtls_echo_tls.diagnosis.wording import Words, in_third_person
+from mtls_echo_tls.diagnosis.wording import Perspective, in_third_person
 from mtls_echo_tls.sides import Side
 from tests.support.tls import ALICE, CLIENTS, LOCALHOST, SERVERS, reports, tls_pair
 
@@ -28,7 +28,7 @@ def test_every_slug_has_its_texts() -> None:
 def test_a_cause_told_in_the_third_person_names_its_owner_once(
     slug: Slug, owner: Side | None
 ) -> None:
-    who, says = f"the {owner}" if owner else "one side", CAUSES[slug].says
+    who, says = f"the {owner}" if owner else "one side", CAUSES[slug].clause
 
     for text in (says, CAUSES[slug].owner, CAUSES[slug].judge):
         assert "{" not in in_third_person(text, owner)
@@ -52,12 +52,12 @@ async def test_a_list_that_its_authority_did_not_sign_is_not_told_of_the_certifi
         "the revocation list to check its certificate against is not signed by its authority"
     )
     assert "get the list again" in judged.remedy
-    account = join(told, judged)
+    account = join_reports(told, judged)
     assert "the revocation list" in account.summary
     assert "nothing is wrong with ours" in account.remedies["client"]
 
 
 @pytest.mark.parametrize("side", ["client", "server"])
 def test_what_only_a_server_can_mend_is_said_to_it_whoever_refused(side: Side) -> None:
-    told = Words(side, "server", "server").remedy(CAUSES["no-server-certificate"])
+    told = Perspective(side, "server", "server").remedy(CAUSES["no-server-certificate"])
     assert (API.server_certificate in told) == (side == "server")

@@ -20,7 +20,7 @@ from mtls_echo_pki.certificates.tbs import TBSCertificate
 from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_server.context import server_context
 from mtls_echo_tls.diagnosis.context_info import context_info
-from mtls_echo_tls.diagnosis.joint import join
+from mtls_echo_tls.diagnosis.joint import join_reports
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.material.load import Material, client_material, server_material
 from mtls_echo_tls.path.local_cas import (
@@ -250,13 +250,13 @@ async def test_a_left_out_link_that_lies_beside_is_named_and_the_two_reports_are
     assert told.causes[0] == "missing-intermediate"
     assert {"unknown-authority", "crl-missing"} < {*told.causes}
     assert told.remedy.endswith(f"in this order: {tmp_path / 'beside1.pem'}")
-    assert join(told, judged).causes == ("missing-intermediate",)
+    assert join_reports(told, judged).causes == ("missing-intermediate",)
 
 
 async def test_where_the_root_is_a_stranger_too_both_faults_are_named(tmp_path: Path) -> None:
     told, judged = await refused(bearer(tmp_path, ALONE, ROOT, ISSUING), CLIENTS, V13)
 
-    account = join(told, judged)
+    account = join_reports(told, judged)
 
     assert {*account.causes} == {"unknown-authority", "missing-intermediate"}
     assert told.causes[0] == "missing-intermediate"
@@ -266,7 +266,7 @@ async def test_a_stranger_with_all_links_sent_is_one(tmp_path: Path) -> None:
     told, judged = await refused(bearer(tmp_path, BEARER, ROOT), CLIENTS, V13)
 
     assert "missing-intermediate" not in told.causes
-    assert join(told, judged).causes == ("unknown-authority",)
+    assert join_reports(told, judged).causes == ("unknown-authority",)
 
 
 @both_versions

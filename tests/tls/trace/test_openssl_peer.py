@@ -19,7 +19,11 @@ from mtls_echo_pki.certificates.request import Request
 from mtls_echo_tls.alerts import AlertDescription as A
 from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.evidence import AlertSeen, Evidence
-from mtls_echo_tls.diagnosis.tables import ALERT, OPENSSL_ALERT, VERIFY
+from mtls_echo_tls.diagnosis.tables import (
+    CAUSES_BY_ALERT,
+    CAUSES_BY_OPENSSL_ALERT,
+    CAUSES_BY_VERIFY_CODE,
+)
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
 from mtls_echo_tls.trace.messages import HANDSHAKE, Message
@@ -240,13 +244,13 @@ def test_malformed_messages_make_nobody_openssl(messages: list[tuple[int, bytes]
 
 
 def test_an_alert_of_openssl_means_what_its_own_verdicts_do() -> None:
-    for alert, causes in OPENSSL_ALERT.items():
-        assert set(causes) <= {*ALERT[alert], "not-conforming"}
+    for alert, causes in CAUSES_BY_OPENSSL_ALERT.items():
+        assert set(causes) <= {*CAUSES_BY_ALERT[alert], "not-conforming"}
         assert len(set(causes)) == len(causes)
-    told = {cause for causes in OPENSSL_ALERT.values() for cause in causes}
-    assert {cause for causes in VERIFY.values() for cause in causes} <= told
-    assert "unknown-authority" not in OPENSSL_ALERT[A.bad_certificate]
-    assert "unknown-authority" not in OPENSSL_ALERT[A.certificate_unknown]
+    told = {cause for causes in CAUSES_BY_OPENSSL_ALERT.values() for cause in causes}
+    assert {cause for causes in CAUSES_BY_VERIFY_CODE.values() for cause in causes} <= told
+    assert "unknown-authority" not in CAUSES_BY_OPENSSL_ALERT[A.bad_certificate]
+    assert "unknown-authority" not in CAUSES_BY_OPENSSL_ALERT[A.certificate_unknown]
 
 
 def refused_server(*, openssl: bool, names: Sequence[str], sni: str | None = None) -> Evidence:

@@ -22,7 +22,7 @@ from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import examine_path, narrow
 from mtls_echo_tls.diagnosis.report import Alert, FaultFound, Issuer, Parameters, Report
 from mtls_echo_tls.diagnosis.verdict import Verdict, verdict_of
-from mtls_echo_tls.diagnosis.wording import Words, facts, remedy, summary
+from mtls_echo_tls.diagnosis.wording import Perspective, facts, remedy, summary
 from mtls_echo_tls.path.summaries import summarise
 from mtls_echo_tls.path.validate import CertificationPath
 from mtls_echo_tls.sides import Side
@@ -53,7 +53,7 @@ def _report(
 ) -> Report:
     rejected_by = verdict.rejected_by
     owner = owner or (OWNERS.get(causes[0]) if causes else None)
-    words = Words(evidence.side, rejected_by, owner, evidence.context_info.vocabulary)
+    words = Perspective(evidence.side, rejected_by, owner, evidence.context_info.vocabulary)
     return Report(
         side=evidence.side,
         outcome=verdict.outcome,

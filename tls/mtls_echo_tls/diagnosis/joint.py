@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from mtls_echo_tls.causes import OWNERS, Slug, Slugs, cause_of, drop, keep
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.diagnosis.vocabulary import API, Vocabulary
-from mtls_echo_tls.diagnosis.wording import Words, in_third_person
+from mtls_echo_tls.diagnosis.wording import Perspective, in_third_person
 from mtls_echo_tls.sides import Side, peer_of
 
 # What a side says that has only seen the connection end: any other account is better.
@@ -37,7 +37,7 @@ _DATED: frozenset[Slug] = frozenset(
 )
 
 # What a path that leads nowhere can mean, for want of a certificate.
-_UNTRACED: frozenset[Slug] = frozenset(
+_CHAIN_CAUSES: frozenset[Slug] = frozenset(
     {"unknown-authority", "missing-intermediate", "impostor-authority"}
 )
 
@@ -49,7 +49,7 @@ _TAMPERED: tuple[None, Slugs] = None, ("tampered",)
 
 
 @dataclass(frozen=True)
-class Account:
+class JointReport:
     """What happened to one connection.
 
     Attributes:
@@ -69,7 +69,7 @@ class Account:
     remedies: dict[Side, str]
 
 
-def join(client: Report, server: Report, *, vocabulary: Vocabulary = API) -> Account:
+def join_reports(client: Report, server: Report, *, vocabulary: Vocabulary = API) -> JointReport:
     """Join the two sides' reports.
 
     Args:
@@ -85,7 +85,7 @@ def join(client: Report, server: Report, *, vocabulary: Vocabulary = API) -> Acc
         raise ValueError("the two reports are not of one connection")
     forged = _forged(client, server) or _forged(server, client)
     rejected_by, causes = _TAMPERED if forged else _agree(client, server)
-    return Account(
+    return JointReport(
         client_random=client.client_random,
         rejected_by=rejected_by,
         causes=causes,
@@ -130,7 +130,7 @@ def _together(judge: Report, judged: Report) -> Slugs:
     if judge.peer is None or judged.own is None:
         return both
     ruled_out: set[Slug] = set()
-    if len(_UNTRACED & {*both}) > 1:
+    if len(_CHAIN_CAUSES & {*both}) > 1:
         ruled_out |= _decided_by_anchors(judge, judged)
     unsigned = next((fault for fault in judge.faults if fault.slug in _UNSIGNED), None)
     if judge.verify_code == _BAD_SIGNATURE and unsigned is not None:
@@ -159,12 +159,12 @@ def _clocks_disagree(judge: Report, judged: Report) -> bool:
 
 
 def _decided_by_anchors(judge: Report, judged: Report) -> Set[Slug]:
-    """Which of a stranger, a namesake and a left-out link it is not, by where the path leads."""
+    """Those of `_CHAIN_CAUSES` that it is not, by where the path leads."""
     if not judge.anchors or not judged.issuers:
         return set()
     left_out = any(not (issuer.presented or issuer.root) for issuer in judged.issuers)
     if any(issuer.fingerprint in judge.anchors for issuer in judged.issuers):
-        return _UNTRACED - {"missing-intermediate"} if left_out else set()
+        return _CHAIN_CAUSES - {"missing-intermediate"} if left_out else set()
     complete = judged.issuers[-1].root
     return {"missing-intermediate"} if complete and not left_out else set()
 
@@ -185,7 +185,7 @@ def _summary(
         return "the client and the server accepted each other"
     owner, code = peer_of(rejected_by or "client"), _verdict(client, server)
     told = ", or ".join(
-        in_third_person(cause_of(slug, code).says, owner, named=True) for slug in causes
+        in_third_person(cause_of(slug, code).clause, owner, named=True) for slug in causes
     )
     if rejected_by is None:
         return told
@@ -204,7 +204,9 @@ def _remedies(
     cause = cause_of(causes[0], _verdict(client, server))
     sides: tuple[Side, Side] = ("client", "server")
     owner = OWNERS.get(causes[0])
-    return {side: Words(side, rejected_by, owner, vocabulary).remedy(cause) for side in sides}
+    return {
+        side: Perspective(side, rejected_by, owner, vocabulary).remedy(cause) for side in sides
+    }
 
 
 def _verdict(client: Report, server: Report) -> int | None:

@@ -150,7 +150,7 @@ def narrow(
         return family, None
     if evidence.own_chain:
         family = _narrow_their_verdict(family, path, evidence)
-    return _or_tampered(family, path, evidence), None
+    return _with_tampering(family, path, evidence), None
 
 
 def _narrow_our_verdict(family: Slugs, path: CertificationPath, evidence: Evidence) -> Slugs:
@@ -202,13 +202,13 @@ def _narrow_their_verdict(family: Slugs, path: CertificationPath, evidence: Evid
         # Every signature in it is sound: then only that of a revocation list can be bad.
         last: Slugs = ("bad-signature",)
         remaining = (*drop(remaining, last), *keep(last, remaining))
-    elif namesake(path, evidence) is not None:
+    elif same_name_root(path, evidence) is not None:
         first: Slugs = ("impostor-authority",)
         remaining = (*keep(first, remaining), *drop(remaining, first))
     return (*shown, *remaining) or family
 
 
-def namesake(path: CertificationPath, evidence: Evidence) -> x509.Certificate | None:
+def same_name_root(path: CertificationPath, evidence: Evidence) -> x509.Certificate | None:
     """A root beside our certificate that is called like its issuer, and has another key.
 
     An authority that was made anew under the old name leaves this behind.
@@ -224,7 +224,7 @@ def namesake(path: CertificationPath, evidence: Evidence) -> x509.Certificate | 
     return next((c for c in beside if is_self_issued(c) and c.subject == issuer), None)
 
 
-def _or_tampered(causes: Slugs, path: CertificationPath, evidence: Evidence) -> Slugs:
+def _with_tampering(causes: Slugs, path: CertificationPath, evidence: Evidence) -> Slugs:
     """The same, or that somebody on the way has written the alert or altered what was judged.
 
     Anybody can, where an alert travels in the clear. It is worth saying where little is known.

@@ -15,7 +15,7 @@ from mtls_echo_tls.causes import Slug, Slugs, drop, keep
 UNKNOWN: Slugs = ("internal-error",)
 
 # X509_V_ERR_* (openssl/x509_vfy.h), stable numbers, unlike the texts beside them.
-VERIFY: dict[int, Slugs] = {
+CAUSES_BY_VERIFY_CODE: dict[int, Slugs] = {
     2: ("unknown-authority",),
     3: ("crl-missing",),
     7: ("bad-signature", "impostor-authority"),
@@ -54,7 +54,7 @@ VERIFY: dict[int, Slugs] = {
 }
 
 # The peer's alert, for a certificate of ours that was judged: what it can mean, likely first.
-ALERT: dict[int, Slugs] = {
+CAUSES_BY_ALERT: dict[int, Slugs] = {
     A.bad_certificate: (
         "wrong-name",
         "no-san",
@@ -135,25 +135,27 @@ _BESIDES: dict[int, Slugs] = {
 
 def _meant_by_openssl(alert: int) -> Slugs:
     verdicts = [
-        code for code in VERIFY if _ALERT_OF_VERIFY.get(code, A.certificate_unknown) == alert
+        code
+        for code in CAUSES_BY_VERIFY_CODE
+        if _ALERT_OF_VERIFY.get(code, A.certificate_unknown) == alert
     ]
     meant: set[Slug] = {*_BESIDES.get(alert, ())}
     for code in verdicts:
-        meant.update(VERIFY[code])
-    likely_first = keep(ALERT[alert], meant)
+        meant.update(CAUSES_BY_VERIFY_CODE[code])
+    likely_first = keep(CAUSES_BY_ALERT[alert], meant)
     others: list[Slug] = sorted(drop(meant, likely_first))
     return (*likely_first, *others)
 
 
 # The same for an OpenSSL peer (`mtls_echo_tls.trace.openssl_peer`), which has a word of its own
 # for most.
-OPENSSL_ALERT: dict[int, Slugs] = {
+CAUSES_BY_OPENSSL_ALERT: dict[int, Slugs] = {
     int(alert): _meant_by_openssl(alert)
     for alert in sorted({*_ALERT_OF_VERIFY.values(), A.certificate_unknown})
 }
 
 # Our own errors other than a verdict on a certificate: OpenSSL's reason symbols.
-REASON: dict[str, Slugs] = {
+CAUSES_BY_REASON: dict[str, Slugs] = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": ("no-client-certificate",),
     "UNSUPPORTED_PROTOCOL": ("no-common-version",),
     "NO_PROTOCOLS_AVAILABLE": ("no-common-version",),
@@ -186,7 +188,7 @@ ALERT_OF_REASON: dict[str, int] = {
 
 # Where a reason says less than the alert that OpenSSL answered it with: 3.6 reports every damaged
 # record as RECORD_LAYER_FAILURE.
-OWN_ALERT: dict[int, Slugs] = {
+CAUSES_BY_OWN_ALERT: dict[int, Slugs] = {
     A.bad_record_mac: ("tampered",),
     A.record_overflow: ("oversize",),
     A.protocol_version: ("no-common-version",),

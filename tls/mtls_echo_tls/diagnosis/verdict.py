@@ -19,12 +19,12 @@ from mtls_echo_tls.causes import Slug, Slugs, drop
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.report import Outcome
 from mtls_echo_tls.diagnosis.tables import (
-    ALERT,
-    OPENSSL_ALERT,
-    OWN_ALERT,
-    REASON,
+    CAUSES_BY_ALERT,
+    CAUSES_BY_OPENSSL_ALERT,
+    CAUSES_BY_OWN_ALERT,
+    CAUSES_BY_REASON,
+    CAUSES_BY_VERIFY_CODE,
     UNKNOWN,
-    VERIFY,
 )
 from mtls_echo_tls.sides import Side, peer_of
 
@@ -69,7 +69,7 @@ def _verdict(evidence: Evidence) -> tuple[Outcome, Side | None, Slugs]:
     if evidence.timed_out:
         return "failed", None, ("timeout",)
     if evidence.verify_code is not None:
-        return "refused", me, VERIFY.get(evidence.verify_code, UNKNOWN)
+        return "refused", me, CAUSES_BY_VERIFY_CODE.get(evidence.verify_code, UNKNOWN)
     if evidence.alert is not None and not evidence.alert.sent:
         outcome: Outcome = "denied" if evidence.alert.code == A.access_denied else "refused"
         return outcome, peer, _family_of_alert(evidence.alert.code, evidence)
@@ -77,7 +77,7 @@ def _verdict(evidence: Evidence) -> tuple[Outcome, Side | None, Slugs]:
         return "refused", me, _family_of_reason(evidence.reason, evidence)
     if evidence.alert is not None and evidence.failed:
         # An error of OpenSSL's parsers has no reason of its own.
-        return "refused", me, OWN_ALERT.get(evidence.alert.code, UNKNOWN)
+        return "refused", me, CAUSES_BY_OWN_ALERT.get(evidence.alert.code, UNKNOWN)
     if evidence.no_common_alpn:
         # Python cannot send no_application_protocol, so the side that minds just closes.
         return "refused", me if evidence.failed else peer, ("no-common-alpn",)
@@ -122,11 +122,11 @@ def _family_of_reason(reason: str, evidence: Evidence) -> Slugs:
     if evidence.side == "server" and reason == "NO_SHARED_CIPHER" and mine.credential is None:
         # So it does in TLS 1.2; whether a context has a certificate, it does not tell.
         without: Slugs = ("no-server-certificate",)
-        return without if mine.declared else (*REASON[reason], *without)
+        return without if mine.declared else (*CAUSES_BY_REASON[reason], *without)
     if reason == "NO_SHARED_CIPHER" and evidence.not_shared:
         return evidence.not_shared
-    sent = OWN_ALERT.get(evidence.alert.code) if evidence.alert is not None else None
-    return REASON.get(reason) or sent or UNKNOWN
+    sent = CAUSES_BY_OWN_ALERT.get(evidence.alert.code) if evidence.alert is not None else None
+    return CAUSES_BY_REASON.get(reason) or sent or UNKNOWN
 
 
 def _family_of_alert(code: int, evidence: Evidence) -> Slugs:
@@ -151,8 +151,8 @@ def _family_of_alert(code: int, evidence: Evidence) -> Slugs:
             return UNKNOWN
         return ("no-common-cipher", "no-common-group", "no-common-signature-algorithm",
                 "no-server-certificate", "wrong-usage")  # fmt: skip
-    openssl = OPENSSL_ALERT.get(code) if evidence.peer_is_openssl else None
-    causes = openssl or ALERT.get(code, UNKNOWN)
+    openssl = CAUSES_BY_OPENSSL_ALERT.get(code) if evidence.peer_is_openssl else None
+    causes = openssl or CAUSES_BY_ALERT.get(code, UNKNOWN)
     without = code == A.protocol_version and not evidence.tls13_offered
     if evidence.side == "server" or evidence.hello_answered or without:
         # Only a server that has not answered yet can be without a certificate; it says so with

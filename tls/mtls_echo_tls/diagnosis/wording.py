@@ -3,7 +3,7 @@
 Written for a person who has to act. "tlsv1 alert unknown ca" reads as if our side had found the
 fault, while it means that the *peer* did; so every sentence here says who judged. The same cause
 reads differently from the two ends ("our certificate has expired", "its certificate has
-expired"): `Words` completes the catalogue's texts for the reader's end.
+expired"): `Perspective` completes the catalogue's texts for the reader's end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mtls_echo_pki.printable import printable
 from mtls_echo_tls.alerts import AlertDescription, alert_meaning, alert_name
 from mtls_echo_tls.causes import Cause, Slug, Slugs, cause_of
 from mtls_echo_tls.diagnosis.evidence import Evidence
-from mtls_echo_tls.diagnosis.narrowing import namesake
+from mtls_echo_tls.diagnosis.narrowing import same_name_root
 from mtls_echo_tls.diagnosis.report import Fact, Outcome
 from mtls_echo_tls.diagnosis.vocabulary import API, Vocabulary
 from mtls_echo_tls.path.certificates import end_entity
@@ -33,7 +33,7 @@ _MOST_GUESSES = 3
 
 
 @dataclass(frozen=True)
-class Words:
+class Perspective:
     """Completes a cause's texts for one reader.
 
     Args:
@@ -61,11 +61,11 @@ class Words:
             return self.owner == self.side
         return self.rejected_by != self.side
 
-    def fill(self, text: str) -> str:
-        """The text, with the sides named as the reader would name them."""
+    def text(self, template: str) -> str:
+        """A text of the catalogue, with the sides named as the reader would name them."""
         ours = self.reader_owns
         return self.vocabulary.complete(
-            text,
+            template,
             it="we" if ours else "it",
             its="our" if ours else "its",
             owner=self.side if ours else self.peer,
@@ -74,13 +74,13 @@ class Words:
             ca=_anchors(self.vocabulary)[self.peer if ours else self.side],
         )
 
-    def says(self, slug: Slug, verify_code: int | None = None) -> str:
+    def clause(self, slug: Slug, verify_code: int | None = None) -> str:
         """The clause that names this cause."""
-        return self.fill(cause_of(slug, verify_code).says)
+        return self.text(cause_of(slug, verify_code).clause)
 
     def remedy(self, cause: Cause) -> str:
         """What the reader can do about it."""
-        return self.fill(cause.owner if self.reader_owns else cause.judge)
+        return self.text(cause.owner if self.reader_owns else cause.judge)
 
 
 def _anchors(vocabulary: Vocabulary) -> dict[Side, str]:
@@ -116,7 +116,7 @@ def in_third_person(
 def summary(
     evidence: Evidence,
     outcome: Outcome,
-    words: Words,
+    words: Perspective,
     causes: Slugs,
 ) -> str:
     """Who refused whom, and why, in one sentence."""
@@ -129,7 +129,7 @@ def summary(
     if len(causes) > 2 and evidence.alert is not None:
         told = f"alert {alert_name(evidence.alert.code)}, “{alert_meaning(evidence.alert.code)}”"
     else:
-        told = ", or ".join(words.says(slug, evidence.verify_code) for slug in causes[:2])
+        told = ", or ".join(words.clause(slug, evidence.verify_code) for slug in causes[:2])
     if outcome == "denied":
         who = (
             f"the {peer} turned us away"
@@ -146,7 +146,7 @@ def summary(
     return f"the {peer} refused us: {told}"
 
 
-def remedy(evidence: Evidence, words: Words, causes: Slugs, path: CertificationPath) -> str:
+def remedy(evidence: Evidence, words: Perspective, causes: Slugs, path: CertificationPath) -> str:
     """What the reader can do about the first cause."""
     if not causes:
         return ""
@@ -158,19 +158,21 @@ def remedy(evidence: Evidence, words: Words, causes: Slugs, path: CertificationP
     return words.remedy(cause_of(causes[0], evidence.verify_code))
 
 
-def facts(evidence: Evidence, words: Words, causes: Slugs, path: CertificationPath) -> list[Fact]:
-    """What was compared and what crossed the connection, in the order of reading."""
+def facts(
+    evidence: Evidence, words: Perspective, causes: Slugs, path: CertificationPath
+) -> list[Fact]:
+    """What was compared and what crossed the connection, in the order of finding."""
     found = _facts(evidence, words, causes, path) if causes else ()
     return [Fact(fact.fact, printable(fact.value)) for fact in found]
 
 
 def _facts(
-    evidence: Evidence, words: Words, causes: Slugs, path: CertificationPath
+    evidence: Evidence, words: Perspective, causes: Slugs, path: CertificationPath
 ) -> Iterator[Fact]:
     if len(causes) > 2:
-        yield Fact("most likely", words.says(causes[0]))
+        yield Fact("most likely", words.clause(causes[0]))
         for slug in causes[1:_MOST_GUESSES]:
-            yield Fact("or", words.says(slug))
+            yield Fact("or", words.clause(slug))
         if len(causes) > _MOST_GUESSES:
             yield Fact("or", f"rarer: {', '.join(causes[_MOST_GUESSES:])}")
     if evidence.connect_error is not None:
@@ -196,7 +198,7 @@ def _facts(
 
 
 def _judged(
-    evidence: Evidence, words: Words, causes: Slugs, path: CertificationPath
+    evidence: Evidence, words: Perspective, causes: Slugs, path: CertificationPath
 ) -> Iterator[Fact]:
     """The certificate that was judged, and each fault in its path with what was compared."""
     judged_us = words.rejected_by == words.peer
@@ -210,7 +212,9 @@ def _judged(
     for fault in path.faults:
         if fault.slug not in causes:
             yield Fact("also wrong", f"{_told(fault, path)} ({fault.slug})")
-    other = namesake(path, evidence) if judged_us and "impostor-authority" in causes else None
+    other = (
+        same_name_root(path, evidence) if judged_us and "impostor-authority" in causes else None
+    )
     if other is not None:
         who = display_name(other.subject)
         yield Fact("beside it", f"a root that is called {who} too, and has another key")

@@ -1,6 +1,6 @@
 """What a recognised text proves: an alert received or sent, a verdict, a reason, an ending.
 
-A `Reading` maps onto the same tables as a diagnosis, so that nothing is explained twice. The
+A `Finding` maps onto the same tables as a diagnosis, so that nothing is explained twice. The
 functions below make one of a number, a name or a code as some program prints it; None where that
 is no alert or verdict at all.
 """
@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 
 from mtls_echo_tls.alerts import AlertDescription as A
 from mtls_echo_tls.causes import Slug, Slugs, drop
-from mtls_echo_tls.diagnosis.tables import ALERT, REASON, VERIFY
+from mtls_echo_tls.diagnosis.tables import CAUSES_BY_ALERT, CAUSES_BY_REASON, CAUSES_BY_VERIFY_CODE
 from mtls_echo_tls.explain.phrases import ALERT_WORDS, NSS_ALERTS, SECURE_TRANSPORT, Kind, Refused
 from mtls_echo_tls.sides import Side, peer_of
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Finding:
     """What a text proves.
 
     Attributes:
@@ -59,11 +59,11 @@ class Reading:
             slugs = self.stated
         elif self.verify_code is not None:
             code = _SAME_VERDICT.get(self.verify_code, self.verify_code)
-            slugs = VERIFY.get(code, ())
+            slugs = CAUSES_BY_VERIFY_CODE.get(code, ())
         elif self.reason is not None:
-            slugs = _WORDS_ALONE.get(self.reason) or REASON.get(self.reason, ())
+            slugs = _WORDS_ALONE.get(self.reason) or CAUSES_BY_REASON.get(self.reason, ())
         elif self.alert is not None:
-            slugs = (*_OTHER_STACKS.get(self.alert, ()), *ALERT.get(self.alert, ()))
+            slugs = (*_OTHER_STACKS.get(self.alert, ()), *CAUSES_BY_ALERT.get(self.alert, ()))
         else:
             slugs = ()
         rejected_by = self.rejected_by(side)
@@ -137,33 +137,33 @@ def alert_named(name: str) -> int | None:
     return _BY_NAME.get(re.sub(r"[ _-]", "", name))
 
 
-def alert_received(code: int | None, refused: Refused = "peer") -> Reading | None:
+def alert_received(code: int | None, refused: Refused = "peer") -> Finding | None:
     """An alert from the peer; close_notify and its like refuse nothing."""
     if code is None or code not in set(A) - {A.close_notify, A.user_canceled}:
         return None
     side: Side | None = "client" if code in _SERVERS_ONLY else None
     decides = _DECIDES.get(A(code), "")
-    return Reading("alert received", refused, side=side, alert=code, decides=decides)
+    return Finding("alert received", refused, side=side, alert=code, decides=decides)
 
 
-def alert_sent(code: int | None) -> Reading | None:
+def alert_sent(code: int | None) -> Finding | None:
     """The program itself refused, with this alert."""
-    reading = alert_received(code)
-    if reading is None:
+    finding = alert_received(code)
+    if finding is None:
         return None
     side: Side | None = "server" if code in _SERVERS_ONLY else None
-    return replace(reading, kind="alert sent", refused="printer", side=side)
+    return replace(finding, kind="alert sent", refused="printer", side=side)
 
 
-def own_verdict(code: int) -> Reading | None:
+def own_verdict(code: int) -> Finding | None:
     """The program's own verdict on a certificate (OpenSSL's verify code)."""
     if code == 0:  # "Verify return code: 0 (ok)"
         return None
     side: Side | None = "client" if code in (62, 64) else None
-    return Reading("verdict", "printer", verify_code=code, side=side)
+    return Finding("verdict", "printer", verify_code=code, side=side)
 
 
-def packed_error(text: str) -> Reading | None:
+def packed_error(text: str) -> Finding | None:
     """OpenSSL's number: library and reason in one word, alerts from 1000 (``SSL_AD_...``)."""
     packed = int(text, 16)
     library, reason = packed >> 24, packed & 0xFFF  # 0x0A and 0x14 are OpenSSL's, 0x10 BoringSSL's
@@ -172,7 +172,7 @@ def packed_error(text: str) -> Reading | None:
     )
 
 
-def own_reason(words: str) -> Reading:
+def own_reason(words: str) -> Finding:
     """The program's own error, by OpenSSL's reason."""
     symbol = words.upper().replace(" ", "_")
     side: Side | None = None
@@ -181,59 +181,59 @@ def own_reason(words: str) -> Reading:
     elif symbol in _CLIENTS_REASONS:
         side = "client"
     refused: Refused = "nobody" if symbol.startswith(("HTTP", "WRONG_VERSION")) else "printer"
-    return Reading("reason", refused, side=side, reason=symbol)
+    return Finding("reason", refused, side=side, reason=symbol)
 
 
-def number_received(digits: str) -> Reading | None:
+def number_received(digits: str) -> Finding | None:
     """An alert that was received, by its number."""
     return alert_received(int(digits))
 
 
-def number_sent(digits: str) -> Reading | None:
+def number_sent(digits: str) -> Finding | None:
     """An alert that was sent, by its number."""
     return alert_sent(int(digits))
 
 
-def name_received(name: str) -> Reading | None:
+def name_received(name: str) -> Finding | None:
     """An alert that was received, by its name."""
     return alert_received(alert_named(name))
 
 
-def name_sent(name: str) -> Reading | None:
+def name_sent(name: str) -> Finding | None:
     """An alert that was sent, by its name."""
     return alert_sent(alert_named(name))
 
 
-def low_byte_received(digits: str) -> Reading | None:
+def low_byte_received(digits: str) -> Finding | None:
     """An alert that was received; its number is the low byte."""
     return alert_received(int(digits) & 0xFF)  # level and description in one number
 
 
-def low_byte_sent(digits: str) -> Reading | None:
+def low_byte_sent(digits: str) -> Finding | None:
     """An alert that was sent; its number is the low byte."""
     return alert_sent(int(digits) & 0xFF)
 
 
-def decimal_error(digits: str) -> Reading | None:
+def decimal_error(digits: str) -> Finding | None:
     """OpenSSL's packed error, in decimal (BoringSSL)."""
     return packed_error(f"{int(digits):08x}")
 
 
-def number_of_verdict(digits: str) -> Reading | None:
+def number_of_verdict(digits: str) -> Finding | None:
     """An own verdict, by its number."""
     return own_verdict(int(digits))
 
 
-def nss_alert(name: str) -> Reading | None:
+def nss_alert(name: str) -> Finding | None:
     """An alert that was received, by NSS's name (Firefox)."""
     return alert_received(NSS_ALERTS.get(name))
 
 
-def apple_status(status: str) -> Reading | None:
+def apple_status(status: str) -> Finding | None:
     """An OSStatus of Apple's Secure Transport."""
     meaning = SECURE_TRANSPORT.get(int(status))
     if meaning is None:
         return None
     if isinstance(meaning, int):
         return alert_received(meaning)
-    return Reading("statement", "printer", side="client", stated=meaning)
+    return Finding("statement", "printer", side="client", stated=meaning)

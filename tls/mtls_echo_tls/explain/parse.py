@@ -23,9 +23,9 @@ from typing import NamedTuple
 
 from mtls_echo_tls.alerts import AlertDescription as A
 from mtls_echo_tls.causes import CAUSES, Slug
-from mtls_echo_tls.diagnosis.tables import REASON
+from mtls_echo_tls.diagnosis.tables import CAUSES_BY_REASON
 from mtls_echo_tls.explain.findings import (
-    Reading,
+    Finding,
     alert_named,
     alert_received,
     apple_status,
@@ -42,64 +42,66 @@ from mtls_echo_tls.explain.findings import (
     own_verdict,
     packed_error,
 )
-from mtls_echo_tls.explain.phrases import FACTS, PROGRAMS, SIDES, VERDICTS, Fact, Refused
+from mtls_echo_tls.explain.phrases import PHRASES, PROGRAMS, SIDES, VERDICTS, Phrase, Refused
 from mtls_echo_tls.sides import Side
 
 
-class _Grammar(NamedTuple):
+class _Pattern(NamedTuple):
     program: str
     pattern: str
-    read: Callable[[str], Reading | None]
+    read: Callable[[str], Finding | None]
 
 
 _RFC_NAMES = "|".join(
     sorted((a.name.replace("_", "[ _]") for a in A if a is not A.close_notify), key=len)[::-1]
 )
-_REASONS = "|".join(key.lower().replace("_", "[ _]") for key in sorted(REASON, key=len)[::-1])
+_REASONS = "|".join(
+    key.lower().replace("_", "[ _]") for key in sorted(CAUSES_BY_REASON, key=len)[::-1]
+)
 _OPENSSL = (
     r"(?:^|\[ssl: |\[ssl\] |ssl routines:\w{0,60}:|openssl_internal:|err_ssl_|state=error: "
     r"|(?:tls|ssl)(?:/ssl)? error: |ssl_(?:read|write|connect|accept): )"
 )
 
 # Numbers and names that stand in the text itself.
-_GRAMMARS = (
-    _Grammar("mtls-echo", rf"(?:server|client) refused us: alert ({_RFC_NAMES})", name_received),
-    _Grammar("mtls-echo", r"received:? alert \w{1,40} \((\d{1,3})\)", number_received),
-    _Grammar("mtls-echo", r'"code": ?(\d{1,3}), ?"direction": ?"received"', number_received),
-    _Grammar("OpenSSL", r"\balert number:? (\d{1,3})\b", number_received),
-    _Grammar(
+_PATTERNS = (
+    _Pattern("mtls-echo", rf"(?:server|client) refused us: alert ({_RFC_NAMES})", name_received),
+    _Pattern("mtls-echo", r"received:? alert \w{1,40} \((\d{1,3})\)", number_received),
+    _Pattern("mtls-echo", r'"code": ?(\d{1,3}), ?"direction": ?"received"', number_received),
+    _Pattern("OpenSSL", r"\balert number:? (\d{1,3})\b", number_received),
+    _Pattern(
         "OpenSSL", rf"(?:sslv3|tlsv13?)[ _](?:alert[ _])?({_RFC_NAMES})(?![a-z])", name_received
     ),
-    _Grammar("OpenSSL", r"\berror:([0-9a-f]{8}):", packed_error),
-    _Grammar("Envoy", r"\b(?:tls|ssl)[ _]error:?[ _|]{0,3}(2684\d{5}):", decimal_error),
-    _Grammar("OpenSSL", r"ssl3 alert read:fatal:([a-z ]{1,40})", name_received),
-    _Grammar("OpenSSL", r"<<< tls 1\.\d, alert \[length 0002\], fatal (\w{1,40})", name_received),
-    _Grammar("OpenSSL", r">>> tls 1\.\d, alert \[length 0002\], fatal (\w{1,40})", name_sent),
-    _Grammar("Java or rustls", r"received fatal alert: ?(\w{1,40})", name_received),
-    _Grammar("rustls", r"alertreceived\((\w{1,40})\)", name_received),
-    _Grammar("rustls", r"sending fatal alert (?:alertdescription::)?(\w{1,40})", name_sent),
-    _Grammar("Go", r"remote error: tls: ([a-z ]{1,40})", name_received),
-    _Grammar("Go", r"local error: tls: ([a-z ]{1,40})", name_sent),
-    _Grammar("GnuTLS", r"received alert \[(\d{1,3})\]", number_received),
-    _Grammar("GnuTLS", r"gnutls_handshake\(\) failed: ([a-z ]{1,60})", name_received),
-    _Grammar(".NET", r"remote party sent a tls alert: '(\w{1,40})'", name_received),
-    _Grammar(
+    _Pattern("OpenSSL", r"\berror:([0-9a-f]{8}):", packed_error),
+    _Pattern("Envoy", r"\b(?:tls|ssl)[ _]error:?[ _|]{0,3}(2684\d{5}):", decimal_error),
+    _Pattern("OpenSSL", r"ssl3 alert read:fatal:([a-z ]{1,40})", name_received),
+    _Pattern("OpenSSL", r"<<< tls 1\.\d, alert \[length 0002\], fatal (\w{1,40})", name_received),
+    _Pattern("OpenSSL", r">>> tls 1\.\d, alert \[length 0002\], fatal (\w{1,40})", name_sent),
+    _Pattern("Java or rustls", r"received fatal alert: ?(\w{1,40})", name_received),
+    _Pattern("rustls", r"alertreceived\((\w{1,40})\)", name_received),
+    _Pattern("rustls", r"sending fatal alert (?:alertdescription::)?(\w{1,40})", name_sent),
+    _Pattern("Go", r"remote error: tls: ([a-z ]{1,40})", name_received),
+    _Pattern("Go", r"local error: tls: ([a-z ]{1,40})", name_sent),
+    _Pattern("GnuTLS", r"received alert \[(\d{1,3})\]", number_received),
+    _Pattern("GnuTLS", r"gnutls_handshake\(\) failed: ([a-z ]{1,60})", name_received),
+    _Pattern(".NET", r"remote party sent a tls alert: '(\w{1,40})'", name_received),
+    _Pattern(
         "Windows", r"fatal alert was received.{0,90}?(?:code is|:) (\d{1,3})\b", number_received
     ),
-    _Grammar("Windows", r"fatal alert was generated.{0,120}?code is:? (\d{1,3})\b", number_sent),
-    _Grammar("curl", r"\(in\), tls alert, [^(]{1,40}\((\d{1,4})\)", low_byte_received),
-    _Grammar("Firefox", r"\bssl_error_(?:rx_)?(\w{1,40})_alert\b", nss_alert),
-    _Grammar("macOS", r"(?<![\d.])(-98\d\d)\b", apple_status),
-    _Grammar("OpenSSL",
+    _Pattern("Windows", r"fatal alert was generated.{0,120}?code is:? (\d{1,3})\b", number_sent),
+    _Pattern("curl", r"\(in\), tls alert, [^(]{1,40}\((\d{1,4})\)", low_byte_received),
+    _Pattern("Firefox", r"\bssl_error_(?:rx_)?(\w{1,40})_alert\b", nss_alert),
+    _Pattern("macOS", r"(?<![\d.])(-98\d\d)\b", apple_status),
+    _Pattern("OpenSSL",
          r"verif(?:y|ication) (?:return )?(?:error|code):? ?(?:num=|\()?(\d{1,3})\b",
          number_of_verdict),
-    _Grammar("HAProxy", r"(?:\bverify|ssl_c_err)=(\d{1,3})\b", number_of_verdict),
-    _Grammar("curl", r"\(out\), tls alert, [^(]{1,40}\((\d{1,4})\)", low_byte_sent),
+    _Pattern("HAProxy", r"(?:\bverify|ssl_c_err)=(\d{1,3})\b", number_of_verdict),
+    _Pattern("curl", r"\(out\), tls alert, [^(]{1,40}\((\d{1,4})\)", low_byte_sent),
 )  # fmt: skip
 
-_AFTER_FACTS = (
-    _Grammar("OpenSSL", rf"{_OPENSSL}({_REASONS})\b", own_reason),
-    _Grammar("mtls-echo", r"\bsent:? alert \w{1,40} \((\d{1,3})\)", number_sent),
+_AFTER_PHRASES = (
+    _Pattern("OpenSSL", rf"{_OPENSSL}({_REASONS})\b", own_reason),
+    _Pattern("mtls-echo", r"\bsent:? alert \w{1,40} \((\d{1,3})\)", number_sent),
 )  # fmt: skip
 
 # The whole text is a number or a name: whether it was sent or received, it does not say.
@@ -112,7 +114,7 @@ def _own_words() -> re.Pattern[str]:
     """Our own sentences, from the catalogue that they are made of."""
     clauses: list[str] = []
     for slug, cause in CAUSES.items():
-        clause = re.escape(cause.says.lower())
+        clause = re.escape(cause.clause.lower())
         for name, words in (("its", "(?:its|our)"), ("it", "(?:it|we)"), ("owner", r"\w+"),
                             ("judges", r"(?:our|the \w+'s)"), ("judge", r"\w+")):  # fmt: skip
             clause = clause.replace(rf"\{{{name}\}}", words)
@@ -149,23 +151,23 @@ def plain(text: str, *, joint: str = " ") -> str:
     return " ".join(text.lower().split()).strip("'\" ")
 
 
-def readings(text: str) -> list[Reading]:
+def findings(text: str) -> list[Finding]:
     """Everything that the text proves, most certain first; empty when nothing is recognised."""
     for joint in (" ", ""):
         line = plain(text, joint=joint)
         found = list(_read(line))
         if found:
             program, side = _printed_by(line)
-            return [_attributed(reading, program, side) for reading in found]
+            return [_attributed(finding, program, side) for finding in found]
     return []
 
 
-def _attributed(reading: Reading, program: str | None, side: Side | None) -> Reading:
-    generic = reading.program == "OpenSSL"
+def _attributed(finding: Finding, program: str | None, side: Side | None) -> Finding:
+    generic = finding.program == "OpenSSL"
     return replace(
-        reading,
-        program=program if program is not None and generic else reading.program,
-        side=reading.side or side,
+        finding,
+        program=program if program is not None and generic else finding.program,
+        side=finding.side or side,
     )
 
 
@@ -181,14 +183,14 @@ def _printed_by(line: str) -> tuple[str | None, Side | None]:
     return program, side
 
 
-def _read(line: str) -> Iterator[Reading]:
+def _read(line: str) -> Iterator[Finding]:
     bare = _BARE.fullmatch(line)
     if bare is not None:
         code = int(bare[1]) if bare[1].isdigit() else alert_named(bare[1])
-        reading = alert_received(code)
-        if reading is not None:
+        finding = alert_received(code)
+        if finding is not None:
             yield replace(
-                reading, kind="alert", program="RFC 8446", words=bare[0],
+                finding, kind="alert", program="RFC 8446", words=bare[0],
                 decides="whether your program sent or received it; and a number could also be"
                 " something else: then write `verify code 20` or `curl: (60)`"
                 if bare[1].isdigit() else "whether your program sent or received it",
@@ -202,41 +204,41 @@ def _read(line: str) -> Iterator[Reading]:
         elif ours["who"].startswith(("failed", "mtls-echo")):
             refused = "unsaid" if slug in _ENDS else "nobody"
         alert = re.search(r"alert \w{1,40} \((\d{1,3})\)", line)
-        yield Reading(
+        yield Finding(
             "statement", refused, "mtls-echo", ours[0], stated=(slug,),
             alert=int(alert[1]) if alert else None,
         )  # fmt: skip
-    certain = list(_by_grammar(_GRAMMARS, line))
+    certain = list(_by_pattern(_PATTERNS, line))
     for program, pattern, code in VERDICTS:
         if match := re.search(pattern, line):
             verdict = own_verdict(code)
             if verdict is not None:
                 certain.append(replace(verdict, program=program, words=match[0]))
             break
-    for fact in FACTS:
-        if not fact.vague and (match := re.search(fact.pattern, line)):
-            certain.append(_stated(fact, match[0]))
-    certain += _by_grammar(_AFTER_FACTS, line)
+    for phrase in PHRASES:
+        if not phrase.vague and (match := re.search(phrase.pattern, line)):
+            certain.append(_stated(phrase, match[0]))
+    certain += _by_pattern(_AFTER_PHRASES, line)
     yield from certain
     if not certain and ours is None:
-        for fact in FACTS:
-            if fact.vague and (match := re.search(fact.pattern, line)):
-                yield _stated(fact, match[0])
+        for phrase in PHRASES:
+            if phrase.vague and (match := re.search(phrase.pattern, line)):
+                yield _stated(phrase, match[0])
 
 
-def _stated(fact: Fact, words: str) -> Reading:
-    return Reading(
-        "statement", fact.refused, fact.program, words, fact.side,
-        stated=fact.causes, decides=fact.decides,
+def _stated(phrase: Phrase, words: str) -> Finding:
+    return Finding(
+        "statement", phrase.refused, phrase.program, words, phrase.side,
+        stated=phrase.causes, decides=phrase.decides,
     )  # fmt: skip
 
 
-def _by_grammar(grammars: tuple[_Grammar, ...], line: str) -> Iterator[Reading]:
-    for program, pattern, read in grammars:
+def _by_pattern(patterns: tuple[_Pattern, ...], line: str) -> Iterator[Finding]:
+    for program, pattern, read in patterns:
         for match in re.finditer(pattern, line):
-            reading = read(match[1])
-            if reading is not None:
-                yield replace(reading, program=program, words=match[0])
+            finding = read(match[1])
+            if finding is not None:
+                yield replace(finding, program=program, words=match[0])
                 break
 
 
@@ -246,8 +248,8 @@ _OWN_WORDS = _own_words()
 def phrases() -> list[str]:
     """Phrases that are recognised, to suggest: alerts, verdicts, reasons, fixed words."""
     alerts = [f"alert {a.name.replace('_', ' ')}" for a in A if a not in (0, 90)]
-    reasons = [symbol.lower().replace("_", " ") for symbol in REASON]
-    patterns = [pattern for _, pattern, _ in VERDICTS] + [fact.pattern for fact in FACTS]
+    reasons = [symbol.lower().replace("_", " ") for symbol in CAUSES_BY_REASON]
+    patterns = [pattern for _, pattern, _ in VERDICTS] + [phrase.pattern for phrase in PHRASES]
     fixed = [
         part.replace("_", " ").strip()
         for pattern in patterns

@@ -19,7 +19,7 @@ from mtls_echo_client.endpoints.plan import Problem, TLSSettings
 from mtls_echo_tls.causes import CAUSES, OWNERS, Slug
 from mtls_echo_tls.diagnosis.report import Parameters
 from mtls_echo_tls.diagnosis.vocabulary import Vocabulary
-from mtls_echo_tls.diagnosis.wording import Words
+from mtls_echo_tls.diagnosis.wording import Perspective
 from mtls_echo_tls.path.summaries import CertificateSummary
 from mtls_echo_tls.sides import Side
 from tests.support.endpoint_servers import endpoint, report
@@ -67,7 +67,7 @@ def test_a_strict_one_is_a_member_and_usable_from_the_beginning_and_for_ever() -
 def test_no_remedy_names_an_option_of_connect_or_serve(
     slug: Slug, rejected_by: Side | None, vocabulary: Vocabulary
 ) -> None:
-    remedy = Words("client", rejected_by, OWNERS.get(slug), vocabulary).remedy(CAUSES[slug])
+    remedy = Perspective("client", rejected_by, OWNERS.get(slug), vocabulary).remedy(CAUSES[slug])
     told = advised(report("refused", causes=[slug], remedy=remedy), endpoint(1, TLS)).remedy
 
     assert "--" not in re.sub(r"`mtls-echo pki [^`]*`", "", told)
