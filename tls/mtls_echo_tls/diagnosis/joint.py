@@ -1,15 +1,14 @@
-"""Two reports of one connection, joined into a single account.
+"""Two reports of one connection, joined: what remains possible for both sides is what happened.
 
-Each side knows what the other cannot: the judge its anchors, its clock and OpenSSL's verdict; the
-judged its own whole path and whether its key is its own. Both know ``ClientHello.random``, which
-joins them. What remains possible for both is what happened. And four things only both together can
-see:
+Each side knows what the other cannot: the verifier its anchors, its clock and OpenSSL's verdict;
+the presenter its own whole path and whether its key is its own. Both know ``ClientHello.random``,
+which joins them. Four things only both together can see:
 
-* An alert that one received and the other never sent. In the clear anybody on the path can write
+* An alert that one received and the other never sent. In the clear an on-path attacker can write
   one, and the side that gets it cannot tell.
 * A certificate that is not the one that was sent.
-* Where the path of the judged leads, and whether that is among the judge's anchors. If it is, and
-  a link was not sent, that link is missing; if it is not, and all were sent, the authority is
+* Where the presenter's path leads, and whether that is among the verifier's anchors. If it is, and
+  a certificate was not sent, that one is missing; if it is not, and all were sent, the CA is
   unknown; if it is not, and one was not sent, both are so.
 * A certificate that one finds expired, or not valid yet, and the other valid, at the same moment:
   then it is their clocks that disagree. Both must have looked at that very certificate.
@@ -26,7 +25,7 @@ from mtls_echo_tls.diagnosis.vocabulary import API, Vocabulary
 from mtls_echo_tls.diagnosis.wording import Perspective, in_third_person
 from mtls_echo_tls.sides import Side, peer_of
 
-# What a side says that has only seen the connection end: any other account is better.
+# What a side says that has only seen the connection end: any other report is better.
 _ENDINGS: frozenset[Slug] = frozenset(
     {"closed-without-alert", "reset", "truncated", "internal-error"}
 )
@@ -36,12 +35,12 @@ _DATED: frozenset[Slug] = frozenset(
     {"expired", "expired-authority", "not-yet-valid", "not-yet-valid-authority", "clock-skew"}
 )
 
-# What a path that leads nowhere can mean, for want of a certificate.
+# The causes of an incomplete path.
 _CHAIN_CAUSES: frozenset[Slug] = frozenset(
     {"unknown-authority", "missing-intermediate", "impostor-authority"}
 )
 
-# OpenSSL's verify code for a certificate, as opposed to a revocation list, and what it can mean.
+# OpenSSL's verify code for a certificate, as opposed to a CRL, and what it can mean.
 _BAD_SIGNATURE = 7
 _UNSIGNED: frozenset[Slug] = frozenset({"bad-signature", "impostor-authority"})
 
@@ -96,7 +95,7 @@ def join_reports(client: Report, server: Report, *, vocabulary: Vocabulary = API
 
 
 def _forged(receiver: Report, sender: Report) -> bool:
-    """Whether the receiver was told something that the sender did not say."""
+    """Whether the receiver got an alert that the sender did not send."""
     alert = receiver.alert
     if alert is None or alert.direction != "received" or alert.protected:
         return False
@@ -105,12 +104,12 @@ def _forged(receiver: Report, sender: Report) -> bool:
 
 
 def _agree(client: Report, server: Report) -> tuple[Side | None, Slugs]:
-    for judge, other in ((client, server), (server, client)):
-        if judge.rejected_by == judge.side:
-            if judge.peer and other.own and judge.peer.fingerprint != other.own.fingerprint:
-                # What was judged is not what was presented.
-                return judge.side, ("tampered",)
-            return judge.side, _together(judge, other)
+    for verifier, other in ((client, server), (server, client)):
+        if verifier.rejected_by == verifier.side:
+            if verifier.peer and other.own and verifier.peer.fingerprint != other.own.fingerprint:
+                # What arrived is not what was presented.
+                return verifier.side, ("tampered",)
+            return verifier.side, _together(verifier, other)
     for one, other in ((client, server), (server, client)):
         # Refused by the other side, which does not know that it refused: it denies in words.
         if one.rejected_by is not None:
@@ -122,50 +121,53 @@ def _agree(client: Report, server: Report) -> tuple[Side | None, Slugs]:
     return None, tuple(client.causes or server.causes)
 
 
-def _together(judge: Report, judged: Report) -> Slugs:
+def _together(verifier: Report, presenter: Report) -> Slugs:
     """What the two reports of one refusal leave."""
-    if _clocks_disagree(judge, judged):
+    if _clocks_disagree(verifier, presenter):
         return ("clock-skew",)
-    both = keep(judge.causes, judged.causes) or tuple(judge.causes)
-    if judge.peer is None or judged.own is None:
+    both = keep(verifier.causes, presenter.causes) or tuple(verifier.causes)
+    if verifier.peer is None or presenter.own is None:
         return both
     ruled_out: set[Slug] = set()
     if len(_CHAIN_CAUSES & {*both}) > 1:
-        ruled_out |= _decided_by_anchors(judge, judged)
-    unsigned = next((fault for fault in judge.faults if fault.slug in _UNSIGNED), None)
-    if judge.verify_code == _BAD_SIGNATURE and unsigned is not None:
-        sent = {judged.own.fingerprint, *(i.fingerprint for i in judged.issuers if i.presented)}
+        ruled_out |= _decided_by_anchors(verifier, presenter)
+    unsigned = next((fault for fault in verifier.faults if fault.slug in _UNSIGNED), None)
+    if verifier.verify_code == _BAD_SIGNATURE and unsigned is not None:
+        sent = {
+            presenter.own.fingerprint,
+            *(i.fingerprint for i in presenter.issuers if i.presented),
+        }
         if unsigned.fingerprint in sent:
-            ruled_out.add("tampered")  # it is what was sent, so nobody altered it on its way
-        seen = _UNSIGNED.isdisjoint(fault.slug for fault in judged.faults)
-        if seen and len(judged.issuers) > unsigned.depth:
-            ruled_out.add("bad-signature")  # the judged knows whose key did sign it
+            ruled_out.add("tampered")  # it is what was sent, so it was not altered on its way
+        seen = _UNSIGNED.isdisjoint(fault.slug for fault in presenter.faults)
+        if seen and len(presenter.issuers) > unsigned.depth:
+            ruled_out.add("bad-signature")  # the presenter knows which key did sign it
     return drop(both, ruled_out) or both
 
 
-def _clocks_disagree(judge: Report, judged: Report) -> bool:
+def _clocks_disagree(verifier: Report, presenter: Report) -> bool:
     """Whether they looked at the same dates and found them otherwise."""
-    if judged.rejected_by != judge.side or not {*judge.causes} <= _DATED:
+    if presenter.rejected_by != verifier.side or not {*verifier.causes} <= _DATED:
         return False
-    wrong = {fault.fingerprint for fault in judged.faults if fault.slug in _DATED}
-    above = {issuer.fingerprint for issuer in judged.issuers}
+    wrong = {fault.fingerprint for fault in presenter.faults if fault.slug in _DATED}
+    above = {issuer.fingerprint for issuer in presenter.issuers}
     return any(
         fault.fingerprint not in wrong
         # What it has not found in its own certificate, it rules out.
-        and (fault.fingerprint in above if fault.depth else fault.slug not in judged.causes)
-        for fault in judge.faults
-        if fault.slug in judge.causes
+        and (fault.fingerprint in above if fault.depth else fault.slug not in presenter.causes)
+        for fault in verifier.faults
+        if fault.slug in verifier.causes
     )
 
 
-def _decided_by_anchors(judge: Report, judged: Report) -> Set[Slug]:
+def _decided_by_anchors(verifier: Report, presenter: Report) -> Set[Slug]:
     """Those of `_CHAIN_CAUSES` that it is not, by where the path leads."""
-    if not judge.anchors or not judged.issuers:
+    if not verifier.anchors or not presenter.issuers:
         return set()
-    left_out = any(not (issuer.presented or issuer.root) for issuer in judged.issuers)
-    if any(issuer.fingerprint in judge.anchors for issuer in judged.issuers):
+    left_out = any(not (issuer.presented or issuer.root) for issuer in presenter.issuers)
+    if any(issuer.fingerprint in verifier.anchors for issuer in presenter.issuers):
         return _CHAIN_CAUSES - {"missing-intermediate"} if left_out else set()
-    complete = judged.issuers[-1].root
+    complete = presenter.issuers[-1].root
     return {"missing-intermediate"} if complete and not left_out else set()
 
 
@@ -184,12 +186,12 @@ def _summary(
     if not causes:
         return "the client and the server accepted each other"
     owner, code = peer_of(rejected_by or "client"), _verdict(client, server)
-    told = ", or ".join(
+    clauses = ", or ".join(
         in_third_person(cause_of(slug, code).clause, owner, named=True) for slug in causes
     )
     if rejected_by is None:
-        return told
-    return f"the {rejected_by} refused the {owner}: {told}"
+        return clauses
+    return f"the {rejected_by} refused the {owner}: {clauses}"
 
 
 def _remedies(
@@ -210,5 +212,5 @@ def _remedies(
 
 
 def _verdict(client: Report, server: Report) -> int | None:
-    """OpenSSL's verify code, of whoever judged."""
+    """OpenSSL's verify code, from the side that has one."""
     return server.verify_code if client.verify_code is None else client.verify_code

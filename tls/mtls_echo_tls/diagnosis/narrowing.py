@@ -1,18 +1,18 @@
-"""From a family of causes to those that remain, by a second look at the presented certificates.
+"""Narrow the candidate causes by examining the presented certificates once more.
 
-What the path that was judged shows stays, what it rules out goes, and what nobody on this side can
-know remains. The two sides know different things.
+What the refused path shows stays, what it rules out goes, and what cannot be known on this side
+remains. The two sides know different things.
 
-**The judge** knows its anchors and the whole path: what that path does not show is not so. Whether
-its clock is right it does not know, and says so where its own certificate is out of date as well.
+**The verifier** knows its anchors and the whole path: what that path does not show is not so. It
+does not know whether its clock is right, and says so where its own certificate is out of date too.
 
-**The judged** knows its own path and not the judge's anchors, clock and revocation lists. A fault
-in its path that the alert can mean is what the judge met. One is not: an authority that we did not
-send. The judge may have it all the same, and have refused us for a reason of its own; so what lies
-with the judge remains beside it. And a sound path disproves only what is read in it: whether an
-anchor is the same certificate as the root that we know, or a list the one that was loaded, is the
-judge's to say. Nor is an alert in the clear, which anybody on the way can write. Both together say
-it (`mtls_echo_tls.diagnosis.joint`).
+**The presenter** knows its own path and not the verifier's anchors, clock and CRLs. A fault in its
+path that the alert can mean is what the verifier met, with one exception: a CA certificate that we
+did not send. The verifier may have it all the same, and have refused us for another reason; so the
+verifier's own causes remain too. And a sound path disproves only what is read in it: whether an
+anchor is the same certificate as the root that we know, or a CRL the one that was loaded, only the
+verifier can say. Nor does it disprove an alert in the clear, which an on-path attacker can write.
+Both reports together decide (`mtls_echo_tls.diagnosis.joint`).
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ _ALWAYS_SEEN: frozenset[Slug] = frozenset(
     {"expired", "not-yet-valid", "self-signed", "weak-signature"}
 )
 
-# Nobody looks for a host's name in a client's certificate.
+# A client's certificate is not checked for a host's name.
 _OF_SERVERS_ONLY: frozenset[Slug] = frozenset({"wrong-name", "no-san"})
 
-# What lies with an authority between end-entity and anchor; without one it cannot be.
+# Causes in a CA between end-entity and anchor; without one they cannot be.
 _OF_INTERMEDIATES: frozenset[Slug] = frozenset({"path-too-long", "revoked-authority"})
 
-# What a path that is known up to its root would show, to any judge and to OpenSSL.
-# (Not how long it may be: a judge may have a bound of its own.)
+# What a path that is known up to its root would show, to any verifier and to OpenSSL.
+# (Not how long it may be: a verifier may have a bound of its own.)
 _SEEN_WHEN_COMPLETE: frozenset[Slug] = frozenset({"wrong-usage", "not-an-authority"})
 _SEEN_BY_OPENSSL: frozenset[Slug] = frozenset(
     {
@@ -79,7 +79,7 @@ _UNDECIDED: tuple[frozenset[Slug], ...] = (
     frozenset({"bad-signature", "impostor-authority"}),
 )
 
-# Strong even to a judge that demands 128 bits (OpenSSL's security level 3).
+# Strong even to a verifier that demands 128 bits (OpenSSL's security level 3).
 _STRONG_RSA_BITS = 3072
 _STRONG_EC_BITS = 256
 
@@ -90,7 +90,7 @@ def examine_path(evidence: Evidence, verdict: Verdict) -> CertificationPath:
     if rejected_by is None:
         return CertificationPath()
     mine = evidence.context_info
-    nearby = tuple(one.certificate for one in mine.local_cas)
+    local_cas = tuple(one.certificate for one in mine.local_cas)
     if rejected_by != evidence.side:
         # On the server the name is SNI; a client that asked for an address sends none.
         reference = evidence.server_name if evidence.side == "server" else None
@@ -98,7 +98,7 @@ def examine_path(evidence: Evidence, verdict: Verdict) -> CertificationPath:
             evidence.own_chain,
             presenter=evidence.side,
             reference=reference,
-            others=(*(mine.trust.anchors if mine.trust else ()), *nearby),
+            others=(*(mine.trust.anchors if mine.trust else ()), *local_cas),
         )
         return _with_address(path, evidence)
     if evidence.verify_code is None:
@@ -111,7 +111,7 @@ def examine_path(evidence: Evidence, verdict: Verdict) -> CertificationPath:
         anchors=known.anchors if known else None,
         crls=known.crls if known else (),
         reference=evidence.server_name if evidence.side == "client" else None,
-        others=(*our_chain, *nearby),
+        others=(*our_chain, *local_cas),
     )
 
 
@@ -145,15 +145,15 @@ def narrow(
         # TLS 1.2 then finds no suite, and never gets to showing the certificate.
         return ("wrong-usage",), evidence.side
     if evidence.verify_code is not None:
-        return _narrow_our_verdict(family, path, evidence), None
+        return _narrow_as_verifier(family, path, evidence), None
     if rejected_by is None or rejected_by == evidence.side:
         return family, None
     if evidence.own_chain:
-        family = _narrow_their_verdict(family, path, evidence)
+        family = _narrow_as_presenter(family, path, evidence)
     return _with_tampering(family, path, evidence), None
 
 
-def _narrow_our_verdict(family: Slugs, path: CertificationPath, evidence: Evidence) -> Slugs:
+def _narrow_as_verifier(family: Slugs, path: CertificationPath, evidence: Evidence) -> Slugs:
     """We know our anchors and the whole path: what the path does not show is not so."""
     shown = _shown_to_us(family, path, evidence)
     # What happened on the way is not in the path. In TLS 1.2, where certificates travel in the
@@ -165,7 +165,7 @@ def _narrow_our_verdict(family: Slugs, path: CertificationPath, evidence: Eviden
 
 def _shown_to_us(family: Slugs, path: CertificationPath, evidence: Evidence) -> Slugs:
     if family[0] == "wrong-name":
-        # OpenSSL compared the names, and more strictly than any second look would.
+        # OpenSSL compared the names, and more strictly than examining the path would.
         leaf = end_entity(evidence.peer_chain)
         if leaf is None or has_unreadable_names(leaf):
             return family
@@ -190,7 +190,7 @@ def _is_clock_suspect(shown: Slugs, evidence: Evidence) -> bool:
     )
 
 
-def _narrow_their_verdict(family: Slugs, path: CertificationPath, evidence: Evidence) -> Slugs:
+def _narrow_as_presenter(family: Slugs, path: CertificationPath, evidence: Evidence) -> Slugs:
     """We know our path and not their anchors: what lies with an anchor cannot be ruled out."""
     if evidence.side == "client":
         family = drop(family, _OF_SERVERS_ONLY) or family
@@ -199,7 +199,7 @@ def _narrow_their_verdict(family: Slugs, path: CertificationPath, evidence: Evid
         return shown or family
     remaining = drop(family, {*_disproved(path, evidence), *shown})
     if path.is_complete:
-        # Every signature in it is sound: then only that of a revocation list can be bad.
+        # Every signature in it is sound: then only that of a CRL can be bad.
         last: Slugs = ("bad-signature",)
         remaining = (*drop(remaining, last), *keep(last, remaining))
     elif same_name_root(path, evidence) is not None:
@@ -209,9 +209,9 @@ def _narrow_their_verdict(family: Slugs, path: CertificationPath, evidence: Evid
 
 
 def same_name_root(path: CertificationPath, evidence: Evidence) -> x509.Certificate | None:
-    """A root beside our certificate that is called like its issuer, and has another key.
+    """A root that we know, with the name of our certificate's issuer and another key.
 
-    An authority that was made anew under the old name leaves this behind.
+    A CA that was made anew under its old name leaves this behind.
     """
     if not path.certificates or is_self_issued(path.certificates[-1]):
         return None
@@ -225,9 +225,9 @@ def same_name_root(path: CertificationPath, evidence: Evidence) -> x509.Certific
 
 
 def _with_tampering(causes: Slugs, path: CertificationPath, evidence: Evidence) -> Slugs:
-    """The same, or that somebody on the way has written the alert or altered what was judged.
+    """The causes, and that an on-path attacker may have written the alert.
 
-    Anybody can, where an alert travels in the clear. It is worth saying where little is known.
+    That is possible where it travels in the clear, and worth saying where little is known.
     """
     is_clear = evidence.alert is not None and evidence.alert.protected is False
     is_vague = len(causes) > 2 or causes == UNKNOWN
@@ -250,7 +250,7 @@ def _disproved(path: CertificationPath, evidence: Evidence) -> set[Slug]:
         if evidence.peer_is_openssl:
             ruled_out |= _SEEN_BY_OPENSSL
             if not all(map(may_sign_crls, path.certificates[1:])):
-                # Which matters to a judge who has one of its lists.
+                # Which matters to a verifier that has one of its CRLs.
                 ruled_out.discard("not-conforming")
         if all(map(_is_strong, path.certificates)):
             ruled_out.add("weak-key")

@@ -1,4 +1,4 @@
-"""The one value in which a connection is told: printed, logged, returned and compared.
+"""The report of a connection: printed, logged, returned and compared.
 
 Both ends produce it, with the same fields. `mtls-echo connect --json` prints it, `mtls-echo serve
 --log-format json` logs it, `TLSFailure.report` returns it. The fields are a contract that scripts
@@ -46,7 +46,7 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FaultFound(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is wrong with the certification path that was judged.
+    """One thing that is wrong with the certification path that was refused.
 
     Attributes:
         slug: The cause it would be reported as, were it the only one.
@@ -62,7 +62,7 @@ class FaultFound(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Issuer(msgspec.Struct, frozen=True, kw_only=True):
-    """An authority above the reporting side's own certificate.
+    """A CA above the reporting side's own certificate.
 
     Attributes:
         fingerprint: SHA-256 of its certificate.
@@ -85,10 +85,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         rejected_by: The side that refused; None when neither did.
         stage: How far it came.
         causes: Slugs, most likely first. One element is certain.
-        faults: Everything that is wrong with the path that was judged, the causes among it: the
+        faults: Everything that is wrong with the path that was refused, the causes among it: the
             second fault that would show as soon as the first is mended.
         alert: The alert that ended it.
-        verify_code: OpenSSL's verdict on the certification path, when we judged.
+        verify_code: OpenSSL's verdict on the certification path, when we refused.
         evidence: What the causes were inferred from.
         summary: Who refused whom, and why, in one sentence.
         remedy: What the reader can do about the first cause.
@@ -97,7 +97,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         peer, own: The certificates presented.
         anchors: When we refused a certificate: SHA-256 of our trust anchors. Empty when there
             are more than 32.
-        issuers: When the peer refused us: the authorities above our certificate, lowest first,
+        issuers: When the peer refused us: the CAs above our certificate, lowest first,
             as far as they are known here.
         client_random: ``ClientHello.random``, hexadecimal: joins the two sides' reports.
         duration_ms: From the first byte to the verdict.

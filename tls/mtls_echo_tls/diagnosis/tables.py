@@ -1,4 +1,4 @@
-"""Three small tables: what a verify code, an alert and a reason can mean.
+"""The causes that a verify code, an alert and a reason can have, as tables.
 
 They hold what OpenSSL and the RFCs fix: numbers and symbols, no texts. Each entry is a family of
 causes, the likeliest first; which member it was is decided elsewhere, from the certificates
@@ -41,9 +41,9 @@ CAUSES_BY_VERIFY_CODE: dict[int, Slugs] = {
     68: ("weak-signature",),
     79: ("not-an-authority",),
     24: ("not-an-authority",),
-    22: ("path-too-long",),  # the judge's own bound
-    **dict.fromkeys((33, 44), ("crl-missing",)),  # there is one, by or about somebody else
-    35: ("not-conforming",),  # an authority that may not sign the list it has signed
+    22: ("path-too-long",),  # the verifier's own bound
+    **dict.fromkeys((33, 44), ("crl-missing",)),  # there is one, of another CA or scope
+    35: ("not-conforming",),  # a CA that may not sign the CRL it has signed
     **dict.fromkeys((49, 51, 52, 53), ("name-not-permitted",)),
     **dict.fromkeys((80, 82, 83, 84), ("not-conforming",)),
     81: ("not-an-authority",),
@@ -53,7 +53,7 @@ CAUSES_BY_VERIFY_CODE: dict[int, Slugs] = {
     92: ("not-an-authority",),
 }
 
-# The peer's alert, for a certificate of ours that was judged: what it can mean, likely first.
+# The peer's alert, for a certificate of ours: what it can mean, likely first.
 CAUSES_BY_ALERT: dict[int, Slugs] = {
     A.bad_certificate: (
         "wrong-name",
@@ -64,7 +64,7 @@ CAUSES_BY_ALERT: dict[int, Slugs] = {
         "weak-signature",
         "clock-skew",
         "crl-not-yet-valid",
-        # Go and GnuTLS know no better word for a stranger.
+        # Go and GnuTLS have no better alert for an unknown CA.
         "unknown-authority",
         "missing-intermediate",
         "wrong-usage",
@@ -79,7 +79,7 @@ CAUSES_BY_ALERT: dict[int, Slugs] = {
         "missing-key-identifier",
         "not-conforming",
         "not-an-authority",
-        # Java says this of whatever it cannot verify.
+        # Java's alert for any path that it cannot verify.
         "unknown-authority",
         "missing-intermediate",
         "wrong-name",
@@ -167,7 +167,7 @@ CAUSES_BY_REASON: dict[str, Slugs] = {
     "BAD_SIGNATURE": ("key-not-owned", "tampered"),
     "HTTP_REQUEST": ("plaintext-client",),
     "HTTPS_PROXY_REQUEST": ("plaintext-client",),
-    # A peer that never spoke TLS was told by its first bytes: these came in the middle.
+    # A peer that never spoke TLS is known by its first bytes: these came in the middle.
     "WRONG_VERSION_NUMBER": ("tampered",),
     "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": ("tampered",),
     "PACKET_LENGTH_TOO_LONG": ("oversize",),

@@ -1,9 +1,9 @@
-"""A diagnosis in sentences: who refused whom, what was compared, what went over the wire.
+"""The sentences of a report: who refused whom, what was compared, what went over the wire.
 
-Written for a person who has to act. "tlsv1 alert unknown ca" reads as if our side had found the
-fault, while it means that the *peer* did; so every sentence here says who judged. The same cause
-reads differently from the two ends ("our certificate has expired", "its certificate has
-expired"): `Perspective` completes the catalogue's texts for the reader's end.
+They are written for a person who has to act. "tlsv1 alert unknown ca" reads as if our side had
+found the fault, while it means that the *peer* did; so every sentence here says which side
+refused. The same cause reads differently from the two ends ("our certificate has expired", "its
+certificate has expired"): `Perspective` completes the catalogue's texts for the reader's end.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mtls_echo_tls.path.summaries import LONGEST_NAME, names_of, rfc3339
 from mtls_echo_tls.path.validate import CertificationPath
 from mtls_echo_tls.sides import Side, peer_of
 
-# Candidates told in full; the slugs of the others follow on one line.
+# Candidates named in full; the slugs of the others follow on one line.
 _MOST_GUESSES = 3
 
 
@@ -38,7 +38,7 @@ class Perspective:
 
     Args:
         side: The reader's side.
-        rejected_by: Who refused. The other one owns the fault; when nobody refused, the texts
+        rejected_by: Who refused. The other one owns the fault; when neither did, the texts
             name no owner.
         owner: Who owns the fault, where that is not the one who was refused.
         vocabulary: What the reader calls settings and programs.
@@ -127,23 +127,23 @@ def summary(
         return f"the {peer} closed the connection {evidence.closed_early}"
     # More than two would make no sentence: then the alert's own words stand for them all.
     if len(causes) > 2 and evidence.alert is not None:
-        told = f"alert {alert_name(evidence.alert.code)}, “{alert_meaning(evidence.alert.code)}”"
+        why = f"alert {alert_name(evidence.alert.code)}, “{alert_meaning(evidence.alert.code)}”"
     else:
-        told = ", or ".join(words.clause(slug, evidence.verify_code) for slug in causes[:2])
+        why = ", or ".join(words.clause(slug, evidence.verify_code) for slug in causes[:2])
     if outcome == "denied":
         who = (
             f"the {peer} turned us away"
             if evidence.side == "client"
             else f"turned the {peer} away"
         )
-        return f"{who}: {told}"
+        return f"{who}: {why}"
     if rejected_by is None:
         if not causes and evidence.stage == "established":
             return "we gave up in the middle of the connection"
-        return told or f"we ended the connection before the {peer} had shown that it accepts us"
+        return why or f"we ended the connection before the {peer} had shown that it accepts us"
     if rejected_by == evidence.side:
-        return f"we refused the {peer}: {told}"
-    return f"the {peer} refused us: {told}"
+        return f"we refused the {peer}: {why}"
+    return f"the {peer} refused us: {why}"
 
 
 def remedy(evidence: Evidence, words: Perspective, causes: Slugs, path: CertificationPath) -> str:
@@ -184,7 +184,7 @@ def _facts(
         yield Fact("echo", evidence.mismatched_echo)
     if evidence.closed_early is not None:
         yield Fact("received", "close_notify, which gives no reason")
-    yield from _judged(evidence, words, causes, path)
+    yield from _refused(evidence, words, causes, path)
     if evidence.peer_is_openssl and words.rejected_by == words.peer and evidence.own_chain:
         yield Fact(f"{words.peer} runs", "OpenSSL, to judge by its handshake messages")
     if evidence.verify_code is not None:
@@ -197,23 +197,23 @@ def _facts(
         yield Fact("received", repr(evidence.first_bytes[:32])[1:])
 
 
-def _judged(
+def _refused(
     evidence: Evidence, words: Perspective, causes: Slugs, path: CertificationPath
 ) -> Iterator[Fact]:
-    """The certificate that was judged, and each fault in its path with what was compared."""
-    judged_us = words.rejected_by == words.peer
-    leaf = end_entity(evidence.own_chain if judged_us else evidence.peer_chain)
+    """The certificate that was refused, and each fault in its path with what was compared."""
+    refused_us = words.rejected_by == words.peer
+    leaf = end_entity(evidence.own_chain if refused_us else evidence.peer_chain)
     if words.rejected_by is None or leaf is None:
         return
     yield Fact("presented", _presented(leaf))
     # Two readings of one fault share their detail.
-    details = dict.fromkeys(_told(fault, path) for fault in path.faults if fault.slug in causes)
+    details = dict.fromkeys(_located(fault, path) for fault in path.faults if fault.slug in causes)
     yield from (Fact("found", detail) for detail in details)
     for fault in path.faults:
         if fault.slug not in causes:
-            yield Fact("also wrong", f"{_told(fault, path)} ({fault.slug})")
+            yield Fact("also wrong", f"{_located(fault, path)} ({fault.slug})")
     other = (
-        same_name_root(path, evidence) if judged_us and "impostor-authority" in causes else None
+        same_name_root(path, evidence) if refused_us and "impostor-authority" in causes else None
     )
     if other is not None:
         who = display_name(other.subject)
@@ -221,7 +221,7 @@ def _judged(
     if "clock-skew" in causes:
         yield Fact("valid", _validity(leaf))
         own = evidence.context_info.credential
-        if own is not None and not judged_us:
+        if own is not None and not refused_us:
             yield Fact("our own", f"certificate is valid {_validity(own.certificate)}")
         yield Fact("our clock", rfc3339(datetime.datetime.now(datetime.UTC)))
     compared = {fault.slug for fault in path.faults}
@@ -234,7 +234,7 @@ def _validity(certificate: x509.Certificate) -> str:
     return f"{rfc3339(since)} to {rfc3339(until)}"
 
 
-def _told(fault: Fault, path: CertificationPath) -> str:
+def _located(fault: Fault, path: CertificationPath) -> str:
     """A fault's detail, with the certificate that has it unless it is the end-entity's."""
     if fault.depth == 0 or fault.depth >= len(path.certificates):
         return fault.detail

@@ -2,7 +2,7 @@
 
 A `Finding` maps onto the same tables as a diagnosis, so that nothing is explained twice. The
 functions below make one of a number, a name or a code as some program prints it; None where that
-is no alert or verdict at all.
+is not an alert or verdict at all.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Finding:
 
 _PLAINTEXT: dict[Side, Slug] = {"client": "plaintext-peer", "server": "plaintext-client"}
 
-# Faults that cannot be this side's: nobody looks for a host's name in a client's certificate.
+# Faults that cannot be this side's: a client's certificate is not checked for a host's name.
 _NEVER_OF: dict[Side, frozenset[Slug]] = {
     "client": frozenset({"wrong-name", "no-san", "no-server-certificate"}),
     "server": frozenset({"no-client-certificate"}),
@@ -94,7 +94,7 @@ _WORDS_ALONE: dict[str, Slugs] = {
 }
 
 # What stacks other than OpenSSL mean by an alert (measured: Go 1.19, Java 17, GnuTLS 3.7), and
-# what a handshake failure can be when nobody saw how far the handshake had come.
+# what a handshake failure can be where it is not known how far the handshake had come.
 _OTHER_STACKS: dict[int, Slugs] = {
     A.bad_certificate: ("wrong-name", "no-client-certificate", "unknown-authority", "expired"),
     A.certificate_unknown: ("unknown-authority", "expired", "wrong-name", "wrong-usage"),
@@ -118,7 +118,7 @@ _DECIDES = {
     " send none when theirs is from no authority that the server named",
 }
 
-# Alerts that only a server sends, so that whoever received one is a client.
+# Alerts that only a server sends, so that the receiver of one is a client.
 _SERVERS_ONLY = {
     A.certificate_required, A.unrecognized_name, A.no_application_protocol,
     A.inappropriate_fallback, A.unknown_psk_identity,

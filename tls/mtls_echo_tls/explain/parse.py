@@ -1,8 +1,8 @@
-"""Who says what: how TLS programs word a failure, and what their words prove.
+"""Recognise the error texts of TLS programs, and find what they prove.
 
-"tlsv1 alert unknown ca" in *my* log means that the *peer* does not know my authority: the words
+"tlsv1 alert unknown ca" in *my* log means that the *peer* does not know my CA: the words
 describe an alert that was received, so the side that prints them is the side that was refused.
-"certificate verify failed" beside it means the opposite. Every program has its own dialect for
+"certificate verify failed" next to it means the opposite. Every program has its own dialect for
 the same few facts, and this table translates: an alert received or sent (RFC 8446 §6), an own
 verdict on a certificate (OpenSSL's verify codes), an own reason, or how the transport ended. What
 those facts *mean* is not said here: `diagnosis` and `causes` say it, for texts as for connections.
@@ -143,7 +143,7 @@ def plain(text: str, *, joint: str = " ") -> str:
     """The text as the patterns expect it: one line, lower case, straight quotes, no colours.
 
     Args:
-        text: What somebody pasted.
+        text: As it was pasted.
         joint: What a line break becomes; the empty string mends words that a terminal cut.
     """
     text = _ANSI.sub("", text).translate(_QUOTES).replace("\\n", " ")

@@ -1,4 +1,4 @@
-"""The words of other programs, as data: what each prints, and which fact it stands for.
+"""The error texts of other programs, as tables: what each prints, and what it stands for.
 
 Grouped by stack. `mtls_echo_tls.explain.parse` searches a text for them;
 `mtls_echo_tls.explain.findings` says what such a fact proves. Patterns are matched in lower case,
@@ -122,7 +122,7 @@ class Phrase(NamedTuple):
         causes: What it states, most likely first.
         refused: Who refused, seen from the program that prints it.
         side: Which side prints it.
-        vague: Says little: heard only when nothing beside it says more.
+        vague: It says little, and counts only when nothing else in the text says more.
         decides: What would tell the causes apart, or who refused.
     """
 
@@ -149,7 +149,7 @@ _WHY = "the other side's log: an end without an alert says nothing about why"
 
 PHRASES: tuple[Phrase, ...] = (
     # Verdicts on a certificate, in each stack's words.
-    # It knows an authority of that name, and another key has signed.
+    # It knows a CA of that name, and another key has signed.
     Phrase("Go", r"possibly because of .{0,24} verification (?:failure|error)\W{0,2} while trying "
          r"to verify candidate authority", ("impostor-authority", "bad-signature")),
     Phrase("Go", r"x509: certificate signed by unknown authority", _UNTRUSTED),
@@ -221,7 +221,7 @@ PHRASES: tuple[Phrase, ...] = (
     Phrase("MySQL", r"validation of ssl server certificate failed", ("wrong-name", *_UNTRUSTED),
          side="client"),
     Phrase("mtls-echo", r"mtls-echo: not authorised:", ("not-authorised",), "server", "client"),
-    # nginx finishes the handshake, judges afterwards, and answers in HTTP: no alert is sent.
+    # nginx finishes the handshake, verifies afterwards, and answers in HTTP: no alert is sent.
     Phrase("nginx",
          r"no required ssl certificate was sent|client sent no required ssl certificate",
          _NO_CERTIFICATE, "server"),
@@ -401,7 +401,7 @@ PROGRAMS: tuple[tuple[str, str, Side | None], ...] = (
     (r"500 can't connect to", "Perl", "client"),
 )
 
-# Words beside the error that tell the side, wherever they come from.
+# Words near the error that show the side, wherever they come from.
 SIDES: tuple[tuple[str, Side], ...] = (
     (r"to upstream|upstream ssl certificate|upstream connect error|layer6 invalid", "client"),
     (r"the server refused us|we refused the server|the server turned us away", "client"),
