@@ -11,8 +11,8 @@ the other (the *judge*), so each has two remedies. The texts below are completed
 * every other place: a setting or a program, as a `Vocabulary` calls it for its readers.
 
 Each remedy must help a reader who knows nothing of TLS: what to do, where, by which setting or
-program. Whoever owns a fault and whoever judges it may be different people, so a remedy for one
-side may be to ask whoever runs the other.
+program. The two ends may have different operators, so a remedy for one side may be to ask the
+operator of the other.
 """
 
 from __future__ import annotations
@@ -118,16 +118,16 @@ _PATH = "RFC 5280 §6.1"
 CAUSES: dict[Slug, Cause] = {
     "expired": Cause(
         "{its} certificate has expired",
-        "renew it: {renew}, or ask whoever issued it; {show} prints its dates",
-        "ask whoever runs the {owner} to renew its certificate; if its dates look right, set"
+        "renew it: {renew}, or ask its issuer; {show} prints its dates",
+        "ask the operator of the {owner} to renew its certificate; if its dates look right, set"
         " this machine's clock",
         _VALIDITY,
     ),
     "expired-authority": Cause(
-        "an authority above {its} certificate has expired",
-        "get a certificate from an authority that is still valid, and send that authority's"
+        "a CA above {its} certificate has expired",
+        "get a certificate from a CA that is still valid, and send that CA's"
         " own along with it; for one of {pki_program}: {rollover}",
-        "replace the expired authority where it is: among our trust anchors ({ca}{file}), or"
+        "replace the expired CA where it is: among our trust anchors ({ca}{file}), or"
         " in what the {owner} sends",
         _VALIDITY,
     ),
@@ -140,11 +140,10 @@ CAUSES: dict[Slug, Cause] = {
         _VALIDITY,
     ),
     "not-yet-valid-authority": Cause(
-        "an authority above {its} certificate is not valid yet",
-        "check both machines' clocks; if they are right, get a certificate from an authority"
+        "a CA above {its} certificate is not valid yet",
+        "check both machines' clocks; if they are right, get a certificate from a CA"
         " that is valid now",
-        "compare this machine's clock with the authority's first day (notBefore); {show}"
-        " prints it",
+        "compare this machine's clock with the CA's first day (notBefore); {show} prints it",
         _VALIDITY,
     ),
     "clock-skew": Cause(
@@ -179,66 +178,65 @@ CAUSES: dict[Slug, Cause] = {
     ),
     "self-signed": Cause(
         "{its} certificate is self-signed and is not itself a trust anchor",
-        "use a certificate issued by an authority that the {judge} trusts, or have exactly"
+        "use a certificate issued by a CA that the {judge} trusts, or have exactly"
         " this one added to the {judge}'s trust anchors ({ca}{file})",
         "have a certificate issued to the {owner} by one of {judges} trust anchors, or add"
         " exactly this one to them ({ca}{file})",
         _PATH,
     ),
     "unknown-authority": Cause(
-        "{its} certificate was issued by an authority that is not among {judges} trust anchors",
-        "use a certificate from an authority that the {judge} trusts, or have our"
-        " authority's certificate added to the {judge}'s trust anchors ({ca}{file})",
+        "{its} certificate was issued by a CA that is not among {judges} trust anchors",
+        "use a certificate from a CA that the {judge} trusts, or have our"
+        " CA's certificate added to the {judge}'s trust anchors ({ca}{file})",
         "if that issuer is right, add its certificate to the trust anchors ({ca}{file});"
-        " otherwise the {owner} is a stranger",
+        " otherwise do not trust the {owner}",
         _PATH,
     ),
     "impostor-authority": Cause(
-        "{its} certificate names a known authority as its issuer, but another key signed it",
-        "have the certificate issued again by the authority that the {judge} trusts: the one"
+        "{its} certificate names a known CA as its issuer, but another key signed it",
+        "have the certificate issued again by the CA that the {judge} trusts: the one"
         " that signed ours is called the same, and has another key",
-        "do not trust it: somebody made an authority with the name of one of ours; or ours"
-        " was made anew under its old name, and has to take its place among the trust anchors"
-        " ({ca}{file})",
+        "do not trust it, unless our CA was made anew under its old name: then its new"
+        " certificate has to be among the trust anchors ({ca}{file}); otherwise a CA has taken the"
+        " name of one of ours",
         "RFC 5280 §4.2.1.1",
     ),
     "missing-intermediate": Cause(
         "{it} did not send the intermediate certificate that links {its} certificate to a"
         " trust anchor",
-        "append the certificate of the authority that issued ours to the certificate file"
+        "append the certificate of the CA that issued ours to the certificate file"
         " ({cert}), after our own",
-        "ask whoever runs the {owner} to append the certificate of the authority that issued"
+        "ask the operator of the {owner} to append the certificate of the CA that issued"
         " its own to its certificate file, after its own",
         "RFC 8446 §4.4.2",
     ),
     "empty-trust": Cause(
-        "no trust anchors are loaded to judge {its} certificate by",
-        "have the {judge} load the authority that issued our certificate ({ca}{file})",
-        "load the certificates of the authorities that issue for the {owner} ({ca}{file})",
+        "no trust anchors are loaded to verify {its} certificate with",
+        "have the {judge} load the CA that issued our certificate ({ca}{file})",
+        "load the certificates of the CAs that issue for the {owner} ({ca}{file})",
         _PATH,
     ),
     "not-an-authority": Cause(
-        "{its} certificate was issued by one that may not issue any",
-        "get the certificate from an authority: what issued ours lacks CA:TRUE or keyCertSign; if"
-        " that is your own authority, make its certificate anew with both (openssl req -x509 …"
+        "{its} certificate was issued by a certificate that may not issue any",
+        "get the certificate from a CA: what issued ours lacks CA:TRUE or keyCertSign; if"
+        " that is your own CA, make its certificate anew with both (openssl req -x509 …"
         " -addext keyUsage=critical,keyCertSign,cRLSign)",
-        "do not trust it: whoever holds the certificate above it was not entitled to issue any; if"
-        " it is your own authority, make its certificate anew, with CA:TRUE and keyUsage"
+        "do not trust it: the certificate above it may not issue any; if"
+        " it is your own CA, make its certificate anew, with CA:TRUE and keyUsage"
         " keyCertSign, cRLSign",
         "RFC 5280 §4.2.1.9",
     ),
     "path-too-long": Cause(
-        "more authorities stand above {its} certificate than one of them or the {judge} permits",
-        "get a certificate from an authority nearer to the trust anchor, or have the {judge}"
+        "more CAs stand above {its} certificate than one of them or the {judge} permits",
+        "get a certificate from a CA nearer to the trust anchor, or have the {judge}"
         " permit more of them (nginx: ssl_verify_depth)",
-        "have the {owner}'s certificate issued by an authority nearer to the trust anchor",
+        "have the {owner}'s certificate issued by a CA nearer to the trust anchor",
         "RFC 5280 §4.2.1.9",
     ),
     "name-not-permitted": Cause(
-        "{its} certificate carries a name that its authority may not give",
-        "have it issued for names that its authority may give (nameConstraints), or by"
-        " another authority",
-        "have the {owner}'s certificate issued by an authority that may give this name",
+        "{its} certificate carries a name that its CA may not give",
+        "have it issued for names that its CA may give (nameConstraints), or by another CA",
+        "have the {owner}'s certificate issued by a CA that may give this name",
         "RFC 5280 §4.2.1.10",
     ),
     "unknown-critical-extension": Cause(
@@ -262,7 +260,7 @@ CAUSES: dict[Slug, Cause] = {
     ),
     "bad-signature": Cause(
         "the signature on {its} certificate is wrong",
-        "get the certificate again from its authority: this copy was altered",
+        "get the certificate again from its CA: this copy was altered",
         "do not trust it: the certificate was altered after it was signed",
         _PATH,
     ),
@@ -279,38 +277,37 @@ CAUSES: dict[Slug, Cause] = {
         "RFC 9155",
     ),
     "revoked": Cause(
-        "{its} certificate was revoked by its authority",
+        "{its} certificate was revoked by its CA",
         "use a new certificate with a new key: {rekey}; the old one will not be accepted again",
-        "nothing: somebody who was locked out tried to enter, or has not got a new key yet"
+        "nothing, if access was to end; otherwise give the {owner} a new key and certificate"
         " ({rekey})",
         "RFC 5280 §5",
     ),
     "revoked-authority": Cause(
-        "an authority above {its} certificate was revoked",
-        "get a certificate from an authority that is still in force",
-        "nothing: certificates of that authority are not to be accepted any more",
+        "a CA above {its} certificate was revoked",
+        "get a certificate from a CA that is still in force",
+        "nothing: certificates of that CA are not to be accepted any more",
         "RFC 5280 §5",
     ),
     "crl-missing": Cause(
-        "{its} certificate could not be checked for revocation: a revocation list is missing",
-        "nothing is wrong with ours: have the {judge} load the revocation lists of our"
-        " authority and of all above it ({crl}{file})",
-        "load the revocation list of every authority above it, the root's included"
-        " ({crl}{file}); {publish_crls} publishes them",
+        "{its} certificate could not be checked for revocation: a CRL is missing",
+        "nothing is wrong with ours: have the {judge} load the CRLs of our"
+        " CA and of all above it ({crl}{file})",
+        "load the CRL of every CA above it, the root's included "
+        "({crl}{file}); {publish_crls} publishes them",
         "RFC 5280 §6.3",
     ),
     "crl-expired": Cause(
-        "the revocation list to check {its} certificate against has expired",
-        "nothing is wrong with ours: have the {judge} load the authority's present"
-        " revocation list ({crl}{file})",
-        "load the authority's present revocation list ({crl}{file}); {publish_crls}"
+        "the CRL to check {its} certificate against has expired",
+        "nothing is wrong with ours: have the {judge} load the CA's present CRL ({crl}{file})",
+        "load the CA's present CRL ({crl}{file}); {publish_crls}"
         " publishes one, for a timer to run before the old one ends",
         "RFC 5280 §5.1.2.5",
     ),
     "crl-not-yet-valid": Cause(
-        "the revocation list to check {its} certificate against is not valid yet",
-        "nothing is wrong with ours: have the {judge}'s clock and its revocation list checked",
-        "compare this machine's clock with the list's first day (thisUpdate), which {show} prints",
+        "the CRL to check {its} certificate against is not valid yet",
+        "nothing is wrong with ours: have the {judge}'s clock and its CRL checked",
+        "compare this machine's clock with the CRL's first day (thisUpdate), which {show} prints",
         "RFC 5280 §5.1.2.4",
     ),
     "no-client-certificate": Cause(
@@ -329,7 +326,7 @@ CAUSES: dict[Slug, Cause] = {
     "key-not-owned": Cause(
         "{it} could not prove possession of the private key of {its} certificate",
         "use the private key that the certificate was issued for ({key}{file})",
-        "do not trust it: the {owner} showed somebody else's certificate, or was set up with"
+        "do not trust it: the {owner} showed a certificate of another, or was set up with"
         " the wrong key",
         "RFC 8446 §4.4.3",
     ),
@@ -341,14 +338,14 @@ CAUSES: dict[Slug, Cause] = {
     ),
     "no-common-cipher": _either(
         "client and server have no cipher suite in common",
-        "let both sides allow one cipher suite: somebody has narrowed the list in one"
-        " program's TLS settings, or the program is old",
+        "let both sides allow one cipher suite: one program's TLS settings may have"
+        " narrowed the list, or the program is old",
         "RFC 8446 §4.1.1",
     ),
     "no-common-group": _either(
         "client and server have no key exchange group in common",
-        "let both sides allow one group, such as X25519 or P-256: somebody has narrowed the"
-        " list in one program's TLS settings",
+        "let both sides allow one group, such as X25519 or P-256: one program's TLS settings may"
+        " have narrowed the list",
         "RFC 8446 §4.2.7",
     ),
     "no-common-signature-algorithm": Cause(
@@ -384,7 +381,7 @@ CAUSES: dict[Slug, Cause] = {
     "tampered": _either(
         "data was altered on its way, or protected with another key",
         "look for what stands between the two machines and alters data: a proxy, a firewall"
-        " that looks into TLS, somebody hostile; on a sound network this does not happen",
+        " that looks into TLS, an attacker; on a sound network this does not happen",
         "RFC 8446 §5.2",
     ),
     "oversize": Cause(
@@ -396,7 +393,7 @@ CAUSES: dict[Slug, Cause] = {
     "downgrade": _either(
         "a lower TLS version was negotiated than both sides support",
         "look for what stands between the two machines and alters their first messages: a"
-        " proxy, an old firewall, somebody hostile",
+        " proxy, an old firewall, an attacker",
         "RFC 8446 §4.1.3",
     ),
     "renegotiation": _either(
@@ -459,12 +456,12 @@ OWNERS: dict[Slug, Side] = {
     "no-server-certificate": "server",
 }
 
-# A signature that is wrong may be that of a revocation list: another fault, and the judge's.
+# A signature that is wrong may be that of a CRL: another fault, and the judge's.
 FORGED_LIST = Cause(
-    "the revocation list to check {its} certificate against is not signed by its authority",
-    "nothing is wrong with ours: have the {judge} load the list of our authority ({crl}{file})",
-    "get the list again from the authority itself ({crl}{file}): this one was altered, or"
-    " signed by another key",
+    "the CRL to check {its} certificate against is not signed by its CA",
+    "nothing is wrong with ours: have the {judge} load the CRL of our CA ({crl}{file})",
+    "get the CRL again from the CA itself ({crl}{file}): this one was altered, or signed by"
+    " another key",
     "RFC 5280 §6.3.3",
 )
 

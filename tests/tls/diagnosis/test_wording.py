@@ -49,11 +49,11 @@ async def test_a_list_that_its_authority_did_not_sign_is_not_told_of_the_certifi
 
     assert (judged.causes, judged.verify_code) == (["bad-signature"], 8)
     assert judged.summary.endswith(
-        "the revocation list to check its certificate against is not signed by its authority"
+        "the CRL to check its certificate against is not signed by its CA"
     )
-    assert "get the list again" in judged.remedy
+    assert "get the CRL again" in judged.remedy
     account = join_reports(told, judged)
-    assert "the revocation list" in account.summary
+    assert "the CRL" in account.summary
     assert "nothing is wrong with ours" in account.remedies["client"]
 
 
