@@ -92,9 +92,9 @@ async def connect(
     transport = await open_tcp(Address(host, port), evidence, deadline)
     stream = TLSStream(transport, context, server_name=name, trace=trace)
     try:
-        with trio.CancelScope(deadline=deadline) as patience:
+        with trio.CancelScope(deadline=deadline) as scope:
             await stream.do_handshake()
-        if patience.cancelled_caught:
+        if scope.cancelled_caught:
             raise stream.expire()
     except BaseException:
         # Lingers after a refusal of ours, so that the server can read the alert.
@@ -247,7 +247,7 @@ class Session:
         """
         ended = False
         with self._busy:
-            with trio.move_on_after(self._timeout) as patience:
+            with trio.move_on_after(self._timeout) as scope:
                 while not ended and (not self._answer or self._may_be_denial()):
                     try:
                         data = await self.stream.receive_some()
@@ -256,7 +256,7 @@ class Session:
                         raise
                     self._answer += data
                     ended = not data
-            if patience.cancelled_caught:
+            if scope.cancelled_caught:
                 raise self.stream.expire()
             answer, self._answer = self._answer, b""
         if not self._head:

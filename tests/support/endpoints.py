@@ -30,8 +30,8 @@ def with_files(source: str) -> str:
     return f"-{TLS[1:]}  endpoints_sd_files: [{source}]\n"
 
 
-def shipped(endpoint: str, default: str = DEFAULT) -> str:
-    """The shape that shipped, with one endpoint."""
+def thanos(endpoint: str, default: str = DEFAULT) -> str:
+    """The form that Thanos reads, with one endpoint."""
     return f"{default}endpoints:\n- {{{endpoint}}}\n"
 
 

@@ -198,7 +198,7 @@ def connect(
         trace=trace,
         interval=_DEFAULT_INTERVAL if repeat is None else repeat,
         count=count if repeated else 1,
-        slip=address if address and message is None and ":" not in address else None,
+        likely_typo=address if address and message is None and ":" not in address else None,
     )
     try:
         # Between checkpoints Ctrl-C could leave a socket that belongs to nobody.

@@ -76,7 +76,7 @@ class Dialogue:
         trace: Draw each handshake, or with ``json`` report it.
         interval: Seconds from the start of one connection to that of the next.
         count: How many connections; None for no end.
-        slip: What was taken for a host and may have been meant as the message.
+        likely_typo: What was taken for a host and may have been meant as the message.
     """
 
     address: Address
@@ -91,7 +91,7 @@ class Dialogue:
     trace: bool = False
     interval: float = 0.0
     count: int | None = 1
-    slip: str | None = None
+    likely_typo: str | None = None
 
     async def run(self) -> int:
         """Connect as often as asked.
@@ -185,9 +185,11 @@ class Dialogue:
             await _write(_descriptor(sys.stdout), report.encode() + b"\n")
         elif status != OK:
             message, hint = describe(report)
-            if status == NO_CONNECTION and self.slip is not None:
-                line = shlex.join(["mtls-echo", "connect", str(Address(DEFAULT_HOST)), self.slip])
-                hint = f"{hint}; to send {self.slip!r} as a message: {line}"
+            if status == NO_CONNECTION and self.likely_typo is not None:
+                line = shlex.join(
+                    ["mtls-echo", "connect", str(Address(DEFAULT_HOST)), self.likely_typo]
+                )
+                hint = f"{hint}; to send {self.likely_typo!r} as a message: {line}"
             complain(message, hint)
         return status
 

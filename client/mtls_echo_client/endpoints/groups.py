@@ -32,7 +32,7 @@ _SECONDS = (365 * 86_400.0, 7 * 86_400.0, 86_400.0, 3600.0, 60.0, 1.0, 0.001)
 
 
 @dataclass(frozen=True)
-class Server:
+class ServerEntry:
     """One endpoint as it was written, in a configuration or a target file.
 
     Attributes:
@@ -87,7 +87,7 @@ class Group:
     strict: bool
     tls: TLSSettings | None
     plaintext: tuple[str, str] | None = None
-    servers: tuple[Server, ...] = ()
+    servers: tuple[ServerEntry, ...] = ()
     files: tuple[TargetFiles, ...] = ()
     names_interval: float = NAMES_INTERVAL
     files_interval: float = 300.0
@@ -127,12 +127,12 @@ class Configuration:
         """The target files that it refers to."""
         return tuple(files for group in self.groups for files in group.files)
 
-    def __iter__(self) -> Iterator[tuple[Group, Server]]:
+    def __iter__(self) -> Iterator[tuple[Group, ServerEntry]]:
         """Every endpoint that it lists, with its group."""
         return ((group, server) for group in self.groups for server in group.servers)
 
 
-def read_server(text: str, place: str) -> Server:
+def read_server(text: str, place: str) -> ServerEntry:
     """Read ``HOST:PORT`` or ``dns+HOST:PORT``.
 
     Args:
@@ -160,7 +160,7 @@ def read_server(text: str, place: str) -> Server:
         raise ValueError(
             f"{text!r}: {address.host!r} is no host name, and an IPv4 address has four numbers"
         )
-    return Server(text, address, is_name, place)
+    return ServerEntry(text, address, is_name, place)
 
 
 def canonical(host: str) -> str:

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import cast
 
 from mtls_echo_client.endpoints.configuration.errors import EndpointsError
-from mtls_echo_client.endpoints.configuration.tls_settings import Reading
+from mtls_echo_client.endpoints.configuration.tls_settings import Reader
 from mtls_echo_client.endpoints.configuration.yaml_reader import parse_yaml, read_text
 from mtls_echo_client.endpoints.groups import (
     MAX_ENDPOINTS,
     Configuration,
     Group,
-    Server,
+    ServerEntry,
     TargetFiles,
 )
 
@@ -28,7 +28,7 @@ __all__ = [
     "Configuration",
     "EndpointsError",
     "Group",
-    "Server",
+    "ServerEntry",
     "TargetFiles",
     "parse_configuration",
     "read_configuration",
@@ -70,7 +70,7 @@ def digest_of(text: str) -> str:
 
 
 def _configuration(text: str, name: str, folder: Path, path: Path | None) -> Configuration:
-    reading = Reading(name, folder)
+    reader = Reader(name, folder)
     document = parse_yaml(text, name)
     # Lazily, each needs only its own.
     if isinstance(document, list):
@@ -88,8 +88,8 @@ def _configuration(text: str, name: str, folder: Path, path: Path | None) -> Con
         name=name,
         path=path,
         digest=digest_of(text),
-        groups=read_groups(cast("object", document), reading),
-        warnings=tuple(reading.warnings),
+        groups=read_groups(cast("object", document), reader),
+        warnings=tuple(reader.warnings),
     )
     _refuse_repetitions(configuration)
     return configuration
@@ -105,7 +105,7 @@ def _refuse_repetitions(configuration: Configuration) -> None:
                 f"{group.place}.name",
                 f"{group.name!r} is already the name of {first.place}",
             )
-    servers: dict[object, Server] = {}
+    servers: dict[object, ServerEntry] = {}
     for _, server in configuration:
         other = servers.setdefault(server.key, server)
         if other is not server:

@@ -75,7 +75,7 @@ def enumeration(words: Sequence[str], last: str = "and") -> str:
     return f"{', '.join(first)} {last} {end}" if first else end
 
 
-def called(value: object) -> str:
+def kind_of(value: object) -> str:
     """What a value is, in words."""
     match value:
         case None:
@@ -103,7 +103,7 @@ def _walk(value: object, info: inspect.Type, place: str, misplaced: Misplaced) -
             _walk(value, first, place, misplaced)
         case inspect.ListType(item_type=item):
             if not isinstance(value, list):
-                raise _Fault(place, f"must be a list, not {called(value)}", _listed(value))
+                raise _Fault(place, f"must be a list, not {kind_of(value)}", _listed(value))
             for index, each in enumerate(cast("list[object]", value)):
                 _walk(each, item, f"{place}[{index}]", misplaced)
         case inspect.DictType(value_type=each_type):
@@ -114,10 +114,10 @@ def _walk(value: object, info: inspect.Type, place: str, misplaced: Misplaced) -
             _walk_structure(fields, info, place, misplaced)
         case inspect.BoolType():
             if not isinstance(value, bool):
-                raise _Fault(place, f"must be true or false, not {called(value)}")
+                raise _Fault(place, f"must be true or false, not {kind_of(value)}")
         case _:
             if not isinstance(value, str):
-                raise _Fault(place, f"must be a text, not {called(value)}", _as_text(value))
+                raise _Fault(place, f"must be a text, not {kind_of(value)}", _as_text(value))
 
 
 def _walk_structure(
@@ -173,7 +173,7 @@ def _bare(key: str) -> str:
 
 def _mapping(value: object, place: str, hint: str | None = None) -> dict[str, object]:
     if not isinstance(value, dict):
-        raise _Fault(place, f"must be a mapping, not {called(value)}", hint)
+        raise _Fault(place, f"must be a mapping, not {kind_of(value)}", hint)
     return cast("dict[str, object]", value)
 
 

@@ -34,7 +34,7 @@ from typing import cast
 import msgspec
 
 from mtls_echo_client.endpoints.configuration.schema import Misplaced, decode
-from mtls_echo_client.endpoints.configuration.tls_settings import Reading, Written
+from mtls_echo_client.endpoints.configuration.tls_settings import Located, Reader
 from mtls_echo_client.endpoints.groups import Group, read_server
 from mtls_echo_client.endpoints.plan import TLSSettings
 
@@ -101,7 +101,7 @@ _MISPLACED: Misplaced = {
 
 
 @dataclass
-class _Said:
+class _Parsed:
     """What one ``client_config`` says.
 
     Attributes:
@@ -116,9 +116,9 @@ class _Said:
     place: str
     enabled: bool | None = None
     about_tls: bool = False
-    paths: dict[str, Written] = field(default_factory=dict[str, Written])
+    paths: dict[str, Located] = field(default_factory=dict[str, Located])
     minimum_version: ssl.TLSVersion | None = None
-    server_name: Written | None = None
+    server_name: Located | None = None
 
     @property
     def first_use_of_tls(self) -> str | None:
@@ -129,25 +129,25 @@ class _Said:
         return given[0].place if given else None
 
 
-def read_groups(document: object, reading: Reading) -> tuple[Group, ...]:
+def read_groups(document: object, reader: Reader) -> tuple[Group, ...]:
     """Decode and check a document of this shape.
 
     Raises:
         EndpointsError: It is not one.
     """
-    _refuse_other_shapes(cast("dict[str, object]", document), reading)
-    decoded = decode(document, _Document, reading.name, _MISPLACED)
+    _refuse_other_shapes(cast("dict[str, object]", document), reader)
+    decoded = decode(document, _Document, reader.name, _MISPLACED)
     if not decoded.endpoints:
-        raise reading.error("", "has no endpoints: there is nothing to connect to")
-    default = _client_config(decoded.default_client_config, "default_client_config", reading)
-    _check_default(default, reading)
+        raise reader.error("", "has no endpoints: there is nothing to connect to")
+    default = _client_config(decoded.default_client_config, "default_client_config", reader)
+    _check_default(default, reader)
     return tuple(
-        _endpoint(endpoint, f"endpoints[{index}]", default, reading)
+        _endpoint(endpoint, f"endpoints[{index}]", default, reader)
         for index, endpoint in enumerate(decoded.endpoints)
     )
 
 
-def _refuse_other_shapes(document: dict[str, object], reading: Reading) -> None:
+def _refuse_other_shapes(document: dict[str, object], reader: Reader) -> None:
     listed = document.get("endpoints")
     items = cast("list[object]", listed) if isinstance(listed, list) else []
     for index, item in enumerate(items):
@@ -156,14 +156,14 @@ def _refuse_other_shapes(document: dict[str, object], reading: Reading) -> None:
             and "address" not in item
             and _GROUP_KEYS & set(cast("dict[str, object]", item))
         ):
-            raise reading.error(
+            raise reader.error(
                 f"endpoints[{index}]",
                 "is a group inside a mapping, as once proposed (thanos#5505)",
                 "take away the line endpoints: above the list, and indent the list no more",
             )
     keys = set(document) - {"endpoints"}
     if keys & _GROUP_KEYS or ("tls_config" in keys and any(isinstance(i, str) for i in items)):
-        raise reading.error(
+        raise reader.error(
             "",
             "is one group where a list of groups is expected",
             "put '- ' before its first line, and indent the others by two spaces",
@@ -171,99 +171,97 @@ def _refuse_other_shapes(document: dict[str, object], reading: Reading) -> None:
 
 
 def _client_config(
-    config: _ClientConfig | msgspec.UnsetType | None, place: str, reading: Reading
-) -> _Said:
-    found = _Said(place=f"{place}.tls_config")
+    config: _ClientConfig | msgspec.UnsetType | None, place: str, reader: Reader
+) -> _Parsed:
+    found = _Parsed(place=f"{place}.tls_config")
     if config is msgspec.UNSET:
         return found
     if config is None or config == _ClientConfig():
-        raise reading.error(
+        raise reader.error(
             place, "is empty, and might mean TLS or plaintext", "write tls_config, or take it away"
         )
     if config.compression not in (None, "", "none"):
         known = config.compression == "snappy"
-        raise reading.error(
+        raise reader.error(
             f"{place}.compression",
             f"{config.compression!r} is {'not supported' if known else 'no compression'}:"
             " an echo is compared byte for byte; allowed is none",
         )
     if config.server_name:
-        found.server_name = Written(config.server_name, f"{place}.server_name")
-        reading.host_name(found.server_name)
+        found.server_name = Located(config.server_name, f"{place}.server_name")
+        reader.host_name(found.server_name)
     if config.tls_config is not msgspec.UNSET:
-        _tls_config(config.tls_config, found, reading)
+        _tls_config(config.tls_config, found, reader)
     return found
 
 
-def _tls_config(config: _TLSConfig | None, found: _Said, reading: Reading) -> None:
+def _tls_config(config: _TLSConfig | None, found: _Parsed, reader: Reader) -> None:
     place = found.place
     if config is None or not any(
         getattr(config, name) not in (None, "") for name in config.__struct_fields__
     ):
-        raise reading.error(
+        raise reader.error(
             place,
             "is empty, and might mean TLS or plaintext",
             "write ca_file, and for mutual TLS cert_file and key_file; or enabled: false for"
             " plaintext; or take tls_config away for the default",
         )
     if config.insecure_skip_verify:
-        raise reading.error(
+        raise reader.error(
             f"{place}.insecure_skip_verify",
             "true is not supported: a server that is not verified may be anybody",
             "name its authority, or the server's own certificate, as ca_file",
         )
     found.about_tls = True
     found.enabled = config.enabled
-    found.minimum_version = _version(config.min_version, f"{place}.min_version", reading)
+    found.minimum_version = _version(config.min_version, f"{place}.min_version", reader)
     found.paths = {
-        name: Written(text, f"{place}.{name}")
+        name: Located(text, f"{place}.{name}")
         for name in _PATHS
         if (text := getattr(config, name))
     }
 
 
-def _version(text: str | float | None, place: str, reading: Reading) -> ssl.TLSVersion | None:
+def _version(text: str | float | None, place: str, reader: Reader) -> ssl.TLSVersion | None:
     if text is None or text == "":
         return None
     if (version := _VERSIONS.get(str(text))) is not None:
         return version
     why = "deprecated (RFC 8996)" if str(text) in ("1.0", "1.1") else "no version of TLS"
-    raise reading.error(place, f"{str(text)!r} is {why}; allowed are 1.2 and 1.3")
+    raise reader.error(place, f"{str(text)!r} is {why}; allowed are 1.2 and 1.3")
 
 
-def _check_default(default: _Said, reading: Reading) -> None:
+def _check_default(default: _Parsed, reader: Reader) -> None:
     if default.server_name is not None and not default.about_tls:
-        raise reading.error(
-            default.server_name.place, "has no effect without tls_config beside it"
-        )
+        raise reader.error(default.server_name.place, "has no effect without tls_config beside it")
     if "ca_file" in default.paths and default.enabled is not False:
         # Though every endpoint may have files of its own: what is written is checked.
-        reading.settings(default.paths, default.place, minimum_version=ssl.TLSVersion.TLSv1_3)
+        reader.settings(default.paths, default.place, minimum_version=ssl.TLSVersion.TLSv1_3)
 
 
-def _endpoint(endpoint: _Endpoint, place: str, default: _Said, reading: Reading) -> Group:
+def _endpoint(endpoint: _Endpoint, place: str, default: _Parsed, reader: Reader) -> Group:
     try:
         server = read_server(endpoint.address, f"{place}.address")
     except ValueError as error:
-        raise reading.error(f"{place}.address", str(error)) from error
+        raise reader.error(f"{place}.address", str(error)) from error
     if endpoint.strict and server.is_name:
-        raise reading.error(
+        raise reader.error(
             server.place,
             f"{server.written!r} is looked up, which is not permitted with strict: true",
             "write its addresses, each as an endpoint, or take away strict: true",
         )
     if endpoint.group:
-        raise reading.error(
+        raise reader.error(
             f"{place}.group",
             "true is not supported: a group is balanced by gRPC, and here each address is checked",
             "write dns+ before the address, to check each of them",
         )
     if endpoint.service_config:
-        raise reading.error(
+        raise reader.error(
             f"{place}.service_config", "is not supported: it is an instruction for gRPC"
         )
-    own = _client_config(endpoint.client_config, f"{place}.client_config", reading)
-    tls, plaintext = _resolve(own, default, place, reading)
+    own = _client_config(endpoint.client_config, f"{place}.client_config", reader)
+    tls, plaintext = _resolve(own, default, place, reader)
     return Group(
         name=place,
         place=place,
@@ -275,7 +273,7 @@ def _endpoint(endpoint: _Endpoint, place: str, default: _Said, reading: Reading)
 
 
 def _resolve(
-    own: _Said, default: _Said, place: str, reading: Reading
+    own: _Parsed, default: _Parsed, place: str, reader: Reader
 ) -> tuple[TLSSettings | None, tuple[str, str] | None]:
     """The settings of an endpoint, or what says that it has none."""
     decided = own if own.enabled is not None else default
@@ -284,9 +282,9 @@ def _resolve(
     elif decided.enabled is None and not (own.about_tls or default.about_tls):
         off = (place, "has no tls_config, and neither has default_client_config")
     else:
-        return _merged(own, default, reading), None
+        return _merged(own, default, reader), None
     if (useless := own.first_use_of_tls) is not None:
-        raise reading.error(
+        raise reader.error(
             useless,
             f"has no effect in plaintext: {' '.join(off)}",
             "write enabled: true in its tls_config, or take it away",
@@ -294,7 +292,7 @@ def _resolve(
     return None, off
 
 
-def _merged(own: _Said, default: _Said, reading: Reading) -> TLSSettings:
+def _merged(own: _Parsed, default: _Parsed, reader: Reader) -> TLSSettings:
     paths = dict(own.paths)
     inherited: list[str] = []
     for names in (("ca_file",), ("cert_file", "key_file")):
@@ -317,7 +315,7 @@ def _merged(own: _Said, default: _Said, reading: Reading) -> TLSSettings:
         origin = default.place
     elif inherited:
         origin = f"{own.place} ({', '.join(inherited)}: {default.place})"
-    return reading.settings(
+    return reader.settings(
         paths,
         own.place if own.about_tls else default.place,
         # What Thanos offers by default; it would be less secure to read the same file otherwise.

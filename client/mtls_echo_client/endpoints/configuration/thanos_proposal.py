@@ -28,11 +28,11 @@ import ssl
 import msgspec
 
 from mtls_echo_client.endpoints.configuration.schema import Misplaced, decode
-from mtls_echo_client.endpoints.configuration.tls_settings import Reading, Written
+from mtls_echo_client.endpoints.configuration.tls_settings import Located, Reader
 from mtls_echo_client.endpoints.groups import (
     NAMES_INTERVAL,
     Group,
-    Server,
+    ServerEntry,
     TargetFiles,
     parse_duration,
     read_server,
@@ -85,22 +85,22 @@ _MISPLACED: Misplaced = {
 }
 
 
-def read_groups(document: object, reading: Reading) -> tuple[Group, ...]:
+def read_groups(document: object, reader: Reader) -> tuple[Group, ...]:
     """Decode and check a document of this shape.
 
     Raises:
         EndpointsError: It is not one.
     """
-    decoded = decode(document, list[_Group], reading.name, _MISPLACED)
+    decoded = decode(document, list[_Group], reader.name, _MISPLACED)
     if not decoded:
-        raise reading.error("", "has no groups: there is nothing to connect to")
-    return tuple(_group(group, f"[{index}]", reading) for index, group in enumerate(decoded))
+        raise reader.error("", "has no groups: there is nothing to connect to")
+    return tuple(_group(group, f"[{index}]", reader) for index, group in enumerate(decoded))
 
 
-def _group(group: _Group, place: str, reading: Reading) -> Group:
-    strict = _is_strict(group.mode, place, reading)
+def _group(group: _Group, place: str, reader: Reader) -> Group:
+    strict = _is_strict(group.mode, place, reader)
     servers = tuple(
-        _server(text, f"{place}.endpoints[{index}]", strict, reading)
+        _server(text, f"{place}.endpoints[{index}]", strict, reader)
         for index, text in enumerate(group.endpoints or ())
     )
     sources = [
@@ -110,20 +110,20 @@ def _group(group: _Group, place: str, reading: Reading) -> Group:
         if source.files or source.refresh_interval
     ]
     if strict and sources:
-        raise reading.error(
+        raise reader.error(
             f"{place}.endpoints_sd_files",
             "target files are not permitted in strict mode: they may drop what is to be kept",
             "list the endpoints, or take away mode: strict",
         )
     if not servers and not sources:
-        raise reading.error(
+        raise reader.error(
             place,
             "has neither endpoints nor endpoints_sd_files: there is nothing to connect to",
             "list HOST:PORT below endpoints, or take the group away",
         )
-    intervals = [_interval(source, here, reading) for here, source in sources]
+    intervals = [_interval(source, here, reader) for here, source in sources]
     written = [interval for interval in intervals if interval is not None]
-    tls = _tls(group.tls_config, f"{place}.tls_config", reading)
+    tls = _tls(group.tls_config, f"{place}.tls_config", reader)
     return Group(
         name=group.name or place,
         place=place,
@@ -131,25 +131,25 @@ def _group(group: _Group, place: str, reading: Reading) -> Group:
         tls=tls,
         plaintext=None if tls else (place, "has no tls_config"),
         servers=servers,
-        files=tuple(files for here, source in sources for files in _files(source, here, reading)),
+        files=tuple(files for here, source in sources for files in _files(source, here, reader)),
         names_interval=min(written, default=NAMES_INTERVAL),
         files_interval=min(written, default=_FILES_INTERVAL),
     )
 
 
-def _is_strict(mode: str | None, place: str, reading: Reading) -> bool:
+def _is_strict(mode: str | None, place: str, reader: Reader) -> bool:
     if mode not in (None, "", "strict"):
-        raise reading.error(f"{place}.mode", f'{mode!r} is not a mode; allowed are "" and strict')
+        raise reader.error(f"{place}.mode", f'{mode!r} is not a mode; allowed are "" and strict')
     return mode == "strict"
 
 
-def _server(text: str, place: str, strict: bool, reading: Reading) -> Server:
+def _server(text: str, place: str, strict: bool, reader: Reader) -> ServerEntry:
     try:
         server = read_server(text, place)
     except ValueError as error:
-        raise reading.error(place, str(error)) from error
+        raise reader.error(place, str(error)) from error
     if server.is_name and strict:
-        raise reading.error(
+        raise reader.error(
             place,
             f"{text!r} is looked up, which is not permitted in strict mode",
             "write its addresses, or take away mode: strict",
@@ -158,47 +158,47 @@ def _server(text: str, place: str, strict: bool, reading: Reading) -> Server:
 
 
 def _tls(
-    config: _TLSConfig | msgspec.UnsetType | None, place: str, reading: Reading
+    config: _TLSConfig | msgspec.UnsetType | None, place: str, reader: Reader
 ) -> TLSSettings | None:
     if config is msgspec.UNSET:
         return None
     written = {
-        name: Written(text, f"{place}.{name}")
+        name: Located(text, f"{place}.{name}")
         for name in _FIELDS
         if (text := getattr(config, name, None))
     }
     if not written:
-        raise reading.error(
+        raise reader.error(
             place,
             "is empty, and might mean TLS or plaintext",
             "write ca_file, and for mutual TLS cert_file and key_file; or for plaintext take"
             " tls_config away",
         )
-    return reading.settings(written, place, minimum_version=ssl.TLSVersion.TLSv1_2)
+    return reader.settings(written, place, minimum_version=ssl.TLSVersion.TLSv1_2)
 
 
-def _interval(source: _Files, place: str, reading: Reading) -> float | None:
+def _interval(source: _Files, place: str, reader: Reader) -> float | None:
     if not source.refresh_interval:
         return None
     try:
         return parse_duration(source.refresh_interval)
     except ValueError as error:
-        raise reading.error(f"{place}.refresh_interval", str(error)) from error
+        raise reader.error(f"{place}.refresh_interval", str(error)) from error
 
 
-def _files(source: _Files, place: str, reading: Reading) -> list[TargetFiles]:
+def _files(source: _Files, place: str, reader: Reader) -> list[TargetFiles]:
     if not source.files:
-        raise reading.error(
+        raise reader.error(
             f"{place}.files", "must contain at least one path", "write files: [targets.json]"
         )
     found: list[TargetFiles] = []
     for index, text in enumerate(source.files):
         here = f"{place}.files[{index}]"
         if _PATTERN.fullmatch(text) is None:
-            raise reading.error(
+            raise reader.error(
                 here,
                 f"{text!r} is not valid for file discovery: it must end in .json, .yml or .yaml,"
                 " and may have * in its last segment only",
             )
-        found.append(TargetFiles(reading.path(Written(text, here)), here))
+        found.append(TargetFiles(reader.path(Located(text, here)), here))
     return found

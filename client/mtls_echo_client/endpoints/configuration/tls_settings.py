@@ -31,7 +31,7 @@ _STRONG_ENOUGH = "use a P-256 key, or RSA of at least 2048 bits, signed with SHA
 _BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 
-class Written(NamedTuple):
+class Located(NamedTuple):
     """A text and where it was written."""
 
     text: str
@@ -39,8 +39,8 @@ class Written(NamedTuple):
 
 
 @dataclass
-class Reading:
-    """One reading of one configuration.
+class Reader:
+    """Reads the settings of one configuration.
 
     Attributes:
         name: Of the file, for messages.
@@ -57,7 +57,7 @@ class Reading:
         """An error of this file."""
         return EndpointsError(self.name, place, reason, hint)
 
-    def path(self, written: Written) -> Path:
+    def path(self, written: Located) -> Path:
         """A path, relative ones from the folder of the configuration.
 
         Raises:
@@ -75,7 +75,7 @@ class Reading:
             raise self.error(written.place, f"{written.text!r} is not a path")
         return self.folder / written.text
 
-    def host_name(self, written: Written) -> str:
+    def host_name(self, written: Located) -> str:
         """A name to verify.
 
         Raises:
@@ -90,7 +90,7 @@ class Reading:
 
     def settings(
         self,
-        written: Mapping[str, Written],
+        written: Mapping[str, Located],
         place: str,
         *,
         minimum_version: ssl.TLSVersion,
@@ -130,7 +130,7 @@ class Reading:
         self._prove(settings, written)
         return settings
 
-    def _prove(self, settings: TLSSettings, written: Mapping[str, Written]) -> None:
+    def _prove(self, settings: TLSSettings, written: Mapping[str, Located]) -> None:
         files = (settings.ca_file, settings.cert_file, settings.key_file)
         if files in self._proved:
             return

@@ -42,7 +42,7 @@ MAX_DEPTH = 32
 _LONGEST_NUMBER = 32
 
 _TAG = "tag:yaml.org,2002:"
-_TRUTHS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
+_BOOLEANS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 
 # libyaml where PyYAML was built with it: twenty times as fast, the same events.
 _LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -83,13 +83,13 @@ def unreadable(error: OSError, path: Path) -> str:
     return text[:1].lower() + text[1:]
 
 
-def parse_yaml(text: str, name: str, *, only_texts: bool = False) -> object:
+def parse_yaml(text: str, name: str, *, strings_only: bool = False) -> object:
     """The one value of a document: mappings, lists, texts, numbers, truths and None.
 
     Args:
         text: YAML 1.1, at most 1 MiB.
         name: For messages.
-        only_texts: Read every scalar but null as the text it is written as.
+        strings_only: Read every scalar but null as the text it is written as.
 
     Raises:
         EndpointsError: It is not YAML, is empty, is two documents, or passes a bound.
@@ -102,7 +102,7 @@ def parse_yaml(text: str, name: str, *, only_texts: bool = False) -> object:
     if size > MAX_FILE_SIZE:
         raise EndpointsError(name, "", "larger than 1 MiB")
     try:
-        return _Builder(text, name, only_texts).document()
+        return _Builder(text, name, strings_only).document()
     except yaml.YAMLError as error:
         raise explain(error, text, name) from error
 
@@ -139,12 +139,12 @@ def parse_json(text: str, name: str) -> object:
 class _Builder:
     """Values from events."""
 
-    def __init__(self, text: str, name: str, only_texts: bool) -> None:
+    def __init__(self, text: str, name: str, strings_only: bool) -> None:
         self._events: Iterator[Event] = yaml.parse(text, Loader=_LOADER)
         # What YAML takes a scalar for that has no quotes and no tag.
         self._kind = cast("Callable[[object, str, object], str]", Resolver().resolve)  # pyright: ignore[reportUnknownMemberType]  its stubs have no types
         self._name = name
-        self._only_texts = only_texts
+        self._strings_only = strings_only
         # What an anchor stands for, and how many values that is.
         self._anchors: dict[str, tuple[object, int]] = {}
         self._count = 0
@@ -228,10 +228,10 @@ class _Builder:
         kind = self._kind(ScalarNode, text, event.implicit).removeprefix(_TAG)
         if kind == "null":
             return None
-        if self._only_texts:
+        if self._strings_only:
             return text
         if kind == "bool":
-            return _TRUTHS[text.lower()]
+            return _BOOLEANS[text.lower()]
         if kind in ("int", "float") and len(text) <= _LONGEST_NUMBER:
             try:
                 return float(text)

@@ -25,7 +25,7 @@ from mtls_echo_client.endpoints.groups import (
     MAX_ENDPOINTS,
     Configuration,
     Group,
-    Server,
+    ServerEntry,
     canonical,
 )
 from mtls_echo_client.endpoints.plan import Endpoint, Plan, Problem
@@ -137,8 +137,8 @@ class Planner:
             known = (configuration, self._refused, self._discovery, self._names.generation)
             if known != seen:
                 seen, plan = known, self._plan(configuration)
-                if published != (face := _face(plan)):
-                    published = face
+                if published != (state := _visible_state(plan)):
+                    published = state
                     publish(plan)
             wanted = self._wanted(configuration)
             self._names.forget_all_but(wanted)
@@ -209,7 +209,7 @@ class Planner:
 
     def _servers(
         self, configuration: Configuration
-    ) -> Iterator[tuple[Group, Server, str, Mapping[str, str]]]:
+    ) -> Iterator[tuple[Group, ServerEntry, str, Mapping[str, str]]]:
         """What is listed and found: group, server, file (or none), labels."""
         for group in configuration.groups:
             for server in group.servers:
@@ -279,7 +279,7 @@ class Planner:
                 yield problem
 
 
-def _server_name(group: Group, server: Server) -> str | None:
+def _server_name(group: Group, server: ServerEntry) -> str | None:
     if group.tls is None:
         return None
     return group.tls.server_name or reference_identifier(server.address.host)
@@ -305,7 +305,7 @@ def _is_unchanged(configuration: Configuration) -> bool:
     return digest_of(text) == configuration.digest
 
 
-def _face(plan: Plan) -> object:
+def _visible_state(plan: Plan) -> object:
     """All of a plan that can be seen, also what does not count as a difference of endpoints."""
     return plan, [
         (each.origin, each.tls and each.tls.origin, dict(each.labels)) for each in plan.endpoints

@@ -23,7 +23,7 @@ from mtls_echo_client.endpoints.configuration.yaml_reader import (
     parse_json,
     parse_yaml,
 )
-from mtls_echo_client.endpoints.groups import MAX_ENDPOINTS, Server, read_server
+from mtls_echo_client.endpoints.groups import MAX_ENDPOINTS, ServerEntry, read_server
 
 # The label that says which file a target is from.
 FILEPATH = "__meta_filepath"
@@ -54,7 +54,7 @@ class Target:
         labels: Its group's, and `FILEPATH`.
     """
 
-    server: Server
+    server: ServerEntry
     labels: Mapping[str, str]
 
 
@@ -98,7 +98,7 @@ def parse_targets(contents: bytes, path: Path) -> tuple[Target, ...]:
     if path.suffix.lower() == ".json":
         document = parse_json(text, name)
     else:
-        document = parse_yaml(text, name, only_texts=True)
+        document = parse_yaml(text, name, strings_only=True)
     groups = decode(document, list[_TargetGroup], name, _MISPLACED)
     if (count := sum(len(group.targets or ()) for group in groups)) > MAX_ENDPOINTS:
         raise EndpointsError(name, "", f"has {count} targets; at most {MAX_ENDPOINTS}")

@@ -2,7 +2,7 @@
 
 A handshake proves the server to us, and in TLS 1.3 not yet us to the server (RFC 8446 §2); so a
 link is handed over only after its first echo. Each proof sends bytes that were never sent before:
-what comes back was made for this question.
+what comes back was made for this nonce.
 
 Between two proofs somebody listens. A server that stops says so with close_notify, and a client
 that only asked every few seconds would go on believing in it until then.
@@ -52,11 +52,11 @@ class Link(abc.ABC):
     report: Report
 
     @abc.abstractmethod
-    def tell(self) -> Report:
+    def make_report(self) -> Report:
         """What is known of it now."""
 
     @abc.abstractmethod
-    async def prove(self) -> float:
+    async def probe(self) -> float:
         """Send something new and wait until it has come back.
 
         Returns:
@@ -82,7 +82,7 @@ class Link(abc.ABC):
 async def dial(
     endpoint: Endpoint,
     context: ssl.SSLContext | None,
-    patience: float,
+    limit: float,
     vocabulary: Vocabulary = CONFIGURATION,
 ) -> Link:
     """Connect, and prove the connection by an echo.
@@ -90,7 +90,7 @@ async def dial(
     Args:
         endpoint: Where to, and whether with TLS.
         context: For its TLS settings; None exactly when it has none.
-        patience: Seconds for TCP connection and handshake together, and again for the echo.
+        limit: Seconds for TCP connection and handshake together, and again for the echo.
         vocabulary: For the remedies of plaintext connections; a context has its own.
 
     Raises:
@@ -100,44 +100,42 @@ async def dial(
     if (endpoint.tls is None) is not (context is None):
         raise ValueError(f"{endpoint.written}: TLS settings and context do not go together")
     if context is None:
-        return await _dial_plainly(endpoint, patience, vocabulary)
+        return await _dial_plainly(endpoint, limit, vocabulary)
     host, port = endpoint.address
-    session = await connect(
-        host, port, context, server_name=endpoint.server_name, timeout=patience
-    )
-    link = SecureLink(session, patience)
-    await _prove_first(link)
+    session = await connect(host, port, context, server_name=endpoint.server_name, timeout=limit)
+    link = SecureLink(session, limit)
+    await _probe_first(link)
     return link
 
 
-async def _prove_first(link: Link) -> None:
+async def _probe_first(link: Link) -> None:
     try:
-        await link.prove()
+        await link.probe()
     except BaseException:
         await link.aclose()
         raise
-    link.report = link.tell()
+    link.report = link.make_report()
 
 
 class SecureLink(Link):
     """A link over TLS."""
 
-    def __init__(self, session: Session, patience: float) -> None:
+    def __init__(self, session: Session, timeout: float) -> None:
         self.session = session
-        self._patience = patience
+        self._timeout = timeout
 
-    def tell(self) -> Report:
-        """See `Link.tell`."""
+    def make_report(self) -> Report:
+        """See `Link.make_report`."""
         self.session.evidence.finish()
         return self.session.report
 
-    async def prove(self) -> float:
-        """See `Link.prove`."""
-        question = _question()
+    async def probe(self) -> float:
+        """See `Link.probe`."""
+        nonce = _nonce()
         started = time.perf_counter()
         # A session limits silence, and a server that sends a byte now and then is not silent.
-        with trio.move_on_after(self._patience) as scope:
-            await self.session.echo(question)
+        with trio.move_on_after(self._timeout) as scope:
+            await self.session.echo(nonce)
         if scope.cancelled_caught:
             raise self.session.stream.expire()
         return time.perf_counter() - started
@@ -158,34 +156,34 @@ class SecureLink(Link):
             await self.session.aclose()
 
 
-async def _dial_plainly(endpoint: Endpoint, patience: float, vocabulary: Vocabulary) -> PlainLink:
+async def _dial_plainly(endpoint: Endpoint, limit: float, vocabulary: Vocabulary) -> PlainLink:
     evidence = Evidence("client", context_info=ContextInfo(vocabulary=vocabulary))
-    tcp = await open_tcp(endpoint.address, evidence, trio.current_time() + patience)
+    tcp = await open_tcp(endpoint.address, evidence, trio.current_time() + limit)
     evidence.accept()
-    link = PlainLink(tcp, evidence, patience)
-    await _prove_first(link)
+    link = PlainLink(tcp, evidence, limit)
+    await _probe_first(link)
     return link
 
 
 class PlainLink(Link):
     """A link without TLS: whoever answers has proved nothing but that it echoes."""
 
-    def __init__(self, tcp: TCPStream, evidence: Evidence, patience: float) -> None:
+    def __init__(self, tcp: TCPStream, evidence: Evidence, timeout: float) -> None:
         self._tcp = tcp
         self._evidence = evidence
-        self._patience = patience
+        self._timeout = timeout
 
-    def tell(self) -> Report:
-        """See `Link.tell`; never more than that it echoes."""
+    def make_report(self) -> Report:
+        """See `Link.make_report`; never more than that it echoes."""
         told = "echoed in plaintext: neither side has proved who it is"
         return msgspec.structs.replace(diagnose(self._evidence), summary=told)
 
-    async def prove(self) -> float:
-        """See `Link.prove`."""
-        question = _question()
+    async def probe(self) -> float:
+        """See `Link.probe`."""
+        nonce = _nonce()
         started = time.perf_counter()
-        with trio.move_on_after(self._patience) as scope:
-            await self._exchange(question)
+        with trio.move_on_after(self._timeout) as scope:
+            await self._exchange(nonce)
         if scope.cancelled_caught:
             self._evidence.time_out()
             self._fail()
@@ -198,15 +196,15 @@ class PlainLink(Link):
             self._evidence.mismatch(_UNASKED)
             self._fail()
 
-    async def _exchange(self, question: bytes) -> None:
+    async def _exchange(self, nonce: bytes) -> None:
         try:
-            await self._tcp.send_all(question)
+            await self._tcp.send_all(nonce)
         except trio.BrokenResourceError:
             self._end("reset")
         answer = b""
-        while len(answer) < len(question):
-            answer += await self._receive(len(question) - len(answer))
-            if not question.startswith(answer):
+        while len(answer) < len(nonce):
+            answer += await self._receive(len(nonce) - len(answer))
+            if not nonce.startswith(answer):
                 self._contradict(answer)
 
     async def _receive(self, limit: int) -> bytes:
@@ -237,5 +235,5 @@ class PlainLink(Link):
         await trio.aclose_forcefully(self._tcp)
 
 
-def _question() -> bytes:
+def _nonce() -> bytes:
     return b"mtls-echo %s\n" % secrets.token_hex(8).encode()

@@ -20,7 +20,7 @@ import trio
 from mtls_echo_client.endpoints.monitor.contexts import Contexts, ContextSource
 from mtls_echo_client.endpoints.monitor.remedies import CONFIGURATION
 from mtls_echo_client.endpoints.monitor.status import Status
-from mtls_echo_client.endpoints.monitor.worker import Attendant, Rules
+from mtls_echo_client.endpoints.monitor.worker import EndpointWorker, Rules
 from mtls_echo_client.endpoints.plan import Endpoint, Plan, Problem, TLSSettings
 from mtls_echo_tls.address import Address
 from mtls_echo_tls.diagnosis.vocabulary import Vocabulary
@@ -65,12 +65,12 @@ class Monitor:
             unhealthy_timeout=unhealthy_timeout,
             draw=draw,
             dialling=trio.Semaphore(concurrency),
-            told=self._note_change,
+            changed=self._note_change,
             vocabulary=vocabulary,
         )
         self._file_interval = file_interval
         self._plan = Plan()
-        self._attendants: dict[_Identity, Attendant] = {}
+        self._workers: dict[_Identity, EndpointWorker] = {}
         self._contexts = Contexts(vocabulary)
         self._tasks: trio.Nursery | None = None
         self._watchers = trio.lowlevel.ParkingLot()
@@ -80,7 +80,7 @@ class Monitor:
 
     def snapshot(self) -> tuple[Status, ...]:
         """The status of every endpoint, in the order of the plan."""
-        return tuple(attendant.standing.status for attendant in self._attendants.values())
+        return tuple(worker.tracker.status for worker in self._workers.values())
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -97,20 +97,20 @@ class Monitor:
 
     def update(self, plan: Plan) -> None:
         """Keep to this plan from now on."""
-        before, self._plan = self._attendants, plan
-        self._attendants = {}
+        before, self._plan = self._workers, plan
+        self._workers = {}
         for endpoint in plan.endpoints:
             identity = _identity(endpoint)
-            attendant = before.pop(identity, None) or self._attendants.get(identity)
-            if attendant is None:
-                attendant = self._engage(endpoint, self._contexts)
+            worker = before.pop(identity, None) or self._workers.get(identity)
+            if worker is None:
+                worker = self._worker_for(endpoint, self._contexts)
                 if self._tasks is not None:
-                    self._tasks.start_soon(attendant.attend)
+                    self._tasks.start_soon(worker.run)
             else:
-                attendant.standing.adopt(endpoint)
-            self._attendants[identity] = attendant
-        for attendant in before.values():
-            attendant.retire()
+                worker.tracker.adopt(endpoint)
+            self._workers[identity] = worker
+        for worker in before.values():
+            worker.retire()
         self._contexts.keep(each.tls for each in plan.endpoints if each.tls is not None)
         self._note_change()
 
@@ -121,11 +121,11 @@ class Monitor:
     async def run(self) -> NoReturn:
         """Keep to the plan until cancelled; then close every connection with close_notify."""
         async with trio.open_nursery() as tasks:
-            for attendant in self._attendants.values():
-                tasks.start_soon(attendant.attend)
+            for worker in self._workers.values():
+                tasks.start_soon(worker.run)
             self._tasks = tasks
             try:
-                await self._keep_house()
+                await self._maintain()
             finally:
                 self._tasks = None
 
@@ -144,41 +144,41 @@ class Monitor:
             The statuses, in the order of the plan; none is ``connecting``.
         """
         contexts = Contexts(self._rules.vocabulary)
-        attendants = [self._engage(endpoint, contexts) for endpoint in plan.endpoints]
+        workers = [self._worker_for(endpoint, contexts) for endpoint in plan.endpoints]
 
-        async def check(attendant: Attendant) -> None:
-            await attendant.check()
+        async def check(worker: EndpointWorker) -> None:
+            await worker.check()
             if progress is not None:
-                progress(attendant.standing.status)
+                progress(worker.tracker.status)
 
         async with trio.open_nursery() as nursery:
-            for attendant in attendants:
-                nursery.start_soon(check, attendant)
-        return tuple(attendant.standing.status for attendant in attendants)
+            for worker in workers:
+                nursery.start_soon(check, worker)
+        return tuple(worker.tracker.status for worker in workers)
 
     # --- tasks -----------------------------------------------------------------------------------
 
-    def _engage(self, endpoint: Endpoint, contexts: Contexts) -> Attendant:
+    def _worker_for(self, endpoint: Endpoint, contexts: Contexts) -> EndpointWorker:
         source = None if endpoint.tls is None else contexts.source(endpoint.tls)
-        return Attendant(endpoint, source, self._rules)
+        return EndpointWorker(endpoint, source, self._rules)
 
-    async def _keep_house(self) -> NoReturn:
+    async def _maintain(self) -> NoReturn:
         while True:
             with trio.move_on_after(self._file_interval):
                 await self._look_now.wait()
             self._look_now = trio.Event()
             for source, replaced in await self._contexts.look():
-                self._tell_of_files(source, replaced=replaced)
+                self._note_files(source, replaced=replaced)
             now = trio.current_time()
-            if any([attendant.standing.expire(now) for attendant in self._attendants.values()]):
+            if any([worker.tracker.expire(now) for worker in self._workers.values()]):
                 self._note_change()
 
-    def _tell_of_files(self, source: ContextSource, *, replaced: bool) -> None:
-        for attendant in self._attendants.values():
-            if attendant.source is source:
-                attendant.standing.note(source.problem)
+    def _note_files(self, source: ContextSource, *, replaced: bool) -> None:
+        for worker in self._workers.values():
+            if worker.source is source:
+                worker.tracker.note(source.problem)
                 if replaced:
-                    attendant.begin_again()
+                    worker.reconnect()
         self._note_change()
 
     def _note_change(self) -> None:

@@ -95,9 +95,9 @@ class Status:
 
     def differs(self, other: Status) -> bool:
         """Whether more than a measurement has changed: what is worth a line in a log."""
-        return self._told() != other._told()
+        return self._visible() != other._visible()
 
-    def _told(self) -> tuple[object, ...]:
+    def _visible(self) -> tuple[object, ...]:
         causes = self.report.causes if self.report else None
         # Attempts that fail alike are one event, however many there are.
         news = (self.state, self.admitted, self.problem, causes, self.version, self.not_after)
@@ -120,7 +120,7 @@ def verdict(statuses: Iterable[Status]) -> int:
     return statuses[0].exit_status if statuses else USAGE
 
 
-class Standing:
+class StatusTracker:
     """The status of one endpoint as it changes; from verdicts, and a clock that others read.
 
     Args:
@@ -176,7 +176,7 @@ class Standing:
         told = advised(report, self.status.endpoint)
         self._become("connecting", replace(self.status, report=told, round_trip=None))
 
-    def anew(self) -> None:
+    def reset(self) -> None:
         """What it was judged by has changed: no verdict holds any more."""
         known = replace(self.status, round_trip=None, attempts=0, next_attempt=None)
         self._become(self._unless_dropped("connecting"), known)

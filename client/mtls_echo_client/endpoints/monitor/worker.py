@@ -1,10 +1,10 @@
-"""What is done for one endpoint: dial, prove, keep, and begin again.
+"""Keep one endpoint connected: dial, probe, watch, and dial again.
 
-Failures are answered with patience that grows: the n-th in a row is followed by a wait drawn
-evenly from nothing to a bound that doubles each time, up to a cap (*full jitter*). Drawn, because
-five hundred endpoints that went down in one moment must not come back in one; from nothing, since
-that spreads them best. The wait begins anew only when a connection has lasted until its first
-regular check: a server that lets us in and closes is no success.
+Waits grow with failures: the n-th in a row is followed by a wait drawn evenly from nothing to a
+bound that doubles each time, up to a cap (*full jitter*). Drawn, because five hundred endpoints
+that went down in one moment must not come back in one; from nothing, since that spreads them best.
+The count starts again only when a connection has lasted until its first regular check: a server
+that accepts us and closes is not a success.
 
 A connection that has lasted and then ends is another matter. Servers restart, and some let no
 connection grow old; it is dialled again without delay, and only the outcome of that is a verdict.
@@ -19,7 +19,7 @@ import trio
 
 from mtls_echo_client.endpoints.monitor.contexts import ContextSource
 from mtls_echo_client.endpoints.monitor.link import Link, dial
-from mtls_echo_client.endpoints.monitor.status import Standing
+from mtls_echo_client.endpoints.monitor.status import StatusTracker
 from mtls_echo_client.endpoints.plan import Endpoint
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.vocabulary import Vocabulary
@@ -40,7 +40,7 @@ class Rules:
         unhealthy_timeout: Seconds without a success after which a member is dropped.
         draw: Returns a number from 0 to 1, each time another.
         dialling: How many may be dialled at once, over all endpoints.
-        told: Called after every change of a standing.
+        changed: Called after every change of a standing.
         vocabulary: For the remedies of plaintext connections; the others' contexts have it.
     """
 
@@ -49,7 +49,7 @@ class Rules:
     unhealthy_timeout: float
     draw: Callable[[], float]
     dialling: trio.Semaphore
-    told: Callable[[], None]
+    changed: Callable[[], None]
     vocabulary: Vocabulary
 
 
@@ -59,8 +59,8 @@ def backoff(failures: int, cap: float, draw: Callable[[], float]) -> float:
     return bound * draw()
 
 
-class Attendant:
-    """Looks after one endpoint, whose settings never change: others get another attendant.
+class EndpointWorker:
+    """Looks after one endpoint, whose settings never change: others get another worker.
 
     Args:
         endpoint: The one.
@@ -69,12 +69,12 @@ class Attendant:
 
     Attributes:
         source: As given.
-        standing: What is known of the endpoint.
+        tracker: What is known of the endpoint.
     """
 
     def __init__(self, endpoint: Endpoint, source: ContextSource | None, rules: Rules) -> None:
         self.source = source
-        self.standing = Standing(endpoint, rules.unhealthy_timeout)
+        self.tracker = StatusTracker(endpoint, rules.unhealthy_timeout)
         self._rules = rules
         self._failures = 0
         self._retirement = trio.CancelScope()
@@ -86,14 +86,14 @@ class Attendant:
         """Close the connection with close_notify, and end."""
         self._retirement.cancel()
 
-    def begin_again(self) -> None:
+    def reconnect(self) -> None:
         """What the connection was judged by has changed: close it, and dial at once."""
         self._failures = 0
-        self.standing.anew()
-        self._rules.told()
+        self.tracker.reset()
+        self._rules.changed()
         self._round.cancel()
 
-    async def attend(self) -> None:
+    async def run(self) -> None:
         """Until `retire`: keep the endpoint connected, as far as it lets us."""
         with self._retirement:
             while True:
@@ -105,10 +105,10 @@ class Attendant:
         link = await self._dial()
         if link is not None:
             try:
-                await self._prove(link)
+                await self._probe(link)
             except TLSFailure as failure:
-                self.standing.failed(failure.report)
-                self._rules.told()
+                self.tracker.failed(failure.report)
+                self._rules.changed()
             finally:
                 await link.aclose()
 
@@ -122,56 +122,56 @@ class Attendant:
 
     async def _dial(self) -> Link | None:
         """A proved link, or None and a verdict."""
-        endpoint, context = self.standing.status.endpoint, None
-        self.standing.wait(None)
+        endpoint, context = self.tracker.status.endpoint, None
+        self.tracker.wait(None)
         if self.source is not None:
             context = await self.source.current()
-            self.standing.note(self.source.problem)
+            self.tracker.note(self.source.problem)
             if context is None:
-                self.standing.unusable()
-                self._rules.told()
+                self.tracker.unusable()
+                self._rules.changed()
                 return None
         try:
             async with self._rules.dialling:
                 return await dial(endpoint, context, self._rules.timeout, self._rules.vocabulary)
         except TLSFailure as failure:
-            self.standing.failed(failure.report)
-            self._rules.told()
+            self.tracker.failed(failure.report)
+            self._rules.changed()
             return None
 
     async def _keep(self, link: Link) -> bool:
         """Keep a link until it ends; whether to dial again without a pause."""
         lasted = False
         try:
-            await self._prove(link)
+            await self._probe(link)
             # Not all of those that were dialled together are checked together ever after.
             await link.watch(self._rules.check_interval * self._rules.draw())
             while True:
-                await self._prove(link)
+                await self._probe(link)
                 lasted = True
                 self._failures = 0
                 await link.watch(self._rules.check_interval)
         except TLSFailure as failure:
             if lasted and not failure.evidence.timed_out:
-                self.standing.lost(failure.report)
+                self.tracker.lost(failure.report)
             else:
                 lasted = False
-                self.standing.failed(failure.report)
-            self._rules.told()
+                self.tracker.failed(failure.report)
+            self._rules.changed()
             return lasted
         finally:
             await link.aclose()
 
-    async def _prove(self, link: Link) -> None:
-        round_trip = await link.prove()
-        self.standing.proved(link.report, round_trip, trio.current_time())
-        self._rules.told()
+    async def _probe(self, link: Link) -> None:
+        round_trip = await link.probe()
+        self.tracker.proved(link.report, round_trip, trio.current_time())
+        self._rules.changed()
 
     async def _pause(self) -> None:
         if self.source is not None and self.source.context is None:
-            await trio.sleep_forever()  # until there are files to try it with: `begin_again`
+            await trio.sleep_forever()  # until there are files to try it with: `reconnect`
         self._failures += 1
         seconds = backoff(self._failures, self._rules.check_interval, self._rules.draw)
-        self.standing.wait(seconds)
-        self._rules.told()
+        self.tracker.wait(seconds)
+        self._rules.changed()
         await trio.sleep(seconds)

@@ -13,7 +13,7 @@ from rich.console import Console
 from mtls_echo.commands.endpoints.json import Changes, encode, event_fields, outcome_fields
 from mtls_echo.commands.endpoints.table import draw, draw_plan, draw_screen
 from mtls_echo.commands.endpoints.text import duration, line
-from mtls_echo_client.endpoints.monitor.status import Standing, Status
+from mtls_echo_client.endpoints.monitor.status import Status, StatusTracker
 from mtls_echo_client.endpoints.plan import Plan, Problem
 from mtls_echo_tls.address import Address
 from mtls_echo_tls.diagnosis.report import Parameters
@@ -53,13 +53,13 @@ def town(tmp_path: Any) -> Town:
 
 
 def up(port: int = 1, proof: Any = None, **asked: Any) -> Status:
-    one = Standing(endpoint(port, asked.pop("tls", None), **asked))
+    one = StatusTracker(endpoint(port, asked.pop("tls", None), **asked))
     one.proved(proof or echoed(), 0.0006, 0.0)
     return one.status
 
 
 def down(port: int = 2, proof: Any = REFUSED, **asked: Any) -> Status:
-    one = Standing(endpoint(port, asked.pop("tls", None), **asked))
+    one = StatusTracker(endpoint(port, asked.pop("tls", None), **asked))
     one.failed(proof)
     return one.status
 
@@ -99,7 +99,7 @@ def test_it_fits_every_width_and_leaves_nothing_out(town: Town, width: int) -> N
             group="archive-of-everything",
             address=Address("10.11.12.130", 65535),
         ),
-        Standing(endpoint(3, None)).status,
+        StatusTracker(endpoint(3, None)).status,
         up(4),
     ]
     shown = drawn(*statuses, width=width, problems=(Problem("targets.json", "is no JSON"),))
@@ -127,7 +127,7 @@ def test_a_group_is_named_before_its_endpoints_or_beside_each(town: Town) -> Non
 
 
 def test_plaintext_is_always_called_so(town: Town) -> None:
-    for status in (up(), down(), Standing(endpoint(1, None)).status):
+    for status in (up(), down(), StatusTracker(endpoint(1, None)).status):
         assert "plain" in drawn(status)
         assert "plaintext" in drawn(status, width=160)
         assert "plaintext" in line("endpoint", status)
@@ -216,7 +216,7 @@ def test_a_certificate_near_its_end_is_marked_by_a_sign_and_a_colour() -> None:
 
 
 def test_without_colour_there_is_no_escape_sequence() -> None:
-    assert "\x1b" not in drawn(up(), down(), Standing(endpoint(3, None)).status)
+    assert "\x1b" not in drawn(up(), down(), StatusTracker(endpoint(3, None)).status)
     assert "\x1b[32m" in drawn(up(), colour=True)
 
 
@@ -329,7 +329,7 @@ def test_json_has_the_documented_fields(town: Town) -> None:
 
 def test_a_change_is_told_once_and_a_measurement_never() -> None:
     changes = Changes()
-    one = Standing(endpoint(1, None))
+    one = StatusTracker(endpoint(1, None))
 
     def news(*problems: Problem) -> list[str]:
         return [event for event, _ in changes.since([one.status], problems)]

@@ -25,10 +25,10 @@ from mtls_echo_client.endpoints.plan import TLSSettings
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.flaws.baseline import ValidationInput
 from mtls_echo_tls.address import Address
-from tests.support.endpoints import LISTED, TLS, make_files, shipped, with_files, with_tls
+from tests.support.endpoints import LISTED, TLS, make_files, thanos, with_files, with_tls
 from tests.support.pki import unprivileged
 
-SLIDE = """\
+PROPOSAL = """\
 - tls_config:
     cert_file: "alice.crt"
     key_file: "alice.key"
@@ -234,12 +234,14 @@ def test_more_endpoints_than_anybody_means_are_refused(folder: Path) -> None:
 
 
 def test_the_slides_own_yaml_filled_in_is_understood(folder: Path) -> None:
-    filled = SLIDE.replace("files: []", 'files: ["targets/*.json"]')
+    filled = PROPOSAL.replace("files: []", 'files: ["targets/*.json"]')
 
     configuration = parse(filled, folder)
 
     (group,) = configuration.groups
-    assert parse(SLIDE, folder).groups[0].files == ()  # an empty list is what the slide writes
+    assert (
+        parse(PROPOSAL, folder).groups[0].files == ()
+    )  # an empty list is what the proposal writes
     assert (group.name, group.strict, group.plaintext) == ("[0]", False, None)
     assert [server.address for server in group.servers] == [
         Address("store-1.test", 10901),
@@ -389,14 +391,14 @@ def test_what_loads_but_will_not_work_is_a_warning(folder: Path) -> None:
     )
 
 
-# --- the shape that shipped ----------------------------------------------------------------------
+# --- the form that Thanos reads ------------------------------------------------------------------
 
 PAIR = "cert_file: alice.crt, key_file: alice.key"
 WHOLE = f"default_client_config: {{tls_config: {{ca_file: servers.crt, {PAIR}}}}}\n"
 
 
 def endpoint(client_config: str, default: str = WHOLE) -> str:
-    return shipped(f"address: 'a.test:1', client_config: {{{client_config}}}", default)
+    return thanos(f"address: 'a.test:1', client_config: {{{client_config}}}", default)
 
 
 def test_every_endpoint_of_the_shape_that_shipped_is_a_group_of_one(folder: Path) -> None:
@@ -500,14 +502,14 @@ def test_the_defaults_server_name_goes_over_only_with_the_whole(
             id="an endpoint's own word",
         ),
         pytest.param(
-            shipped(
+            thanos(
                 "address: 'a.test:1'", "default_client_config: {tls_config: {enabled: false}}\n"
             ),
             ("default_client_config.tls_config.enabled", "is false"),
             id="the default's",
         ),
         pytest.param(
-            shipped("address: 'a.test:1'", ""),
+            thanos("address: 'a.test:1'", ""),
             ("endpoints[0]", "has no tls_config, and neither has default_client_config"),
             id="nobody's",
         ),
@@ -523,7 +525,7 @@ def test_plaintext_says_where_it_comes_from(
 
 
 def test_what_changes_nothing_is_accepted(folder: Path) -> None:
-    text = shipped(
+    text = thanos(
         "address: 'a.test:1', strict: false, group: false, service_config: '',"
         " client_config: {compression: none, server_name: '', tls_config:"
         " {enabled: true, insecure_skip_verify: false, min_version: '', cert_file: ''}}"

@@ -25,7 +25,7 @@ from mtls_echo_client.endpoints.discovery.dns import Names
 from mtls_echo_client.endpoints.discovery.planner import Planner
 from mtls_echo_client.endpoints.plan import Plan, Problem
 from mtls_echo_tls.address import Address
-from tests.support.endpoints import LISTED, TLS, make_files, replace, shipped
+from tests.support.endpoints import LISTED, TLS, make_files, replace, thanos
 from tests.support.timing import PATIENCE
 
 # A planner looks at its files from time to time.
@@ -159,7 +159,7 @@ async def test_a_plan_has_everything_resolved(folder: Path, resolver: Resolver) 
             id="one group of two",
         ),
         pytest.param(
-            shipped("address: 'a.test:1', client_config: {tls_config: {enabled: false}}"),
+            thanos("address: 'a.test:1', client_config: {tls_config: {enabled: false}}"),
             "endpoints[0].client_config.tls_config.enabled: is false",
             id="enabled is false",
         ),

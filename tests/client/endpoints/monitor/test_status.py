@@ -14,7 +14,7 @@ import pytest
 
 from mtls_echo.commands.endpoints.text import VOCABULARY
 from mtls_echo_client.endpoints.monitor.remedies import CONFIGURATION, advised
-from mtls_echo_client.endpoints.monitor.status import Standing, Status, verdict
+from mtls_echo_client.endpoints.monitor.status import Status, StatusTracker, verdict
 from mtls_echo_client.endpoints.plan import Problem, TLSSettings
 from mtls_echo_tls.causes import CAUSES, OWNERS, Slug
 from mtls_echo_tls.diagnosis.report import Parameters
@@ -40,8 +40,8 @@ TLS = TLSSettings(ca_file=Path("ca.crt"), origin="[0].tls_config")
 ECHOED = report(tls=PARAMETERS, peer=PEER)
 
 
-def standing(*, strict: bool = False, patience: float = 300.0) -> Standing:
-    return Standing(endpoint(1, None, strict=strict), patience)
+def standing(*, strict: bool = False, patience: float = 300.0) -> StatusTracker:
+    return StatusTracker(endpoint(1, None, strict=strict), patience)
 
 
 def test_nobody_is_a_member_before_the_first_success() -> None:
@@ -129,7 +129,7 @@ def test_a_dropped_one_stays_dropped_until_it_succeeds() -> None:
     one.failed(UNREACHED)
     one.expire(300.0)
     one.failed(REFUSED)
-    one.anew()
+    one.reset()
     one.unusable()
     assert one.status.state == "dropped"
     one.proved(ECHOED, 0.001, 301.0)
