@@ -63,7 +63,8 @@ class Hub:
                     ready = ready_of(number)
                     if ready is not None and ready(now):
                         more = True
-                # A single client sends nothing before it has read the answer.
+                ready = None  # or it would keep its connection until the next one has something
+                # A client that is alone sends nothing before it has read the answer.
                 alone = len(self._ready) < 2 and not more
                 if not arrived or alone or trio.current_time() - now > _TURN:
                     break
