@@ -21,6 +21,7 @@ length of a conversation, and a person who has not typed yet is not late.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
@@ -121,6 +122,7 @@ class Session:
         self._input_ended = False
         self._room = trio.Event()
         self._receiving = trio.CancelScope()
+        self._diagnosed: tuple[tuple[Evidence, int], Report] | None = None
         self._busy = Exclusive("another task is echoing or receiving on this session")
 
     @property
@@ -130,8 +132,15 @@ class Session:
 
     @property
     def report(self) -> Report:
-        """What it means."""
-        return diagnose(self.evidence)
+        """What it means; diagnosed again only when more is known than before."""
+        if self._diagnosed is None or self._diagnosed[0] != self._known:
+            report = diagnose(self.evidence)
+            self._diagnosed = self._known, report
+        return self._diagnosed[1]
+
+    @property
+    def _known(self) -> tuple[Evidence, int]:
+        return copy.copy(self.evidence), len(self.evidence.recorder.messages)
 
     @property
     def peer(self) -> PeerIdentity | None:

@@ -17,8 +17,11 @@ from mtls_echo_client.context import client_context
 from mtls_echo_client.session import WINDOW, Session, connect
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_tls.denial import DENIAL, denial_line
+from mtls_echo_tls.diagnosis.diagnose import diagnose
+from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.exit_status import exit_status
 from mtls_echo_tls.diagnosis.failure import TLSFailure
+from mtls_echo_tls.diagnosis.report import Report
 from tests.support.clients import (
     VERSIONS,
     Behaviour,
@@ -98,6 +101,28 @@ async def test_what_is_sent_comes_back(world: World, version: str, size: int) ->
     assert session.echoed == size
     assert session.report.outcome == "echoed"
     assert exit_status(session.report) == 0
+
+
+async def test_a_session_is_diagnosed_again_only_when_more_is_known(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Report] = []
+
+    def counted(evidence: Evidence) -> Report:
+        made.append(diagnose(evidence))
+        return made[-1]
+
+    monkeypatch.setattr("mtls_echo_client.session.diagnose", counted)
+    with serving(echo, world.server_context()) as port:
+        async with await connect("localhost", port, alice(world)) as session:
+            unproved = session.report
+            assert session.report is unproved
+            await session.echo(b"hello\n")
+            proved = session.report
+            assert session.report is proved
+
+    assert (unproved.outcome, proved.outcome) == ("failed", "echoed")
+    assert len(made) == 2
 
 
 async def test_a_session_echoes_again_and_again(world: World) -> None:
