@@ -1,7 +1,8 @@
-"""Arguments that several ``pki`` commands take, and how they print a credential."""
+"""Parameter types that several commands take, and the summary of a credential."""
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,21 @@ class Lifetime(click.ParamType[timedelta]):
             return parse_lifetime(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class Seconds(click.FloatRange):
+    """A finite number of seconds: ``inf`` and ``nan`` are numbers to Python and to click."""
+
+    name = "seconds"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read it, within the range."""
+        seconds = float(super().convert(value, param, ctx))
+        if not math.isfinite(seconds):
+            self.fail(f"{value!r} is not a finite number of seconds", param, ctx)
+        return seconds
 
 
 directory_argument = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from mtls_echo.client_parameters import Seconds
 from mtls_echo.console import CommandError, broken_pipe
+from mtls_echo.parameters import Seconds
 from mtls_echo_tls.address import Address, parse_address, reference_identifier
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import click
 
-from mtls_echo.client_parameters import Seconds
 from mtls_echo.console import CommandError
+from mtls_echo.parameters import Seconds
 
 # The file is read, and names are looked up, as often as this or more often, in seconds.
 _FILE_INTERVAL = 1.0
