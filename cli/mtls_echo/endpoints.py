@@ -1,4 +1,4 @@
-"""Many servers, each group with TLS settings of its own: the public names (docs/endpoints.md)."""
+"""The public names for many servers, each group with its own TLS settings (docs/endpoints.md)."""
 
 from __future__ import annotations
 

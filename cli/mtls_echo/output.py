@@ -1,4 +1,4 @@
-"""Standard output as what it often is: a pipe whose reader takes its time, or leaves."""
+"""Write to a pipe whose reader may be slow, or leave."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ async def write(descriptor: int, data: bytes) -> None:
     Cancelled, the thread is abandoned: a reader that stopped reading must not keep Ctrl-C waiting.
 
     Raises:
-        BrokenPipeError: Nobody reads it any more.
-        OSError: It cannot be written, to a full disk for one.
+        BrokenPipeError: Its reader has gone.
+        OSError: It cannot be written, for example to a full disk.
     """
     await trio.to_thread.run_sync(_write_all, descriptor, data, abandon_on_cancel=True)
 
@@ -26,5 +26,5 @@ def _write_all(descriptor: int, data: bytes) -> None:
         try:
             remaining = remaining[os.write(descriptor, remaining) :]
         except BlockingIOError:
-            # Whoever started us made it non-blocking.
+            # The parent process made it non-blocking.
             select.select([], [descriptor], [])

@@ -1,4 +1,4 @@
-"""How a client authenticates the server, and itself when it is asked to.
+"""The `ssl.SSLContext` of a client: how it authenticates the server, and itself when asked to.
 
 An `ssl.SSLContext` is the whole security policy of a client, fixed before the first byte. This
 one verifies the certification path to anchors that were named (RFC 5280 §6), the name that was
@@ -31,7 +31,7 @@ def client_context(
 
     Args:
         server_trust: The anchors that a server's certification path may end at. The system's
-            are not added: whoever is on the public web is not thereby a server of ours.
+            are not added: a certificate of the public web does not make a server ours.
         credential: What to present when the server asks for a certificate (mutual TLS). None
             presents an empty list, and the server decides what that is worth.
         minimum_version, maximum_version: The TLS versions to offer. 1.2 is the oldest that
@@ -54,7 +54,7 @@ def client_context(
     server_trust.load_into(context)
     # The common name is free text: only subjectAltName names a host (RFC 9525 §2).
     context.hostname_checks_common_name = False
-    # Python 3.13 turned these two on in create_default_context(); set here, every version judges
+    # Python 3.13 turned these two on in create_default_context(); set here, every version verifies
     # alike. STRICT holds certificates to RFC 5280; PARTIAL_CHAIN lets a path end at any
     # certificate we named, be it an intermediate authority or one pinned server.
     context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -62,10 +62,10 @@ def client_context(
     if credential is not None:
         credential.load_into(context)
 
-    # A resumed session skips the certificates (RFC 8446 §2.2): a server whose authority we
-    # dropped a minute ago would be let in again. So ask for no ticket, and never set a session.
+    # A resumed session skips the certificates (RFC 8446 §2.2): a server whose CA we
+    # dropped a minute ago would be accepted again. So ask for no ticket, and never set a session.
     context.options |= ssl.OP_NO_TICKET
-    # TLS 1.2 lets a peer renegotiate in the middle, and become somebody else.
+    # TLS 1.2 lets a peer renegotiate in the middle, and change its identity.
     context.options |= ssl.OP_NO_RENEGOTIATION
     # Python's default, said because it matters: a compressed secret shows in its length (CRIME).
     context.options |= ssl.OP_NO_COMPRESSION

@@ -1,4 +1,4 @@
-"""A TCP connection, or a failure that names each address that was tried.
+"""Open a TCP connection, or fail with the name of each address that was tried.
 
 A name may lead to several addresses, which are tried side by side (RFC 8305, by trio). When none
 of them answers, "connection refused" alone says too little: refused by ``::1`` or by

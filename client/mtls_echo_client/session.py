@@ -1,13 +1,13 @@
-"""A connection is proved by its first echo, not by its handshake.
+"""Sessions with an echo server: proved by the first echo, not by the handshake.
 
-In TLS 1.3 the client is done when it has sent its Certificate and Finished; the server judges
+In TLS 1.3 the client is done when it has sent its Certificate and Finished; the server verifies
 them afterwards (RFC 8446 §2), so a client about to be refused has "connected" too. In either
-version a server may know who we are and still not let us in. Nothing here is called a success
+version a server may know who we are and still deny us. Nothing here is called a success
 before bytes of ours have come back, every one of them compared.
 
 The comparison is a queue: what is sent goes in at the back, what comes back is checked against
 the front. TCP and TLS keep the order, so one byte altered, lost, added or swapped shows at the
-first place where it matters, and nobody need wait for one echo before sending the next line. Two
+first place where it matters, and the next line need not wait for the echo of the last. Two
 rules make that safe:
 
 * **Send and receive at once.** An echo server that cannot get rid of echoes stops reading. A
@@ -159,7 +159,7 @@ class Session:
         if error is None or isinstance(error, Exception):
             await self.aclose()
         else:
-            # Ctrl-C or a cancellation: nobody waits for a server's good-bye.
+            # Ctrl-C or a cancellation: no waiting for the server's close_notify.
             await trio.aclose_forcefully(self.stream)
 
     async def aclose(self) -> None:

@@ -150,7 +150,7 @@ def connect(
     for protocol in alpn:
         if not (protocol.isascii() and 1 <= len(protocol) <= 255):
             raise CommandError(
-                f"--alpn {protocol!r} is no protocol name",
+                f"--alpn {protocol!r} is not a protocol name",
                 "it has 1 to 255 ASCII characters, for example http/1.1 (RFC 7301)",
             )
     if name is not None and (no_cert or cert or key or ca or crl):
@@ -201,7 +201,7 @@ def connect(
         likely_typo=address if address and message is None and ":" not in address else None,
     )
     try:
-        # Between checkpoints Ctrl-C could leave a socket that belongs to nobody.
+        # Between checkpoints Ctrl-C could leave a socket without an owner.
         status = trio.run(dialogue.run, restrict_keyboard_interrupt_to_checkpoints=True)
     except BrokenPipeError:
         broken_pipe()

@@ -1,4 +1,4 @@
-"""Sessions between standard input and standard output, as the command runs them.
+"""Run the sessions of `mtls-echo connect` between standard input and standard output.
 
 Standard output carries what came back from the server, verified, and nothing else, so that
 ``seq 100000 | mtls-echo connect | cmp - <(seq 100000)`` is a test. Whatever is said about it goes
@@ -7,7 +7,7 @@ to standard error. With ``--json`` standard output carries the report instead.
 Input is read in pieces as they come, not in lines: a line in a terminal, up to 64 KiB of a file
 or a pipe. The descriptor is waited for, never made non-blocking, which would change it for the
 shell and every other program that shares it. Output may block for as long as its reader likes,
-``less`` for one, so it is written in a thread while the connection waits.
+such as ``less``, so it is written in a thread while the connection waits.
 
 Of many connections each uses the files as they are when it begins, if they are in order. If not,
 it uses what was in order last, and that is said once, on standard error also with ``--json``: no
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 # As much as a pipe holds on Linux.
 _READ_SIZE = 65_536
 
-# Sent when there is no input at all: without an echo nobody knows whether the server accepted us.
+# Sent when there is no input at all: only an echo shows whether the server accepted us.
 _PROOF = b"\n"
 
 
@@ -101,11 +101,13 @@ class Dialogue:
 
         Raises:
             StandardFileError: Standard input or output cannot be used.
-            BrokenPipeError: Nobody reads it any more.
+            BrokenPipeError: Its reader has gone.
         """
         try:
             material = self.load()
-            reloader = Reloader(self.reload, self._context, first=material, tell=_tell, warn=_warn)
+            reloader = Reloader(
+                self.reload, self._context, first=material, tell=_report_reload, warn=_warn
+            )
         except (MaterialError, DirectoryError, ConfigurationError) as error:
             return await self._conclude(_unusable(str(error), error.hint), USAGE)
         if material.created:
@@ -171,7 +173,7 @@ class Dialogue:
         if source.interactive and not self.json:
             say("type a line: its echo proves the connection; Ctrl-D ends")
         await session.echo_all(source.read, sink)
-        session.evidence.finish()  # the verdict is known; the good-bye is not part of it
+        session.evidence.finish()  # the verdict is known; closing is not part of it
 
     def _draw(self, report: Report) -> None:
         if report.trace and not self.json:
@@ -194,17 +196,17 @@ class Dialogue:
         return status
 
 
-def _tell(told: Reload) -> None:
-    if told.ok:
-        say(f"reloaded: {told}")
+def _report_reload(reload: Reload) -> None:
+    if reload.ok:
+        say(f"reloaded: {reload}")
         return
-    say(f"warning: not reloaded: {told}")
-    if told.hint is not None:
-        say(f"hint: {told.hint}")
+    say(f"warning: not reloaded: {reload}")
+    if reload.hint is not None:
+        say(f"hint: {reload.hint}")
 
 
-def _warn(doubt: str) -> None:
-    say(f"warning: {doubt}")
+def _warn(message: str) -> None:
+    say(f"warning: {message}")
 
 
 class _Message:
@@ -250,7 +252,7 @@ async def _read(descriptor: int) -> bytes:
         try:
             return os.read(descriptor, _READ_SIZE)
         except BlockingIOError:
-            continue  # whoever started us made it non-blocking, and another reader was faster
+            continue  # another process made it non-blocking, and another reader was faster
         except OSError as error:
             raise StandardFileError(f"standard input cannot be read: {error.strerror}") from error
 
@@ -278,12 +280,12 @@ def _greeting(address: Address, session: Session) -> str:
         us = "without a certificate, which the server permits"
     else:
         us = "without a certificate: the server asks for none"
-    # An authority of the user's own may still have signed any name.
+    # A CA of the user's own may still have signed any name.
     them = printable(str(session.peer))
     return f"connected to {address} {us}; it proved to be {them} ({evidence.version})"
 
 
-def _unusable(told: str, hint: str | None) -> Report:
+def _unusable(message: str, hint: str | None) -> Report:
     """The report of a connection that was not tried, for want of usable material."""
     return Report(
         side="client",
@@ -294,7 +296,7 @@ def _unusable(told: str, hint: str | None) -> Report:
         alert=None,
         verify_code=None,
         evidence=[],
-        summary=told,
+        summary=message,
         remedy=hint or "",
         rfc="",
         tls=None,

@@ -1,7 +1,7 @@
-"""What a configuration comes to, whichever shape it was written in.
+"""The contents of a configuration, in either form: groups of endpoints that are treated alike.
 
-Groups of endpoints that are treated alike. In the slide's shape a person makes the groups; in the
-shape that shipped each endpoint has settings of its own, and so is a group of one.
+In the form proposed for Thanos a person makes the groups; in the one that Thanos reads each
+endpoint has its own settings, and so is a group of one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mtls_echo_tls.address import Address, parse_address, reference_identifier
 # How often a name is looked up where nothing is written; what Thanos does.
 NAMES_INTERVAL = 30.0
 
-# More than one client should hold connections to.
+# The most endpoints of one client.
 MAX_ENDPOINTS = 10_000
 
 _DNS = "dns+"
@@ -75,7 +75,7 @@ class Group:
         place: Its place in the document.
         strict: Its endpoints are always kept and always tried.
         tls: None is plaintext.
-        plaintext: What says so, when it is: the place and the words.
+        plaintext: The place and the words that make it so, when it is.
         servers: Those that the configuration lists.
         files: Where it finds more.
         names_interval: Seconds between two lookups of its names.
@@ -140,7 +140,7 @@ def read_server(text: str, place: str) -> ServerEntry:
         place: Where.
 
     Raises:
-        ValueError: It is neither; the text says what to write.
+        ValueError: It is neither; the error tells what to write.
     """
     prefix = _PREFIX.match(text)
     is_name = prefix is not None and prefix[0] == _DNS
@@ -154,7 +154,7 @@ def read_server(text: str, place: str) -> ServerEntry:
     if not bare:
         raise ValueError(f"{text!r} is not HOST:PORT: both must be given")
     address = parse_address(bare)
-    # Where to connect is no matter for a default: both parts, as a server is told them.
+    # There is no default for where to connect: both parts must be given, as for a listener.
     parse_address(bare, listening=True)
     if _is_number(address.host):
         raise ValueError(
@@ -176,10 +176,10 @@ def canonical(host: str) -> str:
 
 
 def _is_number(host: str) -> bool:
-    """Whether it ends as no host name does (RFC 1123 §2.1), and is no address either.
+    """Whether its last label is a number (RFC 1123 §2.1), and it is not an address.
 
     Resolvers take ``127.1``, ``0x7f.1`` and ``2130706433`` for 127.0.0.1: an address in disguise
-    would be listed twice, under two settings, or be the port that somebody took for a list.
+    would be listed twice, under two settings, or be a port taken for a host.
     """
     name = canonical(host)
     last = name.rpartition(".")[2]
@@ -194,7 +194,7 @@ def parse_duration(text: str) -> float:
     """Seconds of a duration as Prometheus writes them: ``30s``, ``5m``, ``1h30m``.
 
     Raises:
-        ValueError: It is none, or no time at all.
+        ValueError: It is not one, or is zero.
     """
     match = _DURATION.fullmatch(text)
     parts = [int(part or 0) for part in match.groups()] if match else []

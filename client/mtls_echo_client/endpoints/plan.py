@@ -1,6 +1,6 @@
-"""What is to be connected to, and how: the one value that stands between reading and doing.
+"""A plan: every endpoint to connect to, and how.
 
-Whoever reads a configuration ends with a `Plan`; whoever connects begins with one. A plan is
+Reading a configuration ends with a `Plan`, and connecting begins with one. A plan is
 resolved: every default has been applied, every file pattern and name looked up, and each value
 knows where it was written, so that a person can ask of any endpoint why it is treated as it is.
 
@@ -46,7 +46,7 @@ class Endpoint:
         written: As the configuration or a target file spells it.
         group: The group's name, or its place in the document.
         strict: Always kept and always tried, whether it answers or not.
-        tls: None is plaintext, which somebody has allowed outright.
+        tls: None is plaintext, which has been allowed explicitly.
         server_name: The name that the server's certificate must prove; None for plaintext.
         origin: Where it was written: ``[0].endpoints[1]``, or ``targets.json [0].targets[2]``.
         labels: Of a discovered target.

@@ -190,7 +190,7 @@ def endpoints(
             return await rounds.show_plan()
         return await (rounds.watch() if watch else rounds.check())
 
-    # Between checkpoints Ctrl-C could leave a socket that belongs to nobody.
+    # Between checkpoints Ctrl-C could leave a socket without an owner.
     raise SystemExit(trio.run(run, restrict_keyboard_interrupt_to_checkpoints=True))
 
 

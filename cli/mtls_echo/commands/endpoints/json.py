@@ -1,4 +1,4 @@
-"""What a script reads: endpoints and their status as the fields of JSON objects.
+"""Endpoints and their status as the fields of JSON objects.
 
 The names are a contract (`docs/endpoints.md`). An endpoint of a plan and one that is being watched
 have the same fields, the latter some more; an event of ``--watch`` is the same object once more,
@@ -125,5 +125,5 @@ class Changes:
 
 def event_fields(event: str, about: Status | Problem) -> Fields:
     """One line of ``--watch --json``."""
-    told = status_fields(about) if isinstance(about, Status) else problem_fields(about)
-    return {"event": event, "time": datetime.datetime.now(datetime.UTC), **told}
+    fields = status_fields(about) if isinstance(about, Status) else problem_fields(about)
+    return {"event": event, "time": datetime.datetime.now(datetime.UTC), **fields}

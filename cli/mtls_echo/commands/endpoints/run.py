@@ -1,4 +1,4 @@
-"""One round of checks, or rounds without end, as the command runs them.
+"""Run one round of checks of all endpoints, or watch them until interrupted.
 
 Results are on standard output: a table for a person, JSON for a script, and while watching without
 a terminal one line for each change. A log's reader may be slower than the changes are; it gets the
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 _SILENCE = 1.0
 
 # How long one look lasts at the least, in seconds: five hundred endpoints change a hundred times a
-# second, and who only looks must not cost more than the connections. What happens between two
+# second, and drawing must not cost more than the connections. What happens between two
 # looks and is over by the second is not seen.
 _TABLE_LASTS, _LINES_LAST = 0.5, 0.1
 
-# And how long a table lasts at the most: what it says of time grows old.
+# And how long a table lasts at the most: the times in it grow old.
 _LONGEST_LOOK = 5.0
 
 
@@ -99,7 +99,7 @@ class Rounds:
     async def watch(self) -> int:
         """Keep to the plan as it changes, and show how it fares, until Ctrl-C or SIGTERM.
 
-        It ends with its terminal, too: nobody would see it any more, or could end it.
+        It ends with its terminal, too: then it can be neither seen nor ended.
 
         Returns:
             The exit status of all together, as they were at the end.

@@ -1,8 +1,8 @@
-"""The endpoints as a person reads them: one line each, and below it what is wrong and what to do.
+"""The table of endpoints: one line each, and below it what is wrong and what to do.
 
-A table has no room for reasons: one that is cut off is none, and one that is folded into a column
-makes six lines of one. So the cause stands in the line, by its slug, where a healthy server has
-its names; sentence and remedy stand below, once for all endpoints that fail alike. From 120
+A table has no room for reasons: one that is cut off does not help, and one that is folded into a
+column makes six lines of one. So the cause stands in the line, by its slug, where a healthy server
+has its names; sentence and remedy stand below, once for all endpoints that fail alike. From 120
 columns on there is room for groups, labels and all names.
 
 Colour repeats what the words say, and never says more. What peers and files chose is escaped
@@ -21,7 +21,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mtls_echo.commands.endpoints.text import cause, count, duration, told
+from mtls_echo.commands.endpoints.text import cause, count, duration, explanation
 from mtls_echo.console import is_colourless, width_of
 from mtls_echo_client.endpoints.monitor.status import State, Status
 from mtls_echo_client.endpoints.plan import Endpoint, Plan, Problem
@@ -61,7 +61,7 @@ class PipedConsole(Console):
 
 
 def open_console(*, stderr: bool = False) -> Console:
-    """Standard output as wide as its terminal; 80 columns where it is none."""
+    """Standard output as wide as its terminal; 80 columns where it is not one."""
     console = PipedConsole(
         highlight=False,
         emoji=False,
@@ -107,10 +107,10 @@ def draw_screen(
     below = _fitting(blocks, max(room // 2, rest), console)
     room -= sum(_height(block, console) for block in below)
     shown = _most_urgent(statuses, room, console)
-    told = Text(count(statuses))
+    counted = Text(count(statuses))
     if left_out := len(statuses) - len(shown):
-        told.append(f"; {left_out} of them not shown", style="dim")
-    return Group(_table(shown, console), told, *below)
+        counted.append(f"; {left_out} of them not shown", style="dim")
+    return Group(_table(shown, console), counted, *below)
 
 
 def _most_urgent(statuses: Sequence[Status], room: int, console: Console) -> list[Status]:
@@ -222,11 +222,11 @@ def _expiry(status: Status) -> Text:
     if status.not_after is None:
         return Text("-")
     left = status.not_after - datetime.datetime.now(datetime.UTC)
-    told = duration(left.total_seconds())
+    shown = duration(left.total_seconds())
     if left >= _near(status):
-        return Text(told)
+        return Text(shown)
     return Text(
-        f"{told}!", style="bold red" if left < min(_VERY_NEAR, _near(status)) else "yellow"
+        f"{shown}!", style="bold red" if left < min(_VERY_NEAR, _near(status)) else "yellow"
     )
 
 
@@ -245,14 +245,14 @@ def _reasons(statuses: Iterable[Status], *, in_full: bool) -> list[RenderableTyp
     """Why those that are not up are not, once for all that fail alike."""
     alike: dict[tuple[str, str], list[Status]] = {}
     for status in statuses:
-        if status.state != "up" and any(told(status)):
-            alike.setdefault(told(status), []).append(status)
+        if status.state != "up" and any(explanation(status)):
+            alike.setdefault(explanation(status), []).append(status)
     return [_reason(group, in_full=in_full) for group in alike.values()]
 
 
 def _reason(alike: Sequence[Status], *, in_full: bool) -> RenderableType:
     first = alike[0]
-    summary, hint = told(first)
+    summary, hint = explanation(first)
     names = ", ".join(str(status.endpoint.address) for status in alike[:_MOST_NAMED])
     if len(alike) > _MOST_NAMED:
         names += f" and {len(alike) - _MOST_NAMED} more"

@@ -1,7 +1,7 @@
-"""What is known of an endpoint in words and on one line, for tables and for logs.
+"""Texts about endpoints on one line, for tables and for logs.
 
 Everything that a peer, a file or a name server chose is escaped here (`mtls_echo_pki.printable`),
-so that whoever draws or writes cannot forget it.
+so that no table or log can forget it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def cause(status: Status) -> str:
     return status.report.causes[0] if status.report.causes else ""
 
 
-def told(status: Status) -> tuple[str, str]:
+def explanation(status: Status) -> tuple[str, str]:
     """What is wrong, in a sentence, and what to do about it; empty where nothing is known."""
     if status.report is None:
         return (printable(status.problem.message) if status.problem else "", "")
@@ -85,6 +85,6 @@ def _news(status: Status) -> str:
             proved.append(f"certificate until {status.not_after:%Y-%m-%d %H:%M} UTC")
         proved.append(f"echo in {duration(status.round_trip)}")
         return ": " + ", ".join(part for part in proved if part)
-    summary, hint = told(status)
+    summary, hint = explanation(status)
     slug = f": {cause(status)}" if cause(status) else ""
     return slug + (f": {summary}" if summary else "") + (f"; hint: {hint}" if hint else "")

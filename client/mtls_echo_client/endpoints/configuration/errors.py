@@ -1,14 +1,14 @@
-"""A configuration is refused in one line: which file, where in it, what is wrong there.
+"""The error of a configuration, in one line: which file, where in it, what is wrong there.
 
-Whoever reads that line has the file open in an editor. So the place comes first and is written as
-a person would say it (``[0].tls_config.cert_file``), and the way out is a hint of its own.
+Its reader has the file open in an editor. So the place comes first and is written as a person
+would say it (``[0].tls_config.cert_file``), and the way out is a hint of its own.
 """
 
 from __future__ import annotations
 
 from mtls_echo_pki.printable import printable
 
-# Whoever writes a megabyte on one line need not read it again.
+# A value of a megabyte is not repeated in the error about it.
 _LONGEST = 400
 
 

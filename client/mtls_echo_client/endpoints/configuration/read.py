@@ -1,10 +1,9 @@
-"""A configuration is understood completely, or refused with the place where it is not.
+"""Read a configuration of endpoints completely, or refuse it with the place of the first fault.
 
-There are two shapes, told apart by nothing but the type of the document: a list is the slide's
-(:mod:`~mtls_echo_client.endpoints.configuration.thanos_proposal`), a mapping the one that shipped
-with Thanos (:mod:`~mtls_echo_client.endpoints.configuration.thanos`). Either becomes the same
-`Configuration`, whose files have been read and whose certificates have been loaded. There is no
-half of one: the first fault that is found refuses the whole.
+There are two forms, told apart by the type of the document only: a list is the one that was
+proposed for Thanos (:mod:`~mtls_echo_client.endpoints.configuration.thanos_proposal`), a mapping
+the one that Thanos reads (:mod:`~mtls_echo_client.endpoints.configuration.thanos`). Either becomes
+the same `Configuration`, whose files have been read and whose certificates have been loaded.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ def read_configuration(path: Path) -> Configuration:
 def parse_configuration(
     text: str, *, name: str = "configuration", folder: Path | None = None
 ) -> Configuration:
-    """The same of a text.
+    """Read a configuration from a text, and every certificate that it names.
 
     Args:
         text: YAML or JSON.
@@ -65,7 +64,7 @@ def parse_configuration(
 
 
 def digest_of(text: str) -> str:
-    """What tells one text from another."""
+    """SHA-256 of a text."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

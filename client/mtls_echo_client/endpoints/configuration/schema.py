@@ -1,4 +1,4 @@
-"""What a document may say is a type, and what it must not say is explained.
+"""Decode a document strictly, and explain what is wrong with one that does not fit.
 
 `msgspec` decides whether a value has its type; nothing passes that it does not pass. Its verdict
 is a sentence for programmers, so a refused value is walked through once more beside its type, for

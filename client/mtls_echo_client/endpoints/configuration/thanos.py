@@ -1,4 +1,4 @@
-"""The shape that shipped with Thanos: a mapping, in which each endpoint has settings of its own.
+"""The form of configuration that Thanos reads: a mapping; each endpoint has its own settings.
 
 ::
 
@@ -19,10 +19,10 @@
         client_config:
           tls_config: {enabled: false}
 
-Each setting that an endpoint does not write is the default's, as the documentation of Thanos says
-and its code does not: there, ``enabled: true`` takes all of them away. Certificate and key are
-one setting. The server's name is none of them: it goes over only with the whole, to an endpoint
-that writes nothing about TLS.
+Each setting that an endpoint does not write is the default's, as the documentation of Thanos
+describes and its code does not do: there, ``enabled: true`` takes all of them away. Certificate
+and key are one setting. The server's name is not among them: it goes over only with the whole, to
+an endpoint that writes nothing about TLS.
 """
 
 from __future__ import annotations
@@ -102,15 +102,15 @@ _MISPLACED: Misplaced = {
 
 @dataclass
 class _Parsed:
-    """What one ``client_config`` says.
+    """The contents of one ``client_config``.
 
     Attributes:
         place: Of its ``tls_config``.
-        enabled: None when it does not say.
+        enabled: None when absent.
         about_tls: Whether there is a ``tls_config`` at all.
         paths: Of files, and their places.
-        minimum_version: None when it does not say.
-        server_name: None when it does not say.
+        minimum_version: None when absent.
+        server_name: None when absent.
     """
 
     place: str
@@ -275,7 +275,7 @@ def _endpoint(endpoint: _Endpoint, place: str, default: _Parsed, reader: Reader)
 def _resolve(
     own: _Parsed, default: _Parsed, place: str, reader: Reader
 ) -> tuple[TLSSettings | None, tuple[str, str] | None]:
-    """The settings of an endpoint, or what says that it has none."""
+    """The settings of an endpoint, or the place and words that make it plaintext."""
     decided = own if own.enabled is not None else default
     if decided.enabled is False:
         off = (f"{decided.place}.enabled", "is false")

@@ -1,4 +1,4 @@
-"""The slide's shape: a list of groups, each with its ``tls_config``.
+"""The form of configuration proposed for Thanos: a list of groups, each with its ``tls_config``.
 
 ::
 
@@ -17,7 +17,8 @@
       mode: strict                    # or "", or nothing
 
 Thanos proposed it (2021) and never merged it. Null, an empty text and an empty list are what is
-not set, as on the slide; only an empty ``tls_config`` is not, because its absence means plaintext.
+not set, as in the proposal; only an empty ``tls_config`` is not, because its absence means
+plaintext.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def _group(group: _Group, place: str, reader: Reader) -> Group:
     sources = [
         (f"{place}.endpoints_sd_files[{index}]", source)
         for index, source in enumerate(group.endpoints_sd_files or ())
-        # What the slide writes for none.
+        # What the proposal writes for none.
         if source.files or source.refresh_interval
     ]
     if strict and sources:

@@ -1,9 +1,9 @@
-"""TLS settings are not believed: what they name is loaded before anything starts.
+"""Validate TLS settings by loading every file that they name.
 
-A path that is right in the configuration may lead to a file that is missing, empty, somebody
-else's key. Found here, that is one line at the start; found later, it is a handshake that fails,
-or worse, one that is made without the certificate. So each file is read, each pair compared, and
-a context made of it and thrown away.
+A path that is right in the configuration may lead to a file that is missing or empty, or to the
+key of another certificate. Found here, that is one line at the start; found later, it is a
+handshake that fails, or worse, one that is made without the certificate. So each file is read,
+each pair compared, and a context made of it and thrown away.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_tls.address import reference_identifier
 from mtls_echo_tls.material.load import client_material
 
-# What a key or a certificate begins with; whoever writes it in place of a path must not find it in
-# a log afterwards.
+# What a key or a certificate begins with; written in place of a path by mistake, it must not get
+# into a log.
 _PEM = "-----BEGIN"
 
 _STRONG_ENOUGH = "use a P-256 key, or RSA of at least 2048 bits, signed with SHA-256 or better"
@@ -96,7 +96,7 @@ class Reader:
         minimum_version: ssl.TLSVersion,
         origin: str | None = None,
     ) -> TLSSettings:
-        """Settings whose files are known to load.
+        """Make settings, and load their files.
 
         Args:
             written: ``ca_file``, ``cert_file``, ``key_file`` and ``server_name``, those that are.

@@ -1,7 +1,7 @@
-"""What a person most often did to a text that is not YAML.
+"""Hints for a text that is not YAML: the mistakes that people make most often.
 
-The parser says what it had expected, and where it gave up. That is seldom where the mistake is: a
-quote that is never closed is missed at the end of the file, a colon on the line below. So the
+The parser reports what it had expected, and where it gave up. That is seldom where the mistake is:
+a quote that is never closed is missed at the end of the file, a colon on the line below. So the
 place is the one where the unfinished thing began, and the line there is looked at once more for
 what an editor, a web page or a tired person leaves in it.
 """
@@ -32,7 +32,7 @@ def explain(error: yaml.YAMLError, text: str, name: str) -> EndpointsError:
     """The error that a person can act on.
 
     Args:
-        error: What the parser says.
+        error: The parser's.
         text: What it was given.
         name: Of the file.
     """

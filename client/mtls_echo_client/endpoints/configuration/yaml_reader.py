@@ -1,4 +1,4 @@
-"""A document is a text that a stranger may have written, and becomes plain values here.
+"""Read YAML and JSON from untrusted text into plain values.
 
 YAML 1.1, of which JSON is a part, read event by event rather than by a loader: a loader builds
 first and asks afterwards. A key that is there twice is refused (YAML forbids it, loaders take the
@@ -74,7 +74,7 @@ def decode_text(contents: bytes, name: str) -> str:
 
 
 def unreadable(error: OSError, path: Path) -> str:
-    """Why a file cannot be read, as a person would say it."""
+    """Why a file cannot be read, in one clause."""
     if isinstance(error, FileNotFoundError):
         return "is a link to a file that does not exist" if path.is_symlink() else "does not exist"
     if error.errno == errno.EISDIR:
@@ -84,12 +84,12 @@ def unreadable(error: OSError, path: Path) -> str:
 
 
 def parse_yaml(text: str, name: str, *, strings_only: bool = False) -> object:
-    """The one value of a document: mappings, lists, texts, numbers, truths and None.
+    """The one value of a document: mappings, lists, strings, numbers, booleans and None.
 
     Args:
         text: YAML 1.1, at most 1 MiB.
         name: For messages.
-        strings_only: Read every scalar but null as the text it is written as.
+        strings_only: Read every scalar but null as the string it is written as.
 
     Raises:
         EndpointsError: It is not YAML, is empty, is two documents, or passes a bound.
@@ -195,7 +195,7 @@ class _Builder:
         for key in self._items():
             self._add(1, key)
             if not isinstance(key, ScalarEvent):
-                self._value(key, depth + 1)  # [::1]:8443 is one, and is no YAML
+                self._value(key, depth + 1)  # [::1]:8443 is read as one
                 raise self._error(key, "a key must be a text")
             self._refuse_tag(key, "str")
             event = next(self._events)

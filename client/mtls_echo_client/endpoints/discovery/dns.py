@@ -1,7 +1,7 @@
 """A name stands for the addresses that it had when it was last looked up well.
 
 Names written ``dns+`` are looked up now and then, a few at a time, each for a limited time. An
-answer replaces the addresses. A lookup that fails, or finds none, says nothing about the servers:
+answer replaces the addresses. A lookup that fails, or finds none, shows nothing about the servers:
 the addresses stay, and the failure is a problem until a lookup succeeds.
 """
 
@@ -18,11 +18,11 @@ from mtls_echo_client.endpoints.groups import canonical
 from mtls_echo_client.endpoints.plan import Problem
 from mtls_echo_tls.address import Address
 
-# A resolver tries several servers, some seconds each; whoever waits longer has no resolver.
+# A resolver tries several servers, some seconds each; after this there is no resolver.
 TIMEOUT = 10.0
 
-# For all of them, when somebody waits.
-PATIENCE = 2.5 * TIMEOUT
+# For all names together, where a caller waits.
+TOTAL_TIMEOUT = 2.5 * TIMEOUT
 
 # Lookups at once; each holds a thread.
 CONCURRENCY = 16
@@ -81,9 +81,9 @@ class Names:
         ]
 
     async def refresh(self, wanted: Mapping[Address, float]) -> None:
-        """Look up every name now, due or not, as far as that is possible in `PATIENCE`."""
+        """Look up every name now, due or not, as far as that is possible in `TOTAL_TIMEOUT`."""
         self.forget_all_but(wanted)
-        with trio.move_on_after(PATIENCE):
+        with trio.move_on_after(TOTAL_TIMEOUT):
             async with trio.open_nursery() as nursery:
                 for name in wanted:
                     nursery.start_soon(self.look_up, name, wanted[name])

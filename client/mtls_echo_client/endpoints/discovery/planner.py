@@ -1,11 +1,11 @@
-"""A plan is made anew of everything that is known, and given out when it is another.
+"""Rebuild the plan from configuration, target files and DNS; publish it when it changed.
 
 What is known comes from three places, each of which may fail by itself: the configuration, the
 target files and the names. Each keeps what it last knew well, and says in `Plan.problems` why
 that is not the present. So a plan never shrinks because something could not be read; it shrinks
-when somebody wrote less.
+when less was written.
 
-Certificates are not watched here: their contents are no part of a plan.
+Certificates are not watched here: a plan does not contain them.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Planner:
 
         Raises:
             EndpointsError: The configuration cannot be used, or has endpoints in plaintext that
-                nobody has allowed.
+                are not allowed.
         """
         self._configuration = await self._loaded()
         self._refused = None

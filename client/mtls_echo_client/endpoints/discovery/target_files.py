@@ -1,4 +1,4 @@
-"""What files name is compared with what they named before, by content.
+"""Read target files at every look, and parse those whose content is new.
 
 Every file is read at every look, and its digest compared: nothing is watched, so that nothing is
 missed by an editor that renames, a mount that swaps a link, or a network file system. A file is
@@ -79,7 +79,7 @@ class Discovery:
         try:
             matched = tuple(find_files(pattern))
         except FileNotFoundError:
-            # Whoever removes a folder removes its files.
+            # A folder that was removed has no files.
             return (), Problem(str(pattern.parent), "does not exist, and names no targets")
         except OSError as error:
             return before, Problem(str(pattern.parent), unreadable(error, pattern.parent))

@@ -1,9 +1,9 @@
-"""A target file is used whole or not at all.
+"""Find and parse target files: each is used whole or not at all.
 
 Prometheus calls it file-based service discovery: a list of ``{targets, labels}``, as JSON or YAML
 by the file's suffix. In YAML every scalar is a text, as Prometheus decodes it: the label ``true``
-is the word. One target that cannot be read refuses its file, because whoever wrote the rest of it
-may have been in the middle of writing.
+is the word. One target that cannot be read refuses its file, because the rest of it
+may still be being written.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Target:
     """One target of a file.
 
     Attributes:
-        server: What it says.
+        server: The endpoint.
         labels: Its group's, and `FILEPATH`.
     """
 
@@ -65,7 +65,7 @@ def find_files(pattern: Path) -> list[Path]:
     their temporary files; no other character is special.
 
     Raises:
-        OSError: The folder cannot be listed, or what is in it cannot be told.
+        OSError: The folder cannot be listed, or a file in it cannot be examined.
         ValueError: There are more than 1000.
     """
     if "*" not in pattern.name:
@@ -91,7 +91,7 @@ def parse_targets(contents: bytes, path: Path) -> tuple[Target, ...]:
         path: For the suffix, the label and messages.
 
     Raises:
-        EndpointsError: It is not a list of ``{targets, labels}``, or a target is none.
+        EndpointsError: It is not a list of ``{targets, labels}`` with ``HOST:PORT`` as targets.
     """
     name = str(path)
     text = decode_text(contents, name)

@@ -1,4 +1,4 @@
-"""One context for each way to be connected, made anew whenever its files change.
+"""One TLS context for each `TLSSettings`, rebuilt when its files change.
 
 Endpoints with equal settings share a context, so that five hundred of them cost one reading of
 their files. How a context gets a successor, and what may not become one, is the same at both ends
@@ -99,8 +99,8 @@ class ContextSource:
             self._complain(f"{news.error}; what was in use before still is", news.hint)
 
     def _complain(self, reason: str, hint: str | None) -> None:
-        told = reason + (f" (hint: {hint})" if hint else "")
-        self.problem = Problem(self.settings.origin, told.replace("\n", " "))
+        message = reason + (f" (hint: {hint})" if hint else "")
+        self.problem = Problem(self.settings.origin, message.replace("\n", " "))
 
 
 class Contexts:

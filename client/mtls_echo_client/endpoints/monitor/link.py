@@ -1,11 +1,11 @@
-"""A link to one server: made, proved by an echo, watched, and proved again.
+"""A connection to one server that has echoed: dialled, probed, watched, and probed again.
 
 A handshake proves the server to us, and in TLS 1.3 not yet us to the server (RFC 8446 §2); so a
 link is handed over only after its first echo. Each proof sends bytes that were never sent before:
-what comes back was made for this nonce.
+what comes back was made for this probe.
 
-Between two proofs somebody listens. A server that stops says so with close_notify, and a client
-that only asked every few seconds would go on believing in it until then.
+Between two probes the connection is read. A server that stops sends close_notify, and a client
+that only asked every few seconds would count on it until then.
 
 Plaintext is a kind of link of its own. It is made for an endpoint without TLS settings only, and
 nothing turns one kind into the other.
@@ -71,12 +71,12 @@ class Link(abc.ABC):
         """Return after ``seconds``, during which the connection lasted.
 
         Raises:
-            TLSFailure: It ended, or brought what nobody had asked for.
+            TLSFailure: It ended, or brought bytes that were not asked for.
         """
 
     @abc.abstractmethod
     async def aclose(self) -> None:
-        """Say good-bye and close, within `CLOSE_TIMEOUT` seconds even when cancelled."""
+        """Close with close_notify, within `CLOSE_TIMEOUT` seconds even when cancelled."""
 
 
 async def dial(
@@ -94,7 +94,7 @@ async def dial(
         vocabulary: For the remedies of plaintext connections; a context has its own.
 
     Raises:
-        TLSFailure: There is no connection that echoes; the report says why.
+        TLSFailure: There is no connection that echoes; the report tells why.
         ValueError: A context is missing, or there is one for plaintext.
     """
     if (endpoint.tls is None) is not (context is None):
@@ -166,7 +166,7 @@ async def _dial_plainly(endpoint: Endpoint, limit: float, vocabulary: Vocabulary
 
 
 class PlainLink(Link):
-    """A link without TLS: whoever answers has proved nothing but that it echoes."""
+    """A link without TLS: the server has proved only that it echoes."""
 
     def __init__(self, tcp: TCPStream, evidence: Evidence, timeout: float) -> None:
         self._tcp = tcp
@@ -175,8 +175,8 @@ class PlainLink(Link):
 
     def make_report(self) -> Report:
         """See `Link.make_report`; never more than that it echoes."""
-        told = "echoed in plaintext: neither side has proved who it is"
-        return msgspec.structs.replace(diagnose(self._evidence), summary=told)
+        summary = "echoed in plaintext: neither side has proved who it is"
+        return msgspec.structs.replace(diagnose(self._evidence), summary=summary)
 
     async def probe(self) -> float:
         """See `Link.probe`."""
@@ -215,10 +215,10 @@ class PlainLink(Link):
         return data or self._end("eof")
 
     def _contradict(self, answer: bytes) -> NoReturn:
-        told = f"sent text, received {answer[:24]!r}"
+        seen = f"sent text, received {answer[:24]!r}"
         if answer.startswith(_TLS_ALERT):
-            told += ", as a TLS server answers plaintext"
-        self._evidence.mismatch(told)
+            seen += ", as a TLS server answers plaintext"
+        self._evidence.mismatch(seen)
         self._fail()
 
     def _end(self, how: TransportEnd) -> NoReturn:

@@ -1,11 +1,11 @@
-"""Keeps to a plan: connected to everything in it, re-dialling only what has changed.
+"""Stay connected to every endpoint of a plan, and re-dial only what has changed.
 
 Two plans are compared, and so are the files behind the settings. An endpoint whose address,
 settings and name are what they were keeps its very connection, whatever else was edited around
 it; one that is gone is closed with close_notify; one that is asked for otherwise than before is a
 new endpoint and has to prove itself. Changed files re-dial the endpoints that use them.
 
-Whoever watches is told that something has changed, not what: it looks at a `Monitor.snapshot`,
+A watcher learns that something has changed, not what: it looks at a `Monitor.snapshot`,
 so a slow watcher misses steps on the way, never where they led.
 """
 

@@ -109,7 +109,7 @@ def verdict(statuses: Iterable[Status]) -> int:
 
     0 when every strict endpoint is up and at least one endpoint is admitted. Otherwise that of
     the first strict one that is not up; or, when none is admitted, of the first one at all. Where
-    there are no endpoints nothing was proved, which is the configuration's doing: 2.
+    there are no endpoints nothing was proved, for which the configuration is the cause: 2.
     """
     statuses = tuple(statuses)
     for status in statuses:
@@ -147,37 +147,37 @@ class StatusTracker:
         return self._last_success + self._unhealthy_timeout
 
     def adopt(self, endpoint: Endpoint) -> None:
-        """The same server, described anew: another group, other labels, strict or not any more."""
+        """Take over the same server's other description: group, labels, strict or not."""
         state = self.status.state
         # A strict one is never dropped: it is down like any other.
         state = "down" if endpoint.strict and state == "dropped" else state
         self._become(state, replace(self.status, endpoint=endpoint))
 
     def proved(self, report: Report, round_trip: float, now: float) -> None:
-        """It has echoed."""
+        """Record a successful check."""
         self._last_success = now
         self._member = True
         known = replace(self.status, report=report, round_trip=round_trip, attempts=0)
         self._become("up", known)
 
     def failed(self, report: Report) -> None:
-        """It has not."""
+        """Record a failed check."""
         attempts = self.status.attempts + 1
-        told = advised(report, self.status.endpoint)
-        known = replace(self.status, report=told, round_trip=None, attempts=attempts)
+        report = advised(report, self.status.endpoint)
+        known = replace(self.status, report=report, round_trip=None, attempts=attempts)
         self._become(self._unless_dropped("down"), known)
 
     def unusable(self) -> None:
-        """It cannot even be tried."""
+        """Record that it cannot be tried, for want of usable files."""
         self._become(self._unless_dropped("down"), self.status)
 
     def lost(self, report: Report) -> None:
-        """A connection that had been good has ended, and is made anew without delay."""
-        told = advised(report, self.status.endpoint)
-        self._become("connecting", replace(self.status, report=told, round_trip=None))
+        """Record the end of a good connection, which is dialled again without delay."""
+        report = advised(report, self.status.endpoint)
+        self._become("connecting", replace(self.status, report=report, round_trip=None))
 
     def reset(self) -> None:
-        """What it was judged by has changed: no verdict holds any more."""
+        """Forget the last result: settings or files have changed."""
         known = replace(self.status, round_trip=None, attempts=0, next_attempt=None)
         self._become(self._unless_dropped("connecting"), known)
 

@@ -60,7 +60,7 @@ def backoff(failures: int, cap: float, draw: Callable[[], float]) -> float:
 
 
 class EndpointWorker:
-    """Looks after one endpoint, whose settings never change: others get another worker.
+    """Keeps one endpoint connected; endpoints with other settings get another worker.
 
     Args:
         endpoint: The one.
@@ -87,7 +87,7 @@ class EndpointWorker:
         self._retirement.cancel()
 
     def reconnect(self) -> None:
-        """What the connection was judged by has changed: close it, and dial at once."""
+        """Close the connection and dial at once: what it was verified with has changed."""
         self._failures = 0
         self.tracker.reset()
         self._rules.changed()
