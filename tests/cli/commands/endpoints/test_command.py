@@ -52,7 +52,7 @@ class World:
 def group(
     *ports: int, pki: str | None = "one", mode: str = "", files: str = "", client: bool = True
 ) -> str:
-    """A group in the slide's shape."""
+    """A group in the form proposed for Thanos."""
     lines = [f"- endpoints: {json.dumps([f'127.0.0.1:{port}' for port in ports])}"]
     if pki is not None:
         lines += ["  tls_config:", f"    ca_file: {pki}/trust/servers/ca.crt"]
