@@ -100,13 +100,15 @@ async def test_a_refusal_stands_before_its_alert_with_its_cause(version: ssl.TLS
 
 
 async def test_a_refusal_that_can_mean_much_is_not_told_as_if_it_meant_the_first_two() -> None:
-    told, judged, _ = await conversation(V13, bearer=STRANGERS.issue(Request.client("a.test")))
-    assert len(judged.causes) == 2
-    assert "the server refuses: unknown-authority, or missing-intermediate" in "\n".join(
-        sequence(judged)
+    refused_side, verifier, _ = await conversation(
+        V13, bearer=STRANGERS.issue(Request.client("a.test"))
     )
-    others = len(told.causes) - 1
-    lines = sequence(told)
+    assert len(verifier.causes) == 2
+    assert "the server refuses: unknown-authority, or missing-intermediate" in "\n".join(
+        sequence(verifier)
+    )
+    others = len(refused_side.causes) - 1
+    lines = sequence(refused_side)
     assert index(lines, f"the server refuses: unknown-authority, or one of {others} others")
     assert {len(line) for line in lines[:-1]} == {80}
 
@@ -163,8 +165,8 @@ SEEN = timing.run(partial(conversation, V13))[0]
 
 def drawn(**entry: Any) -> list[str]:
     known = {"time_ms": 1.0, "direction": "received", "name": "ClientHello", "size": 9}
-    told = TraceEntry(**{**known, "protected": False, "fields": {}, **entry})
-    return sequence(msgspec.structs.replace(SEEN, side="server", trace=[told], outcome="failed"))
+    traced = TraceEntry(**{**known, "protected": False, "fields": {}, **entry})
+    return sequence(msgspec.structs.replace(SEEN, side="server", trace=[traced], outcome="failed"))
 
 
 @given(st.text(max_size=300), st.lists(st.text(max_size=80), max_size=70))

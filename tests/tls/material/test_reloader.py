@@ -46,7 +46,7 @@ class World:
     def __init__(self, folder: Path, **options: object) -> None:
         self.folder = folder
         self.built = 0
-        self.told: list[Reload] = []
+        self.reloads: list[Reload] = []
         self.warned: list[str] = []
         self.first = issued()
         self.write(self.first)
@@ -54,7 +54,7 @@ class World:
             self.load,
             self.build,
             settle=0.01,
-            tell=self.told.append,
+            tell=self.reloads.append,
             warn=self.warned.append,
             **options,  # type: ignore[arg-type]  # whatever the test is about
         )
@@ -101,11 +101,11 @@ async def test_another_certificate_is_taken_as_a_new_generation(world: World) ->
     assert world.reloader.generation == 2
     assert world.reloader.current is world.reloader() is not old
     assert world.serves(renewed)
-    [told] = world.told
-    assert told == Reload(
+    [attempt] = world.reloads
+    assert attempt == Reload(
         True, 2, ("certificate", "key"), not_after=renewed.certificate.not_valid_after_utc
     )
-    assert str(told).startswith("new certificate and key: generation 2, valid until 20")
+    assert str(attempt).startswith("new certificate and key: generation 2, valid until 20")
 
 
 async def test_files_that_say_the_same_cost_no_context_and_no_word(world: World) -> None:
@@ -114,7 +114,7 @@ async def test_files_that_say_the_same_cost_no_context_and_no_word(world: World)
     mount(world.folder, secret(world.first, ca_crt=b"# a comment\n" + CLIENTS.trust.pem))
     assert not await world.reloader.check()
 
-    assert (world.built, world.told, world.reloader.generation) == (1, [], 1)
+    assert (world.built, world.reloads, world.reloader.generation) == (1, [], 1)
 
 
 async def test_files_that_changed_before_the_first_look_are_not_missed(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ async def test_files_that_changed_before_the_first_look_are_not_missed(tmp_path:
 
 async def test_who_asks_is_answered_even_when_nothing_is_new(world: World) -> None:
     assert not await world.reloader.check(asked=True)
-    assert [str(told) for told in world.told] == [
+    assert [str(attempt) for attempt in world.reloads] == [
         "the files are what they were; generation 1 stays in use"
     ]
 
@@ -177,7 +177,7 @@ async def test_without_an_interval_it_waits_until_it_is_asked(tmp_path: Path) ->
         assert await world.reloader.wait_newer(1) == 2
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
-    assert len(world.told) == 1
+    assert len(world.reloads) == 1
 
 
 # --- how files are replaced ----------------------------------------------------------------------
@@ -189,22 +189,22 @@ async def test_plain_files_are_taken_when_they_match_again(
 ) -> None:
     for name, contents in secret(issued(), ca_crt=CLIENTS.trust.pem).items():
         (tmp_path / name).write_bytes(contents)
-    told: list[Reload] = []
+    attempts: list[Reload] = []
     load = partial(
         server_material,
         **{"cert": tmp_path / "tls.crt", "key": tmp_path / "tls.key"},  # type: ignore[arg-type]
         client_ca=tmp_path / "ca.crt",
     )
-    reloader = Reloader(load, World.build.__get__(World(tmp_path / "x")), tell=told.append)
+    reloader = Reloader(load, World.build.__get__(World(tmp_path / "x")), tell=attempts.append)
     renewed = issued()
 
     write(tmp_path / "tls.crt", renewed.certificate_pem)
     assert not await reloader.check()
-    assert "does not match" in str(told[-1].error)
+    assert "does not match" in str(attempts[-1].error)
     write(tmp_path / "tls.key", renewed.key_pem)
     assert await reloader.check()
-    assert told[-1].recovered
-    assert told[-1].changed == ("certificate", "key")
+    assert attempts[-1].recovered
+    assert attempts[-1].changed == ("certificate", "key")
     assert reloader.material.credential == renewed
 
 
@@ -252,13 +252,13 @@ async def test_plain_files_that_never_settle_are_said_to_do_so(tmp_path: Path) -
         path.write_bytes(others.pop().pem)
         return material
 
-    told: list[Reload] = []
+    attempts: list[Reload] = []
     build = World.build.__get__(World(tmp_path / "x"))
-    reloader = Reloader(load, build, settle=0.001, tell=told.append)
+    reloader = Reloader(load, build, settle=0.001, tell=attempts.append)
 
     assert not await reloader.check()
     assert reloader.generation == 1
-    assert f"{path}: written again and again while they are read" in str(told[0].error)
+    assert f"{path}: written again and again while they are read" in str(attempts[0].error)
 
 
 async def test_a_writer_as_fast_as_we_read_keeps_no_generation_from_us(world: World) -> None:
@@ -278,7 +278,7 @@ async def test_a_writer_as_fast_as_we_read_keeps_no_generation_from_us(world: Wo
     world.reloader._load = load
     assert await world.reloader.check()
     assert world.reloader.material.generation not in (taken.generation, "")
-    assert [told.ok for told in world.told] == [True, True]
+    assert [attempt.ok for attempt in world.reloads] == [True, True]
 
 
 async def test_no_reader_of_a_mount_finds_half_of_it(world: World) -> None:
@@ -297,7 +297,7 @@ async def test_no_reader_of_a_mount_finds_half_of_it(world: World) -> None:
     writer.join()
     await world.reloader.check()
 
-    assert [told.error for told in world.told if not told.ok] == []
+    assert [attempt.error for attempt in world.reloads if not attempt.ok] == []
     assert world.serves(issuances[-1])
 
 
@@ -377,28 +377,28 @@ async def test_what_is_broken_is_named_once_and_what_is_in_use_stays(
         assert not await check()
     assert world.reloader.current is old
     assert world.serves(world.first)
-    [told] = world.told
-    assert not told.ok
-    assert told.generation == 1
-    assert told.error is not None
-    assert told.error.startswith(f"{world.folder}/")
-    assert f"/{file}: " in told.error
-    assert reason in told.error
-    assert world.reloader.problem == told.error
-    assert "PRIVATE" not in str(told)
+    [attempt] = world.reloads
+    assert not attempt.ok
+    assert attempt.generation == 1
+    assert attempt.error is not None
+    assert attempt.error.startswith(f"{world.folder}/")
+    assert f"/{file}: " in attempt.error
+    assert reason in attempt.error
+    assert world.reloader.problem == attempt.error
+    assert "PRIVATE" not in str(attempt)
 
-    # Mended by the old bytes, and then by new ones: each time at once.
+    # Repaired by the old bytes, and then by new ones: each time at once.
     anew(world, world.first)
     assert not await check()
     until = world.first.certificate.not_valid_after_utc
-    assert world.told[1] == Reload(True, 1, not_after=until, recovered=True)
-    assert "again what they were" in str(world.told[1])
+    assert world.reloads[1] == Reload(True, 1, not_after=until, recovered=True)
+    assert "again what they were" in str(world.reloads[1])
     break_it(world.folder)
     assert not await check()
     anew(world, renewed := issued())
     assert await check()
-    assert [told.ok for told in world.told] == [False, True, False, True]
-    assert world.told[-1].recovered
+    assert [attempt.ok for attempt in world.reloads] == [False, True, False, True]
+    assert world.reloads[-1].recovered
     assert world.serves(renewed)
 
 
@@ -414,8 +414,8 @@ async def test_another_error_is_told_too(world: World) -> None:
     in_place(world.folder / "tls.crt", b"dear\n")
     await world.reloader.check()
 
-    assert ["is empty" in str(told.error) for told in world.told] == [True, False]
-    assert "is not PEM" in str(world.told[1].error)
+    assert ["is empty" in str(attempt.error) for attempt in world.reloads] == [True, False]
+    assert "is not PEM" in str(world.reloads[1].error)
 
 
 async def test_who_asks_is_told_what_is_still_wrong(world: World) -> None:
@@ -423,7 +423,7 @@ async def test_who_asks_is_told_what_is_still_wrong(world: World) -> None:
     await world.reloader.check()
     await world.reloader.check(asked=True)
 
-    assert [told.ok for told in world.told] == [False, False]
+    assert [attempt.ok for attempt in world.reloads] == [False, False]
 
 
 @pytest.fixture
@@ -446,8 +446,10 @@ async def test_what_openssl_refuses_is_not_taken(world: World, tmp_path: Path) -
     mount(world.folder, {"tls.crt": crt, "tls.key": key, "ca.crt": CLIENTS.trust.pem})
 
     assert not await world.reloader.check()
-    assert "OpenSSL does not take this certificate (EE_KEY_TOO_SMALL)" in str(world.told[0].error)
-    assert "P-256" in str(world.told[0].hint)
+    assert "OpenSSL does not take this certificate (EE_KEY_TOO_SMALL)" in str(
+        world.reloads[0].error
+    )
+    assert "P-256" in str(world.reloads[0].hint)
     assert world.serves(world.first)
 
 
@@ -459,7 +461,7 @@ async def test_a_bug_in_what_builds_ends_nothing(world: World) -> None:
     world.write(issued())
 
     assert not await world.reloader.check()
-    assert world.told[0].error == "ZeroDivisionError: oops"
+    assert world.reloads[0].error == "ZeroDivisionError: oops"
     assert world.serves(world.first)
 
 
@@ -478,21 +480,21 @@ def test_the_first_time_what_is_broken_is_an_error(tmp_path: Path) -> None:
 
 async def test_a_directory_that_has_gone_is_not_made_anew(tmp_path: Path) -> None:
     directory = Directory.create(tmp_path / "pki")
-    told: list[Reload] = []
+    attempts: list[Reload] = []
     reloader = Reloader(
         partial(server_material, pki=directory.path, create=False),
         World.build.__get__(World(tmp_path / "x")),
         first=server_material(pki=directory.path),
-        tell=told.append,
+        tell=attempts.append,
     )
     directory.path.rename(tmp_path / "elsewhere")
 
     assert not await reloader.check()
-    assert told[0].error == f"{directory.path}: does not exist"
+    assert attempts[0].error == f"{directory.path}: does not exist"
     assert not directory.path.exists()
     (tmp_path / "elsewhere").rename(directory.path)
     assert not await reloader.check()
-    assert told[1].recovered
+    assert attempts[1].recovered
 
 
 @pytest.mark.real_time
@@ -512,12 +514,14 @@ async def test_a_disk_that_hangs_stops_neither_the_loop_nor_the_next_attempt(
     try:
         assert not await world.reloader.check()
         assert not await world.reloader.check()  # its thread is still there: no second one
-        assert ["reading takes longer" in str(told.error) for told in world.told] == [True]
+        assert ["reading takes longer" in str(attempt.error) for attempt in world.reloads] == [
+            True
+        ]
     finally:
         hanging.set()
     monkeypatch.setattr(reload, "_READ_TIMEOUT", PATIENCE)
     assert await world.reloader.check()
-    assert world.told[-1].recovered
+    assert world.reloads[-1].recovered
 
 
 # --- dates ---------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Which revocation list is believed, and which certificate has none."""
+"""CRLs: which one applies to a certificate, and what is found in it or in its absence."""
 
 from __future__ import annotations
 

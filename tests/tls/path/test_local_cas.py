@@ -1,4 +1,4 @@
-"""What lies beside our files is known, told about, and neither sent nor trusted."""
+"""CA certificates in the folders of our files are used to diagnose, never sent or trusted."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_a_link_that_turns_in_a_circle_is_passed_over(tmp_path: Path) -> None:
 def test_a_file_that_goes_while_it_is_looked_at_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a rollover removes ``next.crt``: nobody asked for it, so nobody may fail for it."""
+    """As a rollover removes ``next.crt``: it was not asked for, so it is not an error."""
     put(tmp_path, root_pem=pem(ROOT.certificate))
     (tmp_path / "next.crt").symlink_to("root.pem")
     readlink = os.readlink
@@ -230,12 +230,12 @@ def _client_context(material: Material) -> ssl.SSLContext:
 
 
 async def refused(
-    material: Material, judge: Authority, version: ssl.TLSVersion
+    material: Material, trusted_ca: Authority, version: ssl.TLSVersion
 ) -> tuple[Report, Report]:
     """What the client and the server report, whose anchor is that authority's root."""
     one = material.context(_client_context)
     one.minimum_version = one.maximum_version = version
-    other = server_context(LOCALHOST, judge.trust)
+    other = server_context(LOCALHOST, trusted_ca.trust)
     return await reports(*tls_pair(one, other))
 
 
@@ -243,46 +243,46 @@ async def refused(
 async def test_a_left_out_link_that_lies_beside_is_named_and_the_two_reports_are_sure(
     tmp_path: Path, version: ssl.TLSVersion
 ) -> None:
-    told, judged = await refused(bearer(tmp_path, ALONE, ROOT, ISSUING), ROOT, version)
+    refused_side, verifier = await refused(bearer(tmp_path, ALONE, ROOT, ISSUING), ROOT, version)
 
-    assert {*judged.causes} == {"unknown-authority", "missing-intermediate"}
+    assert {*verifier.causes} == {"unknown-authority", "missing-intermediate"}
     # The server may have the intermediate, and have refused us for a reason of its own.
-    assert told.causes[0] == "missing-intermediate"
-    assert {"unknown-authority", "crl-missing"} < {*told.causes}
-    assert told.remedy.endswith(f"in this order: {tmp_path / 'beside1.pem'}")
-    assert join_reports(told, judged).causes == ("missing-intermediate",)
+    assert refused_side.causes[0] == "missing-intermediate"
+    assert {"unknown-authority", "crl-missing"} < {*refused_side.causes}
+    assert refused_side.remedy.endswith(f"in this order: {tmp_path / 'beside1.pem'}")
+    assert join_reports(refused_side, verifier).causes == ("missing-intermediate",)
 
 
 async def test_where_the_root_is_a_stranger_too_both_faults_are_named(tmp_path: Path) -> None:
-    told, judged = await refused(bearer(tmp_path, ALONE, ROOT, ISSUING), CLIENTS, V13)
+    refused_side, verifier = await refused(bearer(tmp_path, ALONE, ROOT, ISSUING), CLIENTS, V13)
 
-    account = join_reports(told, judged)
+    account = join_reports(refused_side, verifier)
 
     assert {*account.causes} == {"unknown-authority", "missing-intermediate"}
-    assert told.causes[0] == "missing-intermediate"
+    assert refused_side.causes[0] == "missing-intermediate"
 
 
 async def test_a_stranger_with_all_links_sent_is_one(tmp_path: Path) -> None:
-    told, judged = await refused(bearer(tmp_path, BEARER, ROOT), CLIENTS, V13)
+    refused_side, verifier = await refused(bearer(tmp_path, BEARER, ROOT), CLIENTS, V13)
 
-    assert "missing-intermediate" not in told.causes
-    assert join_reports(told, judged).causes == ("unknown-authority",)
+    assert "missing-intermediate" not in refused_side.causes
+    assert join_reports(refused_side, verifier).causes == ("unknown-authority",)
 
 
 @both_versions
 async def test_a_root_beside_it_that_is_called_like_its_issuer_and_has_another_key_is_told(
     tmp_path: Path, version: ssl.TLSVersion
 ) -> None:
-    """Who makes his authority anew under the old name has certificates left from the old one."""
+    """A CA that was made anew under its old name leaves certificates of the old one behind."""
     anew = Authority.root("Acme Root")
-    told, judged = await refused(
+    refused_side, verifier = await refused(
         bearer(tmp_path, ROOT.issue(Request.client("alice.test")), anew), anew, version
     )
 
-    assert judged.causes == ["impostor-authority"]
-    assert told.causes[0] == "impostor-authority"
-    assert len(told.causes) > 2  # the server may have another root in mind
-    beside = [fact.value for fact in told.evidence if fact.fact == "beside it"]
+    assert verifier.causes == ["impostor-authority"]
+    assert refused_side.causes[0] == "impostor-authority"
+    assert len(refused_side.causes) > 2  # the server may have another root in mind
+    beside = [fact.value for fact in refused_side.evidence if fact.fact == "beside it"]
     assert beside == ["a root that is called “Acme Root” too, and has another key"]
 
 
@@ -297,9 +297,9 @@ async def test_a_link_that_the_judge_finds_beside_its_own_files_is_missing(
     one = client_context(SERVERS.trust, ALONE)
     other = material.context(lambda read: server_context(LOCALHOST, read.trust))
 
-    _told, judged = await reports(*tls_pair(one, other))
+    _refused_side, verifier = await reports(*tls_pair(one, other))
 
-    assert judged.causes == ["missing-intermediate"]
+    assert verifier.causes == ["missing-intermediate"]
 
 
 async def test_an_expired_root_that_lies_beside_explains_certificate_expired(
@@ -310,9 +310,9 @@ async def test_an_expired_root_that_lies_beside_explains_certificate_expired(
     over = replace(tbs, not_before=tbs.not_before - timedelta(days=9), not_after=tbs.not_before)
     old = replace(root, certificate=root.certify(over))
 
-    told, judged = await refused(
+    refused_side, verifier = await refused(
         bearer(tmp_path, root.issue(Request.client("a.test")), old), old, V13
     )
 
-    assert judged.causes == ["expired-authority"]
-    assert told.causes == ["expired-authority"]
+    assert verifier.causes == ["expired-authority"]
+    assert refused_side.causes == ["expired-authority"]

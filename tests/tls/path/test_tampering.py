@@ -1,4 +1,4 @@
-"""An altered certificate is told from an impostor's where anything tells them apart."""
+"""An altered certificate is distinguished from an impostor's where anything shows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The second look at a certification path finds what is wrong with it, all of it, and no more."""
+"""Offline validation of a certification path finds every fault of it, and no other."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CASES = [
 def look(
     credential: Credential, presenter: Side, trust: Trust | None, **more: object
 ) -> CertificationPath:
-    """Examine what a side presents, as its judge would."""
+    """Examine what a side presents, as its verifier would."""
     return examine(
         credential.chain_der,
         presenter=presenter,
@@ -69,7 +69,7 @@ def test_each_flaw_is_found_by_the_judge(flaw: Flaw, role: Side) -> None:
         pytest.param(
             STRANGERS.issue(Request.client("a.test", **EXPIRED)),  # type: ignore[arg-type]
             {"unknown-authority", "expired"},
-            id="stranger, expired",
+            id="unknown CA, expired",
         ),
         pytest.param(
             CLIENTS.issue(Request.server("a.test", **FUTURE)),  # type: ignore[arg-type]
@@ -200,7 +200,7 @@ BELOW = ISSUING.issue(Request.client("a.test"))
 ALONE = Credential(BELOW.key, BELOW.certificate)
 
 
-def judged(credential: Credential, anchor: Authority, *others: Authority) -> CertificationPath:
+def verified(credential: Credential, anchor: Authority, *others: Authority) -> CertificationPath:
     """A client's path, as a server sees it that knows these others."""
     known = [other.certificate for other in others]
     return look(credential, "client", anchor.trust, others=known)
@@ -210,7 +210,7 @@ def judged(credential: Credential, anchor: Authority, *others: Authority) -> Cer
     ("anchor", "others", "slugs"),
     [
         pytest.param(ROOT, [ISSUING], ("missing-intermediate",), id="leads to the anchor"),
-        pytest.param(CLIENTS, [ISSUING, ROOT], BOTH, id="leads to a stranger"),
+        pytest.param(CLIENTS, [ISSUING, ROOT], BOTH, id="leads to an unknown CA"),
         pytest.param(CLIENTS, [ISSUING], BOTH, id="leads nowhere"),
         pytest.param(CLIENTS, [ROOT], BOTH, id="unknown"),
     ],
@@ -218,12 +218,12 @@ def judged(credential: Credential, anchor: Authority, *others: Authority) -> Cer
 def test_a_link_that_is_known_here_is_followed_to_its_end(
     anchor: Authority, others: list[Authority], slugs: tuple[str, ...]
 ) -> None:
-    assert judged(ALONE, anchor, *others).slugs == slugs
+    assert verified(ALONE, anchor, *others).slugs == slugs
 
 
 @pytest.mark.parametrize("renewed", [False, True], ids=["no other", "renewed"])
 def test_a_link_that_was_not_sent_and_has_expired_is_two_faults(renewed: bool) -> None:
-    """Whoever sends it as it is meets the second; one that was renewed can be sent."""
+    """Sent as it is, it meets the second fault; a renewed one can be sent."""
     tbs = TBSCertificate.of(ISSUING.certificate)
     before = replace(
         tbs, not_after=tbs.not_before, not_before=tbs.not_before - EXPIRED["backdate"]
@@ -232,27 +232,27 @@ def test_a_link_that_was_not_sent_and_has_expired_is_two_faults(renewed: bool) -
 
     known = [old, ISSUING] if renewed else [old]
 
-    assert judged(ALONE, ROOT, *known).slugs == (
+    assert verified(ALONE, ROOT, *known).slugs == (
         ("missing-intermediate",) if renewed else ("missing-intermediate", "expired-authority")
     )
 
 
 def test_a_root_that_is_known_here_and_is_no_anchor_is_a_stranger() -> None:
     mine = STRANGERS.issue(Request.client("a.test"))
-    assert judged(mine, CLIENTS).slugs == BOTH
-    assert judged(mine, CLIENTS, STRANGERS).slugs == ("unknown-authority",)
+    assert verified(mine, CLIENTS).slugs == BOTH
+    assert verified(mine, CLIENTS, STRANGERS).slugs == ("unknown-authority",)
 
 
 def test_anchors_that_permit_no_authority_below_them_leave_no_link_to_be_missing() -> None:
     narrow = limited(CLIENTS, 0)
-    assert judged(STRANGERS.issue(Request.client("a.test")), narrow).slugs == (
+    assert verified(STRANGERS.issue(Request.client("a.test")), narrow).slugs == (
         "unknown-authority",
     )
-    assert judged(STRANGERS.issue(Request.client("a.test")), limited(CLIENTS, 1)).slugs == BOTH
+    assert verified(STRANGERS.issue(Request.client("a.test")), limited(CLIENTS, 1)).slugs == BOTH
     below = Authority.root("x").intermediate().issue(Request.client("a.test"))
-    assert judged(below, limited(CLIENTS, 1)).slugs == ("unknown-authority",)
+    assert verified(below, limited(CLIENTS, 1)).slugs == ("unknown-authority",)
     pinned = replace(CLIENTS, certificate=CLIENTS.issue(Request.client("b.test")).certificate)
-    assert judged(STRANGERS.issue(Request.client("a.test")), pinned).slugs == (
+    assert verified(STRANGERS.issue(Request.client("a.test")), pinned).slugs == (
         "unknown-authority",
     )
 
@@ -264,12 +264,12 @@ def test_an_issuer_that_is_a_root_by_the_certificates_own_account_is_a_stranger(
     by_root = identified(root, issuer.issuer, issuer.serial_number)
     by_another = identified(root, CLIENTS.certificate.subject, 7)
 
-    assert judged(by_root, CLIENTS).slugs == ("unknown-authority",)
-    assert judged(by_root, root).anchored
+    assert verified(by_root, CLIENTS).slugs == ("unknown-authority",)
+    assert verified(by_root, root).anchored
     # To name one of our anchors is free.
-    assert judged(by_another, CLIENTS).slugs == BOTH
+    assert verified(by_another, CLIENTS).slugs == BOTH
     # Nor has this root, of another serial number, issued it (RFC 5280 §4.2.1.1).
-    assert not judged(by_another, root).anchored
+    assert not verified(by_another, root).anchored
 
 
 def test_an_own_path_is_followed_by_what_lies_beside() -> None:
@@ -297,7 +297,7 @@ def test_an_authority_that_another_has_signed_for_too_leads_to_both() -> None:
     assert look(mine, "client", None, others=[STRANGERS.certificate]).is_complete
     others = [STRANGERS.certificate, cross_signed.certificate]
     assert not look(mine, "client", None, others=others).is_complete
-    assert judged(mine, ROOT, STRANGERS, cross_signed).slugs == ("missing-intermediate",)
+    assert verified(mine, ROOT, STRANGERS, cross_signed).slugs == ("missing-intermediate",)
 
 
 def test_an_intermediate_that_was_renewed_leads_to_the_same_place() -> None:

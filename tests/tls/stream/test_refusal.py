@@ -1,4 +1,4 @@
-"""Whoever refuses is heard: alerts arrive, at our peers and at ourselves."""
+"""Alerts are delivered, to our peers and to us."""
 
 from __future__ import annotations
 

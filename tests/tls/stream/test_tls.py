@@ -49,7 +49,7 @@ async def test_it_is_a_trio_stream_in_every_respect_that_trio_checks(
         return one, other
 
     async def clogged() -> tuple[TLSStream, TLSStream]:
-        # A lockstep stream holds nothing: whoever sends waits until the other receives.
+        # A lockstep stream holds nothing: a sender waits until the other side receives.
         first, second = trio.testing.lockstep_stream_pair()
         one = TLSStream(first, client_side(version), server_name="localhost", linger=linger)
         other = TLSStream(second, server_side(version), server_side=True, linger=linger)
@@ -454,7 +454,7 @@ async def test_a_client_that_checks_names_cannot_be_made_without_one() -> None:
 
 
 async def test_a_line_left_behind_a_reset_is_found_after_the_write_that_failed() -> None:
-    # The server says why a client may not enter, and its kernel resets: the line is in the
+    # The server says why a client is not authorised, and its kernel resets: the line is in the
     # client's receive queue, and the client is writing.
     one, raw = tcp_pair()
     stream = TLSStream(TCPStream(one), client_side(V13), server_name="localhost")
@@ -501,16 +501,16 @@ async def test_a_clean_close_in_place_of_the_first_byte_is_no_success() -> None:
 @both_versions
 async def test_an_alert_after_the_handshake_is_in_the_report(version: ssl.TLSVersion) -> None:
     async with connected(version) as (one, other):
-        # A record that nobody with the keys has made.
+        # A record that was made without the keys.
         await one.transport.send_all(bytes.fromhex("17 0303 0020") + bytes(32))
         with pytest.raises(TLSFailure) as failure:
             await other.receive_some()
-        with pytest.raises(TLSFailure) as told:
+        with pytest.raises(TLSFailure) as answered:
             await one.receive_some()
 
     report = failure.value.report
     assert report.causes == ["tampered"]
     assert report.alert is not None
     assert (report.alert.name, report.alert.direction) == ("bad_record_mac", "sent")
-    assert told.value.report.alert is not None
-    assert told.value.report.alert.code == report.alert.code
+    assert answered.value.report.alert is not None
+    assert answered.value.report.alert.code == report.alert.code

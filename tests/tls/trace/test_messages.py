@@ -1,4 +1,4 @@
-"""What a message says: decoded from real handshakes, and from bytes that somebody made up."""
+"""Fields of messages: decoded from real handshakes, and from arbitrary bytes."""
 
 from __future__ import annotations
 
@@ -257,8 +257,8 @@ async def test_a_session_that_is_taken_up_again_is_told_in_both_versions() -> No
                 else:
                     break
             session = connection.session
-            told = entries(stream.evidence.recorder)
-            hellos += [e.fields for e in told if e.name in ("ClientHello", "ServerHello")]
+            shown = entries(stream.evidence.recorder)
+            hellos += [e.fields for e in shown if e.name in ("ClientHello", "ServerHello")]
             await trio.aclose_forcefully(stream)
             await trio.aclose_forcefully(peer)
         first, answer, again, resumed = hellos
@@ -362,7 +362,7 @@ def test_a_compressed_certificate_is_inflated() -> None:
     [
         pytest.param(compressed(bytes(200_000), announced=10), id="more than announced"),
         pytest.param(compressed(bytes(10), announced=200_000), id="less than announced"),
-        pytest.param(compressed(bytes(10_000_000)), id="more than anybody may send"),
+        pytest.param(compressed(bytes(10_000_000)), id="more than a peer may send"),
         pytest.param(compressed(CERTIFICATE, algorithm=2), id="brotli"),
         pytest.param(message(handshake(25, b"\0\1\0\0\5\0\0\3abc")), id="not zlib"),
         pytest.param(message(handshake(25, b"\0")), id="cut off"),
@@ -375,31 +375,31 @@ def test_a_compressed_certificate_is_inflated_within_bounds(hostile: Message) ->
 
 def test_a_certificate_that_cannot_be_read_is_told_by_its_size() -> None:
     entry = b"\0\0\3abc\0\0"
-    [told] = decoded([message(handshake(11, b"\0" + len(entry).to_bytes(3) + entry))])
-    assert told.fields == {"certificates": [{"unreadable": 3}]}
+    [shown] = decoded([message(handshake(11, b"\0" + len(entry).to_bytes(3) + entry))])
+    assert shown.fields == {"certificates": [{"unreadable": 3}]}
 
 
 def test_a_finite_field_group_is_told_by_its_size() -> None:
     hello = b"\3\3" + bytes(32) + b"\0" + b"\x00\x9e" + b"\0"
     exchange = b"\1\0" + b"\xff" * 256 + b"\0\1\2" + b"\1\0" + bytes(256) + b"\4\1"
-    _, told = decoded(
+    _, shown = decoded(
         [message(handshake(2, hello), version=V12), message(handshake(12, exchange), version=V12)]
     )
-    assert told.fields["group"] == "Diffie-Hellman, 2048 bits"
-    assert told.fields["signature_algorithm"] == "rsa_pkcs1_sha256"
+    assert shown.fields["group"] == "Diffie-Hellman, 2048 bits"
+    assert shown.fields["signature_algorithm"] == "rsa_pkcs1_sha256"
 
 
 def test_a_list_is_cut_and_says_how_much() -> None:
     suites = b"\x13\x01" * 1000
     hello = b"\3\3" + bytes(32) + b"\0" + len(suites).to_bytes(2) + suites + b"\1\0"
-    [told] = decoded([message(handshake(1, hello))])
-    assert len(told.fields["cipher_suites"]) == 64
-    assert told.fields["cipher_suites"][-1] == "and 937 more"
+    [shown] = decoded([message(handshake(1, hello))])
+    assert len(shown.fields["cipher_suites"]) == 64
+    assert shown.fields["cipher_suites"][-1] == "and 937 more"
 
 
 def test_what_ends_too_early_says_so_and_keeps_the_rest() -> None:
-    [told] = decoded([message(handshake(4, b"\0\0\x1c\x20\0"))])
-    assert told.fields == {"lifetime": 7200, "malformed": True}
+    [shown] = decoded([message(handshake(4, b"\0\0\x1c\x20\0"))])
+    assert shown.fields == {"lifetime": 7200, "malformed": True}
 
 
 async def _collect(version: ssl.TLSVersion) -> list[Message]:
@@ -427,9 +427,9 @@ def test_a_real_message_that_was_tampered_with_is_decoded_without_an_error(
     real: Message, at: int, noise: bytes, cut: bool, version: int
 ) -> None:
     body = real.body[:at] + noise + (b"" if cut else real.body[at + len(noise) :])
-    told = decoded([*REAL, message(body, real.content_type, version)])[-1]
-    assert len(json.dumps(told.fields)) < 100_000
-    assert isinstance(msgspec.json.encode(told), bytes)
+    shown = decoded([*REAL, message(body, real.content_type, version)])[-1]
+    assert len(json.dumps(shown.fields)) < 100_000
+    assert isinstance(msgspec.json.encode(shown), bytes)
 
 
 @given(st.integers(0, 255), st.binary(max_size=300), st.sampled_from([V12, V13]))
@@ -447,7 +447,7 @@ def test_what_was_left_out_is_counted_where_it_began() -> None:
     for _ in range(50):
         recorder.record("read", V13, HANDSHAKE, b"\x18\0\0\1\1")
     recorder.record("write", V13, ALERT, b"\2\x0a")
-    told = entries(recorder)
-    assert [entry.name for entry in told[-2:]] == ["left out", "Alert"]
-    assert told[-2].fields == {"messages": 10}
-    assert told[-2].size == 50
+    shown = entries(recorder)
+    assert [entry.name for entry in shown[-2:]] == ["left out", "Alert"]
+    assert shown[-2].fields == {"messages": 10}
+    assert shown[-2].size == 50

@@ -296,7 +296,7 @@ def test_and_otherwise_nothing_is_sure(
 async def test_between_two_of_ours_an_alert_has_its_narrow_meaning(
     version: ssl.TLSVersion,
 ) -> None:
-    root = Authority.root("somebody's")
+    root = Authority.root("another")
     one, other = await reports(
         *tls_pair(client_side(version, root.issue(Request.client("a.test"))), server_side(version))
     )

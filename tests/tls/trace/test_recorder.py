@@ -1,4 +1,4 @@
-"""The handshake as it is told: every message, in order, bounded, and silent afterwards."""
+"""Recording a handshake: every message, in order, bounded, and silent afterwards."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def traced(version: ssl.TLSVersion) -> tuple[TLSStream, TLSStream]:
     return pair
 
 
-def told(stream: TLSStream) -> list[tuple[str, str, bool]]:
+def recorded(stream: TLSStream) -> list[tuple[str, str, bool]]:
     return [
         (message.direction, message.name, message.protected)
         for message in stream.evidence.recorder.messages
@@ -97,9 +97,9 @@ async def test_a_client_tells_the_handshake_in_the_order_of_the_rfc(
     version: ssl.TLSVersion, messages: list[tuple[str, str, bool]]
 ) -> None:
     one, other = await traced(version)
-    assert told(one) == messages
+    assert recorded(one) == messages
     mirrored = {"sent": "received", "received": "sent"}
-    assert told(other) == [
+    assert recorded(other) == [
         (mirrored[direction], name, protected) for direction, name, protected in messages
     ]
     for stream in (one, other):
@@ -132,7 +132,7 @@ async def test_a_hello_retry_request_is_told_by_its_name() -> None:
         stream = TLSStream(TCPStream(sock), context, server_side=True, trace=True)
         await stream.do_handshake()
         await trio.aclose_forcefully(stream)
-    names = [name for _, name, _ in told(stream) if name != "ChangeCipherSpec"]
+    names = [name for _, name, _ in recorded(stream) if name != "ChangeCipherSpec"]
     assert names[:4] == ["ClientHello", "HelloRetryRequest", "ClientHello", "ServerHello"]
     hellos = [m for m in stream.evidence.recorder.messages if m.name == "ClientHello"]
     assert {m.body[6:38].hex() for m in hellos} == {stream.evidence.client_random}
@@ -165,10 +165,10 @@ async def test_without_the_callback_the_wire_is_told_as_far_as_it_is_clear(
     version: ssl.TLSVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = await traced(version)
-    complete = told(one)
+    complete = recorded(one)
     monkeypatch.setattr(trace, "_callback_slot", None)
     alone, peer = await traced(version)
-    seen = told(alone)
+    seen = recorded(alone)
     clear = [entry for entry in complete if not entry[2]]
     assert [entry for entry in seen if not entry[2]] == clear
     hidden = [name for _, name, protected in seen if protected]
@@ -179,7 +179,7 @@ async def test_without_the_callback_the_wire_is_told_as_far_as_it_is_clear(
         assert set(hidden) == {"encrypted record"}
     assert alone.evidence.client_random == peer.evidence.client_random is not None
     assert peer.evidence.server_name == "localhost"
-    # TLS 1.2 shows the certificates to everybody.
+    # TLS 1.2 sends the certificates in the clear.
     assert bool(alone.evidence.recorder.find("received", "Certificate")) == (version == V12)
     for stream in (one, other, alone, peer):
         assert all(message.size > 0 for message in stream.evidence.recorder.messages)
@@ -191,12 +191,12 @@ async def test_without_the_callback_application_data_is_not_told(
 ) -> None:
     monkeypatch.setattr(trace, "_callback_slot", None)
     one, other = await traced(V12)
-    before = told(one), told(other)
+    before = recorded(one), recorded(other)
     await one.send_all(b"secret")
     assert await other.receive_some() == b"secret"
     await other.send_all(b"secret")
     assert await one.receive_some() == b"secret"
-    assert (told(one), told(other)) == before
+    assert (recorded(one), recorded(other)) == before
     for stream in (one, other):
         await trio.aclose_forcefully(stream)
 
