@@ -1,4 +1,4 @@
-"""Java judges by other code than OpenSSL, and reads the PKCS#12 files as well."""
+"""Java verifies by other code than OpenSSL, and reads the PKCS#12 files as well."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ public class Judge {
 """
 
 
-def test_java_accepts_every_end_entity_and_refuses_a_stranger_and_a_wrong_usage(
+def test_java_accepts_every_end_entity_and_refuses_an_unknown_ca_and_a_wrong_usage(
     tmp_path: Path,
 ) -> None:
     need("java")

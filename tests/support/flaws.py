@@ -1,4 +1,4 @@
-"""What the tests of flaws share: a bad exhibit laid before a real judge, in a real handshake."""
+"""What the tests of flaws share: a bad input, verified in a real handshake."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ OTHER_CLIENT = OTHERS.issue(Request.client("other.test"))
 class Encounter:
     """What came of a handshake: each side's report, and OpenSSL's reason where it failed."""
 
-    judge: Report
-    bearer: Report
-    judge_reason: str | None
-    bearer_reason: str | None
+    verifier: Report
+    presenter: Report
+    verifier_reason: str | None
+    presenter_reason: str | None
 
 
-async def lay_before_judge(inputs: ValidationInput, role: FlawRole, tls: TLSVersion) -> Encounter:
-    """Let the bearer of a credential and its judge shake hands over TCP.
+async def meet_verifier(inputs: ValidationInput, role: FlawRole, tls: TLSVersion) -> Encounter:
+    """Let the presenter of a credential and its verifier shake hands over TCP.
 
-    The judge is as strict as this project's contexts, on every version of Python; the bearer
+    The verifier is as strict as this project's contexts, on every version of Python; the presenter
     presents whatever it has.
     """
-    bearer, judge = contexts(inputs, role, tls)
+    presenter, verifier = contexts(inputs, role, tls)
     if role == "server":
-        one, other = tls_pair(judge, bearer, name=inputs.reference)
+        one, other = tls_pair(verifier, presenter, name=inputs.reference)
         judged, own = await reports(one, other)
         return Encounter(judged, own, one.evidence.reason, other.evidence.reason)
-    one, other = tls_pair(bearer, judge)
+    one, other = tls_pair(presenter, verifier)
     own, judged = await reports(one, other)
     return Encounter(judged, own, other.evidence.reason, one.evidence.reason)
 
@@ -58,28 +58,28 @@ async def lay_before_judge(inputs: ValidationInput, role: FlawRole, tls: TLSVers
 def contexts(
     inputs: ValidationInput, role: FlawRole, tls: TLSVersion
 ) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """The bearer's context and the judge's."""
+    """The presenter's context and the verifier's."""
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if role == "server":
-        bearer, judge, other = server_context, client_context, OTHER_CLIENT
+        presenter, verifier, other = server_context, client_context, OTHER_CLIENT
     else:
-        bearer, judge, other = client_context, server_context, OTHER_SERVER
+        presenter, verifier, other = client_context, server_context, OTHER_SERVER
     for context in (server_context, client_context):
         context.minimum_version = context.maximum_version = TLS_VERSIONS[tls]
     server_context.num_tickets = 0
     server_context.verify_mode = ssl.CERT_REQUIRED
     client_context.hostname_checks_common_name = False
 
-    # Without this a weak credential would not load: the bearer is a peer that does not care.
-    bearer.set_ciphers("DEFAULT:@SECLEVEL=0")
-    inputs.credential.load_into(bearer)
-    OTHERS.trust.load_into(bearer)
-    other.load_into(judge)
+    # Without this a weak credential would not load: the presenter is a peer that does not care.
+    presenter.set_ciphers("DEFAULT:@SECLEVEL=0")
+    inputs.credential.load_into(presenter)
+    OTHERS.trust.load_into(presenter)
+    other.load_into(verifier)
     if inputs.trust.anchors:  # otherwise there is nothing that could be loaded
-        inputs.trust.load_into(judge)
-    judge.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
-    return bearer, judge
+        inputs.trust.load_into(verifier)
+    verifier.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+    return presenter, verifier
 
 
 def load_error(credential: Credential) -> str | None:

@@ -178,7 +178,7 @@ def _lists(good: ValidationInput, bad: ValidationInput) -> set[str]:
     ours, theirs = ({crl.issuer: crl for crl in each.trust.crls} for each in (good, bad))
     found = set[str]()
     if len(bad.trust.crls) > len(theirs):
-        found.add("CRL")  # two of one authority
+        found.add("CRL")  # two of one CA
     for issuer in ours.keys() | theirs.keys():
         place = f"{'root' if issuer in roots else 'intermediate'}'s CRL"
         if issuer not in ours or issuer not in theirs:

@@ -81,7 +81,7 @@ def test_an_end_entity_carries_exactly_the_extensions_of_the_profile(
     assert 0 < certificate.serial_number < 1 << 159
 
 
-def test_an_authority_carries_exactly_the_extensions_of_the_profile() -> None:
+def test_a_ca_carries_exactly_the_extensions_of_the_profile() -> None:
     root = Authority.root("above")
     intermediate = root.intermediate("below")
 
@@ -163,7 +163,7 @@ def test_the_verifier_of_cryptography_accepts_it(issuer: Authority, request_: Re
     _verify_with_cryptography(issuer.issue(request_), issuer.trust, request_)
 
 
-def test_the_verifier_of_cryptography_refuses_a_stranger() -> None:
+def test_the_verifier_of_cryptography_refuses_an_unknown_ca() -> None:
     with pytest.raises(verification.VerificationError):
         _verify_with_cryptography(
             Authority.root().issue("a.test"), Authority.root().trust, Request.server("a.test")
@@ -244,7 +244,7 @@ def test_expired_and_not_yet_valid_certificates_are_requests_like_any_other() ->
     assert expired.not_valid_after_utc < now < early.not_valid_before_utc
 
 
-def test_nothing_outlives_its_authority() -> None:
+def test_nothing_outlives_its_ca() -> None:
     authority = Authority.root(lifetime=timedelta(days=10))
 
     authority.issue(Request.server("a.test", lifetime=timedelta(days=10) - timedelta(minutes=1)))
@@ -288,7 +288,7 @@ def test_what_is_signed_can_be_altered_in_one_field_at_the_last_moment() -> None
     assert certificate.subject == good.subject == seen[0].subject
 
 
-def test_an_authority_survives_being_stored() -> None:
+def test_a_ca_survives_being_stored() -> None:
     for authority in (Authority.root(), Authority.root().intermediate()):
         restored = Authority.from_pem(authority.certificate_pem, authority.key_pem)
 
@@ -306,7 +306,7 @@ def test_an_authority_survives_being_stored() -> None:
         )
 
 
-def test_an_authority_is_not_restored_without_its_root() -> None:
+def test_a_ca_is_not_restored_without_its_root() -> None:
     intermediate = Authority.root().intermediate()
     alone = replace(intermediate, issuers=())
 

@@ -145,7 +145,7 @@ def test_trust_is_united_without_duplicates_and_in_order() -> None:
     assert (one | other).fingerprints == one.fingerprints + other.fingerprints
 
 
-def test_a_peer_that_trusts_two_authorities_accepts_both() -> None:
+def test_a_peer_that_trusts_two_cas_accepts_both() -> None:
     authorities = Authority.root("one"), Authority.root("other")
     both = authorities[0].trust | authorities[1].trust
     for authority in authorities:
@@ -156,7 +156,7 @@ def test_a_peer_that_trusts_two_authorities_accepts_both() -> None:
         )
 
 
-def test_a_peer_trusts_no_authority_it_was_not_told_to_even_one_of_the_same_name() -> None:
+def test_a_peer_trusts_no_ca_it_was_not_told_to_even_one_of_the_same_name() -> None:
     ours, theirs = Authority.root(), Authority.root()
     credential = theirs.issue("localhost")
 
@@ -167,7 +167,7 @@ def test_a_peer_trusts_no_authority_it_was_not_told_to_even_one_of_the_same_name
     assert refusal.value.verify_code in (19, 20)
 
 
-def test_trusting_nobody_is_a_mistake() -> None:
+def test_trusting_no_ca_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="no trust anchors"):
         Trust(()).load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
 

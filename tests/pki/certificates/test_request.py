@@ -135,12 +135,12 @@ def test_any_text_is_either_an_identity_that_can_be_encoded_or_a_value_error(tex
     assert x509.SubjectAlternativeName([name]).public_bytes()
 
 
-def test_a_certificate_needs_a_name_because_it_authenticates_nobody_without() -> None:
+def test_a_certificate_needs_a_name_to_authenticate_its_holder() -> None:
     with pytest.raises(ValueError, match="cannot authenticate a peer"):
         Request.client()
 
 
-def test_an_authority_has_a_subject_and_no_names() -> None:
+def test_a_ca_has_a_subject_and_no_names() -> None:
     with pytest.raises(ValueError, match="a CA has a subject"):
         Request(usage=Usage.AUTHORITY, names=("a.test",), subject="a")
     with pytest.raises(ValueError, match="a CA has a subject"):

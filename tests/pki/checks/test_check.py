@@ -113,7 +113,7 @@ def test_an_expired_and_a_not_yet_valid_certificate_are_found_once_each(
     assert late.what == "late.test expired 3 days ago"
 
 
-def test_authorities_and_trust_anchors_that_expire_are_found(directory: Directory) -> None:
+def test_cas_and_trust_anchors_that_expire_are_found(directory: Directory) -> None:
     findings = check(directory, now=datetime.now(UTC) + timedelta(days=4000))
 
     places = {str(finding.path.relative_to(directory.path)) for finding in findings}
@@ -152,7 +152,7 @@ def test_a_missing_intermediate_is_found_with_the_name_of_what_is_missing(
     assert "append the intermediate" in finding.hint
 
 
-def test_a_stranger_is_found(directory: Directory) -> None:
+def test_an_unknown_ca_is_found(directory: Directory) -> None:
     put(directory, "stranger", Authority.root("theirs").issue(Request.client("a.test")))
 
     finding = only(check(directory))
@@ -207,7 +207,7 @@ def test_a_certificate_for_neither_side_is_found(directory: Directory) -> None:
     assert "good for neither" in only(check(directory)).what
 
 
-def test_an_anchor_that_is_no_authority_is_found(directory: Directory) -> None:
+def test_an_anchor_that_is_not_a_ca_is_found(directory: Directory) -> None:
     folder = directory.path / "trust" / "servers"
     both = directory.trust("servers").pem + directory.credential("server").certificate_pem
     publish(folder, {"ca.crt": both}, {"ca.crt": 0o644})
@@ -236,7 +236,7 @@ def test_a_damaged_ledger_is_found(directory: Directory) -> None:
     assert "is damaged" in only(check(directory)).what
 
 
-def test_a_copy_without_authorities_is_well(directory: Directory) -> None:
+def test_a_copy_without_cas_is_well(directory: Directory) -> None:
     shutil.rmtree(directory.path / "authorities")
 
     assert check(directory) == []
@@ -279,7 +279,7 @@ def test_an_anchor_on_an_unknown_curve_is_no_reason_to_stop(directory: Directory
     assert whats[1].startswith("does not lead to a CA in trust/servers")
 
 
-def test_revocation_lists_that_have_gone_are_found(directory: Directory) -> None:
+def test_crls_that_have_gone_are_found(directory: Directory) -> None:
     folder = directory.path / "trust" / "servers"
     anchors = directory.trust("servers").pem
     crl = directory.authority("servers").crl().public_bytes(Encoding.PEM)
@@ -299,15 +299,15 @@ def test_revocation_lists_that_have_gone_are_found(directory: Directory) -> None
     assert finding.what.startswith("is gone, and with it every revocation")
 
 
-def test_neither_verifier_accepts_a_stranger() -> None:
+def test_neither_verifier_accepts_an_unknown_ca() -> None:
     trust = Authority.root().trust
     for role, request in (
         ("servers", Request.server("a.test")),
         ("clients", Request.client("a.test")),
     ):
         credential = Authority.root().issue(request)
-        for judge in (refusal_by_openssl, refusal_by_cryptography):
-            assert judge(credential, role, trust)  # type: ignore[arg-type]  # both are roles
+        for verifier in (refusal_by_openssl, refusal_by_cryptography):
+            assert verifier(credential, role, trust)  # type: ignore[arg-type]  # both are roles
 
 
 def test_checking_leaves_no_descriptor_open(directory: Directory) -> None:
@@ -318,10 +318,10 @@ def test_checking_leaves_no_descriptor_open(directory: Directory) -> None:
     assert len(os.listdir("/dev/fd")) == before
 
 
-# --- authorities that are being replaced ---------------------------------------------------------
+# --- CAs that are being replaced ---------------------------------------------------------
 
 
-def test_the_next_and_the_previous_authority_are_looked_at_as_well(directory: Directory) -> None:
+def test_the_next_and_the_previous_ca_are_looked_at_as_well(directory: Directory) -> None:
     late = datetime.now(UTC) + timedelta(days=4000)
     directory.introduce("servers")
     assert f"{directory.path}/authorities/servers/next.crt" in paths(check(directory, now=late))
@@ -365,7 +365,7 @@ def test_a_folder_at_two_stages_at_once_is_found(directory: Directory) -> None:
     assert finding.what == "holds both a next and a previous CA, which no step leaves"
 
 
-def test_a_list_that_is_missing_is_found_once(tmp_path: Path) -> None:
+def test_a_crl_that_is_missing_is_found_once(tmp_path: Path) -> None:
     directory = Directory.create(tmp_path / "pki", intermediate=True)
     directory.publish_crls()
     path = directory.path / "authorities" / "clients" / "ledger.json"
@@ -386,8 +386,8 @@ def test_a_list_that_is_missing_is_found_once(tmp_path: Path) -> None:
     assert check(directory) == []
 
 
-def test_a_list_of_an_issuing_authority_that_somebody_else_signed_is_found(tmp_path: Path) -> None:
-    """The authority is no trust anchor; its folder knows its key."""
+def test_a_crl_of_an_issuing_ca_signed_by_another_is_found(tmp_path: Path) -> None:
+    """The CA is no trust anchor; its folder knows its key."""
     directory = Directory.create(tmp_path / "pki", intermediate=True)
     own = directory.authority("clients")
     name = own.certificate.subject.rfc4514_string().removeprefix("CN=")

@@ -1,4 +1,4 @@
-"""Revocation lists: made, kept apart in time, read, and believed by a real judge."""
+"""CRLs: made, kept apart in time, read, and trusted by a real verifier."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def number(crl: x509.CertificateRevocationList) -> int:
 
 
 def verdict(credential: Credential, *crls: x509.CertificateRevocationList) -> int | None:
-    """The verify code of a server that judges a client by these lists; None: accepted."""
+    """The verify code of a server that verifies a client by these lists; None: accepted."""
     believed = Trust((ROOT.certificate,), crls)
     other = Authority.root("other")
     contexts = strict_contexts(other.issue("localhost"), other.trust, credential, believed)
@@ -59,7 +59,7 @@ def verdict(credential: Credential, *crls: x509.CertificateRevocationList) -> in
 ROOT = Authority.root()
 
 
-def test_a_list_that_cannot_be_read_is_explained(tmp_path: Path) -> None:
+def test_a_crl_that_cannot_be_read_is_explained(tmp_path: Path) -> None:
     number, key_identifier = bytes.fromhex("0603551d14"), bytes.fromhex("0603551d23")
     der = ROOT.crl().public_bytes(Encoding.DER)
     twice = base64.encodebytes(der.replace(number, key_identifier))
@@ -71,7 +71,7 @@ def test_a_list_that_cannot_be_read_is_explained(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key_type", KeyType)
-def test_a_list_says_who_issued_it_and_what_was_revoked(key_type: KeyType) -> None:
+def test_a_crl_says_who_issued_it_and_what_was_revoked(key_type: KeyType) -> None:
     authority = Authority.root("lister", key_type=key_type)
     one, other = authority.issue("a.test"), authority.issue("b.test")
     authority.revoke(one, COMPROMISED)
@@ -93,7 +93,7 @@ def test_a_list_says_who_issued_it_and_what_was_revoked(key_type: KeyType) -> No
     assert number(crl) == 1
 
 
-def test_lists_of_the_same_moment_have_different_times_and_none_is_of_the_future() -> None:
+def test_crls_of_the_same_moment_have_different_times_and_none_is_of_the_future() -> None:
     authority = Authority.root(clock=Clock())
 
     lists = [authority.crl() for _ in range(3601)]
@@ -122,7 +122,7 @@ def test_time_goes_on_where_a_clock_that_was_set_back_left_it() -> None:
     assert third.next_update_utc == clock.now.replace(microsecond=0) + timedelta(days=1)
 
 
-def test_a_refused_list_leaves_the_register_as_it_was() -> None:
+def test_a_refused_crl_leaves_the_state_as_it_was() -> None:
     authority = Authority.root(clock=Clock())
 
     with pytest.raises(ValueError, match="lifetime of at least a second"):
@@ -172,7 +172,7 @@ def test_only_the_issuer_can_revoke() -> None:
         ROOT.revoke(ROOT.issue("a.test"), x509.ReasonFlags.remove_from_crl)
 
 
-def test_a_judge_with_lists_refuses_the_revoked_and_admits_the_others() -> None:
+def test_a_verifier_with_crls_refuses_the_revoked_and_admits_the_others() -> None:
     root = ROOT
     good, bad = root.issue(Request.client("good.test")), root.issue(Request.client("bad.test"))
     before = root.crl()
@@ -185,7 +185,7 @@ def test_a_judge_with_lists_refuses_the_revoked_and_admits_the_others() -> None:
     assert verdict(good, after) is None
 
 
-def test_the_newer_of_two_lists_counts_in_whatever_order_they_come() -> None:
+def test_the_newer_of_two_crls_counts_in_whatever_order_they_come() -> None:
     bad = ROOT.issue(Request.client("bad.test"))
     before = ROOT.crl()
     ROOT.revoke(bad)
@@ -195,7 +195,7 @@ def test_the_newer_of_two_lists_counts_in_whatever_order_they_come() -> None:
     assert verdict(bad, before, after) == verdict(bad, after, before) == 23
 
 
-def test_every_authority_of_a_path_must_have_a_list() -> None:
+def test_every_ca_of_a_path_must_have_a_crl() -> None:
     intermediate = ROOT.intermediate()
     credential = intermediate.issue(Request.client("a.test"))
 
@@ -207,7 +207,7 @@ def test_every_authority_of_a_path_must_have_a_list() -> None:
     assert verdict(credential, ROOT.crl(), intermediate.crl()) == 23
 
 
-def test_trust_without_lists_checks_no_revocation_and_with_lists_all_of_it() -> None:
+def test_trust_without_crls_checks_no_revocation_and_with_crls_all_of_it() -> None:
     for believed, flags in ((ROOT.trust, False), (replace(ROOT.trust, crls=(ROOT.crl(),)), True)):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         believed.load_into(context)
@@ -216,7 +216,7 @@ def test_trust_without_lists_checks_no_revocation_and_with_lists_all_of_it() -> 
         assert context.cert_store_stats()["crl"] == int(flags)
 
 
-def test_union_keeps_the_lists_of_both_once() -> None:
+def test_union_keeps_the_crls_of_both_once() -> None:
     other = Authority.root("other")
     one = replace(ROOT.trust, crls=(ROOT.crl(),))
     two = replace(other.trust, crls=(other.crl(),))
@@ -232,7 +232,7 @@ def test_union_keeps_the_lists_of_both_once() -> None:
 # --- files ---------------------------------------------------------------------------------------
 
 
-def test_lists_are_read_as_they_were_written(tmp_path: Path) -> None:
+def test_crls_are_read_as_they_were_written(tmp_path: Path) -> None:
     lists = (ROOT.crl(), Authority.root("other").crl())
     (tmp_path / "ca.crt").write_bytes(ROOT.trust.pem)
     (tmp_path / "crl.pem").write_bytes(Trust((), lists).crl_pem)
@@ -261,7 +261,7 @@ SPOILT: list[tuple[str, Callable[[], bytes], str, str | None]] = [
 @pytest.mark.parametrize(
     ("contents", "reason", "hint"), [pytest.param(*case[1:], id=case[0]) for case in SPOILT]
 )
-def test_a_file_without_a_list_says_what_it_is_instead(
+def test_a_file_without_a_crl_says_what_it_is_instead(
     tmp_path: Path, contents: Callable[[], bytes], reason: str, hint: str | None
 ) -> None:
     (tmp_path / "ca.crt").write_bytes(ROOT.trust.pem)
@@ -277,7 +277,7 @@ def test_a_file_without_a_list_says_what_it_is_instead(
         assert hint is None or hint in (failure.value.hint or "")
 
 
-def test_a_list_that_must_be_there_and_is_not_is_an_error(tmp_path: Path) -> None:
+def test_a_crl_that_must_be_there_and_is_not_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "ca.crt").write_bytes(ROOT.trust.pem)
 
     with pytest.raises(MaterialError, match=r"crl\.pem: does not exist"):
@@ -288,7 +288,7 @@ def test_a_list_that_must_be_there_and_is_not_is_an_error(tmp_path: Path) -> Non
     assert absent == ROOT.trust
 
 
-def test_a_certificate_file_that_is_a_list_says_so(tmp_path: Path) -> None:
+def test_a_certificate_file_that_is_a_crl_says_so(tmp_path: Path) -> None:
     (tmp_path / "ca.crt").write_bytes(ROOT.crl().public_bytes(Encoding.PEM))
 
     with pytest.raises(MaterialError, match="holds a CRL where"):
@@ -325,7 +325,7 @@ def directory(pristine: Path, tmp_path: Path) -> Directory:
     return Directory(tmp_path / "pki")
 
 
-def test_a_directory_gives_its_lists_with_its_anchors(directory: Directory) -> None:
+def test_a_directory_gives_its_crls_with_its_anchors(directory: Directory) -> None:
     authority = directory.authority("clients")
     authority.revoke(directory.credential("client"))
     crl = authority.crl()
@@ -336,7 +336,7 @@ def test_a_directory_gives_its_lists_with_its_anchors(directory: Directory) -> N
     assert directory.trust("servers").crls == ()
 
 
-def test_check_is_content_with_a_good_list(directory: Directory) -> None:
+def test_check_is_content_with_a_good_crl(directory: Directory) -> None:
     published(directory, (directory.authority("clients").crl(),))
 
     assert check(directory) == []
@@ -353,7 +353,7 @@ def test_check_finds_a_revoked_credential(directory: Directory) -> None:
     assert "verify code 23" in finding.what
 
 
-def test_check_finds_the_missing_list_of_an_authority(directory: Directory) -> None:
+def test_check_finds_the_missing_crl_of_a_ca(directory: Directory) -> None:
     published(directory, (Authority.root("other").crl(),))
 
     (finding,) = check(directory)
@@ -361,7 +361,7 @@ def test_check_finds_the_missing_list_of_an_authority(directory: Directory) -> N
     assert "verify code 3" in finding.what
 
 
-def test_check_finds_a_list_that_nobody_can_use_and_says_so_once(directory: Directory) -> None:
+def test_check_finds_a_crl_that_no_verifier_can_use_and_says_so_once(directory: Directory) -> None:
     authority = directory.authority("clients")
     path = directory.path / "trust" / "clients" / "crl.pem"
     now = datetime.now(UTC)
@@ -381,7 +381,7 @@ def test_check_finds_a_list_that_nobody_can_use_and_says_so_once(directory: Dire
         assert finding.what.endswith(what)
 
 
-def test_check_finds_a_damaged_list(directory: Directory) -> None:
+def test_check_finds_a_damaged_crl(directory: Directory) -> None:
     published(directory, (directory.authority("clients").crl(),))
     path = directory.path / "trust" / "clients" / "crl.pem"
     path.resolve().write_bytes(b"-----BEGIN X509 CRL-----\n")

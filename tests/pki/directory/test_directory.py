@@ -103,11 +103,11 @@ def test_a_servers_certificate_is_worth_nothing_as_a_clients(tmp_path: Path) -> 
     assert directory.trust("servers").anchors != directory.trust("clients").anchors
     with pytest.raises(ssl.SSLCertVerificationError) as refusal:
         shake_hands(directory, other="server")
-    # Refused for its authority, before anyone looks at its usage (26).
+    # Refused for its CA, before anyone looks at its usage (26).
     assert refusal.value.verify_code in (19, 20)
 
 
-def test_two_directories_have_authorities_of_different_names(tmp_path: Path) -> None:
+def test_two_directories_have_cas_of_different_names(tmp_path: Path) -> None:
     one, other = (Directory.create(tmp_path / name).authority("servers") for name in "ab")
 
     assert one.certificate.subject != other.certificate.subject
@@ -129,7 +129,7 @@ def test_the_options_of_creation_are_honoured(tmp_path: Path) -> None:
     assert "Ed25519" in repr(directory.credential("server").key.public_key())
 
 
-def test_every_certificate_is_in_the_ledger_of_its_authority(tmp_path: Path) -> None:
+def test_every_certificate_is_in_the_ledger_of_its_ca(tmp_path: Path) -> None:
     directory = Directory.create(tmp_path / "pki")
     alice = directory.issue("alice", Request.client("alice@mail.test", subject="alice"))
     api = directory.issue("api", Request.server("api.test"))
@@ -143,7 +143,7 @@ def test_every_certificate_is_in_the_ledger_of_its_authority(tmp_path: Path) -> 
     assert directory.ledger("servers")[-1].fingerprint == api.fingerprint
 
 
-def test_a_single_authority_has_a_single_ledger(tmp_path: Path) -> None:
+def test_a_single_ca_has_a_single_ledger(tmp_path: Path) -> None:
     directory = Directory.create(tmp_path / "pki", single_authority=True)
 
     assert directory.ledger("servers") == directory.ledger("clients")
@@ -411,7 +411,7 @@ def test_a_name_that_is_taken_is_refused_and_nothing_is_changed(tmp_path: Path) 
     assert tree(tmp_path) == before
 
 
-def test_a_lifetime_beyond_the_authoritys_changes_nothing(tmp_path: Path) -> None:
+def test_a_lifetime_beyond_the_cas_changes_nothing(tmp_path: Path) -> None:
     directory = Directory.create(tmp_path / "pki")
     before = tree(tmp_path)
 
@@ -429,7 +429,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path: Path) -> None
     assert "it has: client, server" in (refusal.value.hint or "")
 
 
-def test_a_copy_without_authorities_still_serves_but_cannot_issue(tmp_path: Path) -> None:
+def test_a_copy_without_cas_still_serves_but_cannot_issue(tmp_path: Path) -> None:
     directory = Directory.create(tmp_path / "pki")
     shutil.rmtree(directory.path / "authorities")
 
@@ -509,7 +509,7 @@ def test_a_hidden_folder_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     assert tree(tmp_path) == before
 
 
-def test_authorities_restored_from_disk_issue_what_the_trust_on_disk_accepts(
+def test_cas_restored_from_disk_issue_what_the_trust_on_disk_accepts(
     tmp_path: Path,
 ) -> None:
     directory = Directory.create(tmp_path / "pki", intermediate=True)

@@ -127,7 +127,7 @@ def test_a_ledger_of_a_later_version_is_left_alone(directory: Directory) -> None
 # --- with what others put there ------------------------------------------------------------------
 
 
-def test_an_authority_that_somebody_else_put_into_trust_stays_there(directory: Directory) -> None:
+def test_a_ca_that_others_put_into_trust_stays_there(directory: Directory) -> None:
     partner = Authority.root("partner")
     theirs = partner.issue(Request.client("partner.test"))
     folder = directory.path / "trust" / "clients"
@@ -153,7 +153,7 @@ def test_an_authority_that_somebody_else_put_into_trust_stays_there(directory: D
 @pytest.mark.parametrize(
     "spoilt", ["an anchor is missing", "an old list is back", "lists are gone"]
 )
-def test_what_is_published_is_brought_back_to_what_the_authorities_say(
+def test_what_is_published_is_brought_back_to_what_the_cas_say(
     directory: Directory, spoilt: str
 ) -> None:
     directory.publish_crls()
@@ -175,7 +175,7 @@ def test_what_is_published_is_brought_back_to_what_the_authorities_say(
     assert directory.trust("clients") == wanted
 
 
-def test_an_authority_that_was_retired_long_ago_does_not_come_back_from_a_backup(
+def test_a_ca_that_was_retired_long_ago_does_not_come_back_from_a_backup(
     directory: Directory,
 ) -> None:
     backup = directory.trust("clients")
@@ -193,7 +193,7 @@ def test_an_authority_that_was_retired_long_ago_does_not_come_back_from_a_backup
     assert directory.trust("clients") == wanted
 
 
-def test_a_namesake_of_an_authority_cannot_stand_in_for_its_list(directory: Directory) -> None:
+def test_a_namesake_of_a_ca_cannot_stand_in_for_its_crl(directory: Directory) -> None:
     directory.publish_crls()
     own = directory.trust("clients")
     common_name = own.anchors[0].subject.rfc4514_string().removeprefix("CN=")
@@ -286,7 +286,7 @@ def test_what_happened_but_could_not_be_published_is_said_and_made_up_for(
     whole(directory, in_order=True)
 
 
-def test_what_happened_for_one_authority_only_is_said(
+def test_what_happened_for_one_ca_only_is_said(
     directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = CAFolder.write_state
@@ -413,7 +413,7 @@ def test_a_change_that_was_interrupted_and_cannot_be_finished_is_found(
     assert "a change was interrupted, and cannot be finished: permission denied" in finding.what
 
 
-def test_a_copy_without_authorities_changes_nothing(directory: Directory, tmp_path: Path) -> None:
+def test_a_copy_without_cas_changes_nothing(directory: Directory, tmp_path: Path) -> None:
     (directory.path / "authorities").rename(tmp_path / "authorities")
     before = tree(directory.path)
 

@@ -1,4 +1,4 @@
-"""An authority is replaced while everybody goes on talking; then the old one is worth nothing."""
+"""A CA is replaced while all peers go on talking; then the old one is worth nothing."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def verdict(credential: Credential, role: Role, trust: Trust, tls: str = "1.3") 
 
 @dataclass(frozen=True)
 class Rolled:
-    """What one authority, its replacement and its successor have issued and told.
+    """What one CA, its replacement and its successor have issued and told.
 
     Attributes:
         credentials: "A", "A leaked", "B crossed", "B leaked", "B bare".
@@ -85,7 +85,7 @@ NAMES: dict[Role, str] = {"servers": "server", "clients": "client"}
 
 
 def roll(path: Path, *, single: bool, intermediate: bool) -> Rolled:
-    """Replace the authorities of a directory, and keep all that there was on the way."""
+    """Replace the CAs of a directory, and keep all that there was on the way."""
     directory = Directory.create(path, single_authority=single, intermediate=intermediate)
     credentials: dict[tuple[str, Role], Credential] = {}
     anchors: dict[str, dict[Role, tuple[x509.Certificate, ...]]] = {}
@@ -141,7 +141,7 @@ def rolled(
     return roll(path, single=single, intermediate=request.param == "intermediate")
 
 
-# Who knows which authorities, and accepts what. "lists" are those of the stage at which such a
+# Who knows which CAs, and accepts what. "lists" are those of the stage at which such a
 # peer lives: one that knows only A must still get the lists of its day.
 ACCEPTED = {
     "A": {"A", "B crossed"},
@@ -197,7 +197,7 @@ def test_what_was_revoked_stays_revoked_on_every_path_and_at_every_stage(
         )
 
 
-def test_a_peer_that_checks_revocation_needs_the_lists_of_the_day_for_the_new_authority(
+def test_a_peer_that_checks_revocation_needs_the_crls_of_the_day_for_the_new_ca(
     rolled: Rolled,
 ) -> None:
     """Also one that knows only the old one: no list of B's, no path through B's key (code 3)."""
@@ -209,7 +209,7 @@ def test_a_peer_that_checks_revocation_needs_the_lists_of_the_day_for_the_new_au
 
 
 @pytest.mark.parametrize("knows", ACCEPTED)
-def test_openssl_verify_agrees_strictly_with_every_list(
+def test_openssl_verify_agrees_strictly_with_every_crl(
     rolled: Rolled, knows: str, tmp_path: Path
 ) -> None:
     for role, presented in itertools.product(ROLES, ("A", "B crossed")):
@@ -257,7 +257,7 @@ def renew_all(directory: Directory) -> None:
         directory.renew(name, rekey=False)
 
 
-def test_the_key_of_a_retired_authority_is_nowhere_any_more(tmp_path: Path) -> None:
+def test_the_key_of_a_retired_ca_is_nowhere_any_more(tmp_path: Path) -> None:
     directory = Directory.create(tmp_path / "pki", intermediate=True)
     ca = CAFolder.read(directory.path, "clients")
     secrets = [signer.key_pem for signer in ca.signers if isinstance(signer, Authority)]
@@ -276,7 +276,7 @@ def test_the_key_of_a_retired_authority_is_nowhere_any_more(tmp_path: Path) -> N
     assert held() == []
 
 
-def test_the_new_authority_has_a_new_name_and_a_key_of_the_same_type(tmp_path: Path) -> None:
+def test_the_new_ca_has_a_new_name_and_a_key_of_the_same_type(tmp_path: Path) -> None:
     directory = Directory.create(tmp_path / "pki", key_type=KeyType.P384, intermediate=True)
     old = directory.authority("servers")
     directory.introduce("servers")
@@ -339,7 +339,7 @@ def test_a_step_that_was_taken_is_taken_again_without_effect(
     assert tree(directory.path) == before
 
 
-def test_a_step_that_happened_for_one_authority_is_made_up_for_by_the_other(
+def test_a_step_that_happened_for_one_ca_is_made_up_for_by_the_other(
     directory: Directory,
 ) -> None:
     assert directory.introduce("clients") == ("clients",)
@@ -350,7 +350,7 @@ def test_a_step_that_happened_for_one_authority_is_made_up_for_by_the_other(
     assert directory.retire() == ("clients",)
 
 
-def test_a_step_that_one_authority_cannot_take_is_taken_by_none(directory: Directory) -> None:
+def test_a_step_that_one_ca_cannot_take_is_taken_by_none(directory: Directory) -> None:
     directory.introduce("clients")
     before = tree(directory.path)
 
@@ -361,7 +361,7 @@ def test_a_step_that_one_authority_cannot_take_is_taken_by_none(directory: Direc
     assert tree(directory.path) == before
 
 
-def test_nobody_is_locked_out_by_retiring(directory: Directory) -> None:
+def test_no_peer_is_locked_out_by_retiring(directory: Directory) -> None:
     directory.introduce()
     directory.switch()
     directory.renew("client", rekey=True)
@@ -378,7 +378,7 @@ def test_nobody_is_locked_out_by_retiring(directory: Directory) -> None:
     assert directory.retire() == ROLES
 
 
-def test_who_is_locked_out_anyway_keeps_no_authority_in_force(directory: Directory) -> None:
+def test_what_is_locked_out_anyway_keeps_no_ca_in_force(directory: Directory) -> None:
     hour = timedelta(hours=1)
     directory.issue("expired", Request.client("a.test", backdate=3 * hour, lifetime=-hour))
     directory.issue_flawed(
@@ -395,7 +395,7 @@ def test_who_is_locked_out_anyway_keeps_no_authority_in_force(directory: Directo
     assert directory.retire("clients") == ("clients",)
 
 
-def test_an_authority_that_has_expired_can_be_replaced(tmp_path: Path) -> None:
+def test_a_ca_that_has_expired_can_be_replaced(tmp_path: Path) -> None:
     directory = Directory.create(tmp_path / "pki")
     ca = CAFolder.read(directory.path, "servers")
     year = timedelta(days=365)

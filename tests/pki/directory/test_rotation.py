@@ -1,4 +1,4 @@
-"""A certificate is renewed, and a key is revoked: what is believed afterwards, and what is not."""
+"""A certificate is renewed, and a key is revoked: what is trusted afterwards, and what is not."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def test_a_key_that_was_revoked_gets_no_certificate_again(
     assert accepted(directory, directory.renew("client", rekey=False))  # of the new key
 
 
-def test_files_that_somebody_else_put_there_are_not_replaced(directory: Directory) -> None:
+def test_files_of_others_are_not_replaced(directory: Directory) -> None:
     stranger = Authority.root("theirs").issue(Request.client("a.test"))
     folder = directory.path / "theirs"
     folder.mkdir()
@@ -215,7 +215,7 @@ def test_files_that_somebody_else_put_there_are_not_replaced(directory: Director
 
 
 def test_revoking_the_old_serial_alone_would_leave_the_thief_in(directory: Directory) -> None:
-    """Why it is the key that is revoked: a renewal with the same key is believed."""
+    """Why it is the key that is revoked: a renewal with the same key is trusted."""
     stolen = directory.credential("client")
     again = directory.renew("client", rekey=False)
     directory.revoke("client", serials=[stolen.certificate.serial_number])
@@ -309,7 +309,7 @@ def test_it_is_nothing_also_when_what_was_revoked_has_expired(
     assert len(done.valid) == 1
 
 
-def test_it_is_nothing_also_when_the_authority_of_what_was_revoked_is_retired(
+def test_it_is_nothing_also_when_the_ca_of_what_was_revoked_is_retired(
     directory: Directory,
 ) -> None:
     directory.renew("client", rekey=True)
@@ -324,7 +324,7 @@ def test_it_is_nothing_also_when_the_authority_of_what_was_revoked_is_retired(
     assert accepted(directory, directory.credential("client"))
 
 
-def test_a_key_that_was_only_ever_replaced_protects_nobody_once_it_has_expired(
+def test_a_key_that_was_only_ever_replaced_protects_no_peer_once_it_has_expired(
     directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Regular renewals with new keys: the key that leaks then is the present one."""
@@ -338,7 +338,7 @@ def test_a_key_that_was_only_ever_replaced_protects_nobody_once_it_has_expired(
 
 
 def moved(monkeypatch: pytest.MonkeyPatch, by: timedelta) -> None:
-    """Let all that changes a directory believe that it is later."""
+    """Show all that changes a directory a later time."""
     for module in ("revoking", "listing", "issuing", "rollover", "succession"):
         monkeypatch.setattr(f"mtls_echo_pki.{module}.utcnow", lambda: datetime.now(UTC) + by)
 
@@ -387,7 +387,7 @@ def test_what_was_never_issued_cannot_be_revoked(directory: Directory) -> None:
     assert tree(directory.path) == before
 
 
-def test_what_a_retired_authority_issued_needs_no_revocation(directory: Directory) -> None:
+def test_what_a_retired_ca_issued_needs_no_revocation(directory: Directory) -> None:
     old = directory.credential("client")
     directory.introduce("clients")
     directory.switch("clients")
@@ -430,7 +430,7 @@ def test_a_reason_that_can_be_taken_back_is_none(directory: Directory) -> None:
 # --- lists ---------------------------------------------------------------------------------------
 
 
-def test_lists_are_there_from_the_first_revocation_or_command_on(directory: Directory) -> None:
+def test_crls_are_there_from_the_first_revocation_or_command_on(directory: Directory) -> None:
     assert not list(directory.path.rglob("crl.pem"))
     directory.renew("client", rekey=True)
     assert not list(directory.path.rglob("crl.pem"))
@@ -441,7 +441,7 @@ def test_lists_are_there_from_the_first_revocation_or_command_on(directory: Dire
     assert check(directory) == []
 
 
-def test_lists_follow_each_other_in_number_and_date_across_processes(directory: Directory) -> None:
+def test_crls_follow_each_other_in_number_and_date_across_processes(directory: Directory) -> None:
     times: list[datetime] = []
     for number in range(1, 6):
         directory.renew("client", rekey=True)
@@ -454,7 +454,7 @@ def test_lists_follow_each_other_in_number_and_date_across_processes(directory: 
     assert all(one < other for one, other in itertools.pairwise(times))
 
 
-def test_a_list_that_has_nothing_new_to_say_is_not_signed_again(directory: Directory) -> None:
+def test_a_crl_that_has_nothing_new_to_say_is_not_signed_again(directory: Directory) -> None:
     for _ in range(3):
         directory.publish_crls(HOUR)
     directory.renew("client", rekey=True)
@@ -467,7 +467,7 @@ def test_a_list_that_has_nothing_new_to_say_is_not_signed_again(directory: Direc
     assert numbers(directory) == before
 
 
-def test_when_the_room_for_dates_is_used_up_the_next_list_waits_for_its_second(
+def test_when_the_room_for_dates_is_used_up_the_next_crl_waits_for_its_second(
     directory: Directory,
 ) -> None:
     now = datetime.now(UTC).replace(microsecond=0)
@@ -481,7 +481,7 @@ def test_when_the_room_for_dates_is_used_up_the_next_list_waits_for_its_second(
 
 
 def dated(directory: Directory, this_update: datetime) -> None:
-    """Let the last list of the clients' authority be number 7, of this date."""
+    """Let the last list of the clients' CA be number 7, of this date."""
     authority = directory.authority("clients")
     crl_state = CRLState(number=6, this_update=this_update - SECOND)
     crl = replace(authority, crl_state=crl_state, clock=lambda: this_update).crl(7 * DAY)
@@ -504,7 +504,7 @@ def test_a_clock_that_was_set_back_is_refused_and_explained(directory: Directory
     directory.renew("client", rekey=True)
 
 
-def test_any_change_renews_lists_past_half_of_their_life(
+def test_any_change_renews_crls_past_half_of_their_life(
     directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory.publish_crls(2 * HOUR)
@@ -521,7 +521,7 @@ def test_any_change_renews_lists_past_half_of_their_life(
     assert timedelta(0) <= datetime.now(UTC) + 181 * MINUTE - crl.next_update_utc < MINUTE
 
 
-def test_what_has_expired_leaves_the_lists_after_it_was_listed_once_more(
+def test_what_has_expired_leaves_the_crls_after_it_was_listed_once_more(
     directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RFC 5280 §3.3: not before one list that was made after it had expired."""

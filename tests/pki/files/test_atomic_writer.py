@@ -154,7 +154,7 @@ def test_modes_do_not_depend_on_the_umask(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("foreign", ["file", "link"])
-def test_nothing_that_somebody_else_put_there_is_overwritten(tmp_path: Path, foreign: str) -> None:
+def test_nothing_of_others_is_overwritten(tmp_path: Path, foreign: str) -> None:
     if foreign == "file":
         (tmp_path / "tls.key").write_bytes(b"precious")
     else:

@@ -20,7 +20,7 @@ from mtls_echo_pki.flaws.flaw import Flaw, FlawRole, TLSVersion
 from mtls_echo_pki.flaws.keys import StolenCertificate
 from mtls_echo_pki.flaws.registry import FLAWS, find_flaw
 from mtls_echo_tls.causes import CAUSES
-from tests.support.flaws import REQUESTS, TLS_VERSIONS, lay_before_judge, load_error
+from tests.support.flaws import REQUESTS, TLS_VERSIONS, load_error, meet_verifier
 from tests.support.input_differences import differences, offence
 
 each_flaw = pytest.mark.parametrize(
@@ -34,47 +34,45 @@ each_flaw = pytest.mark.parametrize(
 
 
 @each_flaw
-def test_a_flaw_is_one_difference_from_what_is_sound(flaw: Flaw, role: FlawRole) -> None:
+def test_a_flaw_is_one_difference_from_the_baseline(flaw: Flaw, role: FlawRole) -> None:
     assert offence(flaw, *flaw.pair(Authority.root(), REQUESTS[role])) is None
 
 
 @each_flaw
 @pytest.mark.parametrize("tls", TLS_VERSIONS)
-async def test_a_flaw_gets_the_verdict_and_the_alert_of_the_registry(
+async def test_a_flaw_gets_the_verdict_and_the_alert_that_it_promises(
     flaw: Flaw, role: FlawRole, tls: TLSVersion
 ) -> None:
     inputs = flaw.build(Authority.root(), REQUESTS[role])
 
-    met = await lay_before_judge(inputs, role, tls)
+    met = await meet_verifier(inputs, role, tls)
 
-    judge, bearer, reason = met.judge, met.bearer, met.judge_reason
+    verifier, presenter, reason = met.verifier, met.presenter, met.verifier_reason
     exception = flaw.expected(role, tls)
     refuser = "client" if role == "server" else "server"
     if exception is not None and exception.by_presenter:
-        judge, bearer, refuser, reason = bearer, judge, role, met.bearer_reason
-    assert judge.rejected_by == bearer.rejected_by == refuser
-    assert judge.verify_code == (None if exception else flaw.verify_code)
+        verifier, presenter, refuser, reason = presenter, verifier, role, met.presenter_reason
+    assert verifier.rejected_by == presenter.rejected_by == refuser
+    assert verifier.verify_code == (None if exception else flaw.verify_code)
     assert reason == (exception.reason if exception else flaw.reason)
-    assert judge.alert is not None
-    assert bearer.alert is not None
+    assert verifier.alert is not None
+    assert presenter.alert is not None
     alert = exception.alert if exception else flaw.alert
-    assert (judge.alert.name, judge.alert.direction) == (alert, "sent")
-    assert (bearer.alert.name, bearer.alert.direction) == (alert, "received")
+    assert (verifier.alert.name, verifier.alert.direction) == (alert, "sent")
+    assert (presenter.alert.name, presenter.alert.direction) == (alert, "received")
 
 
 @each_flaw
-async def test_what_is_sound_is_accepted(flaw: Flaw, role: FlawRole) -> None:
+async def test_the_baseline_is_accepted(flaw: Flaw, role: FlawRole) -> None:
     baseline, _ = flaw.pair(Authority.root(), REQUESTS[role])
 
-    met = await lay_before_judge(baseline, role, "1.3")
+    met = await meet_verifier(baseline, role, "1.3")
 
-    assert (met.judge.outcome, met.bearer.outcome) == ("echoed", "echoed")
+    assert (met.verifier.outcome, met.presenter.outcome) == ("echoed", "echoed")
 
 
 @each_flaw
-def test_a_flawed_credential_loads_unless_the_registry_says_why_not(
-    flaw: Flaw, role: FlawRole
-) -> None:
+def test_a_flawed_credential_loads_unless_it_says_why_not(flaw: Flaw, role: FlawRole) -> None:
     inputs = flaw.build(Authority.root(), REQUESTS[role])
 
     assert load_error(inputs.credential) == flaw.load_error
@@ -129,7 +127,7 @@ def test_a_flaw_works_with_every_type_of_key_or_says_why_not(slug: str, key_type
 
 
 @pytest.mark.parametrize("slug", ["bad-signature", "weak-signature"])
-def test_a_flaw_of_a_signature_works_with_authorities_of_rsa(slug: str) -> None:
+def test_a_flaw_of_a_signature_works_with_cas_of_rsa(slug: str) -> None:
     root = Authority.root(key_type=KeyType.RSA2048)
 
     assert offence(FLAWS[slug], *FLAWS[slug].pair(root, REQUESTS["client"])) is None
@@ -151,9 +149,9 @@ async def test_names_of_every_type_can_be_forbidden(slug: str, request_: Request
     role: FlawRole = "server" if request_.usage.value == "server" else "client"
     flaw = FLAWS[slug]
 
-    met = await lay_before_judge(flaw.build(Authority.root(), request_), role, "1.3")
+    met = await meet_verifier(flaw.build(Authority.root(), request_), role, "1.3")
 
-    assert met.judge.verify_code == flaw.verify_code
+    assert met.verifier.verify_code == flaw.verify_code
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from mtls_echo_pki.flaws.baseline import ValidationInput
 from mtls_echo_pki.flaws.flaw import FlawRole
 from mtls_echo_pki.flaws.registry import FLAWS
 from tests.support import command_line
-from tests.support.flaws import lay_before_judge
+from tests.support.flaws import meet_verifier
 from tests.support.pki import tree
 
 IDENTITIES = {"server": ("localhost", "127.0.0.1", "::1"), "client": ("client.test",)}
@@ -147,7 +147,7 @@ def test_the_list_names_every_flaw_within_eighty_columns() -> None:
     assert "    code 62, bad_certificate, servers only\n" in text
 
 
-def test_the_list_in_json_says_all_that_the_registry_knows() -> None:
+def test_the_list_in_json_says_all_that_there_is_to_know() -> None:
     listed = json.loads(invoke("flaws", "--json").stdout)
 
     assert [entry["slug"] for entry in listed] == [*FLAWS]
@@ -233,5 +233,5 @@ def test_the_commands_show_a_server_refused_as_announced(made: Path, slug: str) 
 async def test_the_fixture_makes_a_flaw_by_its_name(flaw: Callable[..., ValidationInput]) -> None:
     late, stranger = flaw("expired"), flaw("unknown-authority", Request.client("a.test"))
 
-    assert (await lay_before_judge(late, "server", "1.3")).judge.verify_code == 10
-    assert (await lay_before_judge(stranger, "client", "1.3")).judge.verify_code == 20
+    assert (await meet_verifier(late, "server", "1.3")).verifier.verify_code == 10
+    assert (await meet_verifier(stranger, "client", "1.3")).verifier.verify_code == 20

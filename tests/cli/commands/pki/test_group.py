@@ -308,7 +308,7 @@ def test_show_prints_a_json_list_for_scripts(made: Path) -> None:
     assert datetime.fromisoformat(entry["not_after"]) == credential.certificate.not_valid_after_utc
 
 
-def test_show_shows_every_certificate_of_a_file_and_each_authority_once(tmp_path: Path) -> None:
+def test_show_shows_every_certificate_of_a_file_and_each_ca_once(tmp_path: Path) -> None:
     path = Directory.create(tmp_path / "pki", intermediate=True, single_authority=True).path
 
     one = json.loads(invoke("show", path / "server" / "tls.crt", "--json").stdout)

@@ -175,7 +175,7 @@ def test_revoke_refuses_what_it_cannot_do_and_changes_nothing(
     assert tree(made) == before
 
 
-def test_crl_publishes_lists_for_both_sides_and_says_when_they_end(made: Path) -> None:
+def test_crl_publishes_crls_for_both_sides_and_says_when_they_end(made: Path) -> None:
     assert told("crl", made, "--lifetime", "30d") == (
         f"published {made}/trust/servers/crl.pem: expires in 30 days\n"
         f"published {made}/trust/clients/crl.pem: expires in 30 days\n"
@@ -249,7 +249,7 @@ def test_a_rollover_can_be_run_by_a_script_that_only_follows_show(made: Path) ->
     ]
 
 
-def test_an_unknown_step_or_authority_is_refused(made: Path) -> None:
+def test_an_unknown_step_or_ca_is_refused(made: Path) -> None:
     refused(invoke("rollover", made, "begin"), error="'begin' is not one of", hint="--help")
     refused(
         invoke("rollover", made, "introduce", "--authority", "both"),
