@@ -138,12 +138,6 @@ def is_authority(certificate: x509.Certificate) -> bool:
     return constraints is not None and constraints.ca
 
 
-def extended_key_usages(certificate: x509.Certificate) -> frozenset[x509.ObjectIdentifier] | None:
-    """Return the extendedKeyUsage; None when absent (every purpose) or unreadable."""
-    purposes = value_of(certificate, x509.ExtendedKeyUsage)
-    return None if purposes is None else frozenset(purposes)
-
-
 def is_self_issued(certificate: x509.Certificate) -> bool:
     """Return whether issuer and subject are the same name (RFC 5280 §6.1)."""
     return certificate.issuer == certificate.subject

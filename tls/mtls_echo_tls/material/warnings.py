@@ -17,10 +17,10 @@ from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.identifiers import common_name, hosts
 from mtls_echo_pki.certificates.lifetimes import timestamp
 from mtls_echo_pki.certificates.reading import (
-    extended_key_usages,
     invalidity,
     is_self_issued,
     period,
+    value_of,
 )
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_tls.path.chain import has_signed
@@ -98,7 +98,7 @@ def _expiry(
 def usage_warnings(certificate: x509.Certificate, side: Side) -> list[str]:
     """Why peers will refuse this as the certificate of a side, at any time."""
     found: list[str] = []
-    usages = extended_key_usages(certificate)
+    usages = value_of(certificate, x509.ExtendedKeyUsage)
     # anyExtendedKeyUsage is not enough for OpenSSL.
     if usages is not None and _USAGES[side] not in usages:
         found.append(f"our certificate's extendedKeyUsage does not include {side}Auth")
