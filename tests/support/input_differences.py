@@ -149,7 +149,7 @@ def _meaning(
 def _signer(
     certificate: x509.Certificate, inputs: ValidationInput
 ) -> tuple[str, x509.Certificate] | None:
-    """Whose key in the same exhibit made a certificate's signature."""
+    """Whose key in the same input made a certificate's signature."""
     candidates = [("itself", certificate)]
     candidates += zip(PLACES, path(inputs), strict=False)
     candidates += [("trust anchor", anchor) for anchor in inputs.trust.anchors]

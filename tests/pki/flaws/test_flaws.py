@@ -195,7 +195,7 @@ FIXED = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 def resigned(inputs: ValidationInput, baseline: Baseline, **changes: object) -> ValidationInput:
-    """The exhibit whose end-entity certificate was altered once more."""
+    """The input whose end-entity certificate was altered once more."""
     tbs = TBSCertificate.of(inputs.credential.certificate)
     altered = replace(tbs, **changes)  # type: ignore[arg-type]  # fields of a TBSCertificate
     return inputs.but(certificate=baseline.issuer.certify(altered))
