@@ -16,7 +16,13 @@ import trio
 from mtls_echo.demo.drawing import bar
 from mtls_echo.demo.rotation.load import CLIENTS, Counts, LoadedService
 from mtls_echo.demo.rotation.printer import Printer
-from mtls_echo.demo.rotation.scenarios import PKI, SCENARIOS, SHORT_LIFE, ScenarioContext, run
+from mtls_echo.demo.rotation.scenarios import (
+    PKI,
+    SCENARIOS,
+    ScenarioContext,
+    run,
+    short_lifetime,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,8 +45,10 @@ async def demonstrate(console: Console) -> list[str]:
     )
     with tempfile.TemporaryDirectory(prefix="mtls-echo-") as folder:
         path = Path(folder) / PKI
+        began = trio.current_time()
         await run(path, printer, mismatches, "pki", "init", PKI)
-        short = ("pki", "renew", PKI, "client", "--same-key", "--lifetime", SHORT_LIFE)
+        lifetime = short_lifetime(trio.current_time() - began)
+        short = ("pki", "renew", PKI, "client", "--same-key", "--lifetime", lifetime)
         await run(path, printer, mismatches, *short)
         if mismatches:
             return mismatches

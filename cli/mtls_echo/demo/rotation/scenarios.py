@@ -10,6 +10,7 @@ The replacements are made with the program's own commands, run as a user runs th
 from __future__ import annotations
 
 import datetime
+import math
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -28,10 +29,6 @@ from mtls_echo_tls.diagnosis.failure import TLSFailure
 if TYPE_CHECKING:
     from mtls_echo.demo.rotation.load import LoadedService
     from mtls_echo.demo.rotation.printer import Printer
-
-# The lifetime of the certificate that expires during the demonstration: long enough for the
-# service to start and the renewal to be read, on a slow machine too.
-SHORT_LIFE = "8s"
 
 # The directory's name as the commands are given it.
 PKI = "pki"
@@ -168,6 +165,15 @@ async def _connect_with_old_trust(context: ScenarioContext, trust: Trust) -> Non
         context.printer.result("trusts only the old CA", failure.report.summary, good=False)
     else:
         context.printer.result("trusts only the old CA", "accepted", good=True)
+
+
+def short_lifetime(command: float) -> str:
+    """Return the lifetime of the certificate that expires during the demonstration.
+
+    It is long enough for the service to start and the renewal to be read, on a machine on which a
+    command takes ``command`` seconds.
+    """
+    return f"{max(8, math.ceil(12 * command))}s"
 
 
 SCENARIOS = (
