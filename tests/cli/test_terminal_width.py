@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import pytest
 
 from tests.support.command_line import COMMAND, environment, run
+from tests.support.timing import PATIENCE
 
 NO_COLOUR = {"NO_COLOR": "1"}
 COMMANDS = (
@@ -52,7 +53,7 @@ def in_terminal(command: str, columns: int, variables: Mapping[str, str] = NO_CO
                 written += os.read(master, 65536)
             except OSError:
                 break  # the last writer has closed the terminal
-        process.wait(60)
+        process.wait(PATIENCE)
     os.close(master)
     return written.decode().replace("\r\n", "\n")
 

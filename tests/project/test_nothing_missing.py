@@ -31,7 +31,6 @@ def test_expected_to_fail(): assert False
 MODULE = """
 import pytest
 
-from tests.support.timing import PATIENCE
 pytest.skip("no curl here", allow_module_level=True)
 """
 

@@ -90,7 +90,7 @@ def test_what_does_not_happen_as_announced_is_said_and_exits_1(
         "__main__.main(['demo', '--tls', '1.3'])\n"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE
     )
 
     assert ran.returncode == 1
@@ -202,7 +202,7 @@ def test_it_runs_for_a_user_without_a_home() -> None:
         "main(['demo', '--tls', '1.3'])\n"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE
     )
 
     assert (ran.returncode, ran.stderr) == (0, "")

@@ -20,6 +20,7 @@ from mtls_echo_pki.certificates.request import Request
 from mtls_echo_server.context import server_context
 from mtls_echo_server.service import serve
 from tests.support.command_line import run
+from tests.support.timing import PATIENCE
 
 TLS12, TLS13 = VERSIONS
 
@@ -97,7 +98,7 @@ def test_a_demonstration_that_fails_says_so_and_exits_1(change: str, complaint: 
         "__main__.main(['demo', '--rotation'])\n"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE
     )
 
     assert ran.returncode == 1, ran.stderr

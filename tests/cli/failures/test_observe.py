@@ -112,7 +112,7 @@ def test_what_does_not_happen_as_announced_is_said_and_exits_1(options: list[str
         f"__main__.main(['observe', *{options}])\n"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE
     )
 
     assert ran.returncode == 1

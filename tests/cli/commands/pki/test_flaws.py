@@ -22,6 +22,7 @@ from mtls_echo_pki.flaws.registry import FLAWS
 from tests.support import command_line
 from tests.support.flaws import meet_verifier
 from tests.support.pki import tree
+from tests.support.timing import PATIENCE
 
 IDENTITIES = {"server": ("localhost", "127.0.0.1", "::1"), "client": ("client.test",)}
 
@@ -203,7 +204,7 @@ def test_the_commands_show_a_client_refused_as_announced(made: Path, slug: str) 
             assert ran.returncode == 5, ran.stderr
         else:
             # Its status depends on whether the alert or the end of its input comes first.
-            subprocess.run(at, input="hello\n", capture_output=True, text=True, timeout=30)
+            subprocess.run(at, input="hello\n", capture_output=True, text=True, timeout=PATIENCE)
         event = serving.wait_for("connection")
 
     assert event["rejected_by"] == "server"
