@@ -1,6 +1,8 @@
 # make demo    - watch mutual TLS succeed and fail, from both ends
 # make observe - watch every handshake failure there is (ONE=expired: just that one)
-# make test    - run every test
+# make test    - run every test, in another order each time; it begins with how many and how long
+# make quick   - run a telling part of them, in less than 30 seconds
+# make alone   - run every test in a process of its own
 # make check   - format, lint, type-check, and test the built wheel
 # make docs    - write docs/failures.md anew, from what really happens
 # make lock    - refresh the pinned requirements (needs uv)
@@ -23,8 +25,18 @@ SOURCES := $(shell find cli server client tls pki -name '*.py' -o -name py.typed
 WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST_OPTIONS ?= -n $(WORKERS) --dist loadfile
 
+# One of each kind: a refusal is told to the other end and by both alike, every failure there is is
+# observed, clients are admitted or denied, a PKI's keys and lists are replaced, endpoints come and
+# go (without the two tests of very many), and the README's blocks run as pasted.
+MONITOR := tests/client/endpoints/monitor/test_monitor.py
+QUICK := tests/tls/stream/test_refusal.py tests/cli/failures/test_registry.py \
+  tests/server/test_admission.py tests/pki/directory/test_rotation.py $(MONITOR) \
+  --deselect $(MONITOR)::test_a_thousand_changes_leave_nothing_behind \
+  --deselect $(MONITOR)::test_five_hundred_endpoints_are_dialled_a_few_at_a_time_and_all_come_up \
+  tests/project/test_docs.py::test_every_block_of_the_readme_runs_as_pasted_and_in_order
+
 .DEFAULT_GOAL := help
-.PHONY: help demo observe test docs check lint test-wheel lock clean
+.PHONY: help demo observe test quick alone docs check lint test-wheel lock clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -37,6 +49,13 @@ observe: $(VENV)/.run
 
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+
+quick: $(VENV)/.dev
+	@$(BIN)/python -m pytest $(PYTEST_OPTIONS) $(QUICK)
+
+# Random order finds who needs what another test left; this finds who needs it in any order.
+alone: $(VENV)/.dev
+	@$(BIN)/python -m pytest -p tests.support.alone $(PYTEST_OPTIONS)
 
 check: lint test-wheel
 

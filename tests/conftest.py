@@ -1,4 +1,4 @@
-"""How the tests are run, and what `make test` says at its end.
+"""How the tests are run, and what `make test` says before them and after.
 
 It ends with a table of the handshake failures that it observed. Each test of
 `tests/test_observations.py` records what both sides reported. With xdist the tests run in other
@@ -14,6 +14,7 @@ import trio.testing
 from hypothesis import HealthCheck, settings
 
 from tests.support import timing
+from tests.support.forecast import Forecast
 
 OBSERVED = "observed"
 
@@ -22,6 +23,12 @@ settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("any machine")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say what is about to run; with xdist, once."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Forecast(config))
 
 
 @pytest.fixture
