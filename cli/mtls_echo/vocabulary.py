@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mtls_echo_tls.diagnosis.vocabulary import Vocabulary
+from mtls_echo_tls.vocabulary import Vocabulary
 
 # What the library calls `Directory`, `connect` and `serve`.
 COMMANDS = {

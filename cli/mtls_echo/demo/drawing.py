@@ -5,7 +5,6 @@ A pipe gets 80 columns, a terminal as many as it has, up to 100; only a terminal
 
 from __future__ import annotations
 
-import sys
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -15,7 +14,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mtls_echo.console import is_colourless, width_of, wrap, wrap_command
+from mtls_echo import terminal
+from mtls_echo.console import wrap, wrap_command
 from mtls_echo_tls.diagnosis.joint import JointReport
 from mtls_echo_tls.diagnosis.report import Report, describe
 from mtls_echo_tls.diagrams.overview import draw
@@ -25,29 +25,15 @@ if TYPE_CHECKING:
 
     from mtls_echo_tls.trace.messages import Message
 
-WIDTH = 80
-
 # Longer lines of text are hard to read.
 _WIDEST = 100
 
 _INDENT = 2
 
 
-class PipedConsole(Console):
-    """A console whose reader may leave early."""
-
-    def on_broken_pipe(self) -> None:
-        """Let the error out: rich would end the process from inside a nursery."""
-        raise  # the BrokenPipeError that rich is handling
-
-
 def open_console() -> Console:
-    """Standard output as wide as its terminal, 100 columns at most; 80 where it is none."""
-    console = PipedConsole(
-        highlight=False, emoji=False, color_system=None if is_colourless() else "auto"
-    )
-    console.width = min(width_of(sys.stdout) or WIDTH, _WIDEST)
-    return console
+    """Standard output as wide as its terminal, 100 columns at most; 80 where it is not one."""
+    return terminal.open_console(widest=_WIDEST, markup=True)
 
 
 def is_plain(console: Console) -> bool:
@@ -74,7 +60,7 @@ def show_command(console: Console, command: str) -> None:
 
 def show_diagram(console: Console, messages: Sequence[Message], report: Report) -> None:
     """Print the handshake as one side recorded it."""
-    width = min(console.width, WIDTH) - 4
+    width = min(console.width, terminal.WIDTH) - 4
     for line in draw(messages, report, width=width, ascii_only=is_plain(console)):
         console.print(f"  {line}", markup=False, soft_wrap=True)
 

@@ -27,7 +27,7 @@ from mtls_echo_pki.files.atomic_writer import GENERATION
 
 
 @dataclass(frozen=True)
-class Finding:
+class Defect:
     """One thing that is wrong.
 
     Args:
@@ -41,7 +41,7 @@ class Finding:
     hint: str
 
 
-def check_ca(ca: CAFolder, now: datetime) -> Iterator[Finding]:
+def check_ca(ca: CAFolder, now: datetime) -> Iterator[Defect]:
     """Check the present CA, the next and the previous one."""
     state = ca.state
     generations: tuple[tuple[str, CAGeneration | None], ...] = (
@@ -58,36 +58,36 @@ def check_ca(ca: CAFolder, now: datetime) -> Iterator[Finding]:
     path = ca.folder / "cross.crt"
     yield from check_times(path, (cross,), now)
     if key_id(cross) != key_id(state.present.anchor) or previous is None:
-        yield Finding(
+        yield Defect(
             path,
             f"is not the key of {subject_of(state.present.anchor)}, which it is sent for",
             "restore the folder from a backup",
         )
 
 
-def check_anchors(path: Path, trust: Trust, now: datetime) -> Iterator[Finding]:
+def check_anchors(path: Path, trust: Trust, now: datetime) -> Iterator[Defect]:
     """Check the trust anchors."""
     yield from check_times(path, trust.anchors, now)
     for anchor in trust.anchors:
         if not is_authority(anchor):
-            yield Finding(
+            yield Defect(
                 path,
                 f"trusts {subject_of(anchor)}, which is not a CA",
                 "trust the root that issued it, unless it is pinned on purpose",
             )
 
 
-def check_lost_crls(path: Path, trust: Trust) -> Iterator[Finding]:
+def check_lost_crls(path: Path, trust: Trust) -> Iterator[Defect]:
     """Detect that revocation was turned off: the previous generation, which is kept, had CRLs."""
     if not trust.crls and any(path.parent.glob(f"{GENERATION}*/{path.name}")):
-        yield Finding(
+        yield Defect(
             path,
             "is gone, and with it every revocation: the previous generation had CRLs",
             "publish the CRLs again, together with the anchors",
         )
 
 
-def check_crls(path: Path, trust: Trust, ca: CAFolder | None, now: datetime) -> Iterator[Finding]:
+def check_crls(path: Path, trust: Trust, ca: CAFolder | None, now: datetime) -> Iterator[Defect]:
     """Find CRLs, or missing ones, with which OpenSSL would refuse every peer."""
     again = "publish new ones: mtls-echo pki crl " + shlex.quote(str(ca.pki if ca else "DIR"))
     own = ca.certificates if ca else ()
@@ -95,7 +95,7 @@ def check_crls(path: Path, trust: Trust, ca: CAFolder | None, now: datetime) -> 
         issuer = crl.issuer.rfc4514_string()
         begin, end = crl.last_update_utc, crl.next_update_utc
         if not is_valid_at(crl, now):
-            yield Finding(
+            yield Defect(
                 path,
                 f"the CRL of {issuer} {validity(begin, end or begin, now)}, so no peer is "
                 "accepted",
@@ -103,7 +103,7 @@ def check_crls(path: Path, trust: Trust, ca: CAFolder | None, now: datetime) -> 
             )
         namesakes = [c for c in (*trust.anchors, *own) if c.subject == crl.issuer]
         if namesakes and not any(is_crl_of(crl, each) for each in namesakes):
-            yield Finding(
+            yield Defect(
                 path,
                 f"the CRL of {issuer} was not signed by it",
                 "do not use it: it was altered, or comes from another CA of that name",
@@ -112,14 +112,14 @@ def check_crls(path: Path, trust: Trust, ca: CAFolder | None, now: datetime) -> 
         return
     for certificate in own:
         if not any(crl.issuer == certificate.subject for crl in trust.crls):
-            yield Finding(
+            yield Defect(
                 path,
                 f"has no CRL of {subject_of(certificate)}, so no certificate below it is accepted",
                 again,
             )
 
 
-def check_ledger(ca: CAFolder, trust: Trust) -> Iterator[Finding]:
+def check_ledger(ca: CAFolder, trust: Trust) -> Iterator[Defect]:
     """Detect a ledger restored from an old backup: a published CRL is newer than its last."""
     if not ca.ledger.crls:
         return
@@ -128,7 +128,7 @@ def check_ledger(ca: CAFolder, trust: Trust) -> Iterator[Finding]:
         number = 0 if known is None else crl_number(known)
         for crl in trust.crls:
             if is_crl_of(crl, certificate) and crl_number(crl) > number:
-                yield Finding(
+                yield Defect(
                     ca.folder / "ledger.json",
                     f"knows CRL {number} of {subject_of(certificate)} as the last, and CRL "
                     f"{crl_number(crl)} was published: it was put back to an earlier state",
@@ -139,12 +139,12 @@ def check_ledger(ca: CAFolder, trust: Trust) -> Iterator[Finding]:
 
 def check_times(
     path: Path, certificates: Iterable[x509.Certificate], now: datetime
-) -> Iterator[Finding]:
+) -> Iterator[Defect]:
     """Find what has expired, or is not yet valid."""
     for certificate in certificates:
         begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         if not is_valid_at(certificate, now):
-            yield Finding(
+            yield Defect(
                 path,
                 f"{subject_of(certificate)} {validity(begin, end, now)}",
                 "issue another" if now > end else "wait, or check this machine's clock",

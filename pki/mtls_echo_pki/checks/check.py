@@ -24,7 +24,7 @@ from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.reading import is_issued_by, parsing, usage
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.checks.authorities import (
-    Finding,
+    Defect,
     check_anchors,
     check_ca,
     check_crls,
@@ -41,10 +41,10 @@ from mtls_echo_pki.files.durable import os_reason
 from mtls_echo_pki.files.pem_blocks import MaterialError, show_command
 from mtls_echo_pki.files.staging import DirectoryError
 
-__all__ = ["Finding", "check"]
+__all__ = ["Defect", "check"]
 
 
-def check(store: Store, *, now: datetime | None = None) -> list[Finding]:
+def check(store: Store, *, now: datetime | None = None) -> list[Defect]:
     """Look for everything that would keep a PKI from working, or from being safe.
 
     What a command that was killed has left unfinished is finished first, if that is permitted.
@@ -93,23 +93,23 @@ def check(store: Store, *, now: datetime | None = None) -> list[Finding]:
             except MaterialError as error:
                 findings.append(_unusable(error))
             except DirectoryError as error:
-                findings.append(Finding(store.path / name, str(error), error.hint or ""))
+                findings.append(Defect(store.path / name, str(error), error.hint or ""))
             else:
                 path = store.path / name / "tls.crt"
                 findings += _readable(path, _credential(path, credential, trusts, now))
     return findings
 
 
-def _unfinished(path: Path, trouble: OSError | None) -> Iterator[Finding]:
+def _unfinished(path: Path, trouble: OSError | None) -> Iterator[Defect]:
     if trouble is not None:
-        yield Finding(
+        yield Defect(
             Path(trouble.filename2 or trouble.filename or path),
             f"a change was interrupted, and cannot be finished: {os_reason(trouble)}",
             f"put that right, and run again: mtls-echo pki check {shlex.quote(str(path))}",
         )
 
 
-def _ca_folder(store: Store, role: Role, findings: list[Finding]) -> CAFolder | None:
+def _ca_folder(store: Store, role: Role, findings: list[Defect]) -> CAFolder | None:
     """Read a CA's folder; what is wrong with it is added to the findings."""
     try:
         return CAFolder.read(store.path, role)
@@ -117,20 +117,20 @@ def _ca_folder(store: Store, role: Role, findings: list[Finding]) -> CAFolder | 
         found = _unusable(error)
     except DirectoryError as error:
         path = store.path / "authorities" / role / "ledger.json"
-        found = Finding(path, _without_path(error), error.hint or "")
+        found = Defect(path, _without_path(error), error.hint or "")
     if found not in findings:  # two roles may share a CA
         findings.append(found)
     return None
 
 
-def _readable(path: Path, findings: Iterator[Finding]) -> list[Finding]:
+def _readable(path: Path, findings: Iterator[Defect]) -> list[Defect]:
     """Return the findings; or, if a certificate of the file cannot be read, that."""
     try:
         with parsing():
             return list(findings)
     except ValueError:
         return [
-            Finding(
+            Defect(
                 path,
                 "a part of a certificate in it cannot be read",
                 f"look at it with {show_command(path, 'x509')}",
@@ -138,9 +138,9 @@ def _readable(path: Path, findings: Iterator[Finding]) -> list[Finding]:
         ]
 
 
-def _modes(folder: Path) -> Iterator[Finding]:
+def _modes(folder: Path) -> Iterator[Defect]:
     if folder.stat().st_mode & 0o077:
-        yield Finding(
+        yield Defect(
             folder,
             f"has mode {_mode(folder)}: others can look into it",
             f"chmod 700 {shlex.quote(str(folder))}",
@@ -149,7 +149,7 @@ def _modes(folder: Path) -> Iterator[Finding]:
         folders.sort()
         for path in (Path(parent, name) for name in sorted(files)):
             if path.suffix == ".key" and not path.is_symlink() and path.stat().st_mode & 0o077:
-                yield Finding(
+                yield Defect(
                     path,
                     f"has mode {_mode(path)}: others can read a private key",
                     f"chmod 600 {shlex.quote(str(path))}",
@@ -158,13 +158,13 @@ def _modes(folder: Path) -> Iterator[Finding]:
 
 def _credential(
     path: Path, credential: Credential, trusts: dict[Role, Trust], now: datetime
-) -> Iterator[Finding]:
+) -> Iterator[Defect]:
     certificates = credential.path
     late = list(check_times(path, certificates, now))
     yield from late
     roles: list[Role] = [role for role in ROLES if role[:-1] in usage(credential.certificate)]
     if not roles:
-        yield Finding(
+        yield Defect(
             path,
             "is good for neither servers nor clients (extendedKeyUsage)",
             "issue another: mtls-echo pki issue DIR NAME IDENTITY --server or --client",
@@ -174,7 +174,7 @@ def _credential(
             continue  # said already
         missing = _missing_issuer(certificates, trusts[role].anchors)
         if missing is not None:
-            yield Finding(
+            yield Defect(
                 path,
                 f"does not lead to a CA in trust/{role}: no certificate of {missing}",
                 "append the intermediate that issued it, or trust its root",
@@ -186,7 +186,7 @@ def _credential(
         ):
             refusal = ask(credential, role, trusts[role])
             if refusal is not None:
-                yield Finding(
+                yield Defect(
                     path,
                     f"is refused by {verifier}: {refusal}",
                     f"look at it with: mtls-echo pki show {shlex.quote(str(path))}",
@@ -207,8 +207,8 @@ def _missing_issuer(
     return None
 
 
-def _unusable(error: MaterialError) -> Finding:
-    return Finding(error.path, error.reason, error.hint or "")
+def _unusable(error: MaterialError) -> Defect:
+    return Defect(error.path, error.reason, error.hint or "")
 
 
 def _without_path(error: DirectoryError) -> str:

@@ -20,7 +20,7 @@ from mtls_echo_pki.certificates.credential import Credential, key_id
 from mtls_echo_pki.certificates.request import KeyType, Request
 from mtls_echo_pki.certificates.tbs import TBSCertificate
 from mtls_echo_pki.certificates.trust import Trust
-from mtls_echo_pki.checks.check import Finding, check
+from mtls_echo_pki.checks.check import Defect, check
 from mtls_echo_pki.checks.verifiers import refusal_by_cryptography, refusal_by_openssl
 from mtls_echo_pki.directory.ca_folder import CAFolder
 from mtls_echo_pki.directory.directory import Directory
@@ -52,7 +52,7 @@ def without(oid: object) -> Callable[[TBSCertificate], TBSCertificate]:
     )
 
 
-def only(findings: list[Finding]) -> Finding:
+def only(findings: list[Defect]) -> Defect:
     assert len(findings) == 1, findings
     return findings[0]
 
@@ -89,7 +89,7 @@ def test_a_key_that_others_can_read_is_found(directory: Directory) -> None:
 def test_a_folder_that_others_can_enter_is_found(directory: Directory) -> None:
     directory.path.chmod(0o755)
 
-    assert only(check(directory)) == Finding(
+    assert only(check(directory)) == Defect(
         directory.path,
         "has mode 0755: others can look into it",
         f"chmod 700 {directory.path}",
@@ -332,7 +332,7 @@ def test_the_next_and_the_previous_ca_are_looked_at_as_well(directory: Directory
     assert f"{directory.path}/authorities/servers/cross.crt" in found
 
 
-def paths(findings: list[Finding]) -> set[str]:
+def paths(findings: list[Defect]) -> set[str]:
     return {str(finding.path) for finding in findings}
 
 

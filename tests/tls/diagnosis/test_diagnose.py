@@ -42,13 +42,13 @@ from mtls_echo_tls.diagnosis.tables import (
     CAUSES_BY_REASON,
     CAUSES_BY_VERIFY_CODE,
 )
-from mtls_echo_tls.diagnosis.vocabulary import API
 from mtls_echo_tls.diagnosis.wording import Perspective
 from mtls_echo_tls.path.certificates import PeerIdentity
 from mtls_echo_tls.sides import Stage
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
 from mtls_echo_tls.trace.recorder import Recorder
+from mtls_echo_tls.vocabulary import API
 from tests.support.tls import (
     ALICE,
     CLIENTS,

@@ -18,8 +18,8 @@ from cryptography import x509
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.reading import load_certificate
 from mtls_echo_pki.certificates.trust import Trust
-from mtls_echo_tls.diagnosis.vocabulary import API, Vocabulary
 from mtls_echo_tls.path.local_cas import LocalCA
+from mtls_echo_tls.vocabulary import API, Vocabulary
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 
 from mtls_echo_tls.causes import OWNERS, Slug, Slugs, cause_of, drop, keep
 from mtls_echo_tls.diagnosis.report import Report
-from mtls_echo_tls.diagnosis.vocabulary import API, Vocabulary
 from mtls_echo_tls.diagnosis.wording import Perspective, in_third_person
 from mtls_echo_tls.sides import Side, peer_of
+from mtls_echo_tls.vocabulary import API, Vocabulary
 
 # What a side says that has only seen the connection end: any other report is better.
 _ENDINGS: frozenset[Slug] = frozenset(

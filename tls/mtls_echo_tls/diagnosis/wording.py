@@ -21,12 +21,12 @@ from mtls_echo_tls.causes import Cause, Slug, Slugs, cause_of
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import same_name_root
 from mtls_echo_tls.diagnosis.report import Fact, Outcome
-from mtls_echo_tls.diagnosis.vocabulary import API, Vocabulary
 from mtls_echo_tls.path.certificates import end_entity
 from mtls_echo_tls.path.rules import Fault, display_name
 from mtls_echo_tls.path.summaries import LONGEST_NAME, names_of, rfc3339
 from mtls_echo_tls.path.validate import CertificationPath
 from mtls_echo_tls.sides import Side, peer_of
+from mtls_echo_tls.vocabulary import API, Vocabulary
 
 # Candidates named in full; the slugs of the others follow on one line.
 _MOST_GUESSES = 3

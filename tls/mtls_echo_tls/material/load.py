@@ -26,10 +26,10 @@ from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_pki.directory.layout import ROLES
 from mtls_echo_pki.files.pem import read_credential, read_trust
 from mtls_echo_tls.diagnosis.context_info import context_info, describe_context
-from mtls_echo_tls.diagnosis.vocabulary import API, Vocabulary
 from mtls_echo_tls.material.warnings import material_warnings
 from mtls_echo_tls.path.local_cas import LocalCA, find_local_cas
 from mtls_echo_tls.sides import Side
+from mtls_echo_tls.vocabulary import API, Vocabulary
 
 
 class ConfigurationError(Exception):

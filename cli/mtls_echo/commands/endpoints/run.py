@@ -71,7 +71,8 @@ class Rounds:
         if self.json:
             await _write(fields.encode(fields.plan_fields(plan)))
         else:
-            from mtls_echo.commands.endpoints.table import draw_plan, open_console
+            from mtls_echo.commands.endpoints.table import draw_plan
+            from mtls_echo.terminal import open_console
 
             console = open_console()
             console.print(draw_plan(plan, console), crop=False)
@@ -90,7 +91,8 @@ class Rounds:
         if self.json:
             await _write(fields.encode(fields.outcome_fields(statuses, problems)))
         else:
-            from mtls_echo.commands.endpoints.table import draw, open_console
+            from mtls_echo.commands.endpoints.table import draw
+            from mtls_echo.terminal import open_console
 
             console = open_console()
             console.print(draw(statuses, problems, console))
@@ -147,7 +149,7 @@ class Rounds:
 
     async def _show(self) -> None:
         if not self.json:
-            from mtls_echo.commands.endpoints.table import open_console
+            from mtls_echo.terminal import open_console
 
             console = open_console()
             if console.is_terminal and not console.is_dumb_terminal:
@@ -227,7 +229,7 @@ class _Progress:
         await trio.sleep(_SILENCE)
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-        from mtls_echo.commands.endpoints.table import open_console
+        from mtls_echo.terminal import open_console
 
         columns = (TextColumn("checking"), BarColumn(), MofNCompleteColumn())
         console = open_console(stderr=True)

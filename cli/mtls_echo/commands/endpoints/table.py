@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import bisect
 import datetime
-import sys
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console, Group, RenderableType
@@ -22,14 +21,10 @@ from rich.table import Table
 from rich.text import Text
 
 from mtls_echo.commands.endpoints.text import cause, count, duration, explanation
-from mtls_echo.console import is_colourless, width_of
 from mtls_echo_client.endpoints.monitor.status import State, Status
 from mtls_echo_client.endpoints.plan import Endpoint, Plan, Problem
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.diagnosis.report import describe
-
-# What a pipe gets.
-WIDTH = 80
 
 # From here on a table is drawn with all there is.
 _WIDE = 120
@@ -50,28 +45,6 @@ _COLOURS: dict[State, str] = {
     "down": "bold red",
     "dropped": "red",
 }
-
-
-class PipedConsole(Console):
-    """A console whose reader may leave early."""
-
-    def on_broken_pipe(self) -> None:
-        """Let the error out: rich would end the process from inside a nursery."""
-        raise  # the BrokenPipeError that rich is handling
-
-
-def open_console(*, stderr: bool = False) -> Console:
-    """Standard output as wide as its terminal; 80 columns where it is not one."""
-    console = PipedConsole(
-        highlight=False,
-        emoji=False,
-        markup=False,
-        stderr=stderr,
-        color_system=None if is_colourless() else "auto",
-    )
-    if console.is_dumb_terminal or not console.is_terminal:
-        console.width = width_of(sys.stderr if stderr else sys.stdout) or WIDTH
-    return console
 
 
 # --- the table -----------------------------------------------------------------------------------

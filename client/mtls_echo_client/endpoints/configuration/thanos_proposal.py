@@ -47,7 +47,7 @@ _FILES_INTERVAL = 300.0
 _FIELDS = ("cert_file", "key_file", "ca_file", "server_name")
 
 
-class _TLSConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _ProposedTLSConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cert_file: str | None = None
     key_file: str | None = None
     ca_file: str | None = None
@@ -61,7 +61,7 @@ class _Files(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 class _Group(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str | None = None
-    tls_config: _TLSConfig | msgspec.UnsetType | None = msgspec.UNSET
+    tls_config: _ProposedTLSConfig | msgspec.UnsetType | None = msgspec.UNSET
     endpoints: list[str] | None = None
     endpoints_sd_files: list[_Files] | None = None
     mode: str | None = None
@@ -76,7 +76,7 @@ _MISPLACED: Misplaced = {
         **dict.fromkeys(("address", "strict", "client_config"), _OTHER_SHAPE),
         "default_client_config": _OTHER_SHAPE,
     },
-    _TLSConfig: {
+    _ProposedTLSConfig: {
         **dict.fromkeys(("enabled", "insecure_skip_verify", "min_version"), _OTHER_SHAPE),
         **dict.fromkeys(
             ("endpoints", "endpoints_sd_files", "mode", "name"), "beside tls_config, in its group"
@@ -159,7 +159,7 @@ def _server(text: str, place: str, strict: bool, reader: Reader) -> ServerEntry:
 
 
 def _tls(
-    config: _TLSConfig | msgspec.UnsetType | None, place: str, reader: Reader
+    config: _ProposedTLSConfig | msgspec.UnsetType | None, place: str, reader: Reader
 ) -> TLSSettings | None:
     if config is msgspec.UNSET:
         return None

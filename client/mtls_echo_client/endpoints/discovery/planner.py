@@ -30,7 +30,7 @@ from mtls_echo_client.endpoints.groups import (
 )
 from mtls_echo_client.endpoints.plan import Endpoint, Plan, Problem
 from mtls_echo_tls.address import Address, reference_identifier
-from mtls_echo_tls.diagnosis.vocabulary import API, Vocabulary
+from mtls_echo_tls.vocabulary import API, Vocabulary
 
 _T = TypeVar("_T")
 

@@ -19,10 +19,10 @@ from mtls_echo_client.endpoints.monitor.remedies import CONFIGURATION
 from mtls_echo_client.endpoints.plan import Problem, TLSSettings
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_tls.diagnosis.context_info import with_vocabulary
-from mtls_echo_tls.diagnosis.vocabulary import Vocabulary
 from mtls_echo_tls.material.file_digest import digest_files
 from mtls_echo_tls.material.load import ConfigurationError, Material, client_material
 from mtls_echo_tls.material.reloader import Reload, Reloader
+from mtls_echo_tls.vocabulary import Vocabulary
 
 # How many sources are read at once, after a look has found that they have changed.
 _READERS = 8

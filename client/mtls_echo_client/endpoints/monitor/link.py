@@ -31,9 +31,9 @@ from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.evidence import Evidence, TransportEnd
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.report import Report
-from mtls_echo_tls.diagnosis.vocabulary import Vocabulary
 from mtls_echo_tls.stream.delivery import CLOSE_TIMEOUT
 from mtls_echo_tls.stream.tcp import TCPStream
+from mtls_echo_tls.vocabulary import Vocabulary
 
 _UNASKED = "bytes came that nothing had been sent for"
 _AT_REST = "while nothing was due"

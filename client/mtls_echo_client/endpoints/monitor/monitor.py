@@ -23,7 +23,7 @@ from mtls_echo_client.endpoints.monitor.status import Status
 from mtls_echo_client.endpoints.monitor.worker import EndpointWorker, Rules
 from mtls_echo_client.endpoints.plan import Endpoint, Plan, Problem, TLSSettings
 from mtls_echo_tls.address import Address
-from mtls_echo_tls.diagnosis.vocabulary import Vocabulary
+from mtls_echo_tls.vocabulary import Vocabulary
 
 _Identity = tuple[Address, TLSSettings | None, str | None]
 

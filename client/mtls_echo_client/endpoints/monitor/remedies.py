@@ -13,7 +13,7 @@ import msgspec
 from mtls_echo_client.endpoints.plan import Endpoint
 from mtls_echo_tls.causes import Slug
 from mtls_echo_tls.diagnosis.report import Report
-from mtls_echo_tls.diagnosis.vocabulary import Vocabulary
+from mtls_echo_tls.vocabulary import Vocabulary
 
 CONFIGURATION = Vocabulary(
     cert="cert_file",

@@ -22,7 +22,7 @@ from mtls_echo_client.endpoints.monitor.link import Link, dial
 from mtls_echo_client.endpoints.monitor.status import StatusTracker
 from mtls_echo_client.endpoints.plan import Endpoint
 from mtls_echo_tls.diagnosis.failure import TLSFailure
-from mtls_echo_tls.diagnosis.vocabulary import Vocabulary
+from mtls_echo_tls.vocabulary import Vocabulary
 
 # The first wait is drawn from nothing to this part of the check interval, which is also the cap:
 # a server that comes back is noticed within it.

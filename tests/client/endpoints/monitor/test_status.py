@@ -18,10 +18,10 @@ from mtls_echo_client.endpoints.monitor.status import Status, StatusTracker, ver
 from mtls_echo_client.endpoints.plan import Problem, TLSSettings
 from mtls_echo_tls.causes import CAUSES, OWNERS, Slug
 from mtls_echo_tls.diagnosis.report import Parameters
-from mtls_echo_tls.diagnosis.vocabulary import Vocabulary
 from mtls_echo_tls.diagnosis.wording import Perspective
 from mtls_echo_tls.path.summaries import CertificateSummary
 from mtls_echo_tls.sides import Side
+from mtls_echo_tls.vocabulary import Vocabulary
 from tests.support.endpoint_servers import endpoint, report
 
 REFUSED = report("refused", rejected_by="client", causes=["unknown-authority"])
