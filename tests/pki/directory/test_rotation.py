@@ -339,8 +339,10 @@ def test_a_key_that_was_only_ever_replaced_protects_no_peer_once_it_has_expired(
 
 def moved(monkeypatch: pytest.MonkeyPatch, by: timedelta) -> None:
     """Show all that changes a directory a later time."""
-    for module in ("revoking", "listing", "issuing", "rollover", "succession"):
-        monkeypatch.setattr(f"mtls_echo_pki.{module}.utcnow", lambda: datetime.now(UTC) + by)
+    for module in ("revoking", "crls", "issuing", "rollover", "ca_state"):
+        monkeypatch.setattr(
+            f"mtls_echo_pki.directory.{module}.utcnow", lambda: datetime.now(UTC) + by
+        )
 
 
 def test_the_present_key_is_revoked_when_that_is_said(directory: Directory) -> None:

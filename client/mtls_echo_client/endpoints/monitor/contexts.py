@@ -147,6 +147,9 @@ class Contexts:
                 replaced = await source.reread()
                 if replaced or source.problem != before:
                     news.append((source, replaced))
+                    # What was read may be newer than the digest: the next look compares anew, or
+                    # a change back to the state before would not be seen.
+                    self._digests.pop(source.settings, None)
 
         async with trio.open_nursery() as nursery:
             for source in known:

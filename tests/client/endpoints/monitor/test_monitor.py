@@ -9,7 +9,7 @@ import socket
 import ssl
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,12 +18,12 @@ import trio
 import trio.testing
 
 from mtls_echo_client.context import client_context
-from mtls_echo_client.endpoints.monitor import worker as attendance
+from mtls_echo_client.endpoints.monitor import contexts
 from mtls_echo_client.endpoints.monitor.link import dial
 from mtls_echo_client.endpoints.monitor.monitor import Monitor
 from mtls_echo_client.endpoints.monitor.status import Status, verdict
 from mtls_echo_client.endpoints.monitor.worker import backoff
-from mtls_echo_client.endpoints.plan import Plan, Problem
+from mtls_echo_client.endpoints.plan import Plan, Problem, TLSSettings
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_server.access import Access
@@ -557,6 +557,28 @@ async def test_a_replaced_authority_redials_who_believes_in_it_and_nobody_else(
         town.publish("one.crt", town.one.trust.pem)
         await until_state(monitor, "up")
         assert (under_one.admitted, under_other.admitted) == (2, 1)
+
+
+async def test_a_change_that_is_undone_while_it_is_read_is_seen(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = contexts.Contexts()
+    source = known.source(town.tls("one"))
+    await source.current()
+    before = contexts._digests
+
+    def change_meanwhile(settings: Iterable[TLSSettings]) -> dict[TLSSettings, bytes]:
+        found = before(settings)
+        town.publish("one.crt", Authority.root("new").trust.pem)
+        return found
+
+    monkeypatch.setattr(contexts, "_digests", change_meanwhile)
+    assert await known.look() == [(source, True)]
+    monkeypatch.setattr(contexts, "_digests", before)
+
+    town.publish("one.crt", town.one.trust.pem)
+    assert await known.look() == [(source, True)]
+    assert await known.look() == []
 
 
 async def test_a_replaced_certificate_of_ours_is_what_the_server_sees_next(town: Town) -> None:
