@@ -18,7 +18,8 @@ import trio
 import trio.testing
 
 from mtls_echo_client.context import client_context
-from mtls_echo_client.endpoints.monitor import contexts
+from mtls_echo_client.endpoints.monitor import contexts as sources
+from mtls_echo_client.endpoints.monitor import worker
 from mtls_echo_client.endpoints.monitor.link import dial
 from mtls_echo_client.endpoints.monitor.monitor import Monitor
 from mtls_echo_client.endpoints.monitor.status import Status, verdict
@@ -562,19 +563,19 @@ async def test_a_replaced_authority_redials_who_believes_in_it_and_nobody_else(
 async def test_a_change_that_is_undone_while_it_is_read_is_seen(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = contexts.Contexts()
+    known = sources.Contexts()
     source = known.source(town.tls("one"))
     await source.current()
-    before = contexts._digests
+    before = sources._digests
 
     def change_meanwhile(settings: Iterable[TLSSettings]) -> dict[TLSSettings, bytes]:
         found = before(settings)
         town.publish("one.crt", Authority.root("new").trust.pem)
         return found
 
-    monkeypatch.setattr(contexts, "_digests", change_meanwhile)
+    monkeypatch.setattr(sources, "_digests", change_meanwhile)
     assert await known.look() == [(source, True)]
-    monkeypatch.setattr(contexts, "_digests", before)
+    monkeypatch.setattr(sources, "_digests", before)
 
     town.publish("one.crt", town.one.trust.pem)
     assert await known.look() == [(source, True)]
@@ -744,7 +745,7 @@ async def test_no_more_are_dialled_at_once_than_was_said(monkeypatch: pytest.Mon
         dialling.append(dialling[-1] - 1)
         raise TLSFailure(Evidence("client"))
 
-    monkeypatch.setattr(attendance, "dial", count_and_fail)
+    monkeypatch.setattr(worker, "dial", count_and_fail)
     ports = range(1, 101)
     statuses = await Monitor(concurrency=7).check_once(
         plan(*(endpoint(port, None) for port in ports))
