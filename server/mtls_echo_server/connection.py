@@ -205,7 +205,8 @@ class Connection(AnsweringStream):
 
     def _waits(self, now: float | None = None) -> None:
         self._waiting_since = now = trio.current_time() if now is None else now
-        self._move_deadline(now)
+        if self._exact or now + self._idle_timeout > self._deadline:
+            self._move_deadline(now)
 
     def _wait_cancelled(self) -> None:
         # By our deadline; or by one of the handler's own, and then it goes on.
@@ -215,14 +216,16 @@ class Connection(AnsweringStream):
     def _arrived(self) -> None:
         # The pause is over; what follows, working and sending for two, has the usual time.
         self._waiting_since = None
-        self._move_deadline(trio.current_time())
+        now = trio.current_time()
+        if self._exact or now + self._idle_timeout > self._deadline:
+            self._move_deadline(now)
 
     def _move_deadline(self, now: float) -> None:
         due = now + self._idle_timeout
         if self._exact:
             waits = self._waiting_since is not None
             self.scope.deadline = self._wait_deadline(now) if waits else min(due, self._cut_off_at)
-        elif due > self._deadline:
+        else:
             slack = min(self._idle_timeout * _SLACK_PART, _SLACK)
             self._deadline = self.scope.deadline = due + slack
 

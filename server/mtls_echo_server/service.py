@@ -221,12 +221,14 @@ class Server:
 
     async def _authenticate(self, connection: Connection, size: int) -> bool:
         """Whether the client proved itself, as far as the context demands it."""
-        with contextlib.suppress(TLSFailure):
+        try:
             connection.begin(size)
             await connection.do_handshake()
-            await trio.lowlevel.checkpoint_if_cancelled()  # it may have come too late
-            connection.scope.deadline = math.inf
-        return not connection.broken
+        except TLSFailure:
+            return False
+        await trio.lowlevel.checkpoint_if_cancelled()  # it may have come too late
+        connection.scope.deadline = math.inf
+        return True
 
     async def _admit(self, connection: Connection, slot: Slot, where: str) -> None:
         """Serve an authorised client as soon as there is capacity; deny any other."""

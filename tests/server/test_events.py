@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import json
 import sys
 from typing import Any, get_args
 
+import msgspec
 import pytest
 import trio
 import trio.testing
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
-from mtls_echo_server import events
+from mtls_echo_server import events, log
 from mtls_echo_server.events import Event
 from mtls_echo_server.log import BURST, EventLog, LogFormat
 from mtls_echo_tls.diagnosis.diagnose import diagnose
@@ -186,6 +193,63 @@ def test_what_authenticated_clients_do_is_always_written() -> None:
         for number in range(1000)
     ]
     assert len(log_lines(*happened)) == 1000
+
+
+def hostile_certificate() -> bytes:
+    """Signed by whoever; with names that are long, and longer still when they are escaped."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    evil = "\u202e\U000e0001\x1b" * 20
+    name = x509.Name(
+        [x509.NameAttribute(NameOID.STREET_ADDRESS, text) for text in (evil, "ü€" * 99)]
+    )
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), (1 << 159) - 1, now, now)
+    names = [x509.DNSName("\x1b" * 300), *(x509.DNSName(f"{n}.test") for n in range(2000))]
+    builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def success(chain: tuple[bytes, ...] = (), server_name: str | None = None) -> Evidence:
+    return Evidence(
+        "server",
+        server_name,
+        "established",
+        version="TLSv1.3",
+        cipher="TLS_AES_256_GCM_SHA384",
+        peer_chain=chain,
+        own_chain=chain,
+        client_random="0f" * 32,
+    )
+
+
+@pytest.mark.parametrize("peer", ["anonymous", "ordinary", "hostile"])
+def test_a_success_is_encoded_as_any_event_would_be(peer: str) -> None:
+    evidence = success()
+    if peer == "ordinary":
+        evidence = success(Authorities().alice.chain_der, "localhost")
+    if peer == "hostile":
+        evidence = success((hostile_certificate(),), "\ufffd" * 255)
+    report = diagnose(evidence)
+    assert report.outcome == "echoed"
+    for ended in ("client", "idle", "interrupted", "abort"):
+        event = events.connection("[2001:db8::1]:5", report, ended=ended, received=7, sent=5)
+        assert log._bounded(event.fields) == event.fields
+        general = msgspec.json.encode({"event": "connection", "time": "now", **event.fields})
+        assert log._json(event, "now") == general.decode()
+        [line] = log_lines(event, log_format="json")
+        assert list(json.loads(line)) == ["event", "time", *event.fields]
+
+
+def test_a_traced_success_is_bounded_as_any_event_is() -> None:
+    evidence = success()
+    evidence.recorder.requested = True
+    body = b"\x01\0\0\xff" + bytes(255)
+    for _ in range(40):
+        evidence.recorder.record("read", 0x0304, 22, body)
+    event = events.connection("a:5", diagnose(evidence), ended="client", received=7, sent=5)
+    [line] = log_lines(event, log_format="json")
+    assert line.startswith('{"event":"connection"')
+    assert len(json.loads(line)["trace"]) == 40
 
 
 def test_without_a_standard_error_nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -314,8 +314,8 @@ async def test_what_arrived_before_a_damaged_record_is_delivered_first(
     version: ssl.TLSVersion,
 ) -> None:
     async with connected(version) as (one, other):
-        [good] = other._records.encrypt(memoryview(b"authentic"))
-        [damaged] = other._records.encrypt(memoryview(b"damaged"))
+        [good] = other._records.encrypt(b"authentic")
+        [damaged] = other._records.encrypt(b"damaged")
         bad = bytearray(damaged)
         bad[-1] ^= 1
         await other.transport.send_all(good + bad)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import ssl
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtls_echo_tls.diagnosis.evidence import Evidence
@@ -318,6 +319,77 @@ def test_what_a_peer_can_make_us_keep_is_bounded() -> None:
     assert sum(message.size for message in large.messages) <= 256 * 1024
     assert not many.complete
     assert not large.complete
+
+
+def test_what_nobody_has_read_is_bounded_too() -> None:
+    many, large, mixed = Recorder(), Recorder(), Recorder()
+    for number in range(1, 201):
+        many.record("read", V13, HANDSHAKE, b"\x18\0\0\1\0")
+        assert len(many.calls) == number % 65
+        large.record("read", V13, HANDSHAKE, b"\x0b" + bytes(4096))
+        assert large.calls == []
+        mixed.record("read", V13, HANDSHAKE, b"\x0b" + bytes(4095))
+        assert sum(len(data) for *_, data in mixed.calls) <= 256 * 1024
+    assert len(many.messages) == 40
+    assert many.omitted["received"].messages == 160
+    assert sum(message.size for message in large.messages) <= 256 * 1024
+    assert sum(message.size for message in mixed.messages) <= 256 * 1024
+    mixed.forget()
+    assert mixed.messages == []
+    assert mixed.calls == []
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["read", "write"]),
+            st.sampled_from([V12, V13]),
+            st.sampled_from([20, 21, 22, 23, 256]),
+            st.binary(max_size=40) | st.just(bytes(4097)) | st.just(b"\x14\3\3\0\1"),
+        ),
+        max_size=150,
+    ),
+    st.sets(st.integers(0, 150)),
+)
+def test_it_makes_no_difference_when_a_recording_is_read(
+    calls: list[tuple[str, int, int, bytes]], read_after: set[int]
+) -> None:
+    recordings: list[tuple[object, ...]] = []
+    for moments in (set(range(150)), read_after):
+        ticks = itertools.count()
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("time.perf_counter", lambda ticks=ticks: float(next(ticks)))
+            recorder = Recorder()
+            for number, call in enumerate(calls):
+                recorder.record(*call)
+                if number in moments:
+                    assert recorder.complete in (True, False)
+        recordings.append((recorder.messages, recorder.omitted, recorder.fatal_alert))
+    assert recordings[0] == recordings[1]
+
+
+@both_versions
+async def test_the_evidence_is_the_same_from_what_was_read_and_what_was_not(
+    version: ssl.TLSVersion,
+) -> None:
+    streams = await traced(version)
+    for stream in streams:
+        recorder = Recorder()
+        unread = Evidence(stream.evidence.side, started=0.0, recorder=recorder)
+        read = Evidence(stream.evidence.side, started=0.0, recorder=recorder)
+        for message in stream.evidence.recorder.messages:
+            way = "read" if message.direction == "received" else "write"
+            recorder.record(way, message.version, message.content_type, message.body)
+        unread._read_recording()
+        assert recorder.calls
+        assert recorder.messages
+        read._read_recording()
+        assert unread == read
+        assert read.peer_chain
+        assert read.client_random == stream.evidence.client_random is not None
+        assert read.server_name == (None if read.side == "client" else "localhost")
+        await trio.aclose_forcefully(stream)
 
 
 def test_a_peer_cannot_fill_the_recording_with_cipher_changes_or_hide_its_alert() -> None:

@@ -17,6 +17,9 @@ from mtls_echo_tls.path.certificates import end_entity
 _MOST_NAMES = 16
 LONGEST_NAME = 256
 
+# And what they become when each unprintable character is written as up to ten others.
+_LONGEST_TEXT = 512
+
 # The size up to which certificates are cached, in bytes; most have less than 2 KiB.
 _ORDINARY = 4096
 
@@ -52,7 +55,7 @@ def _summarised(certificate: bytes) -> CertificateSummary | None:
         subject=_bounded(leaf.subject.rfc4514_string()),
         issuer=_bounded(leaf.issuer.rfc4514_string()),
         names=names_of(leaf),
-        serial=f"{serial_number(leaf):x}",
+        serial=_bounded(f"{serial_number(leaf):x}"),
         fingerprint=fingerprint(leaf),
         not_before=rfc3339(leaf.not_valid_before_utc),
         not_after=rfc3339(leaf.not_valid_after_utc),
@@ -66,7 +69,8 @@ def names_of(leaf: x509.Certificate) -> list[str]:
 
 
 def _bounded(text: str) -> str:
-    return printable(text[:LONGEST_NAME])
+    text = printable(text[:LONGEST_NAME])
+    return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
 
 
 def rfc3339(moment: datetime.datetime) -> str:

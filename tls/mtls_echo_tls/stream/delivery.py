@@ -114,10 +114,10 @@ class Delivery(trio.abc.AsyncResource):
             if tcp is None:
                 await self.transport.send_all(b"".join(pieces))
                 return True
-            sent = tcp.push(pieces)
-            if sent == sum(map(len, pieces)):
+            rest = tcp.push(pieces)
+            if not rest:
                 return False
-            await tcp.send_all(memoryview(b"".join(pieces))[sent:])
+            await tcp.send_all(rest)
         except trio.BrokenResourceError as error:
             await self._read_pending_alert()
             raise self._lost("reset") from error
@@ -253,15 +253,16 @@ class Delivery(trio.abc.AsyncResource):
         """Do as `_send_close`, if that needs no waiting; return whether it did not."""
         if self._tcp is None or self._writing.held or self._alert_read is not None:
             return False
-        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            last = self._records.output()
-            sent = self._tcp.push([last])
-            if sent < len(last):
-                self._records.put_back(last[sent:])
+        try:
+            rest = self._tcp.push([self._records.output()])
+            if rest:
+                self._records.put_back(rest)
                 return False
             if not self._records.peer_closed:  # otherwise the transport is closed at once
                 self._tcp.half_close()
-            self._half_closed = True
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return True
+        self._half_closed = True
         return True
 
     async def _send_close(self) -> None:

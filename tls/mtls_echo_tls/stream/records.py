@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-import sys
 
 from mtls_echo_tls.trace import recorder as _trace
 from mtls_echo_tls.trace.cleartext import CleartextRecorder
@@ -126,19 +125,24 @@ class Records:
             ssl.SSLError: The peer's alert, or an invalid record. What came before it was
                 authentic, and has been returned already.
         """
-        if self.peer_closed:
-            return b""
+        found = self.plaintexts(limit)
+        if found:
+            return found[0] if len(found) == 1 else b"".join(found)
+        return b"" if self.peer_closed else None
+
+    def plaintexts(self, limit: int | None = None) -> list[bytes]:
+        """As `decrypt`, each record for itself; none at the end either."""
         if self.failure is not None:
             error, self.failure = self.failure, None
             raise error
-        if self.exhausted:
-            return None
+        if self.exhausted or self.peer_closed:
+            return []
         read, incoming = self.connection.read, self._incoming
         plaintext: list[bytes] = []
-        room = sys.maxsize if limit is None else limit
-        while room > 0:
+        room = limit
+        while room != 0:
             try:
-                data = read(min(room, RECORD))
+                data = read(RECORD if room is None else min(room, RECORD))
             except ssl.SSLWantReadError:
                 self.exhausted = not self._next_slice()
                 if self.exhausted:
@@ -155,27 +159,34 @@ class Records:
                 self.peer_closed = True
                 break
             plaintext.append(data)
-            room -= len(data)
-            # Reading with nothing there raises, which costs as much as a record does.
-            # OpenSSL does not read ahead: what it has not taken is still in the buffer.
-            if limit is None and not incoming.pending and not self._next_slice():
+            if room is not None:
+                room -= len(data)
+                continue
+            # To ask for what is not there costs an exception, and that as much as a record does.
+            # OpenSSL does not read ahead: what it has not taken still lies in the buffer.
+            if not incoming.pending and not (self._received and self._next_slice()):
                 self.exhausted = True
                 break
-        if room > 0:
-            self._received = _NOTHING  # which it is, unless something follows the end
-        else:
+        if room == 0:
             self._keep()
-        if plaintext:
-            return plaintext[0] if len(plaintext) == 1 else b"".join(plaintext)
-        return b"" if self.peer_closed else None
+        else:
+            self._received = _NOTHING  # which it is, unless something follows the end
+        return plaintext
 
-    def encrypt(self, plaintext: memoryview) -> list[bytes]:
-        """The plaintext as records, after any `output` that was due before them.
+    def encrypt(self, plaintext: bytes | memoryview) -> list[bytes]:
+        """The plaintext as records, after whatever `output` was due before them.
 
         Raises:
-            ssl.SSLError: The connection has ended; nothing has been encrypted.
+            ssl.SSLError: The connection has ended; nothing has been encrypted. What `decrypt` is
+                about to raise is raised here too.
         """
+        if self.failure is not None:
+            raise self.failure
         write, read = self.connection.write, self._outgoing.read
+        if len(plaintext) <= RECORD:
+            write(plaintext)
+            return [read()]
+        plaintext = memoryview(plaintext)
         records: list[bytes] = []
         for start in range(0, len(plaintext), RECORD):
             write(plaintext[start : start + RECORD])
@@ -189,8 +200,8 @@ class Records:
             self._cleartext.sent(data)
         return data
 
-    def put_back(self, data: bytes) -> None:
-        """Put back the end of `output`, which could not be sent."""
+    def put_back(self, data: bytes | memoryview) -> None:
+        """Undo part of `output`: its end, which could not be sent."""
         self._outgoing.write(data)
 
     @property

@@ -142,14 +142,18 @@ class TCPStream(trio.abc.HalfCloseableStream):
         except OSError as error:
             raise _broken(error) from error
 
-    def push(self, pieces: Sequence[bytes | memoryview]) -> int:
-        """Send what the kernel has room for, and return how many bytes that was."""
+    def push(self, pieces: Sequence[bytes | memoryview]) -> bytes | memoryview:
+        """Send what the kernel has room for, and return the rest."""
+        alone = len(pieces) == 1
         try:
-            return self.socket.send(pieces[0]) if len(pieces) == 1 else self.socket.sendmsg(pieces)
+            sent = self.socket.send(pieces[0]) if alone else self.socket.sendmsg(pieces)
         except BlockingIOError:
-            return 0
+            sent = 0
         except OSError as error:
             raise _broken(error) from error
+        if sent == (len(pieces[0]) if alone else sum(map(len, pieces))):
+            return b""
+        return memoryview(b"".join(pieces))[sent:]
 
     def half_close(self) -> None:
         """Close the sending direction: the peer reads to the end, then sees EOF."""

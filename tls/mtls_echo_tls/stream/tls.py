@@ -160,6 +160,7 @@ class TLSStream(Delivery, trio.abc.Stream):
         except ssl.SSLError as error:
             await self._refuse(error)
         self._handshaken = True
+        self._drained = False  # by now the client's first message may have come behind its flight
         evidence = self.evidence
         evidence.note_negotiated(records.connection)
         if evidence.side == "client" and evidence.no_common_alpn:
@@ -201,20 +202,26 @@ class TLSStream(Delivery, trio.abc.Stream):
             TLSFailure: The connection failed. If the peer refused us meanwhile, its alert is
                 read after the failed write.
         """
+        if not await self._send(memoryview(data).cast("B")):
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
+    async def _send(self, plaintext: memoryview) -> bool:
+        """As `send_all`; return whether that had to wait. If not, a checkpoint is owed."""
+        waited = False
         with self._send_busy:
             self._check_established()
             # A cancellation is harmless here; once a record is encrypted, it breaks the stream.
             await trio.lowlevel.checkpoint_if_cancelled()
             if self.evidence.no_common_alpn and not self.evidence.close_notify:
                 await self._decline()
-            plaintext = memoryview(data).cast("B")
-            if not plaintext:
-                await trio.lowlevel.cancel_shielded_checkpoint()
             for start in range(0, len(plaintext), SEND_SLICE):
-                await self._send_records(plaintext[start : start + SEND_SLICE])
+                if start and not waited:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                waited = await self._send_records(plaintext[start : start + SEND_SLICE])
             self.sent += len(plaintext)
+        return waited
 
-    async def _send_records(self, plaintext: memoryview) -> None:
+    async def _send_records(self, plaintext: memoryview) -> bool:
         try:
             async with self._writing:
                 self._check_usable()  # it may have ended during the wait, or since the last slice
@@ -223,8 +230,7 @@ class TLSStream(Delivery, trio.abc.Stream):
                     waited |= await self._deliver([self._records.output()])
         except ssl.SSLError as error:
             await self._refuse(error)
-        if not waited:
-            await trio.lowlevel.cancel_shielded_checkpoint()
+        return waited
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until `send_all` might not block; see `trio.abc.SendStream`."""
@@ -233,10 +239,9 @@ class TLSStream(Delivery, trio.abc.Stream):
             await self.transport.wait_send_all_might_not_block()
 
     async def _answer(self) -> None:
-        """Send the answer a receiver owes the peer (no_renegotiation), unless a sender will."""
-        owed = self._records.pending
-        # But a peer that repeats its request cannot make us keep more than a record of answers.
-        if not owed or (self._writing.held and owed <= RECORD):
+        """Send what a receiver owes the peer (no_renegotiation), unless a sender will do it."""
+        # But a peer that asks again and again cannot make us keep more than a record of answers.
+        if self._writing.held and self._records.pending <= RECORD:
             return
         async with self._writing:
             try:
@@ -261,6 +266,13 @@ class TLSStream(Delivery, trio.abc.Stream):
         """
         if max_bytes is not None and max_bytes < 1:
             raise ValueError("max_bytes must be at least 1")
+        data, waited = await self._receive(max_bytes)
+        if not waited:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        return data
+
+    async def _receive(self, max_bytes: int | None = None) -> tuple[bytes, bool]:
+        """As `receive_some`, and whether that had to wait. If not, a checkpoint is owed."""
         if self._broken and self._alert_read is not None:
             await self._alert_read.wait()  # a sender is reading the alert
         with self._receive_busy:
@@ -271,7 +283,8 @@ class TLSStream(Delivery, trio.abc.Stream):
                 # Nothing is awaited that can be cancelled once there is plaintext to return.
                 data = self._records.decrypt(max_bytes)
                 while data is None:
-                    await self._answer()
+                    if self._records.pending:
+                        await self._answer()
                     self._waits()
                     waited |= await self._refill()
                     data = self._records.decrypt(max_bytes)
@@ -289,9 +302,7 @@ class TLSStream(Delivery, trio.abc.Stream):
                 self._accepted()
             self.received += len(data)
             self._arrived()
-            if not waited:
-                await trio.lowlevel.cancel_shielded_checkpoint()
-            return data
+            return data, waited
 
     def _waits(self, now: float | None = None) -> None:
         """Called when a wait for data begins; a subclass limits it."""

@@ -240,10 +240,10 @@ def selects_tls13(message: bytes) -> bool:
 
 def extensions(data: bytes) -> Iterator[tuple[int, bytes]]:
     """The extensions of a list (RFC 8446 §4.2), without its length, until one is cut short."""
-    at = 0
-    while at + 4 <= len(data):
-        kind, size = int.from_bytes(data[at : at + 2]), int.from_bytes(data[at + 2 : at + 4])
-        if at + 4 + size > len(data):
+    start, end = 4, len(data)
+    while start <= end:
+        kind, size = data[start - 4] << 8 | data[start - 3], data[start - 2] << 8 | data[start - 1]
+        if start + size > end:
             return
-        yield kind, data[at + 4 : at + 4 + size]
-        at += 4 + size
+        yield kind, data[start : start + size]
+        start += size + 4
