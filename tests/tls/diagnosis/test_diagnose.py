@@ -16,7 +16,7 @@ import pytest
 import trio
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID, NameOID
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtls_echo.vocabulary import COMMAND_LINE
@@ -545,6 +545,7 @@ async def test_a_server_that_wants_to_negotiate_anew_is_understood() -> None:
 # --- hostile certificates ------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(LOCALHOST.chain_der[0]) - 1), st.binary(min_size=1, max_size=4))
 def test_a_damaged_certificate_never_stops_a_diagnosis(at: int, noise: bytes) -> None:
     der = LOCALHOST.chain_der[0]
@@ -555,6 +556,7 @@ def test_a_damaged_certificate_never_stops_a_diagnosis(at: int, noise: bytes) ->
         describe(diagnose(evidence))
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(LOCALHOST.chain_der[0]) - 1), st.binary(min_size=1, max_size=4))
 def test_a_damaged_certificate_has_an_identity_or_is_none(at: int, noise: bytes) -> None:
     der = ALICE.chain_der[0]
