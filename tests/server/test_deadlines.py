@@ -11,12 +11,14 @@ import pytest
 import trio
 import trio.testing
 
-from mtls_echo_server import Connection, Limits, echo
-from mtls_echo_server.connection import QUIET
-from mtls_echo_tls import TCPStream, TLSFailure, TLSStream
-from mtls_echo_tls.hub import open_hub
-from tests.server_helpers import Authorities, echoed, everything, running
-from tests.tls_helpers import client_side, handshake, server_side, tcp_pair
+from mtls_echo_server.connection import QUIET, Connection, Limits
+from mtls_echo_server.handlers import echo
+from mtls_echo_tls.diagnosis.failure import TLSFailure
+from mtls_echo_tls.stream.hub import open_hub
+from mtls_echo_tls.stream.tcp import TCPStream
+from mtls_echo_tls.stream.tls import TLSStream
+from tests.support.servers import Authorities, echoed, everything, running
+from tests.support.tls import client_side, handshake, server_side, tcp_pair
 
 IDLE = 64.0
 SLACK = 0.25
@@ -157,6 +159,7 @@ def pki() -> Authorities:
     return Authorities()
 
 
+@pytest.mark.real_time
 async def test_what_is_cut_off_half_sent_is_not_said_to_be_sent(pki: Authorities) -> None:
     def amplified(data: bytes) -> bytes:
         return bytes(16 * 1024 * 1024) if data == b"much" else data
@@ -180,6 +183,7 @@ async def test_what_is_cut_off_half_sent_is_not_said_to_be_sent(pki: Authorities
         await client.aclose()
 
 
+@pytest.mark.real_time
 async def test_the_deadline_of_the_handshake_ends_with_the_handshake(pki: Authorities) -> None:
     deadlines: list[float] = []
 
@@ -196,6 +200,7 @@ async def test_the_deadline_of_the_handshake_ends_with_the_handshake(pki: Author
     assert deadlines == [math.inf]
 
 
+@pytest.mark.real_time
 async def test_an_answer_that_raises_ends_its_own_connection_only(pki: Authorities) -> None:
     def fragile(data: bytes) -> bytes:
         if data == b"crash":
@@ -222,6 +227,7 @@ async def test_an_answer_that_raises_ends_its_own_connection_only(pki: Authoriti
         assert await echoed(other) == b"hello"
 
 
+@pytest.mark.real_time
 async def test_without_epoll_a_server_serves_as_ever(
     pki: Authorities, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,12 +13,14 @@ import pytest
 import trio
 import trio.testing
 
-from mtls_echo_tls import TCPStream, TLSFailure, TLSStream
-from mtls_echo_tls.answering import Answer, AnsweringStream
-from mtls_echo_tls.delivery import FAREWELL
-from mtls_echo_tls.hub import Hub, open_hub
-from tests.tls_helpers import (
-    DEADLINE,
+from mtls_echo_tls.diagnosis.failure import TLSFailure
+from mtls_echo_tls.stream.answering import Answer, AnsweringStream
+from mtls_echo_tls.stream.delivery import CLOSE_TIMEOUT
+from mtls_echo_tls.stream.hub import Hub, open_hub
+from mtls_echo_tls.stream.tcp import TCPStream
+from mtls_echo_tls.stream.tls import TLSStream
+from tests.support.timing import PATIENCE
+from tests.support.tls import (
     V12,
     V13,
     both_versions,
@@ -32,7 +34,7 @@ from tests.tls_helpers import (
     write,
 )
 
-# More than the kernel takes at once of what nobody reads.
+# More than the kernel takes at once of what no peer reads.
 MUCH = 16 * 1024 * 1024
 
 
@@ -82,7 +84,7 @@ class Side:
 
 @contextlib.asynccontextmanager
 async def hub_of_a_test() -> AsyncIterator[Hub]:
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         async with open_hub() as hub:
             assert hub is not None
             yield hub
@@ -590,7 +592,7 @@ async def test_a_full_window_keeps_nobody_from_closing(
         assert not side.stream.close_at_once()
         began = trio.current_time()
         await side.stream.aclose()
-        assert trio.current_time() - began == pytest.approx(FAREWELL)
+        assert trio.current_time() - began == pytest.approx(CLOSE_TIMEOUT)
         assert not side.stream.transport.is_open
 
 
@@ -611,8 +613,8 @@ def test_what_is_received_lies_in_one_buffer_for_all() -> None:
         stream = TCPStream(other)
         assert stream.take() == -1
         one.sendall(b"hello")
-        select.select([other], [], [], DEADLINE)
+        select.select([other], [], [], PATIENCE)
         assert stream.take() == 5
         one.shutdown(socket.SHUT_WR)
-        select.select([other], [], [], DEADLINE)
+        select.select([other], [], [], PATIENCE)
         assert stream.take() == 0
