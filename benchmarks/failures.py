@@ -157,11 +157,11 @@ def _anchors(world: World, owner: Side) -> _Rows:
     by_evil, by_alike = world.end_entity(owner, evil), world.end_entity(owner, alike)
     late = world.end_entity(owner, evil, **_PAST)
     yield "other-anchor", "unknown-authority", Presented(world.chain(owner), beta)
-    yield "stranger", "unknown-authority", Presented((by_evil,))
-    yield "stranger-with-root", "unknown-authority", Presented((by_evil, evil))
+    yield "unknown-ca", "unknown-authority", Presented((by_evil,))
+    yield "unknown-ca-with-root", "unknown-authority", Presented((by_evil, evil))
     shown = Presented((world.end_entity(owner, below), below))
-    yield "stranger-with-intermediate", "unknown-authority", shown
-    yield "stranger-and-expired", "unknown-authority expired", Presented((late,))
+    yield "unknown-ca-with-intermediate", "unknown-authority", shown
+    yield "unknown-ca-and-expired", "unknown-authority expired", Presented((late,))
     yield "impostor", "impostor-authority", Presented((by_alike,))
     yield "impostor-with-root", "impostor-authority", Presented((by_alike, alike))
     yield "self-signed", "self-signed", Presented((world.end_entity(owner, None),))
@@ -256,7 +256,7 @@ def _of_negotiation(world: World) -> Iterator[Failure]:
         # server waits for data, and our client closes before it sends any.
         clash = failure("no-common-alpn", tls, rejected_by="client", alert=False)
         yield replace(clash, server=h2, client=http)
-        picky = with_options(server, "--allow-dns=somebody.else.test")
+        picky = with_options(server, "--allow-dns=other.client.test")
         yield failure("not-authorised", tls, server=picky, status=_DENIED, alert=False)
         yield failure("plaintext-peer", tls, server=None, rejected_by=None, alert=False)
     yield failure("plaintext-client", "1.3", client=None, rejected_by=None, alert=False)

@@ -21,7 +21,7 @@ email       rfc822Name                 local part exactly, domain without case
 fingerprint SHA-256 of the certificate ``sha256:AA:BB:…`` or plain hexadecimal
 =========== ========================== ============================================
 
-A ``*`` stands for one or more *unreserved* characters (RFC 3986 §2.3), never for a dot between
+A ``*`` matches one or more *unreserved* characters (RFC 3986 §2.3), never for a dot between
 labels or a slash between segments, and never for a ``*``, so that a certificate that itself
 presents ``*.a.test`` is not admitted as if it were some host of that domain. It matches no segment
 ``.`` or ``..``, and no percent-encoding, in which either could hide. A wider pattern is a trust

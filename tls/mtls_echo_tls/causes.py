@@ -11,7 +11,7 @@ the other (the *judge*), so each has two remedies. The texts below are completed
 * every other place: a setting or a program, as a `Vocabulary` calls it for its readers.
 
 Each remedy must help a reader who knows nothing of TLS: what to do, where, by which setting or
-program. The two ends may have different operators, so a remedy for one side may be to ask the
+program. The two ends may have different operators, so the remedy of a side may be to ask the
 operator of the other.
 """
 
@@ -126,7 +126,7 @@ CAUSES: dict[Slug, Cause] = {
     "expired-authority": Cause(
         "a CA above {its} certificate has expired",
         "get a certificate from a CA that is still valid, and send that CA's"
-        " own along with it; for one of {pki_program}: {rollover}",
+        " own along with it; with {pki_program}: {rollover}",
         "replace the expired CA where it is: among our trust anchors ({ca}{file}), or"
         " in what the {owner} sends",
         _VALIDITY,
@@ -448,7 +448,7 @@ CAUSES: dict[Slug, Cause] = {
     ),
 }
 
-# Faults that only this side can have, whoever refused.
+# Faults that only this side can have, whichever side refused.
 OWNERS: dict[Slug, Side] = {
     "no-client-certificate": "client",
     "wrong-name": "server",

@@ -156,8 +156,8 @@ class Directory(Store):
     def issue_flawed(self, name: str, request: Request, flaw: Flaw) -> ValidationInput:
         """Issue a deliberately bad credential, as :meth:`issue` would a good one.
 
-        Where the verifier must trust something else than ``trust`` says, that lies beside it:
-        ``ca.crt``, and ``crl.pem`` where the flaw is one of revocation.
+        Where the verifier must trust something else than ``trust`` says, the credential's folder
+        has that too: ``ca.crt``, and ``crl.pem`` where the flaw is one of revocation.
 
         Raises:
             DirectoryError, MaterialError: As :meth:`issue`.

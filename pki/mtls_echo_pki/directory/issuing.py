@@ -1,6 +1,6 @@
 """Issue and renew credentials in a PKI directory: first into the ledger, then on the disk.
 
-Both for a new name (:func:`issue`) and for one that has a certificate already (:func:`renew`). A
+Both for a new name (:func:`issue`) and for an existing credential (:func:`renew`). A
 crash between the two leaves an entry for a certificate that was never handed out, which does no
 harm. The other way round there would be one that is in use and cannot be revoked.
 

@@ -67,7 +67,7 @@ def take(store: Store, step: Step, roles: Sequence[Role] = ROLES) -> tuple[Role,
         The roles for which it was taken now; those for which it had been are not among them.
 
     Raises:
-        DirectoryError: If it is out of order for one of them, would lock a peer out, or
+        DirectoryError: If it is out of order for a role, would lock a peer out, or
             cannot be written. Unless the hint says otherwise, nothing was changed.
         MaterialError: If a CA's files cannot be used.
     """

@@ -158,11 +158,11 @@ def read_consistent(
             read = _read_all(folder / generation, names, optional)
         except FileNotFoundError:
             if _current(folder) == generation:
-                # It did not vanish, it never had such a file: a plain one lies beside.
+                # It did not vanish, it never had such a file: it is a plain file of the folder.
                 return _read_until_stable(folder, names, optional)
             continue
         missing = [name for name in optional if name not in read]
-        # It may be missing because the generation was being removed, or lie beside.
+        # It may be missing because the generation was being removed, or be a plain file.
         if missing and _current(folder) != generation:
             continue
         if any(os.path.lexists(folder / name) for name in missing):

@@ -1,7 +1,7 @@
 """Build a folder under a hidden name, and give it its own by one rename when it is complete.
 
 A reader sees nothing meanwhile; if the builder fails, or the disk is full, nothing is left; and
-when two build at once, the rename succeeds for one of them and the other is told. POSIX lets
+when two build at once, one rename succeeds and the other raises. POSIX lets
 ``rename`` replace an *empty* directory, and nothing else: existing files are never at risk.
 
 A builder that is killed leaves the hidden folder behind, with private keys in it. It held a

@@ -145,7 +145,7 @@ def wrong_usage_no_digital_signature(baseline: Baseline) -> ValidationInput:
     rfc="RFC 5280 §6.1",
 )
 def self_signed(baseline: Baseline) -> ValidationInput:
-    """The certificate is signed by its own key, and so says nothing that anybody vouches for."""
+    """The certificate is signed by its own key: no CA has issued it."""
     credential = baseline.inputs.credential
     itself = Authority(credential.certificate, credential.key, (), baseline.issuer.clock)
     tbs = issued_by(TBSCertificate.of(credential.certificate), itself)
@@ -160,10 +160,10 @@ def self_signed(baseline: Baseline) -> ValidationInput:
     rfc="RFC 5280 §6.1",
 )
 def unknown_authority(baseline: Baseline) -> ValidationInput:
-    """The certificate comes from an authority that the judge has never heard of."""
-    stranger = Authority.root("an authority nobody here knows", clock=baseline.issuer.clock)
+    """The certificate comes from a CA that the verifier does not know."""
+    other = Authority.root("an unknown CA", clock=baseline.issuer.clock)
     tbs = TBSCertificate.of(baseline.inputs.credential.certificate)
-    return baseline.inputs.but(certificate=stranger.certify(issued_by(tbs, stranger)))
+    return baseline.inputs.but(certificate=other.certify(issued_by(tbs, other)))
 
 
 def impostor_of(baseline: Baseline) -> Authority:
@@ -217,7 +217,7 @@ def impostor_authority_copied_identifier(baseline: Baseline) -> ValidationInput:
     rfc="RFC 5280 §4.2",
 )
 def unknown_critical_extension(baseline: Baseline) -> ValidationInput:
-    """The certificate has an extension that nobody understands and that must be understood."""
+    """The certificate has a critical extension that no verifier knows."""
     unknown = x509.UnrecognizedExtension(EXAMPLE_OID, b"\x05\x00")
     return baseline.with_certificate(lambda tbs: with_extension(tbs, unknown, critical=True))
 

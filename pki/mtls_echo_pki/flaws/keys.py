@@ -75,9 +75,9 @@ class StolenCertificate(Credential):
     rfc="RFC 8446 §4.4.3",
 )
 def key_not_owned(baseline: Baseline) -> ValidationInput:
-    """The certificate is genuine, but the private key is somebody else's.
+    """The certificate is genuine, but the private key is not its own.
 
-    Certificates are public: everybody can send one. CertificateVerify (in TLS 1.2 a server's
+    Certificates are public: any peer can send one. CertificateVerify (in TLS 1.2 a server's
     ServerKeyExchange) is what only the owner of the key can sign.
     """
     credential = baseline.inputs.credential

@@ -100,7 +100,7 @@ def wrong_name(baseline: Baseline) -> ValidationInput:
 def wrong_name_wildcard(baseline: Baseline) -> ValidationInput:
     """The wildcard covers the names below the host, but not the host itself.
 
-    The asterisk stands for one whole label, never for none: ``*.a.test`` is not ``a.test``.
+    The asterisk matches exactly one label: ``*.a.test`` is not ``a.test``.
     """
     return named(baseline, x509.DNSName(f"*.{baseline.inputs.reference}"))
 
@@ -179,7 +179,7 @@ def wrong_name_only_address(baseline: Baseline) -> ValidationInput:
     prepare=with_host_as_subject,
 )
 def no_san(baseline: Baseline) -> ValidationInput:
-    """The host's name is in the common name only, where nobody looks for it any more.
+    """The host's name is in the common name only, which verifiers no longer read (RFC 9525).
 
     Python's ``ssl`` still does, until ``hostname_checks_common_name`` is False.
     """

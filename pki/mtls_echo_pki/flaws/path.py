@@ -64,7 +64,7 @@ def expired_authority(baseline: Baseline) -> ValidationInput:
     prepare=below_an_intermediate,
 )
 def expired_authority_anchor(baseline: Baseline) -> ValidationInput:
-    """The root that the judge trusts ended yesterday.
+    """The root that the verifier trusts ended yesterday.
 
     RFC 5280 does not ask for a trust anchor's dates (§6.1.1 d); OpenSSL does.
     """
@@ -140,8 +140,8 @@ def missing_intermediate_wrong_one(baseline: Baseline) -> ValidationInput:
     prepare=with_root_sent_along,
 )
 def unknown_authority_root_sent(baseline: Baseline) -> ValidationInput:
-    """The root is sent along, but the judge trusts another: what a peer sends proves nothing."""
-    other = Authority.root("an authority of somebody else's", clock=baseline.issuer.clock)
+    """The root is sent along, but the verifier trusts another: what peers send proves nothing."""
+    other = Authority.root("another CA", clock=baseline.issuer.clock)
     return baseline.inputs.but(trust=other.trust)
 
 
@@ -154,7 +154,7 @@ def unknown_authority_root_sent(baseline: Baseline) -> ValidationInput:
     prepare=below_an_intermediate,
 )
 def empty_trust(baseline: Baseline) -> ValidationInput:
-    """The judge trusts nobody at all.
+    """The verifier has no trust anchor at all.
 
     This project refuses to start so (:meth:`Trust.load_into`); a bare ``ssl.SSLContext`` does not.
     """
@@ -199,7 +199,7 @@ def not_an_authority_no_basic_constraints(baseline: Baseline) -> ValidationInput
     prepare=below_an_intermediate,
 )
 def not_an_authority_no_cert_sign(baseline: Baseline) -> ValidationInput:
-    """The issuer's key may sign revocation lists, but no certificates (keyUsage)."""
+    """The issuer's key may sign CRLs, but no certificates (keyUsage)."""
     usage = x509.KeyUsage(
         digital_signature=False,
         content_commitment=False,
@@ -242,7 +242,7 @@ def not_an_authority_no_key_usage(baseline: Baseline) -> ValidationInput:
 def not_an_authority_end_entity(baseline: Baseline) -> ValidationInput:
     """A server or client has issued the certificate with the key of its own.
 
-    The oldest of the attacks: whoever got a certificate for his own name made some for others'.
+    The oldest of the attacks: the owner of a certificate issues certificates for other names.
     """
     issuer = TBSCertificate.of(baseline.issuer.certificate)
     mere = replace(baseline.request, subject="mtls-echo test intermediate authority")
@@ -305,7 +305,7 @@ def name_not_permitted_excluded(baseline: Baseline) -> ValidationInput:
     prepare=below_an_intermediate,
 )
 def unknown_critical_extension_authority(baseline: Baseline) -> ValidationInput:
-    """The intermediate has an extension that nobody understands and that must be understood."""
+    """The intermediate has a critical extension that no verifier knows."""
     unknown = x509.UnrecognizedExtension(EXAMPLE_OID, b"\x05\x00")
     return baseline.with_authority(lambda tbs: with_extension(tbs, unknown, critical=True))
 

@@ -2,10 +2,9 @@
 
 A verifier with a CRL checks every certificate of the path against the CRL of its issuer (see
 :mod:`mtls_echo_pki.certificates.trust`), and a CRL that is missing, out of date or forged counts
-like a
-revocation: the peer is refused. OpenSSL tells the four apart by verify code, 3, 12, 11 and 8, but
-the alert, which is all that the peer sees, says "unknown CA", "expired", "bad certificate" or
-"decrypt error", about a certificate with which nothing is wrong.
+like a revocation: the peer is refused. OpenSSL tells the four apart by verify code, 3, 12, 11 and
+8, but the alert, which is all that the peer sees, says "unknown CA", "expired", "bad certificate"
+or "decrypt error", about a certificate with which nothing is wrong.
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ def revoked_authority(baseline: Baseline) -> ValidationInput:
     prepare=under_revocation,
 )
 def crl_missing(baseline: Baseline) -> ValidationInput:
-    """The judge has the root's revocation list, but not the issuing authority's."""
+    """The verifier has the root's CRL, but not the issuing CA's."""
     return _without_list(baseline, level=0)
 
 
@@ -82,7 +81,7 @@ def crl_missing(baseline: Baseline) -> ValidationInput:
     prepare=under_revocation,
 )
 def crl_missing_authority(baseline: Baseline) -> ValidationInput:
-    """The judge has the issuing authority's revocation list, but not the root's."""
+    """The verifier has the issuing CA's CRL, but not the root's."""
     return _without_list(baseline, level=1)
 
 
@@ -95,7 +94,7 @@ def crl_missing_authority(baseline: Baseline) -> ValidationInput:
     prepare=under_revocation,
 )
 def crl_expired(baseline: Baseline) -> ValidationInput:
-    """The revocation list should have been replaced a minute ago."""
+    """The CRL should have been replaced a minute ago."""
     minute_ago = baseline.issuer.clock().replace(microsecond=0) - timedelta(minutes=1)
     return baseline.with_changed_crl(lambda tbs: replace(tbs, next_update=minute_ago))
 
@@ -109,7 +108,7 @@ def crl_expired(baseline: Baseline) -> ValidationInput:
     prepare=under_revocation,
 )
 def crl_not_yet_valid(baseline: Baseline) -> ValidationInput:
-    """The revocation list begins to count just before it ceases to."""
+    """The CRL is not valid yet: its thisUpdate is just before its nextUpdate."""
     return baseline.with_changed_crl(
         lambda tbs: replace(tbs, this_update=tbs.next_update - timedelta(minutes=1))
     )
@@ -124,6 +123,6 @@ def crl_not_yet_valid(baseline: Baseline) -> ValidationInput:
     prepare=under_revocation,
 )
 def bad_signature_crl(baseline: Baseline) -> ValidationInput:
-    """One bit of the signature on the revocation list has flipped."""
+    """One bit of the signature of the CRL has flipped."""
     der = baseline.inputs.trust.crls[0].public_bytes(Encoding.DER)
     return baseline.with_crl(x509.load_der_x509_crl(flipped(der)))

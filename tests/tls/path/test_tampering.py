@@ -55,7 +55,7 @@ def test_one_damaged_bit_of_a_signature_is_put_back(kind: KeyType) -> None:
     assert evidence_of_tampering(damaged, authority.certificate, thorough=False) is None
     proof = evidence_of_tampering(damaged, authority.certificate, thorough=True)
     assert proof is not None
-    assert "but for one bit" in proof
+    assert "with one bit different" in proof
 
 
 @pytest.mark.parametrize("kind", [KeyType.P256, KeyType.ED25519])

@@ -258,6 +258,6 @@ def _alert_fact(evidence: Evidence, causes: Slugs) -> Fact:
 
 def _presented(leaf: x509.Certificate) -> str:
     names = ", ".join(names_of(leaf)[:4]) or common_name(leaf.subject) or "no name"
-    issuer = common_name(leaf.issuer) or leaf.issuer.rfc4514_string() or "nobody named"
+    issuer = common_name(leaf.issuer) or leaf.issuer.rfc4514_string() or "an unnamed CA"
     names, issuer = names[:LONGEST_NAME], issuer[:LONGEST_NAME]
     return f"certificate for {names}, issued by {issuer}"

@@ -76,7 +76,7 @@ def reason_to_keep(
 
 
 def changed_parts(present: Material, successor: Material) -> tuple[str, ...]:
-    """The parts that differ: certificate, key, trust, revocation lists."""
+    """The parts that differ: certificate, key, trust, CRLs."""
     found: list[str] = []
     old, new = present.credential, successor.credential
     if old is not None and new is not None:

@@ -9,8 +9,8 @@ OpenSSL reports the same of both: verify code 7. They differ in what they leave 
 * **ECDSA and Ed25519 show nothing.** Any two numbers are a signature of any content by *some* key,
   which can be computed from them (SEC 1 §4.1.6). Only a signature that is not even two numbers
   was made by no key at all.
-* **A single altered bit can be found.** If the claimed issuer's key has signed the certificate but
-  for one bit, it has signed it: that another key's signature is so near is as unlikely as a
+* **A single altered bit can be found.** If the claimed issuer's key has signed the certificate
+  except one bit, it has signed it: that another key's signature is so near is as unlikely as a
   forgery. Damage of a file or a disk is of this kind. The search verifies a signature for each
   bit, which takes 0.03 to 0.3 s (measured): a server does not do it for an unauthenticated client.
 
@@ -102,7 +102,7 @@ def _from_single_bit_flip(certificate: x509.Certificate, issuer: x509.Certificat
     if not found and _is_fast(issuer) and 8 * (len(signature) + len(content)) <= _MOST_TRIES:
         found = any(_accepts(verify, signature, near) for near in _one_bit_off(content))
     return (
-        f"{display_name(issuer.subject)} signed it but for one bit: it was damaged"
+        f"{display_name(issuer.subject)} signed it with one bit different: it was damaged"
         if found
         else None
     )
