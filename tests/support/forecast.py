@@ -25,8 +25,7 @@ class Forecast:
         self._workers = config.getoption("numprocesses", None) or 1
         self._tests = 0
         self._began = time.monotonic()
-        option = config.option
-        self._choice = " ".join([*config.args, option.markexpr, option.keyword]).strip()
+        self._choice = " ".join(config.invocation_params.args)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
