@@ -8,11 +8,13 @@ import select
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 import trio
 import trio.testing
 
+from mtls_echo_tls.diagnosis.context_info import context_info, describe_context
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.stream.answering import Answer, AnsweringStream
 from mtls_echo_tls.stream.delivery import CLOSE_TIMEOUT
@@ -261,10 +263,12 @@ async def test_an_answer_that_tls_owes_wakes_the_task() -> None:
 async def test_a_client_without_a_protocol_in_common_is_not_answered() -> None:
     async with hub_of_a_test() as hub:
         ours, theirs = tcp_pair()
-        client = TLSStream(TCPStream(ours), client_side(), server_name="localhost")
-        server = AnsweringStream(TCPStream(theirs), server_side(), server_side=True, hub=hub)
+        offering, insisting = client_side(), server_side()
+        offering.set_alpn_protocols(["other"])
+        describe_context(insisting, replace(context_info(insisting), alpn=("echo",)))
+        client = TLSStream(TCPStream(ours), offering, server_name="localhost")
+        server = AnsweringStream(TCPStream(theirs), insisting, server_side=True, hub=hub)
         await handshake(client, server)
-        server.evidence.no_common_alpn = True  # what a server that insists on one finds
         await client.send_all(b"hello")
         with pytest.raises(TLSFailure):
             await server.answer_all(same)
