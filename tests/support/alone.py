@@ -19,7 +19,7 @@ from _pytest.runner import runtestprotocol
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Have one folder for the temporary files of all the processes."""
-    session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]  # pytest's own
+    vars(session.config)["_tmp_path_factory"].getbasetemp()
 
 
 @pytest.hookimpl(tryfirst=True)
