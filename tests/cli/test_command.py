@@ -15,7 +15,7 @@ import pytest
 import mtls_echo
 from mtls_echo.__main__ import mtls_echo as application
 from tests.support.command_line import COMMAND, environment, run
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
 COMMANDS = ("demo", "serve", "connect", "endpoints", "pki", "explain", "completion")
 
@@ -146,7 +146,7 @@ def redirected(redirection: str, *arguments: str, **more: str) -> subprocess.Com
         ["sh", "-c", f'exec "$@" {redirection}', "sh", *COMMAND, *arguments],
         stderr=subprocess.PIPE,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         env=environment(None, **more),
         check=False,
     )

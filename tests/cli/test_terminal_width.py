@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import pytest
 
 from tests.support.command_line import COMMAND, environment, run
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
 NO_COLOUR = {"NO_COLOR": "1"}
 COMMANDS = (
@@ -53,7 +53,7 @@ def in_terminal(command: str, columns: int, variables: Mapping[str, str] = NO_CO
                 written += os.read(master, 65536)
             except OSError:
                 break  # the last writer has closed the terminal
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)
     os.close(master)
     return written.decode().replace("\r\n", "\n")
 

@@ -62,14 +62,14 @@ def test_every_option_that_a_remedy_names_is_one_of_connect_or_serve() -> None:
     ],
 )
 def test_anchors_go_where_the_verifier_looks_for_them(owner: Side | None, option: str) -> None:
-    judge = CAUSES["unknown-authority"].judge
-    told = in_third_person(judge, owner, vocabulary=COMMAND_LINE)
+    remedy = CAUSES["unknown-authority"].judge
+    told = in_third_person(remedy, owner, vocabulary=COMMAND_LINE)
 
     assert f"trust anchors ({option})" in told
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_a_server_without_a_certificate_is_told_which_options_give_it_one(side: Side) -> None:
+def test_the_remedy_for_a_server_without_a_certificate_names_the_options(side: Side) -> None:
     words = Perspective(side, "server", "server", COMMAND_LINE)
     told = words.remedy(CAUSES["no-server-certificate"])
 

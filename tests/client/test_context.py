@@ -106,7 +106,7 @@ def test_the_offered_protocols_are_negotiated(
     assert near.selected_alpn_protocol() == "echo/1"
 
 
-def test_a_context_that_could_accept_nobody_is_refused(authority: Authority) -> None:
+def test_a_context_that_could_accept_no_peer_is_refused(authority: Authority) -> None:
     with pytest.raises(ValueError, match="no trust anchors"):
         client_context(Trust(()))
     with pytest.raises(ValueError, match="nothing to offer"):

@@ -20,7 +20,7 @@ from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_pki.files.atomic_writer import publish
 from tests.support.clients import World, command, run, serving, transforming
 from tests.support.mounts import by_rename, in_place, mount, secret
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
 
 @pytest.fixture
@@ -49,14 +49,14 @@ class Repeating:
 
     def echoed(self, times: int) -> None:
         for _ in range(times):
-            assert self.echoes.acquire(timeout=PATIENCE)
+            assert self.echoes.acquire(timeout=TIMEOUT)
 
     def stop(self) -> list[dict[str, Any]]:
         """Its reports, when it has ended."""
         self._process.send_signal(signal.SIGINT)
         assert self._process.stderr is not None
         self.said += self._process.stderr.readlines()
-        assert self._process.wait(PATIENCE) == 130
+        assert self._process.wait(TIMEOUT) == 130
         return [json.loads(line) for line in self._reports.read_text().splitlines()]
 
 
@@ -80,7 +80,7 @@ def repeating(world: World, folder: Path, trust: Trust, *options: str) -> Iterat
             text=True,
         ) as process,
     ):
-        watchdog = threading.Timer(PATIENCE, process.kill)
+        watchdog = threading.Timer(TIMEOUT, process.kill)
         watchdog.start()
         here.append(Repeating(process, folder / "reports"))
         try:

@@ -40,7 +40,7 @@ from tests.support.clients import (
     transforming,
     truncate,
 )
-from tests.support.timing import IDLE, PATIENCE, flying, passing
+from tests.support.timing import IDLE, TIMEOUT, flying, passing
 
 versions = pytest.mark.parametrize("version", list(VERSIONS))
 
@@ -66,7 +66,7 @@ async def exchange(
     *,
     version: str = "1.3",
     context: ssl.SSLContext | None = None,
-    timeout: float = PATIENCE,  # noqa: ASYNC109  handed on to connect()
+    timeout: float = TIMEOUT,  # noqa: ASYNC109  handed on to connect()
 ) -> Session:
     """Connect to a server that behaves like that, and have ``data`` echoed."""
     with serving(behaviour, world.server_context(version)) as port:
@@ -83,7 +83,7 @@ async def failure_of(
     *,
     version: str = "1.3",
     context: ssl.SSLContext | None = None,
-    timeout: float = PATIENCE,  # noqa: ASYNC109  handed on to connect()
+    timeout: float = TIMEOUT,  # noqa: ASYNC109  handed on to connect()
 ) -> TLSFailure:
     with pytest.raises(TLSFailure) as caught:
         await exchange(world, behaviour, data, version=version, context=context, timeout=timeout)
@@ -236,7 +236,7 @@ async def test_a_cancelled_session_does_not_wait_for_the_server(
         async with await connect("localhost", port, alice(world), timeout=60) as session:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(session.echo, bytes(50_000_000))
-                await trio.to_thread.run_sync(stalled.wait, PATIENCE)
+                await trio.to_thread.run_sync(stalled.wait, TIMEOUT)
                 await trio.testing.wait_all_tasks_blocked(IDLE)
                 nursery.cancel_scope.cancel()
             assert nursery.cancel_scope.cancelled_caught
@@ -312,7 +312,7 @@ async def test_an_end_before_the_last_echo_is_a_close_without_a_reason(world: Wo
     assert exit_status(failure.report) == 6
 
 
-async def test_an_end_when_nothing_was_due_is_told_as_what_it_is(world: World) -> None:
+async def test_an_end_when_nothing_was_due_is_reported_as_what_it_is(world: World) -> None:
     async def sink(_: bytes) -> None:
         pass
 
@@ -428,7 +428,9 @@ async def test_a_line_that_only_looks_like_a_denial_is_echoed(world: World) -> N
     ("presented", "causes", "alert"),
     [
         pytest.param(None, ["no-client-certificate"], {"1.2": 40, "1.3": 116}, id="nothing"),
-        pytest.param("stranger", ["unknown-authority"], {"1.2": 48, "1.3": 48}, id="a stranger's"),
+        pytest.param(
+            "untrusted", ["unknown-authority"], {"1.2": 48, "1.3": 48}, id="untrusted CA"
+        ),
     ],
 )
 async def test_a_refused_client_never_gets_beyond_the_first_echo(
@@ -438,7 +440,7 @@ async def test_a_refused_client_never_gets_beyond_the_first_echo(
     causes: list[str],
     alert: dict[str, int],
 ) -> None:
-    context = client_context(world.servers.trust, world.stranger if presented else None)
+    context = client_context(world.servers.trust, world.untrusted if presented else None)
 
     failure = await failure_of(world, echo, bytes(5_000_000), version=version, context=context)
 
@@ -451,7 +453,7 @@ async def test_a_refused_client_never_gets_beyond_the_first_echo(
     assert exit_status(failure.report) == 5
 
 
-async def test_a_server_of_another_authority_is_refused_and_told(world: World) -> None:
+async def test_a_server_of_another_ca_is_refused_with_an_alert(world: World) -> None:
     heard: list[str | None] = []
 
     def listen(connection: socket.socket, context: ssl.SSLContext) -> None:
@@ -540,7 +542,7 @@ async def test_an_idle_conversation_has_no_deadline_but_learns_of_its_end(
 
     def deny_after_all(connection: socket.socket, context: ssl.SSLContext) -> None:
         with context.wrap_socket(connection, server_side=True) as tls:
-            over.wait(PATIENCE)
+            over.wait(TIMEOUT)
             tls.sendall(denial_line("only bob"))
             say_goodbye(tls)
 
@@ -651,7 +653,7 @@ async def test_a_cancelled_receive_loses_nothing(
         with context.wrap_socket(connection, server_side=True) as tls:
             tls.sendall(DENIAL[:5])
             time_flies()
-            go_on.wait(PATIENCE)
+            go_on.wait(TIMEOUT)
             tls.sendall(b"!\n")
             tls.unwrap()
 

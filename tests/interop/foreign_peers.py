@@ -58,7 +58,7 @@ import pytest
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_tls.alerts import AlertDescription
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
 SOURCES = Path(__file__).parent / "peers"
 
@@ -136,7 +136,7 @@ def write_material(folder: Path) -> None:
         "client": clients.issue(Request.client("client.test")),
         "client-of-another-authority": others.issue(Request.client("client.test")),
         "client-expired": clients.issue(past(Request.client("client.test"))),
-        # From the authority that the server believes, so that only its usage is wrong.
+        # From the CA that the server trusts, so that only its usage is wrong.
         "client-with-a-server-certificate": clients.issue(Request.server("client.test")),
     }
     for name, credential in credentials.items():
@@ -163,7 +163,7 @@ def _own(folder: Path, credential: str, option: str) -> list[str]:
 
 @contextlib.contextmanager
 def started(*command: str) -> Generator[subprocess.Popen[str]]:
-    """A process that is killed when the block ends, or when patience does."""
+    """A process that is killed when the block ends, or at the timeout."""
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -172,7 +172,7 @@ def started(*command: str) -> Generator[subprocess.Popen[str]]:
         text=True,
         errors="replace",
     )
-    watchdog = threading.Timer(PATIENCE, process.kill)
+    watchdog = threading.Timer(TIMEOUT, process.kill)
     watchdog.start()
     try:
         yield process
@@ -211,7 +211,7 @@ def _openssl_once(port: int, folder: Path, case: Case) -> str:
     source = folder / "in-flight" if case.size else Path(os.devnull)
     with source.open("rb") as stdin:
         done = subprocess.run(
-            command, stdin=stdin, capture_output=True, timeout=PATIENCE, check=False
+            command, stdin=stdin, capture_output=True, timeout=TIMEOUT, check=False
         )
     return done.stderr.decode(errors="replace")
 
@@ -239,13 +239,13 @@ def _curl_once(port: int, folder: Path, case: Case) -> str:
     if case.size:
         # No Expect: curl would wait for a "100 Continue" before it sends anything.
         command += ["--data-binary", f"@{folder / 'in-flight'}", "--header", "Expect:"]
-    done = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)
+    done = subprocess.run(command, capture_output=True, timeout=TIMEOUT, check=False)
     return done.stderr.decode(errors="replace")
 
 
 def _python_once(port: int, folder: Path, case: Case) -> str:
     context = _python_context(folder, ssl.PROTOCOL_TLS_CLIENT, case.version, case.credential)
-    with socket.create_connection(("127.0.0.1", port), PATIENCE) as tcp:
+    with socket.create_connection(("127.0.0.1", port), TIMEOUT) as tcp:
         try:
             if case.size == IN_FLIGHT and case.version == "TLSv1.2":
                 return _false_start(tcp, context, case.size)
@@ -264,7 +264,7 @@ def _python_once(port: int, folder: Path, case: Case) -> str:
 
 
 def _false_start(tcp: socket.socket, context: ssl.SSLContext, size: int) -> str:
-    """Send application data right behind our last flight, before the server has judged it."""
+    """Send application data right behind our last flight, before the server has verified it."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
     flights = 0
@@ -278,7 +278,7 @@ def _false_start(tcp: socket.socket, context: ssl.SSLContext, size: int) -> str:
                 flights += 1
                 if flights == 2:  # ClientHello, then Certificate ... Finished
                     for _ in range(0, size, 16_384):
-                        # A record as the network shows it; nobody is going to decrypt it.
+                        # A record as the network shows it; it is never decrypted.
                         tcp.sendall(b"\x17\x03\x03\x40\x00" + bytes(16_384))
             data = tcp.recv(65536)
             if not data:
@@ -322,7 +322,7 @@ def _batch(command: Sequence[str], port: int, folder: Path, cases: Sequence[Case
         [*command, "client", str(folder), str(port), *(case.spec for case in cases)],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -413,14 +413,14 @@ class ForeignServer:
     def port(self, case: str) -> int:
         """Where the server of this case listens."""
         with self._news:
-            assert self._news.wait_for(lambda: case in self._ports, PATIENCE), self._ports
+            assert self._news.wait_for(lambda: case in self._ports, TIMEOUT), self._ports
             return self._ports[case]
 
     def saw(self, case: str, number: int) -> Counter[str]:
         """What it saw of this case, once that is this many connections."""
         with self._news:
             seen = self._saw.setdefault(case, [])
-            assert self._news.wait_for(lambda: len(seen) >= number, PATIENCE), (case, seen)
+            assert self._news.wait_for(lambda: len(seen) >= number, TIMEOUT), (case, seen)
             return Counter(seen)
 
     def read(self, output: IO[str]) -> None:
@@ -509,7 +509,7 @@ def _python_serve(
             tcp, _ = listener.accept()
         except OSError:
             return  # closed: the test is over
-        tcp.settimeout(PATIENCE)
+        tcp.settimeout(TIMEOUT)
         with tcp:
             try:
                 with context.wrap_socket(tcp, server_side=True) as tls:
@@ -588,7 +588,7 @@ class Relay:
     def wait(self) -> list[Relayed]:
         """The connections, when both sides of each have ended."""
         for thread in self._threads[1:]:
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
             assert not thread.is_alive(), self.connections
         return self.connections
 
@@ -607,7 +607,7 @@ class Relay:
     def _relay(self, client_side: socket.socket, record: Relayed) -> None:
         with client_side, socket.create_connection(("127.0.0.1", self._target)) as server_side:
             for sock in (client_side, server_side):
-                sock.settimeout(PATIENCE)
+                sock.settimeout(TIMEOUT)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             back = threading.Thread(
                 target=_pump, args=(server_side, client_side, record, "server", "client")
@@ -628,7 +628,7 @@ def _pump(source: socket.socket, sink: socket.socket, record: Relayed, of: str, 
             if not data:
                 record.ends.append(f"{of} closed")
         if not data:
-            # Whoever it was, the other side learns of it; a reset as an end, no sooner.
+            # Whichever end it was, the other side learns of it; a reset as an end, no sooner.
             with contextlib.suppress(OSError):
                 sink.shutdown(socket.SHUT_WR)
             return

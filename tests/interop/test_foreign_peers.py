@@ -182,7 +182,7 @@ def connect(port: int, material: Path, version: str, times: int) -> Reports:
         *("--repeat", "0", "--count", str(times), "--json"),
     )
     lines = result.stdout.splitlines()
-    # Before anybody waits for what a server saw of connections that were never made.
+    # Before anything waits for what a server saw of connections that were never made.
     assert len(lines) == times, result.stderr
     return [{**json.loads(line), "exit_status": result.returncode} for line in lines]
 

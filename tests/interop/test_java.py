@@ -9,10 +9,10 @@ from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request, Usage
 from tests.interop.foreign_peers import need
 from tests.support.pki import END_ENTITIES
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
 # One virtual machine for all cases: starting it takes longer than judging them.
-JUDGE = """
+VERIFIER = """
 import java.io.*;
 import java.nio.file.*;
 import java.security.KeyStore;
@@ -20,7 +20,7 @@ import java.security.cert.*;
 import java.util.*;
 import javax.net.ssl.*;
 
-public class Judge {
+public class Verifier {
     public static void main(String[] folders) throws Exception {
         CertificateFactory factory = CertificateFactory.getInstance("X.509");
         for (String folder : folders) {
@@ -82,16 +82,16 @@ def test_java_accepts_every_end_entity_and_refuses_an_unknown_ca_and_a_wrong_usa
             usage = request.usage  # type: ignore[union-attr]
             case(f"{kind}-{number}", authority, usage, authority, "accepted")
     credential = authority.issue(Request.server("a.test"))
-    case("stranger", authority, Usage.SERVER, Authority.root(), "refused")
+    case("untrusted", authority, Usage.SERVER, Authority.root(), "refused")
     case("wrong-usage", authority, Usage.CLIENT, authority, "refused")
-    (tmp_path / "Judge.java").write_text(JUDGE)
+    (tmp_path / "Verifier.java").write_text(VERIFIER)
 
     result = subprocess.run(
-        ["java", "Judge.java", *expected],
+        ["java", "Verifier.java", *expected],
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
 

@@ -24,11 +24,11 @@ from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 from tests.support.tls import (
     CLIENTS,
     EXPIRED,
-    STRANGERS,
+    UNTRUSTED_CA,
     V12,
     V13,
     both_versions,
@@ -141,7 +141,7 @@ def by_tshark(folder: Path, chunks: Chunks) -> list[Told]:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=True,
         env={"PATH": os.environ["PATH"], "HOME": str(folder)},
     )
@@ -195,8 +195,8 @@ def as_read(told: list[Told]) -> list[Told]:
     The other side did not wait for the verdict, so more of its messages were on the wire.
     """
     refuser = told[-1].sender
-    judged = max(i for i, e in enumerate(told) if (e.sender, e.name) == (OTHER[refuser], CERT))
-    return [e for i, e in enumerate(told) if i <= judged or e.sender == refuser]
+    verified = max(i for i, e in enumerate(told) if (e.sender, e.name) == (OTHER[refuser], CERT))
+    return [e for i, e in enumerate(told) if i <= verified or e.sender == refuser]
 
 
 def from_one(told: list[Told], sender: str) -> list[Told]:
@@ -234,13 +234,14 @@ CASES: dict[str, tuple[Contexts, str | None, str]] = {
     "no client certificate": (
         lambda v: (client_side(v, None), server_side(v)), "server", "localhost"),
     "unknown client authority": (
-        lambda v: (client_side(v, STRANGERS.issue(Request.client("alice.test"))), server_side(v)),
+        lambda v: (
+            client_side(v, UNTRUSTED_CA.issue(Request.client("alice.test"))), server_side(v)),
         "server", "localhost"),
     "expired": (
         lambda v: (client_side(v, CLIENTS.issue(YESTERDAYS)), server_side(v)),
         "server", "localhost"),
     "unknown server authority": (
-        lambda v: (client_side(v, servers=STRANGERS.trust), server_side(v)),
+        lambda v: (client_side(v, servers=UNTRUSTED_CA.trust), server_side(v)),
         "client", "localhost"),
     "wrong name": (lambda v: (client_side(v), server_side(v)), "client", "wrong.test"),
 }  # fmt: skip

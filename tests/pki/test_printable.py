@@ -26,7 +26,7 @@ from mtls_echo_tls.diagrams.overview import draw
 from tests.support.clients import World, echo, serving
 from tests.support.clients import run as connect
 from tests.support.command_line import COMMAND, environment, run
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
 # Clears the screen, forges a line; C1 and bidirectional controls cannot stand in an IA5String.
 NAME = "x\x1b[2J\r\n12:00:00 forged"
@@ -44,7 +44,7 @@ def test_every_text_becomes_one_line_that_can_be_seen(text: str) -> None:
     assert shown == text or not text.isprintable()
 
 
-def test_what_is_said_of_a_peer_is_one_line_and_an_error_as_many_as_it_has(
+def test_a_peer_is_described_in_one_line_and_an_error_in_as_many_as_it_has(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     say(f"met {NAME}")
@@ -121,7 +121,7 @@ def test_an_event_of_the_server_is_one_line(world: World) -> None:
         assert connect(f"localhost:{port}", "hello", *world.files).returncode == 0
         process.terminate()
         events = process.stderr.read()
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(TIMEOUT) == 0
 
     assert SHOWN in events
     assert all(line.isprintable() for line in events.split("\n"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,7 +45,7 @@ def test_each_test_has_a_process_of_its_own(tmp_path: Path, workers: str) -> Non
         env={**os.environ, "PYTEST_ADDOPTS": ""},
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
 
     assert "2 failed, 2 passed, 1 skipped" in done.stdout

@@ -27,7 +27,7 @@ from mtls_echo_tls.denial import denial_line
 from tests.interop.foreign_peers import need
 from tests.support.clients import Behaviour, answering, saying, serving
 from tests.support.command_line import environment
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -65,7 +65,7 @@ class Terminal:
         """The output of a command to its end, or its first ``lines`` lines: then it goes on."""
         assert self._bash.stdin is not None
         assert self._bash.stdout is not None
-        watchdog = threading.Timer(PATIENCE, self.close)
+        watchdog = threading.Timer(TIMEOUT, self.close)
         watchdog.start()
         # The status of the command before, for who asks; nothing of what follows to this one.
         self._bash.stdin.write(f"(exit {self.status})\n{{ {command}\n}} </dev/null\n")
@@ -264,7 +264,7 @@ def test_the_programs_of_the_library_page_talk_to_each_other(tmp_path: Path) -> 
                     [sys.executable, DOCS / "examples" / "client.py", host, listening[1], pki],
                     capture_output=True,
                     text=True,
-                    timeout=PATIENCE,
+                    timeout=TIMEOUT,
                 )
 
             answered = ask("localhost")
@@ -283,7 +283,7 @@ def ask(port: int, folder: Path) -> subprocess.CompletedProcess[str]:
         [sys.executable, DOCS / "examples" / "client.py", "localhost", str(port), folder],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
 
 

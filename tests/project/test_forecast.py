@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.forecast import LAST_RUNS
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,7 +44,7 @@ def test_the_tests_are_counted_and_the_last_run_tells_how_long(
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
         )
         assert done.returncode == 0, done.stdout
         [line] = [each for each in done.stdout.splitlines() if " tests, about " in each]

@@ -1,4 +1,4 @@
-"""The house: which room may import which, that no module imports itself by a detour, and sizes.
+"""The layers: which room may import which, that no module imports itself by a detour, and sizes.
 
 A room is a folder of modules. Every import counts: those inside functions, those under
 TYPE_CHECKING, and those written as a string, as a table of lazily loaded names has them.
@@ -27,7 +27,7 @@ COMPONENTS = {
 
 # Each room, and behind the colon the rooms whose modules its own may import. It reads from the
 # ground up: a room stands above all that it imports. `cli/__main__` is the module of that name.
-HOUSE = """
+PACKAGES = """
 pki:
 pki/certificates:
 pki/files: pki/certificates
@@ -76,9 +76,9 @@ Graph = dict[str, set[str]]
 
 @cache
 def read_rooms() -> dict[str, set[str]]:
-    """Each room of the house with the rooms that it may import from."""
+    """Each room with the rooms that it may import from."""
     rooms: dict[str, set[str]] = {}
-    for text, everything_below in (HOUSE, False), (APPLICATION, True):
+    for text, everything_below in (PACKAGES, False), (APPLICATION, True):
         library = {*rooms} if everything_below else set[str]()
         for line in filter(None, text.splitlines()):
             room, _, named = line.partition(":")
@@ -142,7 +142,7 @@ def room_of(module: str) -> str:
 
 
 def upward(imports: Graph) -> list[str]:
-    """Imports that no row of the house allows."""
+    """Imports that no row of the table allows."""
     return [
         f"{module} imports {imported}"
         for module, below in imports.items()
@@ -188,7 +188,7 @@ def test_no_module_imports_itself_by_a_detour() -> None:
     assert circles(graph()) == []
 
 
-def test_every_room_is_in_the_house_and_every_arrow_is_used() -> None:
+def test_every_room_is_in_the_table_and_every_arrow_is_used() -> None:
     rooms = read_rooms()
     used = {(room_of(a), room_of(b)) for a, below in graph().items() for b in below}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,7 +49,7 @@ def test_a_skip_fails_there_with_its_reason(tmp_path: Path, workers: str) -> Non
             env={**os.environ, "PYTEST_ADDOPTS": "", **environment},
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
         )
 
     there = run(PYTEST_ADDOPTS="-p tests.support.nothing_missing")

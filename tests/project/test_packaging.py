@@ -17,7 +17,7 @@ import pytest
 
 import mtls_echo
 from tests.interop.foreign_peers import need
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
 ROOT = Path(__file__).parents[2]
 COMPONENTS = ("cli", "server", "client", "tls", "pki")
@@ -85,7 +85,7 @@ def test_every_module_can_be_imported_first(component: str) -> None:
         [sys.executable, "-W", "error", "-c", program, *modules],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
 
     assert ran.returncode == 0, ran.stderr
@@ -151,7 +151,7 @@ def test_every_package_says_that_it_is_typed() -> None:
         assert (package / "py.typed").exists()
 
 
-def test_one_version_is_said_everywhere() -> None:
+def test_one_version_is_stated_everywhere() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
     assert mtls_echo.__version__ == project["version"] == version("mtls-echo")
@@ -202,7 +202,7 @@ def test_a_command_imports_only_what_it_uses(
         [sys.executable, "-c", program, *(a.format(tmp=tmp_path) for a in arguments)],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
 
     assert ran.returncode == 0, ran.stderr

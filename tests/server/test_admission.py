@@ -26,7 +26,7 @@ from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
 from tests.support.servers import VERSIONS, Running, echoed, limits, running
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
 versions = pytest.mark.parametrize(
     "version", [version for _, version in VERSIONS], ids=[name for name, _ in VERSIONS]
@@ -369,7 +369,7 @@ def visit(
 ) -> tuple[bytes, bool | None, ssl.SSLSession | None]:
     """Say hello over a connection that resumes a session, as only the standard library does."""
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as tcp,
+        socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as tcp,
         context.wrap_socket(tcp, server_hostname="localhost", session=session) as tls,
     ):
         tls.sendall(b"hello")

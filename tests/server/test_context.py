@@ -18,7 +18,7 @@ from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_server.context import ClientAuth, server_context
 from mtls_echo_tls.denial import denial_in
 from tests.support.servers import Authorities, echoed, limits, running
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ async def test_a_certificate_that_expired_since_does_not_get_in_by_resuming(
 
     def visit(port: int, session: ssl.SSLSession | None) -> tuple[bytes, ssl.SSLSession | None]:
         with (
-            socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as tcp,
+            socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as tcp,
             # The standard library's own way of resuming; our client has none, on purpose.
             context.wrap_socket(tcp, server_hostname="localhost", session=session) as tls,
         ):

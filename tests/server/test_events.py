@@ -131,7 +131,7 @@ def test_addresses_without_end_share_one_count() -> None:
     assert len(file.getvalue().splitlines()) < 64 + BURST + 1
 
 
-def test_what_lasts_is_said_once_in_ten_seconds() -> None:
+def test_a_lasting_condition_is_logged_once_in_ten_seconds() -> None:
     clock, file = Clock(), io.StringIO()
     log = EventLog("text", file, clock=clock)
     for _ in range(100):
@@ -255,7 +255,7 @@ def test_a_traced_success_is_bounded_as_any_event_is() -> None:
 def test_without_a_standard_error_nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", None)  # what Python makes of ``2>&-``
     for log_format in get_args(LogFormat):
-        EventLog(log_format)(events.warning("nobody reads this"))
+        EventLog(log_format)(events.warning("this is not read"))
 
 
 def test_a_log_that_cannot_be_written_stops_nothing() -> None:
@@ -263,7 +263,7 @@ def test_a_log_that_cannot_be_written_stops_nothing() -> None:
         def write(self, _: str) -> int:
             raise BrokenPipeError
 
-    EventLog("text", Gone())(events.warning("nobody reads this"))
+    EventLog("text", Gone())(events.warning("this is not read"))
     closed = io.StringIO()
     closed.close()
     EventLog("json", closed)(events.warning("nor this"))

@@ -49,7 +49,7 @@ def test_an_address_that_leaves_something_open_is_refused_with_advice(
         listen([text])
 
 
-def test_what_a_client_may_leave_out_a_server_is_told() -> None:
+def test_a_server_must_be_given_what_a_client_may_leave_out() -> None:
     assert parse_address("a.test") == ("a.test", 8443)
     with pytest.raises(ValueError, match="from 1 to 65535"):
         parse_address("a.test:0")
@@ -64,7 +64,7 @@ def test_a_name_is_listened_on_at_each_of_its_addresses_with_one_port() -> None:
     assert len(ports) == 1
 
 
-def test_a_port_in_use_is_said_to_be_and_nothing_stays_open() -> None:
+def test_a_port_in_use_is_reported_and_nothing_stays_open() -> None:
     [taken] = listen(["127.0.0.1:0"])
     port = taken.getsockname()[1]
     [free] = listen(["127.0.0.1:0"])

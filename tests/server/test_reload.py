@@ -28,7 +28,7 @@ from mtls_echo_pki.files.atomic_writer import publish
 from tests.interop.foreign_peers import need
 from tests.support.mounts import by_rename, in_place, mount, secret
 from tests.support.servers import SERVE, VERSIONS, ServeProcess, run_command
-from tests.support.timing import CLOCKED, PATIENCE
+from tests.support.timing import CLOCKED, TIMEOUT
 
 versions = pytest.mark.parametrize(
     "version", [version for _, version in VERSIONS], ids=[name for name, _ in VERSIONS]
@@ -273,7 +273,7 @@ def test_what_openssl_refuses_is_named_and_not_taken(mounts: Mounts, tmp_path: P
         assert served(running, client_of(ALICE)) == shown_by(mounts.first)
 
 
-def test_the_same_error_is_told_once_and_mending_by_the_old_bytes_is_told(
+def test_the_same_error_is_logged_once_and_mending_by_the_old_bytes_is_logged(
     mounts: Mounts,
 ) -> None:
     with ServeProcess("--reload-interval", "0.01", *mounts.options) as running:
@@ -364,8 +364,8 @@ def test_a_list_that_vanishes_from_a_directory_stays_in_force(tmp_path: Path) ->
     authority.revoke(bob)
     trust = {"ca.crt": authority.trust.pem}
     listed = {**trust, "crl.pem": authority.crl().public_bytes(Encoding.PEM)}
-    believed = directory.trust("servers")
-    mallory = client_of(bob, trust=believed)
+    server_trust = directory.trust("servers")
+    mallory = client_of(bob, trust=server_trust)
     with ServeProcess(*QUICK, pki=directory.path) as running:
         assert served(running, mallory)
         publish(directory.path / "trust" / "clients", listed, {})
@@ -376,7 +376,7 @@ def test_a_list_that_vanishes_from_a_directory_stays_in_force(tmp_path: Path) ->
         assert not event["ok"]
         assert "/crl.pem: there is no CRL any more" in event["error"]
         assert refused(running, mallory) == REVOKED
-        assert served(running, client_of(alice, trust=believed))
+        assert served(running, client_of(alice, trust=server_trust))
 
 
 def test_without_client_authentication_the_authorities_of_clients_are_no_concern(
@@ -402,12 +402,12 @@ def test_a_hang_up_reads_the_files_at_once_and_answers(mounts: Mounts) -> None:
         assert (event["ok"], event["generation"], event["changed"]) == (True, 1, [])
         renewed = issued()
         mount(mounts.tls, secret(renewed))
-        assert served(running, client_of(ALICE)) == shown_by(mounts.first)  # nobody looks
+        assert served(running, client_of(ALICE)) == shown_by(mounts.first)  # nothing reloads
         running.process.send_signal(signal.SIGHUP)
         assert running.event("reload", 2)["generation"] == 2
         assert served(running, client_of(ALICE)) == shown_by(renewed)
         in_place(mounts.tls / "tls.crt", b"")
-        for number in (3, 4):  # whoever asks is told, though it is the same
+        for number in (3, 4):  # SIGHUP is answered, though it is the same
             running.process.send_signal(signal.SIGHUP)
             assert "is empty" in running.event("reload", number)["error"]
 
@@ -460,7 +460,7 @@ def test_a_hang_up_that_comes_while_it_starts_is_answered_when_it_serves(
 def test_its_text_log_tells_a_person_the_same(mounts: Mounts) -> None:
     command = [sys.executable, "-c", SERVE, *QUICK, *mounts.options, "--listen", "127.0.0.1:0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        watchdog = threading.Timer(PATIENCE, process.kill)
+        watchdog = threading.Timer(TIMEOUT, process.kill)
         watchdog.start()
         assert process.stderr is not None
         assert " listening on " in process.stderr.readline()
@@ -552,7 +552,7 @@ def s_client(running: ServeProcess, folder: Path, version: ssl.TLSVersion, *more
         answer = process.stdout.readline()
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
-        assert process.wait(PATIENCE) in (0, 1)
+        assert process.wait(TIMEOUT) in (0, 1)
     return answer.strip()
 
 

@@ -60,14 +60,14 @@ async def test_a_client_with_a_certificate_gets_its_bytes_back(
 
 @versions
 @pytest.mark.parametrize("client_auth", list(ClientAuth))
-@pytest.mark.parametrize("who", ["alice", "nobody", "stranger"])
+@pytest.mark.parametrize("who", ["alice", "unauthenticated", "untrusted"])
 async def test_client_authentication_is_what_it_is_called(
     pki: Authorities, version: ssl.TLSVersion, client_auth: ClientAuth, who: str
 ) -> None:
-    credential = {"alice": pki.alice, "nobody": None, "stranger": pki.stranger}[who]
+    credential = {"alice": pki.alice, "unauthenticated": None, "untrusted": pki.untrusted}[who]
     welcome = {
-        ClientAuth.NONE: {"alice", "nobody", "stranger"},  # no client is asked
-        ClientAuth.OPTIONAL: {"alice", "nobody"},
+        ClientAuth.NONE: {"alice", "unauthenticated", "untrusted"},  # no client is asked
+        ClientAuth.OPTIONAL: {"alice", "unauthenticated"},
         ClientAuth.REQUIRED: {"alice"},
     }[client_auth]
     async with running(pki.server_context(client_auth), limits=limits()) as here:
@@ -89,7 +89,7 @@ async def test_client_authentication_is_what_it_is_called(
                 if version == ssl.TLSVersion.TLSv1_3
                 else ("handshake_failure")
             )
-            expected = missing if who == "nobody" else "unknown_ca"
+            expected = missing if who == "unauthenticated" else "unknown_ca"
             report = await here.event("connection")
             assert report["outcome"] == "refused"
             assert report["alert"]["name"] == expected
@@ -150,7 +150,7 @@ async def test_the_context_is_asked_for_at_each_connection(pki: Authorities) -> 
 @pytest.mark.parametrize(
     "request_line", [b"GET / HTTP/1.1", b"OPTIONS * HTTP/1.1", b"PRI * HTTP/2.0"]
 )
-async def test_an_http_client_is_told_in_http_that_this_port_speaks_tls(
+async def test_an_http_client_gets_an_http_answer_that_this_port_speaks_tls(
     pki: Authorities, request_line: bytes
 ) -> None:
     async with running(pki.server_context(), limits=limits()) as here:
@@ -271,7 +271,7 @@ async def test_an_old_connection_is_closed_at_its_first_pause(
     async with running(pki.server_context(), limits=limits(max_connection_age=0.05)) as here:
         async with await here.connect(pki.client_context(pki.alice)) as stream:
             await trio.sleep(0.1)
-            # Of age, but there is somebody talking: nothing is lost.
+            # Of age, but the peer is still sending: nothing is lost.
             assert await echoed(stream, b"x" * 300_000) == b"x" * 300_000
             assert await everything(stream) == b""
         report = await here.event("connection")
@@ -422,7 +422,7 @@ async def test_a_handler_has_the_idle_timeout_anew_when_data_has_arrived(
         assert deadline >= moment + limits().idle_timeout
 
 
-async def test_a_handler_that_was_interrupted_is_not_said_to_have_finished(
+async def test_a_handler_that_was_interrupted_is_not_reported_as_finished(
     pki: Authorities, patient_clock: trio.testing.MockClock
 ) -> None:
     async def slow(stream: TLSStream) -> None:

@@ -22,7 +22,7 @@ from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.trust import Trust
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
 PROGRAM = "from mtls_echo.commands.connect import connect; connect(prog_name='mtls-echo connect')"
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -38,7 +38,7 @@ class World:
     clients: Authority
     server: Credential
     alice: Credential
-    stranger: Credential
+    untrusted: Credential
     folder: Path
 
     @classmethod
@@ -49,10 +49,10 @@ class World:
             clients=clients,
             server=servers.issue(Request.server("localhost", "127.0.0.1", "::1")),
             alice=clients.issue(Request.client("alice.test")),
-            stranger=Authority.root("strangers").issue(Request.client("stranger.test")),
+            untrusted=Authority.root("untrusted").issue(Request.client("untrusted.test")),
             folder=folder,
         )
-        for name in ("alice", "stranger", "server"):
+        for name in ("alice", "untrusted", "server"):
             credential: Credential = getattr(world, name)
             (folder / f"{name}.crt").write_bytes(credential.certificate_pem)
             (folder / f"{name}.key").write_bytes(credential.key_pem)
@@ -101,7 +101,7 @@ def serving(
     threads: list[threading.Thread] = []
 
     def handle(connection: socket.socket) -> None:
-        connection.settimeout(PATIENCE)
+        connection.settimeout(TIMEOUT)
         # What the client does to the connection is the test's business, not the server's.
         with connection, contextlib.suppress(OSError):
             behaviour(connection, context)
@@ -125,9 +125,9 @@ def serving(
             # Wakes accept(), which close() alone does not.
             with contextlib.suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)
-            acceptor.join(PATIENCE)
+            acceptor.join(TIMEOUT)
     for thread in threads:
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT)
         assert not thread.is_alive(), "a client left its connection open"
 
 
@@ -230,7 +230,7 @@ def reset_at_once(connection: socket.socket, _: ssl.SSLContext) -> None:
 
 
 def truncate(connection: socket.socket, context: ssl.SSLContext) -> None:
-    """Echo half, then FIN without close_notify, as anybody on the path can do."""
+    """Echo half, then FIN without close_notify, as any on-path attacker can do."""
     with accepted(connection, context) as tls:
         data = tls.recv(16_384)
         tls.sendall(data[: len(data) // 2])
@@ -256,7 +256,7 @@ def stalling(amount: int, over: threading.Event, stalled: Callable[[], object]) 
             tls.sendall(data)
             echoed += len(data)
         stalled()
-        over.wait(PATIENCE)
+        over.wait(TIMEOUT)
         tls.close()
 
     return behave
@@ -326,7 +326,7 @@ def run(
         command(*arguments, program=program),
         input=input,
         capture_output=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         env=environment,
         check=False,
     )

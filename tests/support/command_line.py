@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
 COMMAND = (sys.executable, "-m", "mtls_echo")
 
@@ -35,7 +35,7 @@ def run(
         input=stdin.decode() if isinstance(stdin, bytes) else stdin,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         env=environment(pki, **more),
     )
 
@@ -70,7 +70,7 @@ class Serving:
             return len(found) >= number
 
         with self._arrived:
-            assert self._arrived.wait_for(there, PATIENCE), self._events
+            assert self._arrived.wait_for(there, TIMEOUT), self._events
         return found[number - 1]
 
     @property
@@ -81,7 +81,7 @@ class Serving:
     def stop(self) -> int:
         """End it as an operator would; its exit status."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(PATIENCE)
+        return self.process.wait(TIMEOUT)
 
 
 @contextlib.contextmanager

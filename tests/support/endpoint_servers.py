@@ -22,13 +22,13 @@ from mtls_echo_server.events import Event
 from mtls_echo_server.service import Server
 from mtls_echo_tls.address import Address
 from mtls_echo_tls.diagnosis.report import Report
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
 
-class Town:
+class EndpointServers:
     """Two authorities of servers, one of clients, and a folder with their files.
 
-    ``one.crt`` and ``other.crt`` are the anchors, ``alice`` may connect, ``stranger`` may not.
+    ``one.crt`` and ``other.crt`` are the anchors, ``alice`` may connect, ``untrusted`` may not.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -38,7 +38,7 @@ class Town:
         for name, authority in (("one", self.one), ("other", self.other)):
             self.publish(f"{name}.crt", authority.trust.pem)
         alice = Request.client("alice.test")
-        for name, authority in (("alice", self.clients), ("stranger", Authority.root("others"))):
+        for name, authority in (("alice", self.clients), ("untrusted", Authority.root("others"))):
             credential = authority.issue(alice)
             self.publish(f"{name}.crt", credential.certificate_pem)
             self.publish(f"{name}.key", credential.key_pem)
@@ -153,7 +153,7 @@ def plan(*endpoints: Endpoint) -> Plan:
 @contextlib.asynccontextmanager
 async def monitoring(plan: Plan, **options: Any) -> AsyncGenerator[tuple[Monitor, trio.Nursery]]:
     """A monitor that keeps to a plan, and a nursery for servers."""
-    quick = {"check_interval": 0.2, "file_interval": 0.02, "timeout": PATIENCE, **options}
+    quick = {"check_interval": 0.2, "file_interval": 0.02, "timeout": TIMEOUT, **options}
     monitor = Monitor(**quick)
     monitor.update(plan)
     async with trio.open_nursery() as sites, trio.open_nursery() as nursery:

@@ -23,7 +23,7 @@ REQUESTS = {
     "client": Request.client("client.test", subject="client"),
 }
 
-# Whoever stands on the other side is always the same, and never at fault.
+# The other side is always the same, and never at fault.
 OTHERS = Authority.root("the other side's authority")
 OTHER_SERVER = OTHERS.issue("localhost")
 OTHER_CLIENT = OTHERS.issue(Request.client("other.test"))
@@ -48,11 +48,13 @@ async def meet_verifier(inputs: ValidationInput, role: FlawRole, tls: TLSVersion
     presenter, verifier = contexts(inputs, role, tls)
     if role == "server":
         one, other = tls_pair(verifier, presenter, name=inputs.reference)
-        judged, own = await reports(one, other)
-        return Encounter(judged, own, one.evidence.reason, other.evidence.reason)
+        verifier_report, presenter_report = await reports(one, other)
+        return Encounter(
+            verifier_report, presenter_report, one.evidence.reason, other.evidence.reason
+        )
     one, other = tls_pair(presenter, verifier)
-    own, judged = await reports(one, other)
-    return Encounter(judged, own, other.evidence.reason, one.evidence.reason)
+    presenter_report, verifier_report = await reports(one, other)
+    return Encounter(verifier_report, presenter_report, other.evidence.reason, one.evidence.reason)
 
 
 def contexts(

@@ -99,7 +99,7 @@ def _certificates(
         return {place}
     ours, theirs = dict(_respects(one, good)), dict(_respects(other, bad))
     if None in (ours["issuer"], theirs["issuer"]) and IDENTIFIER in ours.keys() & theirs.keys():
-        # A stranger signed: that his key's identifier is another follows from it.
+        # An untrusted CA signed: that its key identifier is another follows from it.
         del ours[IDENTIFIER], theirs[IDENTIFIER]
     return {
         f"{place}: {respect}"

@@ -20,7 +20,7 @@ from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import KeyType, Request
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.files.atomic_writer import DATA, publish
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
 COMMAND = [
     sys.executable,
@@ -28,7 +28,7 @@ COMMAND = [
     "from mtls_echo.commands.pki.group import pki; pki(prog_name='mtls-echo pki')",
 ]
 
-NOBODY = 65534
+UNPRIVILEGED_UID = 65534
 
 END_ENTITIES = [
     pytest.param(Request.server("localhost", "127.0.0.1", "::1"), id="server"),
@@ -156,7 +156,7 @@ def run(
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
 
@@ -167,7 +167,7 @@ def unprivileged() -> Iterator[None]:
     if os.geteuid() != 0:
         yield
         return
-    os.seteuid(NOBODY)
+    os.seteuid(UNPRIVILEGED_UID)
     try:
         yield
     finally:
@@ -200,7 +200,7 @@ def on_a_small_disk(disk: Path, script: str) -> None:
         [*apart, "sh", "-c", script, "sh", str(disk), sys.executable],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
     if result.returncode == 77 or "unshare" in result.stderr:

@@ -31,7 +31,7 @@ from mtls_echo_server.listeners import listen
 from mtls_echo_server.service import Handler, Server, Stopped
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
 VERSIONS = [
     ("TLS 1.2", ssl.TLSVersion.TLSv1_2),
@@ -49,7 +49,7 @@ class Authorities:
         self.clients = Authority.root("clients")
         self.server = self.servers.issue(Request.server("localhost", "127.0.0.1"))
         self.alice = self.clients.issue(Request.client("alice.test", subject="alice"))
-        self.stranger = Authority.root("others").issue(
+        self.untrusted = Authority.root("others").issue(
             Request.client("alice.test", subject="alice")
         )
 
@@ -192,7 +192,7 @@ class ServeProcess:
         )
         self.events: list[dict[str, Any]] = []
         self.port = 0
-        self._watchdog = threading.Timer(PATIENCE, self.process.kill)
+        self._watchdog = threading.Timer(TIMEOUT, self.process.kill)
 
     def __enter__(self) -> ServeProcess:
         self._watchdog.start()
@@ -234,7 +234,7 @@ class ServeProcess:
 
     def connect(self, context: ssl.SSLContext) -> ssl.SSLSocket:
         """A blocking client of the standard library, after its handshake."""
-        sock = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+        sock = socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT)
         try:
             return context.wrap_socket(sock, server_hostname="localhost")
         except BaseException:
@@ -242,7 +242,7 @@ class ServeProcess:
             raise
 
     def tcp(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT)
 
 
 def without_privilege() -> None:
@@ -269,7 +269,7 @@ def run_command(
         [sys.executable, "-c", SERVE, *options],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         env={**os.environ, **(env or {})},
         check=False,
     )
@@ -284,7 +284,7 @@ def read_to_end(sock: socket.socket) -> bytes:
 
 def limits(**changed: Any) -> Limits:
     """Limits that no test meets by accident."""
-    return Limits(**{"handshake_timeout": PATIENCE, "idle_timeout": PATIENCE, **changed})
+    return Limits(**{"handshake_timeout": TIMEOUT, "idle_timeout": TIMEOUT, **changed})
 
 
 def access(**rules: Sequence[str]) -> Access:

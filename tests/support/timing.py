@@ -19,7 +19,7 @@ import trio
 import trio.testing
 
 # Against a hang only, in seconds: nothing takes this long on any machine that still answers.
-PATIENCE = 300.0
+TIMEOUT = 300.0
 
 # With a clock that jumps when everybody waits: for so long nothing may have moved, in seconds.
 # Data on its way through the loopback interface is what trio does not see.
@@ -51,7 +51,7 @@ def run_in_real_time(
             with contextlib.suppress(trio.RunFinishedError):
                 token.run_sync_soon(scope.cancel)
 
-        watchdog = threading.Timer(PATIENCE, give_up)
+        watchdog = threading.Timer(TIMEOUT, give_up)
         watchdog.daemon = True
         watchdog.start()
         where: BaseException | None = None
@@ -64,7 +64,7 @@ def run_in_real_time(
                     raise
         finally:
             watchdog.cancel()
-        raise trio.TooSlowError(f"the test hung for {PATIENCE:.0f} s") from where
+        raise trio.TooSlowError(f"the test hung for {TIMEOUT:.0f} s") from where
 
     return trio.run(bounded, clock=clock, instruments=instruments)
 

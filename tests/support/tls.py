@@ -30,7 +30,7 @@ both_versions = pytest.mark.parametrize("version", VERSIONS)
 
 SERVERS = Authority.root("servers")
 CLIENTS = Authority.root("clients")
-STRANGERS = Authority.root("strangers")
+UNTRUSTED_CA = Authority.root("untrusted")
 LOCALHOST = SERVERS.issue(Request.server("localhost"))
 ALICE = CLIENTS.issue(Request.client("alice.test"))
 

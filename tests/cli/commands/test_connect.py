@@ -40,7 +40,7 @@ from tests.support.clients import (
     transforming,
     truncate,
 )
-from tests.support.timing import CLOCKED, HOUR, PATIENCE, TELLING
+from tests.support.timing import CLOCKED, HOUR, TELLING, TIMEOUT
 
 versions = pytest.mark.parametrize("version", list(VERSIONS))
 
@@ -106,7 +106,7 @@ def test_a_file_is_as_good_as_a_pipe(world: World, tmp_path: Path) -> None:
             stdin=lines,
             stdout=output,
             stderr=subprocess.DEVNULL,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             check=True,
         )
 
@@ -135,7 +135,7 @@ def test_without_input_the_connection_is_proved_all_the_same(
     with serving(transforming(note), world.server_context(version)) as port:
         if closed:
             arguments = ["sh", "-c", 'exec "$@" <&-', "sh", *command(f":{port}", *world.files)]
-            done = subprocess.run(arguments, capture_output=True, timeout=PATIENCE, check=False)
+            done = subprocess.run(arguments, capture_output=True, timeout=TIMEOUT, check=False)
         else:
             done = run(f":{port}", *world.files)
         refused = run(f":{port}", *world.trusting)
@@ -177,7 +177,7 @@ def test_a_server_that_stops_reading_half_way_is_a_timeout_with_half_the_output(
             stderr=subprocess.PIPE,
         ) as process,
     ):
-        output, _ = process.communicate(LINES * 20, timeout=PATIENCE)
+        output, _ = process.communicate(LINES * 20, timeout=TIMEOUT)
         over.set()
 
     assert process.returncode == 7
@@ -213,7 +213,7 @@ def test_an_output_whose_reader_has_gone_ends_the_command_quietly(world: World) 
             command(f":{port}", "hello", *world.files),
             stdout=writer,
             stderr=subprocess.PIPE,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             check=False,
         )
     os.close(writer)
@@ -233,7 +233,7 @@ def test_an_output_that_cannot_be_written_is_an_error(
         done = subprocess.run(
             shell + command(f":{port}", "hello", *option, *world.files),
             stderr=subprocess.PIPE,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             check=False,
         )
 
@@ -249,7 +249,7 @@ def test_an_input_that_cannot_be_read_is_an_error(world: World, tmp_path: Path) 
             command(f":{port}", *world.files),
             stdin=write_only,
             capture_output=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             check=False,
         )
     os.close(write_only)
@@ -271,7 +271,7 @@ def test_an_input_that_cannot_be_read_is_an_error(world: World, tmp_path: Path) 
     [
         pytest.param(echo, ["--server-name", "a.test"], 4, "refused", "wrong-name", id="name"),
         pytest.param(echo, ["--no-cert"], 5, "refused", "no-client-certificate", id="no cert"),
-        pytest.param(echo, ["stranger"], 5, "refused", "unknown-authority", id="stranger"),
+        pytest.param(echo, ["untrusted"], 5, "refused", "unknown-authority", id="untrusted"),
         pytest.param(close_at_once, [], 6, "failed", "closed-without-alert", id="closes"),
         pytest.param(reset_at_once, [], 6, "failed", "reset", id="resets"),
         pytest.param(truncate, [], 6, "failed", "truncated", id="truncates"),
@@ -308,8 +308,8 @@ def test_each_failure_has_its_exit_status_and_its_report(
     match options:
         case ["--no-cert"]:
             arguments = [*world.trusting, "--no-cert"]
-        case ["stranger"]:
-            arguments = [*world.trusting, *world.presenting("stranger")]
+        case ["untrusted"]:
+            arguments = [*world.trusting, *world.presenting("untrusted")]
         case ["--tls"]:
             arguments = [*world.files, "--tls", "1.2" if version == "1.3" else "1.3"]
         case _:
@@ -472,14 +472,14 @@ def test_repeated_connections_are_counted_and_the_last_failure_decides(world: Wo
 def test_the_first_run_creates_the_directory_it_shares_with_the_server(tmp_path: Path) -> None:
     done = run(f":{free_port()}", "hello", pki=tmp_path / "pki")
     again = run(f":{free_port()}", "hello", pki=tmp_path / "pki")
-    unknown = run(f":{free_port()}", "hello", "--as", "nobody", pki=tmp_path / "pki")
+    unknown = run(f":{free_port()}", "hello", "--as", "absent", pki=tmp_path / "pki")
 
     assert done.returncode == again.returncode == 3
     assert f"made test certificates in {tmp_path / 'pki'}" in done.stderr.decode()
     assert b"made" not in again.stderr
     assert Directory(tmp_path / "pki").names() == ["client", "server"]
     assert unknown.returncode == 2
-    assert b"nobody" in unknown.stderr
+    assert b"absent" in unknown.stderr
 
 
 def test_ctrl_c_while_a_server_is_silent_is_clean_and_quick(world: World) -> None:
@@ -497,9 +497,9 @@ def test_ctrl_c_while_a_server_is_silent_is_clean_and_quick(world: World) -> Non
             stderr=subprocess.PIPE,
         ) as process,
     ):
-        assert arrived.wait(PATIENCE)
+        assert arrived.wait(TIMEOUT)
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=PATIENCE)
+        output, errors = process.communicate(timeout=TIMEOUT)
 
     assert (process.returncode, output, errors) == (130, b"", b"")
 
@@ -559,14 +559,14 @@ def test_openssl_s_server_accepts_us_and_a_palindrome_is_its_own_echo(
 def test_openssl_s_server_refuses_us_and_we_say_why(world: World, version: str) -> None:
     with s_server(world, version, "-Verify", "2", "-verify_return_error") as port:
         nothing = run(f"127.0.0.1:{port}", "level", "--json", *world.trusting)
-        stranger = run(
-            f"127.0.0.1:{port}", "level", "--json", *world.trusting, *world.presenting("stranger")
+        untrusted = run(
+            f"127.0.0.1:{port}", "level", "--json", *world.trusting, *world.presenting("untrusted")
         )
 
-    assert nothing.returncode == stranger.returncode == 5
+    assert nothing.returncode == untrusted.returncode == 5
     assert report_of(nothing)["causes"] == ["no-client-certificate"]
     assert report_of(nothing)["alert"]["code"] == (40 if version == "1.2" else 116)
-    assert report_of(stranger)["alert"]["name"] == "unknown_ca"
+    assert report_of(untrusted)["alert"]["name"] == "unknown_ca"
 
 
 def test_the_interpreter_under_test_is_the_one_that_runs_the_command() -> None:

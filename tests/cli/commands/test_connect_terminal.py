@@ -26,7 +26,7 @@ from tests.support.clients import (
     saying,
     serving,
 )
-from tests.support.timing import HOUR, PATIENCE, TELLING
+from tests.support.timing import HOUR, TELLING, TIMEOUT
 
 versions = pytest.mark.parametrize("version", list(VERSIONS))
 
@@ -59,7 +59,7 @@ class Terminal:
     def hear(self) -> None:
         """Wait until anything is said."""
         assert self.process.stderr
-        readable, _, _ = select.select([self.process.stderr], [], [], PATIENCE)
+        readable, _, _ = select.select([self.process.stderr], [], [], TIMEOUT)
         assert readable, self.said
         data = os.read(self.process.stderr.fileno(), 4096)
         assert data, self.said
@@ -74,7 +74,7 @@ class Terminal:
 
     def end(self) -> tuple[int, bytes, bytes]:
         """Wait for the end; the exit status, the rest of the output, and all that was said."""
-        output, errors = self.process.communicate(timeout=PATIENCE)
+        output, errors = self.process.communicate(timeout=TIMEOUT)
         return self.process.returncode, output, self.said + errors
 
 

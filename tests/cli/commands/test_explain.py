@@ -149,7 +149,7 @@ def test_rarer_verdicts_are_known_by_the_words_of_openssl(words: str, code: int)
         assert finding.verify_code == code
 
 
-def test_an_alert_received_was_sent_by_the_other_side_and_that_is_said_first() -> None:
+def test_an_alert_received_names_first_the_other_side_as_its_sender() -> None:
     text = "tlsv1 alert unknown ca"
     for side, other in (("client", "server"), ("server", "client")):
         ran = run("--side", side, text)

@@ -29,7 +29,7 @@ from tests.support.servers import (
     refused_start,
     run_command,
 )
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
 versions = pytest.mark.parametrize(
     "version", [version for _, version in VERSIONS], ids=[name for name, _ in VERSIONS]
@@ -226,14 +226,14 @@ def test_it_serves_without_a_standard_error(directory: Directory) -> None:
         [sys.executable, "-c", SERVE, "--pki", str(directory.path), "--listen", f"[::1]:{port}"],
         preexec_fn=lambda: os.close(2),
     )
-    watchdog = threading.Timer(PATIENCE, process.kill)
+    watchdog = threading.Timer(TIMEOUT, process.kill)
     watchdog.start()
     try:
         tcp = None
         while tcp is None:
             assert process.poll() is None
             with contextlib.suppress(ConnectionRefusedError):
-                tcp = socket.create_connection(("::1", port), timeout=PATIENCE)
+                tcp = socket.create_connection(("::1", port), timeout=TIMEOUT)
         with client_of(directory).wrap_socket(tcp, server_hostname="localhost") as tls:
             tls.sendall(b"hello")
             assert tls.recv(5) == b"hello"
@@ -275,7 +275,7 @@ def test_the_allow_options_decide_which_clients_are_served(
         ServeProcess(*options, pki=directory.path) as running,
         running.connect(client_of(directory, "alice")) as tls,
     ):
-        tls.settimeout(PATIENCE)
+        tls.settimeout(TIMEOUT)
         if welcome:
             tls.sendall(b"hello")
             assert tls.recv(5) == b"hello"
@@ -288,19 +288,21 @@ def test_the_allow_options_decide_which_clients_are_served(
 
 
 @versions
-@pytest.mark.parametrize("who", ["nobody", "stranger"])
+@pytest.mark.parametrize("who", ["unauthenticated", "untrusted"])
 def test_the_alert_reaches_a_plain_client_with_5_mb_in_flight(
     directory: Directory, version: ssl.TLSVersion, who: str
 ) -> None:
     context = client_of(directory, None, version)
-    if who == "stranger":
-        Authorities().stranger.load_into(context)
+    if who == "untrusted":
+        Authorities().untrusted.load_into(context)
     missing = "CERTIFICATE_REQUIRED" if version > 771 else "HANDSHAKE_FAILURE"
     with ServeProcess(pki=directory.path) as running:
         for _ in range(5):
             with pytest.raises(ssl.SSLError) as refusal:
                 _talk_until_refused(running, context)
-            assert str(refusal.value.reason).endswith(missing if who == "nobody" else "UNKNOWN_CA")
+            assert str(refusal.value.reason).endswith(
+                missing if who == "unauthenticated" else "UNKNOWN_CA"
+            )
 
 
 def _talk_until_refused(running: ServeProcess, context: ssl.SSLContext) -> None:
@@ -310,7 +312,7 @@ def _talk_until_refused(running: ServeProcess, context: ssl.SSLContext) -> None:
         tls.recv(1)
 
 
-def test_curl_is_told_in_http_that_it_should_speak_tls(directory: Directory) -> None:
+def test_plaintext_curl_gets_an_http_answer_that_asks_for_tls(directory: Directory) -> None:
     with ServeProcess(pki=directory.path) as running:
         with running.tcp() as tcp:
             tcp.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -363,7 +365,7 @@ def test_the_timeouts_are_those_of_the_options(directory: Directory) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_drains_when_it_is_told_to_stop(directory: Directory, number: int) -> None:
+def test_a_stop_signal_drains_the_connections(directory: Directory, number: int) -> None:
     with ServeProcess(pki=directory.path) as running:
         with running.connect(client_of(directory)) as tls:
             tls.sendall(b"hello")
@@ -398,7 +400,7 @@ def test_a_second_signal_cuts_off_the_rest_with_status_1(directory: Directory) -
         assert running.stop(signal.SIGTERM) == 1
 
 
-def test_a_stranger_does_not_delay_a_stop(directory: Directory) -> None:
+def test_an_unauthenticated_connection_does_not_delay_a_stop(directory: Directory) -> None:
     limits = ("--handshake-timeout", "3600", "--grace-period", "3600")
     with ServeProcess(*limits, pki=directory.path) as running, running.tcp() as silent:
         assert_echoes(running, client_of(directory))
@@ -425,7 +427,7 @@ def test_signals_that_come_while_it_starts_are_kept_until_it_serves(directory: D
         [sys.executable, "-c", script, *options],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import COMMAND, Serving, environment, run, serving
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_a_server_draws_each_connection_below_its_event(pki: Path) -> None:
         port = line.split("127.0.0.1:")[1].split(",")[0]
         assert run("connect", f"localhost:{port}", "hello", "--no-cert", pki=pki).returncode == 5
         serve.terminate()
-        rest = serve.communicate(timeout=PATIENCE)[0:2][1].splitlines()
+        rest = serve.communicate(timeout=TIMEOUT)[0:2][1].splitlines()
     finally:
         serve.kill()
         serve.communicate()

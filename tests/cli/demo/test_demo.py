@@ -15,7 +15,7 @@ import pytest
 from mtls_echo.demo.scenes import SCENES
 from tests.interop.foreign_peers import need
 from tests.support.command_line import COMMAND, environment, run, serving
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_each_side_says_what_it_saw(shown: str) -> None:
 def test_the_diagrams_show_what_is_encrypted_and_who_refuses_where(shown: str) -> None:
     tls12, tls13 = shown.split("TLS 1.3", maxsplit=1)
 
-    # In TLS 1.2 everybody on the path can read the client's certificate; in 1.3 nobody can.
+    # In TLS 1.2 everybody on the path can read the client's certificate; in 1.3 none of them can.
     assert re.search(r"── Certificate of alice", tls12)
     assert re.search(r"══ Certificate of alice", tls13)
     assert not re.search(r"── Certificate of alice", tls13)
@@ -79,7 +79,7 @@ def test_one_version_can_be_chosen(tls: str, other: str) -> None:
         ("rejected_by=None, cause=None, alerts=None", "refused, by server"),
     ],
 )
-def test_what_does_not_happen_as_announced_is_said_and_exits_1(
+def test_a_deviation_from_the_announced_result_is_reported_and_exits_1(
     change: str, complaint: str
 ) -> None:
     program = (
@@ -90,7 +90,7 @@ def test_what_does_not_happen_as_announced_is_said_and_exits_1(
         "__main__.main(['demo', '--tls', '1.3'])\n"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT
     )
 
     assert ran.returncode == 1
@@ -152,7 +152,7 @@ def test_the_commands_it_ends_with_work_when_pasted(tmp_path: Path, shown: str) 
                 ["bash", "-c", here],
                 capture_output=True,
                 text=True,
-                timeout=PATIENCE,
+                timeout=TIMEOUT,
                 env=environment(pki),
             )
 
@@ -185,7 +185,7 @@ def test_it_runs_in_a_directory_that_has_been_deleted() -> None:
         ["sh", "-c", 'cd "$(mktemp -d)" && rmdir "$PWD" && exec "$@"', "sh", *COMMAND, "demo"],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         env=environment(),
     )
 
@@ -202,7 +202,7 @@ def test_it_runs_for_a_user_without_a_home() -> None:
         "main(['demo', '--tls', '1.3'])\n"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT
     )
 
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -225,7 +225,7 @@ def _run_in_terminal(*arguments: str) -> str:
             except OSError:
                 break  # the last writer has closed the terminal
             written += chunk
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(TIMEOUT) == 0
     os.close(master)
     return written.decode()
 
@@ -279,7 +279,7 @@ def test_what_is_kept_can_be_connected_to_from_a_second_terminal(tmp_path: Path)
                     break
             ran = run("endpoints", "--endpoint.config-file", str(folder / "endpoints.yaml"))
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=PATIENCE)
+            process.communicate(timeout=TIMEOUT)
         finally:
             process.kill()
 

@@ -20,7 +20,7 @@ from mtls_echo_pki.certificates.request import Request
 from mtls_echo_server.context import server_context
 from mtls_echo_server.service import serve
 from tests.support.command_line import run
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
 TLS12, TLS13 = VERSIONS
 
@@ -98,7 +98,7 @@ def test_a_demonstration_that_fails_says_so_and_exits_1(change: str, complaint: 
         "__main__.main(['demo', '--rotation'])\n"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT
     )
 
     assert ran.returncode == 1, ran.stderr
@@ -141,7 +141,9 @@ async def test_an_attacker_is_accepted_where_nothing_has_changed(lax_port: int) 
     assert len(mismatches(attempts, "unknown_ca")) == 4
 
 
-async def test_a_stranger_is_told_by_the_alert_in_either_version(lax_port: int) -> None:
+async def test_an_untrusted_client_is_recognized_by_its_alert_in_either_version(
+    lax_port: int,
+) -> None:
     foreign = Attacker(Authority.root().issue(Request.client("alice.test")), AUTHORITY.trust)
 
     attempts = await trio.to_thread.run_sync(lambda: list(foreign.try_everything(lax_port)))

@@ -87,7 +87,7 @@ def test_where_either_side_can_be_at_fault_both_learn_what_to_do_in_both_cases(s
             assert f"- If the fault is the {owner}'s, on the {side}: {hint}" in ENTRIES[slug]
 
 
-def test_what_differs_between_the_versions_is_told_apart() -> None:
+def test_differences_between_the_versions_are_listed_per_version() -> None:
     entry = ENTRIES["no-client-certificate"]
 
     assert re.search(r"\| 1\.2 \| server \|.* handshake_failure \(40\) \|", entry)
@@ -101,7 +101,7 @@ def test_nothing_in_it_differs_from_run_to_run() -> None:
     assert not re.search(r"/(?:home|root|tmp|usr|work)/", PAGE)
 
 
-def test_other_programs_are_quoted_and_only_in_words_they_said() -> None:
+def test_other_programs_are_quoted_and_only_in_their_own_words() -> None:
     quoted = re.findall(rf"^- ({'|'.join(PROGRAMS)})(?:, when it was refused)?: (.*)$", PAGE, re.M)
 
     assert {program for program, _ in quoted} == set(PROGRAMS)
@@ -112,7 +112,7 @@ def test_other_programs_are_quoted_and_only_in_words_they_said() -> None:
                 assert part in said.replace("`", "'"), part
 
 
-def test_a_program_that_was_refused_is_told_from_one_that_refused() -> None:
+def test_a_program_that_was_refused_is_distinguished_from_one_that_refused() -> None:
     went_to_client = QuotedMessage(
         "Go", "tls: expired certificate", "expired", "server", "client", 45
     )

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from mtls_echo.failures.observe import observe as command
 from mtls_echo.failures.registry import FAILURE_CASES, find
 from tests.support.command_line import COMMAND, environment, run
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_both_ends_draw_it_tell_it_and_are_joined(shown: str) -> None:
 
 def test_it_ends_with_the_table_and_the_score(shown: str) -> None:
     assert "crl-missing  1.2  sure, 1 of 8  sure, 1 of 8  unknown_ca" in shown
-    # In TLS 1.3 the server's alert is protected: nobody on the way wrote it.
+    # In TLS 1.3 the server's alert is protected: no on-path attacker wrote it.
     assert "crl-missing  1.3  sure, 1 of 7  sure, 1 of 8  unknown_ca" in shown
     assert shown.splitlines()[-1] == "both together: sure in 4 of 4, wrong in none"
 
@@ -101,7 +101,7 @@ def test_what_cannot_be_observed_is_a_usage_error(arguments: list[str], message:
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["drawn", "JSON"])
-def test_what_does_not_happen_as_announced_is_said_and_exits_1(options: list[str]) -> None:
+def test_a_deviation_from_the_announced_result_is_reported_and_exits_1(options: list[str]) -> None:
     program = (
         "from dataclasses import replace\n"
         "from mtls_echo import __main__\n"
@@ -112,7 +112,7 @@ def test_what_does_not_happen_as_announced_is_said_and_exits_1(options: list[str
         f"__main__.main(['observe', *{options}])\n"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT
     )
 
     assert ran.returncode == 1
@@ -195,6 +195,6 @@ def _in_terminal(*arguments: str, until: bytes | None) -> tuple[str, int]:
             if until is not None and until in written and not interrupted:
                 interrupted = True
                 process.send_signal(signal.SIGINT)
-        status = process.wait(PATIENCE)
+        status = process.wait(TIMEOUT)
     os.close(master)
     return written.decode(), status

@@ -25,9 +25,9 @@ from mtls_echo_server.context import server_context
 from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.causes import CAUSES
 from tests.conftest import OBSERVED
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
-# Where the diagnosis is still wrong. Strict: whoever mends it takes the entry out.
+# Where the diagnosis is still wrong. Strict: a fix takes the entry out.
 WRONG: dict[str, str] = {}
 
 PLAYS = [
@@ -43,7 +43,7 @@ PLAYS = [
     for version in case.expected
 ]
 
-# What nobody can show with two ends on one machine, or what is no failure of a handshake.
+# What cannot be shown with two ends on one machine, or what is no failure of a handshake.
 NOT_OBSERVED = {"clock-skew", "no-connection", "altered-echo", "internal-error", "renegotiation"}
 
 
@@ -59,7 +59,7 @@ def test_a_failure_happens_as_announced_and_neither_side_is_wrong(
     assert case.mismatches(played) == []
 
 
-def test_whoever_refused_names_the_cause_and_whoever_was_refused_got_the_alert() -> None:
+def test_the_refusing_side_names_the_cause_and_the_refused_side_got_the_alert() -> None:
     """The checks of the registry, spelled out for one case."""
     (expired,) = (each for each in find("expired") if each.whose == "client")
 
@@ -148,7 +148,7 @@ def observed() -> tuple[FailureCase, PlayedFailure]:
     ],
     ids=str,
 )
-def test_what_comes_out_otherwise_than_announced_is_said(
+def test_a_result_other_than_the_announced_one_is_reported(
     observed: tuple[FailureCase, PlayedFailure], change: dict[str, object], complaint: str
 ) -> None:
     case, played = observed
@@ -235,11 +235,11 @@ def test_versions_that_differ_have_a_line_each() -> None:
     ]
 
 
-def test_a_side_that_was_judge_and_judged_has_two_entries() -> None:
-    as_judged = row("a", refuser="server", client=6, server=1)
-    as_judge = row("a", refuser="client", client=1, server=6)
+def test_a_side_that_was_verifier_and_presenter_has_two_entries() -> None:
+    as_presenter = row("a", refuser="server", client=6, server=1)
+    as_verifier = row("a", refuser="client", client=1, server=6)
 
-    for rows in ([as_judged, as_judge], [as_judge, as_judged]):
+    for rows in ([as_presenter, as_verifier], [as_verifier, as_presenter]):
         assert "1.3  sure, 1 of 6  sure, 1 of 6  unknown_ca" in table(rows)[1]
 
 
@@ -273,7 +273,7 @@ def test_a_run_of_the_tests_in_other_processes_ends_with_the_table() -> None:
         ],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         cwd=Path(__file__).parents[3],
     )
 

@@ -31,7 +31,7 @@ import javax.net.ssl.SSLSocket;
 import javax.net.ssl.TrustManagerFactory;
 
 public class Refused {
-    private static final int PATIENCE = 20_000; // milliseconds; against a hang only
+    private static final int TIMEOUT = 20_000; // milliseconds; against a hang only
 
     private final Path folder;
     private final String anchors;
@@ -73,7 +73,7 @@ public class Refused {
     private static String connect(SSLContext context, int port, String version, byte[] data)
             throws Exception {
         Socket tcp = new Socket("127.0.0.1", port);
-        tcp.setSoTimeout(PATIENCE);
+        tcp.setSoTimeout(TIMEOUT);
         // Java writes its last flight in pieces, and Nagle's algorithm would hold each back for
         // the 40 ms of a delayed acknowledgement: no matter here, but time.
         tcp.setTcpNoDelay(true);
@@ -105,14 +105,14 @@ public class Refused {
         } catch (IOException error) {
             return error.toString();
         } finally {
-            if (writer != null) writer.join(PATIENCE);
+            if (writer != null) writer.join(TIMEOUT);
         }
     }
 
     private static void serve(SSLServerSocket listener, String name) {
         while (true) {
             try (SSLSocket socket = (SSLSocket) listener.accept()) {
-                socket.setSoTimeout(PATIENCE);
+                socket.setSoTimeout(TIMEOUT);
                 socket.startHandshake();
                 byte[] buffer = new byte[65536];
                 int echoed = 0;
@@ -137,8 +137,8 @@ public class Refused {
             trust.setCertificateEntry(
                 "root", CertificateFactory.getInstance("X.509").generateCertificate(in));
         }
-        TrustManagerFactory judges = TrustManagerFactory.getInstance("PKIX");
-        judges.init(trust);
+        TrustManagerFactory verifiers = TrustManagerFactory.getInstance("PKIX");
+        verifiers.init(trust);
         KeyManager[] own = null;
         if (!credential.equals("none")) {
             KeyStore keys = KeyStore.getInstance("PKCS12");
@@ -151,7 +151,7 @@ public class Refused {
             own = managers.getKeyManagers();
         }
         SSLContext context = SSLContext.getInstance("TLS");
-        context.init(own, judges.getTrustManagers(), null);
+        context.init(own, verifiers.getTrustManagers(), null);
         contexts.put(credential, context);
         return context;
     }

@@ -58,15 +58,15 @@ public class Staying {
         for (Certificate anchor : certificates(ca)) {
             trust.setCertificateEntry(Integer.toString(trust.size()), anchor);
         }
-        TrustManagerFactory judges = TrustManagerFactory.getInstance("PKIX");
-        judges.init(trust);
+        TrustManagerFactory verifiers = TrustManagerFactory.getInstance("PKIX");
+        verifiers.init(trust);
         KeyStore own = empty();
         Certificate[] chain = certificates(cert).toArray(new Certificate[0]);
         own.setKeyEntry("own", privateKey(key), PASSWORD, chain);
         KeyManagerFactory keys = KeyManagerFactory.getInstance("SunX509");
         keys.init(own, PASSWORD);
         SSLContext context = SSLContext.getInstance("TLS");
-        context.init(keys.getKeyManagers(), judges.getTrustManagers(), null);
+        context.init(keys.getKeyManagers(), verifiers.getTrustManagers(), null);
         return context;
     }
 

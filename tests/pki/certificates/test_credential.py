@@ -156,7 +156,7 @@ def test_a_peer_that_trusts_two_cas_accepts_both() -> None:
         )
 
 
-def test_a_peer_trusts_no_ca_it_was_not_told_to_even_one_of_the_same_name() -> None:
+def test_a_peer_trusts_no_ca_outside_its_anchors_even_one_of_the_same_name() -> None:
     ours, theirs = Authority.root(), Authority.root()
     credential = theirs.issue("localhost")
 

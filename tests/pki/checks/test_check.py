@@ -153,7 +153,7 @@ def test_a_missing_intermediate_is_found_with_the_name_of_what_is_missing(
 
 
 def test_an_unknown_ca_is_found(directory: Directory) -> None:
-    put(directory, "stranger", Authority.root("theirs").issue(Request.client("a.test")))
+    put(directory, "untrusted", Authority.root("theirs").issue(Request.client("a.test")))
 
     finding = only(check(directory))
 

@@ -46,9 +46,9 @@ def number(crl: x509.CertificateRevocationList) -> int:
 
 def verdict(credential: Credential, *crls: x509.CertificateRevocationList) -> int | None:
     """The verify code of a server that verifies a client by these lists; None: accepted."""
-    believed = Trust((ROOT.certificate,), crls)
+    trust = Trust((ROOT.certificate,), crls)
     other = Authority.root("other")
-    contexts = strict_contexts(other.issue("localhost"), other.trust, credential, believed)
+    contexts = strict_contexts(other.issue("localhost"), other.trust, credential, trust)
     try:
         handshake(*contexts, "localhost")
     except ssl.SSLCertVerificationError as error:
@@ -208,9 +208,9 @@ def test_every_ca_of_a_path_must_have_a_crl() -> None:
 
 
 def test_trust_without_crls_checks_no_revocation_and_with_crls_all_of_it() -> None:
-    for believed, flags in ((ROOT.trust, False), (replace(ROOT.trust, crls=(ROOT.crl(),)), True)):
+    for trust, flags in ((ROOT.trust, False), (replace(ROOT.trust, crls=(ROOT.crl(),)), True)):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        believed.load_into(context)
+        trust.load_into(context)
 
         assert bool(context.verify_flags & ssl.VERIFY_CRL_CHECK_CHAIN) is flags
         assert context.cert_store_stats()["crl"] == int(flags)

@@ -25,7 +25,7 @@ from mtls_echo_pki.files.atomic_writer import publish
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_pki.files.staging import DirectoryError
 from tests.support.pki import handshake, on_a_small_disk, strict_contexts, tree, unprivileged
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
 
 def shake_hands(directory: Directory, one: str = "server", other: str = "client") -> None:
@@ -300,7 +300,7 @@ def _create(
     paths: list[Path], together: multiprocessing.synchronize.Barrier, results: object
 ) -> None:
     for path in paths:
-        together.wait(PATIENCE)
+        together.wait(TIMEOUT)
         directory, created = Directory.open_or_create(path)
         results.put(  # type: ignore[attr-defined]  # a multiprocessing queue
             (path, created, directory.credential("server").fingerprint, directory.names())
@@ -316,9 +316,9 @@ def test_processes_that_create_at_once_all_get_the_same_complete_directory(
     workers = [spawn.Process(target=_create, args=(paths, together, results)) for _ in range(4)]
     for worker in workers:
         worker.start()
-    everything = [results.get(timeout=PATIENCE) for _ in workers for _ in paths]
+    everything = [results.get(timeout=TIMEOUT) for _ in workers for _ in paths]
     for worker in workers:
-        worker.join(PATIENCE)
+        worker.join(TIMEOUT)
 
     for path in paths:
         got = [rest for made, *rest in everything if made == path]
@@ -341,7 +341,7 @@ def test_processes_that_issue_at_once_lose_no_ledger_entry(tmp_path: Path) -> No
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(PATIENCE)
+        worker.join(TIMEOUT)
 
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
     expected = {"client", *(f"w{worker}-{n}" for worker in range(3) for n in range(5))}
@@ -487,7 +487,7 @@ def test_what_another_process_is_building_is_left_alone(tmp_path: Path) -> None:
     with building(tmp_path / "pki") as builder:
         assert Directory.open_or_create(tmp_path / "pki")[1]
         assert len(list(tmp_path.rglob(".new-pki.*/pki/tls.key"))) == 1
-        _, complaint = builder.communicate("", timeout=PATIENCE)
+        _, complaint = builder.communicate("", timeout=TIMEOUT)
 
     assert "AlreadyThereError" in complaint
     assert [entry.name for entry in tmp_path.iterdir()] == ["pki"]

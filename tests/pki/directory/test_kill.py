@@ -20,7 +20,7 @@ import pytest
 from mtls_echo_pki.checks.check import check
 from mtls_echo_pki.directory.directory import Directory
 from tests.support.kill_points import SCENARIOS, whole
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
 ROOT = Path(__file__).parents[3]
 # Fewer changes to the disk than this, and the counting has stopped to count.
@@ -45,7 +45,7 @@ def test_killed_at_any_change_to_the_disk_a_command_is_done_or_not(name: str, qu
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
 
     assert ran.returncode == 0, ran.stderr
@@ -74,7 +74,7 @@ pki(prog_name="mtls-echo pki")
 """
 
 
-def play(arguments: list[str], cwd: Path, patience: float) -> tuple[int, str]:
+def play(arguments: list[str], cwd: Path, timeout: float) -> tuple[int, str]:
     """Run a command, and kill it after that many seconds; its status and its complaint."""
     process = subprocess.Popen(
         [sys.executable, "-c", PREPARED, *arguments],
@@ -86,10 +86,10 @@ def play(arguments: list[str], cwd: Path, patience: float) -> tuple[int, str]:
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     try:
-        process.wait(patience)
+        process.wait(timeout)
     except subprocess.TimeoutExpired:
         process.kill()
-    _, complaint = process.communicate(timeout=PATIENCE)
+    _, complaint = process.communicate(timeout=TIMEOUT)
     return process.returncode, complaint
 
 
@@ -103,8 +103,8 @@ def test_killed_at_random_moments_a_directory_stays_whole_and_its_life_goes_on(
     killed, done = 0, 0
     for attempt in range(KILLS + len(LIFE)):
         arguments = [each.format(fresh=f"n{done}") for each in LIFE[done % len(LIFE)]]
-        patience = chance.uniform(0.0, 0.08) if attempt < KILLS else PATIENCE
-        status, complaint = play(arguments, quick, patience)
+        timeout = chance.uniform(0.0, 0.08) if attempt < KILLS else TIMEOUT
+        status, complaint = play(arguments, quick, timeout)
 
         story = f"seed {seed}, attempt {attempt}, {arguments}: {complaint}"
         assert check(directory) == [], story

@@ -33,8 +33,8 @@ from mtls_echo_pki.files.staging import DirectoryError
 from tests.pki.directory.test_kill import quick as quick
 from tests.pki.directory.test_rollover import renew_all, verdict
 from tests.support.kill_points import whole
-from tests.support.pki import NOBODY, make_plain, on_a_small_disk, tree, unprivileged
-from tests.support.timing import PATIENCE
+from tests.support.pki import UNPRIVILEGED_UID, make_plain, on_a_small_disk, tree, unprivileged
+from tests.support.timing import TIMEOUT
 
 Change = Callable[[Directory], object]
 
@@ -210,7 +210,7 @@ def test_a_namesake_of_a_ca_cannot_stand_in_for_its_crl(directory: Directory) ->
 
 
 def _work(path: Path, worker: int, results: multiprocessing.queues.Queue[int]) -> None:
-    durable._LOCK_TIMEOUT = PATIENCE
+    durable._LOCK_TIMEOUT = TIMEOUT
     taken = 0
     for number in range(4):
         directory = Directory(path)
@@ -228,9 +228,9 @@ def test_commands_at_once_lose_nothing_and_each_step_is_taken_once(directory: Di
     workers = [spawn.Process(target=_work, args=(directory.path, n, results)) for n in range(3)]
     for worker in workers:
         worker.start()
-    taken = sum(results.get(timeout=PATIENCE) for _ in workers)
+    taken = sum(results.get(timeout=TIMEOUT) for _ in workers)
     for worker in workers:
-        worker.join(PATIENCE)
+        worker.join(TIMEOUT)
 
     assert taken == 1 + 3 * 4
     assert len(directory.ledger("clients")) == 2 + 3 * 4 * 2
@@ -264,7 +264,7 @@ def test_where_nothing_can_be_written_nothing_changes(directory: Directory, chan
     ],
     ids=["revoke", "introduce"],
 )
-def test_what_happened_but_could_not_be_published_is_said_and_made_up_for(
+def test_what_happened_but_could_not_be_published_is_reported_and_made_up_for(
     directory: Directory,
     change: str,
     made: Callable[[Directory], bool],
@@ -286,7 +286,7 @@ def test_what_happened_but_could_not_be_published_is_said_and_made_up_for(
     whole(directory, in_order=True)
 
 
-def test_what_happened_for_one_ca_only_is_said(
+def test_what_happened_for_one_ca_only_is_reported(
     directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = CAFolder.write_state
@@ -363,10 +363,10 @@ def closed(directory: Directory, before: Callable[[], None] | None = None) -> It
     folders = [directory.path, *(path for path in directory.path.rglob("*") if path.is_dir())]
     if os.geteuid() == 0:
         for path in (directory.path, *directory.path.rglob("*")):
-            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+            os.chown(path, UNPRIVILEGED_UID, UNPRIVILEGED_UID, follow_symlinks=False)
         for parent in directory.path.parents:
             if parent.stat().st_mode & 0o077 == 0:
-                parent.chmod(0o711)  # a folder of pytest's, which nobody else may pass
+                parent.chmod(0o711)  # a folder of pytest's, which no other user may pass
     for folder in folders:
         folder.chmod(0o500)
     try:
@@ -458,7 +458,7 @@ class Model:
             elif verb in ("renew", "rekey"):
                 directory.renew(name, rekey=verb == "rekey")
             elif verb == "revoke":
-                # The present key stays, so that there is somebody to let in.
+                # The present key stays, so that one client is still admitted.
                 directory.renew(name, rekey=True)
                 directory.revoke(name)
             elif verb == "crl":

@@ -410,7 +410,7 @@ def test_a_ca_that_has_expired_can_be_replaced(tmp_path: Path) -> None:
     directory.renew("server", rekey=False)
     directory.retire("servers")
 
-    # Nobody accepts anything from the old one: no certificate by it is sent along.
+    # Nothing from the old one is accepted any more: no certificate by it is sent along.
     assert directory.credential("server").chain == ()
     assert verdict(directory.credential("server"), "servers", directory.trust("servers")) is None
     assert check(directory) == []

@@ -171,8 +171,8 @@ def test_what_cannot_be_renewed_is_left_as_it_is(directory: Directory) -> None:
         directory.renew("nameless", rekey=True)
     with pytest.raises(MaterialError, match="the private key"):
         directory.renew("mismatch", rekey=True)
-    with pytest.raises(DirectoryError, match='has no credential named "nobody"'):
-        directory.renew("nobody", rekey=True)
+    with pytest.raises(DirectoryError, match='has no credential named "absent"'):
+        directory.renew("absent", rekey=True)
     with pytest.raises(ValueError, match="would outlive its CA"):
         directory.renew("client", rekey=True, lifetime=4000 * DAY)
     assert tree(directory.path) == before
@@ -199,16 +199,16 @@ def test_a_key_that_was_revoked_gets_no_certificate_again(
 
 
 def test_files_of_others_are_not_replaced(directory: Directory) -> None:
-    stranger = Authority.root("theirs").issue(Request.client("a.test"))
+    untrusted = Authority.root("theirs").issue(Request.client("a.test"))
     folder = directory.path / "theirs"
     folder.mkdir()
-    (folder / "tls.crt").write_bytes(stranger.certificate_pem)
-    (folder / "tls.key").write_bytes(stranger.key_pem)
+    (folder / "tls.crt").write_bytes(untrusted.certificate_pem)
+    (folder / "tls.key").write_bytes(untrusted.key_pem)
 
     with pytest.raises(DirectoryError, match=r"tls.crt: was not put there by mtls-echo pki"):
         directory.renew("theirs", rekey=False)
 
-    assert directory.credential("theirs") == stranger
+    assert directory.credential("theirs") == untrusted
 
 
 # --- revocation ----------------------------------------------------------------------------------
@@ -345,7 +345,7 @@ def moved(monkeypatch: pytest.MonkeyPatch, by: timedelta) -> None:
         )
 
 
-def test_the_present_key_is_revoked_when_that_is_said(directory: Directory) -> None:
+def test_the_present_key_is_revoked_on_request(directory: Directory) -> None:
     directory.renew("client", rekey=True)
     directory.revoke("client")
 
@@ -380,8 +380,8 @@ def test_with_files_that_cannot_be_read_only_what_does_not_need_them_is_done(
 def test_what_was_never_issued_cannot_be_revoked(directory: Directory) -> None:
     before = tree(directory.path)
 
-    with pytest.raises(DirectoryError, match='has never issued anything to "nobody"') as refusal:
-        directory.revoke("nobody")
+    with pytest.raises(DirectoryError, match='has never issued anything to "absent"') as refusal:
+        directory.revoke("absent")
     assert refusal.value.hint == "it has: client, server"
     with pytest.raises(DirectoryError, match=r"has the serial number abc$") as refusal:
         directory.revoke("client", serials=[0xABC])

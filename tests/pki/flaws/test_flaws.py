@@ -98,7 +98,7 @@ def test_every_cause_that_lies_in_a_credential_has_a_flaw() -> None:
     assert {flaw.cause for flaw in FLAWS.values()} >= CAUSES.keys() - not_in_credentials
 
 
-def test_every_flaw_is_told_in_one_sentence() -> None:
+def test_every_flaw_is_described_in_one_sentence() -> None:
     titles = [flaw.title for flaw in FLAWS.values()]
 
     assert len({*titles}) == len(titles)

@@ -54,7 +54,7 @@ from tests.support.tls import (
     CLIENTS,
     LOCALHOST,
     SERVERS,
-    STRANGERS,
+    UNTRUSTED_CA,
     V12,
     V13,
     against_raw,
@@ -99,7 +99,7 @@ def _self_signed(template: Credential) -> Credential:
 
 ALICE_REQUEST, LOCAL_REQUEST = Request.client("alice.test"), Request.server("localhost")
 
-# What the client brings, what the judge then says, and what the refused may still suppose.
+# What the client brings, what the verifier then says, and what the refused may still suppose.
 CLIENT_FAULTS = [
     pytest.param(CLIENTS.issue(_dated(ALICE_REQUEST, -3, -1)), ["expired"], ["expired"],
                  id="expired"),
@@ -108,7 +108,7 @@ CLIENT_FAULTS = [
     pytest.param(CLIENTS.issue(Request.server("alice.test")), ["wrong-usage"], ["wrong-usage"],
                  id="wrong usage"),
     pytest.param(_self_signed(ALICE), ["self-signed"], ["self-signed"], id="self-signed"),
-    pytest.param(STRANGERS.issue(ALICE_REQUEST), ["unknown-authority", "missing-intermediate"],
+    pytest.param(UNTRUSTED_CA.issue(ALICE_REQUEST), ["unknown-authority", "missing-intermediate"],
                  None, id="unknown authority"),
     pytest.param(None, ["no-client-certificate"], ["no-client-certificate"], id="none"),
 ]  # fmt: skip
@@ -120,7 +120,7 @@ SERVER_FAULTS = [
     pytest.param(SERVERS.issue(Request.client("localhost")), ["wrong-usage"], ["wrong-usage"],
                  id="wrong usage"),
     pytest.param(_self_signed(LOCALHOST), ["self-signed"], ["self-signed"], id="self-signed"),
-    pytest.param(STRANGERS.issue(LOCAL_REQUEST), ["unknown-authority", "missing-intermediate"],
+    pytest.param(UNTRUSTED_CA.issue(LOCAL_REQUEST), ["unknown-authority", "missing-intermediate"],
                  None, id="unknown authority"),
     pytest.param(SERVERS.issue(Request.server("other.test")), ["wrong-name"], ["wrong-name"],
                  id="wrong name"),
@@ -129,22 +129,24 @@ SERVER_FAULTS = [
 ]  # fmt: skip
 
 
-def _check(judge: Report, refused: Report, causes: list[str], supposed: list[str] | None) -> None:
-    assert judge.rejected_by == refused.rejected_by == judge.side
-    assert judge.outcome == refused.outcome == "refused"
-    assert judge.causes == causes
+def _check(
+    verifier: Report, refused: Report, causes: list[str], supposed: list[str] | None
+) -> None:
+    assert verifier.rejected_by == refused.rejected_by == verifier.side
+    assert verifier.outcome == refused.outcome == "refused"
+    assert verifier.causes == causes
     if supposed is None:
-        assert judge.causes[0] == refused.causes[0]
+        assert verifier.causes[0] == refused.causes[0]
         assert len(refused.causes) > 1
     else:
         assert refused.causes == supposed
-    assert judge.alert is not None
+    assert verifier.alert is not None
     assert refused.alert is not None
-    assert (judge.alert.direction, refused.alert.direction) == ("sent", "received")
-    assert judge.alert.code == refused.alert.code
-    assert judge.alert.protected == refused.alert.protected
-    assert judge.client_random == refused.client_random is not None
-    for report in (judge, refused):
+    assert (verifier.alert.direction, refused.alert.direction) == ("sent", "received")
+    assert verifier.alert.code == refused.alert.code
+    assert verifier.alert.protected == refused.alert.protected
+    assert verifier.client_random == refused.client_random is not None
+    for report in (verifier, refused):
         assert report.remedy
         assert report.rfc.startswith("RFC ")
         assert report.evidence
@@ -229,12 +231,12 @@ async def test_whose_own_certificate_has_expired_too_may_have_a_fast_clock(
     bearer = CLIENTS.issue(_dated(ALICE_REQUEST, *ours))
     theirs = SERVERS.issue(_dated(LOCAL_REQUEST, -3, -1))
 
-    judge, _ = await reports(
+    verifier, _ = await reports(
         *tls_pair(client_context(SERVERS.trust, bearer), server_context(theirs, CLIENTS.trust))
     )
 
-    assert judge.causes == causes
-    assert ("our own" in {fact.fact for fact in judge.evidence}) == (len(causes) > 1)
+    assert verifier.causes == causes
+    assert ("our own" in {fact.fact for fact in verifier.evidence}) == (len(causes) > 1)
 
 
 async def test_without_a_common_version_both_sides_say_so() -> None:
@@ -350,7 +352,7 @@ def _evidence(**known: Any) -> Evidence:
 
 
 @both_versions
-async def test_a_judge_may_permit_fewer_authorities_than_they_do(
+async def test_a_verifier_may_permit_fewer_cas_than_they_do(
     version: ssl.TLSVersion, tmp_path: Path
 ) -> None:
     """As nginx does with ssl_verify_depth, which is 1 unless said otherwise."""
@@ -393,11 +395,11 @@ async def test_a_list_by_an_authority_that_may_not_sign_lists_does_not_count(
 
     one = client_context(SERVERS.trust, root.issue(ALICE_REQUEST))
     one.minimum_version = one.maximum_version = version
-    told, judged = await reports(*tls_pair(one, server_context(LOCALHOST, trust)))
+    presenter, verifier = await reports(*tls_pair(one, server_context(LOCALHOST, trust)))
 
-    assert (judged.causes, judged.verify_code) == (["not-conforming"], 35)
-    assert any("may not sign CRLs" in fact.value for fact in judged.evidence)
-    assert "not-conforming" in told.causes
+    assert (verifier.causes, verifier.verify_code) == (["not-conforming"], 35)
+    assert any("may not sign CRLs" in fact.value for fact in verifier.evidence)
+    assert "not-conforming" in presenter.causes
 
 
 # --- never more than is known --------------------------------------------------------------------
@@ -406,7 +408,7 @@ async def test_a_list_by_an_authority_that_may_not_sign_lists_does_not_count(
 @pytest.mark.parametrize(
     "code", [42, 43, 44, 45, 46, 48, 40, 116], ids=lambda code: AlertDescription(code).name
 )
-def test_whoever_sent_no_certificate_when_asked_is_told_just_that(code: int) -> None:
+def test_the_side_that_sent_no_certificate_when_asked_reports_just_that(code: int) -> None:
     evidence = _evidence(
         alert=AlertSeen(code, sent=False, protected=True),
         client_random="00" * 32,
@@ -428,7 +430,7 @@ def test_a_verdict_on_a_certificate_that_was_neither_asked_for_nor_sent_stays_un
     assert diagnose(evidence).causes == ["internal-error"]
 
 
-def test_nobody_looks_for_a_host_name_in_a_clients_certificate() -> None:
+def test_no_host_name_is_looked_for_in_a_clients_certificate() -> None:
     # Java answers a certificate that it does not like with bad_certificate.
     evidence = _evidence(
         alert=AlertSeen(42, sent=False, protected=True),
@@ -572,7 +574,7 @@ def test_a_damaged_certificate_has_an_identity_or_is_none(at: int, noise: bytes)
 def _named(subject: str, *names: x509.GeneralName) -> Credential:
     from cryptography.hazmat.primitives.hashes import SHA256
 
-    template = STRANGERS.issue(Request.client("x.test"))
+    template = UNTRUSTED_CA.issue(Request.client("x.test"))
     builder = x509.CertificateBuilder(
         issuer_name=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]),
         subject_name=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]),
@@ -592,7 +594,7 @@ def _named(subject: str, *names: x509.GeneralName) -> Credential:
 
 
 @both_versions
-async def test_names_that_a_stranger_chose_cannot_command_a_terminal_or_flood_a_log(
+async def test_names_that_an_attacker_chose_cannot_command_a_terminal_or_flood_a_log(
     version: ssl.TLSVersion,
 ) -> None:
     evil = _named(

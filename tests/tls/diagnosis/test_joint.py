@@ -28,7 +28,7 @@ from tests.support.tls import (
     FUTURE,
     LOCALHOST,
     SERVERS,
-    STRANGERS,
+    UNTRUSTED_CA,
     both_versions,
     converse,
     reports,
@@ -69,10 +69,10 @@ def contexts(
 async def test_what_one_side_cannot_know_the_other_does(version: ssl.TLSVersion) -> None:
     impostor = Authority.root("clients").issue(Request.client("alice.test"))
 
-    told, judged = await meet(version, bearer=impostor)
-    account = join_reports(told, judged)
+    presenter, verifier = await meet(version, bearer=impostor)
+    account = join_reports(presenter, verifier)
 
-    assert len(told.causes) > 1
+    assert len(presenter.causes) > 1
     assert account.causes == ("impostor-authority",)
     assert account.rejected_by == "server"
     assert account.summary.startswith("the server refused the client: its certificate names")
@@ -80,7 +80,7 @@ async def test_what_one_side_cannot_know_the_other_does(version: ssl.TLSVersion)
 
 
 @both_versions
-async def test_a_success_is_told_as_one(version: ssl.TLSVersion) -> None:
+async def test_a_success_is_reported_as_one(version: ssl.TLSVersion) -> None:
     account = join_reports(*await meet(version))
 
     assert (account.rejected_by, account.causes, account.forged) == (None, (), False)
@@ -89,25 +89,25 @@ async def test_a_success_is_told_as_one(version: ssl.TLSVersion) -> None:
 
 @both_versions
 async def test_a_double_fault_is_in_both_reports(version: ssl.TLSVersion) -> None:
-    doubly = STRANGERS.issue(Request.client("alice.test", **EXPIRED))  # type: ignore[arg-type]
+    doubly = UNTRUSTED_CA.issue(Request.client("alice.test", **EXPIRED))  # type: ignore[arg-type]
 
-    told, judged = await meet(version, bearer=doubly)
+    presenter, verifier = await meet(version, bearer=doubly)
 
-    assert {"unknown-authority", "expired"} <= {fault.slug for fault in judged.faults}
-    assert judged.causes[0] == "unknown-authority"
-    assert any(fact.fact == "also wrong" and "expired" in fact.value for fact in judged.evidence)
-    assert [fault.slug for fault in told.faults] == ["expired"]
-    assert any("notAfter" in fact.value for fact in told.evidence)
+    assert {"unknown-authority", "expired"} <= {fault.slug for fault in verifier.faults}
+    assert verifier.causes[0] == "unknown-authority"
+    assert any(fact.fact == "also wrong" and "expired" in fact.value for fact in verifier.evidence)
+    assert [fault.slug for fault in presenter.faults] == ["expired"]
+    assert any("notAfter" in fact.value for fact in presenter.evidence)
 
 
 @both_versions
 async def test_no_common_application_protocol_is_a_refusal(version: ssl.TLSVersion) -> None:
-    told, judged = await meet(version, client_alpn=("a",), server_alpn=("b",))
+    presenter, verifier = await meet(version, client_alpn=("a",), server_alpn=("b",))
 
-    for report in (told, judged):
+    for report in (presenter, verifier):
         assert (report.outcome, report.rejected_by) == ("refused", "client")
         assert report.causes == ["no-common-alpn"]
-    assert join_reports(told, judged).causes == ("no-common-alpn",)
+    assert join_reports(presenter, verifier).causes == ("no-common-alpn",)
 
 
 @both_versions
@@ -121,10 +121,10 @@ async def test_a_client_that_goes_on_without_a_protocol_is_refused_by_the_server
     careless.set_alpn_protocols(["a"])
     insisting = server_context(LOCALHOST, CLIENTS.trust, alpn=("b",))
 
-    _, judged = await reports(*tls_pair(careless, insisting))
+    _, verifier = await reports(*tls_pair(careless, insisting))
 
-    assert (judged.outcome, judged.rejected_by) == ("refused", "server")
-    assert judged.causes == ["no-common-alpn"]
+    assert (verifier.outcome, verifier.rejected_by) == ("refused", "server")
+    assert verifier.causes == ["no-common-alpn"]
 
 
 @both_versions
@@ -138,9 +138,9 @@ async def test_who_shares_a_protocol_or_offers_none_is_welcome(
     server_alpn: tuple[str, ...],
     agreed: str | None,
 ) -> None:
-    told, judged = await meet(version, client_alpn=client_alpn, server_alpn=server_alpn)
+    presenter, verifier = await meet(version, client_alpn=client_alpn, server_alpn=server_alpn)
 
-    for report in (told, judged):
+    for report in (presenter, verifier):
         assert report.outcome == "echoed"
         assert report.tls is not None
         assert report.tls.alpn == agreed
@@ -148,7 +148,7 @@ async def test_who_shares_a_protocol_or_offers_none_is_welcome(
 
 @both_versions
 async def test_a_forged_alert_is_exposed(version: ssl.TLSVersion) -> None:
-    """Somebody on the path answers the ClientHello with a fatal alert in the clear."""
+    """An on-path attacker answers the ClientHello with a fatal alert in the clear."""
     ours, theirs = tcp_pair()
     near, far = tcp_pair()
     client_side, server_side = contexts(version)
@@ -164,17 +164,17 @@ async def test_a_forged_alert_is_exposed(version: ssl.TLSVersion) -> None:
         nursery.start_soon(run, one)
         nursery.start_soon(run, other)
         await forger_right.send_all(await forger_left.receive_some())
-        await forger_right.receive_some()  # the server's answer, which nobody else will see
+        await forger_right.receive_some()  # the server's answer, which the client never sees
         await forger_left.send_all(bytes.fromhex("15 0303 0002 02 30"))
         await forger_left.aclose()
         await forger_right.aclose()
 
-    told = next(report for report in found if report.side == "client")
+    presenter = next(report for report in found if report.side == "client")
     alone = next(report for report in found if report.side == "server")
-    account = join_reports(told, alone)
+    account = join_reports(presenter, alone)
 
-    assert told.rejected_by == "server"  # alone it cannot know better
-    assert "tampered" in told.causes  # but that it cannot know, it does
+    assert presenter.rejected_by == "server"  # alone it cannot know better
+    assert "tampered" in presenter.causes  # but that it cannot know, it does
     assert account.forged
     assert account.causes == ("tampered",)
     assert account.rejected_by is None
@@ -182,10 +182,10 @@ async def test_a_forged_alert_is_exposed(version: ssl.TLSVersion) -> None:
 
 
 @both_versions
-async def test_an_alert_in_the_clear_may_be_anybodys_unless_our_own_path_explains_it(
+async def test_an_alert_in_the_clear_may_be_an_attackers_unless_our_own_path_explains_it(
     version: ssl.TLSVersion,
 ) -> None:
-    unexplained, _ = await meet(version, bearer=issued(STRANGERS))
+    unexplained, _ = await meet(version, bearer=issued(UNTRUSTED_CA))
     explained, _ = await meet(version, bearer=CLIENTS.issue(Request.client("a.test", **EXPIRED)))  # type: ignore[arg-type]
 
     for report in (unexplained, explained):
@@ -207,21 +207,21 @@ async def test_reports_of_two_connections_are_not_joined() -> None:
 
 
 async def test_reports_that_were_logged_and_read_again_are_joined_too() -> None:
-    told, judged = await meet(ssl.TLSVersion.TLSv1_3, bearer=None)
+    presenter, verifier = await meet(ssl.TLSVersion.TLSv1_3, bearer=None)
 
-    read = [msgspec.json.decode(report.encode(), type=Report) for report in (told, judged)]
+    read = [msgspec.json.decode(report.encode(), type=Report) for report in (presenter, verifier)]
 
     assert join_reports(*read).causes == ("no-client-certificate",)
 
 
 async def test_a_certificate_that_was_altered_on_its_way_is_exposed() -> None:
-    told, judged = await meet(
-        ssl.TLSVersion.TLSv1_2, bearer=STRANGERS.issue(Request.client("a.test"))
+    presenter, verifier = await meet(
+        ssl.TLSVersion.TLSv1_2, bearer=UNTRUSTED_CA.issue(Request.client("a.test"))
     )
-    assert judged.peer is not None
-    other = msgspec.structs.replace(judged.peer, fingerprint="0" * 64)
+    assert verifier.peer is not None
+    other = msgspec.structs.replace(verifier.peer, fingerprint="0" * 64)
 
-    account = join_reports(told, msgspec.structs.replace(judged, peer=other))
+    account = join_reports(presenter, msgspec.structs.replace(verifier, peer=other))
 
     assert account.causes == ("tampered",)
     assert account.rejected_by == "server"
@@ -238,13 +238,16 @@ async def test_dates_that_one_finds_wrong_and_the_other_right_show_a_wrong_clock
     version: ssl.TLSVersion, cause: str, dates: dict[str, timedelta]
 ) -> None:
     """As by the client's clock the certificate is valid, its report has no such fault."""
-    told, judged = await meet(version, bearer=CLIENTS.issue(Request.client("a.test", **dates)))  # type: ignore[arg-type]
-    assert join_reports(told, judged).causes == (cause,)
+    presenter, verifier = await meet(
+        version,
+        bearer=CLIENTS.issue(Request.client("a.test", **dates)),  # type: ignore[arg-type]
+    )
+    assert join_reports(presenter, verifier).causes == (cause,)
 
     by_another_clock = msgspec.structs.replace(
-        told, faults=[], causes=["expired-authority", "clock-skew", "crl-expired"]
+        presenter, faults=[], causes=["expired-authority", "clock-skew", "crl-expired"]
     )
-    account = join_reports(by_another_clock, judged)
+    account = join_reports(by_another_clock, verifier)
 
     assert account.causes == ("clock-skew",)
     assert "clocks disagree" in account.summary
@@ -259,28 +262,28 @@ async def test_so_do_the_dates_of_an_authority_that_both_have_looked_at(
     _, bad = FLAWS[cause].pair(Authority.root(), REQUESTS["client"])
     one = client_context(SERVERS.trust, bad.credential)
     one.minimum_version = one.maximum_version = version
-    told, judged = await reports(*tls_pair(one, server_context(LOCALHOST, bad.trust)))
-    assert told.issuers
-    assert join_reports(told, judged).causes == (cause,)
+    presenter, verifier = await reports(*tls_pair(one, server_context(LOCALHOST, bad.trust)))
+    assert presenter.issuers
+    assert join_reports(presenter, verifier).causes == (cause,)
 
     elsewhere = Issuer(fingerprint="0" * 64, presented=False, root=True)
-    for issuers, named in ((told.issuers, "clock-skew"), ([elsewhere], cause)):
+    for issuers, named in ((presenter.issuers, "clock-skew"), ([elsewhere], cause)):
         by_another_clock = msgspec.structs.replace(
-            told, faults=[], causes=[cause, "clock-skew"], issuers=issuers
+            presenter, faults=[], causes=[cause, "clock-skew"], issuers=issuers
         )
-        assert join_reports(by_another_clock, judged).causes == (named,)
+        assert join_reports(by_another_clock, verifier).causes == (named,)
 
 
 async def test_who_did_not_hear_the_verdict_has_not_looked_at_the_dates() -> None:
-    told, judged = await meet(
+    presenter, verifier = await meet(
         ssl.TLSVersion.TLSv1_2,
         bearer=CLIENTS.issue(Request.client("a.test", **EXPIRED)),  # type: ignore[arg-type]
     )
     cut_off = msgspec.structs.replace(
-        told, alert=None, rejected_by=None, causes=["reset"], faults=[], issuers=[]
+        presenter, alert=None, rejected_by=None, causes=["reset"], faults=[], issuers=[]
     )
 
-    assert join_reports(cut_off, judged).causes == ("expired",)
+    assert join_reports(cut_off, verifier).causes == ("expired",)
 
 
 def issued(root: Authority) -> Credential:
@@ -291,23 +294,23 @@ def issued(root: Authority) -> Credential:
     ("sent", "is_root", "anchored", "remaining"),
     [
         pytest.param(False, False, True, {"missing-intermediate"}, id="a link, and its root"),
-        pytest.param(False, False, False, BOTH, id="a link, below a stranger"),
-        pytest.param(True, False, False, {"unknown-authority"}, id="a stranger, all sent"),
+        pytest.param(False, False, False, BOTH, id="a link, below an untrusted CA"),
+        pytest.param(True, False, False, {"unknown-authority"}, id="an untrusted CA, all sent"),
         pytest.param(True, False, True, BOTH, id="what cannot be: nothing is concluded"),
     ],
 )
-async def test_where_the_path_leads_decides_with_whom_the_judge_trusts(
+async def test_where_the_path_leads_decides_with_what_the_verifier_trusts(
     sent: bool, is_root: bool, anchored: bool, remaining: set[str]
 ) -> None:
-    told, judged = await meet(ssl.TLSVersion.TLSv1_3, bearer=issued(STRANGERS))
-    assert set(join_reports(told, judged).causes) == BOTH
-    root = judged.anchors[0] if anchored else "0" * 64
+    presenter, verifier = await meet(ssl.TLSVersion.TLSv1_3, bearer=issued(UNTRUSTED_CA))
+    assert set(join_reports(presenter, verifier).causes) == BOTH
+    root = verifier.anchors[0] if anchored else "0" * 64
     path = [
         Issuer(fingerprint="1" * 64, presented=sent, root=is_root),
         Issuer(fingerprint=root, presented=False, root=True),
     ]
 
-    account = join_reports(msgspec.structs.replace(told, issuers=path), judged)
+    account = join_reports(msgspec.structs.replace(presenter, issuers=path), verifier)
 
     assert set(account.causes) == remaining
 
@@ -323,55 +326,58 @@ async def test_it_decides_which_of_two_that_are_called_the_same_has_signed(
     real = CLIENTS.intermediate("Issuing").certificate
     bearer = issued(CLIENTS.intermediate("Issuing"))
     mistaken = Credential(bearer.key, bearer.certificate, (real,))
-    told, judged = await meet(ssl.TLSVersion.TLSv1_3, bearer=mistaken)
-    assert {*join_reports(told, judged).causes} == {"missing-intermediate", "impostor-authority"}
-    root = judged.anchors[0] if anchored else "0" * 64
+    presenter, verifier = await meet(ssl.TLSVersion.TLSv1_3, bearer=mistaken)
+    assert {*join_reports(presenter, verifier).causes} == {
+        "missing-intermediate",
+        "impostor-authority",
+    }
+    root = verifier.anchors[0] if anchored else "0" * 64
     path = [
         Issuer(fingerprint="1" * 64, presented=sent, root=False),
         Issuer(fingerprint=root, presented=False, root=True),
     ]
 
-    account = join_reports(msgspec.structs.replace(told, issuers=path), judged)
+    account = join_reports(msgspec.structs.replace(presenter, issuers=path), verifier)
 
     assert account.causes == (remaining,)
 
 
 async def test_a_path_that_ends_below_its_root_decides_nothing() -> None:
-    told, judged = await meet(ssl.TLSVersion.TLSv1_3, bearer=issued(STRANGERS))
+    presenter, verifier = await meet(ssl.TLSVersion.TLSv1_3, bearer=issued(UNTRUSTED_CA))
     path = [Issuer(fingerprint="1" * 64, presented=True, root=False)]
 
-    for issuers, anchors in ((path, judged.anchors), ([], judged.anchors), (path, [])):
+    for issuers, anchors in ((path, verifier.anchors), ([], verifier.anchors), (path, [])):
         account = join_reports(
-            msgspec.structs.replace(told, issuers=issuers),
-            msgspec.structs.replace(judged, anchors=anchors),
+            msgspec.structs.replace(presenter, issuers=issuers),
+            msgspec.structs.replace(verifier, anchors=anchors),
         )
         assert set(account.causes) == BOTH
 
 
 async def test_only_who_refused_names_its_anchors_and_only_who_was_refused_its_issuers() -> None:
-    told, judged = await meet(ssl.TLSVersion.TLSv1_3, bearer=issued(STRANGERS))
-    assert judged.anchors == list(CLIENTS.trust.fingerprints)
-    assert (told.anchors, judged.issuers) == ([], [])
+    presenter, verifier = await meet(ssl.TLSVersion.TLSv1_3, bearer=issued(UNTRUSTED_CA))
+    assert verifier.anchors == list(CLIENTS.trust.fingerprints)
+    assert (presenter.anchors, verifier.issuers) == ([], [])
 
     for report in await meet(ssl.TLSVersion.TLSv1_3):
         assert (report.anchors, report.issuers) == ([], [])
 
 
 async def test_an_altered_certificate_that_was_sent_so_was_not_altered_on_its_way() -> None:
-    """In TLS 1.2 certificates travel in the clear, so the judge alone cannot tell."""
+    """In TLS 1.2 certificates travel in the clear, so the verifier alone cannot tell."""
     damaged = damage(issued(CLIENTS))
-    told, judged = await meet(ssl.TLSVersion.TLSv1_2, bearer=damaged)
+    presenter, verifier = await meet(ssl.TLSVersion.TLSv1_2, bearer=damaged)
 
-    assert "tampered" in judged.causes
-    assert set(join_reports(told, judged).causes) == {"bad-signature", "impostor-authority"}
+    assert "tampered" in verifier.causes
+    assert set(join_reports(presenter, verifier).causes) == {"bad-signature", "impostor-authority"}
 
 
-async def test_whoever_knows_the_key_that_did_sign_makes_it_an_impostor() -> None:
+async def test_a_side_that_knows_the_key_that_did_sign_makes_it_an_impostor() -> None:
     """One holds the impostor's certificate: to it the path is sound."""
-    told, judged = await meet(ssl.TLSVersion.TLSv1_3, bearer=damage(issued(CLIENTS)))
+    presenter, verifier = await meet(ssl.TLSVersion.TLSv1_3, bearer=damage(issued(CLIENTS)))
     path = [Issuer(fingerprint="1" * 64, presented=False, root=True)]
 
-    account = join_reports(msgspec.structs.replace(told, issuers=path), judged)
+    account = join_reports(msgspec.structs.replace(presenter, issuers=path), verifier)
 
     assert account.causes == ("impostor-authority",)
 
@@ -383,10 +389,8 @@ def damage(credential: Credential) -> Credential:
     return Credential(credential.key, x509.load_der_x509_certificate(bytes(der)))
 
 
-async def test_a_certificate_that_was_altered_on_its_way_is_told_from_one_that_was_sent_so() -> (
-    None
-):
-    """Somebody on the path flips bits of the server's Certificate, which TLS 1.2 does not hide."""
+async def test_a_certificate_altered_on_its_way_is_distinguished_from_one_sent_so() -> None:
+    """An on-path attacker flips bits of the server's Certificate, which TLS 1.2 does not hide."""
     ours, theirs = tcp_pair()
     near, far = tcp_pair()
     client_side, server_side = contexts(ssl.TLSVersion.TLSv1_2)
@@ -411,7 +415,7 @@ async def test_a_certificate_that_was_altered_on_its_way_is_told_from_one_that_w
         nursery.start_soon(relay, left, right)
         nursery.start_soon(relay, right, left)
 
-    told, judged = found["client"], found["server"]
-    assert told.causes[-1] == judged.causes[-1] == "tampered"
-    assert len(told.causes) > 1
-    assert join_reports(told, judged).causes == ("tampered",)
+    presenter, verifier = found["client"], found["server"]
+    assert presenter.causes[-1] == verifier.causes[-1] == "tampered"
+    assert len(presenter.causes) > 1
+    assert join_reports(presenter, verifier).causes == ("tampered",)

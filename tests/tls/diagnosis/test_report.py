@@ -70,7 +70,7 @@ def _report(**known: Any) -> Report:
         pytest.param({"timed_out": True}, 7, id="timeout"),
         pytest.param({"first_bytes": b"HTTP/1.1 400"}, 8, id="not TLS"),
         pytest.param({"alert": AlertSeen(70, False, False)}, 8, id="no common version"),
-        pytest.param({"denied": "nobody"}, 9, id="denied"),
+        pytest.param({"denied": "not listed"}, 9, id="denied"),
     ],
 )
 def test_each_end_has_its_exit_status(known: dict[str, Any], status: int) -> None:

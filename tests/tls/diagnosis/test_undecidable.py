@@ -36,13 +36,13 @@ from tests.support.tls import LOCALHOST, SERVERS, both_versions, reports, tls_pa
 class Met:
     """What came of a meeting, and the shape of all that both ends know about it."""
 
-    told: Report
-    judged: Report
+    presenter: Report
+    verifier: Report
     shape: tuple[object, ...]
 
     @property
     def account(self) -> JointReport:
-        return join_reports(self.told, self.judged)
+        return join_reports(self.presenter, self.verifier)
 
 
 class Shape:
@@ -101,11 +101,11 @@ async def meet(bearer: Credential, trust: Trust, version: ssl.TLSVersion) -> Met
     one = client_context(SERVERS.trust, bearer)
     one.minimum_version = one.maximum_version = version
     client_end, server_end = tls_pair(one, server_context(LOCALHOST, trust))
-    told, judged = await reports(client_end, server_end)
+    presenter, verifier = await reports(client_end, server_end)
     shape = Shape()
     return Met(
-        told,
-        judged,
+        presenter,
+        verifier,
         (shape.of_evidence(client_end.evidence), shape.of_evidence(server_end.evidence)),
     )
 
@@ -115,19 +115,19 @@ def alone(credential: Credential) -> Credential:
 
 
 @both_versions
-async def test_a_stranger_and_a_left_out_intermediate(version: ssl.TLSVersion) -> None:
-    """The certificate of whoever issued it is in no file of either side, in both worlds."""
+async def test_an_untrusted_ca_and_a_left_out_intermediate(version: ssl.TLSVersion) -> None:
+    """The certificate of its issuer is in no file of either side, in both worlds."""
     root = Authority.root("Acme Root")
     left_out = root.intermediate("Issuing")
-    stranger = Authority.root("Issuing")
+    untrusted = Authority.root("Issuing")
 
     one = await meet(alone(left_out.issue(Request.client("alice.test"))), root.trust, version)
-    other = await meet(alone(stranger.issue(Request.client("alice.test"))), root.trust, version)
+    other = await meet(alone(untrusted.issue(Request.client("alice.test"))), root.trust, version)
 
     assert one.shape == other.shape
     for met in (one, other):
-        assert {*met.judged.causes} == {"unknown-authority", "missing-intermediate"}
-        assert {*met.judged.causes} <= {*met.told.causes}
+        assert {*met.verifier.causes} == {"unknown-authority", "missing-intermediate"}
+        assert {*met.verifier.causes} <= {*met.presenter.causes}
         assert {*met.account.causes} == {"unknown-authority", "missing-intermediate"}
 
 
@@ -148,8 +148,8 @@ async def test_the_wrong_one_of_two_intermediates_and_an_impostor_of_one(
 
     assert one.shape == other.shape
     for met in (one, other):
-        assert {*met.judged.causes} == {"missing-intermediate", "impostor-authority"}
-        assert {*met.judged.causes} <= {*met.told.causes}
+        assert {*met.verifier.causes} == {"missing-intermediate", "impostor-authority"}
+        assert {*met.verifier.causes} <= {*met.presenter.causes}
         assert {*met.account.causes} == {"missing-intermediate", "impostor-authority"}
 
 
@@ -169,22 +169,22 @@ async def test_an_altered_certificate_and_one_with_a_copied_identifier(
     assert altered.tbs_certificate_bytes == fake.tbs_certificate_bytes
     assert one.shape == other.shape
     for met in (one, other):
-        assert met.judged.verify_code == 7
-        assert {"bad-signature", "impostor-authority"} <= {*met.judged.causes}
-        assert {"bad-signature", "impostor-authority"} <= {*met.told.causes}
+        assert met.verifier.verify_code == 7
+        assert {"bad-signature", "impostor-authority"} <= {*met.verifier.causes}
+        assert {"bad-signature", "impostor-authority"} <= {*met.presenter.causes}
         assert {*met.account.causes} == {"bad-signature", "impostor-authority"}
 
 
 async def test_what_can_be_decided_has_another_shape() -> None:
     """Otherwise the comparisons above would show nothing."""
     root = Authority.root("Acme Root")
-    strangers = [Authority.root("Issuing"), Authority.root("Acme Root")]
+    untrusted = [Authority.root("Issuing"), Authority.root("Acme Root")]
 
     one, other = [
         await meet(
-            stranger.issue(Request.client("alice.test")), root.trust, ssl.TLSVersion.TLSv1_3
+            untrusted.issue(Request.client("alice.test")), root.trust, ssl.TLSVersion.TLSv1_3
         )
-        for stranger in strangers
+        for untrusted in untrusted
     ]
 
     assert one.shape != other.shape

@@ -25,7 +25,7 @@ def test_every_slug_has_its_texts() -> None:
 
 @pytest.mark.parametrize("owner", ["client", "server", None])
 @pytest.mark.parametrize("slug", CAUSES)
-def test_a_cause_told_in_the_third_person_names_its_owner_once(
+def test_a_cause_worded_in_the_third_person_names_its_owner_once(
     slug: Slug, owner: Side | None
 ) -> None:
     who, says = f"the {owner}" if owner else "one side", CAUSES[slug].clause
@@ -39,25 +39,25 @@ def test_a_cause_told_in_the_third_person_names_its_owner_once(
         assert who not in in_third_person(says, owner, named=True)
 
 
-async def test_a_list_that_its_authority_did_not_sign_is_not_told_of_the_certificate() -> None:
+async def test_a_crl_with_a_bad_signature_is_not_reported_as_the_certificates_fault() -> None:
     forged = replace(Authority.root("clients"), certificate=CLIENTS.certificate).crl()
     trust = Trust(CLIENTS.trust.anchors, (forged,))
 
-    told, judged = await reports(
+    presenter, verifier = await reports(
         *tls_pair(client_context(SERVERS.trust, ALICE), server_context(LOCALHOST, trust))
     )
 
-    assert (judged.causes, judged.verify_code) == (["bad-signature"], 8)
-    assert judged.summary.endswith(
+    assert (verifier.causes, verifier.verify_code) == (["bad-signature"], 8)
+    assert verifier.summary.endswith(
         "the CRL to check its certificate against is not signed by its CA"
     )
-    assert "get the CRL again" in judged.remedy
-    account = join_reports(told, judged)
+    assert "get the CRL again" in verifier.remedy
+    account = join_reports(presenter, verifier)
     assert "the CRL" in account.summary
     assert "nothing is wrong with ours" in account.remedies["client"]
 
 
 @pytest.mark.parametrize("side", ["client", "server"])
-def test_what_only_a_server_can_mend_is_said_to_it_whoever_refused(side: Side) -> None:
+def test_what_only_a_server_can_mend_is_its_remedy_whichever_side_refused(side: Side) -> None:
     told = Perspective(side, "server", "server").remedy(CAUSES["no-server-certificate"])
     assert (API.server_certificate in told) == (side == "server")

@@ -23,7 +23,7 @@ from mtls_echo_tls.trace.messages import Message
 from tests.support import timing
 from tests.support.tls import (
     ALICE,
-    STRANGERS,
+    UNTRUSTED_CA,
     V12,
     V13,
     both_versions,
@@ -99,9 +99,9 @@ async def test_a_refusal_stands_before_its_alert_with_its_cause(version: ssl.TLS
         assert "both send" not in "\n".join(lines)
 
 
-async def test_a_refusal_that_can_mean_much_is_not_told_as_if_it_meant_the_first_two() -> None:
+async def test_a_refusal_that_can_mean_much_is_not_narrowed_to_the_first_two() -> None:
     refused_side, verifier, _ = await conversation(
-        V13, bearer=STRANGERS.issue(Request.client("a.test"))
+        V13, bearer=UNTRUSTED_CA.issue(Request.client("a.test"))
     )
     assert len(verifier.causes) == 2
     assert "the server refuses: unknown-authority, or missing-intermediate" in "\n".join(
@@ -203,5 +203,5 @@ def test_what_would_move_the_cursor_is_written_as_a_number() -> None:
         ("left out", {"messages": 12}, "12 more, too many to keep"),
     ],
 )
-def test_what_a_message_means_is_said(name: str, fields: dict[str, Any], words: str) -> None:
+def test_the_meaning_of_a_message_is_shown(name: str, fields: dict[str, Any], words: str) -> None:
     assert words in "\n".join(drawn(name=name, fields=fields))

@@ -24,7 +24,7 @@ from mtls_echo_tls.material.load import (
     server_material,
 )
 from mtls_echo_tls.path.validate import examine
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 from tests.support.tls import ALICE, CLIENTS, LOCALHOST, SERVERS
 
 
@@ -106,7 +106,7 @@ def test_a_generation_changes_with_the_material_and_only_then(files: Path) -> No
         ("server.crt", "client.key", "client.key"),
     ],
 )
-def test_a_wrong_file_is_named_with_a_reason_and_nobody_is_asked(
+def test_a_wrong_file_is_named_with_a_reason_and_no_passphrase_is_asked_for(
     files: Path, cert: str, key: str, blamed: str
 ) -> None:
     with pytest.raises(MaterialError) as caught:
@@ -139,7 +139,7 @@ def test_an_encrypted_key_is_an_error_and_not_a_prompt(files: Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=True,
     )
     assert "encrypted" in finished.stdout
@@ -207,7 +207,7 @@ def test_a_directory_is_made_once_and_serves_both_ends(tmp_path: Path) -> None:
     assert other.credential.certificate.issuer == one.trust.anchors[0].subject
     assert client_material(pki=tmp_path / "pki", no_cert=True).credential is None
     with pytest.raises((DirectoryError, MaterialError)):
-        client_material(pki=tmp_path / "pki", name="nobody")
+        client_material(pki=tmp_path / "pki", name="absent")
 
 
 def test_the_default_directory_follows_the_environment(

@@ -29,7 +29,7 @@ from mtls_echo_tls.material.load import ConfigurationError, Material, server_mat
 from mtls_echo_tls.material.reloader import Reload, Reloader
 from tests.support.mounts import by_rename, in_place, mount, secret
 from tests.support.pki import handshake, unprivileged
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 from tests.support.tls import EXPIRED
 
 SERVERS, CLIENTS = Authority.root("servers"), Authority.root("clients")
@@ -238,7 +238,7 @@ async def test_a_bundle_that_is_being_written_is_not_taken_for_a_shorter_one(
     assert reloader.generation == 2
 
 
-async def test_plain_files_that_never_settle_are_said_to_do_so(tmp_path: Path) -> None:
+async def test_plain_files_that_never_settle_are_reported(tmp_path: Path) -> None:
     for name, contents in secret(issued()).items():
         (tmp_path / name).write_bytes(contents)
     path = tmp_path / "ca.crt"
@@ -408,7 +408,7 @@ def anew(world: World, credential: Credential) -> None:
     world.write(credential)
 
 
-async def test_another_error_is_told_too(world: World) -> None:
+async def test_another_error_is_reported_too(world: World) -> None:
     in_place(world.folder / "tls.crt", b"")
     await world.reloader.check()
     in_place(world.folder / "tls.crt", b"dear\n")
@@ -418,7 +418,7 @@ async def test_another_error_is_told_too(world: World) -> None:
     assert "is not PEM" in str(world.reloads[1].error)
 
 
-async def test_who_asks_is_told_what_is_still_wrong(world: World) -> None:
+async def test_an_explicit_reload_reports_what_is_still_wrong(world: World) -> None:
     in_place(world.folder / "tls.crt", b"")
     await world.reloader.check()
     await world.reloader.check(asked=True)
@@ -506,7 +506,7 @@ async def test_a_disk_that_hangs_stops_neither_the_loop_nor_the_next_attempt(
     load = world.load
 
     def hang() -> Material:
-        assert hanging.wait(PATIENCE)
+        assert hanging.wait(TIMEOUT)
         return load()
 
     world.reloader._load = hang
@@ -519,7 +519,7 @@ async def test_a_disk_that_hangs_stops_neither_the_loop_nor_the_next_attempt(
         ]
     finally:
         hanging.set()
-    monkeypatch.setattr(reload, "_READ_TIMEOUT", PATIENCE)
+    monkeypatch.setattr(reload, "_READ_TIMEOUT", TIMEOUT)
     assert await world.reloader.check()
     assert world.reloads[-1].recovered
 

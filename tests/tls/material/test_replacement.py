@@ -191,7 +191,7 @@ def test_a_certificate_without_a_subject_is_called_by_what_it_names() -> None:
     assert "the certificate of “localhost” expired on" in found.reason
 
 
-def test_what_is_new_is_said_in_words() -> None:
+def test_what_is_new_is_described_in_words() -> None:
     renewed = SERVERS.issue(Request.server("localhost"))
     both = Trust(CLIENTS.trust.anchors, (OLD_LIST,))
 

@@ -18,7 +18,7 @@ from mtls_echo_tls.path.certificates import PeerIdentity, end_entity
 from tests.support.tls import ALICE, CLIENTS, LOCALHOST, SERVERS
 
 
-def test_the_identifiers_of_a_certificate_are_told_by_type() -> None:
+def test_the_identifiers_of_a_certificate_are_listed_by_type() -> None:
     credential = CLIENTS.issue(
         Request.client(
             "a.test", "spiffe://td.test/x", "me@a.test", "10.0.0.7", "::1", subject="me"
@@ -49,7 +49,7 @@ def test_what_is_no_certificate_is_an_error_or_none(junk: bytes) -> None:
     assert end_entity(()) is None
 
 
-def test_a_name_of_a_rare_type_names_nobody_and_stops_nothing() -> None:
+def test_a_name_of_a_rare_type_identifies_no_peer_and_stops_nothing() -> None:
     # x400Address [3]: OpenSSL reads it, `cryptography` raises when asked for any extension.
     certificate, key = ALICE.certificate, ALICE.key
     builder = x509.CertificateBuilder(

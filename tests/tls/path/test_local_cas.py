@@ -60,7 +60,7 @@ def found_in(*folders: Path) -> list[x509.Certificate]:
     return [one.certificate for one in find_local_cas(folders)]
 
 
-def test_authorities_are_found_and_nobody_else(tmp_path: Path) -> None:
+def test_cas_are_found_and_no_other_certificates(tmp_path: Path) -> None:
     put(
         tmp_path,
         root_pem=pem(ROOT.certificate),
@@ -253,7 +253,7 @@ async def test_a_left_out_link_that_lies_beside_is_named_and_the_two_reports_are
     assert join_reports(refused_side, verifier).causes == ("missing-intermediate",)
 
 
-async def test_where_the_root_is_a_stranger_too_both_faults_are_named(tmp_path: Path) -> None:
+async def test_where_the_root_is_untrusted_too_both_faults_are_named(tmp_path: Path) -> None:
     refused_side, verifier = await refused(bearer(tmp_path, ALONE, ROOT, ISSUING), CLIENTS, V13)
 
     account = join_reports(refused_side, verifier)
@@ -262,7 +262,7 @@ async def test_where_the_root_is_a_stranger_too_both_faults_are_named(tmp_path: 
     assert refused_side.causes[0] == "missing-intermediate"
 
 
-async def test_a_stranger_with_all_links_sent_is_one(tmp_path: Path) -> None:
+async def test_an_untrusted_ca_with_all_links_sent_is_one(tmp_path: Path) -> None:
     refused_side, verifier = await refused(bearer(tmp_path, BEARER, ROOT), CLIENTS, V13)
 
     assert "missing-intermediate" not in refused_side.causes
@@ -270,7 +270,7 @@ async def test_a_stranger_with_all_links_sent_is_one(tmp_path: Path) -> None:
 
 
 @both_versions
-async def test_a_root_beside_it_that_is_called_like_its_issuer_and_has_another_key_is_told(
+async def test_a_root_beside_it_with_the_issuers_name_and_another_key_is_reported(
     tmp_path: Path, version: ssl.TLSVersion
 ) -> None:
     """A CA that was made anew under its old name leaves certificates of the old one behind."""
@@ -286,7 +286,7 @@ async def test_a_root_beside_it_that_is_called_like_its_issuer_and_has_another_k
     assert beside == ["a root that is called “Acme Root” too, and has another key"]
 
 
-async def test_a_link_that_the_judge_finds_beside_its_own_files_is_missing(
+async def test_a_link_that_the_verifier_finds_beside_its_own_files_is_missing(
     tmp_path: Path,
 ) -> None:
     put(tmp_path, s_crt=LOCALHOST.certificate_pem, s_key=LOCALHOST.key_pem)

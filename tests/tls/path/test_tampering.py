@@ -121,7 +121,7 @@ def test_a_signature_by_a_key_of_another_kind_proves_nothing() -> None:
     )
 
 
-def test_a_server_does_not_search_for_a_stranger() -> None:
+def test_a_server_does_not_search_for_an_unauthenticated_client() -> None:
     authority = AUTHORITIES[KeyType.P256]
     damaged = [
         bytes(der_of(flipped(authority.issue(Request.client("alice.test")).certificate, -5)))

@@ -22,9 +22,9 @@ from mtls_echo_pki.flaws.registry import FLAWS
 from mtls_echo_tls.path.validate import CertificationPath, examine
 from mtls_echo_tls.sides import Side
 from tests.support.flaws import REQUESTS
-from tests.support.tls import CLIENTS, EXPIRED, FUTURE, SERVERS, STRANGERS
+from tests.support.tls import CLIENTS, EXPIRED, FUTURE, SERVERS, UNTRUSTED_CA
 
-# Nothing in a certificate shows these: they lie with a key, a revocation list's absence or
+# Nothing in a certificate shows these: they lie with a key, a CRL's absence or
 # signature, the length of a message, or a name that only OpenSSL reads strictly enough.
 _NOT_IN_THE_PATH = {"key-not-owned", "crl-missing", "crl-expired", "crl-not-yet-valid", "oversize"}
 _OPENSSL_IS_STRICTER = {"bad-signature-crl"}
@@ -51,7 +51,7 @@ def look(
 
 
 @pytest.mark.parametrize(("flaw", "role"), CASES)
-def test_each_flaw_is_found_by_the_judge(flaw: Flaw, role: Side) -> None:
+def test_each_flaw_is_found_by_the_verifier(flaw: Flaw, role: Side) -> None:
     sound, bad = flaw.pair(Authority.root(), REQUESTS[role])
     reference = bad.reference if role == "server" else None
 
@@ -67,7 +67,7 @@ def test_each_flaw_is_found_by_the_judge(flaw: Flaw, role: Side) -> None:
     ("credential", "both"),
     [
         pytest.param(
-            STRANGERS.issue(Request.client("a.test", **EXPIRED)),  # type: ignore[arg-type]
+            UNTRUSTED_CA.issue(Request.client("a.test", **EXPIRED)),  # type: ignore[arg-type]
             {"unknown-authority", "expired"},
             id="unknown CA, expired",
         ),
@@ -88,15 +88,15 @@ def test_a_double_fault_is_found_twice(credential: Credential, both: set[str]) -
 
 
 def test_three_faults_of_a_server_are_found() -> None:
-    credential = STRANGERS.issue(Request.server("other.test", **EXPIRED))  # type: ignore[arg-type]
+    credential = UNTRUSTED_CA.issue(Request.server("other.test", **EXPIRED))  # type: ignore[arg-type]
 
     path = look(credential, "server", SERVERS.trust, reference="localhost")
 
     assert {"unknown-authority", "wrong-name", "expired"} <= set(path.slugs)
 
 
-def test_without_the_judges_anchors_nothing_is_said_about_them() -> None:
-    assert look(STRANGERS.issue(Request.client("a.test")), "client", None).faults == ()
+def test_without_the_verifiers_anchors_nothing_is_reported_about_them() -> None:
+    assert look(UNTRUSTED_CA.issue(Request.client("a.test")), "client", None).faults == ()
 
 
 def test_a_link_that_is_known_here_and_was_not_sent_is_missing() -> None:
@@ -161,30 +161,30 @@ def test_an_issuer_of_an_unknown_version_raises_nothing() -> None:
     assert examine([leaf, strange], presenter="client", anchors=()) == CertificationPath()
 
 
-def test_a_stranger_cannot_make_us_compare_names() -> None:
+def test_an_attacker_cannot_make_us_compare_names() -> None:
     """Names times subtrees: within 64 KiB a self-made authority could ask for 70 million."""
     limits = x509.NameConstraints(None, [x509.DNSName(f"{n}.test") for n in range(1_000)])
-    root = constrained(Authority.root("a stranger"), limits)
+    root = constrained(Authority.root("an untrusted CA"), limits)
     credential = root.issue(Request.client(*(f"{n}.a.test" for n in range(1_000))))
     chain = [*credential.chain_der, root.certificate.public_bytes(Encoding.DER)]
 
-    by_the_judge = examine(chain, presenter="client", anchors=CLIENTS.trust.anchors)
+    by_the_verifier = examine(chain, presenter="client", anchors=CLIENTS.trust.anchors)
     anchored = examine(chain, presenter="client", anchors=[root.certificate])
 
-    assert "name-not-permitted" not in by_the_judge.slugs
+    assert "name-not-permitted" not in by_the_verifier.slugs
     assert anchored.anchored
     assert "name-not-permitted" not in anchored.slugs  # too many even then
 
 
 def test_a_path_that_was_made_to_be_expensive_is_not_looked_at() -> None:
-    credential = STRANGERS.issue(Request.client(*(f"{n:060}.test" for n in range(1_200))))
+    credential = UNTRUSTED_CA.issue(Request.client(*(f"{n:060}.test" for n in range(1_200))))
 
     assert len(credential.chain_der[0]) > 64 * 1024
     assert examine(credential.chain_der, presenter="client", anchors=()) == CertificationPath()
 
 
 def test_what_a_peer_made_us_quote_is_bounded_and_printable() -> None:
-    credential = STRANGERS.issue(Request.server(*(f"host-{n}.test" for n in range(500))))
+    credential = UNTRUSTED_CA.issue(Request.server(*(f"host-{n}.test" for n in range(500))))
 
     for fault in look(credential, "server", SERVERS.trust, reference="localhost").faults:
         assert len(fault.detail) <= 256
@@ -237,27 +237,29 @@ def test_a_link_that_was_not_sent_and_has_expired_is_two_faults(renewed: bool) -
     )
 
 
-def test_a_root_that_is_known_here_and_is_no_anchor_is_a_stranger() -> None:
-    mine = STRANGERS.issue(Request.client("a.test"))
+def test_a_root_that_is_known_here_and_is_no_anchor_is_untrusted() -> None:
+    mine = UNTRUSTED_CA.issue(Request.client("a.test"))
     assert verified(mine, CLIENTS).slugs == BOTH
-    assert verified(mine, CLIENTS, STRANGERS).slugs == ("unknown-authority",)
+    assert verified(mine, CLIENTS, UNTRUSTED_CA).slugs == ("unknown-authority",)
 
 
 def test_anchors_that_permit_no_authority_below_them_leave_no_link_to_be_missing() -> None:
     narrow = limited(CLIENTS, 0)
-    assert verified(STRANGERS.issue(Request.client("a.test")), narrow).slugs == (
+    assert verified(UNTRUSTED_CA.issue(Request.client("a.test")), narrow).slugs == (
         "unknown-authority",
     )
-    assert verified(STRANGERS.issue(Request.client("a.test")), limited(CLIENTS, 1)).slugs == BOTH
+    assert (
+        verified(UNTRUSTED_CA.issue(Request.client("a.test")), limited(CLIENTS, 1)).slugs == BOTH
+    )
     below = Authority.root("x").intermediate().issue(Request.client("a.test"))
     assert verified(below, limited(CLIENTS, 1)).slugs == ("unknown-authority",)
     pinned = replace(CLIENTS, certificate=CLIENTS.issue(Request.client("b.test")).certificate)
-    assert verified(STRANGERS.issue(Request.client("a.test")), pinned).slugs == (
+    assert verified(UNTRUSTED_CA.issue(Request.client("a.test")), pinned).slugs == (
         "unknown-authority",
     )
 
 
-def test_an_issuer_that_is_a_root_by_the_certificates_own_account_is_a_stranger() -> None:
+def test_an_issuer_that_is_a_root_by_the_certificates_own_account_is_untrusted() -> None:
     """OpenSSL writes so with ``authorityKeyIdentifier = keyid,issuer:always``."""
     root = Authority.root("evil")
     issuer = root.certificate
@@ -289,15 +291,15 @@ def test_an_own_path_is_followed_by_what_lies_beside() -> None:
 def test_an_authority_that_another_has_signed_for_too_leads_to_both() -> None:
     """In a change of roots the new one is certified by the old, for peers that know only that."""
     cross_signed = replace(
-        STRANGERS,
-        certificate=ROOT.certify(issued_by(TBSCertificate.of(STRANGERS.certificate), ROOT)),
+        UNTRUSTED_CA,
+        certificate=ROOT.certify(issued_by(TBSCertificate.of(UNTRUSTED_CA.certificate), ROOT)),
     )
-    mine = STRANGERS.issue(Request.client("a.test"))
+    mine = UNTRUSTED_CA.issue(Request.client("a.test"))
 
-    assert look(mine, "client", None, others=[STRANGERS.certificate]).is_complete
-    others = [STRANGERS.certificate, cross_signed.certificate]
+    assert look(mine, "client", None, others=[UNTRUSTED_CA.certificate]).is_complete
+    others = [UNTRUSTED_CA.certificate, cross_signed.certificate]
     assert not look(mine, "client", None, others=others).is_complete
-    assert verified(mine, ROOT, STRANGERS, cross_signed).slugs == ("missing-intermediate",)
+    assert verified(mine, ROOT, UNTRUSTED_CA, cross_signed).slugs == ("missing-intermediate",)
 
 
 def test_an_intermediate_that_was_renewed_leads_to_the_same_place() -> None:
@@ -309,15 +311,15 @@ def test_an_intermediate_that_was_renewed_leads_to_the_same_place() -> None:
 
 
 def test_of_two_certificates_of_one_root_the_valid_one_counts() -> None:
-    tbs = TBSCertificate.of(STRANGERS.certificate)
+    tbs = TBSCertificate.of(UNTRUSTED_CA.certificate)
     before = replace(
         tbs, not_after=tbs.not_before, not_before=tbs.not_before - EXPIRED["backdate"]
     )
-    old = STRANGERS.certify(before)
-    mine = STRANGERS.issue(Request.client("a.test"))
+    old = UNTRUSTED_CA.certify(before)
+    mine = UNTRUSTED_CA.issue(Request.client("a.test"))
 
     assert look(mine, "client", None, others=[old]).slugs == ("expired-authority",)
-    assert look(mine, "client", None, others=[old, STRANGERS.certificate]).slugs == ()
+    assert look(mine, "client", None, others=[old, UNTRUSTED_CA.certificate]).slugs == ()
 
 
 def limited(authority: Authority, length: int) -> Authority:
@@ -334,10 +336,10 @@ def identified(authority: Authority, issuer: x509.Name, number: int) -> Credenti
     return authority.issue(Request.client("a.test"), alter=lambda tbs: with_extension(tbs, whole))
 
 
-# --- revocation lists ----------------------------------------------------------------------------
+# --- CRLs ----------------------------------------------------------------------------------------
 
 
-def test_an_intermediate_as_anchor_needs_its_roots_list_and_is_told_whose() -> None:
+def test_an_intermediate_as_anchor_needs_its_roots_crl_and_the_fault_names_it() -> None:
     """OpenSSL asks for one from the issuer of every certificate, the anchor included."""
     trust = Trust((ISSUING.certificate,), (ISSUING.crl(),))
 
@@ -348,7 +350,7 @@ def test_an_intermediate_as_anchor_needs_its_roots_list_and_is_told_whose() -> N
     assert look(BELOW, "client", replace(trust, crls=(*trust.crls, ROOT.crl()))).faults == ()
 
 
-def test_lists_that_are_stale_early_or_forged_are_told_apart() -> None:
+def test_crls_that_are_stale_early_or_forged_are_distinguished() -> None:
     now = datetime.datetime.now(datetime.UTC)
     credential, trust = CLIENTS.issue(Request.client("a.test")), CLIENTS.trust
     crl = CLIENTS.crl()

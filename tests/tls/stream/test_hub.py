@@ -21,7 +21,7 @@ from mtls_echo_tls.stream.delivery import CLOSE_TIMEOUT
 from mtls_echo_tls.stream.hub import Hub, open_hub
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 from tests.support.tls import (
     V12,
     V13,
@@ -86,7 +86,7 @@ class Side:
 
 @contextlib.asynccontextmanager
 async def hub_of_a_test() -> AsyncIterator[Hub]:
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(TIMEOUT):
         async with open_hub() as hub:
             assert hub is not None
             yield hub
@@ -617,8 +617,8 @@ def test_what_is_received_lies_in_one_buffer_for_all() -> None:
         stream = TCPStream(other)
         assert stream.take() == -1
         one.sendall(b"hello")
-        select.select([other], [], [], PATIENCE)
+        select.select([other], [], [], TIMEOUT)
         assert stream.take() == 5
         one.shutdown(socket.SHUT_WR)
-        select.select([other], [], [], PATIENCE)
+        select.select([other], [], [], TIMEOUT)
         assert stream.take() == 0

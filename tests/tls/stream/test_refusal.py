@@ -19,7 +19,7 @@ from mtls_echo_tls.stream.tls import TLSStream
 from tests.support.tls import (
     CLIENTS,
     EXPIRED,
-    STRANGERS,
+    UNTRUSTED_CA,
     V12,
     V13,
     against_raw,
@@ -44,7 +44,7 @@ REPETITIONS = 15
 
 IN_FLIGHT = 5_000_000
 
-STRANGER = STRANGERS.issue(Request.client("stranger.test"))
+UNTRUSTED = UNTRUSTED_CA.issue(Request.client("untrusted.test"))
 LATE = CLIENTS.issue(Request.client("late.test", **EXPIRED))  # type: ignore[arg-type]  # two timedeltas
 
 
@@ -57,7 +57,7 @@ LATE = CLIENTS.issue(Request.client("late.test", **EXPIRED))  # type: ignore[arg
             ("SSLV3_ALERT_HANDSHAKE_FAILURE", "TLSV13_ALERT_CERTIFICATE_REQUIRED"),
             id="no certificate",
         ),
-        pytest.param(STRANGER, ("TLSV1_ALERT_UNKNOWN_CA",) * 2, id="unknown authority"),
+        pytest.param(UNTRUSTED, ("TLSV1_ALERT_UNKNOWN_CA",) * 2, id="unknown authority"),
         pytest.param(LATE, ("SSLV3_ALERT_CERTIFICATE_EXPIRED",) * 2, id="expired"),
     ],
 )
@@ -132,7 +132,7 @@ async def test_openssl_prints_the_alert_of_our_client(version: ssl.TLSVersion) -
     async with openssl("s_server", *options) as (process, _):
         await printed(process, b"ACCEPT")
         transport = await TCPStream.connect("127.0.0.1", port)
-        context = client_side(version, servers=STRANGERS.trust)
+        context = client_side(version, servers=UNTRUSTED_CA.trust)
         report = await converse(TLSStream(transport, context, server_name="localhost"))
         assert report.causes == ["unknown-authority", "missing-intermediate"]
         await printed(process, b"alert number 48")
@@ -185,7 +185,7 @@ async def test_a_receiver_and_a_sender_of_one_refused_client_report_the_same() -
 
 
 async def test_a_deadline_that_passes_during_the_refusal_does_not_hide_its_reason() -> None:
-    one, other = tls_pair(client_side(V13, STRANGER), server_side(V13))
+    one, other = tls_pair(client_side(V13, UNTRUSTED), server_side(V13))
     async with trio.open_nursery() as nursery:
 
         async def client_task() -> None:

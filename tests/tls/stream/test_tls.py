@@ -240,7 +240,7 @@ async def test_a_receiver_does_not_wait_for_a_sender_that_waits_for_the_peer() -
         await printed(process, b"KEYUPDATE")
         await write(process, b"hello\n")
         async with trio.open_nursery() as nursery:
-            # Nobody reads what s_client prints: it blocks, stops reading, and so we block.
+            # What s_client prints is not read: it blocks, stops reading, and so we block.
             nursery.start_soon(stream.send_all, b"~" * total)
             assert await stream.receive_some() == b"hello\n"
             assert process.stdout is not None
@@ -410,7 +410,7 @@ async def test_a_cancelled_close_closes_at_once(version: ssl.TLSVersion) -> None
 
 
 @both_versions
-async def test_closing_wakes_a_task_that_receives_and_still_delivers_what_was_said(
+async def test_closing_wakes_a_task_that_receives_and_still_delivers_what_was_sent(
     version: ssl.TLSVersion,
 ) -> None:
     # A server that drains closes connections whose handlers wait in receive_some. With bytes
@@ -461,7 +461,7 @@ async def test_a_line_left_behind_a_reset_is_found_after_the_write_that_failed()
 
     def serve() -> None:
         with server_side(V13).wrap_socket(raw, server_side=True) as connection:
-            connection.send(denial_line("nobody enters"))
+            connection.send(denial_line("no client is admitted"))
             with contextlib.suppress(OSError):
                 connection.unwrap()
             reset(connection)
@@ -474,7 +474,7 @@ async def test_a_line_left_behind_a_reset_is_found_after_the_write_that_failed()
     await stream.aclose()
     report = caught.value.report
     assert (report.outcome, report.causes) == ("denied", ["not-authorised"])
-    assert any("nobody enters" in fact.value for fact in report.evidence)
+    assert any("no client is admitted" in fact.value for fact in report.evidence)
 
 
 async def test_what_was_proved_is_known_only_after_the_first_byte_in_tls_1_3() -> None:

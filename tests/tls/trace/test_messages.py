@@ -110,7 +110,7 @@ async def test_a_request_names_signatures_and_a_certificate_its_holder(
 
 
 @both_versions
-async def test_the_authorities_that_a_server_names_are_told(version: ssl.TLSVersion) -> None:
+async def test_the_cas_that_a_server_names_are_shown(version: ssl.TLSVersion) -> None:
     options = (
         "-accept",
         "127.0.0.1:0",
@@ -141,7 +141,7 @@ async def test_the_authorities_that_a_server_names_are_told(version: ssl.TLSVers
 
 
 @both_versions
-async def test_no_certificate_is_told_as_none_and_an_alert_with_its_meaning(
+async def test_no_certificate_is_shown_as_none_and_an_alert_with_its_meaning(
     version: ssl.TLSVersion,
 ) -> None:
     for report in await traced(client_side(version, None), server_side(version)):
@@ -169,7 +169,7 @@ async def test_a_trace_is_only_in_the_report_when_asked_for() -> None:
     assert msgspec.convert(value, list[TraceEntry]) == with_trace.trace
 
 
-async def test_tickets_key_updates_and_resumption_are_told() -> None:
+async def test_tickets_key_updates_and_resumption_are_shown() -> None:
     server = server_side(V13)
     server.options &= ~ssl.OP_NO_TICKET
     server.num_tickets = 1
@@ -189,7 +189,7 @@ async def test_tickets_key_updates_and_resumption_are_told() -> None:
     assert updates == [("received", True), ("sent", False)]
 
 
-async def test_a_refused_renegotiation_is_told() -> None:
+async def test_a_refused_renegotiation_is_shown() -> None:
     server = server_side(V12)
     server.options |= ssl.OP_NO_RENEGOTIATION
     async with s_client("-cert", "alice.pem", "-CAfile", "ca.pem", "-tls1_2") as (
@@ -220,7 +220,7 @@ async def test_a_refused_renegotiation_is_told() -> None:
     assert refusal.fields["level"] == "warning"
 
 
-async def test_a_session_that_is_taken_up_again_is_told_in_both_versions() -> None:
+async def test_a_resumed_session_is_shown_in_both_versions() -> None:
     for version in (V12, V13):
         context, server = client_side(version), server_side(version)
         server.options &= ~ssl.OP_NO_TICKET
@@ -373,13 +373,13 @@ def test_a_compressed_certificate_is_inflated_within_bounds(hostile: Message) ->
     assert "certificates" not in decoded([hostile])[0].fields
 
 
-def test_a_certificate_that_cannot_be_read_is_told_by_its_size() -> None:
+def test_a_certificate_that_cannot_be_read_is_shown_by_its_size() -> None:
     entry = b"\0\0\3abc\0\0"
     [shown] = decoded([message(handshake(11, b"\0" + len(entry).to_bytes(3) + entry))])
     assert shown.fields == {"certificates": [{"unreadable": 3}]}
 
 
-def test_a_finite_field_group_is_told_by_its_size() -> None:
+def test_a_finite_field_group_is_shown_by_its_size() -> None:
     hello = b"\3\3" + bytes(32) + b"\0" + b"\x00\x9e" + b"\0"
     exchange = b"\1\0" + b"\xff" * 256 + b"\0\1\2" + b"\1\0" + bytes(256) + b"\4\1"
     _, shown = decoded(

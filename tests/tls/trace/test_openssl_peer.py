@@ -30,7 +30,7 @@ from mtls_echo_tls.trace.messages import HANDSHAKE, Message
 from mtls_echo_tls.trace.openssl_peer import is_openssl
 from mtls_echo_tls.trace.recorder import Recorder
 from tests.interop.foreign_peers import SOURCES, need, write_material
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 from tests.support.tls import (
     SERVERS,
     both_versions,
@@ -66,7 +66,7 @@ CLIENT_COMMANDS = {
 def hello_of(command: Sequence[str], folder: Path) -> Message:
     """The ClientHello with which a program connects to us."""
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
-        listener.settimeout(PATIENCE)
+        listener.settimeout(TIMEOUT)
         port = listener.getsockname()[1]
         filled = [
             part.replace("PORT", str(port)).replace("FOLDER", str(folder)) for part in command
@@ -195,7 +195,7 @@ def test_newer_releases_and_shorter_lists_are_recognised(codes: str) -> None:
         pytest.param((), id="nothing"),
     ],
 )
-def test_one_mark_that_differs_makes_a_stranger(extensions: tuple[bytes, ...]) -> None:
+def test_one_mark_that_differs_makes_it_not_openssl(extensions: tuple[bytes, ...]) -> None:
     assert not is_openssl(recorded(client_hello(*extensions)))
 
 
@@ -228,7 +228,7 @@ ENCRYPTED = handshake(8, b"\x00\x00")
         pytest.param((handshake(13, b"\x09\x40"),), False, id="malformed"),
     ],
 )
-def test_servers_are_told_apart_by_what_they_ask(
+def test_servers_are_distinguished_by_what_they_ask(
     messages: tuple[bytes, ...], recognised: bool
 ) -> None:
     answer = server_hello(OTHER_FORMATS, EMS)
@@ -236,7 +236,7 @@ def test_servers_are_told_apart_by_what_they_ask(
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.binary(max_size=120)), max_size=4))
-def test_malformed_messages_make_nobody_openssl(messages: list[tuple[int, bytes]]) -> None:
+def test_malformed_messages_make_no_peer_openssl(messages: list[tuple[int, bytes]]) -> None:
     assert not is_openssl(recorded(*(bytes([kind]) + body for kind, body in messages)))
 
 

@@ -125,7 +125,7 @@ async def test_both_sides_tell_the_same_random_chains_and_name(version: ssl.TLSV
         assert server.hello_answered
 
 
-async def test_a_hello_retry_request_is_told_by_its_name() -> None:
+async def test_a_hello_retry_request_is_shown_by_its_name() -> None:
     # The client's share is of a group that the server does not have.
     context = server_side(V13, clients=None)
     context.set_ecdh_curve("secp384r1")
@@ -162,7 +162,7 @@ async def test_a_recording_ends_with_the_handshake_and_leaves_everything_else(
 
 
 @both_versions
-async def test_without_the_callback_the_wire_is_told_as_far_as_it_is_clear(
+async def test_without_the_callback_the_wire_is_shown_as_far_as_it_is_clear(
     version: ssl.TLSVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = await traced(version)
@@ -187,7 +187,7 @@ async def test_without_the_callback_the_wire_is_told_as_far_as_it_is_clear(
         await trio.aclose_forcefully(stream)
 
 
-async def test_without_the_callback_application_data_is_not_told(
+async def test_without_the_callback_application_data_is_not_shown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(trace, "_callback_slot", None)
@@ -293,7 +293,7 @@ def test_ctrl_c_in_the_middle_of_a_message_is_not_lost(monkeypatch: pytest.Monke
         assert raised.value.subgroup(KeyboardInterrupt) is not None
 
 
-def test_a_callback_that_somebody_else_has_set_stays() -> None:
+def test_a_callback_that_other_code_has_set_stays() -> None:
     seen: list[object] = []
     context = client_side()
     theirs = "_msg_callback"
@@ -467,7 +467,7 @@ def test_the_server_name_is_the_one_that_was_asked_for() -> None:
 
 
 @given(st.integers(0, len(HELLO)), st.binary(min_size=1, max_size=8), st.booleans())
-def test_a_malformed_hello_names_nobody_or_something_short(
+def test_a_malformed_hello_names_no_host_or_something_short(
     at: int, noise: bytes, cut: bool
 ) -> None:
     body = HELLO[:at] + noise + (b"" if cut else HELLO[at + len(noise) :])

@@ -24,7 +24,7 @@ from tests.support.clients import echo_plainly, free_port, say_nothing, serving
 from tests.support.command_line import COMMAND, Serving, environment, run
 from tests.support.command_line import serving as echo_server
 from tests.support.pki import unprivileged
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
 DOCS = Path(__file__).parents[4] / "docs"
 
@@ -100,12 +100,12 @@ def test_each_group_is_connected_to_with_its_own_settings(world: World) -> None:
 @pytest.mark.parametrize(
     ("groups", "expected"),
     [
-        pytest.param(["stranger", "good"], 0, id="a stranger beside a good one"),
-        pytest.param(["stranger"], 4, id="a stranger alone"),
-        pytest.param(["strict stranger", "good"], 4, id="a strict stranger"),
+        pytest.param(["untrusted", "good"], 0, id="an untrusted server beside a good one"),
+        pytest.param(["untrusted"], 4, id="an untrusted server alone"),
+        pytest.param(["strict untrusted", "good"], 4, id="a strict untrusted server"),
         pytest.param(["no certificate"], 5, id="the server refuses us"),
-        pytest.param(["nobody", "stranger"], 3, id="the first one, when none is admitted"),
-        pytest.param(["stranger", "strict nobody", "good"], 3, id="the strict one before"),
+        pytest.param(["absent", "untrusted"], 3, id="the first one, when none is admitted"),
+        pytest.param(["untrusted", "strict absent", "good"], 3, id="the strict one before"),
         pytest.param(["silent"], 7, id="a server that says nothing"),
         pytest.param(["plain server"], 8, id="no TLS on that port"),
     ],
@@ -116,11 +116,11 @@ def test_the_exit_status_is_that_of_the_endpoint_that_matters(
     with serving(say_nothing, NO_TLS) as silent, serving(echo_plainly, NO_TLS) as plain:
         places: dict[str, str] = {
             "good": group(world.one.port),
-            "stranger": group(world.two.port),
-            "strict stranger": group(world.two.port, mode="strict"),
+            "untrusted": group(world.two.port),
+            "strict untrusted": group(world.two.port, mode="strict"),
             "no certificate": group(world.one.port, client=False),
-            "nobody": group(free_port()),
-            "strict nobody": group(free_port(), mode="strict"),
+            "absent": group(free_port()),
+            "strict absent": group(free_port(), mode="strict"),
             "silent": group(silent),
             "plain server": group(plain),
         }
@@ -280,7 +280,7 @@ class Watch:
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
-        self._reader.join(PATIENCE)
+        self._reader.join(TIMEOUT)
         assert self.process.stdout is not None
         self.process.stdout.close()
 
@@ -294,12 +294,12 @@ class Watch:
             return 0
 
         with self._arrived:
-            assert self._arrived.wait_for(place, PATIENCE), self.lines
+            assert self._arrived.wait_for(place, TIMEOUT), self.lines
             return place()
 
     def end(self, number: int = signal.SIGINT) -> int:
         self.process.send_signal(number)
-        return self.process.wait(PATIENCE)
+        return self.process.wait(TIMEOUT)
 
 
 @contextlib.contextmanager
@@ -337,7 +337,7 @@ def test_watching_follows_targets_settings_and_servers_and_ends_with_their_statu
         world.targets(world.one.port, world.two.port)
         seen = watch.wait_for(since=seen, event="endpoint", address=second, state="down")
 
-        # The other authority, in the configuration itself: the stranger is one no more.
+        # The other authority, in the configuration itself: the untrusted server is trusted now.
         world.write(group(files="targets.json", pki="two"), name="watched.yaml")
         watch.wait_for(since=seen, event="endpoint", address=first, state="down")
         seen = watch.wait_for(since=seen, event="endpoint", address=second, state="up")
@@ -387,7 +387,7 @@ def test_sighup_reads_everything_at_once(world: World) -> None:
 
         ours.write_bytes((world.folder / theirs.format("two")).read_bytes())
         watch.process.send_signal(signal.SIGHUP)
-        # It is believed now; and itself does not believe us.
+        # It is trusted now; and itself does not trust us.
         watch.wait_for(since=seen, event="endpoint", address=second, exit_status=5)
 
         world.write(group(world.two.port, pki="two"), name="watched.yaml")
@@ -421,7 +421,7 @@ def test_without_a_terminal_each_change_is_one_line_of_text(world: World) -> Non
         lines = [process.stdout.readline(), process.stdout.readline()]
         process.send_signal(signal.SIGINT)
         rest = process.stdout.read()
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(TIMEOUT) == 0
     finally:
         process.kill()
         process.wait()
@@ -448,7 +448,7 @@ def test_a_reader_that_has_enough_ends_it_quietly(world: World) -> None:
     process.stdout.close()
     # Something must happen for it to notice.
     world.write(group(free_port()))
-    status = process.wait(PATIENCE)
+    status = process.wait(TIMEOUT)
     said = process.stderr.read()
     process.stderr.close()
 
@@ -467,7 +467,7 @@ def test_a_terminal_gets_a_table_that_is_drawn_in_place(world: World, colour: bo
         env=environment(TERM="xterm") if colour else plain,
     ) as process:
         os.close(theirs)
-        watchdog = threading.Timer(PATIENCE, process.kill)
+        watchdog = threading.Timer(TIMEOUT, process.kill)
         watchdog.start()
         shown = b""
         while b"1 endpoint: 1 up; 1 admitted" not in shown:
@@ -477,7 +477,7 @@ def test_a_terminal_gets_a_table_that_is_drawn_in_place(world: World, colour: bo
             while data := os.read(ours, 65_536):
                 shown += data
         watchdog.cancel()
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(TIMEOUT) == 0
         assert process.stderr is not None
         assert process.stderr.read() == b""
     os.close(ours)
@@ -506,7 +506,7 @@ def test_watching_ends_with_its_terminal(world: World) -> None:
             while b"1 up" not in shown:
                 shown += os.read(ours, 65_536)
             os.close(ours)
-            process.wait(PATIENCE)
+            process.wait(TIMEOUT)
             assert process.stderr is not None
             assert b"Traceback" not in process.stderr.read()
         finally:
@@ -521,7 +521,7 @@ def test_without_standard_output_there_is_one_error(world: World, option: str) -
         ["sh", "-c", f"{command} >&-"],
         stderr=subprocess.PIPE,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         env=environment(),
     )
 
@@ -551,7 +551,7 @@ def test_the_program_of_the_documentation_follows_its_configuration(world: World
     with subprocess.Popen(
         [sys.executable, program, file], stdout=subprocess.PIPE, text=True, env=environment()
     ) as process:
-        watchdog = threading.Timer(PATIENCE, process.kill)
+        watchdog = threading.Timer(TIMEOUT, process.kill)
         watchdog.start()
         try:
             assert process.stdout is not None
@@ -582,9 +582,9 @@ def test_ctrl_c_in_a_round_that_takes_long_is_clean(world: World) -> None:
             env=environment(),
         )
         try:
-            assert accepted.wait(PATIENCE)
+            assert accepted.wait(TIMEOUT)
             process.send_signal(signal.SIGINT)
-            shown, said = process.communicate(timeout=PATIENCE)
+            shown, said = process.communicate(timeout=TIMEOUT)
         finally:
             process.kill()
 
@@ -595,7 +595,7 @@ def test_a_round_that_takes_long_says_how_far_it_is_on_a_terminal(world: World) 
     shown_how_far = threading.Event()
 
     def close_at_last(connection: socket.socket, _: Any) -> None:
-        shown_how_far.wait(PATIENCE)
+        shown_how_far.wait(TIMEOUT)
 
     with serving(close_at_last, NO_TLS) as port:
         file = world.write(group(port, world.one.port))
@@ -613,7 +613,7 @@ def test_a_round_that_takes_long_says_how_far_it_is_on_a_terminal(world: World) 
                     said += data
                     if b"1/2" in said:
                         shown_how_far.set()
-            shown = process.communicate(timeout=PATIENCE)[0]
+            shown = process.communicate(timeout=TIMEOUT)[0]
         os.close(ours)
 
     assert b"1/2" in said

@@ -18,15 +18,15 @@ from mtls_echo_client.endpoints.plan import Plan, Problem
 from mtls_echo_tls.address import Address
 from mtls_echo_tls.diagnosis.report import Parameters
 from mtls_echo_tls.path.summaries import CertificateSummary
-from tests.support.endpoint_servers import Town, endpoint, report
+from tests.support.endpoint_servers import EndpointServers, endpoint, report
 
 PARAMETERS = Parameters(version="TLSv1.3", cipher="c", alpn=None, server_name="n", resumed=False)
 REFUSED = report(
     "refused",
     rejected_by="client",
     causes=["unknown-authority"],
-    summary="we refused the server: nobody knows its authority",
-    remedy="ask somebody",
+    summary="we refused the server: its CA is not trusted",
+    remedy="ask its operator",
 )
 
 
@@ -48,8 +48,8 @@ def echoed(*names: str, left: timedelta = timedelta(days=20), life: int = 30) ->
 
 
 @pytest.fixture
-def town(tmp_path: Any) -> Town:
-    return Town(tmp_path)
+def servers(tmp_path: Any) -> EndpointServers:
+    return EndpointServers(tmp_path)
 
 
 def up(port: int = 1, proof: Any = None, **asked: Any) -> Status:
@@ -91,11 +91,11 @@ def drawn(
 
 
 @pytest.mark.parametrize("width", [80, 100, 160])
-def test_it_fits_every_width_and_leaves_nothing_out(town: Town, width: int) -> None:
+def test_it_fits_every_width_and_leaves_nothing_out(servers: EndpointServers, width: int) -> None:
     statuses = [
-        up(tls=town.tls(), group="payments", strict=True),
+        up(tls=servers.tls(), group="payments", strict=True),
         down(
-            tls=town.tls(),
+            tls=servers.tls(),
             group="archive-of-everything",
             address=Address("10.11.12.130", 65535),
         ),
@@ -116,7 +116,7 @@ def test_it_fits_every_width_and_leaves_nothing_out(town: Town, width: int) -> N
         assert word in joined, word
 
 
-def test_a_group_is_named_before_its_endpoints_or_beside_each(town: Town) -> None:
+def test_a_group_is_named_before_its_endpoints_or_beside_each(servers: EndpointServers) -> None:
     statuses = [up(1, group="a"), up(2, group="a"), up(3, group="b")]
     narrow, wide = drawn(*statuses).splitlines(), drawn(*statuses, width=160).splitlines()
     assert [each.split()[0] for each in narrow[1:6]] == [
@@ -126,12 +126,12 @@ def test_a_group_is_named_before_its_endpoints_or_beside_each(town: Town) -> Non
     assert [each.split()[0] for each in wide[1:4]] == ["a", "a", "b"]
 
 
-def test_plaintext_is_always_called_so(town: Town) -> None:
+def test_plaintext_is_always_called_so(servers: EndpointServers) -> None:
     for status in (up(), down(), StatusTracker(endpoint(1, None)).status):
         assert "plain" in drawn(status)
         assert "plaintext" in drawn(status, width=160)
         assert "plaintext" in line("endpoint", status)
-    assert "plain" not in drawn(up(tls=town.tls()), width=160)
+    assert "plain" not in drawn(up(tls=servers.tls()), width=160)
 
 
 @pytest.mark.parametrize("width", [80, 160])
@@ -140,10 +140,10 @@ def test_those_that_fail_alike_are_explained_once(width: int, height: int | None
     shown = drawn(*(down(port) for port in range(1, 40)), width=width, height=height)
     assert shown.count("we refused the server") == 1
     assert "127.0.0.1:1, 127.0.0.1:2, 127.0.0.1:3 and 36 more: we refused" in shown
-    assert shown.count("hint: ask somebody") == 1
+    assert shown.count("hint: ask its operator") == 1
 
 
-def test_what_was_compared_is_told_after_one_round_and_not_on_a_screen() -> None:
+def test_what_was_compared_is_shown_after_one_round_and_not_on_a_screen() -> None:
     from mtls_echo_tls.diagnosis.report import Fact
 
     told = report("failed", causes=["reset"], evidence=[Fact("system", "a long story")])
@@ -151,7 +151,7 @@ def test_what_was_compared_is_told_after_one_round_and_not_on_a_screen() -> None
     assert "a long story" not in drawn(down(proof=told), height=25)
 
 
-def test_what_was_compared_is_told_of_the_one_it_was_seen_at() -> None:
+def test_what_was_compared_is_shown_for_the_one_it_was_seen_at() -> None:
     from mtls_echo_tls.diagnosis.report import Fact
 
     def told(seen: str) -> Any:
@@ -252,7 +252,7 @@ def test_what_others_chose_is_escaped() -> None:
         (2_591_990.0, "30 d"),
     ],
 )
-def test_a_length_of_time_is_told_in_its_largest_unit(seconds: float | None, told: str) -> None:
+def test_a_length_of_time_is_shown_in_its_largest_unit(seconds: float | None, told: str) -> None:
     assert duration(seconds) == told
 
 
@@ -260,11 +260,13 @@ def test_a_length_of_time_is_told_in_its_largest_unit(seconds: float | None, tol
 
 
 @pytest.mark.parametrize("width", [80, 160])
-def test_the_plan_says_where_settings_come_from_and_what_they_are(town: Town, width: int) -> None:
+def test_the_plan_says_where_settings_come_from_and_what_they_are(
+    servers: EndpointServers, width: int
+) -> None:
     plan = Plan(
         (
-            endpoint(1, town.tls(), strict=True, labels={"az": "b", "__meta_filepath": "x"}),
-            endpoint(2, town.tls("other", None), group="second"),
+            endpoint(1, servers.tls(), strict=True, labels={"az": "b", "__meta_filepath": "x"}),
+            endpoint(2, servers.tls("other", None), group="second"),
             endpoint(3, None, group="third"),
         ),
         (Problem("targets.json", "is no JSON"),),
@@ -281,9 +283,9 @@ def test_the_plan_says_where_settings_come_from_and_what_they_are(town: Town, wi
     ):
         assert word in shown, word
     for text in (  # whole, to be copied
-        f"verified by {town.folder}/one.crt",
-        f"presenting {town.folder}/alice.crt",
-        f"with the key {town.folder}/alice.key",
+        f"verified by {servers.folder}/one.crt",
+        f"presenting {servers.folder}/alice.crt",
+        f"with the key {servers.folder}/alice.key",
     ):
         assert f"\n  {text}\n" in file.getvalue()
     assert "__meta" not in shown
@@ -292,8 +294,8 @@ def test_the_plan_says_where_settings_come_from_and_what_they_are(town: Town, wi
 # --- for scripts and logs ------------------------------------------------------------------------
 
 
-def test_json_has_the_documented_fields(town: Town) -> None:
-    healthy = up(tls=town.tls(), labels={"az": "b"})
+def test_json_has_the_documented_fields(servers: EndpointServers) -> None:
+    healthy = up(tls=servers.tls(), labels={"az": "b"})
     found = json.loads(encode(outcome_fields([healthy, down()], [Problem("a", "b")])))
 
     assert list(found) == ["endpoints", "problems", "exit_status"]
@@ -327,7 +329,7 @@ def test_json_has_the_documented_fields(town: Town) -> None:
         assert datetime.fromisoformat(time).tzinfo is not None
 
 
-def test_a_change_is_told_once_and_a_measurement_never() -> None:
+def test_a_change_is_logged_once_and_a_measurement_never() -> None:
     changes = Changes()
     one = StatusTracker(endpoint(1, None))
 
@@ -360,7 +362,7 @@ def test_a_line_of_a_log_says_who_and_what_and_what_to_do() -> None:
     assert ": TLS 1.3, localhost, certificate until 20" in line("endpoint", healthy)
     assert line("endpoint", strict).endswith(
         " 127.0.0.1:2 (here, strict, plaintext) down: unknown-authority: we refused the server:"
-        " nobody knows its authority; hint: ask somebody"
+        " its CA is not trusted; hint: ask its operator"
     )
     assert " down, not admitted: " in line("endpoint", down())
     assert line("removed", healthy).endswith(" 127.0.0.1:1 (here, plaintext) removed")

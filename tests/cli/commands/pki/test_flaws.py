@@ -22,7 +22,7 @@ from mtls_echo_pki.flaws.registry import FLAWS
 from tests.support import command_line
 from tests.support.flaws import meet_verifier
 from tests.support.pki import tree
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
 IDENTITIES = {"server": ("localhost", "127.0.0.1", "::1"), "client": ("client.test",)}
 
@@ -204,7 +204,7 @@ def test_the_commands_show_a_client_refused_as_announced(made: Path, slug: str) 
             assert ran.returncode == 5, ran.stderr
         else:
             # Its status depends on whether the alert or the end of its input comes first.
-            subprocess.run(at, input="hello\n", capture_output=True, text=True, timeout=PATIENCE)
+            subprocess.run(at, input="hello\n", capture_output=True, text=True, timeout=TIMEOUT)
         event = serving.wait_for("connection")
 
     assert event["rejected_by"] == "server"
@@ -232,7 +232,7 @@ def test_the_commands_show_a_server_refused_as_announced(made: Path, slug: str) 
 
 
 async def test_the_fixture_makes_a_flaw_by_its_name(flaw: Callable[..., ValidationInput]) -> None:
-    late, stranger = flaw("expired"), flaw("unknown-authority", Request.client("a.test"))
+    late, untrusted = flaw("expired"), flaw("unknown-authority", Request.client("a.test"))
 
     assert (await meet_verifier(late, "server", "1.3")).verifier.verify_code == 10
-    assert (await meet_verifier(stranger, "client", "1.3")).verifier.verify_code == 20
+    assert (await meet_verifier(untrusted, "client", "1.3")).verifier.verify_code == 20

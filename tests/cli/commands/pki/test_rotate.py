@@ -39,7 +39,7 @@ def told(*arguments: str | Path, status: int = 0) -> str:
         (["client"], "a key that leaked needs --new-key, and then pki revoke", "renew --help"),
         (["--same-key"], "give the NAME of a credential, or --all", "renew --help"),
         (["client", "--all", "--new-key"], "give the NAME of a credential, or --all", None),
-        (["nobody", "--new-key"], 'has no credential named "nobody"', "it has: client, server"),
+        (["absent", "--new-key"], 'has no credential named "absent"', "it has: client, server"),
         (
             ["client", "--new-key", "--lifetime", "9999d"],
             "would outlive its CA",
@@ -155,7 +155,7 @@ def test_revoke_takes_the_serial_number_that_show_prints(made: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "hint"),
     [
-        (["nobody"], 'has never issued anything to "nobody"', "it has: client, server"),
+        (["absent"], 'has never issued anything to "absent"', "it has: client, server"),
         (["client", "--reason", "stolen"], "is not a reason; give one of unspecified", "--help"),
         (["client", "--reason", "certificate-hold"], "does not revoke for good", "--help"),
         (["client", "--reason", "removeFromCRL"], "does not revoke for good", "--help"),
@@ -183,7 +183,7 @@ def test_crl_publishes_crls_for_both_sides_and_says_when_they_end(made: Path) ->
     refused(invoke("crl", made, "--lifetime", "0s"), error='"0s" is not a lifetime')
 
 
-def test_a_rollover_is_told_step_by_step(made: Path) -> None:
+def test_a_rollover_is_shown_step_by_step(made: Path) -> None:
     a, b = r"CN=mtls-echo clients authority [0-9a-f]{6}", r"CN=mtls-echo clients authority \w{6}"
     only = ("--authority", "clients")
     introduced = told("rollover", made, "introduce", *only)

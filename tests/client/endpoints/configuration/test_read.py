@@ -222,7 +222,7 @@ def test_a_text_given_inline_may_be_bytes_that_are_no_text(folder: Path) -> None
     assert str(refusal("- \udcff", folder)) == "FILE: line 1: is not UTF-8"
 
 
-def test_more_endpoints_than_anybody_means_are_refused(folder: Path) -> None:
+def test_more_endpoints_than_the_limit_are_refused(folder: Path) -> None:
     listed = ", ".join(f"h{n}.test:1" for n in range(10_001))
 
     assert refusal(f"- endpoints: [{listed}]", folder).reason == (
@@ -511,7 +511,7 @@ def test_the_defaults_server_name_goes_over_only_with_the_whole(
         pytest.param(
             thanos("address: 'a.test:1'", ""),
             ("endpoints[0]", "has no tls_config, and neither has default_client_config"),
-            id="nobody's",
+            id="of no endpoint",
         ),
     ],
 )

@@ -26,7 +26,7 @@ from mtls_echo_client.endpoints.discovery.planner import Planner
 from mtls_echo_client.endpoints.plan import Plan, Problem
 from mtls_echo_tls.address import Address
 from tests.support.endpoints import LISTED, TLS, make_files, replace, thanos
-from tests.support.timing import PATIENCE
+from tests.support.timing import TIMEOUT
 
 # A planner looks at its files from time to time.
 pytestmark = pytest.mark.real_time
@@ -59,7 +59,7 @@ class Resolver(trio.abc.HostnameResolver):
         ]
 
     async def getnameinfo(self, sockaddr: Any, flags: int) -> tuple[str, str]:
-        raise AssertionError("nobody asks for this")
+        raise AssertionError("this is never looked up")
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ async def test_plaintext_must_be_allowed_outright(text: str, message: str, folde
     assert (plain.tls, plain.server_name) == (None, None)
 
 
-async def test_allowing_plaintext_takes_tls_from_nobody(folder: Path) -> None:
+async def test_allowing_plaintext_takes_tls_from_no_endpoint(folder: Path) -> None:
     plan = await planner(folder, LISTED + TLS, allow_plaintext=True).once()
 
     assert plan.endpoints[0].tls is not None
@@ -226,7 +226,7 @@ async def test_what_files_and_names_fail_to_give_are_problems(
 async def test_a_target_never_takes_an_endpoint_from_the_configuration(
     folder: Path, resolver: Resolver
 ) -> None:
-    """Else a line in a target file would decide by which authority a server is judged."""
+    """Else a line in a target file would decide by which authority a server is verified."""
     name_targets(folder / "t.json", "B.test.:1", "10.0.0.2:2", "c.test:1", "c.test:1")
     plan = await planner(
         folder,
@@ -298,7 +298,7 @@ async def test_every_change_of_a_target_file_is_a_new_plan(folder: Path) -> None
 
 async def test_files_are_read_as_often_as_their_refresh_interval_asks(folder: Path) -> None:
     text = "-" + TLS[1:] + "  endpoints_sd_files: [{files: [t.json], refresh_interval: 1ms}]\n"
-    async with running(planner(folder, text, interval=10 * PATIENCE)) as until:
+    async with running(planner(folder, text, interval=10 * TIMEOUT)) as until:
         await until(lambda plan: plan.endpoints == ())
         name_targets(folder / "t.json", "a.test:1")
         await until(lambda plan: addresses(plan) == ["a.test:1"])
@@ -370,7 +370,7 @@ async def test_a_changed_configuration_is_taken_up(folder: Path) -> None:
         pytest.param(
             LISTED,
             "[0]: has no tls_config: everything would be sent in plaintext",
-            id="plaintext that nobody has allowed",
+            id="plaintext that is not allowed",
         ),
         pytest.param(None, "does not exist", id="deleted"),
     ],
@@ -490,7 +490,7 @@ async def test_names_in_target_files_are_looked_up_too(folder: Path, resolver: R
     assert {each.origin for each in plan.endpoints} == {f"{folder}/t.json [0].targets[0]"}
 
 
-async def test_a_lookup_that_hangs_holds_up_nobody_else(
+async def test_a_lookup_that_hangs_holds_up_no_other(
     folder: Path, resolver: Resolver, mock_clock: trio.testing.MockClock
 ) -> None:
     text = NAMED.replace("['dns+a.test:1']", "['dns+a.test:1', 'dns+hanging.test:1']")
@@ -510,7 +510,7 @@ async def test_a_lookup_that_hangs_holds_up_nobody_else(
     assert plan.problems == (
         Problem("dns+hanging.test:1", "cannot be looked up: no answer in 5 s"),
     )
-    making._names = Names(timeout=PATIENCE)
+    making._names = Names(timeout=TIMEOUT)
     mock_clock.rate = 1.0
     async with running(making) as until:
         await until(lambda plan: True)
@@ -521,7 +521,7 @@ async def test_a_lookup_that_hangs_holds_up_nobody_else(
         await until(lambda plan: "10.0.0.9:1" in addresses(plan))
 
 
-async def test_a_plan_is_not_waited_for_longer_than_somebody_would(
+async def test_a_plan_is_not_waited_for_longer_than_its_timeout(
     folder: Path, resolver: Resolver, autojump_clock: trio.testing.MockClock
 ) -> None:
     names, wanted = Names(), {Address(f"h{n}.test", 1): 30.0 for n in range(1000)}
@@ -575,7 +575,7 @@ async def test_a_name_is_not_looked_up_before_it_is_due(
     assert names.due(wanted) == [Address("a.test", 1)]
 
 
-async def test_a_name_that_nobody_wants_is_forgotten(resolver: Resolver) -> None:
+async def test_a_name_that_is_no_longer_wanted_is_forgotten(resolver: Resolver) -> None:
     names = Names()
     await names.refresh({Address("a.test", 1): 30.0})
     assert names.addresses(Address("a.test", 1)) == ("10.0.0.2", "10.0.0.10", "::2")

@@ -92,7 +92,7 @@ def test_in_yaml_every_scalar_is_a_text_as_prometheus_decodes_it() -> None:
 
 
 @pytest.mark.parametrize(("name", "contents"), [("t.json", b"[]"), ("t.yml", b"[]")])
-def test_a_file_may_name_nobody(name: str, contents: bytes) -> None:
+def test_a_file_may_name_no_targets(name: str, contents: bytes) -> None:
     assert parse_targets(contents, Path(name)) == ()
 
 
@@ -190,7 +190,7 @@ def test_a_star_stands_for_anything_in_the_last_segment_only(tmp_path: Path) -> 
     assert found("a[1].json") == ["a[1].json"]  # no other character is special
     assert found("a[1]*.json") == ["a[1].json"]
     assert found(".*.json") == [".hidden.json"]
-    assert found("nobody*.json") == []
+    assert found("absent*.json") == []
 
 
 def test_a_pattern_matches_a_bounded_number_of_files(tmp_path: Path) -> None:
@@ -303,7 +303,7 @@ def test_a_file_that_cannot_be_read_keeps_its_targets(
 
 
 def test_a_folder_that_may_not_be_entered_keeps_the_targets_of_its_files(tmp_path: Path) -> None:
-    """A file that nobody may ask about is not a file that is gone."""
+    """A file whose status may not be read is not a file that is gone."""
     folder = tmp_path / "targets"
     folder.mkdir()
     path = folder / "t.json"

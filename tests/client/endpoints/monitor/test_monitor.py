@@ -44,14 +44,14 @@ from tests.support.clients import (
     speaking_plainly,
 )
 from tests.support.endpoint_servers import (
-    Town,
+    EndpointServers,
     endpoint,
     monitoring,
     plan,
     until,
     until_state,
 )
-from tests.support.timing import IDLE, PATIENCE, flying, passing
+from tests.support.timing import IDLE, TIMEOUT, flying, passing
 
 # A monitor looks at its endpoints and their files from time to time.
 pytestmark = pytest.mark.real_time
@@ -60,12 +60,12 @@ NO_TLS: Any = None  # what the plain servers of `client_helpers` make of a conte
 
 
 @pytest.fixture
-def town(tmp_path: Path) -> Town:
-    return Town(tmp_path)
+def servers(tmp_path: Path) -> EndpointServers:
+    return EndpointServers(tmp_path)
 
 
 def silence(clock: trio.testing.MockClock) -> Behaviour:
-    """Hears something and says nothing, and the time of whoever waits for it is over."""
+    """Hears something and says nothing, and the time of what waits for it is over."""
     return leaving_unanswered(passing(clock, 5), tls=False)
 
 
@@ -77,11 +77,13 @@ def one(statuses: tuple[Status, ...]) -> Status:
 # --- one check -----------------------------------------------------------------------------------
 
 
-async def test_a_server_that_echoes_is_up_with_all_that_was_proved(town: Town) -> None:
-    site = town.site()
+async def test_a_server_that_echoes_is_up_with_all_that_was_proved(
+    servers: EndpointServers,
+) -> None:
+    site = servers.site()
     async with trio.open_nursery() as nursery:
         await site.start(nursery)
-        where = endpoint(site.port, town.tls())
+        where = endpoint(site.port, servers.tls())
         status = one(await Monitor().check_once(plan(where)))
         assert await site.wait_for_ends(1) == ["client"], "closed with close_notify"
         nursery.cancel_scope.cancel()
@@ -104,27 +106,27 @@ async def test_a_server_that_echoes_is_up_with_all_that_was_proved(town: Town) -
             "unknown-authority",
             4,
             "trust anchors (ca_file)",
-            id="a stranger to us",
+            id="a server that is not trusted",
         ),
         pytest.param(
-            {"presenting": "stranger"},
+            {"presenting": "untrusted"},
             "unknown-authority",
             5,
             "that the server trusts",
-            id="we are strangers",
+            id="a client that is not trusted",
         ),
         pytest.param(
             {"presenting": None}, "no-client-certificate", 5, "cert_file", id="no certificate"
         ),
     ],
 )
-async def test_a_refusal_on_either_side_is_told_by_cause_and_status(
-    town: Town, asked: dict[str, Any], cause: str, expected: int, remedy: str
+async def test_a_refusal_on_either_side_is_reported_by_cause_and_status(
+    servers: EndpointServers, asked: dict[str, Any], cause: str, expected: int, remedy: str
 ) -> None:
-    site = town.site()
+    site = servers.site()
     async with trio.open_nursery() as nursery:
         await site.start(nursery)
-        where = endpoint(site.port, town.tls(**asked))
+        where = endpoint(site.port, servers.tls(**asked))
         status = one(await Monitor().check_once(plan(where)))
         nursery.cancel_scope.cancel()
 
@@ -136,11 +138,13 @@ async def test_a_refusal_on_either_side_is_told_by_cause_and_status(
     assert "--" not in status.report.remedy, "there is no such option here"
 
 
-async def test_a_server_that_turns_us_away_after_the_handshake_is_denied(town: Town) -> None:
-    site = town.site(access=Access(dns=("bob.test",)))
+async def test_a_server_that_turns_us_away_after_the_handshake_is_denied(
+    servers: EndpointServers,
+) -> None:
+    site = servers.site(access=Access(dns=("bob.test",)))
     async with trio.open_nursery() as nursery:
         await site.start(nursery)
-        status = one(await Monitor().check_once(plan(endpoint(site.port, town.tls()))))
+        status = one(await Monitor().check_once(plan(endpoint(site.port, servers.tls()))))
         nursery.cancel_scope.cancel()
 
     assert (status.state, status.exit_status) == ("down", 9)
@@ -148,12 +152,12 @@ async def test_a_server_that_turns_us_away_after_the_handshake_is_denied(town: T
     assert "cert_file and key_file" in status.report.remedy
 
 
-async def test_another_name_than_the_one_asked_for_is_refused(town: Town) -> None:
-    site = town.site("one", "elsewhere.test")
+async def test_another_name_than_the_one_asked_for_is_refused(servers: EndpointServers) -> None:
+    site = servers.site("one", "elsewhere.test")
     async with trio.open_nursery() as nursery:
         await site.start(nursery)
-        asked = endpoint(site.port, town.tls())
-        told = endpoint(site.port, town.tls(), server_name="elsewhere.test")
+        asked = endpoint(site.port, servers.tls())
+        told = endpoint(site.port, servers.tls(), server_name="elsewhere.test")
         wrong = one(await Monitor().check_once(plan(asked)))
         right = one(await Monitor().check_once(plan(told)))
         nursery.cancel_scope.cancel()
@@ -175,32 +179,34 @@ async def test_another_name_than_the_one_asked_for_is_refused(town: Town) -> Non
     ],
 )
 async def test_a_server_that_is_none_never_counts_as_proved(
-    town: Town,
+    servers: EndpointServers,
     behaviour: Behaviour | None,
     cause: str,
     expected: int,
     mock_clock: trio.testing.MockClock,
 ) -> None:
     with serving(behaviour or silence(mock_clock), NO_TLS) as port:
-        status = one(await Monitor().check_once(plan(endpoint(port, town.tls()))))
+        status = one(await Monitor().check_once(plan(endpoint(port, servers.tls()))))
 
     assert status.report is not None
     assert (status.report.causes[0], status.exit_status) == (cause, expected)
     assert (status.state, status.admitted) == ("down", False)
 
 
-async def test_a_port_nobody_listens_on_is_no_connection(town: Town) -> None:
-    status = one(await Monitor().check_once(plan(endpoint(free_port(), town.tls()))))
+async def test_a_closed_port_is_no_connection(servers: EndpointServers) -> None:
+    status = one(await Monitor().check_once(plan(endpoint(free_port(), servers.tls()))))
 
     assert status.report is not None
     assert (status.report.causes, status.exit_status) == (["no-connection"], 3)
 
 
-async def test_unusable_files_are_a_problem_and_nothing_is_dialled(town: Town) -> None:
-    (town.folder / "alice.key").write_bytes(b"not a key")
+async def test_unusable_files_are_a_problem_and_nothing_is_dialled(
+    servers: EndpointServers,
+) -> None:
+    (servers.folder / "alice.key").write_bytes(b"not a key")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
-        where = endpoint(listener.getsockname()[1], town.tls(), strict=True)
+        where = endpoint(listener.getsockname()[1], servers.tls(), strict=True)
         status = one(await Monitor().check_once(plan(where)))
         with pytest.raises(BlockingIOError):
             listener.accept()
@@ -211,10 +217,10 @@ async def test_unusable_files_are_a_problem_and_nothing_is_dialled(town: Town) -
     assert (status.state, status.report, status.exit_status) == ("down", None, 2)
 
 
-async def test_several_are_told_in_the_order_of_the_plan_whoever_answers_first(
-    town: Town, mock_clock: trio.testing.MockClock
+async def test_several_are_reported_in_the_order_of_the_plan_not_of_the_answers(
+    servers: EndpointServers, mock_clock: trio.testing.MockClock
 ) -> None:
-    site = town.site()
+    site = servers.site()
     async with trio.open_nursery() as nursery:
         await site.start(nursery)
         with serving(say_nothing, NO_TLS) as silent:
@@ -224,7 +230,7 @@ async def test_several_are_told_in_the_order_of_the_plan_whoever_answers_first(
                 ends.append(status)
                 mock_clock.jump(5)
 
-            both = plan(endpoint(silent, town.tls()), endpoint(site.port, town.tls()))
+            both = plan(endpoint(silent, servers.tls()), endpoint(site.port, servers.tls()))
             statuses = await Monitor().check_once(both, note)
         nursery.cancel_scope.cancel()
 
@@ -236,7 +242,9 @@ async def test_several_are_told_in_the_order_of_the_plan_whoever_answers_first(
 # --- plaintext -----------------------------------------------------------------------------------
 
 
-async def test_plaintext_is_compared_byte_for_byte_and_proves_nobody(town: Town) -> None:
+async def test_plaintext_is_compared_byte_for_byte_and_authenticates_no_server(
+    servers: EndpointServers,
+) -> None:
     with serving(echo_plainly, NO_TLS) as port:
         status = one(await Monitor().check_once(plan(endpoint(port, None))))
 
@@ -268,8 +276,8 @@ async def test_plaintext_that_does_not_echo_is_down(
     assert ("write a tls_config" in status.report.remedy) == may_be_tls
 
 
-async def test_a_tls_server_is_never_taken_for_a_plaintext_one(town: Town) -> None:
-    site = town.site()
+async def test_a_tls_server_is_never_taken_for_a_plaintext_one(servers: EndpointServers) -> None:
+    site = servers.site()
     async with trio.open_nursery() as nursery:
         await site.start(nursery)
         status = one(await Monitor().check_once(plan(endpoint(site.port, None))))
@@ -280,9 +288,9 @@ async def test_a_tls_server_is_never_taken_for_a_plaintext_one(town: Town) -> No
 
 @pytest.mark.parametrize("settings", [True, False], ids=["context missing", "context too many"])
 async def test_settings_and_context_go_together_or_nothing_is_dialled(
-    town: Town, settings: bool
+    servers: EndpointServers, settings: bool
 ) -> None:
-    where = endpoint(1, town.tls() if settings else None)
+    where = endpoint(1, servers.tls() if settings else None)
     context = None if settings else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     with pytest.raises(ValueError, match="do not go together"):
         await dial(where, context, 1.0)
@@ -291,11 +299,11 @@ async def test_settings_and_context_go_together_or_nothing_is_dialled(
 # --- a connection that is kept -------------------------------------------------------------------
 
 
-async def test_a_connection_is_kept_and_proved_again_and_again(town: Town) -> None:
-    site = town.site()
+async def test_a_connection_is_kept_and_proved_again_and_again(servers: EndpointServers) -> None:
+    site = servers.site()
     async with trio.open_nursery() as outer:
         await site.start(outer)
-        async with monitoring(plan(endpoint(site.port, town.tls()))) as (monitor, _):
+        async with monitoring(plan(endpoint(site.port, servers.tls()))) as (monitor, _):
             await until_state(monitor, "up")
             seen = set[float | None]()
             while len(seen) < 4:
@@ -307,12 +315,12 @@ async def test_a_connection_is_kept_and_proved_again_and_again(town: Town) -> No
 
 
 async def test_a_server_that_stops_is_noticed_and_found_again_when_it_is_back(
-    town: Town,
+    servers: EndpointServers,
 ) -> None:
-    site = town.site()
+    site = servers.site()
     async with monitoring(Plan()) as (monitor, sites):
         await site.start(sites)
-        monitor.update(plan(endpoint(site.port, town.tls())))
+        monitor.update(plan(endpoint(site.port, servers.tls())))
         await until_lasting(monitor)
         await site.stop()
         down = await until_state(monitor, "down")
@@ -326,7 +334,7 @@ async def test_a_server_that_stops_is_noticed_and_found_again_when_it_is_back(
 
 
 async def test_a_good_bye_is_heard_between_two_checks_and_the_server_dialled_at_once(
-    town: Town,
+    servers: EndpointServers,
 ) -> None:
     """The next check would come in a minute, and the cap of every wait is as long."""
     enough, connections = threading.Event(), list[int]()
@@ -337,15 +345,15 @@ async def test_a_good_bye_is_heard_between_two_checks_and_the_server_dialled_at_
             for _ in range(3):
                 tls.sendall(tls.recv(100))
             if len(connections) == 1:
-                enough.wait(PATIENCE)
+                enough.wait(TIMEOUT)
                 tls.unwrap()
             else:
                 drain(tls)
 
     draws = iter([0.0])
-    with serving(part, town.plain_context()) as port:
-        options = {"check_interval": PATIENCE, "draw": lambda: next(draws, 1.0)}
-        async with monitoring(plan(endpoint(port, town.tls())), **options) as (monitor, _):
+    with serving(part, servers.plain_context()) as port:
+        options = {"check_interval": TIMEOUT, "draw": lambda: next(draws, 1.0)}
+        async with monitoring(plan(endpoint(port, servers.tls())), **options) as (monitor, _):
             await until_lasting(monitor)
             enough.set()
             lost = await until_state(monitor, "connecting")
@@ -364,7 +372,7 @@ async def until_lasting(monitor: Monitor) -> None:
 
 
 async def test_a_server_that_lets_us_in_and_closes_is_not_dialled_without_end(
-    town: Town,
+    servers: EndpointServers,
 ) -> None:
     def once(connection: socket.socket, context: ssl.SSLContext) -> None:
         with context.wrap_socket(connection, server_side=True) as tls:
@@ -372,9 +380,9 @@ async def test_a_server_that_lets_us_in_and_closes_is_not_dialled_without_end(
                 tls.sendall(tls.recv(100))
             tls.unwrap()
 
-    with serving(once, town.plain_context()) as port:
-        where = plan(endpoint(port, town.tls()))
-        async with monitoring(where, check_interval=PATIENCE, draw=lambda: 0.5) as (monitor, _):
+    with serving(once, servers.plain_context()) as port:
+        where = plan(endpoint(port, servers.tls()))
+        async with monitoring(where, check_interval=TIMEOUT, draw=lambda: 0.5) as (monitor, _):
             down = await until(monitor, lambda status: status.next_attempt)
 
     assert (down.state, down.attempts) == ("down", 1)
@@ -383,7 +391,7 @@ async def test_a_server_that_lets_us_in_and_closes_is_not_dialled_without_end(
 
 
 async def test_a_server_that_falls_silent_is_down_after_the_timeout(
-    town: Town, mock_clock: trio.testing.MockClock
+    servers: EndpointServers, mock_clock: trio.testing.MockClock
 ) -> None:
     mock_clock.rate = 1.0
     time_flies = flying(mock_clock)
@@ -396,9 +404,9 @@ async def test_a_server_that_falls_silent_is_down_after_the_timeout(
             while tls.recv(100):
                 pass
 
-    with serving(stall, town.plain_context()) as port:
-        where = plan(endpoint(port, town.tls()))
-        async with monitoring(where, file_interval=PATIENCE) as (monitor, _):
+    with serving(stall, servers.plain_context()) as port:
+        where = plan(endpoint(port, servers.tls()))
+        async with monitoring(where, file_interval=TIMEOUT) as (monitor, _):
             await until_state(monitor, "up")
             down = await until_state(monitor, "down")
 
@@ -408,7 +416,7 @@ async def test_a_server_that_falls_silent_is_down_after_the_timeout(
 
 @pytest.mark.parametrize("tls", [True, False], ids=["TLS", "plaintext"])
 async def test_a_server_that_echoes_a_byte_now_and_then_is_not_waited_for(
-    tls: bool, town: Town, mock_clock: trio.testing.MockClock
+    tls: bool, servers: EndpointServers, mock_clock: trio.testing.MockClock
 ) -> None:
     """It is never silent for long, and would hold one of the places to dial from for minutes."""
     one_second = passing(mock_clock, 1)
@@ -420,8 +428,8 @@ async def test_a_server_that_echoes_a_byte_now_and_then_is_not_waited_for(
                     one_second()
                     end.sendall(bytes([byte]))
 
-    with serving(dribble, town.plain_context()) as port:
-        where = plan(endpoint(port, town.tls() if tls else None))
+    with serving(dribble, servers.plain_context()) as port:
+        where = plan(endpoint(port, servers.tls() if tls else None))
         status = one(await Monitor().check_once(where))
 
     assert status.report is not None
@@ -429,18 +437,20 @@ async def test_a_server_that_echoes_a_byte_now_and_then_is_not_waited_for(
     assert (status.report.tls is not None) == tls, "after the handshake"
 
 
-async def test_a_member_is_dropped_after_the_unhealthy_time_and_comes_back(town: Town) -> None:
-    site = town.site()
+async def test_a_member_is_dropped_after_the_unhealthy_time_and_comes_back(
+    servers: EndpointServers,
+) -> None:
+    site = servers.site()
     async with monitoring(Plan(), unhealthy_timeout=0.3) as (monitor, sites):
         await site.start(sites)
-        strict, other = town.site(), town.site()
+        strict, other = servers.site(), servers.site()
         await strict.start(sites)
         await other.start(sites)
         monitor.update(
             plan(
-                endpoint(site.port, town.tls()),
-                endpoint(strict.port, town.tls(), strict=True),
-                endpoint(other.port, town.tls()),
+                endpoint(site.port, servers.tls()),
+                endpoint(strict.port, servers.tls(), strict=True),
+                endpoint(other.port, servers.tls()),
             )
         )
         for place in range(3):
@@ -457,8 +467,10 @@ async def test_a_member_is_dropped_after_the_unhealthy_time_and_comes_back(town:
         assert (await until_state(monitor, "up")).admitted
 
 
-async def test_a_strict_endpoint_that_was_never_reached_is_shown_and_tried(town: Town) -> None:
-    where = plan(endpoint(free_port(), town.tls(), strict=True))
+async def test_a_strict_endpoint_that_was_never_reached_is_shown_and_tried(
+    servers: EndpointServers,
+) -> None:
+    where = plan(endpoint(free_port(), servers.tls(), strict=True))
     async with monitoring(where, unhealthy_timeout=0.01) as (monitor, _):
         status = await until(monitor, lambda status: status.attempts >= 3)
 
@@ -468,17 +480,19 @@ async def test_a_strict_endpoint_that_was_never_reached_is_shown_and_tried(town:
 # --- what changes, and what does not -------------------------------------------------------------
 
 
-async def test_only_the_endpoint_whose_settings_changed_is_dialled_again(town: Town) -> None:
-    changed, same = town.site(), town.site()
+async def test_only_the_endpoint_whose_settings_changed_is_dialled_again(
+    servers: EndpointServers,
+) -> None:
+    changed, same = servers.site(), servers.site()
     async with monitoring(Plan()) as (monitor, sites):
         await changed.start(sites)
         await same.start(sites)
-        neighbour = endpoint(same.port, town.tls())
-        monitor.update(plan(endpoint(changed.port, town.tls()), neighbour))
+        neighbour = endpoint(same.port, servers.tls())
+        monitor.update(plan(endpoint(changed.port, servers.tls()), neighbour))
         await until_state(monitor, "up", 0)
         await until_state(monitor, "up", 1)
 
-        monitor.update(plan(endpoint(changed.port, town.tls("other")), neighbour))
+        monitor.update(plan(endpoint(changed.port, servers.tls("other")), neighbour))
         first = monitor.snapshot()[0]
         assert (first.state, first.admitted) == ("connecting", False), "nothing is proved any more"
         down = await until_state(monitor, "down")
@@ -486,7 +500,7 @@ async def test_only_the_endpoint_whose_settings_changed_is_dialled_again(town: T
         ends = await changed.wait_for_ends(2)
         assert sorted(ends) == ["client", "failure"], "closed with close_notify, then refused"
 
-        monitor.update(plan(endpoint(changed.port, town.tls()), neighbour))
+        monitor.update(plan(endpoint(changed.port, servers.tls()), neighbour))
         await until_state(monitor, "up")
         await until_lasting(monitor)
         assert (changed.admitted, same.admitted) == (2, 1)
@@ -502,15 +516,15 @@ async def test_only_the_endpoint_whose_settings_changed_is_dialled_again(town: T
         pytest.param({"origin": "targets.json [0].targets[0]"}, id="written elsewhere"),
     ],
 )
-async def test_what_is_said_about_an_endpoint_may_change_under_its_very_connection(
-    town: Town, change: dict[str, Any]
+async def test_the_settings_of_an_endpoint_may_change_under_its_very_connection(
+    servers: EndpointServers, change: dict[str, Any]
 ) -> None:
-    site = town.site()
+    site = servers.site()
     async with monitoring(Plan()) as (monitor, sites):
         await site.start(sites)
-        monitor.update(plan(endpoint(site.port, town.tls())))
+        monitor.update(plan(endpoint(site.port, servers.tls())))
         await until_state(monitor, "up")
-        monitor.update(plan(endpoint(site.port, town.tls(), **change)))
+        monitor.update(plan(endpoint(site.port, servers.tls(), **change)))
         status = monitor.snapshot()[0]
         assert status.state == "up"
         for name, value in change.items():
@@ -519,78 +533,82 @@ async def test_what_is_said_about_an_endpoint_may_change_under_its_very_connecti
         assert site.admitted == 1
 
 
-async def test_a_removed_endpoint_is_closed_and_an_added_one_dialled(town: Town) -> None:
-    gone, stays, comes = town.site(), town.site(), town.site()
+async def test_a_removed_endpoint_is_closed_and_an_added_one_dialled(
+    servers: EndpointServers,
+) -> None:
+    gone, stays, comes = servers.site(), servers.site(), servers.site()
     async with monitoring(Plan()) as (monitor, sites):
         for site in (gone, stays, comes):
             await site.start(sites)
-        monitor.update(plan(*(endpoint(site.port, town.tls()) for site in (gone, stays))))
+        monitor.update(plan(*(endpoint(site.port, servers.tls()) for site in (gone, stays))))
         await until_state(monitor, "up", 0)
         await until_state(monitor, "up", 1)
-        monitor.update(plan(*(endpoint(site.port, town.tls()) for site in (stays, comes))))
+        monitor.update(plan(*(endpoint(site.port, servers.tls()) for site in (stays, comes))))
         assert [status.state for status in monitor.snapshot()] == ["up", "connecting"]
         assert await gone.wait_for_ends(1) == ["client"]
         await until_state(monitor, "up", 1)
         assert (stays.admitted, stays.ends, comes.admitted) == (1, [], 1)
 
 
-async def test_a_replaced_authority_redials_who_believes_in_it_and_nobody_else(
-    town: Town,
+async def test_a_replaced_ca_redials_the_endpoints_that_trust_it_and_no_other(
+    servers: EndpointServers,
 ) -> None:
-    under_one, under_other = town.site("one"), town.site("other")
+    under_one, under_other = servers.site("one"), servers.site("other")
     async with monitoring(Plan()) as (monitor, sites):
         await under_one.start(sites)
         await under_other.start(sites)
         monitor.update(
             plan(
-                endpoint(under_one.port, town.tls("one")),
-                endpoint(under_other.port, town.tls("other")),
+                endpoint(under_one.port, servers.tls("one")),
+                endpoint(under_other.port, servers.tls("other")),
             )
         )
         await until_state(monitor, "up", 0)
         await until_state(monitor, "up", 1)
 
-        town.publish("one.crt", Authority.root("new").trust.pem)
+        servers.publish("one.crt", Authority.root("new").trust.pem)
         down = await until_state(monitor, "down")
         assert down.exit_status == 4
         assert (down.admitted, down.usable) == (True, False)
 
-        town.publish("one.crt", town.one.trust.pem)
+        servers.publish("one.crt", servers.one.trust.pem)
         await until_state(monitor, "up")
         assert (under_one.admitted, under_other.admitted) == (2, 1)
 
 
 async def test_a_change_that_is_undone_while_it_is_read_is_seen(
-    town: Town, monkeypatch: pytest.MonkeyPatch
+    servers: EndpointServers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = sources.Contexts()
-    source = known.source(town.tls("one"))
+    source = known.source(servers.tls("one"))
     await source.current()
     before = sources._digests
 
     def change_meanwhile(settings: Iterable[TLSSettings]) -> dict[TLSSettings, bytes]:
         found = before(settings)
-        town.publish("one.crt", Authority.root("new").trust.pem)
+        servers.publish("one.crt", Authority.root("new").trust.pem)
         return found
 
     monkeypatch.setattr(sources, "_digests", change_meanwhile)
     assert await known.look() == [(source, True)]
     monkeypatch.setattr(sources, "_digests", before)
 
-    town.publish("one.crt", town.one.trust.pem)
+    servers.publish("one.crt", servers.one.trust.pem)
     assert await known.look() == [(source, True)]
     assert await known.look() == []
 
 
-async def test_a_replaced_certificate_of_ours_is_what_the_server_sees_next(town: Town) -> None:
-    site = town.site()
+async def test_a_replaced_certificate_of_ours_is_what_the_server_sees_next(
+    servers: EndpointServers,
+) -> None:
+    site = servers.site()
     async with monitoring(Plan()) as (monitor, sites):
         await site.start(sites)
-        monitor.update(plan(endpoint(site.port, town.tls())))
+        monitor.update(plan(endpoint(site.port, servers.tls())))
         await until_state(monitor, "up")
-        renewed = town.clients.issue(Request.client("renewed.test"))
-        town.publish("alice.key", renewed.key_pem)
-        town.publish("alice.crt", renewed.certificate_pem)
+        renewed = servers.clients.issue(Request.client("renewed.test"))
+        servers.publish("alice.key", renewed.key_pem)
+        servers.publish("alice.crt", renewed.certificate_pem)
 
         def is_renewed(status: Status) -> bool:
             own = status.report.own if status.report else None
@@ -600,15 +618,17 @@ async def test_a_replaced_certificate_of_ours_is_what_the_server_sees_next(town:
         assert site.admitted == 2
 
 
-async def test_broken_files_keep_the_last_good_ones_and_the_very_connection(town: Town) -> None:
-    site = town.site()
+async def test_broken_files_keep_the_last_good_ones_and_the_very_connection(
+    servers: EndpointServers,
+) -> None:
+    site = servers.site()
     async with monitoring(Plan()) as (monitor, sites):
         await site.start(sites)
-        monitor.update(plan(endpoint(site.port, town.tls())))
+        monitor.update(plan(endpoint(site.port, servers.tls())))
         await until_state(monitor, "up")
-        good = (town.folder / "alice.key").read_bytes()
+        good = (servers.folder / "alice.key").read_bytes()
 
-        town.publish("alice.key", good[: len(good) // 2])
+        servers.publish("alice.key", good[: len(good) // 2])
         status = await until(monitor, lambda status: status.problem)
         assert status.state == "up"
         assert status.problem is not None
@@ -616,41 +636,41 @@ async def test_broken_files_keep_the_last_good_ones_and_the_very_connection(town
         assert "still is" in status.problem.message
         assert [problem.message for problem in monitor.problems] == [status.problem.message]
 
-        town.publish("alice.key", good)
+        servers.publish("alice.key", good)
         await until(monitor, lambda status: status.problem is None)
         assert not monitor.problems
         await until_lasting(monitor)
         assert site.admitted == 1
 
 
-async def test_files_that_become_usable_are_tried_at_once(town: Town) -> None:
-    site = town.site()
-    good = (town.folder / "one.crt").read_bytes()
-    town.publish("one.crt", b"")
+async def test_files_that_become_usable_are_tried_at_once(servers: EndpointServers) -> None:
+    site = servers.site()
+    good = (servers.folder / "one.crt").read_bytes()
+    servers.publish("one.crt", b"")
     async with monitoring(Plan()) as (monitor, sites):
         await site.start(sites)
-        monitor.update(plan(endpoint(site.port, town.tls())))
+        monitor.update(plan(endpoint(site.port, servers.tls())))
         status = await until(monitor, lambda status: status.problem and status.state == "down")
         assert status.attempts == 0, "there is nothing to try it with"
         assert site.events[1:] == []
-        town.publish("one.crt", good)
+        servers.publish("one.crt", good)
         assert (await until_state(monitor, "up")).problem is None
 
 
-async def test_a_request_to_look_does_not_wait_for_the_time_to(town: Town) -> None:
-    site = town.site()
-    async with monitoring(Plan(), file_interval=10 * PATIENCE) as (monitor, sites):
+async def test_a_request_to_look_does_not_wait_for_the_time_to(servers: EndpointServers) -> None:
+    site = servers.site()
+    async with monitoring(Plan(), file_interval=10 * TIMEOUT) as (monitor, sites):
         await site.start(sites)
-        monitor.update(plan(endpoint(site.port, town.tls())))
+        monitor.update(plan(endpoint(site.port, servers.tls())))
         await until_state(monitor, "up")
         monitor.look_at_files()
         await trio.testing.wait_all_tasks_blocked(0.01)
-        town.publish("one.crt", town.other.trust.pem)
+        servers.publish("one.crt", servers.other.trust.pem)
         monitor.look_at_files()
         assert (await until_state(monitor, "down")).exit_status == 4
 
 
-async def test_the_plans_problems_are_passed_on(town: Town) -> None:
+async def test_the_plans_problems_are_passed_on(servers: EndpointServers) -> None:
     monitor = Monitor()
     problem = Problem("targets.json", "is no JSON")
     monitor.update(Plan((), (problem,)))
@@ -676,13 +696,13 @@ def contexts(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 
 
 async def test_endpoints_with_equal_settings_share_one_context(
-    town: Town, contexts: Callable[[], int]
+    servers: EndpointServers, contexts: Callable[[], int]
 ) -> None:
-    sites = [town.site() for _ in range(3)]
+    sites = [servers.site() for _ in range(3)]
     async with monitoring(Plan()) as (monitor, nursery):
         for site in sites:
             await site.start(nursery)
-        monitor.update(plan(*(endpoint(site.port, town.tls()) for site in sites)))
+        monitor.update(plan(*(endpoint(site.port, servers.tls()) for site in sites)))
         for place in range(3):
             await until_state(monitor, "up", place)
         assert contexts() == 1
@@ -697,17 +717,17 @@ async def test_endpoints_with_equal_settings_share_one_context(
 
 
 async def test_a_thousand_changes_leave_nothing_behind(
-    town: Town, contexts: Callable[[], int]
+    servers: EndpointServers, contexts: Callable[[], int]
 ) -> None:
-    site, neighbour = town.site(), town.site()
-    async with monitoring(Plan(), file_interval=PATIENCE) as (monitor, sites):
+    site, neighbour = servers.site(), servers.site()
+    async with monitoring(Plan(), file_interval=TIMEOUT) as (monitor, sites):
         await site.start(sites)
         await neighbour.start(sites)
-        left_alone = endpoint(neighbour.port, town.tls())
+        left_alone = endpoint(neighbour.port, servers.tls())
         names = ("one", "other")
 
         async def change(number: int) -> None:
-            settings = town.tls(names[number % 2], server_name=f"unused-{number}")
+            settings = servers.tls(names[number % 2], server_name=f"unused-{number}")
             monitor.update(plan(left_alone, endpoint(site.port, settings)))
 
         async def settle() -> tuple[int, int, int, int]:
@@ -735,7 +755,7 @@ def streams() -> int:
     return sum(isinstance(each, TLSStream) for each in gc.get_objects())
 
 
-async def test_no_more_are_dialled_at_once_than_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_more_are_dialled_at_once_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     dialling: list[int] = [0]
 
     async def count_and_fail(*arguments: object) -> NoReturn:
@@ -767,13 +787,13 @@ def many_descriptors() -> Iterator[None]:
 
 @pytest.mark.usefixtures("many_descriptors")
 async def test_five_hundred_endpoints_are_dialled_a_few_at_a_time_and_all_come_up(
-    town: Town,
+    servers: EndpointServers,
 ) -> None:
-    site = town.site()
+    site = servers.site()
     rules = {"check_interval": 2.0, "concurrency": 8}
     async with monitoring(Plan(), **rules) as (monitor, sites):
         ports = await site.start(sites, doors=500)
-        monitor.update(plan(*(endpoint(port, town.tls()) for port in ports)))
+        monitor.update(plan(*(endpoint(port, servers.tls()) for port in ports)))
         before = trio.lowlevel.current_statistics().tasks_living
         while not all(status.state == "up" for status in monitor.snapshot()):
             await monitor.wait_for_change(monitor.revision)
@@ -782,7 +802,7 @@ async def test_five_hundred_endpoints_are_dialled_a_few_at_a_time_and_all_come_u
         assert trio.lowlevel.current_statistics().tasks_living - before <= 3 * 500
 
 
-# --- patience ------------------------------------------------------------------------------------
+# --- timeout ------------------------------------------------------------------------------------
 
 
 def test_the_wait_grows_to_a_cap_and_is_drawn_from_nothing_to_its_bound() -> None:

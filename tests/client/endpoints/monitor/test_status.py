@@ -40,11 +40,11 @@ TLS = TLSSettings(ca_file=Path("ca.crt"), origin="[0].tls_config")
 ECHOED = report(tls=PARAMETERS, peer=PEER)
 
 
-def standing(*, strict: bool = False, patience: float = 300.0) -> StatusTracker:
-    return StatusTracker(endpoint(1, None, strict=strict), patience)
+def standing(*, strict: bool = False, timeout: float = 300.0) -> StatusTracker:
+    return StatusTracker(endpoint(1, None, strict=strict), timeout)
 
 
-def test_nobody_is_a_member_before_the_first_success() -> None:
+def test_no_endpoint_is_a_member_before_the_first_success() -> None:
     one = standing()
     assert (one.status.state, one.status.admitted) == ("connecting", False)
     one.failed(UNREACHED)
@@ -54,7 +54,7 @@ def test_nobody_is_a_member_before_the_first_success() -> None:
 
 
 def test_a_strict_one_is_a_member_and_usable_from_the_beginning_and_for_ever() -> None:
-    one = standing(strict=True, patience=0.0)
+    one = standing(strict=True, timeout=0.0)
     assert (one.status.admitted, one.status.usable) == (True, True)
     one.failed(UNREACHED)
     assert not one.expire(1e9)
@@ -94,7 +94,7 @@ def test_a_member_that_is_down_stays_one_and_is_not_usable() -> None:
 
 
 def test_the_time_until_a_member_is_dropped_begins_with_its_last_success() -> None:
-    one = standing(patience=300.0)
+    one = standing(timeout=300.0)
     one.proved(ECHOED, 0.001, 10.0)
     one.failed(UNREACHED)
     one.failed(UNREACHED)
@@ -106,7 +106,7 @@ def test_the_time_until_a_member_is_dropped_begins_with_its_last_success() -> No
 
 
 def test_one_that_is_up_or_was_never_a_member_is_not_dropped() -> None:
-    up, never = standing(patience=0.0), standing(patience=0.0)
+    up, never = standing(timeout=0.0), standing(timeout=0.0)
     up.proved(ECHOED, 0.001, 10.0)
     never.failed(UNREACHED)
     assert not up.expire(1e9)
@@ -171,7 +171,7 @@ def test_attempts_are_counted_since_the_last_success_and_a_state_has_one_beginni
     assert one.status.since >= began
 
 
-def test_what_was_proved_is_said_only_while_it_is_up() -> None:
+def test_the_proved_identity_is_shown_only_while_it_is_up() -> None:
     one = standing()
     one.proved(ECHOED, 0.001, 0.0)
     expected = datetime.datetime(2026, 2, 1, tzinfo=datetime.UTC)
