@@ -110,7 +110,7 @@ def test_it_fits_every_width_and_leaves_nothing_out(servers: EndpointServers, wi
         *("payments", "archive-of-everything", "127.0.0.1:1", "10.11.12.130:65535"),
         *("up", "down", "connecting", "strict", "yes", "no", "1.3", "plain"),
         *("localhost", "unknown-authority", "20d", "0.6ms"),
-        *("nobodyknowsitsauthority", "asksomebody", "4endpoints:1connecting,2up,1down;2admitted"),
+        *("itsCAisnottrusted", "askitsoperator", "4endpoints:1connecting,2up,1down;2admitted"),
         "problem:targets.json:isnoJSON",
     ):
         assert word in joined, word
