@@ -270,7 +270,8 @@ class Server:
             pass  # it is in the evidence
         finally:
             self._open.discard(connection)
-            self._departures.unpark_all()
+            if self._departures:
+                self._departures.unpark_all()
 
     # --- how it ended ----------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import itertools
 import os
 import signal
 import ssl
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -274,21 +275,24 @@ async def test_without_the_callback_connections_work_and_failures_name_the_alert
     await other.aclose()
 
 
-def test_ctrl_c_in_the_middle_of_a_message_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    record = Recorder.record
+def test_ctrl_c_in_the_middle_of_a_message_is_not_lost() -> None:
+    class Interrupted(list[Any]):
+        def append(self, call: Any) -> None:
+            one.evidence.recorder.calls = []
+            raised_in.append(call)
+            signal.raise_signal(signal.SIGINT)
 
-    def interrupted(recorder: Recorder, *message: Any) -> None:
-        monkeypatch.setattr(Recorder, "record", record)
-        signal.raise_signal(signal.SIGINT)
+    raised_in: list[Any] = []
+    one, other = tls_pair(client_side(), server_side())
 
     async def main() -> None:
-        monkeypatch.setattr(Recorder, "record", interrupted)
-        one, other = tls_pair(client_side(), server_side())
+        one.evidence.recorder.calls = Interrupted()
         async with one.transport, other.transport:
             await handshake(one, other)
 
     with pytest.raises((KeyboardInterrupt, BaseExceptionGroup)) as raised:
         timing.run(main)
+    assert len(raised_in) == 1  # within OpenSSL's callback
     if isinstance(raised.value, BaseExceptionGroup):
         assert raised.value.subgroup(KeyboardInterrupt) is not None
 
@@ -321,14 +325,20 @@ def test_what_a_peer_can_make_us_keep_is_bounded() -> None:
     assert not large.complete
 
 
+def tell(recorder: Recorder, way: str, version: int, content_type: int, data: bytes) -> None:
+    """As OpenSSL does, whose callback interprets nothing."""
+    connection = SimpleNamespace(recorder=recorder)
+    trace._on_message(connection, way, version, content_type, 0, data)
+
+
 def test_what_nobody_has_read_is_bounded_too() -> None:
     many, large, mixed = Recorder(), Recorder(), Recorder()
     for number in range(1, 201):
-        many.record("read", V13, HANDSHAKE, b"\x18\0\0\1\0")
+        tell(many, "read", V13, HANDSHAKE, b"\x18\0\0\1\0")
         assert len(many.calls) == number % 65
-        large.record("read", V13, HANDSHAKE, b"\x0b" + bytes(4096))
+        tell(large, "read", V13, HANDSHAKE, b"\x0b" + bytes(4096))
         assert large.calls == []
-        mixed.record("read", V13, HANDSHAKE, b"\x0b" + bytes(4095))
+        tell(mixed, "read", V13, HANDSHAKE, b"\x0b" + bytes(4095))
         assert sum(len(data) for *_, data in mixed.calls) <= 256 * 1024
     assert len(many.messages) == 40
     assert many.omitted["received"].messages == 160
@@ -362,7 +372,7 @@ def test_it_makes_no_difference_when_a_recording_is_read(
             patched.setattr("time.perf_counter", lambda ticks=ticks: float(next(ticks)))
             recorder = Recorder()
             for number, call in enumerate(calls):
-                recorder.record(*call)
+                tell(recorder, *call)
                 if number in moments:
                     assert recorder.complete in (True, False)
         recordings.append((recorder.messages, recorder.omitted, recorder.fatal_alert))
@@ -380,7 +390,7 @@ async def test_the_evidence_is_the_same_from_what_was_read_and_what_was_not(
         read = Evidence(stream.evidence.side, started=0.0, recorder=recorder)
         for message in stream.evidence.recorder.messages:
             way = "read" if message.direction == "received" else "write"
-            recorder.record(way, message.version, message.content_type, message.body)
+            tell(recorder, way, message.version, message.content_type, message.body)
         unread._read_recording()
         assert recorder.calls
         assert recorder.messages

@@ -29,6 +29,7 @@ from mtls_echo_tls.trace.messages import (
     CLIENT_HELLO,
     COMPRESSED_CERTIFICATE,
     ENCRYPTED_EXTENSIONS,
+    HANDSHAKE,
     SERVER_HELLO,
     chain_of,
     read_hello,
@@ -280,11 +281,12 @@ class Evidence:
         """Take over what the handshake's messages show; more exact than `note_error`."""
         hellos: list[bytes] = []
         alerted = False
-        for direction, content_type, body in self.recorder.spoken():
+        for _, way, _, content_type, body in self.recorder.recorded():
+            if content_type != HANDSHAKE or not body:
+                alerted |= content_type == ALERT
+                continue
             kind = body[0]
-            if content_type == ALERT:
-                alerted = True
-            elif kind == CLIENT_HELLO:
+            if kind == CLIENT_HELLO:
                 hellos.append(body)
             elif kind == SERVER_HELLO:
                 self.hello_answered = True
@@ -293,7 +295,7 @@ class Evidence:
             elif kind == CERTIFICATE_REQUEST:
                 self.certificate_requested = True
             elif kind in (CERTIFICATE, COMPRESSED_CERTIFICATE):
-                if direction == "sent":
+                if way == "write":
                     self.own_chain = chain_of(body)
                 else:
                     self.peer_chain = chain_of(body)

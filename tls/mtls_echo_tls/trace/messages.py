@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import ssl
+import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -41,6 +42,8 @@ _SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS = 0, 16, 43
 
 # RFC 1035 §2.3.4; OpenSSL refuses a longer one, after it was recorded.
 _LONGEST_HOST_NAME = 255
+
+_EXTENSION_HEAD = struct.Struct(">HH").unpack_from
 
 _TLS13 = int(ssl.TLSVersion.TLSv1_3).to_bytes(2)
 
@@ -242,7 +245,7 @@ def extensions(data: bytes) -> Iterator[tuple[int, bytes]]:
     """The extensions of a list (RFC 8446 §4.2), without its length, until one is cut short."""
     start, end = 4, len(data)
     while start <= end:
-        kind, size = data[start - 4] << 8 | data[start - 3], data[start - 2] << 8 | data[start - 1]
+        kind, size = _EXTENSION_HEAD(data, start - 4)
         if start + size > end:
             return
         yield kind, data[start : start + size]

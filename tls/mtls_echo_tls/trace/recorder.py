@@ -191,10 +191,8 @@ class Recorder:
         self._started = time.perf_counter()
 
     def record(self, way: str, version: int, content_type: int, data: bytes) -> None:
-        """Keep one call of OpenSSL's message callback; never raises."""
-        self.calls.append((time.perf_counter(), way, version, content_type, data))
-        if len(self.calls) > _MOST_CALLS or len(data) > _LARGEST_CALL:
-            self.read()
+        """Keep what OpenSSL's message callback would have told; never raises."""
+        self.read().add(time.perf_counter(), way, version, content_type, data)
 
     def record_hidden(self, way: str, version: int, content_type: int, size: int) -> None:
         """Keep that an encrypted record was seen, where it cannot be read."""
@@ -224,18 +222,19 @@ class Recorder:
         """False once a bound was reached and messages were omitted."""
         return not self.omitted
 
-    def spoken(self) -> list[tuple[Direction, int, bytes]]:
-        """Direction, content type and body of the handshake's messages and alerts."""
+    def recorded(self) -> list[Call]:
+        """Everything so far, without interpreting what has not been read."""
         if self._recording is None:
-            return [
-                ("received" if way == "read" else "sent", content_type, data)
-                for _, way, _, content_type, data in self.calls
-                if content_type in (HANDSHAKE, ALERT) and data
-            ]
+            return self.calls
         return [
-            (message.direction, message.content_type, message.body)
-            for message in self.messages
-            if message.content_type != CHANGE_CIPHER_SPEC and message.body
+            (
+                m.time,
+                "read" if m.direction == "received" else "write",
+                m.version,
+                m.content_type,
+                m.body,
+            )
+            for m in self.messages
         ]
 
     def find(self, direction: Direction, *names: str) -> Message | None:
@@ -271,11 +270,17 @@ _callback_slot: Any = getattr(getattr(_ssl, "_SSLContext", None), "_msg_callback
 # Ctrl-C that fell into it would be lost. Protected, it is raised in trio's main task instead.
 @enable_ki_protection
 def _on_message(
-    connection: object, way: str, version: int, content_type: int, _kind: int, data: bytes
+    connection: Any, way: str, version: int, content_type: int, _kind: int, data: bytes
 ) -> None:
-    recorder: Recorder | None = getattr(connection, "recorder", None)
-    if recorder is not None and content_type != _INNER_CONTENT_TYPE:
-        recorder.record(way, version, content_type, data)
+    try:
+        recorder: Recorder = connection.recorder
+    except AttributeError:
+        return  # silenced; or not of ours, on a context that we use
+    if content_type != _INNER_CONTENT_TYPE:
+        calls = recorder.calls
+        calls.append((time.perf_counter(), way, version, content_type, data))
+        if len(calls) > _MOST_CALLS or len(data) > _LARGEST_CALL:
+            recorder.read()
 
 
 def wrap(
@@ -313,6 +318,6 @@ def quiet(connection: ssl.SSLObject) -> None:
     3.11 to 3.13). One thing goes: `ssl.SSLObject.session`, read afterwards, belongs to the silent
     context, and can resume no connection of the old one. We never resume.
     """
-    if getattr(connection, "recorder", None) is not None and _callback_slot is not None:
-        cast("Any", connection).recorder = None
+    if hasattr(connection, "recorder") and _callback_slot is not None:
+        delattr(connection, "recorder")
         connection.context = _silent_context(connection.server_side)
