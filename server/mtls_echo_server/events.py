@@ -154,11 +154,10 @@ def _connection_text(
     if silent and report.causes != ["timeout"]:
         return f"failed {where}: connected and left without a word"
     if report.outcome == "echoed":
-        seconds = report.duration_ms / 1000
-        return (
-            f"finished {where}: {_ENDED.get(ended, ended)}, {received} bytes in, {sent} bytes "
-            f"out, {seconds:.1f} s"
-        )
+        ms = report.duration_ms
+        took = f"{ms:.1f} ms" if ms < 1000 else f"{ms / 1000:.1f} s"
+        traffic = f"{received} bytes in, {sent} bytes out"
+        return f"finished {where}: {_ENDED.get(ended, ended)}, {traffic}, {took}"
     word = {"refused": "refused", "denied": "denied", "failed": "failed"}[report.outcome]
     if report.rejected_by == "client":
         word = "refused by"

@@ -55,6 +55,18 @@ def test_a_refusal_is_one_line_that_says_who_why_the_alert_and_what_to_do() -> N
     assert "; hint: " in line
 
 
+@pytest.mark.parametrize(
+    ("duration_ms", "said"), [(0.31, "0.3 ms"), (999.0, "999.0 ms"), (61_500.0, "61.5 s")]
+)
+def test_how_long_a_connection_lasted_is_said_in_a_unit_that_shows_it(
+    duration_ms: float, said: str
+) -> None:
+    report = diagnose(Evidence("server", stage="established", version="TLSv1.3"))
+    report = msgspec.structs.replace(report, duration_ms=duration_ms)
+    [line] = log_lines(events.connection("[::1]:5", report, ended="client", received=6, sent=6))
+    assert line.endswith(f"closed by the client, 6 bytes in, 6 bytes out, {said}")
+
+
 def test_json_has_the_fields_of_the_report_beside_the_event_and_the_time() -> None:
     [line] = log_lines(refusal(), log_format="json")
     event = json.loads(line)
