@@ -66,12 +66,9 @@ def altered(certificate: x509.Certificate, old: bytes, new: bytes) -> bytes:
 def negative_serial(certificate: x509.Certificate) -> bytes:
     """The PEM of a certificate whose serial number is not positive."""
     number = certificate.serial_number
-    old = number.to_bytes(number.bit_length() // 8 + 1, "big")
-    return altered(certificate, b"\x02" + bytes([len(old)]) + old, _negated(old))
-
-
-def _negated(number: bytes) -> bytes:
-    return b"\x02" + bytes([len(number), 0x80 | number[0]]) + number[1:]
+    length = number.bit_length() // 8 + 1
+    old, new = (n.to_bytes(length, "big", signed=True) for n in (number, -number))
+    return altered(certificate, *(b"\x02" + bytes([length]) + n for n in (old, new)))
 
 
 def publish_credential(folder: Path, credential: Credential) -> None:
