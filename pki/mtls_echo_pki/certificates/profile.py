@@ -39,6 +39,18 @@ _EXTENDED_KEY_USAGE = {
     Usage.CLIENT: ExtendedKeyUsageOID.CLIENT_AUTH,
 }
 
+_KEY_USAGE_BITS = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
+
 
 def certificate_for(
     request: Request, public_key: PublicKey, now: datetime, *, issuer: x509.Certificate | None
@@ -92,17 +104,16 @@ def _extensions(
 
 
 def _key_usage(is_authority: bool, public_key: PublicKey) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not is_authority,
-        content_commitment=False,
-        key_encipherment=not is_authority and isinstance(public_key, rsa.RSAPublicKey),
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=is_authority,
-        crl_sign=is_authority,
-        encipher_only=False,
-        decipher_only=False,
-    )
+    if is_authority:
+        return key_usage("key_cert_sign", "crl_sign")
+    if isinstance(public_key, rsa.RSAPublicKey):
+        return key_usage("digital_signature", "key_encipherment")
+    return key_usage("digital_signature")
+
+
+def key_usage(*bits: str) -> x509.KeyUsage:
+    """Return the extension with these bits set (RFC 5280 §4.2.1.3), and no other."""
+    return x509.KeyUsage(**{bit: bit in bits for bit in _KEY_USAGE_BITS})
 
 
 def _name(common_name: str) -> x509.Name:

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from mtls_echo_pki.certificates.authority import Authority
+from mtls_echo_pki.certificates.profile import key_usage
 from mtls_echo_pki.certificates.request import Usage
 from mtls_echo_pki.certificates.tbs import TBSCertificate
 from mtls_echo_pki.flaws.baseline import (
@@ -52,37 +53,19 @@ def begins(tbs: TBSCertificate, baseline: Baseline) -> TBSCertificate:
     return replace(tbs, not_before=begin, not_after=begin + lasts)
 
 
-@flaw(
-    cause="expired",
-    differs="end-entity: validity",
-    code=10,
-    alert="certificate_expired",
-    rfc="RFC 5280 §4.1.2.5",
-)
+@flaw("expired", "end-entity: validity", 10, "RFC 5280 §4.1.2.5")
 def expired(baseline: Baseline) -> ValidationInput:
     """The certificate ended yesterday."""
     return baseline.with_certificate(lambda tbs: ended(tbs, baseline))
 
 
-@flaw(
-    cause="not-yet-valid",
-    differs="end-entity: validity",
-    code=9,
-    alert="bad_certificate",
-    rfc="RFC 5280 §4.1.2.5",
-)
+@flaw("not-yet-valid", "end-entity: validity", 9, "RFC 5280 §4.1.2.5")
 def not_yet_valid(baseline: Baseline) -> ValidationInput:
     """The certificate begins tomorrow."""
     return baseline.with_certificate(lambda tbs: begins(tbs, baseline))
 
 
-@flaw(
-    cause="wrong-usage",
-    differs="end-entity: extendedKeyUsage",
-    code=26,
-    alert="unsupported_certificate",
-    rfc="RFC 5280 §4.2.1.12",
-)
+@flaw("wrong-usage", "end-entity: extendedKeyUsage", 26, "RFC 5280 §4.2.1.12")
 def wrong_usage(baseline: Baseline) -> ValidationInput:
     """The certificate is meant for the other side: a client's for a server, or the reverse."""
     other = Usage.CLIENT if baseline.request.usage is Usage.SERVER else Usage.SERVER
@@ -91,13 +74,7 @@ def wrong_usage(baseline: Baseline) -> ValidationInput:
     )
 
 
-@flaw(
-    cause="wrong-usage",
-    differs="end-entity: extendedKeyUsage",
-    code=26,
-    alert="unsupported_certificate",
-    rfc="RFC 5280 §4.2.1.12",
-)
+@flaw("wrong-usage", "end-entity: extendedKeyUsage", 26, "RFC 5280 §4.2.1.12")
 def wrong_usage_any(baseline: Baseline) -> ValidationInput:
     """The certificate is meant for "any" use, which OpenSSL does not take for this one."""
     usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])
@@ -105,11 +82,10 @@ def wrong_usage_any(baseline: Baseline) -> ValidationInput:
 
 
 @flaw(
-    cause="wrong-usage",
-    differs="end-entity: keyUsage",
-    code=26,
-    alert="unsupported_certificate",
-    rfc="RFC 5280 §4.2.1.3",
+    "wrong-usage",
+    "end-entity: keyUsage",
+    26,
+    "RFC 5280 §4.2.1.3",
     unless=(
         Deviation(
             role="server",
@@ -123,27 +99,11 @@ def wrong_usage_any(baseline: Baseline) -> ValidationInput:
 )
 def wrong_usage_no_digital_signature(baseline: Baseline) -> ValidationInput:
     """The key may not make digital signatures (keyUsage), and TLS needs nothing else of it."""
-    usage = x509.KeyUsage(
-        digital_signature=False,
-        content_commitment=True,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=False,
-        crl_sign=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
+    usage = key_usage("content_commitment")
     return baseline.with_certificate(lambda tbs: with_extension(tbs, usage))
 
 
-@flaw(
-    cause="self-signed",
-    differs="end-entity: issuer",
-    code=18,
-    alert="unknown_ca",
-    rfc="RFC 5280 §6.1",
-)
+@flaw("self-signed", "end-entity: issuer", 18, "RFC 5280 §6.1")
 def self_signed(baseline: Baseline) -> ValidationInput:
     """The certificate is signed by its own key: no CA has issued it."""
     credential = baseline.inputs.credential
@@ -152,13 +112,7 @@ def self_signed(baseline: Baseline) -> ValidationInput:
     return baseline.inputs.but(certificate=itself.certify(tbs))
 
 
-@flaw(
-    cause="unknown-authority",
-    differs="end-entity: issuer",
-    code=20,
-    alert="unknown_ca",
-    rfc="RFC 5280 §6.1",
-)
+@flaw("unknown-authority", "end-entity: issuer", 20, "RFC 5280 §6.1")
 def unknown_authority(baseline: Baseline) -> ValidationInput:
     """The certificate comes from a CA that the verifier does not know."""
     other = Authority.root("an unknown CA", clock=baseline.issuer.clock)
@@ -175,13 +129,7 @@ def impostor_of(baseline: Baseline) -> Authority:
     return replace(impostor, certificate=certificate)
 
 
-@flaw(
-    cause="impostor-authority",
-    differs="end-entity: issuer",
-    code=20,
-    alert="unknown_ca",
-    rfc="RFC 5280 §4.2.1.1",
-)
+@flaw("impostor-authority", "end-entity: issuer", 20, "RFC 5280 §4.2.1.1")
 def impostor_authority(baseline: Baseline) -> ValidationInput:
     """The issuer bears the name of a known authority, but has another key.
 
@@ -193,13 +141,7 @@ def impostor_authority(baseline: Baseline) -> ValidationInput:
     return baseline.inputs.but(certificate=impostor.certify(issued_by(tbs, impostor)))
 
 
-@flaw(
-    cause="impostor-authority",
-    differs="end-entity: issuer",
-    code=7,
-    alert="decrypt_error",
-    rfc="RFC 5280 §4.2.1.1",
-)
+@flaw("impostor-authority", "end-entity: issuer", 7, "RFC 5280 §4.2.1.1")
 def impostor_authority_copied_identifier(baseline: Baseline) -> ValidationInput:
     """The issuer bears a known authority's name and key identifier, but has another key.
 
@@ -210,11 +152,7 @@ def impostor_authority_copied_identifier(baseline: Baseline) -> ValidationInput:
 
 
 @flaw(
-    cause="unknown-critical-extension",
-    differs="end-entity: extension 1.3.6.1.4.1.32473.1",
-    code=34,
-    alert="certificate_unknown",
-    rfc="RFC 5280 §4.2",
+    "unknown-critical-extension", "end-entity: extension 1.3.6.1.4.1.32473.1", 34, "RFC 5280 §4.2"
 )
 def unknown_critical_extension(baseline: Baseline) -> ValidationInput:
     """The certificate has a critical extension that no verifier knows."""
@@ -222,13 +160,7 @@ def unknown_critical_extension(baseline: Baseline) -> ValidationInput:
     return baseline.with_certificate(lambda tbs: with_extension(tbs, unknown, critical=True))
 
 
-@flaw(
-    cause="missing-key-identifier",
-    differs="end-entity: authorityKeyIdentifier",
-    code=85,
-    alert="certificate_unknown",
-    rfc="RFC 5280 §4.2.1.1",
-)
+@flaw("missing-key-identifier", "end-entity: authorityKeyIdentifier", 85, "RFC 5280 §4.2.1.1")
 def missing_key_identifier(baseline: Baseline) -> ValidationInput:
     """The certificate does not say which of its issuer's keys signed it.
 
@@ -240,12 +172,12 @@ def missing_key_identifier(baseline: Baseline) -> ValidationInput:
 
 
 @flaw(
-    cause="oversize",
-    differs="end-entity: extension 1.3.6.1.4.1.32473.1",
-    code=None,
+    "oversize",
+    "end-entity: extension 1.3.6.1.4.1.32473.1",
+    None,
+    "RFC 8446 §4.4.2",
     reason="EXCESSIVE_MESSAGE_SIZE",
     alert="illegal_parameter",
-    rfc="RFC 8446 §4.4.2",
 )
 def oversize(baseline: Baseline) -> ValidationInput:
     """The certificate is larger than the 100 KiB that OpenSSL is prepared to read."""

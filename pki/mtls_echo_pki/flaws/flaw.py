@@ -41,6 +41,21 @@ TLSVersion: TypeAlias = Literal["1.2", "1.3"]
 BOTH: tuple[FlawRole, ...] = ("server", "client")
 SERVER_ONLY: tuple[FlawRole, ...] = ("server",)
 
+# The alert that OpenSSL sends for a verify code.
+_ALERTS: dict[int | None, str] = {
+    code: alert
+    for alert, codes in {
+        "bad_certificate": (9, 11, 62, 64, 66, 67, 68),
+        "certificate_expired": (10, 12),
+        "certificate_revoked": (23,),
+        "certificate_unknown": (34, 47, 48, 85, 86, 88, 92),
+        "decrypt_error": (7, 8),
+        "unknown_ca": (3, 18, 19, 20, 25, 79),
+        "unsupported_certificate": (26,),
+    }.items()
+    for code in codes
+}
+
 
 class Deviation(msgspec.Struct, frozen=True, kw_only=True, rename={"by_presenter": "by_bearer"}):
     """A case in which a flaw has another verdict than usual.
@@ -142,12 +157,12 @@ class Flaw:
 
 
 def flaw(
-    *,
     cause: str,
     differs: str,
     code: int | None,
-    alert: str,
     rfc: str,
+    *,
+    alert: str | None = None,
     reason: str = "CERTIFICATE_VERIFY_FAILED",
     roles: tuple[FlawRole, ...] = BOTH,
     prepare: BaselineFactory | None = None,
@@ -157,6 +172,7 @@ def flaw(
     """Make a flaw of a function; see :class:`Flaw` for the arguments.
 
     Args:
+        alert: The one that OpenSSL sends for ``code`` unless given.
         prepare: Makes the baseline; :func:`issued_directly` unless given.
     """
 
@@ -170,7 +186,7 @@ def flaw(
             differs=differs,
             verify_code=code,
             reason=reason,
-            alert=alert,
+            alert=alert or _ALERTS[code],
             roles=roles,
             rfc=rfc,
             load_error=load_error,

@@ -67,12 +67,12 @@ class StolenCertificate(Credential):
 
 
 @flaw(
-    cause="key-not-owned",
-    differs="end-entity: private key",
-    code=None,
+    "key-not-owned",
+    "end-entity: private key",
+    None,
+    "RFC 8446 §4.4.3",
     reason="BAD_SIGNATURE",
     alert="decrypt_error",
-    rfc="RFC 8446 §4.4.3",
 )
 def key_not_owned(baseline: Baseline) -> ValidationInput:
     """The certificate is genuine, but the private key is not its own.
@@ -95,24 +95,17 @@ def key_not_owned(baseline: Baseline) -> ValidationInput:
     return replace(baseline.inputs, credential=stolen)
 
 
-@flaw(
-    cause="bad-signature",
-    differs="end-entity: issuer",
-    code=7,
-    alert="decrypt_error",
-    rfc="RFC 5280 §6.1.3",
-)
+@flaw("bad-signature", "end-entity: issuer", 7, "RFC 5280 §6.1.3")
 def bad_signature(baseline: Baseline) -> ValidationInput:
     """One bit of the authority's signature has flipped."""
     return baseline.inputs.but(certificate=tampered(baseline.inputs.credential.certificate))
 
 
 @flaw(
-    cause="weak-signature",
-    differs="end-entity: signature algorithm",
-    code=68,
-    alert="bad_certificate",
-    rfc="RFC 9155",
+    "weak-signature",
+    "end-entity: signature algorithm",
+    68,
+    "RFC 9155",
     load_error="CA_MD_TOO_WEAK",
 )
 def weak_signature(baseline: Baseline) -> ValidationInput:
@@ -137,14 +130,7 @@ def weak_signature(baseline: Baseline) -> ValidationInput:
     return baseline.inputs.but(certificate=x509.load_der_x509_certificate(certificate))
 
 
-@flaw(
-    cause="weak-key",
-    differs="end-entity: key",
-    code=66,
-    alert="bad_certificate",
-    rfc="RFC 9325 §4.5",
-    load_error="EE_KEY_TOO_SMALL",
-)
+@flaw("weak-key", "end-entity: key", 66, "RFC 9325 §4.5", load_error="EE_KEY_TOO_SMALL")
 def weak_key(baseline: Baseline) -> ValidationInput:
     """The certificate's key is RSA with 1024 bits."""
     key = _weak_key()
@@ -154,11 +140,10 @@ def weak_key(baseline: Baseline) -> ValidationInput:
 
 
 @flaw(
-    cause="weak-key",
-    differs="intermediate: key",
-    code=67,
-    alert="bad_certificate",
-    rfc="RFC 9325 §4.5",
+    "weak-key",
+    "intermediate: key",
+    67,
+    "RFC 9325 §4.5",
     prepare=below_an_intermediate,
     load_error="CA_KEY_TOO_SMALL",
 )

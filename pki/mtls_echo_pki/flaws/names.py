@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import replace
+from functools import partial
 
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
@@ -74,29 +75,16 @@ def _is_address(name: str) -> bool:
     return True
 
 
-@flaw(
-    cause="wrong-name",
-    differs="end-entity: subjectAltName",
-    code=62,
-    alert="bad_certificate",
-    rfc="RFC 9525 §6",
-    roles=SERVER_ONLY,
-    prepare=asked_for_by_host,
-)
+_flaw_of_host = partial(flaw, roles=SERVER_ONLY, prepare=asked_for_by_host)
+
+
+@_flaw_of_host("wrong-name", "end-entity: subjectAltName", 62, "RFC 9525 §6")
 def wrong_name(baseline: Baseline) -> ValidationInput:
     """The certificate names another host than the one that is asked for."""
     return named(baseline, x509.DNSName("elsewhere.invalid"))
 
 
-@flaw(
-    cause="wrong-name",
-    differs="end-entity: subjectAltName",
-    code=62,
-    alert="bad_certificate",
-    rfc="RFC 9525 §6.3",
-    roles=SERVER_ONLY,
-    prepare=asked_for_by_host,
-)
+@_flaw_of_host("wrong-name", "end-entity: subjectAltName", 62, "RFC 9525 §6.3")
 def wrong_name_wildcard(baseline: Baseline) -> ValidationInput:
     """The wildcard covers the names below the host, but not the host itself.
 
@@ -105,15 +93,7 @@ def wrong_name_wildcard(baseline: Baseline) -> ValidationInput:
     return named(baseline, x509.DNSName(f"*.{baseline.inputs.reference}"))
 
 
-@flaw(
-    cause="wrong-name",
-    differs="end-entity: subjectAltName",
-    code=62,
-    alert="bad_certificate",
-    rfc="RFC 9525 §6.3",
-    roles=SERVER_ONLY,
-    prepare=asked_for_by_host,
-)
+@_flaw_of_host("wrong-name", "end-entity: subjectAltName", 62, "RFC 9525 §6.3")
 def wrong_name_partial_wildcard(baseline: Baseline) -> ValidationInput:
     """The wildcard stands for a part of a label, which is not allowed any more."""
     label, *parents = baseline.inputs.reference.split(".")
@@ -121,11 +101,10 @@ def wrong_name_partial_wildcard(baseline: Baseline) -> ValidationInput:
 
 
 @flaw(
-    cause="wrong-name",
-    differs="end-entity: subjectAltName",
-    code=64,
-    alert="bad_certificate",
-    rfc="RFC 9525 §6.4",
+    "wrong-name",
+    "end-entity: subjectAltName",
+    64,
+    "RFC 9525 §6.4",
     roles=SERVER_ONLY,
     prepare=asked_for_by_address,
 )
@@ -141,40 +120,23 @@ def wrong_name_address_as_host(baseline: Baseline) -> ValidationInput:
     )
 
 
-@flaw(
-    cause="wrong-name",
-    differs="end-entity: subjectAltName",
-    code=62,
-    alert="bad_certificate",
-    rfc="RFC 9525 §6.3",
-    roles=SERVER_ONLY,
-    prepare=asked_for_by_host,
-)
+@_flaw_of_host("wrong-name", "end-entity: subjectAltName", 62, "RFC 9525 §6.3")
 def wrong_name_trailing_dot(baseline: Baseline) -> ValidationInput:
     """The host's name ends with a dot in the certificate, as in a DNS zone file."""
     return named(baseline, x509.DNSName(f"{baseline.inputs.reference}."))
 
 
-@flaw(
-    cause="wrong-name",
-    differs="end-entity: subjectAltName",
-    code=62,
-    alert="bad_certificate",
-    rfc="RFC 9525 §6.4",
-    roles=SERVER_ONLY,
-    prepare=asked_for_by_host,
-)
+@_flaw_of_host("wrong-name", "end-entity: subjectAltName", 62, "RFC 9525 §6.4")
 def wrong_name_only_address(baseline: Baseline) -> ValidationInput:
     """The certificate names the host's IP address only, and a client asks for its name."""
     return named(baseline, x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
 
 
 @flaw(
-    cause="no-san",
-    differs="end-entity: subjectAltName",
-    code=62,
-    alert="bad_certificate",
-    rfc="RFC 9525 §2",
+    "no-san",
+    "end-entity: subjectAltName",
+    62,
+    "RFC 9525 §2",
     roles=SERVER_ONLY,
     prepare=with_host_as_subject,
 )
@@ -189,11 +151,10 @@ def no_san(baseline: Baseline) -> ValidationInput:
 
 
 @flaw(
-    cause="not-conforming",
-    differs="end-entity: subjectAltName",
-    code=88,
-    alert="certificate_unknown",
-    rfc="RFC 5280 §4.2.1.6",
+    "not-conforming",
+    "end-entity: subjectAltName",
+    88,
+    "RFC 5280 §4.2.1.6",
     prepare=without_subject,
 )
 def not_conforming_empty_subject(baseline: Baseline) -> ValidationInput:

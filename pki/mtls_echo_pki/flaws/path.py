@@ -11,6 +11,7 @@ so an expired CA has the verify code of an expired certificate.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_network
 
 from cryptography import x509
@@ -18,6 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.identifiers import general_name, identity_text
+from mtls_echo_pki.certificates.profile import key_usage
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.tbs import TBSCertificate
 from mtls_echo_pki.certificates.trust import Trust
@@ -41,28 +43,16 @@ _EXAMPLES = {
     6: (ip_network("2001:db8::/32"), ip_network("3fff::/20")),
 }
 
+_with_intermediate = partial(flaw, prepare=below_an_intermediate)
 
-@flaw(
-    cause="expired-authority",
-    differs="intermediate: validity",
-    code=10,
-    alert="certificate_expired",
-    rfc="RFC 5280 §4.1.2.5",
-    prepare=below_an_intermediate,
-)
+
+@_with_intermediate("expired-authority", "intermediate: validity", 10, "RFC 5280 §4.1.2.5")
 def expired_authority(baseline: Baseline) -> ValidationInput:
     """The intermediate's certificate ended yesterday."""
     return baseline.with_authority(lambda tbs: ended(tbs, baseline))
 
 
-@flaw(
-    cause="expired-authority",
-    differs="trust anchor: validity",
-    code=10,
-    alert="certificate_expired",
-    rfc="RFC 5280 §4.1.2.5",
-    prepare=below_an_intermediate,
-)
+@_with_intermediate("expired-authority", "trust anchor: validity", 10, "RFC 5280 §4.1.2.5")
 def expired_authority_anchor(baseline: Baseline) -> ValidationInput:
     """The root that the verifier trusts ended yesterday.
 
@@ -73,27 +63,13 @@ def expired_authority_anchor(baseline: Baseline) -> ValidationInput:
     return baseline.inputs.but(trust=Trust((late,)))
 
 
-@flaw(
-    cause="not-yet-valid-authority",
-    differs="intermediate: validity",
-    code=9,
-    alert="bad_certificate",
-    rfc="RFC 5280 §4.1.2.5",
-    prepare=below_an_intermediate,
-)
+@_with_intermediate("not-yet-valid-authority", "intermediate: validity", 9, "RFC 5280 §4.1.2.5")
 def not_yet_valid_authority(baseline: Baseline) -> ValidationInput:
     """The intermediate's certificate begins tomorrow."""
     return baseline.with_authority(lambda tbs: begins(tbs, baseline))
 
 
-@flaw(
-    cause="wrong-usage",
-    differs="intermediate: extendedKeyUsage",
-    code=26,
-    alert="unsupported_certificate",
-    rfc="RFC 5280 §4.2.1.12",
-    prepare=below_an_intermediate,
-)
+@_with_intermediate("wrong-usage", "intermediate: extendedKeyUsage", 26, "RFC 5280 §4.2.1.12")
 def wrong_usage_authority(baseline: Baseline) -> ValidationInput:
     """The intermediate may issue certificates for e-mail only.
 
@@ -104,55 +80,27 @@ def wrong_usage_authority(baseline: Baseline) -> ValidationInput:
     return baseline.with_authority(lambda tbs: with_extension(tbs, usage))
 
 
-@flaw(
-    cause="missing-intermediate",
-    differs="intermediate",
-    code=20,
-    alert="unknown_ca",
-    rfc="RFC 8446 §4.4.2",
-    prepare=below_an_intermediate,
-)
+@_with_intermediate("missing-intermediate", "intermediate", 20, "RFC 8446 §4.4.2")
 def missing_intermediate(baseline: Baseline) -> ValidationInput:
     """The certificate is sent alone, without the intermediate that links it to the root."""
     return baseline.inputs.but(chain=())
 
 
-@flaw(
-    cause="missing-intermediate",
-    differs="intermediate",
-    code=20,
-    alert="unknown_ca",
-    rfc="RFC 8446 §4.4.2",
-    prepare=below_an_intermediate,
-)
+@_with_intermediate("missing-intermediate", "intermediate", 20, "RFC 8446 §4.4.2")
 def missing_intermediate_wrong_one(baseline: Baseline) -> ValidationInput:
     """An intermediate is sent along, but it is not the one that issued the certificate."""
     other = baseline.authorities[-1].intermediate("mtls-echo test other authority")
     return baseline.with_intermediate(other.certificate)
 
 
-@flaw(
-    cause="unknown-authority",
-    differs="trust anchor",
-    code=19,
-    alert="unknown_ca",
-    rfc="RFC 5280 §6.1.1",
-    prepare=with_root_sent_along,
-)
+@flaw("unknown-authority", "trust anchor", 19, "RFC 5280 §6.1.1", prepare=with_root_sent_along)
 def unknown_authority_root_sent(baseline: Baseline) -> ValidationInput:
     """The root is sent along, but the verifier trusts another: what peers send proves nothing."""
     other = Authority.root("another CA", clock=baseline.issuer.clock)
     return baseline.inputs.but(trust=other.trust)
 
 
-@flaw(
-    cause="empty-trust",
-    differs="trust anchor",
-    code=20,
-    alert="unknown_ca",
-    rfc="RFC 5280 §6.1.1",
-    prepare=below_an_intermediate,
-)
+@_with_intermediate("empty-trust", "trust anchor", 20, "RFC 5280 §6.1.1")
 def empty_trust(baseline: Baseline) -> ValidationInput:
     """The verifier has no trust anchor at all.
 
@@ -161,28 +109,14 @@ def empty_trust(baseline: Baseline) -> ValidationInput:
     return baseline.inputs.but(trust=Trust(()))
 
 
-@flaw(
-    cause="not-an-authority",
-    differs="intermediate: basicConstraints",
-    code=79,
-    alert="unknown_ca",
-    rfc="RFC 5280 §4.2.1.9",
-    prepare=below_an_intermediate,
-)
+@_with_intermediate("not-an-authority", "intermediate: basicConstraints", 79, "RFC 5280 §4.2.1.9")
 def not_an_authority(baseline: Baseline) -> ValidationInput:
     """The issuer's certificate says that it is no authority (CA:FALSE)."""
     no = x509.BasicConstraints(ca=False, path_length=None)
     return baseline.with_authority(lambda tbs: with_extension(tbs, no))
 
 
-@flaw(
-    cause="not-an-authority",
-    differs="intermediate: basicConstraints",
-    code=79,
-    alert="unknown_ca",
-    rfc="RFC 5280 §4.2.1.9",
-    prepare=below_an_intermediate,
-)
+@_with_intermediate("not-an-authority", "intermediate: basicConstraints", 79, "RFC 5280 §4.2.1.9")
 def not_an_authority_no_basic_constraints(baseline: Baseline) -> ValidationInput:
     """The issuer's certificate does not say that it is an authority."""
     return baseline.with_authority(
@@ -190,36 +124,18 @@ def not_an_authority_no_basic_constraints(baseline: Baseline) -> ValidationInput
     )
 
 
-@flaw(
-    cause="not-an-authority",
-    differs="intermediate: keyUsage",
-    code=79,
-    alert="unknown_ca",
-    rfc="RFC 5280 §4.2.1.3",
-    prepare=below_an_intermediate,
-)
+@_with_intermediate("not-an-authority", "intermediate: keyUsage", 79, "RFC 5280 §4.2.1.3")
 def not_an_authority_no_cert_sign(baseline: Baseline) -> ValidationInput:
     """The issuer's key may sign CRLs, but no certificates (keyUsage)."""
-    usage = x509.KeyUsage(
-        digital_signature=False,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=False,
-        crl_sign=True,
-        encipher_only=False,
-        decipher_only=False,
-    )
+    usage = key_usage("crl_sign")
     return baseline.with_authority(lambda tbs: with_extension(tbs, usage))
 
 
 @flaw(
-    cause="not-an-authority",
-    differs="intermediate: keyUsage",
-    code=92,
-    alert="certificate_unknown",
-    rfc="RFC 5280 §4.2.1.3",
+    "not-an-authority",
+    "intermediate: keyUsage",
+    92,
+    "RFC 5280 §4.2.1.3",
     prepare=below_one_without_limit,
 )
 def not_an_authority_no_key_usage(baseline: Baseline) -> ValidationInput:
@@ -231,14 +147,7 @@ def not_an_authority_no_key_usage(baseline: Baseline) -> ValidationInput:
     return baseline.with_authority(lambda tbs: without_extension(tbs, ExtensionOID.KEY_USAGE))
 
 
-@flaw(
-    cause="not-an-authority",
-    differs="intermediate",
-    code=79,
-    alert="unknown_ca",
-    rfc="RFC 5280 §4.2.1.9",
-    prepare=below_an_intermediate,
-)
+@_with_intermediate("not-an-authority", "intermediate", 79, "RFC 5280 §4.2.1.9")
 def not_an_authority_end_entity(baseline: Baseline) -> ValidationInput:
     """A server or client has issued the certificate with the key of its own.
 
@@ -254,11 +163,10 @@ def not_an_authority_end_entity(baseline: Baseline) -> ValidationInput:
 
 
 @flaw(
-    cause="path-too-long",
-    differs="upper intermediate: basicConstraints",
-    code=25,
-    alert="unknown_ca",
-    rfc="RFC 5280 §4.2.1.9",
+    "path-too-long",
+    "upper intermediate: basicConstraints",
+    25,
+    "RFC 5280 §4.2.1.9",
     prepare=below_two,
 )
 def path_too_long(baseline: Baseline) -> ValidationInput:
@@ -267,13 +175,8 @@ def path_too_long(baseline: Baseline) -> ValidationInput:
     return baseline.with_authority(lambda tbs: with_extension(tbs, none_below), level=1)
 
 
-@flaw(
-    cause="name-not-permitted",
-    differs="intermediate: nameConstraints",
-    code=47,
-    alert="certificate_unknown",
-    rfc="RFC 5280 §4.2.1.10",
-    prepare=below_an_intermediate,
+@_with_intermediate(
+    "name-not-permitted", "intermediate: nameConstraints", 47, "RFC 5280 §4.2.1.10"
 )
 def name_not_permitted(baseline: Baseline) -> ValidationInput:
     """The intermediate may issue for names elsewhere only."""
@@ -282,13 +185,8 @@ def name_not_permitted(baseline: Baseline) -> ValidationInput:
     return baseline.with_authority(lambda tbs: with_extension(tbs, limits, critical=True))
 
 
-@flaw(
-    cause="name-not-permitted",
-    differs="intermediate: nameConstraints",
-    code=48,
-    alert="certificate_unknown",
-    rfc="RFC 5280 §4.2.1.10",
-    prepare=below_an_intermediate,
+@_with_intermediate(
+    "name-not-permitted", "intermediate: nameConstraints", 48, "RFC 5280 §4.2.1.10"
 )
 def name_not_permitted_excluded(baseline: Baseline) -> ValidationInput:
     """The intermediate may issue for any name but this one."""
@@ -296,13 +194,11 @@ def name_not_permitted_excluded(baseline: Baseline) -> ValidationInput:
     return baseline.with_authority(lambda tbs: with_extension(tbs, limits, critical=True))
 
 
-@flaw(
-    cause="unknown-critical-extension",
-    differs="intermediate: extension 1.3.6.1.4.1.32473.1",
-    code=34,
-    alert="certificate_unknown",
-    rfc="RFC 5280 §4.2",
-    prepare=below_an_intermediate,
+@_with_intermediate(
+    "unknown-critical-extension",
+    "intermediate: extension 1.3.6.1.4.1.32473.1",
+    34,
+    "RFC 5280 §4.2",
 )
 def unknown_critical_extension_authority(baseline: Baseline) -> ValidationInput:
     """The intermediate has a critical extension that no verifier knows."""
@@ -310,13 +206,8 @@ def unknown_critical_extension_authority(baseline: Baseline) -> ValidationInput:
     return baseline.with_authority(lambda tbs: with_extension(tbs, unknown, critical=True))
 
 
-@flaw(
-    cause="missing-key-identifier",
-    differs="intermediate: subjectKeyIdentifier",
-    code=86,
-    alert="certificate_unknown",
-    rfc="RFC 5280 §4.2.1.2",
-    prepare=below_an_intermediate,
+@_with_intermediate(
+    "missing-key-identifier", "intermediate: subjectKeyIdentifier", 86, "RFC 5280 §4.2.1.2"
 )
 def missing_key_identifier_authority(baseline: Baseline) -> ValidationInput:
     """The intermediate does not identify its key, to which the certificate below refers.
@@ -328,14 +219,7 @@ def missing_key_identifier_authority(baseline: Baseline) -> ValidationInput:
     )
 
 
-@flaw(
-    cause="bad-signature",
-    differs="intermediate: issuer",
-    code=7,
-    alert="decrypt_error",
-    rfc="RFC 5280 §6.1.3",
-    prepare=below_an_intermediate,
-)
+@_with_intermediate("bad-signature", "intermediate: issuer", 7, "RFC 5280 §6.1.3")
 def bad_signature_authority(baseline: Baseline) -> ValidationInput:
     """One bit of the root's signature on the intermediate has flipped."""
     return baseline.with_intermediate(tampered(baseline.issuer.certificate))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -19,6 +20,8 @@ from mtls_echo_pki.certificates.tbs import Revocation
 from mtls_echo_pki.flaws.baseline import Baseline, ValidationInput, under_revocation
 from mtls_echo_pki.flaws.flaw import flaw
 from mtls_echo_pki.flaws.keys import flipped
+
+_flaw_of_crl = partial(flaw, prepare=under_revocation)
 
 
 def _revoking(baseline: Baseline, certificate: x509.Certificate, *, level: int) -> ValidationInput:
@@ -33,80 +36,38 @@ def _without_list(baseline: Baseline, *, level: int) -> ValidationInput:
     return baseline.inputs.but(trust=replace(trust, crls=kept))
 
 
-@flaw(
-    cause="revoked",
-    differs="intermediate's CRL: revocations",
-    code=23,
-    alert="certificate_revoked",
-    rfc="RFC 5280 §5",
-    prepare=under_revocation,
-)
+@_flaw_of_crl("revoked", "intermediate's CRL: revocations", 23, "RFC 5280 §5")
 def revoked(baseline: Baseline) -> ValidationInput:
     """The authority has revoked the certificate."""
     return _revoking(baseline, baseline.inputs.credential.certificate, level=0)
 
 
-@flaw(
-    cause="revoked-authority",
-    differs="root's CRL: revocations",
-    code=23,
-    alert="certificate_revoked",
-    rfc="RFC 5280 §5",
-    prepare=under_revocation,
-)
+@_flaw_of_crl("revoked-authority", "root's CRL: revocations", 23, "RFC 5280 §5")
 def revoked_authority(baseline: Baseline) -> ValidationInput:
     """The root has revoked the intermediate, and with it all that it ever issued."""
     return _revoking(baseline, baseline.issuer.certificate, level=1)
 
 
-@flaw(
-    cause="crl-missing",
-    differs="intermediate's CRL",
-    code=3,
-    alert="unknown_ca",
-    rfc="RFC 5280 §6.3",
-    prepare=under_revocation,
-)
+@_flaw_of_crl("crl-missing", "intermediate's CRL", 3, "RFC 5280 §6.3")
 def crl_missing(baseline: Baseline) -> ValidationInput:
     """The verifier has the root's CRL, but not the issuing CA's."""
     return _without_list(baseline, level=0)
 
 
-@flaw(
-    cause="crl-missing",
-    differs="root's CRL",
-    code=3,
-    alert="unknown_ca",
-    rfc="RFC 5280 §6.3",
-    prepare=under_revocation,
-)
+@_flaw_of_crl("crl-missing", "root's CRL", 3, "RFC 5280 §6.3")
 def crl_missing_authority(baseline: Baseline) -> ValidationInput:
     """The verifier has the issuing CA's CRL, but not the root's."""
     return _without_list(baseline, level=1)
 
 
-@flaw(
-    cause="crl-expired",
-    differs="intermediate's CRL: nextUpdate",
-    code=12,
-    alert="certificate_expired",
-    rfc="RFC 5280 §5.1.2.5",
-    prepare=under_revocation,
-)
+@_flaw_of_crl("crl-expired", "intermediate's CRL: nextUpdate", 12, "RFC 5280 §5.1.2.5")
 def crl_expired(baseline: Baseline) -> ValidationInput:
     """The CRL should have been replaced a minute ago."""
     minute_ago = baseline.issuer.clock().replace(microsecond=0) - timedelta(minutes=1)
     return baseline.with_changed_crl(lambda tbs: replace(tbs, next_update=minute_ago))
 
 
-@flaw(
-    cause="crl-not-yet-valid",
-    differs="intermediate's CRL: thisUpdate",
-    code=11,
-    alert="bad_certificate",
-    rfc="RFC 5280 §5.1.2.4",
-    prepare=under_revocation,
-)
+@_flaw_of_crl("crl-not-yet-valid", "intermediate's CRL: thisUpdate", 11, "RFC 5280 §5.1.2.4")
 def crl_not_yet_valid(baseline: Baseline) -> ValidationInput:
     """The CRL is not valid yet: its thisUpdate is just before its nextUpdate."""
     return baseline.with_changed_crl(
@@ -114,14 +75,7 @@ def crl_not_yet_valid(baseline: Baseline) -> ValidationInput:
     )
 
 
-@flaw(
-    cause="bad-signature",
-    differs="intermediate's CRL: signature",
-    code=8,
-    alert="decrypt_error",
-    rfc="RFC 5280 §6.3.3",
-    prepare=under_revocation,
-)
+@_flaw_of_crl("bad-signature", "intermediate's CRL: signature", 8, "RFC 5280 §6.3.3")
 def bad_signature_crl(baseline: Baseline) -> ValidationInput:
     """One bit of the signature of the CRL has flipped."""
     der = baseline.inputs.trust.crls[0].public_bytes(Encoding.DER)
