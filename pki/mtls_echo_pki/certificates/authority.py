@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mtls_echo_pki.certificates.credential import Credential, private_key_pem
 from mtls_echo_pki.certificates.crl import DEFAULT_CRL_LIFETIME, CRLState
 from mtls_echo_pki.certificates.lifetimes import timestamp
-from mtls_echo_pki.certificates.profile import authority_key_identifier, certificate_for
+from mtls_echo_pki.certificates.profile import certificate_for
 from mtls_echo_pki.certificates.reading import is_issued_by, is_self_issued
 from mtls_echo_pki.certificates.request import (
     DEFAULT_BACKDATE,
@@ -31,7 +31,7 @@ from mtls_echo_pki.certificates.request import (
     Request,
     Usage,
 )
-from mtls_echo_pki.certificates.tbs import Revocation, TBSCertificate
+from mtls_echo_pki.certificates.tbs import Revocation, TBSCertificate, authority_key_identifier
 from mtls_echo_pki.certificates.trust import Trust
 
 Clock: TypeAlias = Callable[[], datetime]
@@ -232,21 +232,21 @@ class Authority:
         if self.certificate.subject == other.certificate.subject:
             raise ValueError("a root needs no certificate from one of its own name")
         now = self.clock()
-        not_before = now - DEFAULT_BACKDATE
         not_after = min(
             self.certificate.not_valid_after_utc, other.certificate.not_valid_after_utc
         )
         if not_after <= now:
             raise ValueError("a CA that has expired cannot certify another")
         tbs = TBSCertificate.of(other.certificate)
+        pointer = authority_key_identifier(self.certificate)
         return replace(
             tbs,
             serial_number=x509.random_serial_number(),
             issuer=self.certificate.subject,
-            not_before=not_before,
+            not_before=now - DEFAULT_BACKDATE,
             not_after=not_after,
             # A root has no authorityKeyIdentifier of its own; everything else is kept.
-            extensions=(*tbs.extensions, authority_key_identifier(self.certificate)),
+            extensions=(*tbs.extensions, x509.Extension(pointer.oid, False, pointer)),
         ).sign(self.key)
 
     def _issue(

@@ -32,7 +32,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mtls_echo_pki.certificates.request import Request, Usage
-from mtls_echo_pki.certificates.tbs import PublicKey, TBSCertificate
+from mtls_echo_pki.certificates.tbs import PublicKey, TBSCertificate, authority_key_identifier
 
 _EXTENDED_KEY_USAGE = {
     Usage.SERVER: ExtendedKeyUsageOID.SERVER_AUTH,
@@ -72,15 +72,6 @@ def certificate_for(
     )
 
 
-def authority_key_identifier(
-    issuer: x509.Certificate,
-) -> x509.Extension[x509.AuthorityKeyIdentifier]:
-    """Return the extension that points to an issuer's key (RFC 5280 §4.2.1.1)."""
-    own = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    value = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
-    return x509.Extension(value.oid, critical=False, value=value)
-
-
 def _extensions(
     request: Request, public_key: PublicKey, issuer: x509.Certificate | None
 ) -> list[tuple[x509.ExtensionType, bool]]:
@@ -93,8 +84,7 @@ def _extensions(
         (x509.SubjectKeyIdentifier.from_public_key(public_key), False),
     ]
     if issuer is not None:
-        identifier = authority_key_identifier(issuer)
-        extensions.append((identifier.value, identifier.critical))
+        extensions.append((authority_key_identifier(issuer), False))
     if not is_authority:
         extensions += [
             (x509.ExtendedKeyUsage([_EXTENDED_KEY_USAGE[request.usage]]), False),

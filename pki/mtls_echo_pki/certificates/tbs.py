@@ -93,8 +93,7 @@ class TBSCertList:
     """What is about to be signed as a CRL, version 2 (RFC 5280 §5.1.2).
 
     Args:
-        issuer: The certificate of the CA that signs; gives the issuer's name and the
-            authorityKeyIdentifier, which §5.2.1 demands.
+        issuer: The certificate of the CA that signs.
         number: CRLNumber (§5.2.3), which must grow from CRL to CRL.
         this_update, next_update: From when to when the CRL counts, to the second.
         revocations: In the order of their revocation.
@@ -108,16 +107,12 @@ class TBSCertList:
 
     def sign(self, key: PrivateKey) -> x509.CertificateRevocationList:
         """Return the CRL, exactly as the fields say."""
-        identifier = self.issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
         builder = (
             x509.CertificateRevocationListBuilder()
             .issuer_name(self.issuer.subject)
             .last_update(self.this_update)
             .next_update(self.next_update)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier.value),
-                critical=False,
-            )
+            .add_extension(authority_key_identifier(self.issuer), critical=False)
             .add_extension(x509.CRLNumber(self.number), critical=False)
         )
         for revocation in self.revocations:
@@ -130,6 +125,12 @@ class TBSCertList:
                 entry = entry.add_extension(x509.CRLReason(revocation.reason), critical=False)
             builder = builder.add_revoked_certificate(entry.build())
         return builder.sign(key, _hash_for(key))
+
+
+def authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """Return the extension that points to an issuer's key (RFC 5280 §4.2.1.1, §5.2.1)."""
+    own = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
 
 
 def _hash_for(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | None:

@@ -28,13 +28,7 @@ from mtls_echo_pki.files.atomic_writer import GENERATION
 
 @dataclass(frozen=True)
 class Defect:
-    """One thing that is wrong.
-
-    Args:
-        path: The file or folder.
-        what: What is wrong with it.
-        hint: What to do about it.
-    """
+    """One thing that is wrong with a file or folder, and what to do about it."""
 
     path: Path
     what: str
@@ -52,12 +46,12 @@ def check_ca(ca: CAFolder, now: datetime) -> Iterator[Defect]:
     for name, generation in generations:
         if generation is not None:
             yield from check_times(ca.folder / name, generation.certificates, now)
-    cross, previous = state.cross, state.previous
+    cross = state.cross
     if cross is None:
         return
     path = ca.folder / "cross.crt"
     yield from check_times(path, (cross,), now)
-    if key_id(cross) != key_id(state.present.anchor) or previous is None:
+    if key_id(cross) != key_id(state.present.anchor) or state.previous is None:
         yield Defect(
             path,
             f"is not the key of {subject_of(state.present.anchor)}, which it is sent for",

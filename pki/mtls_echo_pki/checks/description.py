@@ -7,6 +7,8 @@ know how long there is left.
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -25,10 +27,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     """One certificate of one file.
 
     Args:
-        path: The file it was read from.
         position: Its place in that file, from 1.
-        subject: RFC 4514 string, empty if the subject is.
-        issuer: RFC 4514 string.
+        subject, issuer: RFC 4514 strings, empty if the name is.
         names: Presented identifiers, as ``pki issue`` takes them.
         usage: See :func:`mtls_echo_pki.certificates.reading.usage`.
         key: Its type and size.
@@ -50,13 +50,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RevokedDescription(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of a CRL.
-
-    Args:
-        serial: Lower-case hex, as in the certificate's description.
-        date: When it was revoked.
-        reason: As RFC 5280 §5.3.1 spells it; ``unspecified`` if none is given.
-    """
+    """One entry of a CRL: serial number in lower-case hex, reason as RFC 5280 spells it."""
 
     serial: str
     date: datetime
@@ -67,12 +61,10 @@ class CRLDescription(msgspec.Struct, frozen=True, kw_only=True):
     """One CRL of one file.
 
     Args:
-        path: The file it was read from.
         position: Its place among the CRLs of that file, from 1.
         issuer: RFC 4514 string.
         number: CRLNumber; None if it has none.
         next_update: None if the CRL does not say, which RFC 5280 forbids.
-        revoked: In the order of the CRL.
     """
 
     path: str
@@ -92,33 +84,24 @@ def describe_crl(
     Raises:
         MaterialError: If a part of it cannot be read.
     """
-    try:
-        with parsing():
-            return _describe_crl(crl, path, position)
-    except ValueError as error:
-        raise _unreadable("CRL", path, position, "crl") from error
-
-
-def _describe_crl(
-    crl: x509.CertificateRevocationList, path: Path, position: int
-) -> CRLDescription:
-    number = extension(crl, x509.CRLNumber)
-    return CRLDescription(
-        path=str(path),
-        position=position,
-        issuer=crl.issuer.rfc4514_string(),
-        number=None if number is None else number.crl_number,
-        this_update=crl.last_update_utc,
-        next_update=crl.next_update_utc,
-        revoked=[
-            RevokedDescription(
-                serial=f"{entry.serial_number:x}",
-                date=entry.revocation_date_utc,
-                reason=reason_of(entry).value,
-            )
-            for entry in crl
-        ],
-    )
+    with _readable("CRL", path, position, "crl"):
+        number = extension(crl, x509.CRLNumber)
+        return CRLDescription(
+            path=str(path),
+            position=position,
+            issuer=crl.issuer.rfc4514_string(),
+            number=None if number is None else number.crl_number,
+            this_update=crl.last_update_utc,
+            next_update=crl.next_update_utc,
+            revoked=[
+                RevokedDescription(
+                    serial=f"{entry.serial_number:x}",
+                    date=entry.revocation_date_utc,
+                    reason=reason_of(entry).value,
+                )
+                for entry in crl
+            ],
+        )
 
 
 def describe(certificate: x509.Certificate, *, path: Path, position: int) -> Description:
@@ -127,35 +110,33 @@ def describe(certificate: x509.Certificate, *, path: Path, position: int) -> Des
     Raises:
         MaterialError: If a part of it cannot be read; a key of an unknown kind is not one.
     """
+    with _readable("certificate", path, position, "x509"):
+        return Description(
+            path=str(path),
+            position=position,
+            subject=certificate.subject.rfc4514_string(),
+            issuer=certificate.issuer.rfc4514_string(),
+            names=presented_identifiers(certificate),
+            usage=usage(certificate),
+            key=_key(certificate),
+            serial=f"{certificate.serial_number:x}",
+            fingerprint=fingerprint(certificate),
+            not_before=certificate.not_valid_before_utc,
+            not_after=certificate.not_valid_after_utc,
+        )
+
+
+@contextmanager
+def _readable(what: str, path: Path, position: int, command: str) -> Generator[None]:
     try:
         with parsing():
-            return _describe(certificate, path, position)
+            yield
     except ValueError as error:
-        raise _unreadable("certificate", path, position, "x509") from error
-
-
-def _describe(certificate: x509.Certificate, path: Path, position: int) -> Description:
-    return Description(
-        path=str(path),
-        position=position,
-        subject=certificate.subject.rfc4514_string(),
-        issuer=certificate.issuer.rfc4514_string(),
-        names=presented_identifiers(certificate),
-        usage=usage(certificate),
-        key=_key(certificate),
-        serial=f"{certificate.serial_number:x}",
-        fingerprint=fingerprint(certificate),
-        not_before=certificate.not_valid_before_utc,
-        not_after=certificate.not_valid_after_utc,
-    )
-
-
-def _unreadable(what: str, path: Path, position: int, command: str) -> MaterialError:
-    return MaterialError(
-        path,
-        f"a part of {what} {position} in it cannot be read",
-        f"look at it with {show_command(path, command)}",
-    )
+        raise MaterialError(
+            path,
+            f"a part of {what} {position} in it cannot be read",
+            f"look at it with {show_command(path, command)}",
+        ) from error
 
 
 def _key(certificate: x509.Certificate) -> str:

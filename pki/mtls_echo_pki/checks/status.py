@@ -33,13 +33,10 @@ _WIDTH = 65
 
 
 class Expiry(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that ends by itself.
+    """Something that ends by itself, and whether it is due for renewal.
 
     Args:
         what: A credential's name, or what it is.
-        path: The file.
-        not_after: When.
-        due: Whether it is time to renew it.
     """
 
     what: str
@@ -54,9 +51,7 @@ class RevokedCertificate(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         name: The credential's.
         serial: Lower-case hex.
-        revoked_at: When.
         reason: As RFC 5280 §5.3.1 spells it.
-        not_after: When it would have expired.
     """
 
     name: str
@@ -163,11 +158,7 @@ def _overview(store: Store, ca: CAFolder) -> Overview:
 
 
 def _endings(store: Store, ca: CAFolder, now: datetime) -> Iterator[Expiry]:
-    void = {
-        entry.serial
-        for entry in ca.ledger.issued
-        if entry.revoked_at is not None or entry.flaw is not None
-    }
+    void = ca.ledger.void
     for name in store.names():
         try:
             certificate = store.credential(name).certificate
@@ -183,26 +174,20 @@ def _endings(store: Store, ca: CAFolder, now: datetime) -> Iterator[Expiry]:
             not_after=end,
             due=baseline and (end - now) * _DUE < end - begin,
         )
-    for generation in ca.state.generations:
-        for certificate in generation.certificates:
-            end = certificate.not_valid_after_utc
-            begin = certificate.not_valid_before_utc
+    for certificate in ca.certificates:
+        begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        subject = certificate.subject.rfc4514_string()
+        due = (end - now) * _DUE < end - begin
+        yield Expiry(what=subject, path=str(ca.folder), not_after=end, due=due)
+        crl = ca.ledger.crl(key_id(certificate))
+        if crl is not None and crl.next_update_utc is not None:
+            left = (crl.next_update_utc - now).total_seconds()
             yield Expiry(
-                what=certificate.subject.rfc4514_string(),
-                path=str(ca.folder),
-                not_after=end,
-                due=(end - now) * _DUE < end - begin,
+                what=f"CRL of {subject}",
+                path=str(store.path / "trust" / ca.roles[0] / "crl.pem"),
+                not_after=crl.next_update_utc,
+                due=left * 2 < (ca.ledger.crl_lifetime or 0),
             )
-            crl = ca.ledger.crl(key_id(certificate))
-            if crl is not None and crl.next_update_utc is not None:
-                lifetime = ca.ledger.crl_lifetime or 0
-                left = (crl.next_update_utc - now).total_seconds()
-                yield Expiry(
-                    what=f"CRL of {certificate.subject.rfc4514_string()}",
-                    path=str(store.path / "trust" / ca.roles[0] / "crl.pem"),
-                    not_after=crl.next_update_utc,
-                    due=left * 2 < lifetime,
-                )
 
 
 def _next(path: Path, ca: CAFolder, previous: list[str], endings: list[Expiry]) -> list[str]:

@@ -27,7 +27,6 @@ def refusal_by_openssl(credential: Credential, role: Role, trust: Trust) -> str 
     Refused it may be before any handshake: OpenSSL does not load a key that is too weak.
 
     Args:
-        credential: The one to verify.
         role: Whether it is presented as a server's or as a client's.
         trust: What the other side trusts.
 
@@ -44,16 +43,9 @@ def refusal_by_openssl(credential: Credential, role: Role, trust: Trust) -> str 
 
 
 def refusal_by_cryptography(credential: Credential, role: Role, trust: Trust) -> str | None:
-    """Ask ``cryptography.x509.verification``, and return why it refused the credential.
+    """Ask ``cryptography.x509.verification``, as :func:`refusal_by_openssl` asks OpenSSL.
 
-    Args:
-        credential: The one to verify.
-        role: Whether it is presented as a server's or as a client's.
-        trust: What the other side trusts.
-
-    Returns:
-        The verifier's words; None if it accepted. It checks servers by a DNS name or
-        an IP address only, so one that has neither is not checked.
+    It checks servers by a DNS name or an IP address only, so one that has neither is not checked.
     """
     policy = verification.PolicyBuilder().store(verification.Store([*trust.anchors]))
     intermediates = list(credential.chain)

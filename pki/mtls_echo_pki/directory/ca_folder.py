@@ -45,11 +45,8 @@ class CAFolder:
     """A CA's folder: which CA issues, and all that was issued and revoked.
 
     Args:
-        pki: The PKI directory.
-        folder: ``authorities/ROLE``.
+        folder: ``authorities/ROLE`` of the PKI directory.
         roles: What is issued here; both, with a single CA.
-        state: Which CA issues, and which else is trusted.
-        ledger: What was issued.
     """
 
     pki: Path
@@ -84,11 +81,11 @@ class CAFolder:
         self, certificate: x509.Certificate, published: Trust | None = None
     ) -> x509.CertificateRevocationList | None:
         """Return the last CRL of a CA, from the ledger or as it was published."""
-        candidates = [self.ledger.crl(key_id(certificate))]
-        candidates += [
+        own = self.ledger.crl(key_id(certificate))
+        crls = [] if own is None else [own]
+        crls += [
             crl for crl in (published.crls if published else ()) if is_crl_of(crl, certificate)
         ]
-        crls = [crl for crl in candidates if crl is not None]
         # Of two that are equal the first, which is the ledger's.
         return max(crls, key=lambda crl: (crl.last_update_utc, crl_number(crl)), default=None)
 

@@ -71,9 +71,7 @@ class RolloverStage(enum.Enum):
 class CAGeneration:
     """An issuing CA and the root above it, which may be one and the same.
 
-    Args:
-        authority: The one that issues.
-        root: None if it is another, whose key was taken away.
+    The root is None if it is another, whose key was taken away.
     """
 
     authority: Authority

@@ -14,7 +14,7 @@ the directory therefore renews CRLs past half of their life; where nothing ever 
 from __future__ import annotations
 
 import time
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import msgspec
 from cryptography import x509
@@ -45,7 +45,7 @@ def with_current_crls(
     """Return a ledger in which every CA in force has a current CRL.
 
     Args:
-        registry: Whose; its own ledger says what was listed last.
+        ca: Its own ledger says what was listed last.
         ledger: With the revocations to be listed.
         lifetime: From now to nextUpdate; as before unless given, and a week at first.
         fresh: Sign all of them anew. One that was signed within this second is as fresh.
@@ -63,7 +63,11 @@ def with_current_crls(
         certificate = signer if isinstance(signer, x509.Certificate) else signer.certificate
         issuer = key_id(certificate)
         known = [ca.latest_crl(certificate, trust) for trust in trusts]
-        last = max((c for c in known if c is not None), key=_date, default=None)
+        last = max(
+            (crl for crl in known if crl is not None),
+            key=lambda crl: crl.last_update_utc,
+            default=None,
+        )
         ledger = _merged(ledger, issuer, last)
         revoked = [e for e in ledger.issued if e.issuer == issuer and e.revoked_at is not None]
         if _is_due(last, revoked, lifetime, fresh):
@@ -75,30 +79,17 @@ def with_current_crls(
     return msgspec.structs.replace(ledger, crls=crls, crl_lifetime=int(lifetime.total_seconds()))
 
 
-def _date(crl: x509.CertificateRevocationList) -> datetime:
-    return crl.last_update_utc
-
-
 def _merged(ledger: Ledger, issuer: str, last: x509.CertificateRevocationList | None) -> Ledger:
     """Return the ledger with the revocations that a CRL lists and the ledger lacks."""
-    listed = {
-        f"{each.serial_number:x}": each for each in CRLState.from_crl(last).revocations.values()
-    }
-    if not any(e.serial in listed and e.revoked_at is None for e in ledger.issued):
-        return ledger
-    return msgspec.structs.replace(
-        ledger,
-        issued=tuple(
-            msgspec.structs.replace(
-                entry,
-                revoked_at=listed[entry.serial].date,
-                reason=listed[entry.serial].reason.value,
-            )
-            if entry.issuer == issuer and entry.serial in listed and entry.revoked_at is None
-            else entry
-            for entry in ledger.issued
-        ),
-    )
+    listed = {f"{serial:x}": each for serial, each in CRLState.from_crl(last).revocations.items()}
+
+    def merged(entry: LedgerEntry) -> LedgerEntry:
+        found = listed.get(entry.serial)
+        if found is None or entry.issuer != issuer or entry.revoked_at is not None:
+            return entry
+        return msgspec.structs.replace(entry, revoked_at=found.date, reason=found.reason.value)
+
+    return msgspec.structs.replace(ledger, issued=tuple(map(merged, ledger.issued)))
 
 
 def _is_due(

@@ -60,16 +60,7 @@ DEFAULT_CLIENT_NAMES = ("client.test",)
 
 
 class Directory(Store):
-    """A PKI on disk; see the module for its layout.
-
-    It may lack ``authorities``: a copy for a machine that only serves should.
-
-    Args:
-        path: The folder.
-
-    Raises:
-        DirectoryError: If there is no such PKI.
-    """
+    """A PKI on disk; see the module for its layout."""
 
     @classmethod
     def create(

@@ -43,12 +43,7 @@ _Made: TypeAlias = tuple[Credential, dict[str, bytes]]
 
 def issue(store: Store, name: str, request: Request) -> Credential:
     """Issue a credential and publish it under a new name; see :meth:`Directory.issue`."""
-    return _issue(
-        store,
-        name,
-        request,
-        lambda ca: (ca.state.issuing.issue(request), {}),
-    )
+    return _issue(store, name, request, lambda ca: (ca.state.issuing.issue(request), {}))
 
 
 def issue_flawed(store: Store, name: str, request: Request, flaw: Flaw) -> ValidationInput:

@@ -30,13 +30,9 @@ PARTS = frozenset({"authorities", "trust"})
 def make_authorities(
     path: Path, key_type: KeyType, single_authority: bool, intermediate: bool
 ) -> None:
-    """Fill a new PKI directory with CAs, and with the trust in them.
+    """Fill a new, empty PKI directory with CAs, and with the trust in them.
 
-    Args:
-        path: Empty.
-        key_type: Of their keys; for Ed25519 they have P-256 keys, see ``Directory.create``.
-        single_authority: Let one CA issue both servers and clients.
-        intermediate: Put an issuing CA below each root.
+    The arguments are those of ``Directory.create``.
 
     Raises:
         OSError: If it cannot be written.
@@ -48,11 +44,8 @@ def make_authorities(
     authorities = path / "authorities"
     trusts: dict[Role, Trust] = {}
     for role in ROLES[:1] if single_authority else ROLES:
-        generation = CAGeneration.new(
-            kind_of((role,) if not single_authority else ROLES),
-            key_type,
-            intermediate=intermediate,
-        )
+        kind = kind_of(ROLES if single_authority else (role,))
+        generation = CAGeneration.new(kind, key_type, intermediate=intermediate)
         make_folder(authorities / role)
         write_file(authorities / role / "ledger.json", encode_ledger(empty_ledger()), 0o600)
         write_root_keys(authorities / role, CAState(generation))
@@ -64,6 +57,15 @@ def make_authorities(
         trusts[clients] = trusts[servers]
     for role, trust in trusts.items():
         publish(path / "trust" / role, {"ca.crt": trust.pem}, {"ca.crt": PUBLIC})
+
+
+def credential_folders(path: Path) -> list[Path]:
+    """Return the folders of all credentials, sorted."""
+    return sorted(
+        entry
+        for entry in path.iterdir()
+        if entry.name not in PARTS and not entry.name.startswith(".") and entry.is_dir()
+    )
 
 
 def kind_of(roles: tuple[Role, ...]) -> str:

@@ -124,6 +124,11 @@ class Ledger(
         """Return the ledger with one more certificate."""
         return msgspec.structs.replace(self, issued=(*self.issued, entry))
 
+    @property
+    def void(self) -> set[str]:
+        """The serial numbers of what is not accepted on purpose: revoked, or flawed."""
+        return {e.serial for e in self.issued if e.revoked_at is not None or e.flaw is not None}
+
     def crl(self, issuer: str) -> x509.CertificateRevocationList | None:
         """Return the last CRL of a CA, by its :func:`key_id`; None before the first.
 

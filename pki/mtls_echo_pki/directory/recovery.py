@@ -26,7 +26,7 @@ from cryptography import x509
 from mtls_echo_pki.directory.ca_folder import CAFolder, ca_roles
 from mtls_echo_pki.directory.ca_state import FILES, MODES, remove_root_keys
 from mtls_echo_pki.directory.crls import with_current_crls
-from mtls_echo_pki.directory.layout import PARTS, ROLES, Role
+from mtls_echo_pki.directory.layout import ROLES, Role, credential_folders
 from mtls_echo_pki.directory.ledger import upgraded
 from mtls_echo_pki.files.atomic_writer import publish, read_consistent, tidy
 from mtls_echo_pki.files.durable import locked, os_reason
@@ -37,12 +37,7 @@ from mtls_echo_pki.files.staging import DirectoryError, os_errors_as_directory_e
 
 @dataclass
 class LockedPKI:
-    """A PKI directory under its lock: no other process changes it meanwhile.
-
-    Args:
-        path: The directory.
-        readable: The CA folders that can be used.
-    """
+    """A PKI directory under its lock, and those of its CA folders that can be used."""
 
     path: Path
     readable: list[CAFolder]
@@ -164,15 +159,6 @@ def recover(pki: Path) -> list[CAFolder]:
     for ca in readable:
         ca.publish(repair=False)
     return readable
-
-
-def credential_folders(pki: Path) -> list[Path]:
-    """Return the folders of all credentials, sorted."""
-    return sorted(
-        entry
-        for entry in pki.iterdir()
-        if entry.name not in PARTS and not entry.name.startswith(".") and entry.is_dir()
-    )
 
 
 def _publish_plain_files(folder: Path) -> None:

@@ -41,9 +41,8 @@ class Revoked:
         now: The certificates that were revoked just now; none, if all had been.
         before: Those of the name that had been revoked earlier and have not expired.
         valid: Those of the name that are still trusted.
-        present: The digest of the name's present key
-            (:func:`~mtls_echo_pki.certificates.credential.key_id`); None if the directory has no
-            credential of that name any more, or it was not asked.
+        present: The :func:`~mtls_echo_pki.certificates.credential.key_id` of the name's present
+            key; None if there is no credential of that name any more, or it was not asked.
         roles: The roles for which CRLs were published.
     """
 

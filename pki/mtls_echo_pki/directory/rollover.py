@@ -112,11 +112,7 @@ def issued_by_previous(store: Store, ca: CAFolder) -> list[str]:
     previous = ca.state.previous
     if previous is None:
         return []
-    void = {
-        entry.serial
-        for entry in ca.ledger.issued
-        if entry.revoked_at is not None or entry.flaw is not None
-    }
+    void = ca.ledger.void
     found: list[str] = []
     for name in store.names():
         try:

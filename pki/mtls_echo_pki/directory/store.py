@@ -17,7 +17,7 @@ from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.directory.ca_folder import ledger_in
 from mtls_echo_pki.directory.ca_state import RolloverStage, read_ca_state
-from mtls_echo_pki.directory.layout import PARTS, Role
+from mtls_echo_pki.directory.layout import PARTS, Role, credential_folders
 from mtls_echo_pki.directory.ledger import LedgerEntry
 from mtls_echo_pki.files.pem import read_credential, read_trust
 from mtls_echo_pki.files.pem_blocks import MaterialError
@@ -114,13 +114,8 @@ class Store:
     def names(self) -> list[str]:
         """Return the names of all credentials, sorted."""
         with os_errors_as_directory_errors(self.path):
-            return sorted(
-                entry.name
-                for entry in self.path.iterdir()
-                if entry.name not in PARTS
-                and not entry.name.startswith(".")
-                and os.path.lexists(entry / "tls.crt")
-            )
+            folders = credential_folders(self.path)
+            return [each.name for each in folders if os.path.lexists(each / "tls.crt")]
 
     def ledger(self, role: Role) -> list[LedgerEntry]:
         """Return every certificate a CA has issued, the oldest first.

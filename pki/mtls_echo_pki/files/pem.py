@@ -17,7 +17,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -37,6 +37,7 @@ _STABLE_FOR = 0.05
 _MOST_ATTEMPTS = 20
 
 _T = TypeVar("_T")
+_Contents: TypeAlias = tuple[list[x509.Certificate], tuple[x509.CertificateRevocationList, ...]]
 
 
 def read_credential(certificate: Path, key: Path, *, password: bytes | None = None) -> Credential:
@@ -99,18 +100,14 @@ def read_crls(path: Path) -> tuple[x509.CertificateRevocationList, ...]:
     return read_stable((path,), lambda contents: parse_crls(contents[path], path=path))
 
 
-def read_contents(
-    path: Path,
-) -> tuple[list[x509.Certificate], tuple[x509.CertificateRevocationList, ...]]:
+def read_contents(path: Path) -> _Contents:
     """Read all the certificates and all the CRLs of a file, in their order.
 
     Raises:
         MaterialError: If the file cannot be used or has neither in it.
     """
 
-    def parse(
-        contents: dict[Path, bytes],
-    ) -> tuple[list[x509.Certificate], tuple[x509.CertificateRevocationList, ...]]:
+    def parse(contents: dict[Path, bytes]) -> _Contents:
         pem = contents[path]
         crls = parse_crls(pem, path=path) if has("CRL", pem, path) else ()
         only_lists = bool(crls) and not has("certificate", pem, path)
@@ -289,18 +286,17 @@ def _read(paths: tuple[Path, ...], optional: tuple[Path, ...]) -> dict[Path, byt
 
 def _unreadable(error: OSError, default: Path) -> MaterialError:
     path = Path(error.filename) if error.filename else default
-    if isinstance(error, FileNotFoundError):
-        if path.is_symlink():
-            return MaterialError(
-                path,
-                "is a link to a file that does not exist",
-                f"see where it leads with: readlink -m {quoted(path)}",
-            )
-        return MaterialError(path, "does not exist", "check the spelling of the path")
-    if isinstance(error, IsADirectoryError):
-        return MaterialError(path, "is a directory", "name the file inside it")
-    if isinstance(error, PermissionError):
-        return MaterialError(
-            path, "permission denied", f"see who may read it with: ls -l {quoted(path)}"
-        )
-    return MaterialError(path, os_reason(error))
+    hint: str | None
+    match error:
+        case FileNotFoundError() if path.is_symlink():
+            reason = "is a link to a file that does not exist"
+            hint = f"see where it leads with: readlink -m {quoted(path)}"
+        case FileNotFoundError():
+            reason, hint = "does not exist", "check the spelling of the path"
+        case IsADirectoryError():
+            reason, hint = "is a directory", "name the file inside it"
+        case PermissionError():
+            reason, hint = "permission denied", f"see who may read it with: ls -l {quoted(path)}"
+        case _:
+            reason, hint = os_reason(error), None
+    return MaterialError(path, reason, hint)

@@ -18,7 +18,7 @@ from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.identifiers import reference_for
 from mtls_echo_pki.certificates.request import Request, Usage
-from mtls_echo_pki.certificates.tbs import TBSCertificate, TBSCertList
+from mtls_echo_pki.certificates.tbs import TBSCertificate, TBSCertList, authority_key_identifier
 from mtls_echo_pki.certificates.trust import Trust
 
 Change: TypeAlias = Callable[[TBSCertificate], TBSCertificate]
@@ -84,9 +84,7 @@ class Baseline:
     def with_authority(self, change: Change, *, level: int = 0) -> ValidationInput:
         """Sign an intermediate's certificate once more; nothing below it changes.
 
-        Args:
-            change: What becomes different.
-            level: Which intermediate: 0 issued the end-entity certificate.
+        Level 0 issued the end-entity certificate.
         """
         tbs = TBSCertificate.of(self.authorities[level].certificate)
         return self.with_intermediate(self.authorities[level + 1].certify(change(tbs)), level)
@@ -204,23 +202,13 @@ def with_extension(
     """Return ``tbs`` with an extension replaced, or added after the others.
 
     Args:
-        tbs: What is about to be signed.
-        value: The extension.
-        critical: Whether it is; None keeps what it was, and is not critical when it is new.
+        critical: None keeps what it was; a new one is not critical then.
     """
-    found = any(extension.oid == value.oid for extension in tbs.extensions)
-    if not found:
-        added = x509.Extension(value.oid, bool(critical), value)
-        return replace(tbs, extensions=(*tbs.extensions, added))
-    return replace(
-        tbs,
-        extensions=tuple(
-            x509.Extension(value.oid, each.critical if critical is None else critical, value)
-            if each.oid == value.oid
-            else each
-            for each in tbs.extensions
-        ),
-    )
+    extensions = {each.oid: each for each in tbs.extensions}
+    if critical is None:
+        critical = value.oid in extensions and extensions[value.oid].critical
+    extensions[value.oid] = x509.Extension(value.oid, critical, value)
+    return replace(tbs, extensions=tuple(extensions.values()))
 
 
 def without_extension(tbs: TBSCertificate, oid: x509.ObjectIdentifier) -> TBSCertificate:
@@ -233,8 +221,7 @@ def without_extension(tbs: TBSCertificate, oid: x509.ObjectIdentifier) -> TBSCer
 
 def issued_by(tbs: TBSCertificate, issuer: Authority) -> TBSCertificate:
     """Return ``tbs`` as another CA would issue it: its name, its key's identifier."""
-    own = issuer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    certificate = issuer.certificate
     return with_extension(
-        replace(tbs, issuer=issuer.certificate.subject),
-        x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own),
+        replace(tbs, issuer=certificate.subject), authority_key_identifier(certificate)
     )
