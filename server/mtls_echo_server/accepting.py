@@ -33,10 +33,9 @@ class Acceptor:
     """Accepts connections while there is capacity, and starts a task for each.
 
     Args:
-        pending: Where each connection gets its slot.
-        capacity: Holds a token for each client that may still be served.
-        limits: For the deadline of a handshake.
-        events: Called with what goes wrong.
+        pending, capacity: Each connection gets a slot of the one, each client a token of the
+            other.
+        limits, events: For the deadline of a handshake, and for what goes wrong.
         serve: The task: serves a socket in its slot, and closes both. It lets no exception out.
     """
 

@@ -81,13 +81,9 @@ class Access:
         return bool(self.cn or self.dns or self.uri or self.email or self.fingerprint)
 
     def denial(self, peer: PeerIdentity | None) -> str | None:
-        """Why this client is not authorised, or None when it is.
+        """Why this client (None: an anonymous one) is not authorised; None when it is.
 
-        Args:
-            peer: None for an anonymous client.
-
-        Returns:
-            A reason that may be sent to the client: it names the client, and none of the rules.
+        The reason may be sent to the client: it names the client, and none of the rules.
         """
         if not self.restricted:
             return None

@@ -31,11 +31,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_pki.certificates.reading import UNREADABLE, is_valid_at, load_certificate
 from mtls_echo_server.access import Access
-from mtls_echo_tls.causes import Slug
 from mtls_echo_tls.diagnosis.context_info import ContextInfo, context_info
 from mtls_echo_tls.path.certificates import is_readable
 from mtls_echo_tls.path.crl import revocation_faults
 from mtls_echo_tls.path.validate import CertificationPath, examine
+from mtls_echo_tls.slugs import Slug
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -70,26 +70,17 @@ _MISSING = "no client certificate was presented, and one is needed by now"
 
 
 class Admission:
-    """Decides whether a client that completed its handshake may be served.
-
-    Args:
-        access: Which authenticated clients may be served.
-    """
+    """Decides whether a client that completed its handshake may be served, by these rules."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
         self._issuers: dict[bytes, None] = {}  # a set that remembers the order
 
     def denial(self, connection: Connection, context: ssl.SSLContext) -> str | None:
-        """Why this client may not be served, or None when it may; changes nothing.
+        """Why this client may not be served under the context in use; changes nothing.
 
-        Args:
-            connection: Its handshake is complete.
-            context: The one in use.
-
-        Returns:
-            A reason that may be sent to the client: it reveals nothing that a formerly trusted
-            peer did not know.
+        The reason may be sent to the client: it reveals nothing that a formerly trusted peer did
+        not know.
         """
         chain = connection.evidence.peer_chain
         if chain and not is_readable(chain[0]):
@@ -100,12 +91,9 @@ class Admission:
         return self._access.denial(connection.peer)
 
     def reverify(self, connection: Connection, context: ssl.SSLContext) -> str | None:
-        """Verify again what the handshake did not, under the context in use; changes nothing.
+        """Verify again what the handshake did not: why this client may not be served; as `denial`.
 
         That is everything after a reload, the dates after a resumption, and otherwise nothing.
-
-        Returns:
-            As `denial`.
         """
         evidence, verified_with = connection.evidence, connection.verified_with
         if context is verified_with and not evidence.resumed:

@@ -88,10 +88,9 @@ class Limits:
 
 
 async def first_bytes(transport: TCPStream) -> int:
-    """Read a client's first bytes into `SCRATCH`; answer a client that speaks HTTP.
+    """Read a client's first bytes into `SCRATCH`, return how many; answer one that speaks HTTP.
 
-    Returns:
-        How many; 0 when the client has closed the connection, -1 when it has reset it.
+    0 when the client has closed the connection, -1 when it has reset it.
     """
     try:
         while (size := transport.take()) < 0:
@@ -107,16 +106,9 @@ async def first_bytes(transport: TCPStream) -> int:
 class Connection(AnsweringStream):
     """An accepted connection: a TLS stream that has a deadline.
 
-    Args:
-        transport: The TCP connection.
-        context: The server's.
-        limits: How long.
-        trace: Record the handshake, for the report.
-        scope: Entered around the handler.
-        hub: Answers while the handler sleeps in `answer_all`.
-
     Attributes:
-        scope: As given. Its deadline is moved when a wait for data begins, and when it is over.
+        scope: Entered around the handler. Its deadline is moved when a wait for data begins, and
+            when it is over.
         at_rest: Whether the scope's end met a handler that waited for data, as it should.
         verified_with: The context that the client was verified with last: by the handshake, or by
             the service after a reload (`mtls_echo_server.admission`).
@@ -176,11 +168,7 @@ class Connection(AnsweringStream):
         return self.evidence.failed or self.evidence.abandoned
 
     def retire(self) -> bool:
-        """Close at the next pause; see the module.
-
-        Returns:
-            Whether that is now.
-        """
+        """Close at the next pause, as the module says; return whether that is now."""
         self._retire_at = trio.current_time()
         self._exact = True
         if self._waiting_since is None or self.broken:
@@ -193,11 +181,7 @@ class Connection(AnsweringStream):
         self._abandon()
 
     def begin(self, size: int) -> None:
-        """Take the first bytes (`first_bytes`), before the handshake.
-
-        Raises:
-            TLSFailure: There are none, and no more will come.
-        """
+        """Take the first bytes, before the handshake; without any, raise `TLSFailure`."""
         if size <= 0:
             raise self._lost("reset" if size else "eof")
         self.evidence.keep_first_bytes(SCRATCH[:size])

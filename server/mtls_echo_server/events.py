@@ -21,19 +21,12 @@ if TYPE_CHECKING:
     from mtls_echo_tls.path.certificates import PeerIdentity
 
 # Who or what ended a connection.
+# fmt: off
 Ended: TypeAlias = Literal[
-    "client",
-    "idle",
-    "age",
-    "drain",
-    "handler",
-    "denied",
-    "failure",
-    "error",
-    "abort",
-    "crowded",
-    "interrupted",
+    "client", "idle", "age", "drain", "handler",
+    "denied", "failure", "error", "abort", "crowded", "interrupted",
 ]
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -102,27 +95,16 @@ def accepted(where: str, peer: PeerIdentity | None, version: str | None) -> Even
 def connection(
     where: str, report: Report, *, ended: Ended, received: int, sent: int, silent: bool = False
 ) -> Event:
-    """A connection is over.
+    """A connection is over; ``ended`` says who or what ended it.
 
-    Args:
-        where: The client's address.
-        report: The diagnosis.
-        ended: Who or what ended it.
-        received: Bytes of plaintext received.
-        sent: Bytes of plaintext sent.
-        silent: Not even ciphertext has come: a port scan, or a load balancer's health check.
+    ``silent``: not even ciphertext has come: a port scan, or a load balancer's health check.
     """
     known = report.outcome in ("echoed", "denied") and report.peer is not None
     cause = report.causes[0] if report.causes else ""
     return Event(
         "connection",
         _connection_text(where, report, ended, received, sent, silent),
-        {
-            "peer_address": where,
-            "ended": ended,
-            "bytes_received": received,
-            "bytes_sent": sent,
-        },
+        {"peer_address": where, "ended": ended, "bytes_received": received, "bytes_sent": sent},
         flood=None if known else ("connection", _host(where), report.outcome, cause),
         report=report,
     )
@@ -234,12 +216,7 @@ def stopping(connections: int, grace: float) -> Event:
 
 
 def stopped(drained: int, aborted: int) -> Event:
-    """The last event.
-
-    Args:
-        drained: Connections that were open when the server began to stop, and finished.
-        aborted: Those that did not.
-    """
+    """The last event: which of the connections open when the server began to stop finished."""
     return Event(
         "stopped",
         f"stopped, {drained} connections finished, {aborted} aborted",

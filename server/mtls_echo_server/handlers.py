@@ -13,13 +13,10 @@ if TYPE_CHECKING:
 
 
 async def echo(stream: trio.abc.Stream) -> None:
-    """Send back what arrives until the client's close_notify.
+    """Send back what arrives until the client's close_notify; the caller closes the stream.
 
     Backpressure is the protocol's own: as long as the client does not read, nothing more is read
     from it. Deadlines are the service's (`mtls_echo_server.service`), for every handler alike.
-
-    Args:
-        stream: Any trio stream; the caller closes it.
     """
     from mtls_echo_tls.stream.answering import (
         AnsweringStream,  # here, since this module is needed early

@@ -30,12 +30,7 @@ _NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
 class ListenError(Exception):
-    """An address that cannot be listened on.
-
-    Args:
-        message: Lower case, names the address.
-        hint: What to do about it.
-    """
+    """An address that cannot be listened on, and what to do about it."""
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
@@ -43,13 +38,9 @@ class ListenError(Exception):
 
 
 def listen(addresses: Iterable[str]) -> list[socket.socket]:
-    """Open a listening socket for each address, all or none.
+    """Open a non-blocking listening socket for each ``HOST:PORT``, all or none.
 
-    Args:
-        addresses: ``HOST:PORT``; a host name is listened on at each of its addresses.
-
-    Returns:
-        Non-blocking sockets.
+    A host name is listened on at each of its addresses.
 
     Raises:
         ValueError: As `parse_address`.

@@ -112,11 +112,7 @@ class EventLog:
             self._write(event)
 
     def flush(self, *, final: bool = False) -> None:
-        """Write the counts of what was left out, as far as they are due.
-
-        Args:
-            final: Also those of floods that have not ended.
-        """
+        """Write the counts that are due; when final, also those of floods that have not ended."""
         now = self._clock()
         self._look_at = now + _LOOK
         for flood, bucket in list(self._buckets.items()):

@@ -31,12 +31,9 @@ _PREFIX = 8
 class Slot:
     """The place of one connection, from accept to close.
 
-    Args:
-        host: The client's address, as `socket.accept` gives it.
-        deadline: Of its handshake.
-
     Attributes:
-        scope: To be entered around what is done for this connection; once more, around closing.
+        scope: Ends with the handshake's deadline. To be entered around what is done for this
+            connection; once more, around closing.
         admitted: Whether a client has been served.
         cancelled: Whether `PendingConnections` has ended it, and not its deadline.
         closing: Whether it is over, and only being closed.
@@ -62,11 +59,7 @@ class Slot:
 
 
 class PendingConnections:
-    """The connections of clients that are not admitted, or not any more; the oldest first.
-
-    Args:
-        most: How many slots there are.
-    """
+    """The connections of clients that are not admitted, or not any more; the oldest first."""
 
     def __init__(self, most: int) -> None:
         self._most = most

@@ -117,10 +117,8 @@ class Server:
     ) -> Stopped:
         """Serve until `stop`; cancelled, cut off every connection at once.
 
-        Args:
-            sockets: Listening and non-blocking (`mtls_echo_server.listeners.listen`). Closed
-                when this returns.
-            task_status: Started with the addresses, when clients may connect.
+        The listening sockets (`mtls_echo_server.listeners.listen`) are closed when this returns.
+        It has started, with their addresses, when clients may connect.
         """
         open_at_stop = 0
         try:

@@ -60,16 +60,7 @@ CLOSURE_ALERTS = frozenset({AlertDescription.close_notify, AlertDescription.user
 
 # The alerts about a certificate, or its absence.
 CERTIFICATE_ALERTS = frozenset(
-    {
-        AlertDescription.no_certificate,
-        AlertDescription.bad_certificate,
-        AlertDescription.unsupported_certificate,
-        AlertDescription.certificate_revoked,
-        AlertDescription.certificate_expired,
-        AlertDescription.certificate_unknown,
-        AlertDescription.unknown_ca,
-        AlertDescription.certificate_required,
-    }
+    {*range(41, 47), AlertDescription.unknown_ca, AlertDescription.certificate_required}
 )
 
 _MEANINGS: dict[AlertDescription, str] = {
@@ -146,13 +137,10 @@ def alert_meaning(code: int) -> str:
 def alert_of_reason(reason: str | None) -> AlertDescription | None:
     """The alert that *the peer* sent, from the reason symbol of an `ssl.SSLError`.
 
-    Args:
-        reason: `ssl.SSLError.reason`, a stable symbol such as ``TLSV1_ALERT_UNKNOWN_CA``;
-            the human-readable text beside it changes between releases and is never used.
-
-    Returns:
-        None when the symbol names no alert: then the failure was found on our side. OpenSSL 3.0
-        also has no symbol for the codes 115 and 120; only a recorded message shows those.
+    The symbol, such as ``TLSV1_ALERT_UNKNOWN_CA``, is stable; the text beside it changes between
+    releases and is never used. None when it names no alert: then the failure was found on our
+    side. OpenSSL 3.0 also has no symbol for the codes 115 and 120; only a recorded message shows
+    those.
     """
     if reason is None:
         return None

@@ -1,8 +1,7 @@
 """The catalogue of causes: one slug, one meaning, one remedy for each end.
 
-A slug is used in code, on the command line, in JSON, in tests and in the documentation. A cause
-lies with one side (the *owner*: whose certificate, key or configuration it is) and is found by
-the other (the *judge*), so each has two remedies. The texts below are completed with
+A cause lies with one side (the *owner*: whose certificate, key or configuration it is) and is
+found by the other (the *judge*), so each has two remedies. The texts are completed with
 
 * ``{it}`` / ``{its}``: the owner, as the reader would say it: "we", "our", or "it", "its";
 * ``{owner}`` / ``{judge}``: which side that is, "client" or "server";
@@ -17,94 +16,9 @@ operator of the other.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
-
+from mtls_echo_tls.certificate_causes import CERTIFICATE_CAUSES, FORGED_LIST
 from mtls_echo_tls.sides import Side
-
-Slug = Literal[
-    "expired",
-    "expired-authority",
-    "not-yet-valid",
-    "not-yet-valid-authority",
-    "clock-skew",
-    "wrong-name",
-    "no-san",
-    "wrong-usage",
-    "self-signed",
-    "unknown-authority",
-    "impostor-authority",
-    "missing-intermediate",
-    "empty-trust",
-    "not-an-authority",
-    "path-too-long",
-    "name-not-permitted",
-    "unknown-critical-extension",
-    "missing-key-identifier",
-    "not-conforming",
-    "bad-signature",
-    "weak-key",
-    "weak-signature",
-    "revoked",
-    "revoked-authority",
-    "crl-missing",
-    "crl-expired",
-    "crl-not-yet-valid",
-    "no-client-certificate",
-    "no-server-certificate",
-    "key-not-owned",
-    "no-common-version",
-    "no-common-cipher",
-    "no-common-group",
-    "no-common-signature-algorithm",
-    "no-common-alpn",
-    "unrecognised-name",
-    "plaintext-peer",
-    "plaintext-client",
-    "tampered",
-    "oversize",
-    "downgrade",
-    "renegotiation",
-    "truncated",
-    "reset",
-    "closed-without-alert",
-    "timeout",
-    "not-authorised",
-    "no-connection",
-    "altered-echo",
-    "internal-error",
-]
-
-# Causes in the order of how likely they are, unless it says otherwise.
-Slugs: TypeAlias = tuple[Slug, ...]
-
-
-def keep(causes: Iterable[Slug], these: Container[Slug]) -> Slugs:
-    """The causes that are among these, in their order."""
-    return tuple([slug for slug in causes if slug in these])
-
-
-def drop(causes: Iterable[Slug], these: Container[Slug]) -> Slugs:
-    """The causes that are not among these, in their order."""
-    return tuple([slug for slug in causes if slug not in these])
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """One way for a connection to fail.
-
-    Attributes:
-        clause: A clause about the owner: "{its} certificate has expired".
-        owner: What the owner can do.
-        judge: What the judge can do.
-        rfc: Where the rule is written.
-    """
-
-    clause: str
-    owner: str
-    judge: str
-    rfc: str
+from mtls_echo_tls.slugs import Cause, Slug
 
 
 def _either(clause: str, remedy: str, rfc: str) -> Cause:
@@ -112,204 +26,8 @@ def _either(clause: str, remedy: str, rfc: str) -> Cause:
     return Cause(clause, remedy, remedy, rfc)
 
 
-_VALIDITY = "RFC 5280 §4.1.2.5"
-_PATH = "RFC 5280 §6.1"
-
 CAUSES: dict[Slug, Cause] = {
-    "expired": Cause(
-        "{its} certificate has expired",
-        "renew it: {renew}, or ask its issuer; {show} prints its dates",
-        "ask the operator of the {owner} to renew its certificate; if its dates look right, set"
-        " this machine's clock",
-        _VALIDITY,
-    ),
-    "expired-authority": Cause(
-        "a CA above {its} certificate has expired",
-        "get a certificate from a CA that is still valid, and send that CA's"
-        " own along with it; with {pki_program}: {rollover}",
-        "replace the expired CA where it is: among our trust anchors ({ca}{file}), or"
-        " in what the {owner} sends",
-        _VALIDITY,
-    ),
-    "not-yet-valid": Cause(
-        "{its} certificate is not valid yet",
-        "check both machines' clocks; if they are right, wait until the certificate's first"
-        " day, which {show} prints, or use one that is valid now",
-        "compare this machine's clock with the certificate's first day (notBefore); if the"
-        " clock is right, have the {owner} use one that is valid now",
-        _VALIDITY,
-    ),
-    "not-yet-valid-authority": Cause(
-        "a CA above {its} certificate is not valid yet",
-        "check both machines' clocks; if they are right, get a certificate from a CA"
-        " that is valid now",
-        "compare this machine's clock with the CA's first day (notBefore); {show} prints it",
-        _VALIDITY,
-    ),
-    "clock-skew": Cause(
-        "the two machines' clocks disagree",
-        "compare the two machines' clocks: by ours the certificate is valid, so the other"
-        " one may be wrong",
-        "compare the two machines' clocks, and set the one that is wrong",
-        _VALIDITY,
-    ),
-    "wrong-name": Cause(
-        "{its} certificate does not name the host that was asked for",
-        "have a certificate issued that names the host which clients ask for: {issue_server}",
-        "connect by a name that the certificate has ({server_name}{name}, if that is not the"
-        " address), or have one issued that names this host too",
-        "RFC 9525 §6",
-    ),
-    "no-san": Cause(
-        "{its} certificate has no subjectAltName, so it names no host at all",
-        "have a certificate issued that names the host in its subjectAltName:"
-        " {issue_server}; the common name no longer counts",
-        "have a certificate issued to the {owner} that names the host in its subjectAltName;"
-        " the common name no longer counts",
-        "RFC 9525 §2",
-    ),
-    "wrong-usage": Cause(
-        "{its} certificate is not meant for a TLS {owner}",
-        "have one issued for this use, with extendedKeyUsage {owner}Auth and keyUsage"
-        " digitalSignature: {issue}",
-        "have a certificate issued to the {owner} with extendedKeyUsage {owner}Auth and"
-        " keyUsage digitalSignature",
-        "RFC 5280 §4.2.1.12",
-    ),
-    "self-signed": Cause(
-        "{its} certificate is self-signed and is not itself a trust anchor",
-        "use a certificate issued by a CA that the {judge} trusts, or have exactly"
-        " this one added to the {judge}'s trust anchors ({ca}{file})",
-        "have a certificate issued to the {owner} by one of {judges} trust anchors, or add"
-        " exactly this one to them ({ca}{file})",
-        _PATH,
-    ),
-    "unknown-authority": Cause(
-        "{its} certificate was issued by a CA that is not among {judges} trust anchors",
-        "use a certificate from a CA that the {judge} trusts, or have our"
-        " CA's certificate added to the {judge}'s trust anchors ({ca}{file})",
-        "if that issuer is right, add its certificate to the trust anchors ({ca}{file});"
-        " otherwise do not trust the {owner}",
-        _PATH,
-    ),
-    "impostor-authority": Cause(
-        "{its} certificate names a known CA as its issuer, but another key signed it",
-        "have the certificate issued again by the CA that the {judge} trusts: the one"
-        " that signed ours is called the same, and has another key",
-        "do not trust it, unless our CA was made anew under its old name: then its new"
-        " certificate has to be among the trust anchors ({ca}{file}); otherwise a CA has taken the"
-        " name of one of ours",
-        "RFC 5280 §4.2.1.1",
-    ),
-    "missing-intermediate": Cause(
-        "{it} did not send the intermediate certificate that links {its} certificate to a"
-        " trust anchor",
-        "append the certificate of the CA that issued ours to the certificate file"
-        " ({cert}), after our own",
-        "ask the operator of the {owner} to append the certificate of the CA that issued"
-        " its own to its certificate file, after its own",
-        "RFC 8446 §4.4.2",
-    ),
-    "empty-trust": Cause(
-        "no trust anchors are loaded to verify {its} certificate with",
-        "have the {judge} load the CA that issued our certificate ({ca}{file})",
-        "load the certificates of the CAs that issue for the {owner} ({ca}{file})",
-        _PATH,
-    ),
-    "not-an-authority": Cause(
-        "{its} certificate was issued by a certificate that may not issue any",
-        "get the certificate from a CA: what issued ours lacks CA:TRUE or keyCertSign; if"
-        " that is your own CA, make its certificate anew with both (openssl req -x509 …"
-        " -addext keyUsage=critical,keyCertSign,cRLSign)",
-        "do not trust it: the certificate above it may not issue any; if"
-        " it is your own CA, make its certificate anew, with CA:TRUE and keyUsage"
-        " keyCertSign, cRLSign",
-        "RFC 5280 §4.2.1.9",
-    ),
-    "path-too-long": Cause(
-        "more CAs stand above {its} certificate than one of them or the {judge} permits",
-        "get a certificate from a CA nearer to the trust anchor, or have the {judge}"
-        " permit more of them (nginx: ssl_verify_depth)",
-        "have the {owner}'s certificate issued by a CA nearer to the trust anchor",
-        "RFC 5280 §4.2.1.9",
-    ),
-    "name-not-permitted": Cause(
-        "{its} certificate carries a name that its CA may not give",
-        "have it issued for names that its CA may give (nameConstraints), or by another CA",
-        "have the {owner}'s certificate issued by a CA that may give this name",
-        "RFC 5280 §4.2.1.10",
-    ),
-    "unknown-critical-extension": Cause(
-        "{its} certificate has a critical extension that is not understood",
-        "have it issued without that extension, or with it not marked critical",
-        "have the {owner}'s certificate issued without that critical extension",
-        "RFC 5280 §4.2",
-    ),
-    "missing-key-identifier": Cause(
-        "{its} certificate lacks a key identifier that RFC 5280 demands",
-        "have it issued with authorityKeyIdentifier and subjectKeyIdentifier, as"
-        " {pki_program} does",
-        "have the {owner}'s certificate issued with authorityKeyIdentifier and"
-        " subjectKeyIdentifier",
-        "RFC 5280 §4.2.1.1",
-    ),
-    "not-conforming": _either(
-        "a certificate in {its} path breaks a rule of RFC 5280 that strict verification enforces",
-        "have the certificate named above issued anew, by the rules",
-        "RFC 5280 §4",
-    ),
-    "bad-signature": Cause(
-        "the signature on {its} certificate is wrong",
-        "get the certificate again from its CA: this copy was altered",
-        "do not trust it: the certificate was altered after it was signed",
-        _PATH,
-    ),
-    "weak-key": Cause(
-        "a key in {its} certification path is too weak",
-        "have it issued for a P-256 key, or for RSA of at least 2048 bits",
-        "have the {owner}'s certificate issued for a stronger key",
-        "RFC 9325 §4.5",
-    ),
-    "weak-signature": Cause(
-        "{its} certificate is signed with an algorithm that is broken",
-        "have it issued again, signed with SHA-256 or better",
-        "have the {owner}'s certificate issued again, signed with SHA-256 or better",
-        "RFC 9155",
-    ),
-    "revoked": Cause(
-        "{its} certificate was revoked by its CA",
-        "use a new certificate with a new key: {rekey}; the old one will not be accepted again",
-        "nothing, if access was to end; otherwise give the {owner} a new key and certificate"
-        " ({rekey})",
-        "RFC 5280 §5",
-    ),
-    "revoked-authority": Cause(
-        "a CA above {its} certificate was revoked",
-        "get a certificate from a CA that is still in force",
-        "nothing: certificates of that CA are not to be accepted any more",
-        "RFC 5280 §5",
-    ),
-    "crl-missing": Cause(
-        "{its} certificate could not be checked for revocation: a CRL is missing",
-        "nothing is wrong with ours: have the {judge} load the CRLs of our"
-        " CA and of all above it ({crl}{file})",
-        "load the CRL of every CA above it, the root's included "
-        "({crl}{file}); {publish_crls} publishes them",
-        "RFC 5280 §6.3",
-    ),
-    "crl-expired": Cause(
-        "the CRL to check {its} certificate against has expired",
-        "nothing is wrong with ours: have the {judge} load the CA's present CRL ({crl}{file})",
-        "load the CA's present CRL ({crl}{file}); {publish_crls}"
-        " publishes one, for a timer to run before the old one ends",
-        "RFC 5280 §5.1.2.5",
-    ),
-    "crl-not-yet-valid": Cause(
-        "the CRL to check {its} certificate against is not valid yet",
-        "nothing is wrong with ours: have the {judge}'s clock and its CRL checked",
-        "compare this machine's clock with the CRL's first day (thisUpdate), which {show} prints",
-        "RFC 5280 §5.1.2.4",
-    ),
+    **CERTIFICATE_CAUSES,
     "no-client-certificate": Cause(
         "{it} presented no certificate, and one is required",
         "connect with a certificate: {certificate}",
@@ -456,25 +174,8 @@ OWNERS: dict[Slug, Side] = {
     "no-server-certificate": "server",
 }
 
-# A signature that is wrong may be that of a CRL: another fault, and the judge's.
-FORGED_LIST = Cause(
-    "the CRL to check {its} certificate against is not signed by its CA",
-    "nothing is wrong with ours: have the {judge} load the CRL of our CA ({crl}{file})",
-    "get the CRL again from the CA itself ({crl}{file}): this one was altered, or signed by"
-    " another key",
-    "RFC 5280 §6.3.3",
-)
-
-# X509_V_ERR_CRL_SIGNATURE_FAILURE.
-_BAD_LIST = 8
-
 
 def cause_of(slug: Slug, verify_code: int | None = None) -> Cause:
-    """The texts for a cause.
-
-    Args:
-        slug: The cause.
-        verify_code: OpenSSL's verdict, if it is known: it tells two kinds of signature apart.
-    """
-    is_list = slug == "bad-signature" and verify_code == _BAD_LIST
+    """The texts for a cause; OpenSSL's verdict tells a certificate's signature from a CRL's."""
+    is_list = slug == "bad-signature" and verify_code == 8  # X509_V_ERR_CRL_SIGNATURE_FAILURE
     return FORGED_LIST if is_list else CAUSES[slug]

@@ -19,9 +19,7 @@ _LONGEST_LINE = 512
 def denial_line(reason: str) -> bytes:
     """The line that a server sends to an authenticated client that is not authorised.
 
-    Args:
-        reason: What was required and not found; unprintable characters are escaped, and the
-            line is cut at 512 bytes.
+    Unprintable characters of the reason are escaped, and the line is cut at 512 bytes.
     """
     room = _LONGEST_LINE - len(DENIAL) - 1
     fitting = printable(reason).encode()[:room].decode("utf-8", "ignore")

@@ -22,8 +22,8 @@ from mtls_echo.console import CommandError, say, width_of, wrap, wrap_command
 from mtls_echo_tls.sides import Side, peer_of
 
 if TYPE_CHECKING:
-    from mtls_echo_tls.causes import Slug, Slugs
     from mtls_echo_tls.explain.findings import Finding
+    from mtls_echo_tls.slugs import Slug, Slugs
 
 # More than any error message; filter a whole log with grep first.
 MOST_BYTES = 64 * 1024

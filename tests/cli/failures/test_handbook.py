@@ -18,9 +18,10 @@ from mtls_echo.failures.handbook import (
     read_messages,
 )
 from mtls_echo.vocabulary import COMMAND_LINE
-from mtls_echo_tls.causes import CAUSES, Slug
+from mtls_echo_tls.causes import CAUSES
 from mtls_echo_tls.diagnosis.wording import Perspective
 from mtls_echo_tls.sides import peer_of
+from mtls_echo_tls.slugs import Slug
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "failures.md").read_text("utf-8")

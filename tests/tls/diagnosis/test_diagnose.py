@@ -29,7 +29,7 @@ from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.flaws.baseline import with_extension
 from mtls_echo_server.context import server_context
 from mtls_echo_tls.alerts import AlertDescription
-from mtls_echo_tls.causes import CAUSES, Slug
+from mtls_echo_tls.causes import CAUSES
 from mtls_echo_tls.denial import denial_line
 from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.evidence import AlertSeen, Evidence
@@ -45,6 +45,7 @@ from mtls_echo_tls.diagnosis.tables import (
 from mtls_echo_tls.diagnosis.wording import Perspective
 from mtls_echo_tls.path.certificates import PeerIdentity
 from mtls_echo_tls.sides import Stage
+from mtls_echo_tls.slugs import Slug
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
 from mtls_echo_tls.trace.recorder import Recorder

@@ -11,10 +11,11 @@ from mtls_echo_client.context import client_context
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_server.context import server_context
-from mtls_echo_tls.causes import CAUSES, Slug
+from mtls_echo_tls.causes import CAUSES
 from mtls_echo_tls.diagnosis.joint import join_reports
 from mtls_echo_tls.diagnosis.wording import Perspective, in_third_person
 from mtls_echo_tls.sides import Side
+from mtls_echo_tls.slugs import Slug
 from mtls_echo_tls.vocabulary import API
 from tests.support.tls import ALICE, CLIENTS, LOCALHOST, SERVERS, reports, tls_pair
 

@@ -12,8 +12,8 @@ import trio.testing
 
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import Request
-from mtls_echo_tls.causes import Slug
 from mtls_echo_tls.diagnosis.failure import TLSFailure
+from mtls_echo_tls.slugs import Slug
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
 from tests.support.tls import (

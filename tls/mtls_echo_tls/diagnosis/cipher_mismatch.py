@@ -13,7 +13,7 @@ import ssl
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from mtls_echo_pki.certificates.request import PrivateKey
-from mtls_echo_tls.causes import Slugs
+from mtls_echo_tls.slugs import Slugs
 from mtls_echo_tls.trace.messages import Message, hello_extensions
 
 _SIGNATURE_ALGORITHMS = 13
@@ -26,13 +26,7 @@ _ED25519 = 0x0807
 
 
 def why_no_shared_cipher(hello: Message, context: ssl.SSLContext, key: PrivateKey) -> Slugs:
-    """The cause of NO_SHARED_CIPHER, on the server.
-
-    Args:
-        hello: The ClientHello.
-        context: The server's.
-        key: The private key of the server's certificate.
-    """
+    """The cause of NO_SHARED_CIPHER, on a server with this context and this certificate's key."""
     is_rsa = isinstance(key, rsa.RSAPrivateKey)
     fitting = {"auth-any", "auth-rsa" if is_rsa else "auth-ecdsa"}
     ours = {

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_pki.certificates.reading import fingerprint
 from mtls_echo_tls.alerts import alert_name
-from mtls_echo_tls.causes import CAUSES, OWNERS, Slugs
+from mtls_echo_tls.causes import CAUSES, OWNERS
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import examine_path, narrow
 from mtls_echo_tls.diagnosis.report import Alert, FaultFound, Issuer, Parameters, Report
@@ -26,6 +26,7 @@ from mtls_echo_tls.diagnosis.wording import Perspective, facts, remedy, summary
 from mtls_echo_tls.path.summaries import summarise
 from mtls_echo_tls.path.validate import CertificationPath
 from mtls_echo_tls.sides import Side
+from mtls_echo_tls.slugs import Slugs
 from mtls_echo_tls.trace.decoding import trace_of
 
 # Trust anchors named in a report; a bundle of the web's CAs has more.

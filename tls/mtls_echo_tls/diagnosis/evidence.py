@@ -16,24 +16,13 @@ from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from mtls_echo_tls.alerts import alert_of_reason
-from mtls_echo_tls.causes import Slugs
 from mtls_echo_tls.denial import denial_in
 from mtls_echo_tls.diagnosis.cipher_mismatch import why_no_shared_cipher
 from mtls_echo_tls.diagnosis.context_info import ContextInfo
 from mtls_echo_tls.diagnosis.tables import ALERT_OF_REASON
 from mtls_echo_tls.sides import Side, Stage
-from mtls_echo_tls.trace.messages import (
-    ALERT,
-    CERTIFICATE,
-    CERTIFICATE_REQUEST,
-    CLIENT_HELLO,
-    COMPRESSED_CERTIFICATE,
-    ENCRYPTED_EXTENSIONS,
-    HANDSHAKE,
-    SERVER_HELLO,
-    chain_of,
-    read_hello,
-)
+from mtls_echo_tls.slugs import Slugs
+from mtls_echo_tls.trace import messages
 from mtls_echo_tls.trace.openssl_peer import is_openssl
 from mtls_echo_tls.trace.recorder import Recorder
 
@@ -50,13 +39,9 @@ _UNKNOWN = ContextInfo()
 
 @dataclass(frozen=True, slots=True)
 class AlertSeen:
-    """An alert that crossed the connection, as this side saw it.
+    """An alert, ours if `sent`, that crossed the connection.
 
-    Attributes:
-        code: The description (RFC 8446 §6.2).
-        sent: True when it is ours.
-        protected: Whether it travelled encrypted; an alert in the clear proves nothing about
-            who wrote it. None when the recording is not available.
+    One that was not protected proves nothing about who wrote it; None: there is no recording.
     """
 
     code: int
@@ -282,25 +267,25 @@ class Evidence:
         hellos: list[bytes] = []
         alerted = False
         for _, way, _, content_type, body in self.recorder.recorded():
-            if content_type != HANDSHAKE or not body:
-                alerted |= content_type == ALERT
+            if content_type != messages.HANDSHAKE or not body:
+                alerted |= content_type == messages.ALERT
                 continue
             kind = body[0]
-            if kind == CLIENT_HELLO:
+            if kind == messages.CLIENT_HELLO:
                 hellos.append(body)
-            elif kind == SERVER_HELLO:
+            elif kind == messages.SERVER_HELLO:
                 self.hello_answered = True
-            elif kind == ENCRYPTED_EXTENSIONS:
+            elif kind == messages.ENCRYPTED_EXTENSIONS:
                 self.is_tls13 = True
-            elif kind == CERTIFICATE_REQUEST:
+            elif kind == messages.CERTIFICATE_REQUEST:
                 self.certificate_requested = True
-            elif kind in (CERTIFICATE, COMPRESSED_CERTIFICATE):
+            elif kind in (messages.CERTIFICATE, messages.COMPRESSED_CERTIFICATE):
                 if way == "write":
-                    self.own_chain = chain_of(body)
+                    self.own_chain = messages.chain_of(body)
                 else:
-                    self.peer_chain = chain_of(body)
+                    self.peer_chain = messages.chain_of(body)
         for number, hello in enumerate(hellos):
-            server_name, alpn, tls13 = read_hello(hello)
+            server_name, alpn, tls13 = messages.read_hello(hello)
             self.alpn_offered |= alpn
             self.tls13_offered |= tls13
             # A second one, after a HelloRetryRequest, repeats the name and the random, which lies

@@ -7,8 +7,8 @@ not TLS at all; 9 authenticated but not authorised.
 
 from __future__ import annotations
 
-from mtls_echo_tls.causes import Slug
 from mtls_echo_tls.diagnosis.report import Report
+from mtls_echo_tls.slugs import Slug
 
 OK = 0
 USAGE = 2

@@ -19,10 +19,11 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass
 
-from mtls_echo_tls.causes import OWNERS, Slug, Slugs, cause_of, drop, keep
+from mtls_echo_tls.causes import OWNERS, cause_of
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.diagnosis.wording import Perspective, in_third_person
 from mtls_echo_tls.sides import Side, peer_of
+from mtls_echo_tls.slugs import Slug, Slugs, drop, keep
 from mtls_echo_tls.vocabulary import API, Vocabulary
 
 # What a side says that has only seen the connection end: any other report is better.
@@ -69,11 +70,7 @@ class JointReport:
 
 
 def join_reports(client: Report, server: Report, *, vocabulary: Vocabulary = API) -> JointReport:
-    """Join the two sides' reports.
-
-    Args:
-        client, server: Of one connection.
-        vocabulary: What the reader calls settings and programs.
+    """Join the two sides' reports of one connection, in the words of one vocabulary.
 
     Raises:
         ValueError: They are not of one connection, or not of its two sides.
@@ -172,11 +169,7 @@ def _decided_by_anchors(verifier: Report, presenter: Report) -> Set[Slug]:
 
 
 def _summary(
-    client: Report,
-    server: Report,
-    rejected_by: Side | None,
-    causes: Slugs,
-    forged: bool,
+    client: Report, server: Report, rejected_by: Side | None, causes: Slugs, forged: bool
 ) -> str:
     if forged:
         receiver = client if _forged(client, server) else server
@@ -195,11 +188,7 @@ def _summary(
 
 
 def _remedies(
-    client: Report,
-    server: Report,
-    rejected_by: Side | None,
-    causes: Slugs,
-    vocabulary: Vocabulary,
+    client: Report, server: Report, rejected_by: Side | None, causes: Slugs, vocabulary: Vocabulary
 ) -> dict[Side, str]:
     if not causes:
         return {}

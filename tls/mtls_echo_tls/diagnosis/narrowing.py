@@ -32,7 +32,6 @@ from mtls_echo_pki.certificates.identifiers import (
 )
 from mtls_echo_pki.certificates.reading import UNREADABLE, is_self_issued, valid_at
 from mtls_echo_tls.alerts import AlertDescription
-from mtls_echo_tls.causes import Slug, Slugs, drop, keep
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.tables import UNKNOWN
 from mtls_echo_tls.diagnosis.verdict import Verdict
@@ -40,6 +39,7 @@ from mtls_echo_tls.path.certificates import end_entity
 from mtls_echo_tls.path.rules import Fault, may_sign_crls
 from mtls_echo_tls.path.validate import CertificationPath, examine
 from mtls_echo_tls.sides import Side, peer_of
+from mtls_echo_tls.slugs import Slug, Slugs, drop, keep
 
 # What our own path shows whatever the peer's anchors are: if it does not, it is not so.
 _ALWAYS_SEEN: frozenset[Slug] = frozenset(

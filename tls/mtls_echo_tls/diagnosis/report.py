@@ -11,9 +11,9 @@ from typing import Literal
 
 import msgspec
 
-from mtls_echo_tls.causes import Slug
 from mtls_echo_tls.path.summaries import CertificateSummary
 from mtls_echo_tls.sides import Side, Stage
+from mtls_echo_tls.slugs import Slug
 from mtls_echo_tls.trace.decoding import TraceEntry
 
 Outcome = Literal["echoed", "refused", "denied", "failed"]

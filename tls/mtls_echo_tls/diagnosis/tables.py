@@ -9,7 +9,7 @@ programs on the same numbers, so that nothing is explained twice.
 from __future__ import annotations
 
 from mtls_echo_tls.alerts import AlertDescription as A
-from mtls_echo_tls.causes import Slug, Slugs, drop, keep
+from mtls_echo_tls.slugs import Slug, Slugs, drop, keep
 
 # Nothing is known.
 UNKNOWN: Slugs = ("internal-error",)
@@ -53,51 +53,28 @@ CAUSES_BY_VERIFY_CODE: dict[int, Slugs] = {
     92: ("not-an-authority",),
 }
 
+# fmt: off
 # The peer's alert, for a certificate of ours: what it can mean, likely first.
 CAUSES_BY_ALERT: dict[int, Slugs] = {
     A.bad_certificate: (
-        "wrong-name",
-        "no-san",
-        "not-yet-valid",
-        "not-yet-valid-authority",
-        "weak-key",
-        "weak-signature",
-        "clock-skew",
-        "crl-not-yet-valid",
+        "wrong-name", "no-san", "not-yet-valid", "not-yet-valid-authority", "weak-key",
+        "weak-signature", "clock-skew", "crl-not-yet-valid",
         # Go and GnuTLS have no better alert for an unknown CA.
-        "unknown-authority",
-        "missing-intermediate",
-        "wrong-usage",
-        "expired-authority",
+        "unknown-authority", "missing-intermediate", "wrong-usage", "expired-authority",
     ),
     A.unsupported_certificate: ("wrong-usage",),
     A.certificate_revoked: ("revoked", "revoked-authority"),
     A.certificate_expired: ("expired", "expired-authority", "clock-skew", "crl-expired"),
     A.certificate_unknown: (
-        "name-not-permitted",
-        "unknown-critical-extension",
-        "missing-key-identifier",
-        "not-conforming",
-        "not-an-authority",
+        "name-not-permitted", "unknown-critical-extension", "missing-key-identifier",
+        "not-conforming", "not-an-authority",
         # Java's alert for any path that it cannot verify.
-        "unknown-authority",
-        "missing-intermediate",
-        "wrong-name",
-        "no-san",
-        "wrong-usage",
-        "expired-authority",
-        "revoked",
-        "crl-missing",
+        "unknown-authority", "missing-intermediate", "wrong-name", "no-san", "wrong-usage",
+        "expired-authority", "revoked", "crl-missing",
     ),
     A.unknown_ca: (
-        "unknown-authority",
-        "missing-intermediate",
-        "self-signed",
-        "not-an-authority",
-        "path-too-long",
-        "impostor-authority",
-        "empty-trust",
-        "crl-missing",
+        "unknown-authority", "missing-intermediate", "self-signed", "not-an-authority",
+        "path-too-long", "impostor-authority", "empty-trust", "crl-missing",
     ),
     A.decrypt_error: ("key-not-owned", "bad-signature", "impostor-authority", "tampered"),
     A.certificate_required: ("no-client-certificate",),
@@ -113,6 +90,7 @@ CAUSES_BY_ALERT: dict[int, Slugs] = {
     A.record_overflow: ("oversize",),
     A.illegal_parameter: ("downgrade", "oversize"),
 }
+# fmt: on
 
 # The alert that OpenSSL sends for its own verdict (``ssl_x509err2alert``, the same since 1.1.1);
 # every other verdict is certificate_unknown.

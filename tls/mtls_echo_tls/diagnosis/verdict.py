@@ -15,18 +15,11 @@ from dataclasses import dataclass
 
 from mtls_echo_tls.alerts import CERTIFICATE_ALERTS
 from mtls_echo_tls.alerts import AlertDescription as A
-from mtls_echo_tls.causes import Slug, Slugs, drop
+from mtls_echo_tls.diagnosis import tables
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.report import Outcome
-from mtls_echo_tls.diagnosis.tables import (
-    CAUSES_BY_ALERT,
-    CAUSES_BY_OPENSSL_ALERT,
-    CAUSES_BY_OWN_ALERT,
-    CAUSES_BY_REASON,
-    CAUSES_BY_VERIFY_CODE,
-    UNKNOWN,
-)
 from mtls_echo_tls.sides import Side, peer_of
+from mtls_echo_tls.slugs import Slug, Slugs, drop
 
 # What OpenSSL accepts as a Certificate message, in bytes (SSL_MAX_CERT_LIST_DEFAULT).
 _LONGEST_CERTIFICATE_MESSAGE = 100 * 1024
@@ -69,7 +62,11 @@ def _verdict(evidence: Evidence) -> tuple[Outcome, Side | None, Slugs]:
     if evidence.timed_out:
         return "failed", None, ("timeout",)
     if evidence.verify_code is not None:
-        return "refused", me, CAUSES_BY_VERIFY_CODE.get(evidence.verify_code, UNKNOWN)
+        return (
+            "refused",
+            me,
+            tables.CAUSES_BY_VERIFY_CODE.get(evidence.verify_code, tables.UNKNOWN),
+        )
     if evidence.alert is not None and not evidence.alert.sent:
         outcome: Outcome = "denied" if evidence.alert.code == A.access_denied else "refused"
         return outcome, peer, _family_of_alert(evidence.alert.code, evidence)
@@ -77,7 +74,7 @@ def _verdict(evidence: Evidence) -> tuple[Outcome, Side | None, Slugs]:
         return "refused", me, _family_of_reason(evidence.reason, evidence)
     if evidence.alert is not None and evidence.failed:
         # An error of OpenSSL's parsers has no reason of its own.
-        return "refused", me, CAUSES_BY_OWN_ALERT.get(evidence.alert.code, UNKNOWN)
+        return "refused", me, tables.CAUSES_BY_OWN_ALERT.get(evidence.alert.code, tables.UNKNOWN)
     if evidence.no_common_alpn:
         # Python cannot send no_application_protocol, so the side that minds just closes.
         return "refused", me if evidence.failed else peer, ("no-common-alpn",)
@@ -89,7 +86,7 @@ def _verdict(evidence: Evidence) -> tuple[Outcome, Side | None, Slugs]:
     if evidence.stage != "established" and evidence.close_notify:
         return "failed", None, ("closed-without-alert",)
     if evidence.failed:
-        return "failed", None, UNKNOWN
+        return "failed", None, tables.UNKNOWN
     if evidence.stage != "established" or evidence.abandoned:
         # We ended it ourselves: nothing failed, and nothing was proved either.
         return "failed", None, ()
@@ -122,11 +119,13 @@ def _family_of_reason(reason: str, evidence: Evidence) -> Slugs:
     if evidence.side == "server" and reason == "NO_SHARED_CIPHER" and mine.credential is None:
         # So it does in TLS 1.2; whether a context has a certificate, it does not tell.
         without: Slugs = ("no-server-certificate",)
-        return without if mine.declared else (*CAUSES_BY_REASON[reason], *without)
+        return without if mine.declared else (*tables.CAUSES_BY_REASON[reason], *without)
     if reason == "NO_SHARED_CIPHER" and evidence.not_shared:
         return evidence.not_shared
-    sent = CAUSES_BY_OWN_ALERT.get(evidence.alert.code) if evidence.alert is not None else None
-    return CAUSES_BY_REASON.get(reason) or sent or UNKNOWN
+    sent = (
+        tables.CAUSES_BY_OWN_ALERT.get(evidence.alert.code) if evidence.alert is not None else None
+    )
+    return tables.CAUSES_BY_REASON.get(reason) or sent or tables.UNKNOWN
 
 
 def _family_of_alert(code: int, evidence: Evidence) -> Slugs:
@@ -142,17 +141,17 @@ def _family_of_alert(code: int, evidence: Evidence) -> Slugs:
         if evidence.side == "client" and evidence.certificate_requested:
             return ("no-client-certificate",)
         if code != A.handshake_failure:
-            return UNKNOWN  # there was no certificate of ours to verify
+            return tables.UNKNOWN  # there was no certificate of ours to verify
     if code == A.illegal_parameter:
         return _family_of_illegal_parameter(evidence)
     if code == A.handshake_failure:
         # Before ServerHello it says "no common parameters", and after it nothing in particular.
         if evidence.hello_answered or evidence.side == "server":
-            return UNKNOWN
+            return tables.UNKNOWN
         return ("no-common-cipher", "no-common-group", "no-common-signature-algorithm",
                 "no-server-certificate", "wrong-usage")  # fmt: skip
-    openssl = CAUSES_BY_OPENSSL_ALERT.get(code) if evidence.peer_is_openssl else None
-    causes = openssl or CAUSES_BY_ALERT.get(code, UNKNOWN)
+    openssl = tables.CAUSES_BY_OPENSSL_ALERT.get(code) if evidence.peer_is_openssl else None
+    causes = openssl or tables.CAUSES_BY_ALERT.get(code, tables.UNKNOWN)
     without = code == A.protocol_version and not evidence.tls13_offered
     if evidence.side == "server" or evidence.hello_answered or without:
         # Only a server that has not answered yet can be without a certificate; it says so with

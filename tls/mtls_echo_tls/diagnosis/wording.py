@@ -17,7 +17,7 @@ from cryptography import x509
 from mtls_echo_pki.certificates.identifiers import common_name
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.alerts import AlertDescription, alert_meaning, alert_name
-from mtls_echo_tls.causes import Cause, Slug, Slugs, cause_of
+from mtls_echo_tls.causes import cause_of
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import same_name_root
 from mtls_echo_tls.diagnosis.report import Fact, Outcome
@@ -26,6 +26,7 @@ from mtls_echo_tls.path.rules import Fault, display_name
 from mtls_echo_tls.path.summaries import LONGEST_NAME, names_of, rfc3339
 from mtls_echo_tls.path.validate import CertificationPath
 from mtls_echo_tls.sides import Side, peer_of
+from mtls_echo_tls.slugs import Cause, Slug, Slugs
 from mtls_echo_tls.vocabulary import API, Vocabulary
 
 # Candidates named in full; the slugs of the others follow on one line.
@@ -34,14 +35,10 @@ _MOST_GUESSES = 3
 
 @dataclass(frozen=True)
 class Perspective:
-    """Completes a cause's texts for one reader.
+    """Completes a cause's texts for the reader on one side.
 
-    Args:
-        side: The reader's side.
-        rejected_by: Who refused. The other one owns the fault; when neither did, the texts
-            name no owner.
-        owner: Who owns the fault, where that is not the one who was refused.
-        vocabulary: What the reader calls settings and programs.
+    Who was refused owns the fault, unless another owner is given; when neither side refused, the
+    texts name no owner.
     """
 
     side: Side
@@ -93,11 +90,7 @@ def in_third_person(
 ) -> str:
     """A text of the catalogue for a reader who may be either side, or neither.
 
-    Args:
-        text: With the places that `mtls_echo_tls.causes` lists.
-        owner: Whose fault it is; None when it may be either's.
-        named: Whether the owner has been named just before.
-        vocabulary: What the reader calls settings and programs.
+    The owner is None when the fault may be either's; `named`, if it has been named just before.
     """
     it = "it" if named else f"the {owner}" if owner else "one side"
     judge = peer_of(owner) if owner else None
@@ -113,12 +106,7 @@ def in_third_person(
     )
 
 
-def summary(
-    evidence: Evidence,
-    outcome: Outcome,
-    words: Perspective,
-    causes: Slugs,
-) -> str:
+def summary(evidence: Evidence, outcome: Outcome, words: Perspective, causes: Slugs) -> str:
     """Who refused whom, and why, in one sentence."""
     peer, rejected_by = words.peer, words.rejected_by
     if outcome == "echoed":

@@ -45,23 +45,16 @@ _LABELS = {
 }
 
 # Fields of the report that a diagram has no room for.
-_NOT_DRAWN = {
-    "certificate_types",
-    "certificate_compression",
-    "uncompressed_size",
-    "ticket_size",
-    "code",
-    "messages",
-}
+_NOT_DRAWN = frozenset({
+    "certificate_types", "certificate_compression", "uncompressed_size", "ticket_size",
+    "code", "messages",
+})  # fmt: skip
 
 
 def sequence(report: Report, *, width: int = WIDTH, ascii_only: bool = False) -> list[str]:
-    """The lines of the diagram, client on the left, each at most ``width`` columns.
+    """The lines of the diagram, client on the left, each at most ``width`` (60 or more) columns.
 
-    Args:
-        report: Of a connection that was traced; without a trace there is nothing to draw.
-        width: Columns to fill, at least 60.
-        ascii_only: For an output that has no other characters.
+    Without a trace there is nothing to draw.
     """
     entries = report.trace or []
     if not entries:

@@ -45,13 +45,9 @@ ASCII = Glyphs("-", "=", "<", ">", "|")
 def draw(
     messages: Sequence[Message], report: Report, *, width: int = WIDTH, ascii_only: bool = False
 ) -> list[str]:
-    """The lines of the diagram, client on the left, each at most ``width`` columns.
+    """The lines of the diagram, client on the left, each at most ``width`` (40 or more) columns.
 
-    Args:
-        messages: The recording of one side.
-        report: The same side's report.
-        width: Columns to fill, at least 40.
-        ascii_only: For an output that has no box-drawing characters.
+    The messages and the report are of the same side.
     """
     glyphs = ASCII if ascii_only else UNICODE
     inner = width - 2

@@ -30,9 +30,7 @@ def is_tls13(entries: Sequence[TraceEntry]) -> bool:
 def annotated(entries: Sequence[TraceEntry], report: Report) -> Iterator[TraceEntry | str]:
     """The messages in order, with a remark before each that implies something.
 
-    Args:
-        entries: The messages, decoded.
-        report: The report of the side that recorded them.
+    The report is of the side that recorded them.
     """
     tls13 = is_tls13(entries)
     presented: set[Side] = set()

@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from mtls_echo_tls.alerts import AlertDescription as A
-from mtls_echo_tls.causes import CAUSES, Slug
+from mtls_echo_tls.causes import CAUSES
 from mtls_echo_tls.diagnosis.tables import CAUSES_BY_REASON
 from mtls_echo_tls.explain.findings import (
     Finding,
@@ -44,6 +44,7 @@ from mtls_echo_tls.explain.findings import (
 )
 from mtls_echo_tls.explain.phrases import PHRASES, PROGRAMS, SIDES, VERDICTS, Phrase, Refused
 from mtls_echo_tls.sides import Side
+from mtls_echo_tls.slugs import Slug
 
 
 class _Pattern(NamedTuple):

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from mtls_echo_tls.causes import Slugs
 from mtls_echo_tls.sides import Side
+from mtls_echo_tls.slugs import Slugs
 
 Refused = Literal["printer", "peer", "client", "server", "nobody", "unsaid"]
 Kind = Literal["alert received", "alert sent", "alert", "verdict", "reason", "statement"]

@@ -21,10 +21,9 @@ from mtls_echo_pki.files.atomic_writer import DATA, read_consistent
 class FileDigest(NamedTuple):
     """The state of some files at one moment.
 
-    Attributes:
-        digest: SHA-256 of all their contents, or of why they cannot be read.
-        atomic: Whether each is published together with the others of its folder, at once
-            (`mtls_echo_pki.files.atomic_writer`), so that none can be read half written.
+    `digest` is SHA-256 of all their contents, or of why they cannot be read; `atomic`, whether
+    each is published together with the others of its folder (`mtls_echo_pki.files.atomic_writer`),
+    so that none can be read half written.
     """
 
     digest: bytes
@@ -32,13 +31,10 @@ class FileDigest(NamedTuple):
 
 
 def digest_files(paths: Iterable[Path | None]) -> FileDigest:
-    """Read files and return a digest of their state.
+    """Read regular files, which may be missing, and return a digest of their state.
 
     Files of one folder are read from one generation. A file that cannot be read is not an error:
     that is one more state it can be in.
-
-    Args:
-        paths: Regular files, which may be missing; None is skipped.
     """
     digest, atomic = hashlib.sha256(), True
     named = list(dict.fromkeys(path for path in paths if path is not None))

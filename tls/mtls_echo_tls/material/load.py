@@ -101,11 +101,7 @@ class Material:
         return min(certificate.not_valid_after_utc for certificate in chain)
 
     def context(self, build: Callable[[Material], ssl.SSLContext]) -> ssl.SSLContext:
-        """Make a context of this, whose diagnoses know the CA certificates beside our files.
-
-        Args:
-            build: Makes it of the credential and the trust.
-        """
+        """A context of this; its diagnoses know the CA certificates beside our files."""
         context = build(self)
         info = replace(context_info(context), local_cas=self.local_cas)
         describe_context(context, info)

@@ -194,11 +194,7 @@ class Reloader:
     async def check(self, *, asked: bool = False) -> bool:
         """Read the files now; use what changed, or keep what is in use and report why.
 
-        Args:
-            asked: Also report that nothing is new.
-
-        Returns:
-            Whether there is a new generation.
+        Returns whether there is a new generation; asked, it also reports that nothing is new.
         """
         async with self._checking:
             candidate = _Candidate(None, error=_TOO_SLOW)
@@ -316,12 +312,9 @@ def not_taken(material: Material, error: ssl.SSLError) -> ConfigurationError:
 
 
 class _Candidate(NamedTuple):
-    """What the files hold, or why it is not used.
+    """What the files hold, or why it is not used although they have changed.
 
-    Attributes:
-        digest: Of the files that were evaluated; None when that is not known.
-        material, context, changed: The successor, if there is one.
-        error: Why there is none although the files have changed.
+    The digest is that of the files that were evaluated; None when it is not known.
     """
 
     digest: bytes | None

@@ -42,13 +42,9 @@ _RESTART = "to use it all the same, restart"
 
 @dataclass(frozen=True)
 class _Fault:
-    """What would be wrong with some material.
+    """What would be wrong with some material, and what to do about it.
 
-    Attributes:
-        kind: Material that has the same kind of fault is not worse.
-        path: The file that has it.
-        reason: As in an error about that file.
-        hint: What to do about it.
+    Material that has a fault of the same kind is not worse.
     """
 
     kind: str
@@ -60,13 +56,7 @@ class _Fault:
 def reason_to_keep(
     present: Material, successor: Material, now: datetime.datetime
 ) -> MaterialError | None:
-    """Why ``successor`` may not replace ``present``; None when it may.
-
-    Args:
-        present: The material in use.
-        successor: The material that was loaded.
-        now: The time of the comparison.
-    """
+    """Why ``successor`` may not replace ``present``, the material in use; None when it may."""
     known = {fault.kind for fault in _faults(present, now)}
     new = (fault for fault in _faults(successor, now) if fault.kind not in known)
     for fault in (*_lost_crls(present, successor, now), *new):
@@ -131,9 +121,7 @@ def _whose(certificate: x509.Certificate) -> str:
 
 
 def _dated(
-    what: str,
-    dated: x509.Certificate | x509.CertificateRevocationList,
-    now: datetime.datetime,
+    what: str, dated: x509.Certificate | x509.CertificateRevocationList, now: datetime.datetime
 ) -> str | None:
     """Why something is not valid now."""
     why = invalidity(dated, now)

@@ -16,12 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.identifiers import common_name, hosts
 from mtls_echo_pki.certificates.lifetimes import timestamp
-from mtls_echo_pki.certificates.reading import (
-    invalidity,
-    is_self_issued,
-    period,
-    value_of,
-)
+from mtls_echo_pki.certificates.reading import invalidity, is_self_issued, period, value_of
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_tls.path.chain import has_signed
 from mtls_echo_tls.path.local_cas import LocalCA, omitted_cas

@@ -20,13 +20,7 @@ from mtls_echo_pki.certificates.reading import UNREADABLE, load_certificate, ser
 
 @dataclass(frozen=True)
 class PeerIdentity:
-    """The identifiers that a certificate presents.
-
-    Attributes:
-        common_name: The subject's first commonName.
-        dns, uris, emails, ips: The subjectAltName entries of each type, in order.
-        fingerprint: SHA-256 of the DER certificate, lower-case hexadecimal.
-    """
+    """The identifiers that a certificate presents: names by type, and its SHA-256 fingerprint."""
 
     common_name: str | None
     dns: tuple[str, ...]

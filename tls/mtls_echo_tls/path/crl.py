@@ -26,8 +26,8 @@ from mtls_echo_pki.certificates.reading import (
     valid_at,
     value_of,
 )
-from mtls_echo_tls.causes import Slug
 from mtls_echo_tls.path.rules import Fault, display_name, may_sign_crls
+from mtls_echo_tls.slugs import Slug
 
 
 class CRLIssuer(NamedTuple):
@@ -66,11 +66,8 @@ def applicable_crl(
 ) -> x509.CertificateRevocationList | None:
     """The CRL that decides whether a certificate is revoked; None when there is none.
 
-    Args:
-        certificate: The certificate.
-        issuer: The CA above it, if it is known.
-        crls: All there are.
-        now: The time of the check. A CRL that is not valid then applies if there is no other.
+    The issuer is the CA above it, if it is known. A CRL that is not valid now applies if there is
+    no other.
     """
     own = [crl for crl in crls if crl.issuer == certificate.issuer]
     if issuer is not None:
@@ -83,13 +80,7 @@ def revocation_faults(
     crls: Sequence[x509.CertificateRevocationList],
     now: datetime.datetime,
 ) -> Iterator[Fault]:
-    """What the CRLs say about a path, and what is wrong with the CRLs.
-
-    Args:
-        certificates: The path, end-entity first.
-        crls: The verifier's; without any, nothing is checked.
-        now: The time of the check.
-    """
+    """What the verifier's CRLs say about a path, and what is wrong with the CRLs."""
     for depth, certificate in enumerate(certificates if crls else ()):
         above = certificates[depth + 1] if depth + 1 < len(certificates) else certificate
         issuer = above if above.subject == certificate.issuer else None

@@ -45,12 +45,7 @@ _MOST_CERTIFICATES = 128
 
 @dataclass(frozen=True)
 class LocalCA:
-    """A CA certificate in the folder of one of our files.
-
-    Attributes:
-        certificate: The CA's.
-        file: The file that holds it.
-    """
+    """A CA certificate in the folder of one of our files, and the file that holds it."""
 
     certificate: x509.Certificate
     file: Path

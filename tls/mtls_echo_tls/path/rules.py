@@ -31,31 +31,25 @@ from mtls_echo_pki.certificates.reading import (
     valid_at,
     value_of,
 )
-from mtls_echo_tls.causes import Slug
 from mtls_echo_tls.path.name_constraints import not_permitted
 from mtls_echo_tls.sides import Side
+from mtls_echo_tls.slugs import Slug
 
 # Security level 2 is 112 bits (RFC 9325 §4.5).
 _LEAST_RSA_BITS = 2048
 _LEAST_EC_BITS = 224
 
 # Any other critical extension must be refused (RFC 5280 §4.2).
-_UNDERSTOOD = frozenset(
-    {
-        ExtensionOID.BASIC_CONSTRAINTS,
-        ExtensionOID.KEY_USAGE,
-        ExtensionOID.EXTENDED_KEY_USAGE,
-        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
-        ExtensionOID.NAME_CONSTRAINTS,
-        ExtensionOID.CERTIFICATE_POLICIES,
-        ExtensionOID.POLICY_CONSTRAINTS,
-        ExtensionOID.POLICY_MAPPINGS,
-        ExtensionOID.INHIBIT_ANY_POLICY,
-        ExtensionOID.CRL_DISTRIBUTION_POINTS,
-        ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
-        ExtensionOID.SUBJECT_KEY_IDENTIFIER,
-    }
-)
+# fmt: off
+_UNDERSTOOD = frozenset({
+    ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE, ExtensionOID.EXTENDED_KEY_USAGE,
+    ExtensionOID.SUBJECT_ALTERNATIVE_NAME, ExtensionOID.NAME_CONSTRAINTS,
+    ExtensionOID.CERTIFICATE_POLICIES, ExtensionOID.POLICY_CONSTRAINTS,
+    ExtensionOID.POLICY_MAPPINGS, ExtensionOID.INHIBIT_ANY_POLICY,
+    ExtensionOID.CRL_DISTRIBUTION_POINTS, ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
+    ExtensionOID.SUBJECT_KEY_IDENTIFIER,
+})
+# fmt: on
 
 _PURPOSES = {
     "server": (ExtendedKeyUsageOID.SERVER_AUTH, "serverAuth"),
@@ -81,14 +75,7 @@ class Fault:
 def check_certificate(
     certificate: x509.Certificate, depth: int, now: datetime.datetime, *, anchor: bool
 ) -> Iterator[Fault]:
-    """Check what every certificate must be.
-
-    Args:
-        certificate: The certificate.
-        depth: Its place in the path.
-        now: The time of verification.
-        anchor: Whether it is a trust anchor, whose signature is not checked.
-    """
+    """Check what every certificate must be; the signature of a trust anchor is not checked."""
     yield from check_validity(certificate, depth, now)
     yield from _strength(certificate, depth, anchor=anchor)
     if not has_readable_extensions(certificate):
@@ -122,16 +109,11 @@ def check_validity(
 
 
 def check_ca(
-    certificate: x509.Certificate,
-    below: Sequence[x509.Certificate],
-    presenter: Side,
+    certificate: x509.Certificate, below: Sequence[x509.Certificate], presenter: Side
 ) -> Iterator[Fault]:
     """Check what an issuer must be (RFC 5280 §4.2.1.3, §4.2.1.9, §4.2.1.10, §4.2.1.12).
 
-    Args:
-        certificate: The issuer.
-        below: The path under it, end-entity first.
-        presenter: The side that presented the path.
+    ``below`` is the path under it, end-entity first.
     """
     if not has_readable_extensions(certificate):
         return

@@ -42,15 +42,10 @@ _Verify = Callable[[bytes, bytes], None]
 def evidence_of_tampering(
     certificate: x509.Certificate, issuer: x509.Certificate, *, thorough: bool
 ) -> str | None:
-    """Evidence that a certificate was altered after this issuer's key had signed it.
+    """Evidence that a certificate was altered after this issuer's key had signed it, as a clause.
 
-    Args:
-        certificate: Its signature does not verify with the issuer's key.
-        issuer: Has the right name, and by the key identifiers the right key.
-        thorough: Also search for a single altered bit.
-
-    Returns:
-        What was found, as a clause; None when nothing is proved.
+    The signature does not verify with the issuer's key, although the issuer has the right name and
+    key identifier. Thorough: also search for a single altered bit. None when nothing is proved.
     """
     try:
         return _from_signature(certificate, issuer) or (

@@ -29,12 +29,12 @@ from mtls_echo_pki.certificates.reading import (
     load_certificate,
 )
 from mtls_echo_pki.printable import printable
-from mtls_echo_tls.causes import Slugs
 from mtls_echo_tls.path import rules
 from mtls_echo_tls.path.chain import LONGEST_PATH, ChainInputs, build_chain
 from mtls_echo_tls.path.crl import revocation_faults
 from mtls_echo_tls.path.rules import Fault
 from mtls_echo_tls.sides import Side
+from mtls_echo_tls.slugs import Slugs
 
 # A longer path was made to be expensive; its verifier has refused it already.
 _MOST_BYTES = 64 * 1024
@@ -45,35 +45,18 @@ _LONGEST_DETAIL = 256
 
 # Several faults at once: the order in which OpenSSL checks (chain, usage, strength, name,
 # signature, dates), so that the first fault is the one it reports.
+# fmt: off
 _ORDER: Slugs = (
-    "empty-trust",
-    "unknown-authority",
-    "missing-intermediate",
-    "impostor-authority",
-    "self-signed",
-    "not-conforming",
-    "missing-key-identifier",
-    "unknown-critical-extension",
-    "not-an-authority",
-    "path-too-long",
-    "wrong-usage",
-    "name-not-permitted",
-    "weak-key",
-    "weak-signature",
-    "no-san",
-    "wrong-name",
-    "crl-missing",
-    "crl-not-yet-valid",
-    "crl-expired",
-    "revoked-authority",
-    "revoked",
+    "empty-trust", "unknown-authority", "missing-intermediate", "impostor-authority",
+    "self-signed", "not-conforming", "missing-key-identifier", "unknown-critical-extension",
+    "not-an-authority", "path-too-long", "wrong-usage", "name-not-permitted",
+    "weak-key", "weak-signature", "no-san", "wrong-name",
+    "crl-missing", "crl-not-yet-valid", "crl-expired", "revoked-authority", "revoked",
     "bad-signature",
     # Dates are checked from the anchor down.
-    "not-yet-valid-authority",
-    "expired-authority",
-    "not-yet-valid",
-    "expired",
+    "not-yet-valid-authority", "expired-authority", "not-yet-valid", "expired",
 )
+# fmt: on
 
 
 @dataclass(frozen=True)

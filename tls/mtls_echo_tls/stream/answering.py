@@ -39,11 +39,7 @@ _WORTH_IT = 3
 
 
 class AnsweringStream(TLSStream):
-    """A TLS connection that a hub may answer.
-
-    Attributes:
-        hub: The hub that answers; None: the connection's own task does.
-    """
+    """A TLS connection that a hub may answer; without a hub, its own task does."""
 
     __slots__ = ("_asleep", "hub")
 
@@ -131,11 +127,7 @@ class AnsweringStream(TLSStream):
             raise
 
     def _ready(self, tcp: TCPStream, answer: Answer, now: float) -> bool:
-        """Answer what has arrived; called by the hub.
-
-        Returns:
-            Whether there may be more already.
-        """
+        """Answer what has arrived; called by the hub. Returns whether there may be more."""
         records = self._records
         try:
             size = tcp.take()

@@ -43,15 +43,9 @@ CLOSE_TIMEOUT = 1.0
 class Delivery(trio.abc.AsyncResource):
     """The base of `TLSStream`: its transport, its records, and how they end.
 
-    Args:
-        transport: The stream that carries the ciphertext.
-        records: The TLS connection that it carries.
-        evidence: Collects what happens.
-        trace: Keep the recording after a success, and go on recording.
-        linger: Seconds that `aclose` waits for the peer's end at most.
-
     Attributes:
-        evidence, transport: As given.
+        transport: The stream that carries the ciphertext.
+        evidence: Collects what happens.
         received, sent: Bytes of plaintext so far.
     """
 
@@ -104,11 +98,7 @@ class Delivery(trio.abc.AsyncResource):
         self._receive_busy = Exclusive("another task is receiving on this TLS connection")
 
     async def _deliver(self, pieces: Sequence[bytes | memoryview]) -> bool:
-        """Send ciphertext.
-
-        Returns:
-            Whether that had to wait. If not, the caller owes a checkpoint.
-        """
+        """Send ciphertext; return whether that waited. If not, the caller owes a checkpoint."""
         tcp = self._tcp
         try:
             if tcp is None:
@@ -128,11 +118,7 @@ class Delivery(trio.abc.AsyncResource):
         return True
 
     async def _refill(self) -> bool:
-        """Receive what arrives next; an end of the transport here is a failure.
-
-        Returns:
-            Whether that had to wait. If not, the caller owes a checkpoint.
-        """
+        """Receive what arrives next, and return as `_deliver`; an end here is a failure."""
         tcp, waited = self._tcp, True
         try:
             if tcp is None:

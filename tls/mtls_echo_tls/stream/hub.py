@@ -29,11 +29,7 @@ _TURN = 0.002
 
 
 class Hub:
-    """The sockets of connections at rest.
-
-    Args:
-        epoll: Owned by the caller.
-    """
+    """The sockets of connections at rest; the caller owns the epoll object."""
 
     def __init__(self, epoll: select.epoll) -> None:
         self._epoll = epoll

@@ -95,10 +95,7 @@ class Records:
     def handshake(self) -> bool:
         """Go on with the handshake: True when it is complete, False when it needs more input.
 
-        Either way there may be `output` to send.
-
-        Raises:
-            ssl.SSLError: It failed; `output` then holds our alert, when there is one.
+        Either way, and after an `ssl.SSLError`, there may be `output` to send: then our alert.
         """
         while True:
             try:

@@ -125,12 +125,9 @@ class TCPStream(trio.abc.HalfCloseableStream):
     # --- without waiting -------------------------------------------------------------------------
 
     def take(self) -> int:
-        """Receive into `SCRATCH`.
+        """Receive into `SCRATCH`; the caller processes or copies it before it awaits anything.
 
-        The caller processes or copies the data before it awaits anything.
-
-        Returns:
-            How many bytes; 0 once the peer has sent its FIN, -1 when nothing has arrived.
+        Returns how many bytes; 0 once the peer has sent its FIN, -1 when nothing has arrived.
         """
         try:
             return self.socket.recv_into(_scratch)

@@ -82,13 +82,7 @@ SIGNATURE_SCHEMES = _families(
 )
 
 # As `ssl.SSLObject.version` spells them, so that a trace and a report agree.
-VERSIONS = {
-    0x0300: "SSLv3",
-    0x0301: "TLSv1",
-    0x0302: "TLSv1.1",
-    0x0303: "TLSv1.2",
-    0x0304: "TLSv1.3",
-}
+VERSIONS = {768: "SSLv3", 769: "TLSv1", 770: "TLSv1.1", 771: "TLSv1.2", 772: "TLSv1.3"}
 
 # ClientCertificateType (RFC 5246 §7.4.4, RFC 8422 §5.5).
 CERTIFICATE_TYPES = {1: "rsa_sign", 2: "dss_sign", 64: "ecdsa_sign"}
@@ -98,13 +92,7 @@ COMPRESSION = {1: "zlib", 2: "brotli", 3: "zstd"}
 
 
 def named(names: Mapping[int, str], code: int, width: int = 2) -> str:
-    """The registered name, or the number in hexadecimal.
-
-    Args:
-        names: One of the tables above.
-        code: The code point.
-        width: Its size in bytes, for the number.
-    """
+    """The name in one of these tables, or the number in hexadecimal, ``width`` bytes wide."""
     name = names.get(code)
     if name is not None:
         return name

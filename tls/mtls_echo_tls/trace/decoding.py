@@ -19,26 +19,9 @@ import msgspec
 
 from mtls_echo_tls.alerts import alert_meaning, alert_name
 from mtls_echo_tls.path.summaries import summarise
-from mtls_echo_tls.trace.codepoints import (
-    CERTIFICATE_TYPES,
-    CIPHER_SUITES,
-    COMPRESSION,
-    GROUPS,
-    SIGNATURE_SCHEMES,
-    VERSIONS,
-    named,
-)
-from mtls_echo_tls.trace.cursor import (
-    Cursor,
-    MalformedError,
-    bounded,
-    distinguished_name,
-    key_shares,
-    names_of,
-    numbers,
-    protocols,
-    server_name,
-)
+from mtls_echo_tls.trace import codepoints, cursor
+from mtls_echo_tls.trace.codepoints import named
+from mtls_echo_tls.trace.cursor import Cursor, MalformedError, names_of, numbers
 from mtls_echo_tls.trace.messages import ALERT, HANDSHAKE, Direction, Message, certificates_in
 from mtls_echo_tls.trace.recorder import Recorder
 
@@ -158,23 +141,25 @@ class Decoder:
         offered = body.extensions()
         modern = _VERSIONS in offered
         versions = numbers(offered[_VERSIONS], 1) if modern else [legacy_version]
-        found["versions"] = names_of(VERSIONS, versions)
+        found["versions"] = names_of(codepoints.VERSIONS, versions)
         if _SERVER_NAME in offered:
-            found["server_name"] = server_name(Cursor(offered[_SERVER_NAME]))
+            found["server_name"] = cursor.server_name(Cursor(offered[_SERVER_NAME]))
         if _ALPN in offered:
-            found["alpn"] = protocols(offered[_ALPN])
-        found["cipher_suites"] = names_of(CIPHER_SUITES, numbers(suites))
+            found["alpn"] = cursor.protocols(offered[_ALPN])
+        found["cipher_suites"] = names_of(codepoints.CIPHER_SUITES, numbers(suites))
         if _GROUPS in offered:
-            found["groups"] = names_of(GROUPS, numbers(offered[_GROUPS], 2))
+            found["groups"] = names_of(codepoints.GROUPS, numbers(offered[_GROUPS], 2))
         if _KEY_SHARE in offered:
-            found["key_shares"] = names_of(GROUPS, key_shares(offered[_KEY_SHARE]))
+            found["key_shares"] = names_of(
+                codepoints.GROUPS, cursor.key_shares(offered[_KEY_SHARE])
+            )
         if _SIGNATURES in offered:
             found["signature_algorithms"] = names_of(
-                SIGNATURE_SCHEMES, numbers(offered[_SIGNATURES], 2)
+                codepoints.SIGNATURE_SCHEMES, numbers(offered[_SIGNATURES], 2)
             )
         if _COMPRESS in offered:
             found["certificate_compression"] = names_of(
-                COMPRESSION, numbers(offered[_COMPRESS], 1)
+                codepoints.COMPRESSION, numbers(offered[_COMPRESS], 1)
             )
         sessions: list[str] = []
         if _PRE_SHARED_KEY in offered:
@@ -194,18 +179,18 @@ class Decoder:
         version = body.number(2)
         body.take(32)
         session = body.vector(1)
-        self._suite = named(CIPHER_SUITES, body.number(2))
+        self._suite = named(codepoints.CIPHER_SUITES, body.number(2))
         body.take(1)
         chosen = body.extensions()
         modern = _VERSIONS in chosen
         if modern:
             version = int.from_bytes(chosen[_VERSIONS])
-        found["version"] = named(VERSIONS, version)
+        found["version"] = named(codepoints.VERSIONS, version)
         found["cipher_suite"] = self._suite
         if _KEY_SHARE in chosen:
-            found["group"] = named(GROUPS, int.from_bytes(chosen[_KEY_SHARE][:2]))
+            found["group"] = named(codepoints.GROUPS, int.from_bytes(chosen[_KEY_SHARE][:2]))
         if _ALPN in chosen:
-            found["alpn"] = next(iter(protocols(chosen[_ALPN])), "")
+            found["alpn"] = next(iter(cursor.protocols(chosen[_ALPN])), "")
         if _PRE_SHARED_KEY in chosen or (not modern and session and session == self._session):
             found["resumed"] = True
 
@@ -213,7 +198,7 @@ class Decoder:
         if "_ECDHE_" in self._suite:
             if body.number(1) != 3:  # named_curve, the only kind left (RFC 8422 §5.4)
                 return
-            found["group"] = named(GROUPS, body.number(2))
+            found["group"] = named(codepoints.GROUPS, body.number(2))
             body.vector(1)
         elif "_DHE_" in self._suite:
             found["group"] = f"Diffie-Hellman, {8 * len(body.vector(2).lstrip(bytes(1)))} bits"
@@ -222,13 +207,13 @@ class Decoder:
         else:
             return
         if message.version >= ssl.TLSVersion.TLSv1_2:
-            found["signature_algorithm"] = named(SIGNATURE_SCHEMES, body.number(2))
+            found["signature_algorithm"] = named(codepoints.SIGNATURE_SCHEMES, body.number(2))
 
 
 def _encrypted_extensions(_message: Message, body: Cursor, found: Fields) -> None:
     chosen = body.extensions()
     if _ALPN in chosen:
-        found["alpn"] = next(iter(protocols(chosen[_ALPN])), "")
+        found["alpn"] = next(iter(cursor.protocols(chosen[_ALPN])), "")
     if _EARLY_DATA in chosen:
         found["early_data"] = True
 
@@ -241,17 +226,17 @@ def _certificate_request(message: Message, body: Cursor, found: Fields) -> None:
         authorities = wanted.get(_AUTHORITIES, b"")[2:]
     else:
         types = body.vector(1)
-        found["certificate_types"] = names_of(CERTIFICATE_TYPES, list(types), 1)
+        found["certificate_types"] = names_of(codepoints.CERTIFICATE_TYPES, list(types), 1)
         signatures = body.vector(2)
         authorities = body.vector(2)
-    found["signature_algorithms"] = names_of(SIGNATURE_SCHEMES, numbers(signatures))
+    found["signature_algorithms"] = names_of(codepoints.SIGNATURE_SCHEMES, numbers(signatures))
     names: list[bytes] = []
     listed = Cursor(authorities)
     try:
         while listed.left:
             names.append(listed.vector(2))
     finally:
-        found["authorities"] = bounded(names, distinguished_name)
+        found["authorities"] = cursor.bounded(names, cursor.distinguished_name)
 
 
 def _certificate(message: Message, _body: Cursor, found: Fields) -> None:
@@ -265,7 +250,7 @@ def _certificate(message: Message, _body: Cursor, found: Fields) -> None:
 
 
 def _compressed_certificate(message: Message, body: Cursor, found: Fields) -> None:
-    found["compression"] = named(COMPRESSION, body.number(2))
+    found["compression"] = named(codepoints.COMPRESSION, body.number(2))
     found["uncompressed_size"] = body.number(3)
     chain = certificates_in(message)
     if chain:
@@ -281,7 +266,7 @@ def _summary(certificate: bytes) -> Fields:
 
 
 def _certificate_verify(_message: Message, body: Cursor, found: Fields) -> None:
-    found["signature_algorithm"] = named(SIGNATURE_SCHEMES, body.number(2))
+    found["signature_algorithm"] = named(codepoints.SIGNATURE_SCHEMES, body.number(2))
 
 
 def _new_session_ticket(message: Message, body: Cursor, found: Fields) -> None:

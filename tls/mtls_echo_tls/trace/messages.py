@@ -51,24 +51,15 @@ _TLS13 = int(ssl.TLSVersion.TLSv1_3).to_bytes(2)
 CLIENT_HELLO, SERVER_HELLO, ENCRYPTED_EXTENSIONS = 1, 2, 8
 CERTIFICATE, CERTIFICATE_REQUEST, COMPRESSED_CERTIFICATE = 11, 13, 25
 
+# fmt: off
 _HANDSHAKE_NAMES = {
-    0: "HelloRequest",
-    1: "ClientHello",
-    2: "ServerHello",
-    4: "NewSessionTicket",
-    5: "EndOfEarlyData",
-    8: "EncryptedExtensions",
-    11: "Certificate",
-    12: "ServerKeyExchange",
-    13: "CertificateRequest",
-    14: "ServerHelloDone",
-    15: "CertificateVerify",
-    16: "ClientKeyExchange",
-    20: "Finished",
-    22: "CertificateStatus",
-    24: "KeyUpdate",
+    0: "HelloRequest", 1: "ClientHello", 2: "ServerHello", 4: "NewSessionTicket",
+    5: "EndOfEarlyData", 8: "EncryptedExtensions", 11: "Certificate", 12: "ServerKeyExchange",
+    13: "CertificateRequest", 14: "ServerHelloDone", 15: "CertificateVerify",
+    16: "ClientKeyExchange", 20: "Finished", 22: "CertificateStatus", 24: "KeyUpdate",
     25: "CompressedCertificate",
 }
+# fmt: on
 
 # TLS 1.2 shows what kind of message it hides; TLS 1.3 does not (RFC 8446 §5.2).
 _HIDDEN_NAMES = {ALERT: "alert", HANDSHAKE: "handshake message"}
@@ -192,13 +183,7 @@ def _entries(data: bytes, *, extensions: bool) -> list[bytes]:
 
 
 class Hello(NamedTuple):
-    """The fields of a ClientHello that every diagnosis needs.
-
-    Attributes:
-        server_name: The requested host name (RFC 6066 §3); None if there is none.
-        alpn: Whether it offers application protocols (RFC 7301 §3.1).
-        tls13: Whether it offers TLS 1.3 (RFC 8446 §4.2.1).
-    """
+    """What a diagnosis needs of a ClientHello (RFC 6066 §3, RFC 7301 §3.1, RFC 8446 §4.2.1)."""
 
     server_name: str | None
     alpn: bool

@@ -60,13 +60,7 @@ _MOST_CIPHER_CHANGES = 2
 
 @dataclass(slots=True)
 class Omission:
-    """The messages of one direction beyond the bounds: counted, not kept.
-
-    Attributes:
-        time: Of the first, in seconds since the recording began.
-        direction: As seen from the side that recorded.
-        messages, size: How many, and their bytes together.
-    """
+    """The messages of one direction beyond the bounds, counted; the time is the first's."""
 
     time: float
     direction: Direction
@@ -80,9 +74,6 @@ Call: TypeAlias = tuple[float, str, int, int, bytes]
 
 class Recording:
     """The messages of a handshake, made of OpenSSL's calls, within the bounds.
-
-    Args:
-        started: When the recording began.
 
     Attributes:
         messages: In the order in which OpenSSL processed them.
@@ -119,24 +110,9 @@ class Recording:
         self.keep(now, way, version, content_type, data)
 
     def keep(
-        self,
-        now: float,
-        way: str,
-        version: int,
-        content_type: int,
-        data: bytes,
-        hidden: int = 0,
+        self, now: float, way: str, version: int, content_type: int, data: bytes, hidden: int = 0
     ) -> None:
-        """Keep one message.
-
-        Args:
-            now: When it passed.
-            way: ``read`` or ``write``.
-            version: As OpenSSL numbers it.
-            content_type: Of its record.
-            data: The message.
-            hidden: Its size, where it cannot be read.
-        """
+        """Keep one message; ``hidden`` is its size, where it cannot be read."""
         if content_type == CHANGE_CIPHER_SPEC:
             protected = False
             self._cipher_changes[way] += 1
@@ -173,12 +149,8 @@ class Recorder:
     """The messages that one `ssl.SSLObject` sent and received during its handshake.
 
     Most recordings are of a success, and never read: so OpenSSL's calls are kept as they are, and
-    made into messages when one is read, or when there are too many.
-
-    Attributes:
-        calls: OpenSSL's calls that have not been made into messages.
-        requested: Whether it was requested: a report then has a trace.
-        attached: Whether OpenSSL's callback feeds it.
+    made into messages when one is read, or when there are too many. One that was ``requested``
+    gives its report a trace; one that is ``attached`` is fed by OpenSSL's callback.
     """
 
     __slots__ = ("_recording", "_started", "attached", "calls", "requested")

@@ -11,8 +11,8 @@ import ssl
 import msgspec
 
 from mtls_echo_client.endpoints.plan import Endpoint
-from mtls_echo_tls.causes import Slug
 from mtls_echo_tls.diagnosis.report import Report
+from mtls_echo_tls.slugs import Slug
 from mtls_echo_tls.vocabulary import Vocabulary
 
 CONFIGURATION = Vocabulary(

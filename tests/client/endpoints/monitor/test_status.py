@@ -16,11 +16,12 @@ from mtls_echo.commands.endpoints.text import VOCABULARY
 from mtls_echo_client.endpoints.monitor.remedies import CONFIGURATION, advised
 from mtls_echo_client.endpoints.monitor.status import Status, StatusTracker, verdict
 from mtls_echo_client.endpoints.plan import Problem, TLSSettings
-from mtls_echo_tls.causes import CAUSES, OWNERS, Slug
+from mtls_echo_tls.causes import CAUSES, OWNERS
 from mtls_echo_tls.diagnosis.report import Parameters
 from mtls_echo_tls.diagnosis.wording import Perspective
 from mtls_echo_tls.path.summaries import CertificateSummary
 from mtls_echo_tls.sides import Side
+from mtls_echo_tls.slugs import Slug
 from mtls_echo_tls.vocabulary import Vocabulary
 from tests.support.endpoint_servers import endpoint, report
 
