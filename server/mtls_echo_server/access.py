@@ -31,6 +31,7 @@ domain of its own: a trust anchor, not a pattern.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,14 +67,8 @@ class Access:
     fingerprint: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in self.cn:
-            _check_common_name(name)
-        object.__setattr__(self, "dns", tuple(_dns_rule(name) for name in self.dns))
-        object.__setattr__(self, "uri", tuple(_uri_rule(name) for name in self.uri))
-        object.__setattr__(self, "email", tuple(_email_rule(name) for name in self.email))
-        object.__setattr__(
-            self, "fingerprint", tuple(_fingerprint_rule(value) for value in self.fingerprint)
-        )
+        for kind, normalise in _RULES.items():
+            object.__setattr__(self, kind, tuple(map(normalise, getattr(self, kind))))
 
     @property
     def restricted(self) -> bool:
@@ -106,11 +101,12 @@ class Access:
 # --- rules, checked and normalised for comparison -------------------------
 
 
-def _check_common_name(name: str) -> None:
+def _common_name_rule(name: str) -> str:
     if not name:
         raise ValueError("an empty common name names no client")
     if "*" in name:
         raise ValueError(f'"{name}": a common name has no parts that a "*" could stand for')
+    return name
 
 
 def _dns_rule(name: str) -> str:
@@ -152,6 +148,15 @@ def _fingerprint_rule(value: str) -> str:
             f"sha256:AA:BB:…{what}"
         )
     return digits
+
+
+_RULES: dict[str, Callable[[str], str]] = {
+    "cn": _common_name_rule,
+    "dns": _dns_rule,
+    "uri": _uri_rule,
+    "email": _email_rule,
+    "fingerprint": _fingerprint_rule,
+}
 
 
 # --- comparing -----------------------------------------------------------------------------------

@@ -340,16 +340,14 @@ async def serve(
     trace: bool = False,
     task_status: trio.TaskStatus[list[Address]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled: a `Server` for a nursery.
+    """Serve until cancelled: a `Server`, with its arguments, for a nursery.
 
     ::
 
         addresses = await nursery.start(serve, context, "127.0.0.1:0")
 
-    Args:
-        context, handler, access, limits, events, trace: As for `Server`.
-        addresses: ``HOST:PORT``, one or several; port 0 is any free one.
-        task_status: Started with the addresses, as ``(host, port)``, when clients may connect.
+    The addresses, ``HOST:PORT``, are one or several; port 0 is any free one. It has started, with
+    those that clients may connect to.
 
     Raises:
         ListenError: An address cannot be listened on.

@@ -27,8 +27,8 @@ class ContextInfo:
     """What one end brings to a handshake.
 
     Attributes:
-        credential: What it proves itself with.
-        trust: The anchors for the peer's path; None when it asks for no certificate.
+        credential, trust: What it proves itself with, and the anchors for the peer's path; None
+            when it asks for no certificate.
         alpn: The application protocols it insists on, if any.
         complete: False when the anchors may be more than these.
         declared: False when this is only what can be seen of the context.

@@ -50,15 +50,11 @@ _TAMPERED: tuple[None, Slugs] = None, ("tampered",)
 
 @dataclass(frozen=True)
 class JointReport:
-    """What happened to one connection.
+    """What happened to one connection: who refused, if any side did, and why.
 
-    Attributes:
-        client_random: Which connection.
-        rejected_by: Who refused; None when neither did.
-        causes: What remains possible for both sides. One element is certain.
-        forged: Whether an alert was received that the other side never sent.
-        summary: What happened, in one sentence, in the third person.
-        remedies: What each side can do about it.
+    Of several causes each remains possible for both sides; one is certain. `forged`: an alert was
+    received that the other side never sent. The summary is one sentence, in the third person; the
+    remedies, what each side can do about it.
     """
 
     client_random: str

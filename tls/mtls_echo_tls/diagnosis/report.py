@@ -48,11 +48,8 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
 class FaultFound(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is wrong with the certification path that was refused.
 
-    Attributes:
-        slug: The cause it would be reported as, were it the only one.
-        depth: Which certificate has it: 0 is the end-entity certificate.
-        detail: The two things that were compared.
-        fingerprint: SHA-256 of that certificate.
+    The slug is the cause it would be reported as, were it the only one; depth 0 is the end-entity
+    certificate; the detail, the two things that were compared; the fingerprint is SHA-256.
     """
 
     slug: Slug
@@ -62,12 +59,9 @@ class FaultFound(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Issuer(msgspec.Struct, frozen=True, kw_only=True):
-    """A CA above the reporting side's own certificate.
+    """A CA above the reporting side's own certificate, by SHA-256 of its certificate.
 
-    Attributes:
-        fingerprint: SHA-256 of its certificate.
-        presented: Whether it was sent along.
-        root: Whether the path ends with it; roots need not be sent.
+    Whether it was presented, and whether the path ends with it: a root need not be sent.
     """
 
     fingerprint: str

@@ -29,10 +29,8 @@ _LONGEST_CERTIFICATE_MESSAGE = 100 * 1024
 class Verdict:
     """What the evidence shows before any certificate is examined.
 
-    Attributes:
-        outcome: How the connection ended.
-        rejected_by: The side that refused; None when neither did, or it cannot be known.
-        candidates: The causes that this can have, the likeliest first.
+    Neither side refused, or it cannot be known: `rejected_by` is None. The candidates are the
+        causes that this can have, the likeliest first.
     """
 
     outcome: Outcome

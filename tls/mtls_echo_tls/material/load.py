@@ -33,11 +33,7 @@ from mtls_echo_tls.vocabulary import API, Vocabulary
 
 
 class ConfigurationError(Exception):
-    """The settings given do not fit together.
-
-    Attributes:
-        hint: What to give instead.
-    """
+    """The settings given do not fit together; `hint` says what to give instead."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
@@ -182,17 +178,8 @@ def client_material(
 ) -> Material:
     """Load the anchors a client verifies servers with, and its own certificate, if it has one.
 
-    Args:
-        pki: A directory, made if it does not exist. None and no file given: `default_pki`.
-        cert, key, ca, crl: PEM files in its place; without ``cert`` and ``key``, a client
-            that has no certificate.
-        name: The credential of the directory to use.
-        no_cert: Present no certificate.
-        create, vocabulary: As for `server_material`.
-
-    Raises:
-        MaterialError, DirectoryError: A file or the directory cannot be used.
-        ConfigurationError: The arguments do not fit together.
+    As `server_material`; without ``cert`` and ``key``, or with ``no_cert``, it has none to
+    present.
     """
     names = vocabulary
     files = {names.cert: cert, names.key: key, names.ca: ca, names.crl: crl}

@@ -61,11 +61,9 @@ class Reload:
     """The result of an attempt to reload.
 
     Attributes:
-        ok: Whether the files are in order.
+        ok: Whether the files are in order; if not, `error` and perhaps `hint` say why.
         generation: The one in use from now on.
         changed: The parts that are new in it; empty when the material is what it was.
-        error: The file and what is wrong with it, if anything is.
-        hint: What to do about it, where that is known.
         not_after: When the first certificate of our own chain in use expires.
         recovered: Whether the attempt before had an error.
     """
@@ -98,13 +96,16 @@ class Reloader:
     `check` where that is wanted.
 
     Args:
-        load: Reads the files. Called in a thread, as ``build`` is.
-        build: Makes a context from the material.
+        load, build: Reads the files, and makes a context of them; called in a thread.
         first: The material of the first generation. None: ``load`` is called now.
         interval: Seconds between two reads of the files; 0: only when asked.
         settle: Seconds that plain files must not have changed.
         tell: Called with the result of each attempt that is news.
         warn: Called with a message for each certificate or CRL that has expired or soon will.
+
+    Attributes:
+        generation, material: The number of the generation in use, 1 at first, and its material.
+        problem: What is wrong with the files at present, if anything is.
 
     Raises:
         ConfigurationError: OpenSSL refuses the certificate.
@@ -128,9 +129,9 @@ class Reloader:
         self._settle = settle
         self._tell = tell
         self._warn = warn
-        self._material = load() if first is None else first
-        self._context = self._built(self._material)
-        self._generation = 1
+        self.material = load() if first is None else first
+        self._context = self._built(self.material)
+        self.generation = 1
         self._newer = trio.Event()
         self._asked = trio.Event()
         self._checking = trio.Lock()
@@ -138,8 +139,8 @@ class Reloader:
         # Of the files as they were last evaluated. Not yet known for the first generation: they
         # may have changed between its reading and this line.
         self._digest: bytes | None = None
-        self._problem: str | None = None
-        self._warned = set(self._material.warnings)
+        self.problem: str | None = None
+        self._warned = set(self.material.warnings)
 
     def __call__(self) -> ssl.SSLContext:
         """The context of the generation in use; call it as late as possible."""
@@ -149,21 +150,6 @@ class Reloader:
     def current(self) -> ssl.SSLContext:
         """The context of the generation in use."""
         return self._context
-
-    @property
-    def generation(self) -> int:
-        """The number of the generation in use: 1, and one more for each successor."""
-        return self._generation
-
-    @property
-    def material(self) -> Material:
-        """The material of the generation in use."""
-        return self._material
-
-    @property
-    def problem(self) -> str | None:
-        """What is wrong with the files at present, if anything is."""
-        return self._problem
 
     async def run(self) -> NoReturn:
         """Check the files every ``interval`` seconds, and whenever asked, until cancelled."""
@@ -186,10 +172,10 @@ class Reloader:
 
     async def wait_newer(self, than: int) -> int:
         """Wait until there is a newer generation than that, and return its number."""
-        while self._generation <= than:
+        while self.generation <= than:
             await self._newer.wait()
         await trio.lowlevel.checkpoint()
-        return self._generation
+        return self.generation
 
     async def check(self, *, asked: bool = False) -> bool:
         """Read the files now; use what changed, or keep what is in use and report why.
@@ -210,9 +196,9 @@ class Reloader:
 
     def _read_files(self) -> _Candidate:
         """Read the files until they are stable, and evaluate them."""
-        files = self._material.files
+        files = self.material.files
         seen = digest_files(files)
-        if self._problem is None and seen.digest == self._digest:
+        if self.problem is None and seen.digest == self._digest:
             return _Candidate(seen.digest)
         where = ", ".join(str(path) for path in dict.fromkeys(files) if path is not None)
         candidate = unstable = _Candidate(None, error=ConfigurationError(f"{where}: {_UNSTABLE}"))
@@ -235,11 +221,11 @@ class Reloader:
     def _evaluate(self, digest: bytes) -> _Candidate:
         try:
             successor = self._load()
-            changed = changed_parts(self._material, successor)
+            changed = changed_parts(self.material, successor)
             if not changed:
                 return _Candidate(digest)
             now = datetime.datetime.now(datetime.UTC)
-            reason = reason_to_keep(self._material, successor, now)
+            reason = reason_to_keep(self.material, successor, now)
             if reason is not None:
                 return _Candidate(digest, error=reason)
             return _Candidate(digest, successor, self._built(successor), changed)
@@ -255,15 +241,15 @@ class Reloader:
     # --- in the event loop -----------------------------------------------------------------------
 
     def _apply(self, candidate: _Candidate, *, asked: bool) -> bool:
-        before, self._problem, self._digest = self._problem, None, candidate.digest
+        before, self.problem, self._digest = self.problem, None, candidate.digest
         if candidate.error is not None:
-            self._problem = _message(candidate.error)
-            if asked or self._problem != before:
-                self._report(error=self._problem, hint=getattr(candidate.error, "hint", None))
+            self.problem = _message(candidate.error)
+            if asked or self.problem != before:
+                self._report(error=self.problem, hint=getattr(candidate.error, "hint", None))
             return False
         if candidate.material is not None and candidate.context is not None:
-            self._material, self._context = candidate.material, candidate.context
-            self._generation += 1
+            self.material, self._context = candidate.material, candidate.context
+            self.generation += 1
             newer, self._newer = self._newer, trio.Event()
             newer.set()
         if asked or before is not None or candidate.material is not None:
@@ -279,13 +265,13 @@ class Reloader:
         recovered: bool = False,
     ) -> None:
         if self._tell is not None:
-            not_after = self._material.not_after
+            not_after = self.material.not_after
             ok = error is None
-            self._tell(Reload(ok, self._generation, changed, error, hint, not_after, recovered))
+            self._tell(Reload(ok, self.generation, changed, error, hint, not_after, recovered))
 
     def _check_dates(self) -> None:
         """Warn of what has expired or soon will, of each once."""
-        material = self._material
+        material = self.material
         dated = expiry_warnings(
             material.credential, material.trust, datetime.datetime.now(datetime.UTC)
         )

@@ -8,7 +8,6 @@ is verified in this module: the handshake has done that.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from cryptography import x509
 
 from mtls_echo_pki.certificates.identifiers import common_name, subject_alternative_names
 from mtls_echo_pki.certificates.reading import UNREADABLE, load_certificate, serial_number
+from mtls_echo_tls.ordinary import cache_ordinary
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,7 @@ class PeerIdentity:
         Raises:
             ValueError: The bytes are not a certificate.
         """
-        read = _identity if len(certificate) <= _ORDINARY else _identity.__wrapped__
-        return read(certificate)
+        return _identity(certificate)
 
     @classmethod
     def of_peer(cls, certificate: bytes) -> PeerIdentity:
@@ -64,13 +63,8 @@ class PeerIdentity:
         )
 
 
-# The size up to which certificates are cached, in bytes: a peer must not fill our memory.
-_ORDINARY = 4096
-
-
-@functools.lru_cache(maxsize=256)
+@cache_ordinary(256)
 def _identity(certificate: bytes) -> PeerIdentity:
-    # Cached, because the same clients reconnect: 12 µs saved of each handshake.
     parsed = load_certificate(certificate)
     names = subject_alternative_names(parsed)
     return PeerIdentity(
@@ -107,13 +101,7 @@ def end_entity(chain: tuple[bytes, ...]) -> x509.Certificate | None:
     return leaf
 
 
+@cache_ordinary(256)
 def is_readable(certificate: bytes) -> bool:
-    """Whether `end_entity` reads this certificate; cached, as the same clients come again."""
-    return (_is_readable if len(certificate) <= _ORDINARY else _is_readable.__wrapped__)(
-        certificate
-    )
-
-
-@functools.lru_cache(maxsize=256)
-def _is_readable(certificate: bytes) -> bool:
+    """Whether `end_entity` reads this certificate."""
     return end_entity((certificate,)) is not None

@@ -43,8 +43,7 @@ class ChainInputs:
 
     Attributes:
         presented: As they came, end-entity first.
-        anchors: The verifier's; None when they are not inputs.
-        others: Known from elsewhere; where the peer was the verifier, they continue the path.
+        anchors: The verifier's; None when they are not known: then the others continue the path.
         now: The time of verification: of two certificates of one CA the valid one counts.
         thorough: Whether to search for a single altered bit (`mtls_echo_tls.path.tampering`).
     """
@@ -72,15 +71,13 @@ class ChainInputs:
 
 @dataclass(frozen=True)
 class BuiltChain:
-    """A path as far as it can be built.
+    """A path as far as it can be built, end-entity first, and the faults that end it there.
 
     Attributes:
-        certificates: End-entity first.
         anchored: Whether the last is one of the anchors.
         omitted: Those among them that were not presented, roots excepted.
         cross_signed: Whether another path may exist: another issuer has certified one of the
             CAs too, in a certificate that was not presented.
-        faults: Why it ends where it does, and what was omitted.
     """
 
     certificates: list[x509.Certificate]

@@ -59,12 +59,9 @@ _PURPOSES = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong with a path.
+    """One thing that is wrong with a path: the cause it would be reported as, and where it is.
 
-    Attributes:
-        slug: The cause it would be reported as.
-        depth: Which certificate has it: 0 is the end-entity certificate.
-        detail: The two things that were compared.
+    Depth 0 is the end-entity certificate; the detail says which two things were compared.
     """
 
     slug: Slug

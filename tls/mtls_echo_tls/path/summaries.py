@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import functools
 
 import msgspec
 from cryptography import x509
@@ -11,6 +10,7 @@ from cryptography import x509
 from mtls_echo_pki.certificates.identifiers import subject_alternative_names
 from mtls_echo_pki.certificates.reading import fingerprint, serial_number
 from mtls_echo_pki.printable import printable
+from mtls_echo_tls.ordinary import cache_ordinary
 from mtls_echo_tls.path.certificates import end_entity
 
 # Names of a peer's choosing are cut: a certificate may carry thousands.
@@ -19,9 +19,6 @@ LONGEST_NAME = 256
 
 # And what they become when each unprintable character is written as up to ten others.
 _LONGEST_TEXT = 512
-
-# The size up to which certificates are cached, in bytes; most have less than 2 KiB.
-_ORDINARY = 4096
 
 
 class CertificateSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,15 +35,10 @@ class CertificateSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 def summarise(chain: tuple[bytes, ...]) -> CertificateSummary | None:
     """The end-entity certificate of a presented chain, for a report; None without one."""
-    if not chain:
-        return None
-    # Our own certificate is summarised for every connection, and so are those of clients that
-    # come again. One that is out of the ordinary must not fill the memory.
-    summarised = _summarised if len(chain[0]) <= _ORDINARY else _summarised.__wrapped__
-    return summarised(chain[0])
+    return _summarised(chain[0]) if chain else None
 
 
-@functools.lru_cache(maxsize=64)
+@cache_ordinary(64)
 def _summarised(certificate: bytes) -> CertificateSummary | None:
     leaf = end_entity((certificate,))
     if leaf is None:

@@ -61,13 +61,11 @@ _ORDER: Slugs = (
 
 @dataclass(frozen=True)
 class CertificationPath:
-    """A certification path (RFC 5280 §6) as far as it can be built, with its faults.
+    """A certification path (RFC 5280 §6) as far as it can be built, end-entity first.
 
     Attributes:
-        certificates: End-entity first; the last is a trust anchor when ``anchored``.
-        anchored: Whether it ends at one of the given anchors.
-        omitted: Those among them that were not presented and should have been: all but a root.
-        cross_signed: Whether another path may exist: see `mtls_echo_tls.path.chain.BuiltChain`.
+        anchored: Whether its last certificate is one of the given anchors.
+        omitted, cross_signed: As of a `mtls_echo_tls.path.chain.BuiltChain`.
         faults: Everything found, in the order in which OpenSSL would meet it.
     """
 

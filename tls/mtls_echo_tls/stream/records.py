@@ -31,14 +31,8 @@ _NOTHING = memoryview(b"")
 class Records:
     """One side of a TLS connection, between bytes received and bytes to send.
 
-    Args:
-        context: The side's `ssl.SSLContext`.
-        server_side: Whether that is the server.
-        server_name: The client's reference identifier and SNI.
-
     Attributes:
-        connection: The `ssl.SSLObject`.
-        recorder: The messages of its handshake.
+        connection, recorder: The `ssl.SSLObject`, and the messages of its handshake.
         peer_closed: Whether the peer's close_notify has been read.
         exhausted: Whether `decrypt` has returned everything that was fed.
         failure: What the next `decrypt` raises.

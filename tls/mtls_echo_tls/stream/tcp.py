@@ -91,10 +91,8 @@ class InTurn:
 class TCPStream(trio.abc.HalfCloseableStream):
     """One TCP connection, owned by this object until `aclose`.
 
-    Args:
-        sock: A connected stream socket of the standard library. It becomes non-blocking, and
-            ``TCP_NODELAY`` is set: TLS writes whole flights, which Nagle's algorithm would
-            only hold back.
+    It becomes non-blocking, and ``TCP_NODELAY`` is set: TLS writes whole flights, which Nagle's
+    algorithm would only hold back.
     """
 
     __slots__ = ("__weakref__", "_receiving", "_sending", "socket")

@@ -52,8 +52,7 @@ class TLSStream(Delivery, trio.abc.Stream):
     Args:
         transport: The stream that carries the ciphertext, best a `TCPStream`. Owned by this
             object from now on.
-        context: From `server_context` or `client_context`. Our message callback is attached
-            to it.
+        context: From `server_context` or `client_context`. Our message callback is attached to it.
         server_side: Whether to play the server's side of the handshake.
         server_name: The client's reference identifier (RFC 9525) and SNI.
         trace: Keep the handshake's messages in ``evidence.recorder`` after a success too, and
@@ -64,15 +63,9 @@ class TLSStream(Delivery, trio.abc.Stream):
         ValueError: A client without ``server_name`` whose context checks names. (Before 3.14,
             `ssl` would silently check no name.)
 
-    Attributes:
-        evidence: What is known of this connection so far.
-        received, sent: Bytes of plaintext so far; an interrupted `send_all` does not count.
-        transport: As given.
-
-    Cancellation:
-        A cancelled `receive_some` loses nothing. A cancelled handshake, or a `send_all` that is
-        cancelled once it has begun, may leave half a record behind: the stream is broken, and
-        every later call raises.
+    A cancelled `receive_some` loses nothing. A cancelled handshake, or a `send_all` that is
+    cancelled once it has begun, may leave half a record behind: the stream is broken, and every
+    later call raises.
     """
 
     __slots__ = ("_handshaking", "_send_busy")

@@ -37,11 +37,10 @@ Fields = dict[str, Any]
 
 
 class TraceEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One message of the handshake, an alert, or a change of cipher.
+    """One message of the handshake, an alert, or a change of cipher, as the reporting side saw it.
 
     Attributes:
         time_ms: Since the TLS connection began.
-        direction: As seen from the reporting side.
         name: As the RFC spells it. ``left out`` stands for what exceeded the bounds of a trace.
         size: In bytes, the 4 of a handshake message's header included, the record's not.
         protected: Whether it travelled encrypted.
@@ -154,22 +153,19 @@ class Decoder:
                 codepoints.GROUPS, cursor.key_shares(offered[_KEY_SHARE])
             )
         if _SIGNATURES in offered:
-            found["signature_algorithms"] = names_of(
-                codepoints.SIGNATURE_SCHEMES, numbers(offered[_SIGNATURES], 2)
-            )
+            signatures = numbers(offered[_SIGNATURES], 2)
+            found["signature_algorithms"] = names_of(codepoints.SIGNATURE_SCHEMES, signatures)
         if _COMPRESS in offered:
-            found["certificate_compression"] = names_of(
-                codepoints.COMPRESSION, numbers(offered[_COMPRESS], 1)
-            )
-        sessions: list[str] = []
-        if _PRE_SHARED_KEY in offered:
-            sessions.append("pre-shared key")
-        if offered.get(_TICKET):
-            sessions.append("session ticket")
-        if self._session and not modern:  # in TLS 1.3 it is only for middleboxes (§D.4)
-            sessions.append("session ID")
-        if sessions:
-            found["resumption"] = sessions
+            algorithms = numbers(offered[_COMPRESS], 1)
+            found["certificate_compression"] = names_of(codepoints.COMPRESSION, algorithms)
+        sessions = {
+            "pre-shared key": _PRE_SHARED_KEY in offered,
+            "session ticket": bool(offered.get(_TICKET)),
+            # In TLS 1.3 it is only for middleboxes (§D.4).
+            "session ID": bool(self._session and not modern),
+        }
+        if any(sessions.values()):
+            found["resumption"] = [kind for kind, is_offered in sessions.items() if is_offered]
         if _EARLY_DATA in offered:
             found["early_data"] = True
         if len(offered.get(_RENEGOTIATION, b"")) > 1:

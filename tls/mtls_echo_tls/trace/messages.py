@@ -11,7 +11,6 @@ was received: what cannot be read is treated as absent.
 
 from __future__ import annotations
 
-import functools
 import ssl
 import struct
 import zlib
@@ -20,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from mtls_echo_tls.alerts import CLOSURE_ALERTS, alert_name
+from mtls_echo_tls.ordinary import cache_ordinary
 
 Direction = Literal["sent", "received"]
 
@@ -30,9 +30,6 @@ CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION_DATA = 20, 21, 22, 23
 # how much it may become: what a recorder keeps of a connection.
 _ZLIB = 1
 _MOST_INFLATED = 256 * 1024
-
-# The size up to which a Certificate message is cached, in bytes.
-_ORDINARY = 4096
 
 # The level of an alert that ends a TLS 1.2 connection (RFC 5246 §7.2).
 _FATAL = 2
@@ -72,11 +69,10 @@ _HELLO_RETRY_RANDOM = bytes.fromhex(
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of the handshake, an alert, or a change of cipher.
+    """One message of the handshake, an alert, or a change of cipher, as one side recorded it.
 
     Attributes:
         time: Seconds since the recording began.
-        direction: As seen from the side that recorded it.
         content_type: 20, 21 or 22 (RFC 8446 §5.1).
         body: The whole message, in the clear; a handshake message with its 4-byte header.
         protected: Whether it travelled encrypted.
@@ -135,13 +131,9 @@ def certificates_in(message: Message) -> tuple[bytes, ...]:
     return chain_of(message.body)
 
 
+@cache_ordinary(128)
 def chain_of(message: bytes) -> tuple[bytes, ...]:
     """As `certificates_in`, of a message's bytes; chains of ordinary size are cached."""
-    return (_chain_of if len(message) <= _ORDINARY else _chain_of.__wrapped__)(message)
-
-
-@functools.lru_cache(maxsize=128)
-def _chain_of(message: bytes) -> tuple[bytes, ...]:
     compressed = message[:1] == COMPRESSED_CERTIFICATE.to_bytes()
     body = decompressed(message) if compressed else message[4:]
     for tls13 in (False, True):
