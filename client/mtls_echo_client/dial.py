@@ -1,8 +1,7 @@
 """Open a TCP connection, or fail with the name of each address that was tried.
 
-A name may lead to several addresses, which are tried side by side (RFC 8305, by trio). When none
-of them answers, "connection refused" alone says too little: refused by ``::1`` or by
-``127.0.0.1``, by a host that was meant or by one that the resolver made up?
+A name may lead to several addresses, which trio tries side by side (RFC 8305). When none of them
+answers, "connection refused" alone says too little: refused by ``::1`` or by ``127.0.0.1``?
 """
 
 from __future__ import annotations
@@ -19,15 +18,10 @@ from mtls_echo_tls.stream.tcp import TCPStream
 
 
 async def open_tcp(address: Address, evidence: Evidence, deadline: float) -> TCPStream:
-    """Connect to the first address that answers.
-
-    Args:
-        address: Where to.
-        evidence: Takes down why there was no connection.
-        deadline: On trio's clock.
+    """Connect to the first address that answers before ``deadline``, on trio's clock.
 
     Raises:
-        TLSFailure: No address answered in time; the evidence names each that was tried.
+        TLSFailure: None did; ``evidence`` names each that was tried.
     """
     cause: OSError | None = None
     with trio.CancelScope(deadline=deadline):

@@ -1,22 +1,18 @@
 """Sessions with an echo server: proved by the first echo, not by the handshake.
 
-In TLS 1.3 the client is done when it has sent its Certificate and Finished; the server verifies
-them afterwards (RFC 8446 §2), so a client about to be refused has "connected" too. In either
-version a server may know who we are and still deny us. Nothing here is called a success
-before bytes of ours have come back, every one of them compared.
+In TLS 1.3 the server verifies the client's certificate after the client is done (RFC 8446 §2), so
+a client about to be refused has "connected" too; and a server may know who we are and still deny
+us. Nothing here is called a success before bytes of ours have come back, each of them compared.
 
 The comparison is a queue: what is sent goes in at the back, what comes back is checked against
-the front. TCP and TLS keep the order, so one byte altered, lost, added or swapped shows at the
-first place where it matters, and the next line need not wait for the echo of the last. Two
-rules make that safe:
+the front, and the next line need not wait for the echo of the last. Two rules make that safe:
 
 * **Send and receive at once.** An echo server that cannot get rid of echoes stops reading. A
   client that only sends until it is done then waits for the server, which waits for the client.
-* **Bound what is in flight.** The queue holds at most `WINDOW` bytes, whatever the length of the
-  input; beyond that the source waits.
+* **Bound what is in flight.** Beyond `WINDOW` bytes the source waits.
 
 A deadline runs while echoes are due and is re-armed by each arrival: it limits silence, not the
-length of a conversation, and a person who has not typed yet is not late.
+length of a conversation.
 """
 
 from __future__ import annotations
@@ -43,8 +39,7 @@ from mtls_echo_tls.stream.tls import TLSStream
 if TYPE_CHECKING:
     import ssl
 
-# Bytes sent whose echo is still due, at the most: fills a path of 100 ms at 20 Mbit/s, and is
-# what a client costs in memory.
+# Bytes sent whose echo is still due, at the most: fills a path of 100 ms at 20 Mbit/s.
 WINDOW = 256 * 1024
 
 # What is encrypted and sent at once: small enough that the window always has room for the next
@@ -73,8 +68,7 @@ async def connect(
     whether it accepts us, the first echo shows.
 
     Args:
-        host: A host name or an IP address.
-        port: The TCP port.
+        host, port: A host name or an IP address, and the TCP port.
         context: From `client_context`.
         server_name: The reference identifier (RFC 9525 §4) and SNI, if not ``host``.
         timeout: Seconds for connecting and the handshake together; afterwards, the longest
@@ -82,8 +76,7 @@ async def connect(
         trace: Keep the handshake's messages: the report has them as ``trace``.
 
     Raises:
-        TLSFailure: There was no TCP connection, the handshake failed, or time ran out; its
-            ``report`` says which.
+        TLSFailure: There was no TCP connection, the handshake failed, or time ran out.
         ValueError: The name to verify is neither a host name nor an IP address.
     """
     name = reference_identifier(server_name or host)
@@ -133,14 +126,10 @@ class Session:
     @property
     def report(self) -> Report:
         """What it means; diagnosed again only when more is known than before."""
-        if self._diagnosed is None or self._diagnosed[0] != self._known:
-            report = diagnose(self.evidence)
-            self._diagnosed = self._known, report
+        known = copy.copy(self.evidence), len(self.evidence.recorder.messages)
+        if self._diagnosed is None or self._diagnosed[0] != known:
+            self._diagnosed = known, diagnose(self.evidence)
         return self._diagnosed[1]
-
-    @property
-    def _known(self) -> tuple[Evidence, int]:
-        return copy.copy(self.evidence), len(self.evidence.recorder.messages)
 
     @property
     def peer(self) -> PeerIdentity | None:
@@ -163,7 +152,7 @@ class Session:
             await trio.aclose_forcefully(self.stream)
 
     async def aclose(self) -> None:
-        """Send close_notify and close, gently; see `TLSStream.aclose`."""
+        """See `TLSStream.aclose`."""
         await self.stream.aclose()
 
     async def echo(self, data: bytes) -> None:
@@ -188,13 +177,12 @@ class Session:
     async def echo_all(self, source: Source, sink: Sink) -> None:
         """Send all that ``source`` yields, many pieces in flight, and verify each echo.
 
-        Returns when the source has ended and its last byte has come back; from an empty source,
-        without having proved anything (`echoed` is 0). In memory are at most `WINDOW` bytes in
-        flight, one piece from the source and one for the sink.
+        Returns when the source has ended and its last byte has come back; an empty source proves
+        nothing (`echoed` is 0).
 
         Args:
-            source: Returns the next bytes to send, ``b""`` at the end, as a stream's
-                ``receive_some`` does. Pieces need not be lines; it may wait as long as it likes.
+            source: Returns the next bytes to send, ``b""`` at the end. Pieces need not be lines;
+                it may wait as long as it likes.
             sink: Is given what has come back, verified, in order. While it takes its time the
                 server waits, and no deadline runs.
 
@@ -225,10 +213,8 @@ class Session:
             self._look_for_last_words()
             raise errors[0]
 
-    # --- servers that answer something else ------------------------------------------------------
-
     async def send(self, data: bytes) -> None:
-        """Send ``data`` to a server that answers something else than an echo.
+        """Send ``data`` to a server that answers something else than an echo; see `receive`.
 
         Raises:
             TLSFailure: The server refused or denied us, or the connection failed.
@@ -242,16 +228,14 @@ class Session:
     async def receive(self) -> bytes:
         """Receive the next bytes of an answer.
 
-        A server that denies us says so in one line, then closes. Read from `stream`, the line
-        would pass for the answer, and a close for the end of one. Here both are failures.
+        A line that denies us, or a close, is not taken for an answer or the end of one.
 
         Returns:
-            At least one byte, as they came: TLS keeps no message boundaries, so an answer may
-            need several calls.
+            At least one byte: TLS keeps no message boundaries.
 
         Raises:
             TLSFailure: The server refused or denied us, closed the connection, or was silent
-                for longer than the session's timeout.
+                for too long.
             trio.BusyResourceError, trio.ClosedResourceError: As for `echo_all`.
         """
         ended = False
@@ -355,23 +339,17 @@ class Session:
 
     def _look_for_last_words(self) -> None:
         """A server that denies us may close while we are still sending: its line is found then."""
-        evidence = self.evidence
-        if evidence.late_data:
-            evidence.read_denial(self._head + evidence.late_data)
+        if self.evidence.late_data:
+            self.evidence.read_denial(self._head + self.evidence.late_data)
 
     def _keep_head(self, data: bytes) -> None:
         self._head += data[: _HEAD - len(self._head)]
 
     def _difference(self, data: bytes) -> str:
         """What is wrong with ``data``, in one clause of bounded length."""
-        same = next(
-            (
-                i
-                for i, (ours, theirs) in enumerate(zip(self._due, data, strict=False))
-                if ours != theirs
-            ),
-            min(len(self._due), len(data)),
-        )
+        pairs = enumerate(zip(self._due, data, strict=False))
+        shorter = min(len(self._due), len(data))
+        same = next((i for i, (ours, theirs) in pairs if ours != theirs), shorter)
         where = f"byte {self.echoed + same + 1}"
         if same == len(self._due):
             return f"{where} was never sent: {_shown(data[same:])}"
