@@ -1,10 +1,8 @@
 """One TLS context for each `TLSSettings`, rebuilt when its files change.
 
 Endpoints with equal settings share a context, so that five hundred of them cost one reading of
-their files. How a context gets a successor, and what may not become one, is the same at both ends
-(`mtls_echo_tls.material.reloader`); what is added here is the beginning. Files that cannot be used
-from the start leave no context at all, and without one there is no connection: neither in
-plaintext nor without a certificate.
+their files. What may replace a context is decided in `mtls_echo_tls.material.reloader`. Files that
+cannot be used from the start leave no context at all, and without one there is no connection.
 """
 
 from __future__ import annotations
@@ -31,12 +29,8 @@ _READERS = 8
 class ContextSource:
     """The context of one `TLSSettings`, as its files are.
 
-    Args:
-        settings: Where to read, and what to offer.
-        vocabulary: For the remedies of connections that use the context.
-
     Attributes:
-        settings: As given.
+        settings: Where to read, and what to offer.
         problem: Why what is on disk now cannot be used; None when it is in use.
         was_read: Whether the files have been looked at.
     """
@@ -85,11 +79,8 @@ class ContextSource:
     def _build(self, material: Material) -> ssl.SSLContext:
         if material.trust is None:
             raise ConfigurationError("there are no trust anchors to verify the server by")
-        context = client_context(
-            material.trust,
-            material.credential,
-            minimum_version=self.settings.minimum_version,
-        )
+        oldest = self.settings.minimum_version
+        context = client_context(material.trust, material.credential, minimum_version=oldest)
         return with_vocabulary(context, self._vocabulary)
 
     def _hear(self, news: Reload) -> None:
@@ -113,10 +104,9 @@ class Contexts:
 
     def source(self, settings: TLSSettings) -> ContextSource:
         """The source of these settings, the same for equal ones."""
-        found = self._sources.get(settings)
-        if found is None:
-            found = self._sources[settings] = ContextSource(settings, self._vocabulary)
-        return found
+        if settings not in self._sources:
+            self._sources[settings] = ContextSource(settings, self._vocabulary)
+        return self._sources[settings]
 
     def keep(self, settings: Iterable[TLSSettings]) -> None:
         """Forget the sources of all other settings, and their contexts."""
@@ -133,8 +123,7 @@ class Contexts:
         """Look at all files once.
 
         Returns:
-            The sources about which there is news, good or bad; and of each whether it has
-            another context now.
+            The sources about which there is news, and of each whether it has another context now.
         """
         known = [source for source in self._sources.values() if source.was_read]
         digests = await trio.to_thread.run_sync(_digests, [each.settings for each in known])

@@ -1,11 +1,8 @@
 """A connection to one server that has echoed: dialled, probed, watched, and probed again.
 
-A handshake proves the server to us, and in TLS 1.3 not yet us to the server (RFC 8446 §2); so a
-link is handed over only after its first echo. Each proof sends bytes that were never sent before:
-what comes back was made for this probe.
-
-Between two probes the connection is read. A server that stops sends close_notify, and a client
-that only asked every few seconds would count on it until then.
+In TLS 1.3 a handshake does not yet prove us to the server (RFC 8446 §2), so a link is handed over
+only after its first echo. Each probe sends bytes that were never sent before. Between two probes
+the connection is read, so that the close_notify of a server that stops is seen at once.
 
 Plaintext is a kind of link of its own. It is made for an endpoint without TLS settings only, and
 nothing turns one kind into the other.
@@ -17,7 +14,6 @@ import abc
 import secrets
 import ssl
 import time
-from typing import NoReturn
 
 import msgspec
 import trio
@@ -36,7 +32,6 @@ from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.vocabulary import Vocabulary
 
 _UNASKED = "bytes came that nothing had been sent for"
-_AT_REST = "while nothing was due"
 
 # ContentType alert and a version's first byte (RFC 8446 §5.1): a TLS server's answer to plaintext.
 _TLS_ALERT = b"\x15\x03"
@@ -51,11 +46,18 @@ class Link(abc.ABC):
 
     report: Report
 
-    @abc.abstractmethod
-    def make_report(self) -> Report:
-        """What is known of it now."""
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
 
-    @abc.abstractmethod
+    async def prove(self) -> None:
+        """Probe a new link and report on it; close it if it does not echo."""
+        try:
+            await self.probe()
+        except BaseException:
+            await self.aclose()
+            raise
+        self.report = self._make_report()
+
     async def probe(self) -> float:
         """Send something new and wait until it has come back.
 
@@ -65,6 +67,23 @@ class Link(abc.ABC):
         Raises:
             TLSFailure: It did not, or not in time.
         """
+        nonce = b"mtls-echo %s\n" % secrets.token_hex(8).encode()
+        started = time.perf_counter()
+        # All of it has this long: a server that sends a byte now and then is not silent.
+        with trio.move_on_after(self._timeout) as scope:
+            await self._echo(nonce)
+        if scope.cancelled_caught:
+            raise self._expire()
+        return time.perf_counter() - started
+
+    @abc.abstractmethod
+    def _make_report(self) -> Report: ...
+
+    @abc.abstractmethod
+    async def _echo(self, nonce: bytes) -> None: ...
+
+    @abc.abstractmethod
+    def _expire(self) -> TLSFailure: ...
 
     @abc.abstractmethod
     async def watch(self, seconds: float) -> None:
@@ -88,10 +107,10 @@ async def dial(
     """Connect, and prove the connection by an echo.
 
     Args:
-        endpoint: Where to, and whether with TLS.
+        endpoint: Where to.
         context: For its TLS settings; None exactly when it has none.
         limit: Seconds for TCP connection and handshake together, and again for the echo.
-        vocabulary: For the remedies of plaintext connections; a context has its own.
+        vocabulary: For plaintext connections; a context has its own.
 
     Raises:
         TLSFailure: There is no connection that echoes; the report tells why.
@@ -99,141 +118,104 @@ async def dial(
     """
     if (endpoint.tls is None) is not (context is None):
         raise ValueError(f"{endpoint.written}: TLS settings and context do not go together")
+    link: Link
     if context is None:
-        return await _dial_plainly(endpoint, limit, vocabulary)
-    host, port = endpoint.address
-    session = await connect(host, port, context, server_name=endpoint.server_name, timeout=limit)
-    link = SecureLink(session, limit)
-    await _probe_first(link)
+        evidence = Evidence("client", context_info=ContextInfo(vocabulary=vocabulary))
+        tcp = await open_tcp(endpoint.address, evidence, trio.current_time() + limit)
+        evidence.accept()
+        link = _PlainLink(tcp, evidence, limit)
+    else:
+        host, port = endpoint.address
+        name = endpoint.server_name
+        session = await connect(host, port, context, server_name=name, timeout=limit)
+        link = _SecureLink(session, limit)
+    await link.prove()
     return link
 
 
-async def _probe_first(link: Link) -> None:
-    try:
-        await link.probe()
-    except BaseException:
-        await link.aclose()
-        raise
-    link.report = link.make_report()
-
-
-class SecureLink(Link):
-    """A link over TLS."""
-
+class _SecureLink(Link):
     def __init__(self, session: Session, timeout: float) -> None:
-        self.session = session
-        self._timeout = timeout
+        super().__init__(timeout)
+        self._session = session
 
-    def make_report(self) -> Report:
-        """See `Link.make_report`."""
-        self.session.evidence.finish()
-        return self.session.report
+    def _make_report(self) -> Report:
+        self._session.evidence.finish()
+        return self._session.report
 
-    async def probe(self) -> float:
-        """See `Link.probe`."""
-        nonce = _nonce()
-        started = time.perf_counter()
-        # A session limits silence, and a server that sends a byte now and then is not silent.
-        with trio.move_on_after(self._timeout) as scope:
-            await self.session.echo(nonce)
-        if scope.cancelled_caught:
-            raise self.session.stream.expire()
-        return time.perf_counter() - started
+    async def _echo(self, nonce: bytes) -> None:
+        await self._session.echo(nonce)
+
+    def _expire(self) -> TLSFailure:
+        return self._session.stream.expire()
 
     async def watch(self, seconds: float) -> None:
-        """See `Link.watch`."""
+        evidence = self._session.evidence
         with trio.move_on_after(seconds):
-            data = await self.session.stream.receive_some()
-            if data:
-                self.session.evidence.mismatch(_UNASKED)
+            if await self._session.stream.receive_some():
+                evidence.mismatch(_UNASKED)
             else:
-                self.session.evidence.close_early(_AT_REST)
-            raise TLSFailure(self.session.evidence)
+                evidence.close_early("while nothing was due")
+            raise TLSFailure(evidence)
 
     async def aclose(self) -> None:
-        """See `Link.aclose`."""
         with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_TIMEOUT):
-            await self.session.aclose()
+            await self._session.aclose()
 
 
-async def _dial_plainly(endpoint: Endpoint, limit: float, vocabulary: Vocabulary) -> PlainLink:
-    evidence = Evidence("client", context_info=ContextInfo(vocabulary=vocabulary))
-    tcp = await open_tcp(endpoint.address, evidence, trio.current_time() + limit)
-    evidence.accept()
-    link = PlainLink(tcp, evidence, limit)
-    await _probe_first(link)
-    return link
-
-
-class PlainLink(Link):
-    """A link without TLS: the server has proved only that it echoes."""
+class _PlainLink(Link):
+    # The server proves only that it echoes.
 
     def __init__(self, tcp: TCPStream, evidence: Evidence, timeout: float) -> None:
+        super().__init__(timeout)
         self._tcp = tcp
         self._evidence = evidence
-        self._timeout = timeout
 
-    def make_report(self) -> Report:
-        """See `Link.make_report`; never more than that it echoes."""
+    def _make_report(self) -> Report:
         summary = "echoed in plaintext: neither side has proved who it is"
         return msgspec.structs.replace(diagnose(self._evidence), summary=summary)
 
-    async def probe(self) -> float:
-        """See `Link.probe`."""
-        nonce = _nonce()
-        started = time.perf_counter()
-        with trio.move_on_after(self._timeout) as scope:
-            await self._exchange(nonce)
-        if scope.cancelled_caught:
-            self._evidence.time_out()
-            self._fail()
-        return time.perf_counter() - started
-
     async def watch(self, seconds: float) -> None:
-        """See `Link.watch`."""
         with trio.move_on_after(seconds):
             await self._receive(1)
             self._evidence.mismatch(_UNASKED)
-            self._fail()
+            raise self._failure()
 
-    async def _exchange(self, nonce: bytes) -> None:
+    async def aclose(self) -> None:
+        await trio.aclose_forcefully(self._tcp)
+
+    async def _echo(self, nonce: bytes) -> None:
         try:
             await self._tcp.send_all(nonce)
         except trio.BrokenResourceError:
-            self._end("reset")
+            raise self._end("reset") from None
         answer = b""
         while len(answer) < len(nonce):
             answer += await self._receive(len(nonce) - len(answer))
             if not nonce.startswith(answer):
-                self._contradict(answer)
+                seen = f"sent text, received {answer[:24]!r}"
+                if answer.startswith(_TLS_ALERT):
+                    seen += ", as a TLS server answers plaintext"
+                self._evidence.mismatch(seen)
+                raise self._failure()
 
     async def _receive(self, limit: int) -> bytes:
         try:
             data = await self._tcp.receive_some(limit)
         except trio.BrokenResourceError:
-            self._end("reset")
-        return data or self._end("eof")
+            raise self._end("reset") from None
+        if not data:
+            raise self._end("eof")
+        return data
 
-    def _contradict(self, answer: bytes) -> NoReturn:
-        seen = f"sent text, received {answer[:24]!r}"
-        if answer.startswith(_TLS_ALERT):
-            seen += ", as a TLS server answers plaintext"
-        self._evidence.mismatch(seen)
-        self._fail()
-
-    def _end(self, how: TransportEnd) -> NoReturn:
+    def _end(self, how: TransportEnd) -> TLSFailure:
         self._evidence.await_first_read()  # or the end would be said to lack a close_notify
         self._evidence.end_transport(how)
-        self._fail()
+        return self._failure()
 
-    def _fail(self) -> NoReturn:
+    def _expire(self) -> TLSFailure:
+        self._evidence.time_out()
+        return self._failure()
+
+    def _failure(self) -> TLSFailure:
         self._evidence.fail()
-        raise TLSFailure(self._evidence)
-
-    async def aclose(self) -> None:
-        """See `Link.aclose`."""
-        await trio.aclose_forcefully(self._tcp)
-
-
-def _nonce() -> bytes:
-    return b"mtls-echo %s\n" % secrets.token_hex(8).encode()
+        return TLSFailure(self._evidence)

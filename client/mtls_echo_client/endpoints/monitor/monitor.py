@@ -1,9 +1,8 @@
 """Stay connected to every endpoint of a plan, and re-dial only what has changed.
 
-Two plans are compared, and so are the files behind the settings. An endpoint whose address,
-settings and name are what they were keeps its very connection, whatever else was edited around
-it; one that is gone is closed with close_notify; one that is asked for otherwise than before is a
-new endpoint and has to prove itself. Changed files re-dial the endpoints that use them.
+An endpoint whose address, settings and name are what they were keeps its very connection, whatever
+else was edited around it; one that is gone is closed with close_notify; one with other settings
+is a new endpoint and has to prove itself. Changed files re-dial the endpoints that use them.
 
 A watcher learns that something has changed, not what: it looks at a `Monitor.snapshot`,
 so a slow watcher misses steps on the way, never where they led.
@@ -39,8 +38,7 @@ class Monitor:
             is dropped.
         concurrency: How many are dialled at once.
         file_interval: Seconds between two looks at the certificate files.
-        draw: Returns a number from 0 to 1, each time another: spreads what would otherwise
-            happen all at once.
+        draw: Returns a number from 0 to 1, each time another: spreads the attempts.
         vocabulary: What the readers of its reports call settings and programs.
 
     Attributes:
@@ -76,8 +74,6 @@ class Monitor:
         self._watchers = trio.lowlevel.ParkingLot()
         self._look_now = trio.Event()
 
-    # --- what is known ---------------------------------------------------------------------------
-
     def snapshot(self) -> tuple[Status, ...]:
         """The status of every endpoint, in the order of the plan."""
         return tuple(worker.tracker.status for worker in self._workers.values())
@@ -93,14 +89,12 @@ class Monitor:
             await self._watchers.park()
         return self.revision
 
-    # --- what is done ----------------------------------------------------------------------------
-
     def update(self, plan: Plan) -> None:
         """Keep to this plan from now on."""
         before, self._plan = self._workers, plan
         self._workers = {}
         for endpoint in plan.endpoints:
-            identity = _identity(endpoint)
+            identity = endpoint.address, endpoint.tls, endpoint.server_name
             worker = before.pop(identity, None) or self._workers.get(identity)
             if worker is None:
                 worker = self._worker_for(endpoint, self._contexts)
@@ -134,8 +128,6 @@ class Monitor:
     ) -> tuple[Status, ...]:
         """Try every endpoint of a plan once, whatever this monitor is running.
 
-        Takes at most the bounds of one attempt for each group of ``concurrency`` endpoints.
-
         Args:
             plan: What to try.
             progress: Called with each status when it is known.
@@ -155,8 +147,6 @@ class Monitor:
             for worker in workers:
                 nursery.start_soon(check, worker)
         return tuple(worker.tracker.status for worker in workers)
-
-    # --- tasks -----------------------------------------------------------------------------------
 
     def _worker_for(self, endpoint: Endpoint, contexts: Contexts) -> EndpointWorker:
         source = None if endpoint.tls is None else contexts.source(endpoint.tls)
@@ -184,7 +174,3 @@ class Monitor:
     def _note_change(self) -> None:
         self.revision += 1
         self._watchers.unpark_all()
-
-
-def _identity(endpoint: Endpoint) -> _Identity:
-    return endpoint.address, endpoint.tls, endpoint.server_name

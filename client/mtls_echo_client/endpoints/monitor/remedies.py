@@ -1,7 +1,7 @@
 """Remedies for a reader who has the configuration of endpoints open.
 
-Settings are called by their keys there (`CONFIGURATION`). What the configuration has no key for,
-or what to do depends on what the endpoint's own settings are, has a remedy of its own here.
+Settings are called by their keys there (`CONFIGURATION`). What it has no key for, or what depends
+on the endpoint's own settings, has a remedy of its own here.
 """
 
 from __future__ import annotations

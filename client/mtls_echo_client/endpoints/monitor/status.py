@@ -1,9 +1,9 @@
 """What is known of one endpoint, and whether a client would be sent to it.
 
-An endpoint is *admitted* when it has once proved itself, and a *strict* one always. That is a
-statement about membership, not about health: an admitted endpoint that is down for a moment is
-still a member, and is *usable* again with its next success. A member that has not succeeded for
-the unhealthy time is dropped, and goes on being tried; a strict one never is.
+An endpoint is *admitted* when it has once proved itself, and a *strict* one always. That is about
+membership, not health: an admitted endpoint that is down is still a member, and *usable* again
+with its next success. A member that has not succeeded for the unhealthy time is dropped, and goes
+on being tried; a strict one never is.
 
 All of it is decided here, from verdicts and a clock that others bring along; nothing here waits.
 """
@@ -32,7 +32,6 @@ class Status:
     """One endpoint at one moment.
 
     Attributes:
-        endpoint: What it is about.
         state: ``connecting`` (no verdict yet on the settings, files and connection as they are
             now), ``up`` (the last check echoed), ``down`` (it did not), ``dropped`` (a member
             that was down for too long; still tried).
@@ -107,9 +106,8 @@ class Status:
 def verdict(statuses: Iterable[Status]) -> int:
     """The exit status of all of them together.
 
-    0 when every strict endpoint is up and at least one endpoint is admitted. Otherwise that of
-    the first strict one that is not up; or, when none is admitted, of the first one at all. Where
-    there are no endpoints nothing was proved, for which the configuration is the cause: 2.
+    0 when every strict endpoint is up and at least one endpoint is admitted. Otherwise that of the
+    first strict one that is not up, or else of the first; 2 where there are no endpoints.
     """
     statuses = tuple(statuses)
     for status in statuses:
@@ -121,20 +119,11 @@ def verdict(statuses: Iterable[Status]) -> int:
 
 
 class StatusTracker:
-    """The status of one endpoint as it changes; from verdicts, and a clock that others read.
-
-    Args:
-        endpoint: What it is about.
-        unhealthy_timeout: Seconds without a success after which a member is dropped.
-
-    Attributes:
-        status: As it is now.
-    """
+    """The `status` of one endpoint as it changes; from verdicts, and a clock that others read."""
 
     def __init__(self, endpoint: Endpoint, unhealthy_timeout: float = math.inf) -> None:
-        self.status = Status(
-            endpoint=endpoint, state="connecting", admitted=endpoint.strict, since=_now()
-        )
+        strict = endpoint.strict
+        self.status = Status(endpoint=endpoint, state="connecting", admitted=strict, since=_now())
         self._unhealthy_timeout = unhealthy_timeout
         self._member = False
         self._last_success = -math.inf
@@ -205,12 +194,9 @@ class StatusTracker:
 
     def _become(self, state: State, known: Status) -> None:
         """Enter a state, or stay in it, with what else is known."""
-        self.status = replace(
-            known,
-            state=state,
-            admitted=known.endpoint.strict or self._member,
-            since=known.since if state == known.state else _now(),
-        )
+        admitted = known.endpoint.strict or self._member
+        since = known.since if state == known.state else _now()
+        self.status = replace(known, state=state, admitted=admitted, since=since)
 
 
 def _now() -> datetime.datetime:

@@ -1,13 +1,12 @@
 """Keep one endpoint connected: dial, probe, watch, and dial again.
 
-Waits grow with failures: the n-th in a row is followed by a wait drawn evenly from nothing to a
-bound that doubles each time, up to a cap (*full jitter*). Drawn, because five hundred endpoints
-that went down in one moment must not come back in one; from nothing, since that spreads them best.
-The count starts again only when a connection has lasted until its first regular check: a server
-that accepts us and closes is not a success.
+The n-th failure in a row is followed by a wait drawn evenly from nothing to a bound that doubles
+each time, up to a cap (*full jitter*): five hundred endpoints that went down in one moment must
+not come back in one. The count starts again only when a connection has lasted until its first
+regular check: a server that accepts us and closes is not a success.
 
-A connection that has lasted and then ends is another matter. Servers restart, and some let no
-connection grow old; it is dialled again without delay, and only the outcome of that is a verdict.
+A connection that has lasted and then ends is dialled again without delay, for servers restart, and
+some let no connection grow old; only the outcome of that is a verdict.
 """
 
 from __future__ import annotations
@@ -34,14 +33,10 @@ class Rules:
     """What holds for all endpoints alike.
 
     Attributes:
-        check_interval: Seconds between two checks of a connection; the longest wait after a
-            failure.
-        timeout: Seconds for connecting and the handshake together, and again for each echo.
-        unhealthy_timeout: Seconds without a success after which a member is dropped.
-        draw: Returns a number from 0 to 1, each time another.
         dialling: How many may be dialled at once, over all endpoints.
-        changed: Called after every change of a standing.
-        vocabulary: For the remedies of plaintext connections; the others' contexts have it.
+        changed: Called after every change of a status.
+
+    The others are arguments of `Monitor`.
     """
 
     check_interval: float
@@ -60,15 +55,10 @@ def backoff(failures: int, cap: float, draw: Callable[[], float]) -> float:
 
 
 class EndpointWorker:
-    """Keeps one endpoint connected; endpoints with other settings get another worker.
-
-    Args:
-        endpoint: The one.
-        source: Where the context for its settings comes from; None for plaintext.
-        rules: What holds for all.
+    """Keeps one endpoint connected.
 
     Attributes:
-        source: As given.
+        source: Where the context for its settings comes from; None for plaintext.
         tracker: What is known of the endpoint.
     """
 
@@ -79,8 +69,6 @@ class EndpointWorker:
         self._failures = 0
         self._retirement = trio.CancelScope()
         self._round = trio.CancelScope()
-
-    # --- from outside ----------------------------------------------------------------------------
 
     def retire(self) -> None:
         """Close the connection with close_notify, and end."""
@@ -107,12 +95,9 @@ class EndpointWorker:
             try:
                 await self._probe(link)
             except TLSFailure as failure:
-                self.tracker.failed(failure.report)
-                self._rules.changed()
+                self._failed(failure)
             finally:
                 await link.aclose()
-
-    # --- the life of a connection ----------------------------------------------------------------
 
     async def _keep_trying(self) -> None:
         while True:
@@ -135,8 +120,7 @@ class EndpointWorker:
             async with self._rules.dialling:
                 return await dial(endpoint, context, self._rules.timeout, self._rules.vocabulary)
         except TLSFailure as failure:
-            self.tracker.failed(failure.report)
-            self._rules.changed()
+            self._failed(failure)
             return None
 
     async def _keep(self, link: Link) -> bool:
@@ -154,17 +138,20 @@ class EndpointWorker:
         except TLSFailure as failure:
             if lasted and not failure.evidence.timed_out:
                 self.tracker.lost(failure.report)
-            else:
-                lasted = False
-                self.tracker.failed(failure.report)
-            self._rules.changed()
-            return lasted
+                self._rules.changed()
+                return True
+            self._failed(failure)
+            return False
         finally:
             await link.aclose()
 
     async def _probe(self, link: Link) -> None:
         round_trip = await link.probe()
         self.tracker.proved(link.report, round_trip, trio.current_time())
+        self._rules.changed()
+
+    def _failed(self, failure: TLSFailure) -> None:
+        self.tracker.failed(failure.report)
         self._rules.changed()
 
     async def _pause(self) -> None:
