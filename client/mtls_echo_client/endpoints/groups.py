@@ -1,7 +1,6 @@
 """The contents of a configuration, in either form: groups of endpoints that are treated alike.
 
-In the form proposed for Thanos a person makes the groups; in the one that Thanos reads each
-endpoint has its own settings, and so is a group of one.
+In the form that Thanos reads each endpoint has its own settings, and so is a group of one.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from pathlib import Path
 from mtls_echo_client.endpoints.plan import TLSSettings
 from mtls_echo_tls.address import Address, parse_address, reference_identifier
 
-# How often a name is looked up where nothing is written; what Thanos does.
+# Seconds between lookups of a name where nothing is written; what Thanos does.
 NAMES_INTERVAL = 30.0
 
 # The most endpoints of one client.
@@ -36,8 +35,6 @@ class ServerEntry:
     """One endpoint as it was written, in a configuration or a target file.
 
     Attributes:
-        written: The whole of it.
-        address: Where it leads.
         is_name: It was written ``dns+``: each address of the name is an endpoint.
         place: Where it was written, inside its file.
     """
@@ -72,7 +69,6 @@ class Group:
 
     Attributes:
         name: As written, or the group's place in the document.
-        place: Its place in the document.
         strict: Its endpoints are always kept and always tried.
         tls: None is plaintext.
         plaintext: The place and the words that make it so, when it is.
@@ -101,7 +97,6 @@ class Configuration:
         name: Of the file, or of a text without one, for messages.
         path: The file; None when it was given inline, and cannot change.
         digest: Of what was read (SHA-256, hex).
-        groups: In the order of the document.
         warnings: What loaded but will not work, or not for long: place and clause.
     """
 
@@ -133,11 +128,7 @@ class Configuration:
 
 
 def read_server(text: str, place: str) -> ServerEntry:
-    """Read ``HOST:PORT`` or ``dns+HOST:PORT``.
-
-    Args:
-        text: What was written.
-        place: Where.
+    """Read ``HOST:PORT`` or ``dns+HOST:PORT``, written at ``place``.
 
     Raises:
         ValueError: It is neither; the error tells what to write.
@@ -178,8 +169,7 @@ def canonical(host: str) -> str:
 def _is_number(host: str) -> bool:
     """Whether its last label is a number (RFC 1123 §2.1), and it is not an address.
 
-    Resolvers take ``127.1``, ``0x7f.1`` and ``2130706433`` for 127.0.0.1: an address in disguise
-    would be listed twice, under two settings, or be a port taken for a host.
+    Resolvers take ``127.1``, ``0x7f.1`` and ``2130706433`` for 127.0.0.1.
     """
     name = canonical(host)
     last = name.rpartition(".")[2]

@@ -1,10 +1,8 @@
 """A plan: every endpoint to connect to, and how.
 
-Reading a configuration ends with a `Plan`, and connecting begins with one. A plan is
-resolved: every default has been applied, every file pattern and name looked up, and each value
-knows where it was written, so that a person can ask of any endpoint why it is treated as it is.
-
-Plans are compared, not notified about: the difference between two of them is what has to be done.
+Reading a configuration ends with a `Plan`, and connecting begins with one. Every default has been
+applied, every file pattern and name looked up, and each value knows where it was written. Plans
+are compared: the difference between two of them is what has to be done.
 """
 
 from __future__ import annotations

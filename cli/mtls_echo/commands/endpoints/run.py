@@ -24,7 +24,7 @@ from mtls_echo.commands.endpoints.json import Changes
 from mtls_echo.commands.endpoints.text import line
 from mtls_echo.console import CommandError, say
 from mtls_echo.output import write
-from mtls_echo_client.endpoints.configuration.read import EndpointsError
+from mtls_echo_client.endpoints.configuration.errors import EndpointsError
 from mtls_echo_client.endpoints.discovery.planner import Planner
 from mtls_echo_client.endpoints.monitor.monitor import Monitor
 from mtls_echo_client.endpoints.monitor.status import Status, verdict

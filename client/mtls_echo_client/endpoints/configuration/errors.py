@@ -1,7 +1,7 @@
 """The error of a configuration, in one line: which file, where in it, what is wrong there.
 
-Its reader has the file open in an editor. So the place comes first and is written as a person
-would say it (``[0].tls_config.cert_file``), and the way out is a hint of its own.
+Its reader has the file open in an editor: the place comes first, as a person would write it
+(``[0].tls_config.cert_file``).
 """
 
 from __future__ import annotations

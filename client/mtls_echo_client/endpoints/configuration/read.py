@@ -1,9 +1,8 @@
 """Read a configuration of endpoints completely, or refuse it with the place of the first fault.
 
-There are two forms, told apart by the type of the document only: a list is the one that was
-proposed for Thanos (:mod:`~mtls_echo_client.endpoints.configuration.thanos_proposal`), a mapping
-the one that Thanos reads (:mod:`~mtls_echo_client.endpoints.configuration.thanos`). Either becomes
-the same `Configuration`, whose files have been read and whose certificates have been loaded.
+There are two forms, told apart by the type of the document only: a list is the one proposed for
+Thanos (:mod:`~mtls_echo_client.endpoints.configuration.thanos_proposal`), a mapping the one that
+Thanos reads (:mod:`~mtls_echo_client.endpoints.configuration.thanos`).
 """
 
 from __future__ import annotations
@@ -15,23 +14,7 @@ from typing import cast
 from mtls_echo_client.endpoints.configuration.errors import EndpointsError
 from mtls_echo_client.endpoints.configuration.tls_settings import Reader
 from mtls_echo_client.endpoints.configuration.yaml_reader import parse_yaml, read_text
-from mtls_echo_client.endpoints.groups import (
-    MAX_ENDPOINTS,
-    Configuration,
-    Group,
-    ServerEntry,
-    TargetFiles,
-)
-
-__all__ = [
-    "Configuration",
-    "EndpointsError",
-    "Group",
-    "ServerEntry",
-    "TargetFiles",
-    "parse_configuration",
-    "read_configuration",
-]
+from mtls_echo_client.endpoints.groups import MAX_ENDPOINTS, Configuration, Group, ServerEntry
 
 
 def read_configuration(path: Path) -> Configuration:
@@ -77,12 +60,8 @@ def _configuration(text: str, name: str, folder: Path, path: Path | None) -> Con
     elif isinstance(document, dict):
         from mtls_echo_client.endpoints.configuration.thanos import read_groups
     else:
-        raise EndpointsError(
-            name,
-            "",
-            "is neither a list of groups nor a mapping with endpoints",
-            "begin with: - tls_config:",
-        )
+        reason = "is neither a list of groups nor a mapping with endpoints"
+        raise EndpointsError(name, "", reason, "begin with: - tls_config:")
     configuration = Configuration(
         name=name,
         path=path,
@@ -99,22 +78,17 @@ def _refuse_repetitions(configuration: Configuration) -> None:
     for group in configuration.groups:
         first = names.setdefault(group.name, group)
         if first is not group:
-            raise EndpointsError(
-                configuration.name,
-                f"{group.place}.name",
-                f"{group.name!r} is already the name of {first.place}",
-            )
+            reason = f"{group.name!r} is already the name of {first.place}"
+            raise EndpointsError(configuration.name, f"{group.place}.name", reason)
     servers: dict[object, ServerEntry] = {}
     for _, server in configuration:
         other = servers.setdefault(server.key, server)
         if other is not server:
-            raise EndpointsError(
-                configuration.name,
-                server.place,
-                f"{server.written!r} is already at {other.place}",
-                "an endpoint belongs to one group, or its TLS settings would depend on the order",
+            reason = f"{server.written!r} is already at {other.place}"
+            hint = (
+                "an endpoint belongs to one group, or its TLS settings would depend on the order"
             )
+            raise EndpointsError(configuration.name, server.place, reason, hint)
     if len(servers) > MAX_ENDPOINTS:
-        raise EndpointsError(
-            configuration.name, "", f"lists {len(servers)} endpoints; at most {MAX_ENDPOINTS}"
-        )
+        reason = f"lists {len(servers)} endpoints; at most {MAX_ENDPOINTS}"
+        raise EndpointsError(configuration.name, "", reason)

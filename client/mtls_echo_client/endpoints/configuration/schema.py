@@ -1,9 +1,8 @@
 """Decode a document strictly, and explain what is wrong with one that does not fit.
 
-`msgspec` decides whether a value has its type; nothing passes that it does not pass. Its verdict
-is a sentence for programmers, so a refused value is walked through once more beside its type, for
-the sentence that a person can act on: where it is, what is there, what is allowed, and where a
-key that stands in the wrong place belongs.
+`msgspec` decides whether a value has its type. Its verdict is a sentence for programmers, so a
+refused value is walked through once more beside its type, for the sentence that a person can act
+on: where it is, what is there, what is allowed, and where a misplaced key belongs.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar, cast
 
 import msgspec
@@ -26,22 +26,6 @@ Misplaced = Mapping[type[msgspec.Struct], Mapping[str, str]]
 _QUOTES = "put it in quotes"
 
 
-class _Fault(Exception):
-    """Found on the walk.
-
-    Attributes:
-        place: Where.
-        reason: What.
-        hint: The way out.
-    """
-
-    def __init__(self, place: str, reason: str, hint: str | None = None) -> None:
-        super().__init__(place, reason, hint)
-        self.place = place
-        self.reason = reason
-        self.hint = hint
-
-
 def decode(value: object, shape: type[_T], name: str, misplaced: Misplaced) -> _T:
     """The value as ``shape``, strictly: no unknown keys, nothing converted.
 
@@ -49,7 +33,7 @@ def decode(value: object, shape: type[_T], name: str, misplaced: Misplaced) -> _
         value: From `mtls_echo_client.endpoints.configuration.yaml_reader`.
         shape: A `msgspec.Struct`, or a list of them.
         name: Of the file.
-        misplaced: Advice about keys.
+        misplaced: For the hints.
 
     Raises:
         EndpointsError: It is something else.
@@ -57,26 +41,20 @@ def decode(value: object, shape: type[_T], name: str, misplaced: Misplaced) -> _
     try:
         return msgspec.convert(value, shape, strict=True)
     except msgspec.ValidationError as error:
-        try:
-            _walk(value, inspect.type_info(shape), "", misplaced)
-        except _Fault as fault:
-            raise EndpointsError(name, fault.place, fault.reason, fault.hint) from error
+        _Walk(name, misplaced).check(value, inspect.type_info(shape), "")
         raise EndpointsError(name, "", f"cannot be understood: {error}") from error
 
 
-def join(place: str, key: str) -> str:
-    """The place of a key inside a mapping."""
+def _join(place: str, key: str) -> str:
     return f"{place}.{key}" if place else key
 
 
-def enumeration(words: Sequence[str], last: str = "and") -> str:
-    """``a, b and c``."""
+def _enumeration(words: Sequence[str]) -> str:
     *first, end = words
-    return f"{', '.join(first)} {last} {end}" if first else end
+    return f"{', '.join(first)} and {end}" if first else end
 
 
-def kind_of(value: object) -> str:
-    """What a value is, in words."""
+def _kind_of(value: object) -> str:
     match value:
         case None:
             return "nothing"
@@ -92,72 +70,82 @@ def kind_of(value: object) -> str:
             return "a mapping"
 
 
-def _walk(value: object, info: inspect.Type, place: str, misplaced: Misplaced) -> None:
-    match info:
-        case inspect.UnionType(types=types):
-            if value is None and any(isinstance(each, inspect.NoneType) for each in types):
-                return
-            first, *others = (each for each in types if not isinstance(each, inspect.NoneType))
-            if others and isinstance(value, (str, float)):
-                return
-            _walk(value, first, place, misplaced)
-        case inspect.ListType(item_type=item):
-            if not isinstance(value, list):
-                raise _Fault(place, f"must be a list, not {kind_of(value)}", _listed(value))
-            for index, each in enumerate(cast("list[object]", value)):
-                _walk(each, item, f"{place}[{index}]", misplaced)
-        case inspect.DictType(value_type=each_type):
-            for key, each in _mapping(value, place).items():
-                _walk(each, each_type, join(place, key), misplaced)
-        case inspect.StructType():
-            fields = _mapping(value, place, _as_mapping(value, info.fields))
-            _walk_structure(fields, info, place, misplaced)
-        case inspect.BoolType():
-            if not isinstance(value, bool):
-                raise _Fault(place, f"must be true or false, not {kind_of(value)}")
-        case _:
-            if not isinstance(value, str):
-                raise _Fault(place, f"must be a text, not {kind_of(value)}", _as_text(value))
+@dataclass(frozen=True)
+class _Walk:
+    """Looks for the first fault of a value that does not have its type."""
 
+    name: str
+    misplaced: Misplaced
 
-def _walk_structure(
-    value: dict[str, object], info: inspect.StructType, place: str, misplaced: Misplaced
-) -> None:
-    allowed = [field.encode_name for field in info.fields]
-    for key in value:
-        if key not in allowed:
-            raise _unknown(key, value, allowed, place, misplaced.get(info.cls, {}))
-    for field in info.fields:
-        if field.encode_name in value:
-            each = join(place, field.encode_name)
-            _walk(value[field.encode_name], field.type, each, misplaced)
-        elif field.required:
-            raise _Fault(place, f"{field.encode_name} is missing")
+    def check(self, value: object, info: inspect.Type, place: str) -> None:
+        match info:
+            case inspect.UnionType(types=types):
+                if value is None and any(isinstance(each, inspect.NoneType) for each in types):
+                    return
+                first, *others = (each for each in types if not isinstance(each, inspect.NoneType))
+                if not (others and isinstance(value, (str, float))):
+                    self.check(value, first, place)
+            case inspect.ListType(item_type=item):
+                if not isinstance(value, list):
+                    hint = "put '- ' before it, or brackets around it"
+                    reason = f"must be a list, not {_kind_of(value)}"
+                    raise self._fault(place, reason, hint if isinstance(value, str) else None)
+                for index, each in enumerate(cast("list[object]", value)):
+                    self.check(each, item, f"{place}[{index}]")
+            case inspect.DictType(value_type=each_type):
+                for key, each in self._mapping(value, place).items():
+                    self.check(each, each_type, _join(place, key))
+            case inspect.StructType():
+                fields = self._mapping(value, place, _as_mapping(value, info.fields))
+                self._check_structure(fields, info, place)
+            case inspect.BoolType():
+                if not isinstance(value, bool):
+                    raise self._fault(place, f"must be true or false, not {_kind_of(value)}")
+            case _:
+                if not isinstance(value, str):
+                    reason = f"must be a text, not {_kind_of(value)}"
+                    raise self._fault(place, reason, _as_text(value))
 
+    def _check_structure(
+        self, value: dict[str, object], info: inspect.StructType, place: str
+    ) -> None:
+        allowed = [field.encode_name for field in info.fields]
+        for key in value:
+            if key not in allowed:
+                raise self._unknown(key, value, info, place)
+        for field in info.fields:
+            if field.encode_name in value:
+                each = _join(place, field.encode_name)
+                self.check(value[field.encode_name], field.type, each)
+            elif field.required:
+                raise self._fault(place, f"{field.encode_name} is missing")
 
-def _unknown(
-    key: str,
-    value: dict[str, object],
-    allowed: Sequence[str],
-    place: str,
-    misplaced: Mapping[str, str],
-) -> _Fault:
-    meant = _meant(key, allowed)
-    elsewhere = next((each for each in misplaced if _bare(each) == _bare(key)), None)
-    if elsewhere is not None and meant is None:
-        home = misplaced[elsewhere]
-        parent = home.removeprefix("inside ")
-        hint = f"write {elsewhere}" if elsewhere != key else None
-        if parent in value and not value[parent]:
-            # The line above it is there, and nothing is indented under it.
-            hint = f"indent {elsewhere} by two more spaces than {parent}"
-        return _Fault(place, f"{key} belongs {home}, not here", hint)
-    return _Fault(
-        place,
-        f"unknown key {key!r}; allowed {'are' if len(allowed) > 1 else 'is'}"
-        f" {enumeration(allowed)}",
-        f"write {meant}" if meant else None,
-    )
+    def _unknown(
+        self, key: str, value: dict[str, object], info: inspect.StructType, place: str
+    ) -> EndpointsError:
+        allowed = [field.encode_name for field in info.fields]
+        misplaced = self.misplaced.get(info.cls, {})
+        meant = _meant(key, allowed)
+        elsewhere = next((each for each in misplaced if _bare(each) == _bare(key)), None)
+        if elsewhere is not None and meant is None:
+            home = misplaced[elsewhere]
+            parent = home.removeprefix("inside ")
+            hint = f"write {elsewhere}" if elsewhere != key else None
+            if parent in value and not value[parent]:
+                # The line above it is there, and nothing is indented under it.
+                hint = f"indent {elsewhere} by two more spaces than {parent}"
+            return self._fault(place, f"{key} belongs {home}, not here", hint)
+        are = "are" if len(allowed) > 1 else "is"
+        reason = f"unknown key {key!r}; allowed {are} {_enumeration(allowed)}"
+        return self._fault(place, reason, f"write {meant}" if meant else None)
+
+    def _mapping(self, value: object, place: str, hint: str | None = None) -> dict[str, object]:
+        if not isinstance(value, dict):
+            raise self._fault(place, f"must be a mapping, not {_kind_of(value)}", hint)
+        return cast("dict[str, object]", value)
+
+    def _fault(self, place: str, reason: str, hint: str | None = None) -> EndpointsError:
+        return EndpointsError(self.name, place, reason, hint)
 
 
 def _meant(key: str, allowed: Sequence[str]) -> str | None:
@@ -169,16 +157,6 @@ def _meant(key: str, allowed: Sequence[str]) -> str | None:
 
 def _bare(key: str) -> str:
     return re.sub(r"[\W_]", "", key).lower()
-
-
-def _mapping(value: object, place: str, hint: str | None = None) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise _Fault(place, f"must be a mapping, not {kind_of(value)}", hint)
-    return cast("dict[str, object]", value)
-
-
-def _listed(value: object) -> str | None:
-    return "put '- ' before it, or brackets around it" if isinstance(value, str) else None
 
 
 def _as_mapping(value: object, fields: Sequence[inspect.Field]) -> str | None:

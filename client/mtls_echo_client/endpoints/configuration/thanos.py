@@ -20,9 +20,8 @@
           tls_config: {enabled: false}
 
 Each setting that an endpoint does not write is the default's, as the documentation of Thanos
-describes and its code does not do: there, ``enabled: true`` takes all of them away. Certificate
-and key are one setting. The server's name is not among them: it goes over only with the whole, to
-an endpoint that writes nothing about TLS.
+describes (in its code, ``enabled: true`` takes all of them away). Certificate and key are one
+setting. The server's name goes over only to an endpoint that writes nothing about TLS.
 """
 
 from __future__ import annotations
@@ -34,8 +33,8 @@ from typing import cast
 import msgspec
 
 from mtls_echo_client.endpoints.configuration.schema import Misplaced, decode
-from mtls_echo_client.endpoints.configuration.tls_settings import Located, Reader
-from mtls_echo_client.endpoints.groups import Group, read_server
+from mtls_echo_client.endpoints.configuration.tls_settings import EMPTY, Located, Reader, located
+from mtls_echo_client.endpoints.groups import Group
 from mtls_echo_client.endpoints.plan import TLSSettings
 
 _PATHS = ("ca_file", "cert_file", "key_file")
@@ -74,43 +73,35 @@ class _Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     endpoints: list[_Endpoint] | None = None
 
 
+_CLIENT_KEYS = ("tls_config", "server_name", "compression")
 _OTHER_SHAPE = "to the other shape, a list of groups"
-_INSIDE_TLS = dict.fromkeys(_TLS_KEYS, "inside tls_config")
+_BESIDE_CLIENT_CONFIG = dict.fromkeys(("address", "strict", "group"), "beside client_config")
 _MISPLACED: Misplaced = {
     _Document: {
-        **dict.fromkeys(
-            ("tls_config", "server_name", "compression"), "inside default_client_config"
-        ),
+        **dict.fromkeys(_CLIENT_KEYS, "inside default_client_config"),
         **dict.fromkeys(_TLS_KEYS, "inside default_client_config.tls_config"),
         "client_config": "inside an endpoint; for all of them it is default_client_config",
     },
     _Endpoint: {
-        **dict.fromkeys(("tls_config", "server_name", "compression"), "inside client_config"),
+        **dict.fromkeys(_CLIENT_KEYS, "inside client_config"),
         **dict.fromkeys(_TLS_KEYS, "inside client_config.tls_config"),
         **dict.fromkeys(("endpoints", "endpoints_sd_files", "mode", "name"), _OTHER_SHAPE),
     },
-    _ClientConfig: {
-        **_INSIDE_TLS,
-        **dict.fromkeys(("address", "strict", "group"), "beside client_config"),
-    },
+    _ClientConfig: {**dict.fromkeys(_TLS_KEYS, "inside tls_config"), **_BESIDE_CLIENT_CONFIG},
     _TLSConfig: {
         **dict.fromkeys(("server_name", "compression"), "beside tls_config"),
-        **dict.fromkeys(("address", "strict", "group"), "beside client_config"),
+        **_BESIDE_CLIENT_CONFIG,
     },
 }
 
 
 @dataclass
 class _Parsed:
-    """The contents of one ``client_config``.
+    """The contents of one ``client_config``; None is what is absent.
 
     Attributes:
         place: Of its ``tls_config``.
-        enabled: None when absent.
         about_tls: Whether there is a ``tls_config`` at all.
-        paths: Of files, and their places.
-        minimum_version: None when absent.
-        server_name: None when absent.
     """
 
     place: str
@@ -151,11 +142,8 @@ def _refuse_other_shapes(document: dict[str, object], reader: Reader) -> None:
     listed = document.get("endpoints")
     items = cast("list[object]", listed) if isinstance(listed, list) else []
     for index, item in enumerate(items):
-        if (
-            isinstance(item, dict)
-            and "address" not in item
-            and _GROUP_KEYS & set(cast("dict[str, object]", item))
-        ):
+        keys = set(cast("dict[str, object]", item)) if isinstance(item, dict) else set[str]()
+        if keys & _GROUP_KEYS and "address" not in keys:
             raise reader.error(
                 f"endpoints[{index}]",
                 "is a group inside a mapping, as once proposed (thanos#5505)",
@@ -177,9 +165,7 @@ def _client_config(
     if config is msgspec.UNSET:
         return found
     if config is None or config == _ClientConfig():
-        raise reader.error(
-            place, "is empty, and might mean TLS or plaintext", "write tls_config, or take it away"
-        )
+        raise reader.error(place, EMPTY, "write tls_config, or take it away")
     if config.compression not in (None, "", "none"):
         known = config.compression == "snappy"
         raise reader.error(
@@ -197,12 +183,10 @@ def _client_config(
 
 def _tls_config(config: _TLSConfig | None, found: _Parsed, reader: Reader) -> None:
     place = found.place
-    if config is None or not any(
-        getattr(config, name) not in (None, "") for name in config.__struct_fields__
-    ):
+    if config is None or all(value in (None, "") for value in msgspec.structs.astuple(config)):
         raise reader.error(
             place,
-            "is empty, and might mean TLS or plaintext",
+            EMPTY,
             "write ca_file, and for mutual TLS cert_file and key_file; or enabled: false for"
             " plaintext; or take tls_config away for the default",
         )
@@ -215,18 +199,14 @@ def _tls_config(config: _TLSConfig | None, found: _Parsed, reader: Reader) -> No
     found.about_tls = True
     found.enabled = config.enabled
     found.minimum_version = _version(config.min_version, f"{place}.min_version", reader)
-    found.paths = {
-        name: Located(text, f"{place}.{name}")
-        for name in _PATHS
-        if (text := getattr(config, name))
-    }
+    found.paths = located(config, _PATHS, place)
 
 
 def _version(text: str | float | None, place: str, reader: Reader) -> ssl.TLSVersion | None:
     if text is None or text == "":
         return None
-    if (version := _VERSIONS.get(str(text))) is not None:
-        return version
+    if str(text) in _VERSIONS:
+        return _VERSIONS[str(text)]
     why = "deprecated (RFC 8996)" if str(text) in ("1.0", "1.1") else "no version of TLS"
     raise reader.error(place, f"{str(text)!r} is {why}; allowed are 1.2 and 1.3")
 
@@ -240,10 +220,7 @@ def _check_default(default: _Parsed, reader: Reader) -> None:
 
 
 def _endpoint(endpoint: _Endpoint, place: str, default: _Parsed, reader: Reader) -> Group:
-    try:
-        server = read_server(endpoint.address, f"{place}.address")
-    except ValueError as error:
-        raise reader.error(f"{place}.address", str(error)) from error
+    server = reader.server(endpoint.address, f"{place}.address")
     if endpoint.strict and server.is_name:
         raise reader.error(
             server.place,
@@ -257,18 +234,13 @@ def _endpoint(endpoint: _Endpoint, place: str, default: _Parsed, reader: Reader)
             "write dns+ before the address, to check each of them",
         )
     if endpoint.service_config:
-        raise reader.error(
-            f"{place}.service_config", "is not supported: it is an instruction for gRPC"
-        )
+        reason = "is not supported: it is an instruction for gRPC"
+        raise reader.error(f"{place}.service_config", reason)
     own = _client_config(endpoint.client_config, f"{place}.client_config", reader)
     tls, plaintext = _resolve(own, default, place, reader)
+    strict = bool(endpoint.strict)
     return Group(
-        name=place,
-        place=place,
-        strict=bool(endpoint.strict),
-        tls=tls,
-        plaintext=plaintext,
-        servers=(server,),
+        name=place, place=place, strict=strict, tls=tls, plaintext=plaintext, servers=(server,)
     )
 
 
@@ -304,20 +276,15 @@ def _merged(own: _Parsed, default: _Parsed, reader: Reader) -> TLSSettings:
     if version is None and default.minimum_version is not None:
         version = default.minimum_version
         inherited.append("min_version")
-    name = own.server_name
-    if name is None and not own.about_tls and default.server_name is not None:
-        name = default.server_name
-        inherited.append("server_name")
+    name = own.server_name or (None if own.about_tls else default.server_name)
     if name is not None:
         paths["server_name"] = name
-    origin = own.place
-    if not own.about_tls:
-        origin = default.place
-    elif inherited:
-        origin = f"{own.place} ({', '.join(inherited)}: {default.place})"
+    place = origin = own.place if own.about_tls else default.place
+    if own.about_tls and inherited:
+        origin = f"{place} ({', '.join(inherited)}: {default.place})"
     return reader.settings(
         paths,
-        own.place if own.about_tls else default.place,
+        place,
         # What Thanos offers by default; it would be less secure to read the same file otherwise.
         minimum_version=version or ssl.TLSVersion.TLSv1_3,
         origin=origin,

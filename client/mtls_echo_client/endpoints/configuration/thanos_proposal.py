@@ -16,9 +16,8 @@
           refresh_interval: 5m
       mode: strict                    # or "", or nothing
 
-Thanos proposed it (2021) and never merged it. Null, an empty text and an empty list are what is
-not set, as in the proposal; only an empty ``tls_config`` is not, because its absence means
-plaintext.
+Proposed in 2021 and never merged. Null, an empty text and an empty list are what is not set, as in
+the proposal; only an empty ``tls_config`` is refused, because its absence means plaintext.
 """
 
 from __future__ import annotations
@@ -29,14 +28,13 @@ import ssl
 import msgspec
 
 from mtls_echo_client.endpoints.configuration.schema import Misplaced, decode
-from mtls_echo_client.endpoints.configuration.tls_settings import Located, Reader
+from mtls_echo_client.endpoints.configuration.tls_settings import EMPTY, Located, Reader, located
 from mtls_echo_client.endpoints.groups import (
     NAMES_INTERVAL,
     Group,
     ServerEntry,
     TargetFiles,
     parse_duration,
-    read_server,
 )
 from mtls_echo_client.endpoints.plan import TLSSettings
 
@@ -73,8 +71,8 @@ _MISPLACED: Misplaced = {
         **dict.fromkeys(_FIELDS, "inside tls_config"),
         "files": "inside endpoints_sd_files",
         "refresh_interval": "inside endpoints_sd_files",
-        **dict.fromkeys(("address", "strict", "client_config"), _OTHER_SHAPE),
-        "default_client_config": _OTHER_SHAPE,
+        **dict.fromkeys(("address", "strict"), _OTHER_SHAPE),
+        **dict.fromkeys(("client_config", "default_client_config"), _OTHER_SHAPE),
     },
     _ProposedTLSConfig: {
         **dict.fromkeys(("enabled", "insecure_skip_verify", "min_version"), _OTHER_SHAPE),
@@ -99,7 +97,10 @@ def read_groups(document: object, reader: Reader) -> tuple[Group, ...]:
 
 
 def _group(group: _Group, place: str, reader: Reader) -> Group:
-    strict = _is_strict(group.mode, place, reader)
+    if group.mode not in (None, "", "strict"):
+        reason = f'{group.mode!r} is not a mode; allowed are "" and strict'
+        raise reader.error(f"{place}.mode", reason)
+    strict = group.mode == "strict"
     servers = tuple(
         _server(text, f"{place}.endpoints[{index}]", strict, reader)
         for index, text in enumerate(group.endpoints or ())
@@ -138,17 +139,8 @@ def _group(group: _Group, place: str, reader: Reader) -> Group:
     )
 
 
-def _is_strict(mode: str | None, place: str, reader: Reader) -> bool:
-    if mode not in (None, "", "strict"):
-        raise reader.error(f"{place}.mode", f'{mode!r} is not a mode; allowed are "" and strict')
-    return mode == "strict"
-
-
 def _server(text: str, place: str, strict: bool, reader: Reader) -> ServerEntry:
-    try:
-        server = read_server(text, place)
-    except ValueError as error:
-        raise reader.error(place, str(error)) from error
+    server = reader.server(text, place)
     if server.is_name and strict:
         raise reader.error(
             place,
@@ -163,15 +155,11 @@ def _tls(
 ) -> TLSSettings | None:
     if config is msgspec.UNSET:
         return None
-    written = {
-        name: Located(text, f"{place}.{name}")
-        for name in _FIELDS
-        if (text := getattr(config, name, None))
-    }
+    written = located(config, _FIELDS, place)
     if not written:
         raise reader.error(
             place,
-            "is empty, and might mean TLS or plaintext",
+            EMPTY,
             "write ca_file, and for mutual TLS cert_file and key_file; or for plaintext take"
             " tls_config away",
         )
@@ -196,10 +184,7 @@ def _files(source: _Files, place: str, reader: Reader) -> list[TargetFiles]:
     for index, text in enumerate(source.files):
         here = f"{place}.files[{index}]"
         if _PATTERN.fullmatch(text) is None:
-            raise reader.error(
-                here,
-                f"{text!r} is not valid for file discovery: it must end in .json, .yml or .yaml,"
-                " and may have * in its last segment only",
-            )
+            reason = "it must end in .json, .yml or .yaml, and may have * in its last segment only"
+            raise reader.error(here, f"{text!r} is not valid for file discovery: {reason}")
         found.append(TargetFiles(reader.path(Located(text, here)), here))
     return found

@@ -1,8 +1,7 @@
 """Validate TLS settings by loading every file that they name.
 
-A path that is right in the configuration may lead to a file that is missing or empty, or to the
-key of another certificate. Found here, that is one line at the start; found later, it is a
-handshake that fails, or worse, one that is made without the certificate. So each file is read,
+A path may lead to a file that is missing or empty, or to the key of another certificate. Found
+here, that is one line at the start; found later, a handshake that fails. So each file is read,
 each pair compared, and a context made of it and thrown away.
 """
 
@@ -10,13 +9,16 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from mtls_echo_client.context import client_context
 from mtls_echo_client.endpoints.configuration.errors import EndpointsError
+from mtls_echo_client.endpoints.groups import ServerEntry, read_server
 from mtls_echo_client.endpoints.plan import TLSSettings
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_tls.address import reference_identifier
@@ -28,7 +30,9 @@ _PEM = "-----BEGIN"
 
 _STRONG_ENOUGH = "use a P-256 key, or RSA of at least 2048 bits, signed with SHA-256 or better"
 
-_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+
+# About settings that are there, and say nothing.
+EMPTY = "is empty, and might mean TLS or plaintext"
 
 
 class Located(NamedTuple):
@@ -36,6 +40,12 @@ class Located(NamedTuple):
 
     text: str
     place: str
+
+
+def located(config: msgspec.Struct | None, names: Iterable[str], place: str) -> dict[str, Located]:
+    """Those of the settings that are written, with their places."""
+    found = {name: getattr(config, name, None) for name in names}
+    return {name: Located(text, f"{place}.{name}") for name, text in found.items() if text}
 
 
 @dataclass
@@ -57,36 +67,46 @@ class Reader:
         """An error of this file."""
         return EndpointsError(self.name, place, reason, hint)
 
+    def server(self, text: str, place: str) -> ServerEntry:
+        """An endpoint; see `read_server`.
+
+        Raises:
+            EndpointsError: It is not one.
+        """
+        try:
+            return read_server(text, place)
+        except ValueError as error:
+            raise self.error(place, str(error)) from error
+
     def path(self, written: Located) -> Path:
         """A path, relative ones from the folder of the configuration.
 
         Raises:
             EndpointsError: No file can be called so, or it is the contents of one.
         """
-        if _PEM in written.text:
+        text, place = written
+        if _PEM in text:
             raise self.error(
-                written.place, "holds PEM itself", "write it to a file, and here the file's path"
+                place, "holds PEM itself", "write it to a file, and here the file's path"
             )
         try:
-            os.fsencode(written.text)
+            if b"\0" not in os.fsencode(text):
+                return self.folder / text
         except UnicodeEncodeError:
-            raise self.error(written.place, f"{written.text!r} is not a path") from None
-        if "\0" in written.text:
-            raise self.error(written.place, f"{written.text!r} is not a path")
-        return self.folder / written.text
+            pass
+        raise self.error(place, f"{text!r} is not a path")
 
     def host_name(self, written: Located) -> str:
-        """A name to verify.
+        """A host name or IP address to verify.
 
         Raises:
-            EndpointsError: It is neither a host name nor an IP address.
+            EndpointsError: It is neither.
         """
         try:
             return reference_identifier(written.text)
         except ValueError as error:
-            raise self.error(
-                written.place, str(error), "write the name alone, without a port"
-            ) from error
+            hint = "write the name alone, without a port"
+            raise self.error(written.place, str(error), hint) from error
 
     def settings(
         self,
@@ -102,7 +122,7 @@ class Reader:
             written: ``ca_file``, ``cert_file``, ``key_file`` and ``server_name``, those that are.
             place: Of the ``tls_config``.
             minimum_version: The oldest version to offer.
-            origin: What to call the place of the whole, if not that.
+            origin: What to call the place, if other settings went into it.
 
         Raises:
             EndpointsError: One is missing, or names what cannot be used.
@@ -112,8 +132,8 @@ class Reader:
             raise self.error(
                 place,
                 "ca_file is missing: without trust anchors no server can be verified",
-                f"name the servers' authority; if every public one is meant, name the system's"
-                f" bundle, such as {_BUNDLE}",
+                "name the servers' authority; if every public one is meant, name the system's"
+                " bundle, such as /etc/ssl/certs/ca-certificates.crt",
             )
         if cert is not None and key is None:
             raise self.error(cert.place, "key_file is missing: a certificate needs its key")
@@ -131,7 +151,7 @@ class Reader:
         return settings
 
     def _prove(self, settings: TLSSettings, written: Mapping[str, Located]) -> None:
-        files = (settings.ca_file, settings.cert_file, settings.key_file)
+        files = ca, cert, key = settings.ca_file, settings.cert_file, settings.key_file
         if files in self._proved:
             return
         places = {
@@ -139,11 +159,9 @@ class Reader:
             for name in ("key_file", "cert_file", "ca_file")
             if name in written
         }
-        first = settings.cert_file or settings.ca_file
+        first = cert or ca
         try:
-            material = client_material(
-                ca=settings.ca_file, cert=settings.cert_file, key=settings.key_file
-            )
+            material = client_material(ca=ca, cert=cert, key=key)
             assert material.trust is not None  # noqa: S101  there is a ca_file
             client_context(material.trust, material.credential)
         except MaterialError as error:

@@ -1,9 +1,8 @@
 """Hints for a text that is not YAML: the mistakes that people make most often.
 
-The parser reports what it had expected, and where it gave up. That is seldom where the mistake is:
-a quote that is never closed is missed at the end of the file, a colon on the line below. So the
-place is the one where the unfinished thing began, and the line there is looked at once more for
-what an editor, a web page or a tired person leaves in it.
+The parser says where it gave up, which is seldom where the mistake is: a quote that is never
+closed is missed at the end of the file, a colon on the line below. So the place is the one where
+the unfinished thing began, and the line there is looked at for what an editor leaves in it.
 """
 
 from __future__ import annotations
@@ -29,20 +28,14 @@ def position(line: int, column: int) -> str:
 
 
 def explain(error: yaml.YAMLError, text: str, name: str) -> EndpointsError:
-    """The error that a person can act on.
-
-    Args:
-        error: The parser's.
-        text: What it was given.
-        name: Of the file.
-    """
+    """The error that a person can act on, from the parser's about ``text``."""
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         reason = getattr(error, "reason", None) or getattr(error, "problem", None) or "unreadable"
         at = getattr(error, "position", None)
-        place = "" if at is None else _line_of(text, at)
-        return EndpointsError(name, place, f"is not YAML: {_lower(str(reason))}")
+        place = "" if at is None else f"line {1 + text.encode().count(10, 0, at)}"
+        return EndpointsError(name, place, f"is not YAML: {lower(str(reason))}")
     lines, mark, begun = text.splitlines(), error.problem_mark, error.context_mark
-    problem = _lower(error.problem or "")
+    problem = lower(error.problem or "")
     is_cut_off = mark.line >= len(lines)
     if begun is not None and (is_cut_off or error.context == "while scanning a simple key"):
         mark, problem = begun, f"{problem} {error.context}"
@@ -95,21 +88,13 @@ def _at(error: yaml.MarkedYAMLError, line: str) -> str | None:
     for each in (mark, begun):
         if each is not None and line[each.column : each.column + 1] in tuple(_INDICATORS):
             return f"put in quotes what begins with {line[each.column]}"
-    if (
-        error.context == "while parsing a block mapping"
-        and mark is not None
-        and begun is not None
-        and line[: mark.column].isspace()
-        and mark.column != begun.column
-    ):
+    if not mark or not begun or error.context != "while parsing a block mapping":
+        return None
+    if line[: mark.column].isspace() and mark.column != begun.column:
         return f"begin it in column {begun.column + 1}, as the other keys of this mapping"
     return None
 
 
-def _line_of(text: str, place: int) -> str:
-    number = text.encode().count(b"\n", 0, place) + 1
-    return f"line {number}"
-
-
-def _lower(text: str) -> str:
+def lower(text: str) -> str:
+    """A message, to be continued from a place."""
     return text[:1].lower() + text[1:]

@@ -1,10 +1,9 @@
 """Read YAML and JSON from untrusted text into plain values.
 
 YAML 1.1, of which JSON is a part, read event by event rather than by a loader: a loader builds
-first and asks afterwards. A key that is there twice is refused (YAML forbids it, loaders take the
-last, and the first was meant as well). No tag makes an object. Aliases and merge keys (``<<``)
-work, but count for all that they stand for, so that ten lines cannot become a gigabyte. Size,
-depth and number of values have bounds; a shape of ours needs a depth of six.
+first and asks afterwards. A key that is there twice is refused (loaders take the last). No tag
+makes an object. Aliases and merge keys (``<<``) count for all that they stand for, so that ten
+lines cannot become a gigabyte. Size, depth and number of values have bounds.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from yaml.nodes import ScalarNode
 from yaml.resolver import Resolver
 
 from mtls_echo_client.endpoints.configuration.errors import EndpointsError
-from mtls_echo_client.endpoints.configuration.yaml_hints import explain, position
+from mtls_echo_client.endpoints.configuration.yaml_hints import explain, lower, position
 from mtls_echo_pki.files.durable import MAX_FILE_SIZE, read_file
 
 # Many times what 10,000 endpoints need.
@@ -79,8 +78,7 @@ def unreadable(error: OSError, path: Path) -> str:
         return "is a link to a file that does not exist" if path.is_symlink() else "does not exist"
     if error.errno == errno.EISDIR:
         return "is a directory, not a file"
-    text = error.strerror or os.strerror(error.errno or 0)
-    return text[:1].lower() + text[1:]
+    return lower(error.strerror or os.strerror(error.errno or 0))
 
 
 def parse_yaml(text: str, name: str, *, strings_only: bool = False) -> object:
@@ -125,13 +123,10 @@ def parse_json(text: str, name: str) -> object:
     try:
         return cast("object", json.loads(text, object_pairs_hook=pairs))
     except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        what = (
-            "is empty"
-            if not text.strip()
-            else f"is not JSON: {_lower(error.msg).removesuffix(' at')}"
-        )
-        raise EndpointsError(name, place if text.strip() else "", what) from error
+        if not text.strip():
+            raise EndpointsError(name, "", "is empty") from error
+        what = f"is not JSON: {lower(error.msg).removesuffix(' at')}"
+        raise EndpointsError(name, position(error.lineno - 1, error.colno - 1), what) from error
     except (RecursionError, ValueError) as error:
         raise EndpointsError(name, "", "is nested too deeply, or has too long a number") from error
 
@@ -240,11 +235,11 @@ class _Builder:
         return text
 
     def _alias(self, event: AliasEvent) -> object:
-        found = self._anchors.get(str(event.anchor))
-        if found is None:
-            raise self._error(event, f"*{event.anchor} stands for nothing that is complete here")
-        self._add(found[1] - 1, event)
-        return found[0]
+        if (anchor := str(event.anchor)) not in self._anchors:
+            raise self._error(event, f"*{anchor} stands for nothing that is complete here")
+        value, count = self._anchors[anchor]
+        self._add(count - 1, event)
+        return value
 
     def _add(self, values: int, event: Event) -> None:
         self._count += values
@@ -262,7 +257,3 @@ class _Builder:
         mark = event.start_mark
         place = position(mark.line, mark.column) if mark is not None else ""
         return EndpointsError(self._name, place, reason)
-
-
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]

@@ -1,8 +1,7 @@
 """A name stands for the addresses that it had when it was last looked up well.
 
-Names written ``dns+`` are looked up now and then, a few at a time, each for a limited time. An
-answer replaces the addresses. A lookup that fails, or finds none, shows nothing about the servers:
-the addresses stay, and the failure is a problem until a lookup succeeds.
+A lookup that fails, or finds no address, shows nothing about the servers: the addresses stay, and
+the failure is a problem until a lookup succeeds.
 """
 
 from __future__ import annotations
@@ -20,12 +19,8 @@ from mtls_echo_tls.address import Address
 
 # A resolver tries several servers, some seconds each; after this there is no resolver.
 TIMEOUT = 10.0
-
-# For all names together, where a caller waits.
-TOTAL_TIMEOUT = 2.5 * TIMEOUT
-
-# Lookups at once; each holds a thread.
-CONCURRENCY = 16
+TOTAL_TIMEOUT = 2.5 * TIMEOUT  # for all names together, where a caller waits
+CONCURRENCY = 16  # each lookup holds a thread
 
 # More than a DNS answer over UDP holds. Beyond, the lowest are taken, and it is said.
 MAX_ADDRESSES = 256
@@ -63,8 +58,7 @@ class Names:
 
     def forget_all_but(self, wanted: Mapping[Address, float]) -> None:
         """Forget the names that are not wanted any more."""
-        for name in [name for name in self._answers if name not in wanted]:
-            del self._answers[name]
+        self._answers = {name: kept for name, kept in self._answers.items() if name in wanted}
 
     def due(self, wanted: Mapping[Address, float]) -> list[Address]:
         """The names to be looked up now, without those that are being looked up.
@@ -119,11 +113,8 @@ class Names:
 
 async def _resolve(name: Address) -> tuple[str, ...]:
     entries = await trio.socket.getaddrinfo(name.host, name.port, type=socket.SOCK_STREAM)
-    hosts = {
-        canonical(str(entry[4][0]))
-        for entry in entries
-        if entry[0] in (socket.AF_INET, socket.AF_INET6)
-    }
+    inet = (socket.AF_INET, socket.AF_INET6)
+    hosts = {canonical(str(entry[4][0])) for entry in entries if entry[0] in inet}
     return tuple(sorted(hosts, key=_order))
 
 

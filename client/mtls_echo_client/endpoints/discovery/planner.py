@@ -1,11 +1,7 @@
 """Rebuild the plan from configuration, target files and DNS; publish it when it changed.
 
-What is known comes from three places, each of which may fail by itself: the configuration, the
-target files and the names. Each keeps what it last knew well, and says in `Plan.problems` why
-that is not the present. So a plan never shrinks because something could not be read; it shrinks
-when less was written.
-
-Certificates are not watched here: a plan does not contain them.
+Each of the three may fail by itself. It keeps what it last knew well, and says in `Plan.problems`
+why that is not the present: a plan never shrinks because something could not be read.
 """
 
 from __future__ import annotations
@@ -62,7 +58,7 @@ class Planner:
         load: Reads the configuration; called again, in a thread, when its file has changed.
         allow_plaintext: Endpoints without TLS are meant.
         interval: Seconds between two looks at the files.
-        vocabulary: What the reader of an error calls ``allow_plaintext``.
+        vocabulary: For errors.
     """
 
     def __init__(
@@ -93,11 +89,9 @@ class Planner:
     async def once(self) -> Plan:
         """Read the configuration and the files, look up the names, all now.
 
-        What files and names fail to give is among the plan's problems.
-
         Raises:
             EndpointsError: The configuration cannot be used, or has endpoints in plaintext that
-                are not allowed.
+                are not allowed. What else fails is among the plan's problems.
         """
         self._configuration = await self._loaded()
         self._refused = None
@@ -107,8 +101,6 @@ class Planner:
 
     async def run(self, publish: Callable[[Plan], None]) -> Never:
         """Publish a plan, then each that differs from the one before; never return.
-
-        It goes on from `once`, or begins with it.
 
         Args:
             publish: Called with each plan, in trio's thread; must not block.
@@ -156,20 +148,17 @@ class Planner:
         written = (group.files_interval for group in self._in_force.groups if group.files)
         return min([self._interval, *(max(each, _SHORTEST) for each in written)])
 
-    # --- the three sources ---------------------------------------------------------------------
-
     async def _loaded(self) -> Configuration:
         configuration = await self._in_thread(self._load)
         for group in configuration.groups:
             if group.plaintext is not None and not self._allow_plaintext:
                 place, words = group.plaintext
-                raise EndpointsError(
-                    configuration.name,
-                    place,
-                    f"{words}: everything would be sent in plaintext",
-                    "write tls_config with ca_file; or, if that is meant, allow it with"
-                    f" {self._vocabulary.allow_plaintext}",
+                reason = f"{words}: everything would be sent in plaintext"
+                permit = self._vocabulary.allow_plaintext
+                hint = (
+                    f"write tls_config with ca_file; or, if that is meant, allow it with {permit}"
                 )
+                raise EndpointsError(configuration.name, place, reason, hint)
         return configuration
 
     async def _reread(self) -> None:
@@ -196,16 +185,14 @@ class Planner:
         wanted: dict[Address, float] = {}
         for group, server, _, _ in self._servers(configuration):
             if server.is_name:
-                shortest = min(wanted.get(server.key, group.names_interval), group.names_interval)
-                wanted[server.key] = shortest
+                interval = group.names_interval
+                wanted[server.key] = min(wanted.get(server.key, interval), interval)
         return wanted
 
     async def _in_thread(self, function: Callable[[], _T]) -> _T:
         return await trio.to_thread.run_sync(
             function, limiter=self._threads, abandon_on_cancel=True
         )
-
-    # --- the plan ------------------------------------------------------------------------------
 
     def _servers(
         self, configuration: Configuration
@@ -236,12 +223,8 @@ class Planner:
                     origin=f"{file} {server.place}".strip(),
                     labels=labels,
                 )
-                yield _Candidate(
-                    endpoint,
-                    _DISCOVERED if file else rank,
-                    file or f"dns+{server.address}",
-                    server.place,
-                )
+                source = file or f"dns+{server.address}"
+                yield _Candidate(endpoint, _DISCOVERED if file else rank, source, server.place)
 
     def _plan(self, configuration: Configuration) -> Plan:
         candidates = list(self._candidates(configuration))
@@ -251,19 +234,14 @@ class Planner:
             winner = first.setdefault(candidate.key, candidate)
             if winner is not candidate:
                 repeated.setdefault(candidate.source, []).append((candidate, winner))
-        chosen = {id(candidate) for candidate in first.values()}
-        endpoints = [each.endpoint for each in candidates if id(each) in chosen]
+        endpoints = [each.endpoint for each in candidates if first[each.key] is each]
         problems = [
             *self._known_problems(configuration),
             *(_repetition(source, pairs) for source, pairs in repeated.items()),
         ]
         if len(endpoints) > MAX_ENDPOINTS:
-            problems.append(
-                Problem(
-                    configuration.name,
-                    f"leads to {len(endpoints)} endpoints; the first {MAX_ENDPOINTS} are used",
-                )
-            )
+            message = f"leads to {len(endpoints)} endpoints; the first {MAX_ENDPOINTS} are used"
+            problems.append(Problem(configuration.name, message))
         return Plan(tuple(endpoints[:MAX_ENDPOINTS]), tuple(dict.fromkeys(problems)))
 
     def _known_problems(self, configuration: Configuration) -> Iterator[Problem]:

@@ -1,9 +1,8 @@
 """Read target files at every look, and parse those whose content is new.
 
-Every file is read at every look, and its digest compared: nothing is watched, so that nothing is
-missed by an editor that renames, a mount that swaps a link, or a network file system. A file is
-parsed when its content is new. A bad one keeps the targets of its last good content, and is a
-problem until it is good again; a file that is gone has none.
+Nothing is watched, so that nothing is missed when an editor renames, a mount swaps a link, or the
+file system is a network's. A bad file keeps the targets of its last good content, and is a problem
+until it is good again; a file that is gone has none.
 """
 
 from __future__ import annotations
@@ -51,11 +50,7 @@ class Discovery:
     _matches: Mapping[Path, tuple[Path, ...]] = field(default_factory=dict[Path, tuple[Path, ...]])
 
     def look(self, patterns: Iterable[Path]) -> Discovery:
-        """Read whatever the patterns match now; it blocks for as long as the disk does.
-
-        Returns:
-            What there is now; itself, when that is what there was.
-        """
+        """Read whatever the patterns match now, in this thread; itself if nothing is new."""
         matches: dict[Path, tuple[Path, ...]] = {}
         problems: list[Problem] = []
         files: dict[Path, Found] = {}

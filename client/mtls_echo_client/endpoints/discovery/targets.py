@@ -1,9 +1,8 @@
 """Find and parse target files: each is used whole or not at all.
 
 Prometheus calls it file-based service discovery: a list of ``{targets, labels}``, as JSON or YAML
-by the file's suffix. In YAML every scalar is a text, as Prometheus decodes it: the label ``true``
-is the word. One target that cannot be read refuses its file, because the rest of it
-may still be being written.
+by the file's suffix. In YAML every scalar is a text, as Prometheus decodes it. One target that
+cannot be read refuses its file: the rest of it may still be being written.
 """
 
 from __future__ import annotations
@@ -47,12 +46,7 @@ _MISPLACED: Misplaced = {
 
 @dataclass(frozen=True)
 class Target:
-    """One target of a file.
-
-    Attributes:
-        server: The endpoint.
-        labels: Its group's, and `FILEPATH`.
-    """
+    """One target of a file, with its group's labels and `FILEPATH`."""
 
     server: ServerEntry
     labels: Mapping[str, str]
@@ -95,10 +89,8 @@ def parse_targets(contents: bytes, path: Path) -> tuple[Target, ...]:
     """
     name = str(path)
     text = decode_text(contents, name)
-    if path.suffix.lower() == ".json":
-        document = parse_json(text, name)
-    else:
-        document = parse_yaml(text, name, strings_only=True)
+    is_json = path.suffix.lower() == ".json"
+    document = parse_json(text, name) if is_json else parse_yaml(text, name, strings_only=True)
     groups = decode(document, list[_TargetGroup], name, _MISPLACED)
     if (count := sum(len(group.targets or ()) for group in groups)) > MAX_ENDPOINTS:
         raise EndpointsError(name, "", f"has {count} targets; at most {MAX_ENDPOINTS}")

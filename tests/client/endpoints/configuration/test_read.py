@@ -15,12 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mtls_echo_client.endpoints.configuration import yaml_reader as document
-from mtls_echo_client.endpoints.configuration.read import (
-    Configuration,
-    EndpointsError,
-    parse_configuration,
-    read_configuration,
-)
+from mtls_echo_client.endpoints.configuration.errors import EndpointsError
+from mtls_echo_client.endpoints.configuration.read import parse_configuration, read_configuration
+from mtls_echo_client.endpoints.groups import Configuration
 from mtls_echo_client.endpoints.plan import TLSSettings
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.flaws.baseline import ValidationInput

@@ -15,14 +15,11 @@ import trio
 import trio.abc
 import trio.testing
 
-from mtls_echo_client.endpoints.configuration.read import (
-    Configuration,
-    EndpointsError,
-    parse_configuration,
-    read_configuration,
-)
+from mtls_echo_client.endpoints.configuration.errors import EndpointsError
+from mtls_echo_client.endpoints.configuration.read import parse_configuration, read_configuration
 from mtls_echo_client.endpoints.discovery.dns import Names
 from mtls_echo_client.endpoints.discovery.planner import Planner
+from mtls_echo_client.endpoints.groups import Configuration
 from mtls_echo_client.endpoints.plan import Plan, Problem
 from mtls_echo_tls.address import Address
 from tests.support.endpoints import LISTED, TLS, make_files, replace, thanos
