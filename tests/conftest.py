@@ -1,8 +1,8 @@
 """How the tests are run, and what `make test` says before them and after.
 
-It ends with a table of the handshake failures that it observed. Each test of
-`tests/test_observations.py` records what both sides reported. With xdist the tests run in other
-processes, so the records travel with the test reports, as ``user_properties``.
+It ends with a table of the handshake failures that it observed. Each failure played by
+`tests/cli/failures/test_registry.py` records what both sides reported. With xdist the tests run in
+other processes, so the records travel with the test reports, as ``user_properties``.
 """
 
 from __future__ import annotations

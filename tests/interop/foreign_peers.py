@@ -639,7 +639,7 @@ def _pump(source: socket.socket, sink: socket.socket, record: Relayed, of: str, 
             sink.sendall(data)
         except OSError:
             record.ends.append(f"{to} reset")
-            # Its last words may still lie in the other direction; what comes from here is lost.
+            # What it sent last may still be unread the other way; what comes from here is lost.
             with contextlib.suppress(OSError):
                 while source.recv(65536):
                     pass

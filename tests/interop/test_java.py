@@ -11,7 +11,7 @@ from tests.interop.foreign_peers import need
 from tests.support.pki import END_ENTITIES
 from tests.support.timing import TIMEOUT
 
-# One virtual machine for all cases: starting it takes longer than judging them.
+# One virtual machine for all cases: starting it takes longer than verifying with it.
 VERIFIER = """
 import java.io.*;
 import java.nio.file.*;

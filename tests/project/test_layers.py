@@ -1,7 +1,8 @@
 """The layers: which room may import which, that no module imports itself by a detour, and sizes.
 
 A room is a folder of modules. Every import counts: those inside functions, those under
-TYPE_CHECKING, and those written as a string, as a table of lazily loaded names has them.
+TYPE_CHECKING, relative ones, and those written as a string, as a table of lazily loaded names or
+a quoted annotation has them.
 """
 
 from __future__ import annotations
@@ -116,21 +117,25 @@ def with_line(module: str, line: str) -> Graph:
 
 
 def imports_of(module: str, source: str) -> set[str]:
-    return {name for name in named_in(source) if name in paths()} - {module}
+    return {name for name in named_in(module, source) if name in paths()} - {module}
 
 
-def named_in(source: str) -> Iterator[str]:
+def named_in(module: str, source: str) -> Iterator[str]:
     """What a module imports, in whatever form."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Import(names=names):
                 yield from (alias.name for alias in names)
-            case ast.ImportFrom(module=str(module), names=names, level=0):
+            case ast.ImportFrom(module=after, names=names, level=level):
+                folder = module.split(".")[: -level or None] if level else []
+                whole = ".".join([*folder, *filter(None, [after])])
                 for alias in names:
-                    inner = f"{module}.{alias.name}"
-                    yield inner if inner in paths() else module
+                    inner = f"{whole}.{alias.name}"
+                    yield inner if inner in paths() else whole
             case ast.Constant(value=str(text)) if re.fullmatch(r"mtls_echo[\w.]*(:\w+)?", text):
-                yield text.partition(":")[0]
+                parts = text.partition(":")[0].split(".")
+                known = [".".join(parts[:n]) for n in range(1, len(parts) + 1)]
+                yield next((name for name in reversed(known) if name in paths()), "")
             case _:
                 pass
 
@@ -209,6 +214,10 @@ def test_every_room_is_in_the_table_and_every_arrow_is_used() -> None:
             "if TYPE_CHECKING:\n    from mtls_echo_server.access import Access",
         ),
         ("mtls_echo_tls.sides", "LATER = 'mtls_echo_server.service:Server'"),
+        ("mtls_echo_tls.sides", "LATER = 'mtls_echo_server.service.Server'"),
+        ("mtls_echo_tls.sides", "def f(server: 'mtls_echo_server.service.Server'): ..."),
+        ("mtls_echo_tls.path.chain", "from ..diagnosis import report"),
+        ("mtls_echo_tls.path.chain", "from ..diagnosis.report import Report"),
         ("mtls_echo_tls.path.chain", "import mtls_echo_tls.diagnosis.report"),
         (
             "mtls_echo_client.endpoints.monitor.link",
@@ -264,7 +273,7 @@ def test_packages_of_rooms_hold_a_docstring_and_no_code() -> None:
 
 
 def test_only_the_application_draws_and_parses_command_lines() -> None:
-    """`click` and `rich` stay in `cli`; certificates are parsed by one module."""
+    """`click` and `rich` stay in `cli`."""
     for module, source in sources().items():
         tree = ast.parse(source)
         named = {

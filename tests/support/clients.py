@@ -273,7 +273,7 @@ def read_slowly(connection: socket.socket, context: ssl.SSLContext) -> None:
 
 
 def say_goodbye(tls: ssl.SSLSocket) -> None:
-    """Send close_notify, then read whatever was in flight: a reset would eat our last words."""
+    """Send close_notify, then read what was in flight: a reset would destroy what we sent."""
     with contextlib.suppress(OSError):
         # Ends with an error when data arrives in place of the peer's close_notify.
         tls.unwrap()

@@ -1,4 +1,4 @@
-"""In what two exhibits differ, as precisely as RFC 5280 has words for it.
+"""The differences of two `ValidationInput` values, as precisely as RFC 5280 has words for them.
 
 Certificates are compared field by field and extension by extension. Two things are compared by
 what they mean, since they follow from a key: a key identifier, by whose key it identifies; and

@@ -39,14 +39,14 @@ def verdict(credential: Credential, role: Role, trust: Trust, tls: str = "1.3") 
     version = VERSIONS[tls]
     # The server's credential and trust, and the client's trust and credential.
     if role == "servers":
-        presenting, judging = (
+        presenting, verifying = (
             (credential, stage.trust),
             (trust, stage.issue(Request.client("a.test"))),
         )
     else:
-        presenting, judging = (stage.issue("localhost"), trust), (stage.trust, credential)
+        presenting, verifying = (stage.issue("localhost"), trust), (stage.trust, credential)
     one = server_context(*presenting, minimum_version=version, maximum_version=version)
-    other = client_context(*judging, minimum_version=version, maximum_version=version)
+    other = client_context(*verifying, minimum_version=version, maximum_version=version)
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     calling = other.wrap_bio(to_client, to_server, server_hostname="localhost")
     called = one.wrap_bio(to_server, to_client, server_side=True)
