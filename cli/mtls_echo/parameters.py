@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Lifetime(click.ParamType[timedelta]):
-    """A duration such as 30d; see :func:`~mtls_echo_pki.certificates.request.parse_lifetime`."""
+    """A duration such as 30d; see :func:`~mtls_echo_pki.certificates.lifetimes.parse_lifetime`."""
 
     name = "lifetime"
 

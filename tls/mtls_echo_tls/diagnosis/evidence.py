@@ -80,7 +80,7 @@ class Evidence:
         is_tls13: Whether the handshake is one of TLS 1.3, completed or not.
         tls13_offered, tls13_enabled: Whether the ClientHello offers TLS 1.3, and whether this
             side would speak it.
-        peer_is_openssl: Whether the peer's messages leave no doubt that it is (`stack`).
+        peer_is_openssl: Whether the peer's messages leave no doubt that it is (`openssl_peer`).
         alpn_offered: Whether the ClientHello offers application protocols.
         not_shared: What left no cipher suite in common, on a server that found none.
         no_common_alpn: They were offered, this side insists on some, and none was selected.

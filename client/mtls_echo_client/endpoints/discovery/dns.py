@@ -1,4 +1,4 @@
-"""A name stands for the addresses that it had when it was last looked up well.
+"""Look names up in DNS, and keep the last good answer.
 
 A lookup that fails, or finds no address, shows nothing about the servers: the addresses stay, and
 the failure is a problem until a lookup succeeds.
