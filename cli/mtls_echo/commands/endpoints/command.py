@@ -2,7 +2,7 @@
 
 Scripts rely on three things, which are documented in the help and tested: the exit status, the
 fields of ``--json``, and that nothing is connected to before the whole configuration is found to
-be sound. Nothing is imported before it is needed.
+be valid. Nothing is imported before it is needed.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ examples:
 \b
 exit status:
   0  every strict endpoint echoed, and at least one endpoint is admitted
-  otherwise that of the first strict endpoint that did not echo, or, when none is admitted,
-  of the first endpoint:
+  otherwise that of the first strict endpoint that did not echo, or of the
+  first endpoint when none is admitted:
   2  usage, configuration or unusable files; nothing to connect to
   3  no TCP connection
   4  we refused the server
@@ -61,10 +61,11 @@ exit status:
   7  timeout
   8  protocol mismatch: no common version, cipher or group, or not TLS at all
   9  authenticated, but not authorised
-  with --check: 0 all is sound; 2 it is not
-  with --watch, ended by Ctrl-C or SIGTERM: the same, of the endpoints as they were then;
-  SIGHUP reads everything again at once
-  130  one round was interrupted by Ctrl-C; 141  standard output was closed by its reader
+  130  one round was interrupted by Ctrl-C
+  141  standard output was closed by its reader
+  with --check: 0 the configuration and its files are valid, 2 they are not
+  with --watch, ended by Ctrl-C or SIGTERM: the same, of the endpoints as they
+  were then; SIGHUP reads everything again at once
 """
 
 
