@@ -159,7 +159,7 @@ def test_a_result_other_than_the_announced_one_is_reported(
     assert complaint in "; ".join(otherwise.mismatches(played))
 
 
-def test_a_side_that_rules_out_the_truth_is_found_out(
+def test_a_side_that_rules_out_the_actual_cause_is_found_out(
     observed: tuple[FailureCase, PlayedFailure],
 ) -> None:
     case, played = observed
@@ -243,7 +243,7 @@ def test_a_side_that_was_verifier_and_presenter_has_two_entries() -> None:
         assert "1.3  sure, 1 of 6  sure, 1 of 6  unknown_ca" in table(rows)[1]
 
 
-def test_a_wrong_account_leaps_to_the_eye() -> None:
+def test_a_wrong_report_is_marked_in_the_table_and_counted() -> None:
     rows = [row("a", client=0, server=None), row("b")]
 
     assert "WRONG" in table(rows)[1]

@@ -584,7 +584,7 @@ async def test_where_its_close_notify_finds_no_room_aclose_sends_the_rest(
         assert await client.receive_some() == b""
 
 
-async def test_a_full_window_keeps_nobody_from_closing(
+async def test_a_full_window_does_not_keep_a_side_from_closing(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with answered(None) as (client, side):

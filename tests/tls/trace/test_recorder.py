@@ -331,7 +331,7 @@ def tell(recorder: Recorder, way: str, version: int, content_type: int, data: by
     trace._on_message(connection, way, version, content_type, 0, data)
 
 
-def test_what_nobody_has_read_is_bounded_too() -> None:
+def test_what_has_not_been_read_is_bounded_too() -> None:
     many, large, mixed = Recorder(), Recorder(), Recorder()
     for number in range(1, 201):
         tell(many, "read", V13, HANDSHAKE, b"\x18\0\0\1\0")

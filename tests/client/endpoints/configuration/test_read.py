@@ -346,7 +346,7 @@ def test_one_tls_config_may_be_written_once_and_used_again(folder: Path) -> None
     assert (third.tls.cert_file, third.tls.server_name) == (folder / "alice.crt", "c.test")
 
 
-def test_a_key_that_yaml_reads_as_a_truth_is_still_a_key(folder: Path) -> None:
+def test_a_key_that_yaml_reads_as_a_boolean_is_still_a_key(folder: Path) -> None:
     assert refusal("- on: 1", folder).reason.startswith("unknown key 'on'")
 
 
