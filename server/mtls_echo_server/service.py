@@ -50,9 +50,8 @@ from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.stream.delivery import CLOSE_TIMEOUT
 from mtls_echo_tls.stream.hub import Hub, open_hub
 from mtls_echo_tls.stream.tcp import TCPStream
-from mtls_echo_tls.stream.tls import TLSStream
 
-Handler: TypeAlias = Callable[[TLSStream], Awaitable[object]]
+Handler: TypeAlias = Callable[[Connection], Awaitable[object]]
 
 
 class Stopped(NamedTuple):
