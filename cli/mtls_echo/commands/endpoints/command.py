@@ -64,8 +64,8 @@ exit status:
   130  one round was interrupted by Ctrl-C
   141  standard output was closed by its reader
   with --check: 0 the configuration and its files are valid, 2 they are not
-  with --watch, ended by Ctrl-C or SIGTERM: the same, of the endpoints as they
-  were then; SIGHUP reads everything again at once
+  with --watch, ended by Ctrl-C or SIGTERM: the same, of the last states;
+  SIGHUP reads everything again at once
 """
 
 
