@@ -16,14 +16,26 @@ if TYPE_CHECKING:
     from mtls_echo_client.session import connect as connect
     from mtls_echo_pki.certificates.authority import Authority as Authority
     from mtls_echo_pki.certificates.credential import Credential as Credential
-    from mtls_echo_pki.certificates.request import KeyType as KeyType
-    from mtls_echo_pki.certificates.request import Request as Request
-    from mtls_echo_pki.certificates.request import Usage as Usage
+    from mtls_echo_pki.certificates.request import (
+        KeyType as KeyType,
+    )
+    from mtls_echo_pki.certificates.request import (
+        Request as Request,
+    )
+    from mtls_echo_pki.certificates.request import (
+        Usage as Usage,
+    )
     from mtls_echo_pki.certificates.trust import Trust as Trust
     from mtls_echo_pki.directory.directory import Directory as Directory
-    from mtls_echo_pki.files.pem import read_credential as read_credential
-    from mtls_echo_pki.files.pem import read_crls as read_crls
-    from mtls_echo_pki.files.pem import read_trust as read_trust
+    from mtls_echo_pki.files.pem import (
+        read_credential as read_credential,
+    )
+    from mtls_echo_pki.files.pem import (
+        read_crls as read_crls,
+    )
+    from mtls_echo_pki.files.pem import (
+        read_trust as read_trust,
+    )
     from mtls_echo_pki.files.pem_blocks import MaterialError as MaterialError
     from mtls_echo_pki.files.staging import DirectoryError as DirectoryError
     from mtls_echo_pki.flaws.baseline import ValidationInput as ValidationInput
@@ -48,13 +60,23 @@ if TYPE_CHECKING:
     from mtls_echo_tls.diagnosis.evidence import Evidence as Evidence
     from mtls_echo_tls.diagnosis.exit_status import exit_status as exit_status
     from mtls_echo_tls.diagnosis.failure import TLSFailure as TLSFailure
-    from mtls_echo_tls.diagnosis.joint import JointReport as JointReport
-    from mtls_echo_tls.diagnosis.joint import join_reports as join_reports
+    from mtls_echo_tls.diagnosis.joint import (
+        JointReport as JointReport,
+    )
+    from mtls_echo_tls.diagnosis.joint import (
+        join_reports as join_reports,
+    )
     from mtls_echo_tls.diagnosis.report import Report as Report
     from mtls_echo_tls.diagnosis.report import describe as describe
-    from mtls_echo_tls.material.load import Material as Material
-    from mtls_echo_tls.material.load import client_material as client_material
-    from mtls_echo_tls.material.load import server_material as server_material
+    from mtls_echo_tls.material.load import (
+        Material as Material,
+    )
+    from mtls_echo_tls.material.load import (
+        client_material as client_material,
+    )
+    from mtls_echo_tls.material.load import (
+        server_material as server_material,
+    )
     from mtls_echo_tls.material.reloader import Reloader as Reloader
     from mtls_echo_tls.path.certificates import PeerIdentity as PeerIdentity
     from mtls_echo_tls.stream.tcp import TCPStream as TCPStream
@@ -62,56 +84,43 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOME_OF = {
-    "Access": "mtls_echo_server.access",
-    "Address": "mtls_echo_tls.address",
-    "AlertDescription": "mtls_echo_tls.alerts",
-    "Authority": "mtls_echo_pki.certificates.authority",
-    "ClientAuth": "mtls_echo_server.context",
-    "Connection": "mtls_echo_server.connection",
-    "Credential": "mtls_echo_pki.certificates.credential",
-    "Directory": "mtls_echo_pki.directory.directory",
-    "DirectoryError": "mtls_echo_pki.files.staging",
-    "Event": "mtls_echo_server.events",
-    "EventLog": "mtls_echo_server.log",
-    "Evidence": "mtls_echo_tls.diagnosis.evidence",
-    "FLAWS": "mtls_echo_pki.flaws.registry",
-    "Flaw": "mtls_echo_pki.flaws.flaw",
-    "JointReport": "mtls_echo_tls.diagnosis.joint",
-    "KeyType": "mtls_echo_pki.certificates.request",
-    "Limits": "mtls_echo_server.connection",
-    "ListenError": "mtls_echo_server.listeners",
-    "Material": "mtls_echo_tls.material.load",
-    "MaterialError": "mtls_echo_pki.files.pem_blocks",
-    "PeerIdentity": "mtls_echo_tls.path.certificates",
-    "Reloader": "mtls_echo_tls.material.reloader",
-    "Report": "mtls_echo_tls.diagnosis.report",
-    "Request": "mtls_echo_pki.certificates.request",
-    "Server": "mtls_echo_server.service",
-    "Session": "mtls_echo_client.session",
-    "TCPStream": "mtls_echo_tls.stream.tcp",
-    "TLSFailure": "mtls_echo_tls.diagnosis.failure",
-    "TLSStream": "mtls_echo_tls.stream.tls",
-    "Trust": "mtls_echo_pki.certificates.trust",
-    "Usage": "mtls_echo_pki.certificates.request",
-    "ValidationInput": "mtls_echo_pki.flaws.baseline",
-    "client_context": "mtls_echo_client.context",
-    "client_material": "mtls_echo_tls.material.load",
-    "connect": "mtls_echo_client.session",
-    "describe": "mtls_echo_tls.diagnosis.report",
-    "diagnose": "mtls_echo_tls.diagnosis.diagnose",
-    "echo": "mtls_echo_server.handlers",
-    "exit_status": "mtls_echo_tls.diagnosis.exit_status",
-    "find_flaw": "mtls_echo_pki.flaws.registry",
-    "join_reports": "mtls_echo_tls.diagnosis.joint",
-    "parse_address": "mtls_echo_tls.address",
-    "read_credential": "mtls_echo_pki.files.pem",
-    "read_crls": "mtls_echo_pki.files.pem",
-    "read_trust": "mtls_echo_pki.files.pem",
-    "serve": "mtls_echo_server.service",
-    "server_context": "mtls_echo_server.context",
-    "server_material": "mtls_echo_tls.material.load",
+_NAMES_IN = {
+    "mtls_echo_client.context": "client_context",
+    "mtls_echo_client.session": "Session connect",
+    "mtls_echo_pki.certificates.authority": "Authority",
+    "mtls_echo_pki.certificates.credential": "Credential",
+    "mtls_echo_pki.certificates.request": "KeyType Request Usage",
+    "mtls_echo_pki.certificates.trust": "Trust",
+    "mtls_echo_pki.directory.directory": "Directory",
+    "mtls_echo_pki.files.pem": "read_credential read_crls read_trust",
+    "mtls_echo_pki.files.pem_blocks": "MaterialError",
+    "mtls_echo_pki.files.staging": "DirectoryError",
+    "mtls_echo_pki.flaws.baseline": "ValidationInput",
+    "mtls_echo_pki.flaws.flaw": "Flaw",
+    "mtls_echo_pki.flaws.registry": "FLAWS find_flaw",
+    "mtls_echo_server.access": "Access",
+    "mtls_echo_server.connection": "Connection Limits",
+    "mtls_echo_server.context": "ClientAuth server_context",
+    "mtls_echo_server.events": "Event",
+    "mtls_echo_server.handlers": "echo",
+    "mtls_echo_server.listeners": "ListenError",
+    "mtls_echo_server.log": "EventLog",
+    "mtls_echo_server.service": "Server serve",
+    "mtls_echo_tls.address": "Address parse_address",
+    "mtls_echo_tls.alerts": "AlertDescription",
+    "mtls_echo_tls.diagnosis.diagnose": "diagnose",
+    "mtls_echo_tls.diagnosis.evidence": "Evidence",
+    "mtls_echo_tls.diagnosis.exit_status": "exit_status",
+    "mtls_echo_tls.diagnosis.failure": "TLSFailure",
+    "mtls_echo_tls.diagnosis.joint": "JointReport join_reports",
+    "mtls_echo_tls.diagnosis.report": "Report describe",
+    "mtls_echo_tls.material.load": "Material client_material server_material",
+    "mtls_echo_tls.material.reloader": "Reloader",
+    "mtls_echo_tls.path.certificates": "PeerIdentity",
+    "mtls_echo_tls.stream.tcp": "TCPStream",
+    "mtls_echo_tls.stream.tls": "TLSStream",
 }
+_HOME_OF = {name: home for home, names in _NAMES_IN.items() for name in names.split()}
 
 if not TYPE_CHECKING:  # a type checker reads the imports above
     __all__ = [*_HOME_OF, "endpoints"]

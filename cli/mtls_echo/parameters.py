@@ -1,16 +1,20 @@
-"""Parameter types that several commands take, and the summary of a credential."""
+"""Parameters that several commands take, and the summary of a credential."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from mtls_echo_pki.certificates.credential import Credential
+
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Lifetime(click.ParamType[timedelta]):
@@ -21,7 +25,7 @@ class Lifetime(click.ParamType[timedelta]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> timedelta:
-        """Read it."""
+        """The duration."""
         from mtls_echo_pki.certificates.lifetimes import parse_lifetime
 
         if isinstance(value, timedelta):
@@ -40,7 +44,7 @@ class Seconds(click.FloatRange):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Read it, within the range."""
+        """The number, within the range."""
         seconds = float(super().convert(value, param, ctx))
         if not math.isfinite(seconds):
             self.fail(f"{value!r} is not a finite number of seconds", param, ctx)
@@ -48,6 +52,19 @@ class Seconds(click.FloatRange):
 
 
 directory_argument = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+
+
+def file_option(*names: str, help: str, metavar: str = "FILE") -> Callable[[Command], Command]:
+    """An option that takes a path; what reads the file finds out whether it is usable."""
+    return click.option(*names, type=click.Path(path_type=Path), metavar=metavar, help=help)
+
+
+def choice_option(
+    *names: str, values: Sequence[str], default: str, help: str
+) -> Callable[[Command], Command]:
+    """An option that takes one of a few values."""
+    values_type = click.Choice(values)
+    return click.option(*names, type=values_type, default=default, show_default=True, help=help)
 
 
 def summary(credential: Credential) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from mtls_echo.console import CommandError, broken_pipe
-from mtls_echo.parameters import Seconds
+from mtls_echo.parameters import Seconds, file_option
 from mtls_echo_tls.address import Address, parse_address, reference_identifier
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 # As ping does, when only --count is given.
 _DEFAULT_INTERVAL = 1.0
-
-_FILE = click.Path(path_type=Path)
-
 
 EPILOG = """
 \b
@@ -59,9 +56,8 @@ exit status (with --repeat and --count: of the last connection that failed):
 @click.command("connect", epilog=EPILOG)
 @click.argument("address", metavar="[HOST:PORT]", required=False)
 @click.argument("message", metavar="[MESSAGE]", required=False)
-@click.option(
+@file_option(
     "--pki",
-    type=_FILE,
     metavar="DIR",
     help="Directory made by `mtls-echo pki init`; made now if it does not exist."
     "  [default: $MTLS_ECHO_PKI, or mtls-echo/pki among the user's state files, as for `serve`]",
@@ -70,17 +66,10 @@ exit status (with --repeat and --count: of the last connection that failed):
     "--as", "name", metavar="NAME", help="Which certificate of DIR to present.  [default: client]"
 )
 @click.option("--no-cert", is_flag=True, help="Present no certificate.")
-@click.option("--cert", type=_FILE, metavar="FILE", help="Our certificate chain, PEM, ours first.")
-@click.option("--key", type=_FILE, metavar="FILE", help="The private key of --cert, PEM.")
-@click.option(
-    "--ca", type=_FILE, metavar="FILE", help="The CAs that the server is verified with, PEM."
-)
-@click.option(
-    "--crl",
-    type=_FILE,
-    metavar="FILE",
-    help="The CRLs of those CAs, PEM: one of each, the root's included.",
-)
+@file_option("--cert", help="Our certificate chain, PEM, ours first.")
+@file_option("--key", help="The private key of --cert, PEM.")
+@file_option("--ca", help="The CAs that the server is verified with, PEM.")
+@file_option("--crl", help="The CRLs of those CAs, PEM: one of each, the root's included.")
 @click.option(
     "--server-name",
     metavar="NAME",

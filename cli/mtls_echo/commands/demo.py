@@ -62,36 +62,24 @@ def demo(tls: str | None, *, rotation: bool, endpoints: bool, keep: Path | None)
         raise CommandError(f"{' and '.join(given)} exclude each other")
     if keep is not None and not endpoints:
         raise CommandError("--keep has no effect without --endpoints", "add --endpoints")
+    from mtls_echo.demo.drawing import open_console
+
     if rotation:
-        mismatches = trio.run(_rotation)
+        from mtls_echo.demo.rotation.run import replace_certificates
+
+        mismatches = trio.run(replace_certificates, open_console())
     elif endpoints:
-        mismatches = trio.run(_endpoints, keep)
+        from mtls_echo.demo.endpoints.run import tour
+        from mtls_echo_pki.files.staging import DirectoryError
+
+        try:
+            mismatches = trio.run(tour, open_console(), keep, this_command())
+        except DirectoryError as error:
+            raise CommandError(str(error), error.hint) from error
     else:
-        mismatches = trio.run(_connections, tls)
+        from mtls_echo.demo.connections import play_scenes
+
+        mismatches = trio.run(play_scenes, open_console(), tls)
     if mismatches:
         complain("not everything happened as announced", "; ".join(mismatches))
         raise SystemExit(1)
-
-
-async def _connections(tls: str | None) -> list[str]:
-    from mtls_echo.demo.connections import demonstrate
-
-    return await demonstrate(tls)
-
-
-async def _rotation() -> list[str]:
-    from mtls_echo.demo.drawing import open_console
-    from mtls_echo.demo.rotation.run import demonstrate
-
-    return await demonstrate(open_console())
-
-
-async def _endpoints(keep: Path | None) -> list[str]:
-    from mtls_echo.demo.drawing import open_console
-    from mtls_echo.demo.endpoints.run import tour
-    from mtls_echo_pki.files.staging import DirectoryError
-
-    try:
-        return await tour(open_console(), keep, this_command())
-    except DirectoryError as error:
-        raise CommandError(str(error), error.hint) from error

@@ -9,14 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import reduce
-from pathlib import Path
-from typing import TypeVar
 
 import click
 
-_F = TypeVar("_F", bound=Callable[..., object])
-
-_FILE = click.Path(path_type=Path)
+from mtls_echo.parameters import Command, choice_option, file_option
 
 EPILOG = """\b
 examples:
@@ -75,14 +71,21 @@ def _seconds_or_0(text: str) -> float:
     return seconds
 
 
-def _allow(kind: str, text: str) -> Callable[[_F], _F]:
-    return click.option(f"--allow-{kind}", multiple=True, metavar="VALUE", help=text)
+def _allow(kind: str, help: str) -> Callable[[Command], Command]:
+    return click.option(f"--allow-{kind}", multiple=True, metavar="VALUE", help=help)
+
+
+def _period(
+    name: str, default: int, help: str, *, type: Callable[[str], float] = _seconds_or_0
+) -> Callable[[Command], Command]:
+    return click.option(
+        name, type=type, metavar="SECONDS", default=default, show_default=True, help=help
+    )
 
 
 _OPTIONS = (
-    click.option(
+    file_option(
         "--pki",
-        type=_FILE,
         metavar="DIR",
         help="Directory made by `mtls-echo pki init`; made with test certificates if it does not "
         "exist.  [default: $MTLS_ECHO_PKI, or mtls-echo/pki among the user's state files]",
@@ -90,34 +93,20 @@ _OPTIONS = (
     click.option(
         "--as", "name", metavar="NAME", help="Credential in that directory.  [default: server]"
     ),
-    click.option(
-        "--cert",
-        "--grpc-server-tls-cert",
-        "cert",
-        type=_FILE,
-        metavar="FILE",
+    file_option(
+        *("--cert", "--grpc-server-tls-cert", "cert"),
         help="In place of --pki: the certificate, then intermediates, PEM.",
     ),
-    click.option(
-        "--key",
-        "--grpc-server-tls-key",
-        "key",
-        type=_FILE,
-        metavar="FILE",
+    file_option(
+        *("--key", "--grpc-server-tls-key", "key"),
         help="The private key of the certificate, PEM.",
     ),
-    click.option(
-        "--client-ca",
-        "--grpc-server-tls-client-ca",
-        "client_ca",
-        type=_FILE,
-        metavar="FILE",
+    file_option(
+        *("--client-ca", "--grpc-server-tls-client-ca", "client_ca"),
         help="CA certificates whose clients are accepted, PEM.",
     ),
-    click.option(
+    file_option(
         "--crl",
-        type=_FILE,
-        metavar="FILE",
         help="CRLs, what those CAs have revoked, PEM: one from each CA, the root's included.",
     ),
     click.option(
@@ -128,11 +117,10 @@ _OPTIONS = (
         metavar="HOST:PORT",
         help="Where to listen; repeatable. [::1]:8443 for IPv6, port 0 for any free port.",
     ),
-    click.option(
+    choice_option(
         "--client-auth",
-        type=click.Choice(["none", "optional", "required"]),
+        values=("none", "optional", "required"),
         default="required",
-        show_default=True,
         help="Whether clients need a certificate. An invalid one is refused in either case.",
     ),
     _allow(
@@ -142,21 +130,14 @@ _OPTIONS = (
     _allow("uri", 'Authorise this URI; "*" stands for characters of one path segment.'),
     _allow("email", "Authorise this e-mail address."),
     _allow("fingerprint", "Authorise the certificate with this SHA-256 fingerprint."),
-    click.option(
-        "--min-version",
-        "--grpc-server-tls-min-version",
-        "min_version",
-        type=click.Choice(["1.2", "1.3"]),
+    choice_option(
+        *("--min-version", "--grpc-server-tls-min-version", "min_version"),
+        values=("1.2", "1.3"),
         default="1.2",
-        show_default=True,
         help="Oldest TLS version.",
     ),
-    click.option(
-        "--max-version",
-        type=click.Choice(["1.2", "1.3"]),
-        default="1.3",
-        show_default=True,
-        help="Newest TLS version.",
+    choice_option(
+        "--max-version", values=("1.2", "1.3"), default="1.3", help="Newest TLS version."
     ),
     click.option(
         "--alpn",
@@ -164,22 +145,8 @@ _OPTIONS = (
         metavar="NAME",
         help="Accept this application protocol; repeatable.",
     ),
-    click.option(
-        "--handshake-timeout",
-        type=_seconds,
-        metavar="SECONDS",
-        default=10,
-        show_default=True,
-        help="How long a handshake may take.",
-    ),
-    click.option(
-        "--idle-timeout",
-        type=_seconds_or_0,
-        metavar="SECONDS",
-        default=300,
-        show_default=True,
-        help="Close a connection after so long without data; 0: never.",
-    ),
+    _period("--handshake-timeout", 10, "How long a handshake may take.", type=_seconds),
+    _period("--idle-timeout", 300, "Close a connection after so long without data; 0: never."),
     click.option(
         "--max-connections",
         type=click.IntRange(min=1),
@@ -187,49 +154,32 @@ _OPTIONS = (
         show_default=True,
         help="Clients served at once; others wait in the kernel's queue.",
     ),
-    click.option(
-        "--grace-period",
-        type=_seconds_or_0,
-        metavar="SECONDS",
-        default=30,
-        show_default=True,
-        help="Time that a stop leaves to busy connections.",
-    ),
-    click.option(
+    _period("--grace-period", 30, "Time that a stop leaves to busy connections."),
+    _period(
         "--max-connection-age",
-        type=_seconds_or_0,
-        metavar="SECONDS",
-        default=0,
-        show_default=True,
-        help="Close at the first pause after so long, so that the client authenticates again; "
+        0,
+        "Close at the first pause after so long, so that the client authenticates again; "
         "0: never.",
     ),
-    click.option(
+    _period(
         "--reload-interval",
-        type=_seconds_or_0,
-        metavar="SECONDS",
-        default=1,
-        show_default=True,
-        help="Look for changed certificates, keys, CAs and CRLs so often; 0: only at SIGHUP.",
+        1,
+        "Look for changed certificates, keys, CAs and CRLs so often; 0: only at SIGHUP.",
     ),
-    click.option(
+    choice_option(
         "--session-tickets",
-        type=click.Choice(["off", "on"]),
+        values=("off", "on"),
         default="off",
-        show_default=True,
         help="Let clients resume sessions without verifying their certificate again.",
     ),
-    click.option(
+    file_option(
         "--keylog",
-        type=_FILE,
-        metavar="FILE",
         help="Append every connection's secrets, for Wireshark. They decrypt everything.",
     ),
-    click.option(
+    choice_option(
         "--log-format",
-        type=click.Choice(["text", "json"]),
+        values=("text", "json"),
         default="text",
-        show_default=True,
         help="The form of the events on standard error.",
     ),
     click.option(
@@ -241,6 +191,6 @@ _OPTIONS = (
 )
 
 
-def with_options(command: _F) -> _F:
+def with_options(command: Command) -> Command:
     """Give a command the options, in the order above."""
     return reduce(lambda decorated, option: option(decorated), reversed(_OPTIONS), command)

@@ -7,20 +7,41 @@ independently; they are then joined by ``ClientHello.random``.
 
 from __future__ import annotations
 
+import ssl
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
+import trio
+
 from mtls_echo.console import short_path, this_command
+from mtls_echo.demo.drawing import (
+    bar,
+    is_plain,
+    outcome,
+    show_accounts,
+    show_command,
+    show_diagram,
+    show_joined,
+    show_paragraph,
+    summary,
+)
+from mtls_echo.demo.scenes import SCENES, TLS12, TLS13, DemoCredentials, Scene
+from mtls_echo.vocabulary import COMMAND_LINE
+from mtls_echo_client.context import client_context
+from mtls_echo_client.session import connect
+from mtls_echo_server.context import server_context
+from mtls_echo_server.events import Event
+from mtls_echo_server.service import serve
+from mtls_echo_tls.diagnosis.context_info import with_vocabulary
+from mtls_echo_tls.diagnosis.failure import TLSFailure
+from mtls_echo_tls.diagnosis.joint import join_reports
+from mtls_echo_tls.diagnosis.report import Report
+from mtls_echo_tls.material.load import default_pki
+from mtls_echo_tls.trace.messages import Message
 
 if TYPE_CHECKING:
-    import ssl
-
     from rich.console import Console
-
-    from mtls_echo.demo.scenes import Scene
-    from mtls_echo_server.events import Event
-    from mtls_echo_tls.diagnosis.report import Report
-    from mtls_echo_tls.trace.messages import Message
 
 _MESSAGE = b"hello\n"
 
@@ -28,23 +49,12 @@ _MESSAGE = b"hello\n"
 _TIMEOUT = 10.0
 
 
-async def demonstrate(tls: str | None) -> list[str]:
-    """Play every scene, and return what did not happen as announced.
+async def play_scenes(console: Console, tls: str | None) -> list[str]:
+    """Play every scene, in one version ("1.2" or "1.3") or both.
 
-    Args:
-        tls: The one version to play, "1.2" or "1.3"; both when None.
+    Returns:
+        What did not happen as announced.
     """
-    import trio
-
-    from mtls_echo.demo.drawing import bar, open_console
-    from mtls_echo.demo.scenes import SCENES, TLS12, TLS13, DemoCredentials
-    from mtls_echo.vocabulary import COMMAND_LINE
-    from mtls_echo_client.context import client_context
-    from mtls_echo_server.context import server_context
-    from mtls_echo_server.service import serve
-    from mtls_echo_tls.diagnosis.context_info import with_vocabulary
-
-    console = open_console()
     made = DemoCredentials.make()
     versions = {"1.2": (TLS12,), "1.3": (TLS13,), None: (TLS12, TLS13)}[tls]
     mismatches: list[str] = []
@@ -73,7 +83,7 @@ async def demonstrate(tls: str | None) -> list[str]:
                 with_vocabulary(context, COMMAND_LINE)
                 client, messages = await _connect(port, context, scene.server_name)
                 with trio.fail_after(_TIMEOUT):
-                    server = _report(await reports.receive())
+                    server = msgspec.convert(await reports.receive(), Report)
                 wrong = _compare(scene, version, client, server)
                 _show(console, number, scene, messages, client, server, wrong)
                 mismatches += [
@@ -88,9 +98,6 @@ async def _connect(
     port: int, context: ssl.SSLContext, server_name: str
 ) -> tuple[Report, list[Message]]:
     """Connect, echo, close; return the client's report and the handshake as it recorded it."""
-    from mtls_echo_client.session import connect
-    from mtls_echo_tls.diagnosis.failure import TLSFailure
-
     try:
         async with await connect(
             "127.0.0.1", port, context, server_name=server_name, timeout=_TIMEOUT, trace=True
@@ -99,14 +106,6 @@ async def _connect(
             return session.report, session.evidence.recorder.messages
     except TLSFailure as failure:
         return failure.report, failure.evidence.recorder.messages
-
-
-def _report(fields: dict[str, object]) -> Report:
-    import msgspec
-
-    from mtls_echo_tls.diagnosis.report import Report
-
-    return msgspec.convert(fields, Report)
 
 
 def _compare(scene: Scene, version: ssl.TLSVersion, client: Report, server: Report) -> list[str]:
@@ -133,8 +132,6 @@ def _compare(scene: Scene, version: ssl.TLSVersion, client: Report, server: Repo
 
 
 def _introduce(console: Console) -> None:
-    from mtls_echo.demo.drawing import bar, is_plain, show_paragraph
-
     show_paragraph(
         console,
         "Every handshake below is real. Three CAs (certification authorities) were made on the"
@@ -154,39 +151,28 @@ def _show(
     server: Report,
     wrong: list[str],
 ) -> None:
-    from mtls_echo.demo.drawing import show_accounts, show_diagram, show_joined
-    from mtls_echo_tls.diagnosis.joint import join_reports
-
     console.print(f"\n[bold]{number}. {scene.title}[/]\n")
     show_diagram(console, messages, client)
     show_accounts(console, client, server)
     if client.client_random == server.client_random:
         show_joined(console, join_reports(client, server))
-    if wrong:
-        console.print(f"\n  [bold red]not as announced:[/] {'; '.join(wrong)}")
-    else:
-        verdict = scene.announced
-        if scene.cause and client.alert:
-            verdict += f": {scene.cause}, {client.alert.name} ({client.alert.code})"
-        console.print(f"\n  [bold green]as announced:[/] {verdict}")
+    announced = f"refused by the {scene.rejected_by}" if scene.rejected_by else "echoed"
+    if scene.cause and client.alert:
+        announced += f": {scene.cause}, {client.alert.name} ({client.alert.code})"
+    console.print(f"\n  {outcome(wrong, announced)}")
 
 
 def _conclude(console: Console, count: int, mismatches: list[str]) -> None:
-    from mtls_echo.demo.drawing import bar, show_command
-    from mtls_echo_tls.material.load import default_pki
-
-    verdict = (
-        "all as announced" if not mismatches else f"{len(mismatches)} things not as announced"
-    )
     console.rule(characters=bar(console))
     console.print(
-        f"[bold]{count} connections, {verdict}.[/] Now try it yourself. In one terminal:\n"
+        f"[bold]{count} connections, {summary(mismatches)}.[/] Now try it yourself. In one"
+        " terminal:\n"
     )
     command, pki = this_command(), short_path(default_pki())
     identity = f"{pki}/client/tls"
+    show_command(console, f"{command} serve")
+    console.print("\nand in another, one after the other:\n")
     for line in (
-        f"{command} serve",
-        "",
         f"{command} connect localhost:8443 hello",
         f"{command} connect localhost:8443 hello --no-cert",
         f"(echo hello; sleep 1) | openssl s_client -connect localhost:8443 -quiet -no_ign_eof"
@@ -196,10 +182,7 @@ def _conclude(console: Console, count: int, mismatches: list[str]) -> None:
         f"curl -X 'HTTP/1.1 200' -d hello https://localhost:8443/ --cacert"
         f" {pki}/trust/servers/ca.crt --cert {identity}.crt --key {identity}.key",
     ):
-        if line:
-            show_command(console, line)
-        else:
-            console.print("\nand in another, one after the other:\n")
+        show_command(console, line)
     console.print("\nThere is more to watch: certificates that change, and many servers.\n")
     for option in ("--rotation", "--endpoints"):
         show_command(console, f"{command} demo {option}")

@@ -58,6 +58,18 @@ def show_command(console: Console, command: str) -> None:
     console.print(textwrap.indent("\n".join(lines), "  "), markup=False, soft_wrap=True)
 
 
+def summary(mismatches: Sequence[str]) -> str:
+    """What came of a whole demonstration."""
+    return f"{len(mismatches)} things not as announced" if mismatches else "all as announced"
+
+
+def outcome(mismatches: Sequence[str], announced: str) -> str:
+    """What came of one step, as rich markup."""
+    if mismatches:
+        return f"[bold red]not as announced:[/] {'; '.join(mismatches)}"
+    return f"[bold green]as announced:[/] {announced}"
+
+
 def show_diagram(console: Console, messages: Sequence[Message], report: Report) -> None:
     """Print the handshake as one side recorded it."""
     width = min(console.width, terminal.WIDTH) - 4

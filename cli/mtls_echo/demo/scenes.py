@@ -94,11 +94,6 @@ class Scene:
         """The expected alert in a version of TLS."""
         return None if self.alerts is None else self.alerts[version is TLS13]
 
-    @property
-    def announced(self) -> str:
-        """The expected outcome, in words."""
-        return f"refused by the {self.rejected_by}" if self.rejected_by else "echoed"
-
 
 SCENES = (
     Scene("alice connects with her certificate"),

@@ -17,9 +17,11 @@ from typing import TypeAlias
 
 from mtls_echo.demo.scenes import DemoCredentials
 from mtls_echo.failures.play import PlayedFailure, Setup, play
+from mtls_echo_client.context import client_context
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.flaws.flaw import TLSVersion
+from mtls_echo_server.context import server_context
 from mtls_echo_tls.diagnosis.context_info import ContextInfo, describe_context
 from mtls_echo_tls.sides import Side, peer_of
 
@@ -40,11 +42,10 @@ class Expected:
     """The expected result of a failure case.
 
     Attributes:
-        refuser: Which side refuses the other; None when the connection ends in another way.
-        alert: The alert on the wire, by its RFC 8446 name.
+        refuser: None when the connection ends in another way.
+        alert: The one on the wire, by its RFC 8446 name.
         possible: The causes that the joint report may name, the true one included.
-        forged: Whether neither side sent the alert, so that to each the other seems to have
-            refused.
+        forged: Neither side sent the alert: to each the other seems to have refused.
     """
 
     refuser: Side | None
@@ -58,13 +59,12 @@ class FailureCase:
     """One failure that can be played.
 
     Attributes:
-        slug: Its name, that of a flaw or of a cause.
+        slug: That of a flaw or of a cause.
         cause: What both sides must name, or at least not rule out.
         whose: Which side's credential is bad; None when the cause is not a credential.
         title: What is wrong, in one sentence.
         about: What else there is to know; may be empty.
-        expected: The expected result, for each version of TLS in which the failure exists.
-        set_up: Builds the two ends.
+        expected: For each version of TLS in which the failure exists.
     """
 
     slug: str
@@ -87,7 +87,7 @@ class FailureCase:
     def mismatches(self, played: PlayedFailure) -> list[str]:
         """List in which respects a result is not the expected one."""
         expected, found = self.expected[played.version], list[str]()
-        for report in (each.report for each in (played.client, played.server) if each is not None):
+        for report in filter(None, played.reports):
             refuser = expected.refuser
             if expected.forged:
                 refuser = peer_of(report.side)
@@ -124,11 +124,10 @@ def failure_case(
     """Make a failure case of a function that builds the two ends.
 
     Args:
-        refuser: As in `Expected`.
+        refuser, forged: As in `Expected`.
         alert: As in `Expected`; a dictionary has the versions in which the failure exists.
         cause: What both sides must name; the slug unless given.
         possible: As in `Expected`, for the versions in which it is not the cause alone.
-        forged: As in `Expected`.
     """
 
     def make(set_up: SetupFactory) -> FailureCase:
@@ -162,6 +161,33 @@ def failure_case(
 def credentials() -> DemoCredentials:
     """The good credentials that all failure cases share."""
     return DemoCredentials.make()
+
+
+def strict_context(
+    side: Side,
+    version: TLSVersion,
+    credential: Credential | None = None,
+    trust: Trust | None = None,
+    *,
+    alpn: tuple[str, ...] = (),
+) -> ssl.SSLContext:
+    """The context of one of our ends: the good credential and trust unless others are given."""
+    good, one = credentials(), VERSIONS[version]
+    if side == "client":
+        return client_context(
+            trust or good.server_trust,
+            credential or good.alice,
+            minimum_version=one,
+            maximum_version=one,
+            alpn=alpn,
+        )
+    return server_context(
+        credential or good.server,
+        trust or good.client_trust,
+        minimum_version=one,
+        maximum_version=one,
+        alpn=alpn,
+    )
 
 
 def lenient_context(

@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from mtls_echo.failures.case import FailureCase
-from mtls_echo.failures.play import EndResult, PlayedFailure
+from mtls_echo.failures.play import PlayedFailure
 from mtls_echo.failures.registry import FAILURE_CASES
 from mtls_echo.vocabulary import COMMAND_LINE
 from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.causes import CAUSES, OWNERS
+from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.diagnosis.wording import Perspective, in_third_person
 from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Slug
@@ -64,11 +65,10 @@ class QuotedMessage:
 
     Attributes:
         stack: The program or library.
-        text: The message.
         cause: The most likely cause, judging by the message alone.
         rejected_by: "client", "server", "peer", "printer", "nobody" or "unsaid".
         side: Which side printed it; None where either can.
-        alert: The alert that the message names.
+        alert: The number of the alert that the message names.
     """
 
     stack: str
@@ -113,11 +113,9 @@ def play_all() -> Played:
 def page(played: Played, messages: Sequence[QuotedMessage]) -> str:
     """The handbook, as Markdown."""
     slugs = sorted(CAUSES)
-    parts = [
-        _PREAMBLE,
-        "\n".join(f"- [{slug}](#{slug}): {_title(slug, played)}" for slug in slugs),
-    ]
-    parts += ["\n\n".join(_entry(slug, played, messages)) for slug in slugs]
+    contents = "\n".join(f"- [{slug}](#{slug}): {_title(slug, played)}" for slug in slugs)
+    entries = ["\n\n".join(_entry(slug, played, messages)) for slug in slugs]
+    parts = [_PREAMBLE, contents, *entries]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
@@ -136,8 +134,7 @@ def _entry(slug: Slug, played: Played, messages: Sequence[QuotedMessage]) -> Ite
     else:
         yield "Not played: it cannot be produced on one machine, or is not a failure of TLS."
     yield "**What to do**\n\n" + "\n".join(_remedies(slug, cases))
-    words = list(_words(slug, cases, messages))
-    if words:
+    if words := list(_words(slug, cases, messages)):
         yield "**What other programs print**\n\n" + "\n".join(words)
 
 
@@ -171,34 +168,33 @@ def _table(cases: Sequence[_Results]) -> Iterator[str]:
 def _cells(case: FailureCase, result: PlayedFailure) -> tuple[str, ...]:
     refuser = case.expected[result.version].refuser
     account = result.account
-    reports = [end.report for end in (result.client, result.server) if end is not None]
-    codes = [report.verify_code for report in reports if report.verify_code is not None]
+    client, server = result.reports
+    verdicts = [report.verify_code for report in result.reports if report is not None]
     alert = "none"
     if result.alert is not None:
         alert = f"{result.alert} ({AlertDescription[result.alert].value})"
     return (
         case.name,
         refuser or "neither",
-        _named(result.client),
-        _named(result.server),
+        _named(client),
+        _named(server),
         ", ".join(account.causes) if account is not None else "-",
         alert,
-        str(codes[0]) if codes else "-",
+        next((str(code) for code in verdicts if code is not None), "-"),
     )
 
 
-def _named(end: EndResult | None) -> str:
-    return "(does not speak TLS)" if end is None else ", ".join(end.report.causes)
+def _named(report: Report | None) -> str:
+    return "(does not speak TLS)" if report is None else ", ".join(report.causes)
 
 
 def _remedies(slug: Slug, cases: Sequence[_Results]) -> Iterator[str]:
     """The hints for each end, as the two programs print them."""
     owners = _owners(cases)
     known: list[Side | None] = [side for side in SIDES if side in owners or not owners]
-    hints: dict[tuple[Side | None, Side], str] = {}
-    for owner in known or [None]:
-        for side in SIDES:
-            hints[owner, side] = _hint(slug, side, owner)
+    hints = {
+        (owner, side): _hint(slug, side, owner) for owner in known or [None] for side in SIDES
+    }
     if len({*hints.values()}) == 1:
         yield f"- On either side: {next(iter(hints.values()))}."
         return
@@ -215,13 +211,8 @@ def _hint(slug: Slug, side: Side, owner: Side | None) -> str:
 
 def _owners(cases: Sequence[_Results]) -> set[Side | None]:
     """The sides at fault: the one with the bad credential, or else the one that was refused."""
-    owners: set[Side | None] = set()
-    for case, results in cases:
-        for result in results:
-            refuser = case.expected[result.version].refuser
-            refused = None if refuser is None else peer_of(refuser)
-            owners.add(case.whose or refused)
-    return owners
+    refusers = [(case, case.expected[each.version].refuser) for case, by in cases for each in by]
+    return {case.whose or (peer_of(side) if side else None) for case, side in refusers}
 
 
 # --- what other programs print -------------------------------------------------------------------
@@ -240,9 +231,7 @@ _LONGEST = 160
 
 
 def _words(
-    slug: Slug,
-    cases: Sequence[_Results],
-    messages: Sequence[QuotedMessage],
+    slug: Slug, cases: Sequence[_Results], messages: Sequence[QuotedMessage]
 ) -> Iterator[str]:
     """Each program's messages for this cause, and for the alert that it leads to."""
     alerts = {

@@ -15,6 +15,7 @@ import contextlib
 import socket
 import struct
 from collections.abc import Callable
+from typing import TypeAlias
 
 import trio
 
@@ -28,6 +29,8 @@ _RANDOM = 5 + 4 + 2
 
 _SUPPORTED_VERSIONS = struct.pack("!H", 43)  # RFC 8446 §4.2.1
 _UNASSIGNED = struct.pack("!H", 0xFA57)  # a number that no extension has
+
+Change: TypeAlias = Callable[[bytes], bytes]
 
 _FATAL_ALERT = bytes((21, 3, 3, 0, 2, 2))
 
@@ -57,8 +60,7 @@ async def close(path: TCPPath) -> None:
 async def truncate(path: TCPPath) -> None:
     """Close both connections after the first echo."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_relay, path.client, path.server)
-        nursery.start_soon(_relay, path.server, path.client)
+        nursery.start_soon(_relay_both, path)
         await path.established.wait()
         nursery.cancel_scope.cancel()
     await _close_both(path)
@@ -75,15 +77,11 @@ async def damage_data(path: TCPPath) -> None:
 
 async def damage_hello(path: TCPPath) -> None:
     """Flip one bit of ServerHello.random, which is sent in the clear."""
-    first = [True]
 
-    def flip(data: bytes) -> bytes:
-        if not first:
-            return data
-        first.clear()
-        return data[:_RANDOM] + bytes([data[_RANDOM] ^ 1]) + data[_RANDOM + 1 :]
+    def flip(hello: bytes) -> bytes:
+        return hello[:_RANDOM] + bytes([hello[_RANDOM] ^ 1]) + hello[_RANDOM + 1 :]
 
-    await _relay_both(path, to_client=flip)
+    await _relay_both(path, to_client=_once(flip))
 
 
 async def forge_alert(path: TCPPath) -> None:
@@ -97,15 +95,7 @@ async def forge_alert(path: TCPPath) -> None:
 
 async def strip_tls13(path: TCPPath) -> None:
     """Remove TLS 1.3 from the versions that ClientHello offers."""
-    first = [True]
-
-    def strip(data: bytes) -> bytes:
-        if not first:
-            return data
-        first.clear()
-        return _without_tls13(data)
-
-    await _relay_both(path, to_server=strip)
+    await _relay_both(path, to_server=_once(_without_tls13))
 
 
 def _without_tls13(hello: bytes) -> bytes:
@@ -147,20 +137,21 @@ def _unchanged(data: bytes) -> bytes:
     return data
 
 
+def _once(change: Change) -> Change:
+    """Change the first flight, and none after it."""
+    changes = iter([change])
+    return lambda data: next(changes, _unchanged)(data)
+
+
 async def _relay_both(
-    path: TCPPath,
-    *,
-    to_server: Callable[[bytes], bytes] = _unchanged,
-    to_client: Callable[[bytes], bytes] = _unchanged,
+    path: TCPPath, *, to_server: Change = _unchanged, to_client: Change = _unchanged
 ) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_relay, path.client, path.server, to_server)
         nursery.start_soon(_relay, path.server, path.client, to_client)
 
 
-async def _relay(
-    source: TCPStream, sink: TCPStream, change: Callable[[bytes], bytes] = _unchanged
-) -> None:
+async def _relay(source: TCPStream, sink: TCPStream, change: Change = _unchanged) -> None:
     with contextlib.suppress(trio.BrokenResourceError):
         while data := await source.receive_some():
             await sink.send_all(change(data))

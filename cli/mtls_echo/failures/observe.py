@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from mtls_echo.failures.case import FailureCase
-    from mtls_echo.failures.play import EndResult, PlayedFailure
+    from mtls_echo.failures.play import PlayedFailure
     from mtls_echo_pki.flaws.flaw import TLSVersion
 
 # Seconds between two failures on a terminal, to read what is on the screen.
@@ -75,7 +75,7 @@ def _print_json(plays: list[tuple[FailureCase, TLSVersion]]) -> list[str]:
     for case, version in plays:
         played = case.play(version)
         mismatches = case.mismatches(played)
-        client, server = played.client, played.server
+        client, server = played.reports
         fields = {
             "slug": case.slug,
             "cause": case.cause,
@@ -83,8 +83,8 @@ def _print_json(plays: list[tuple[FailureCase, TLSVersion]]) -> list[str]:
             "tls": version,
             "alert": played.alert,
             "surprises": mismatches,
-            "client": None if client is None else client.report,
-            "server": None if server is None else server.report,
+            "client": client,
+            "server": server,
             "account": played.account,
         }
         click.echo(msgspec.json.encode(fields))
@@ -125,30 +125,15 @@ def _named(case: FailureCase, version: TLSVersion, mismatches: list[str]) -> lis
 def _show(
     console: Console, case: FailureCase, played: PlayedFailure, mismatches: list[str]
 ) -> None:
-    from mtls_echo.demo.drawing import show_accounts, show_joined
+    from mtls_echo.demo.drawing import outcome, show_accounts, show_diagram, show_joined
 
-    client, server, account = played.client, played.server, played.account
     console.print(f"\n{case.title}. {case.about}".rstrip(), markup=False)
-    _show_diagram(console, "client", client)
-    _show_diagram(console, "server", server)
-    show_accounts(
-        console,
-        None if client is None else client.report,
-        None if server is None else server.report,
-    )
-    if account is not None:
-        show_joined(console, account)
-    if mismatches:
-        console.print(f"\n  [bold red]not as announced:[/] {'; '.join(mismatches)}\n")
-    else:
-        alert = played.alert or "no alert"
-        console.print(f"\n  [bold green]as announced:[/] {case.cause}, {alert}\n")
-
-
-def _show_diagram(console: Console, side: str, end: EndResult | None) -> None:
-    from mtls_echo.demo.drawing import show_diagram
-
-    if end is None:
-        return
-    console.print(f"\n[dim]as the {side} recorded it:[/]\n")
-    show_diagram(console, end.messages, end.report)
+    for side, end in (("client", played.client), ("server", played.server)):
+        if end is not None:
+            console.print(f"\n[dim]as the {side} recorded it:[/]\n")
+            show_diagram(console, end.messages, end.report)
+    show_accounts(console, *played.reports)
+    if played.account is not None:
+        show_joined(console, played.account)
+    announced = f"{case.cause}, {played.alert or 'no alert'}"
+    console.print(f"\n  {outcome(mismatches, announced)}\n")

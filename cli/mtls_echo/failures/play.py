@@ -109,12 +109,16 @@ class PlayedFailure:
     account: JointReport | None
 
     @property
+    def reports(self) -> tuple[Report | None, Report | None]:
+        """The client's report and the server's."""
+        client, server = (end.report if end else None for end in (self.client, self.server))
+        return client, server
+
+    @property
     def alert(self) -> str | None:
         """The alert that crossed the wire, by its RFC 8446 name."""
-        for end in (self.client, self.server):
-            if end is not None and end.report.alert is not None:
-                return end.report.alert.name
-        return None
+        alerts = (each.alert for each in self.reports if each is not None)
+        return next((alert.name for alert in alerts if alert is not None), None)
 
 
 def play(setup: Setup, version: TLSVersion) -> PlayedFailure:

@@ -27,15 +27,14 @@ from mtls_echo.failures.case import (
     FailureCase,
     credentials,
     lenient_context,
+    strict_context,
 )
 from mtls_echo.failures.play import Setup
-from mtls_echo_client.context import client_context
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.flaws.baseline import ValidationInput
 from mtls_echo_pki.flaws.flaw import Flaw, TLSVersion
 from mtls_echo_pki.flaws.registry import FLAWS
-from mtls_echo_server.context import server_context
 from mtls_echo_tls.sides import Side, peer_of
 
 _NO_PATH = frozenset({"unknown-authority", "missing-intermediate"})
@@ -103,10 +102,7 @@ def _verifier(side: Side, inputs: ValidationInput, version: TLSVersion) -> ssl.S
     own = credentials().alice if side == "client" else credentials().server
     if not inputs.trust.anchors:
         return lenient_context(side, own, inputs.trust, version)
-    one = VERSIONS[version]
-    if side == "client":
-        return client_context(inputs.trust, own, minimum_version=one, maximum_version=one)
-    return server_context(own, inputs.trust, minimum_version=one, maximum_version=one)
+    return strict_context(side, version, own, inputs.trust)
 
 
 FAILURE_CASES: tuple[FailureCase, ...] = (

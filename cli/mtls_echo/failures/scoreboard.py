@@ -12,8 +12,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mtls_echo.failures.case import FailureCase
-from mtls_echo.failures.play import EndResult, PlayedFailure
+from mtls_echo.failures.play import PlayedFailure
 from mtls_echo_pki.flaws.flaw import TLSVersion
+from mtls_echo_tls.diagnosis.joint import JointReport
+from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.sides import Side
 
 _HEADER = ("failure", "TLS", "the client", "the server", "alert on the wire")
@@ -46,21 +48,19 @@ class Row:
     def of(cls, case: FailureCase, played: PlayedFailure) -> Row:
         """Count the causes that a result leaves possible."""
 
-        def count(causes: Iterable[str]) -> int:
-            named = [*causes]
-            return len(named) if case.cause in named else _WRONG
+        def count(account: Report | JointReport | None) -> int | None:
+            if account is None:
+                return None
+            return len(account.causes) if case.cause in account.causes else _WRONG
 
-        def side(end: EndResult | None) -> int | None:
-            return None if end is None else count(end.report.causes)
-
-        account = played.account
+        client, server = played.reports
         return cls(
             slug=case.slug,
             version=played.version,
             refuser=case.expected[played.version].refuser,
-            client=side(played.client),
-            server=side(played.server),
-            joined=None if account is None else count(account.causes),
+            client=count(client),
+            server=count(server),
+            joined=count(played.account),
             alert=played.alert,
         )
 

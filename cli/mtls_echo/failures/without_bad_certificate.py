@@ -8,6 +8,7 @@ about the two ends, or puts a middlebox between them (`mtls_echo.failures.middle
 from __future__ import annotations
 
 import ssl
+from functools import partial
 
 from mtls_echo.demo.scenes import HOST
 from mtls_echo.failures import middlebox
@@ -17,42 +18,18 @@ from mtls_echo.failures.case import (
     credentials,
     failure_case,
     lenient_context,
+    strict_context,
 )
 from mtls_echo.failures.play import Middlebox, PlainPeer, Setup
 from mtls_echo_client.context import client_context
 from mtls_echo_pki.certificates.authority import Authority
-from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import KeyType, Request
 from mtls_echo_pki.flaws.flaw import TLSVersion
 from mtls_echo_server.access import Access
-from mtls_echo_server.context import server_context
 from mtls_echo_tls.stream.tcp import TCPStream
 
-
-def _client(
-    version: TLSVersion, credential: Credential | None = None, alpn: tuple[str, ...] = ()
-) -> ssl.SSLContext:
-    one = VERSIONS[version]
-    return client_context(
-        credentials().server_trust,
-        credential or credentials().alice,
-        minimum_version=one,
-        maximum_version=one,
-        alpn=alpn,
-    )
-
-
-def _server(
-    version: TLSVersion, credential: Credential | None = None, alpn: tuple[str, ...] = ()
-) -> ssl.SSLContext:
-    one = VERSIONS[version]
-    return server_context(
-        credential or credentials().server,
-        credentials().client_trust,
-        minimum_version=one,
-        maximum_version=one,
-        alpn=alpn,
-    )
+_client = partial(strict_context, "client")
+_server = partial(strict_context, "server")
 
 
 def _through(version: TLSVersion, middlebox: Middlebox) -> Setup:

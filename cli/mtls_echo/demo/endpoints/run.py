@@ -19,7 +19,7 @@ import trio
 
 from mtls_echo.commands.endpoints.table import draw
 from mtls_echo.commands.endpoints.text import VOCABULARY
-from mtls_echo.demo.drawing import bar, show_command, show_paragraph
+from mtls_echo.demo.drawing import bar, outcome, show_command, show_paragraph, summary
 from mtls_echo.demo.endpoints.servers import DemoServer, DemoServers
 from mtls_echo_client.endpoints.configuration.read import read_configuration
 from mtls_echo_client.endpoints.discovery.planner import Planner
@@ -41,34 +41,24 @@ _PAUSE = 3.0
 
 @dataclass(frozen=True)
 class _Step:
-    """One change.
-
-    Attributes:
-        title: What is changed.
-        why: What this shows.
-        change: Makes the change.
-        expected: Each server with its expected state and cause, in the order of the table.
-        status: The exit status that the command would have then.
-    """
+    """One change, what it shows, and the state of things after it."""
 
     title: str
     why: str
     change: Callable[[], Awaitable[object]]
+    # Each server, its state and its cause, in the order of the table.
     expected: tuple[tuple[DemoServer, str, str], ...]
+    # The exit status that the command would have then.
     status: int
 
 
 async def tour(console: Console, keep: Path | None, command: str) -> list[str]:
-    """Run the demonstration.
+    """Run the demonstration, and return what did not happen as announced.
 
     Args:
         console: Where to print.
         keep: A folder to make everything in, and to keep; then the servers run until Ctrl-C.
-            None: a temporary folder.
         command: How this program is called here, for the commands to paste.
-
-    Returns:
-        What did not happen as announced.
 
     Raises:
         DirectoryError: The folder cannot be used.
@@ -89,7 +79,8 @@ async def tour(console: Console, keep: Path | None, command: str) -> list[str]:
                 if number > 1 and console.is_terminal:
                     await trio.sleep(_PAUSE)
                 mismatches += await _play(console, number, step, monitor)
-            _conclude(console, mismatches)
+            console.rule(characters=bar(console))
+            console.print(f"[bold]{summary(mismatches)}.[/]")
             if keep is not None:
                 _invite(console, servers, command)
                 await trio.sleep_forever()
@@ -101,26 +92,18 @@ def _steps(servers: DemoServers, nursery: trio.Nursery) -> Sequence[_Step]:
     first, second = (servers.first, "up", ""), (servers.second, "up", "")
     third, untrusted = (servers.third, "up", ""), (servers.untrusted, "down", "unknown-authority")
 
-    async def nothing() -> None:
-        await trio.lowlevel.checkpoint()
+    def edit(change: Callable[..., None], *arguments: DemoServer) -> Callable[[], Awaitable[None]]:
+        async def edited() -> None:
+            change(*arguments)
+            await trio.lowlevel.checkpoint()
 
-    async def remove_untrusted() -> None:
-        servers.write_targets(servers.third)
-        await trio.lowlevel.checkpoint()
-
-    async def replace() -> None:
-        servers.trust_another_ca()
-        await trio.lowlevel.checkpoint()
-
-    async def put_back() -> None:
-        servers.trust_the_right_ca()
-        await trio.lowlevel.checkpoint()
+        return edited
 
     return (
         _Step(
             "every endpoint is tried",
             "Three have echoed. The fourth is refused, and is not admitted, as it never echoed.",
-            nothing,
+            trio.lowlevel.checkpoint,
             (first, second, third, untrusted),
             0,
         ),
@@ -141,14 +124,14 @@ def _steps(servers: DemoServers, nursery: trio.Nursery) -> Sequence[_Step]:
         _Step(
             "the target file is edited: the untrusted server is removed",
             "Discovered endpoints are added and removed with their file.",
-            remove_untrusted,
+            edit(servers.write_targets, servers.third),
             (first, second, third),
             0,
         ),
         _Step(
             "trusted.crt, the first group's ca_file, is replaced by another CA",
             "Both of its servers are refused at once; the other group is not affected.",
-            replace,
+            edit(servers.trust_another_ca),
             (
                 (servers.first, "down", "unknown-authority"),
                 (servers.second, "down", "unknown-authority"),
@@ -159,7 +142,7 @@ def _steps(servers: DemoServers, nursery: trio.Nursery) -> Sequence[_Step]:
         _Step(
             "the right CA is put back",
             "Both servers are up again.",
-            put_back,
+            edit(servers.trust_the_right_ca),
             (first, second, third),
             0,
         ),
@@ -178,10 +161,7 @@ async def _play(console: Console, number: int, step: _Step, monitor: Monitor) ->
     wrong = [] if _found(statuses) == _announced(step) else ["the table does not show it"]
     if verdict(statuses) != step.status:
         wrong.append(f"the exit status would be {verdict(statuses)}, not {step.status}")
-    if wrong:
-        console.print(f"\n[bold red]not as announced:[/] {'; '.join(wrong)}\n")
-    else:
-        console.print(f"\n[bold green]as announced:[/] {step.why}\n")
+    console.print(f"\n{outcome(wrong, step.why)}\n")
     return [f"{step.title}: {text}" for text in wrong]
 
 
@@ -207,8 +187,7 @@ def _folder(keep: Path | None) -> Generator[Path]:
             keep.mkdir(parents=True, exist_ok=True)
             taken = any(keep.iterdir())
         except OSError as error:
-            reason = os_reason(error)
-            raise DirectoryError(f"{keep}: {reason}") from error
+            raise DirectoryError(f"{keep}: {os_reason(error)}") from error
         if taken:
             raise DirectoryError(f"{keep}: is not empty", "name a folder that does not exist yet")
         yield keep
@@ -232,14 +211,6 @@ def _introduce(console: Console, servers: DemoServers) -> None:
     console.print("and what its endpoints_sd_files finds, targets/archive.json:\n")
     found = (servers.folder / "targets" / "archive.json").read_text("utf-8")
     console.print(found, markup=False)
-
-
-def _conclude(console: Console, mismatches: list[str]) -> None:
-    verdict = (
-        "all as announced" if not mismatches else f"{len(mismatches)} things not as announced"
-    )
-    console.rule(characters=bar(console))
-    console.print(f"[bold]{verdict}.[/]")
 
 
 def _invite(console: Console, servers: DemoServers, command: str) -> None:

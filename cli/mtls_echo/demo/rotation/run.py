@@ -13,27 +13,17 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from mtls_echo.demo.drawing import bar
+from mtls_echo.demo.drawing import bar, summary
 from mtls_echo.demo.rotation.load import CLIENTS, Counts, LoadedService
 from mtls_echo.demo.rotation.printer import Printer
-from mtls_echo.demo.rotation.scenarios import (
-    PKI,
-    SCENARIOS,
-    ScenarioContext,
-    run,
-    short_lifetime,
-)
+from mtls_echo.demo.rotation.scenarios import PKI, SCENARIOS, ScenarioContext, run, short_lifetime
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-async def demonstrate(console: Console) -> list[str]:
-    """Play the three scenarios.
-
-    Returns:
-        What did not happen as announced; nothing when everything did.
-    """
+async def replace_certificates(console: Console) -> list[str]:
+    """Play the three scenarios, and return what did not happen as announced."""
     counts = Counts()
     printer = Printer(console, counts)
     mismatches: list[str] = []
@@ -63,11 +53,8 @@ async def demonstrate(console: Console) -> list[str]:
             nursery.cancel_scope.cancel()
     mismatches += counts.lost
     console.rule(characters=bar(console))
-    verdict = (
-        "all as announced" if not mismatches else f"{len(mismatches)} things not as announced"
-    )
     console.print(
         f"[bold]{counts.connections} connections, one of them from beginning to end; "
-        f"{counts.echoes} echoes, {len(counts.lost) or 'none'} lost; {verdict}.[/]"
+        f"{counts.echoes} echoes, {len(counts.lost) or 'none'} lost; {summary(mismatches)}.[/]"
     )
     return mismatches
