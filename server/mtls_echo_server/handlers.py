@@ -9,25 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import trio
+    from mtls_echo_tls.stream.answering import AnsweringStream
 
 
-async def echo(stream: trio.abc.Stream) -> None:
+async def echo(stream: AnsweringStream) -> None:
     """Send back what arrives until the client's close_notify; the caller closes the stream.
 
     Backpressure is the protocol's own: as long as the client does not read, nothing more is read
     from it. Deadlines are the service's (`mtls_echo_server.service`), for every handler alike.
     """
-    from mtls_echo_tls.stream.answering import (
-        AnsweringStream,  # here, since this module is needed early
-    )
-
-    if isinstance(stream, AnsweringStream):
-        await stream.answer_all(_same)
-        return
-    while chunk := await stream.receive_some():
-        await stream.send_all(chunk)
-        del chunk  # which an idle connection would otherwise hold until its next message
+    await stream.answer_all(_same)
 
 
 def _same(data: bytes) -> bytes:

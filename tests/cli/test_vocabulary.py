@@ -63,7 +63,7 @@ def test_every_option_that_a_remedy_names_is_one_of_connect_or_serve() -> None:
     ],
 )
 def test_anchors_go_where_the_verifier_looks_for_them(owner: Side | None, option: str) -> None:
-    remedy = CAUSES["unknown-authority"].judge
+    remedy = CAUSES["unknown-authority"].verifier
     told = in_third_person(remedy, owner, vocabulary=COMMAND_LINE)
 
     assert f"trust anchors ({option})" in told

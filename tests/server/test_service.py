@@ -480,7 +480,7 @@ async def test_a_bug_in_a_handler_ends_its_own_connection_only(pki: Authorities)
 
 
 async def test_a_failure_of_the_connection_is_no_bug_of_its_handler(pki: Authorities) -> None:
-    async def in_a_nursery(stream: TLSStream) -> None:
+    async def in_a_nursery(stream: Connection) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stream.receive_some)
 
@@ -601,7 +601,7 @@ async def test_a_stop_does_not_wait_for_pending_connections_nor_count_them(
 async def test_without_a_grace_period_idle_clients_still_get_a_close_notify(
     pki: Authorities, patient_clock: trio.testing.MockClock
 ) -> None:
-    async def in_a_nursery(stream: TLSStream) -> None:
+    async def in_a_nursery(stream: Connection) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(echo, stream)
 

@@ -1,12 +1,12 @@
 """The catalogue of causes: one slug, one meaning, one remedy for each end.
 
 A cause lies with one side (the *owner*: whose certificate, key or configuration it is) and is
-found by the other (the *judge*), so each has two remedies. The texts are completed with
+found by the other (the *verifier*), so each has two remedies. The texts are completed with
 
 * ``{it}`` / ``{its}``: the owner, as the reader would say it: "we", "our", or "it", "its";
-* ``{owner}`` / ``{judge}``: which side that is, "client" or "server";
-* ``{judges}``: the judge's possessive, "our", "the client's" or "the server's";
-* ``{ca}``: the judge's setting for its trust anchors;
+* ``{owner}`` / ``{verifier}``: which side that is, "client" or "server";
+* ``{verifiers}``: the verifier's possessive, "our", "the client's" or "the server's";
+* ``{ca}``: the verifier's setting for its trust anchors;
 * every other place: a setting or a program, as a `Vocabulary` calls it for its readers.
 
 Each remedy must help a reader who knows nothing of TLS: what to do, where, by which setting or

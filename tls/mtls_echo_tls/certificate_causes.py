@@ -73,23 +73,23 @@ CERTIFICATE_CAUSES: dict[Slug, Cause] = {
     ),
     "self-signed": Cause(
         "{its} certificate is self-signed and is not itself a trust anchor",
-        "use a certificate issued by a CA that the {judge} trusts, or have exactly"
-        " this one added to the {judge}'s trust anchors ({ca}{file})",
-        "have a certificate issued to the {owner} by one of {judges} trust anchors, or add"
+        "use a certificate issued by a CA that the {verifier} trusts, or have exactly"
+        " this one added to the {verifier}'s trust anchors ({ca}{file})",
+        "have a certificate issued to the {owner} by one of {verifiers} trust anchors, or add"
         " exactly this one to them ({ca}{file})",
         _PATH,
     ),
     "unknown-authority": Cause(
-        "{its} certificate was issued by a CA that is not among {judges} trust anchors",
-        "use a certificate from a CA that the {judge} trusts, or have our"
-        " CA's certificate added to the {judge}'s trust anchors ({ca}{file})",
+        "{its} certificate was issued by a CA that is not among {verifiers} trust anchors",
+        "use a certificate from a CA that the {verifier} trusts, or have our"
+        " CA's certificate added to the {verifier}'s trust anchors ({ca}{file})",
         "if that issuer is right, add its certificate to the trust anchors ({ca}{file});"
         " otherwise do not trust the {owner}",
         _PATH,
     ),
     "impostor-authority": Cause(
         "{its} certificate names a known CA as its issuer, but another key signed it",
-        "have the certificate issued again by the CA that the {judge} trusts: the one"
+        "have the certificate issued again by the CA that the {verifier} trusts: the one"
         " that signed ours is called the same, and has another key",
         "do not trust it, unless our CA was made anew under its old name: then its new"
         " certificate has to be among the trust anchors ({ca}{file}); otherwise a CA has taken the"
@@ -107,7 +107,7 @@ CERTIFICATE_CAUSES: dict[Slug, Cause] = {
     ),
     "empty-trust": Cause(
         "no trust anchors are loaded to verify {its} certificate with",
-        "have the {judge} load the CA that issued our certificate ({ca}{file})",
+        "have the {verifier} load the CA that issued our certificate ({ca}{file})",
         "load the certificates of the CAs that issue for the {owner} ({ca}{file})",
         _PATH,
     ),
@@ -121,8 +121,8 @@ CERTIFICATE_CAUSES: dict[Slug, Cause] = {
         "RFC 5280 §4.2.1.9",
     ),
     "path-too-long": Cause(
-        "more CAs stand above {its} certificate than one of them or the {judge} permits",
-        "get a certificate from a CA nearer to the trust anchor, or have the {judge}"
+        "more CAs stand above {its} certificate than one of them or the {verifier} permits",
+        "get a certificate from a CA nearer to the trust anchor, or have the {verifier}"
         " permit more of them (nginx: ssl_verify_depth)",
         "have the {owner}'s certificate issued by a CA nearer to the trust anchor",
         "RFC 5280 §4.2.1.9",
@@ -186,7 +186,7 @@ CERTIFICATE_CAUSES: dict[Slug, Cause] = {
     ),
     "crl-missing": Cause(
         "{its} certificate could not be checked for revocation: a CRL is missing",
-        "nothing is wrong with ours: have the {judge} load the CRLs of our"
+        "nothing is wrong with ours: have the {verifier} load the CRLs of our"
         " CA and of all above it ({crl}{file})",
         "load the CRL of every CA above it, the root's included "
         "({crl}{file}); {publish_crls} publishes them",
@@ -194,23 +194,23 @@ CERTIFICATE_CAUSES: dict[Slug, Cause] = {
     ),
     "crl-expired": Cause(
         "the CRL to check {its} certificate against has expired",
-        "nothing is wrong with ours: have the {judge} load the CA's present CRL ({crl}{file})",
+        "nothing is wrong with ours: have the {verifier} load the CA's present CRL ({crl}{file})",
         "load the CA's present CRL ({crl}{file}); {publish_crls}"
         " publishes one, for a timer to run before the old one ends",
         "RFC 5280 §5.1.2.5",
     ),
     "crl-not-yet-valid": Cause(
         "the CRL to check {its} certificate against is not valid yet",
-        "nothing is wrong with ours: have the {judge}'s clock and its CRL checked",
+        "nothing is wrong with ours: have the {verifier}'s clock and its CRL checked",
         "compare this machine's clock with the CRL's first day (thisUpdate), which {show} prints",
         "RFC 5280 §5.1.2.4",
     ),
 }
 
-# A signature that is wrong may be that of a CRL: another fault, and the judge's.
+# A signature that is wrong may be that of a CRL: another fault, and the verifier's.
 FORGED_LIST = Cause(
     "the CRL to check {its} certificate against is not signed by its CA",
-    "nothing is wrong with ours: have the {judge} load the CRL of our CA ({crl}{file})",
+    "nothing is wrong with ours: have the {verifier} load the CRL of our CA ({crl}{file})",
     "get the CRL again from the CA itself ({crl}{file}): this one was altered, or signed by"
     " another key",
     "RFC 5280 §6.3.3",

@@ -48,11 +48,11 @@ class Cause:
 
     Attributes:
         clause: A clause about the owner: "{its} certificate has expired".
-        owner, judge: What the owner of the fault can do, and the side that found it.
+        owner, verifier: What the owner of the fault can do, and the side that found it.
         rfc: Where the rule is written.
     """
 
     clause: str
     owner: str
-    judge: str
+    verifier: str
     rfc: str

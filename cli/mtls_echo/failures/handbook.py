@@ -65,7 +65,7 @@ class QuotedMessage:
 
     Attributes:
         stack: The program or library.
-        cause: The most likely cause, judging by the message alone.
+        cause: The most likely cause, by the message alone.
         rejected_by: "client", "server", "peer", "printer", "nobody" or "unsaid".
         side: Which side printed it; None where either can.
         alert: The number of the alert that the message names.

@@ -29,6 +29,7 @@ from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.joint import JointReport, join_reports
 from mtls_echo_tls.diagnosis.report import Report
+from mtls_echo_tls.stream.answering import AnsweringStream
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
 from mtls_echo_tls.trace.messages import Message
@@ -190,7 +191,7 @@ async def _run_server(setup: Setup, tcp: TCPStream, path: TCPPath) -> EndResult 
             await setup.server(tcp)
         return None
     context = with_vocabulary(setup.server, COMMAND_LINE)
-    stream = TLSStream(tcp, context, server_side=True, trace=True)
+    stream = AnsweringStream(tcp, context, server_side=True, trace=True)
 
     async def connection() -> None:
         await stream.do_handshake()

@@ -31,7 +31,7 @@ def test_a_cause_worded_in_the_third_person_names_its_owner_once(
 ) -> None:
     who, says = f"the {owner}" if owner else "one side", CAUSES[slug].clause
 
-    for text in (says, CAUSES[slug].owner, CAUSES[slug].judge):
+    for text in (says, CAUSES[slug].owner, CAUSES[slug].verifier):
         assert "{" not in in_third_person(text, owner)
     if "{it}" in says:
         assert f"{who}'s" not in in_third_person(says, owner)

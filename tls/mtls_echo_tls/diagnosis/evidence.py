@@ -10,6 +10,7 @@ peer did.
 
 from __future__ import annotations
 
+import datetime
 import ssl
 import time
 from dataclasses import dataclass, field, fields
@@ -86,6 +87,8 @@ class Evidence:
         no_common_alpn: They were offered, this side insists on some, and none was selected.
         version, cipher, alpn, resumed: What was negotiated; None before.
         context_info: What our own context was made from.
+        started, duration: In seconds; by a clock that is never set.
+        ended_at: When it ended, by this machine's clock: certificates are verified against that.
     """
 
     side: Side
@@ -124,6 +127,7 @@ class Evidence:
     context_info: ContextInfo = field(default=_UNKNOWN, repr=False)
     started: float = field(default_factory=time.perf_counter)
     duration: float | None = None
+    ended_at: datetime.datetime | None = None
     recorder: Recorder = field(default_factory=Recorder, repr=False, compare=False)
 
     # --- what happened -------------------------------------------------------------------------
@@ -193,9 +197,10 @@ class Evidence:
         self._conclude()
 
     def finish(self) -> None:
-        """Fix the duration: what follows is not part of it."""
+        """Fix the end and the duration: what follows is not part of it."""
         if self.duration is None:
             self.duration = time.perf_counter() - self.started
+            self.ended_at = datetime.datetime.now(datetime.UTC)
 
     # --- what OpenSSL said ---------------------------------------------------------------------
 

@@ -17,7 +17,6 @@ Both reports together decide (`mtls_echo_tls.diagnosis.joint`).
 
 from __future__ import annotations
 
-import datetime
 from dataclasses import replace
 
 from cryptography import x509
@@ -99,6 +98,7 @@ def examine_path(evidence: Evidence, verdict: Verdict) -> CertificationPath:
             presenter=evidence.side,
             reference=reference,
             others=(*(mine.trust.anchors if mine.trust else ()), *local_cas),
+            now=evidence.ended_at,
         )
         return _with_address(path, evidence)
     if evidence.verify_code is None:
@@ -112,6 +112,7 @@ def examine_path(evidence: Evidence, verdict: Verdict) -> CertificationPath:
         crls=known.crls if known else (),
         reference=evidence.server_name if evidence.side == "client" else None,
         others=(*our_chain, *local_cas),
+        now=evidence.ended_at,
     )
 
 
@@ -183,11 +184,10 @@ def _shown_to_us(family: Slugs, path: CertificationPath, evidence: Evidence) -> 
 def _is_clock_suspect(shown: Slugs, evidence: Evidence) -> bool:
     """Whether by our clock our own certificate has the same fault of date as the peer's."""
     credential = evidence.context_info.credential
-    if credential is None or not {*shown} <= _DATED.keys():
+    now = evidence.ended_at
+    if credential is None or now is None or not {*shown} <= _DATED.keys():
         return False
-    return (
-        valid_at(credential.certificate, datetime.datetime.now(datetime.UTC)) == _DATED[shown[0]]
-    )
+    return valid_at(credential.certificate, now) == _DATED[shown[0]]
 
 
 def _narrow_as_presenter(family: Slugs, path: CertificationPath, evidence: Evidence) -> Slugs:
@@ -288,5 +288,5 @@ def _cannot_sign(evidence: Evidence) -> bool:
     credential = evidence.context_info.credential
     if credential is None:
         return False
-    path = examine(credential.chain_der, presenter=evidence.side)
+    path = examine(credential.chain_der, presenter=evidence.side, now=evidence.ended_at)
     return any(fault.slug == "wrong-usage" and fault.depth == 0 for fault in path.faults)

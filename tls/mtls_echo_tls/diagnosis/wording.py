@@ -8,7 +8,6 @@ certificate has expired"): `Perspective` completes the catalogue's texts for the
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -66,8 +65,8 @@ class Perspective:
             it="we" if ours else "it",
             its="our" if ours else "its",
             owner=self.side if ours else self.peer,
-            judge=self.peer if ours else self.side,
-            judges=f"the {self.peer}'s" if ours else "our",
+            verifier=self.peer if ours else self.side,
+            verifiers=f"the {self.peer}'s" if ours else "our",
             ca=_anchors(self.vocabulary)[self.peer if ours else self.side],
         )
 
@@ -77,7 +76,7 @@ class Perspective:
 
     def remedy(self, cause: Cause) -> str:
         """What the reader can do about it."""
-        return self.text(cause.owner if self.reader_owns else cause.judge)
+        return self.text(cause.owner if self.reader_owns else cause.verifier)
 
 
 def _anchors(vocabulary: Vocabulary) -> dict[Side, str]:
@@ -93,16 +92,16 @@ def in_third_person(
     The owner is None when the fault may be either's; `named`, if it has been named just before.
     """
     it = "it" if named else f"the {owner}" if owner else "one side"
-    judge = peer_of(owner) if owner else None
+    verifier = peer_of(owner) if owner else None
     anchors = _anchors(vocabulary)
     return vocabulary.complete(
         text,
         it=it,
         its="its" if named or "{it}" in text else f"{it}'s",
         owner=owner or "client or server",
-        judge=judge or "other side",
-        judges=f"the {judge or 'other side'}'s",
-        ca=anchors[judge] if judge else " or ".join(anchors.values()),
+        verifier=verifier or "other side",
+        verifiers=f"the {verifier or 'other side'}'s",
+        ca=anchors[verifier] if verifier else " or ".join(anchors.values()),
     )
 
 
@@ -174,7 +173,7 @@ def _facts(
         yield Fact("received", "close_notify, which gives no reason")
     yield from _refused(evidence, words, causes, path)
     if evidence.peer_is_openssl and words.rejected_by == words.peer and evidence.own_chain:
-        yield Fact(f"{words.peer} runs", "OpenSSL, to judge by its handshake messages")
+        yield Fact(f"{words.peer} runs", "OpenSSL, by its handshake messages")
     if evidence.verify_code is not None:
         yield Fact("verdict", f"OpenSSL verify code {evidence.verify_code}")
     if evidence.alert is not None:
@@ -211,7 +210,8 @@ def _refused(
         own = evidence.context_info.credential
         if own is not None and not refused_us:
             yield Fact("our own", f"certificate is valid {_validity(own.certificate)}")
-        yield Fact("our clock", rfc3339(datetime.datetime.now(datetime.UTC)))
+        if evidence.ended_at is not None:
+            yield Fact("our clock", rfc3339(evidence.ended_at))
     compared = {fault.slug for fault in path.faults}
     if "wrong-name" in causes and "wrong-name" not in compared and evidence.server_name:
         yield Fact("reference", f"{evidence.server_name} (the name that was asked for)")
@@ -240,7 +240,7 @@ def _alert_fact(evidence: Evidence, causes: Slugs) -> Fact:
     if not sent and evidence.alert.protected is False:
         text += ", in the clear"
     if not sent and evidence.stage == "first-read":
-        text += ", with the first read (TLS 1.3 judges clients after their Finished)"
+        text += ", with the first read (TLS 1.3 verifies clients after their Finished)"
     return Fact("sent" if sent else "received", text)
 
 

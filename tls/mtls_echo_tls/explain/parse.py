@@ -117,7 +117,8 @@ def _own_words() -> re.Pattern[str]:
     for slug, cause in CAUSES.items():
         clause = re.escape(cause.clause.lower())
         for name, words in (("its", "(?:its|our)"), ("it", "(?:it|we)"), ("owner", r"\w+"),
-                            ("judges", r"(?:our|the \w+'s)"), ("judge", r"\w+")):  # fmt: skip
+                            ("verifiers", r"(?:our|the \w+'s)"),
+                            ("verifier", r"\w+")):  # fmt: skip
             clause = clause.replace(rf"\{{{name}\}}", words)
         clauses.append(f"(?P<{_group(slug)}>{clause})")
     who = r"(?P<who>we refused the \w{6}|the \w{6} refused us|the server turned us away"
