@@ -30,13 +30,10 @@ _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class Acceptor:
-    """Accepts connections while there is capacity, and starts a task for each.
+    """Accepts connections while there is capacity, and serves each in a task.
 
-    Args:
-        pending, capacity: Each connection gets a slot of the one, each client a token of the
-            other.
-        limits, events: For the deadline of a handshake, and for what goes wrong.
-        serve: The task: serves a socket in its slot, and closes both. It lets no exception out.
+    Each gets a slot among the pending ones, and there is a token for each client that may still be
+    served. ``serve`` serves a socket in its slot, and closes both; it lets no exception out.
     """
 
     def __init__(

@@ -98,9 +98,6 @@ class Access:
         )
 
 
-# --- rules, checked and normalised for comparison -------------------------
-
-
 def _common_name_rule(name: str) -> str:
     if not name:
         raise ValueError("an empty common name names no client")
@@ -157,9 +154,6 @@ _RULES: dict[str, Callable[[str], str]] = {
     "email": _email_rule,
     "fingerprint": _fingerprint_rule,
 }
-
-
-# --- comparing -----------------------------------------------------------------------------------
 
 
 def _normal_uri(uri: str) -> str:

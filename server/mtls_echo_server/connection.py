@@ -115,16 +115,9 @@ class Connection(AnsweringStream):
     """
 
     __slots__ = (
-        "_cut_off_at",
-        "_deadline",
-        "_exact",
-        "_idle_timeout",
-        "_retire_at",
-        "_waiting_since",
-        "at_rest",
-        "scope",
-        "verified_with",
-    )
+        "_cut_off_at", "_deadline", "_exact", "_idle_timeout", "_retire_at", "_waiting_since",
+        "at_rest", "scope", "verified_with",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -215,6 +208,5 @@ class Connection(AnsweringStream):
 
     def _wait_deadline(self, since: float) -> float:
         """Return until when to wait for data that has been awaited since then."""
-        return min(
-            since + self._idle_timeout, max(since + QUIET, self._retire_at), self._cut_off_at
-        )
+        retires = max(since + QUIET, self._retire_at)
+        return min(since + self._idle_timeout, retires, self._cut_off_at)

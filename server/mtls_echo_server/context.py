@@ -82,8 +82,7 @@ def server_context(
         credential: What the server proves itself with.
         client_trust: The CAs whose clients are accepted, and no others.
         client_auth: What is demanded of a client.
-        minimum_version: TLS 1.2 is the oldest version that is not deprecated (RFC 8996).
-        maximum_version: The newest version offered.
+        minimum_version, maximum_version: TLS 1.2 is the oldest that is not deprecated (RFC 8996).
         alpn: Application protocols, the preferred first (RFC 7301). A client that offers none
             of them is not refused: OpenSSL then goes on without one.
         session_tickets: Let clients resume without a full handshake, and thereby without their
@@ -91,10 +90,8 @@ def server_context(
         keylog: Append the secrets of every connection to this file, for Wireshark. They
             decrypt everything.
 
-    Returns:
-        A context for this credential and this trust. To change either, build a new one: a
-        context in use cannot forget a CA, and a failed `load_cert_chain` leaves it with
-        a key that does not match.
+    To change credential or trust, build a new one: a context in use cannot forget a CA, and a
+        failed `load_cert_chain` leaves it with a key that does not match.
 
     Raises:
         ValueError: Clients are to be authenticated, but there are no trust anchors; or the

@@ -34,12 +34,11 @@ class Event:
     """One thing that happened.
 
     Args:
-        name: ``created``, ``listening``, ``accepted``, ``connection``, ``reload``,
-            ``warning``, ``error``, ``accept-error``, ``suppressed``, ``stopping`` or ``stopped``.
-        text: For people, one line.
+        name: ``created``, ``listening``, ``accepted``, ``connection``, ``reload``, ``warning``,
+            ``error``, ``accept-error``, ``suppressed``, ``stopping`` or ``stopped``.
+        text: For people, one line; below it the handshake is drawn, if the report has its trace.
         details: For programs, but for the report; JSON types.
         flood: Events of one flood share this; None for what takes an authenticated client.
-        report: Of a connection. When it was traced, the handshake is drawn below the text.
     """
 
     name: str
@@ -57,9 +56,6 @@ class Event:
 
 
 Events: TypeAlias = Callable[[Event], None]
-
-
-# --- the events ----------------------------------------------------------------------------------
 
 
 def listening(address: str, port: int, *, client_auth: str, pid: int) -> Event:

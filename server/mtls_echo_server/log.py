@@ -73,13 +73,10 @@ class _Bucket:
 
 
 class EventLog:
-    """Writes events, one line each.
+    """Writes events, one line each: ``text``, with local time, or ``json``.
 
-    Args:
-        log_format: ``text``, with local time; or ``json``, an object with ``event``, ``time``
-            (RFC 3339, UTC) and the event's fields.
-        file: Standard error unless said.
-        clock: Seconds, monotonic; for tests.
+    The JSON is an object with ``event``, ``time`` (RFC 3339, UTC) and the event's fields. The file
+    is standard error unless said; the clock, in seconds, is monotonic.
     """
 
     def __init__(

@@ -71,8 +71,7 @@ class Server:
         handler: Serves one authenticated client. It may raise `TLSFailure`, which ends the
             connection; anything else is a bug, logged. It does not close the stream: when it
             returns, or its time is over, the service does, with close_notify.
-        access: Which authenticated clients are served.
-        limits: How long and how much.
+        access, limits: Which authenticated clients are served, how long and how many.
         events: Called with every event. None: a line of text each on standard error, so that a
             refusal is never silent.
         trace: Record each connection's handshake, for its report.

@@ -22,12 +22,7 @@ _FORBIDDEN = frozenset("/@?#\\\"'<>%,;()[]{}|^`*=&$!")
 
 
 class Address(NamedTuple):
-    """A host and a TCP port.
-
-    Attributes:
-        host: A name or an IP address, IPv6 without brackets.
-        port: 1 to 65535; to listen on, 0 is any free one.
-    """
+    """A host, IPv6 without brackets, and a TCP port: 1 to 65535; to listen on, 0 is any."""
 
     host: str
     port: int = DEFAULT_PORT
@@ -40,12 +35,8 @@ class Address(NamedTuple):
 def parse_address(text: str, *, listening: bool = False) -> Address:
     """Read ``HOST:PORT``, ``HOST``, ``:PORT``, ``[IPV6]:PORT`` or ``[IPV6]``.
 
-    The defaults are `localhost` and port 8443.
-
-    Args:
-        text: What a person typed.
-        listening: Whether it is to be listened on: then both parts are needed, and port 0 is
-            allowed.
+    The defaults are `localhost` and port 8443. To listen on, both parts are needed, and port 0 is
+    allowed.
 
     Raises:
         ValueError: It is none of these; the message says what to write instead.
@@ -67,27 +58,21 @@ def parse_address(text: str, *, listening: bool = False) -> Address:
     else:
         host, colon, port = text.partition(":")
         if not listening and not colon and host.isdecimal():
-            raise ValueError(
-                f"{text!r} is a number, not a host; for a port of this machine: :{text}"
-            )
+            hint = f"for a port of this machine: :{text}"
+            raise ValueError(f"{text!r} is a number, not a host; {hint}")
     if listening and not (host and colon):
         raise ValueError(f"{text!r} is not HOST:PORT: both must be given")
     if not _is_ipv6(host):
         reference_identifier(host or DEFAULT_HOST)
-    lowest = 0 if listening else 1
-    return Address(
-        host or DEFAULT_HOST, _parse_port(port, text, lowest) if colon else DEFAULT_PORT
-    )
+    number = _parse_port(port, text, 0 if listening else 1) if colon else DEFAULT_PORT
+    return Address(host or DEFAULT_HOST, number)
 
 
 def reference_identifier(name: str) -> str:
-    """The form of a host name or IP address that certificates and SNI use.
+    """The form of a host name or IP address that certificates and SNI use; else a `ValueError`.
 
     Without the dot that marks a name as absolute in DNS and without an IPv6 zone, neither of
     which a certificate can contain; non-ASCII names in their IDNA form.
-
-    Raises:
-        ValueError: It is neither a host name nor an IP address.
     """
     address = name.partition("%")[0]
     if _is_ipv6(address):
@@ -102,9 +87,8 @@ def reference_identifier(name: str) -> str:
         # For ASCII names this only checks the length of each part.
         ascii_form = host.encode("idna").decode()
     except UnicodeError:
-        raise ValueError(
-            f"{name!r} is not a host name: each part between dots has 1 to 63 characters"
-        ) from None
+        lengths = "each part between dots has 1 to 63 characters"
+        raise ValueError(f"{name!r} is not a host name: {lengths}") from None
     if len(ascii_form) > 253:
         raise ValueError(f"{name[:20]!r}… is not a host name: it has more than 253 characters")
     return ascii_form

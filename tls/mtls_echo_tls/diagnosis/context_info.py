@@ -55,8 +55,7 @@ def describe_context(context: ssl.SSLContext, info: ContextInfo) -> None:
 
 def context_info(context: ssl.SSLContext) -> ContextInfo:
     """What a context was made from, or what of it can be seen."""
-    found = _declared.get(context)
-    return found if found is not None else _visible(context)
+    return _declared.get(context) or _visible(context)
 
 
 def with_vocabulary(context: ssl.SSLContext, vocabulary: Vocabulary) -> ssl.SSLContext:

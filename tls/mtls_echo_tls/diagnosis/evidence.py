@@ -55,22 +55,16 @@ class Evidence:
     """One side's record of one connection.
 
     Attributes:
-        side: Who we are.
         server_name: On the client the reference identifier (RFC 9525 §4), on the server the
             SNI that the client sent.
-        stage: How far the connection has come.
-        reason: OpenSSL's reason symbol of the error that ended it, when there was one.
-        verify_code: OpenSSL's verdict on the peer's certification path, when ours failed.
+        reason, verify_code: OpenSSL's reason symbol of the error that ended it, and its verdict on
+            the peer's certification path, when there was one.
         alert: The alert that ended the connection, ours or the peer's.
-        failed: True when TLS or the transport ended the connection against our will.
-        abandoned: True when our own side gave up half way: it was cancelled.
-        close_notify: Whether the peer's close_notify was received.
+        failed, abandoned: Whether TLS or the transport ended the connection against our will, or
+            our
+            own side gave up half way: it was cancelled.
         transport_end: How the transport ended from the peer's side.
-        timed_out: True when our own deadline ended the connection.
-        connect_error: Why there was no TCP connection, as the operating system says it.
-        denied: Why an authenticated client may not enter, as the server said it.
-        mismatched_echo: What was wrong with an echo, when it differed from what was sent.
-        closed_early: What was still to come when the peer closed with close_notify.
+        connect_error, denied, mismatched_echo, closed_early: As their verbs have it.
         first_bytes: The first 64 bytes received.
         late_data: The first 512 bytes of application data that were found after a failed write.
         own_chain, peer_chain: The certificates presented, DER, end-entity first. A rejected

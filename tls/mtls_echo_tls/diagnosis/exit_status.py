@@ -24,15 +24,10 @@ DENIED = 9
 # whichever side noticed.
 _MISMATCHES: frozenset[Slug] = frozenset(
     {
-        "no-common-version",
-        "no-common-cipher",
-        "no-common-group",
-        "no-common-signature-algorithm",
-        "no-common-alpn",
-        "plaintext-peer",
-        "plaintext-client",
+        "no-common-version", "no-common-cipher", "no-common-group", "no-common-alpn",
+        "no-common-signature-algorithm", "plaintext-peer", "plaintext-client",
     }
-)
+)  # fmt: skip
 
 
 def exit_status(report: Report) -> int:

@@ -216,10 +216,10 @@ def same_name_root(path: CertificationPath, evidence: Evidence) -> x509.Certific
     if not path.certificates or is_self_issued(path.certificates[-1]):
         return None
     mine, issuer = evidence.context_info, path.certificates[-1].issuer
-    beside = (
+    beside = [
         *(mine.trust.anchors if mine.trust else ()),
         *(n.certificate for n in mine.local_cas),
-    )
+    ]
     # Had one of them signed it, the path would go on.
     return next((c for c in beside if is_self_issued(c) and c.subject == issuer), None)
 

@@ -73,7 +73,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """One connection, as one side saw it.
 
     Attributes:
-        side: Who reports.
         outcome: ``echoed`` (all went well), ``refused`` (by one side's TLS), ``denied``
             (authenticated, not authorised), ``failed`` (the connection ended otherwise).
         rejected_by: The side that refused; None when neither did.
@@ -81,12 +80,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         causes: Slugs, most likely first. One element is certain.
         faults: Everything that is wrong with the path that was refused, the causes among it: the
             second fault that would show as soon as the first is mended.
-        alert: The alert that ended it.
         verify_code: OpenSSL's verdict on the certification path, when we refused.
         evidence: What the causes were inferred from.
-        summary: Who refused whom, and why, in one sentence.
-        remedy: What the reader can do about the first cause.
-        rfc: Where to read more.
+        summary, remedy: Who refused whom, and why; what the reader can do about the first cause.
         tls: What was negotiated; None when the handshake did not get that far.
         peer, own: The certificates presented.
         anchors: When we refused a certificate: SHA-256 of our trust anchors. Empty when there

@@ -60,11 +60,8 @@ def _verdict(evidence: Evidence) -> tuple[Outcome, Side | None, Slugs]:
     if evidence.timed_out:
         return "failed", None, ("timeout",)
     if evidence.verify_code is not None:
-        return (
-            "refused",
-            me,
-            tables.CAUSES_BY_VERIFY_CODE.get(evidence.verify_code, tables.UNKNOWN),
-        )
+        found = tables.CAUSES_BY_VERIFY_CODE.get(evidence.verify_code, tables.UNKNOWN)
+        return "refused", me, found
     if evidence.alert is not None and not evidence.alert.sent:
         outcome: Outcome = "denied" if evidence.alert.code == A.access_denied else "refused"
         return outcome, peer, _family_of_alert(evidence.alert.code, evidence)

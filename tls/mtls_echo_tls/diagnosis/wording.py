@@ -199,9 +199,8 @@ def _refused(
     for fault in path.faults:
         if fault.slug not in causes:
             yield Fact("also wrong", f"{_located(fault, path)} ({fault.slug})")
-    other = (
-        same_name_root(path, evidence) if refused_us and "impostor-authority" in causes else None
-    )
+    impostor = refused_us and "impostor-authority" in causes
+    other = same_name_root(path, evidence) if impostor else None
     if other is not None:
         who = display_name(other.subject)
         yield Fact("beside it", f"a root that is called {who} too, and has another key")

@@ -30,19 +30,11 @@ _ASIDE = 4  # columns by which a server's fields are further to the right
 
 # The labels of fields whose names in the report are too long, or abbreviations.
 _LABELS = {
-    "alpn": "protocol",
-    "cipher_suite": "suite",
-    "cipher_suites": "suites",
-    "server_name": "server name",
-    "key_shares": "key for",
-    "signature_algorithm": "signature",
-    "signature_algorithms": "signatures",
-    "resumption": "to resume",
-    "early_data": "early data",
-    "renegotiation": "renegotiate",
-    "update_requested": "requested",
-    "description": "alert",
-}
+    "alpn": "protocol", "cipher_suite": "suite", "cipher_suites": "suites",
+    "server_name": "server name", "key_shares": "key for", "signature_algorithm": "signature",
+    "signature_algorithms": "signatures", "resumption": "to resume", "early_data": "early data",
+    "renegotiation": "renegotiate", "update_requested": "requested", "description": "alert",
+}  # fmt: skip
 
 # Fields of the report that a diagram has no room for.
 _NOT_DRAWN = frozenset({

@@ -59,11 +59,9 @@ class Material:
     Attributes:
         credential: Our certificate chain and key; None for a client without.
         trust: The anchors to verify the peer with; None for a server that asks for no certificate.
-        source: Where it was read from, for messages.
+        source, files: Where it was read from, for messages and to find out whether it has changed.
         created: Whether the directory was made by this call.
         warnings: What loaded but will not work, or not for long; one clause each.
-        side: The side that it is for.
-        files: The files it was read from, to find out whether they have changed.
         local_cas: The CA certificates in the folders of those files.
     """
 
@@ -99,8 +97,7 @@ class Material:
     def context(self, build: Callable[[Material], ssl.SSLContext]) -> ssl.SSLContext:
         """A context of this; its diagnoses know the CA certificates beside our files."""
         context = build(self)
-        info = replace(context_info(context), local_cas=self.local_cas)
-        describe_context(context, info)
+        describe_context(context, replace(context_info(context), local_cas=self.local_cas))
         return context
 
 
@@ -131,10 +128,9 @@ def server_material(
     """Load a server's certificate, its key, and the anchors it verifies clients with.
 
     Args:
-        pki: A directory, made if it does not exist. None and no file given: `default_pki`.
+        pki: A directory, made if it does not exist and ``create`` is set; ``name`` is the
+            credential in it. None and no file given: `default_pki`.
         cert, key, client_ca, crl: PEM files in its place.
-        name: The credential of the directory to use.
-        create: Whether the directory may be made: not when it is only read again.
         vocabulary: What the arguments are called in an error.
 
     Raises:

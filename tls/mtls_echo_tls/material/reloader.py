@@ -82,9 +82,7 @@ class Reload:
             return f"{self.error}; {stays}"
         if not self.changed:
             return f"the files are {'again ' if self.recovered else ''}what they were; {stays}"
-        until = (
-            "" if self.not_after is None else f", valid until {self.not_after:%Y-%m-%d %H:%M} UTC"
-        )
+        until = f", valid until {self.not_after:%Y-%m-%d %H:%M} UTC" if self.not_after else ""
         again = "the files are in order again; " if self.recovered else ""
         return f"{again}new {_listed(self.changed)}: generation {self.generation}{until}"
 
@@ -272,9 +270,8 @@ class Reloader:
     def _check_dates(self) -> None:
         """Warn of what has expired or soon will, of each once."""
         material = self.material
-        dated = expiry_warnings(
-            material.credential, material.trust, datetime.datetime.now(datetime.UTC)
-        )
+        now = datetime.datetime.now(datetime.UTC)
+        dated = expiry_warnings(material.credential, material.trust, now)
         present = dict.fromkeys((*material.warnings, *dated))
         new = [message for message in present if message not in self._warned]
         self._warned = set(present)

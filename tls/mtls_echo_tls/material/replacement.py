@@ -128,9 +128,6 @@ def _dated(
     return None if why is None else f"{what} {why}"
 
 
-# --- CRLs ----------------------------------------------------------------------------------------
-
-
 def _lost_crls(present: Material, successor: Material, now: datetime.datetime) -> Iterator[_Fault]:
     """CRLs in use that the successor has not, or only in an older version."""
     if present.trust is None or successor.trust is None or not present.trust.crls:

@@ -46,9 +46,6 @@ def material_warnings(
     return tuple(found)
 
 
-# --- validity ------------------------------------------------------------------------------------
-
-
 def expiry_warnings(
     credential: Credential | None, trust: Trust | None, now: datetime.datetime
 ) -> list[str]:
@@ -85,9 +82,6 @@ def _expiry(
     if why is None and until is not None and until - now < min(_SOON, (until - since) / 3):
         why = f"expires on {timestamp(until)} UTC"
     return [] if why is None else [f"{what} {why}"]
-
-
-# --- usage ---------------------------------------------------------------------------------------
 
 
 def usage_warnings(certificate: x509.Certificate, side: Side) -> list[str]:

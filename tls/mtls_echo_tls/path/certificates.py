@@ -31,13 +31,10 @@ class PeerIdentity:
 
     @classmethod
     def from_der(cls, certificate: bytes) -> PeerIdentity:
-        """Read the identifiers of a DER certificate.
+        """Read the identifiers of a DER certificate; `ValueError` where the bytes are not one.
 
         A part that cannot be read yields no names rather than an error: OpenSSL, which reads more
         leniently, has authenticated such a certificate, and no name in it is known here.
-
-        Raises:
-            ValueError: The bytes are not a certificate.
         """
         return _identity(certificate)
 

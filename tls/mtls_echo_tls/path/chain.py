@@ -243,9 +243,12 @@ def _not_sent(issuer: x509.Certificate, depth: int) -> Fault:
 def _is_issued_by_root(certificate: x509.Certificate) -> bool:
     """Whether its issuer's issuer, as authorityKeyIdentifier names it, is the issuer itself."""
     identifier = value_of(certificate, x509.AuthorityKeyIdentifier)
-    above = identifier.authority_cert_issuer if identifier is not None else None
-    names = [name.value for name in above or () if isinstance(name, x509.DirectoryName)]
-    return names == [certificate.issuer]
+    return identifier is not None and _issuers_issuer(identifier) == [certificate.issuer]
+
+
+def _issuers_issuer(identifier: x509.AuthorityKeyIdentifier) -> list[x509.Name]:
+    names = identifier.authority_cert_issuer or ()
+    return [name.value for name in names if isinstance(name, x509.DirectoryName)]
 
 
 def _has_room(anchor: x509.Certificate, path: Sequence[x509.Certificate]) -> bool:
@@ -272,9 +275,7 @@ def _may_have_signed(issuer: x509.Certificate, subject: x509.Certificate) -> boo
     number = wanted.authority_cert_serial_number
     if number is not None and number != serial_number(issuer):
         return False
-    above = [
-        n.value for n in wanted.authority_cert_issuer or () if isinstance(n, x509.DirectoryName)
-    ]
+    above = _issuers_issuer(wanted)
     return not above or above[0] == issuer.issuer
 
 

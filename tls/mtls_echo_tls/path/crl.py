@@ -87,9 +87,8 @@ def revocation_faults(
         crl = applicable_crl(certificate, issuer, crls, now)
         if crl is None:
             ca_name, subject = display_name(certificate.issuer), display_name(certificate.subject)
-            yield Fault(
-                "crl-missing", depth, f"there is no CRL of {ca_name}, which issued {subject}"
-            )
+            detail = f"there is no CRL of {ca_name}, which issued {subject}"
+            yield Fault("crl-missing", depth, detail)
         else:
             yield from _check_crl(crl, depth, issuer, now)
             yield from _revoked(certificate, depth, crl)

@@ -22,16 +22,12 @@ from pathlib import Path
 from cryptography import x509
 
 from mtls_echo_pki.certificates.credential import Credential
-from mtls_echo_pki.certificates.reading import (
-    UNREADABLE,
-    is_self_issued,
-    load_certificate,
-    value_of,
-)
+from mtls_echo_pki.certificates.reading import UNREADABLE, is_self_issued, load_certificate
 from mtls_echo_pki.files.durable import read_file
 from mtls_echo_pki.files.pem import parse_certificates
 from mtls_echo_pki.files.pem_blocks import MaterialError, has
 from mtls_echo_tls.path.chain import LONGEST_PATH, has_signed
+from mtls_echo_tls.path.rules import is_ca
 
 _SUFFIXES = frozenset({".pem", ".crt", ".cer", ".der"})
 
@@ -82,9 +78,6 @@ def omitted_cas(credential: Credential, known: Iterable[LocalCA]) -> tuple[Local
     return tuple(path)
 
 
-# --- reading -------------------------------------------------------------------------------------
-
-
 def _files(folders: Iterable[Path]) -> Iterator[Path]:
     left = _MOST_FILES
     for folder in folders:
@@ -126,8 +119,7 @@ def _certificates(file: Path) -> Iterable[x509.Certificate]:
 
 def _is_ca(certificate: x509.Certificate) -> bool:
     try:
-        constraints = value_of(certificate, x509.BasicConstraints)
         _ = certificate.subject, certificate.issuer
+        return is_ca(certificate)
     except UNREADABLE:
         return False
-    return constraints is not None and constraints.ca

@@ -81,10 +81,8 @@ def check_certificate(
     for extension in itertools.islice(unknown, 1):
         oid = extension.oid.dotted_string
         yield Fault("unknown-critical-extension", depth, f"extension {oid} is critical")
-    if (
-        not is_self_issued(certificate)
-        and value_of(certificate, x509.AuthorityKeyIdentifier) is None
-    ):
+    identifier = value_of(certificate, x509.AuthorityKeyIdentifier)
+    if identifier is None and not is_self_issued(certificate):
         yield Fault("missing-key-identifier", depth, "there is no authorityKeyIdentifier")
     for rule in _nonconformities(certificate):
         yield Fault("not-conforming", depth, rule)
@@ -125,9 +123,8 @@ def check_ca(
             yield Fault("path-too-long", depth, detail)
     usage = value_of(certificate, x509.KeyUsage)
     if usage is None:
-        yield Fault(
-            "not-an-authority", depth, f"{ca_name} has no keyUsage, which RFC 5280 requires"
-        )
+        detail = f"{ca_name} has no keyUsage, which RFC 5280 requires"
+        yield Fault("not-an-authority", depth, detail)
     elif not usage.key_cert_sign:
         yield Fault("not-an-authority", depth, f"{ca_name} may not sign certificates (keyUsage)")
     if value_of(certificate, x509.SubjectKeyIdentifier) is None:
@@ -135,14 +132,18 @@ def check_ca(
     yield from _purpose(certificate, depth, presenter)
 
 
+def is_ca(certificate: x509.Certificate) -> bool:
+    """Whether it says CA:TRUE (RFC 5280 §4.2.1.9)."""
+    constraints = value_of(certificate, x509.BasicConstraints)
+    return constraints is not None and constraints.ca
+
+
 def lacks_key_usage(certificate: x509.Certificate) -> bool:
     """Whether this is a CA without keyUsage (RFC 5280 §4.2.1.3).
 
     Strict verification refuses every certificate below it, even if it is a trust anchor.
     """
-    constraints = value_of(certificate, x509.BasicConstraints)
-    is_authority = constraints is not None and constraints.ca
-    return is_authority and value_of(certificate, x509.KeyUsage) is None
+    return is_ca(certificate) and value_of(certificate, x509.KeyUsage) is None
 
 
 def may_sign_crls(ca: x509.Certificate) -> bool:
@@ -212,10 +213,8 @@ def _strength(certificate: x509.Certificate, depth: int, *, anchor: bool) -> Ite
 def _nonconformities(certificate: x509.Certificate) -> Iterator[str]:
     """Rules of RFC 5280 §4 that only strict verification enforces."""
     critical = {extension.oid: extension.critical for extension in _extensions(certificate)}
-    constraints = value_of(certificate, x509.BasicConstraints)
-    usage = value_of(certificate, x509.KeyUsage)
+    is_authority, usage = is_ca(certificate), value_of(certificate, x509.KeyUsage)
     names = value_of(certificate, x509.SubjectAlternativeName)
-    is_authority = constraints is not None and constraints.ca
     if not certificate.issuer.rdns:
         yield "the issuer's name is empty"
     if is_authority and not certificate.subject.rdns:
@@ -233,9 +232,6 @@ def _nonconformities(certificate: x509.Certificate) -> Iterator[str]:
         yield "authorityKeyIdentifier is critical"
     if critical.get(ExtensionOID.SUBJECT_KEY_IDENTIFIER):
         yield "subjectKeyIdentifier is critical"
-
-
-# --- reading -------------------------------------------------------------------------------------
 
 
 def display_name(name: x509.Name) -> str:

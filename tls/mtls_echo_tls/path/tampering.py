@@ -96,11 +96,8 @@ def _from_single_bit_flip(certificate: x509.Certificate, issuer: x509.Certificat
     found = any(_accepts(verify, near, content) for near in _one_bit_off(signature))
     if not found and _is_fast(issuer) and 8 * (len(signature) + len(content)) <= _MOST_TRIES:
         found = any(_accepts(verify, signature, near) for near in _one_bit_off(content))
-    return (
-        f"{display_name(issuer.subject)} signed it with one bit different: it was damaged"
-        if found
-        else None
-    )
+    signer = display_name(issuer.subject)
+    return f"{signer} signed it with one bit different: it was damaged" if found else None
 
 
 def _is_fast(issuer: x509.Certificate) -> bool:

@@ -107,14 +107,13 @@ def examine(
     others: Sequence[x509.Certificate] = (),
     now: datetime.datetime | None = None,
 ) -> CertificationPath:
-    """Examine the certificates that one side presented.
+    """Examine the certificates that one side presented: DER, end-entity first.
 
     Args:
-        chain: DER, as in the Certificate message: end-entity first.
+        chain: As in the Certificate message.
         presenter: The side that presented them; decides the extendedKeyUsage that is needed.
-        anchors: The verifier's trust anchors. None when they are not known: then a path without
-            an anchor has no fault for it.
-        crls: The verifier's CRLs.
+        anchors, crls: The verifier's. None when the anchors are not known: then a path without one
+            has no fault for it.
         reference: The reference identifier, if the presenter is the server.
         others: Certificates known from elsewhere: our own chain, our anchors, the CAs in the same
             folders. An intermediate among them may turn out to be missing from the chain; a root,

@@ -59,12 +59,9 @@ class AnsweringStream(TLSStream):
     async def answer_all(self, answer: Answer) -> None:
         """Answer everything that is received, until the peer's close_notify.
 
-        Args:
-            answer: Called with the plaintext of one record or several. It blocks all other
-                tasks while it runs. Its exceptions are raised here.
-
-        Raises:
-            TLSFailure: As `receive_some` and `send_all`.
+        ``answer`` is called with the plaintext of one record or several. It blocks all other tasks
+        while it runs; its exceptions are raised here, and `TLSFailure` as by `receive_some` and
+        `send_all`.
         """
         tcp, answered = self._tcp, 0
         while True:

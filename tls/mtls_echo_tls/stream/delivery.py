@@ -50,24 +50,10 @@ class Delivery(trio.abc.AsyncResource):
     """
 
     __slots__ = (
-        "__weakref__",
-        "_alert_read",
-        "_broken",
-        "_closed",
-        "_drained",
-        "_half_closed",
-        "_handshaken",
-        "_keep_trace",
-        "_linger",
-        "_receive_busy",
-        "_records",
-        "_tcp",
-        "_writing",
-        "evidence",
-        "received",
-        "sent",
-        "transport",
-    )
+        "__weakref__", "_alert_read", "_broken", "_closed", "_drained", "_half_closed",
+        "_handshaken", "_keep_trace", "_linger", "_receive_busy", "_records", "_tcp", "_writing",
+        "evidence", "received", "sent", "transport",
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -39,16 +39,9 @@ class Records:
     """
 
     __slots__ = (
-        "_cleartext",
-        "_incoming",
-        "_outgoing",
-        "_received",
-        "connection",
-        "exhausted",
-        "failure",
-        "peer_closed",
-        "recorder",
-    )
+        "_cleartext", "_incoming", "_outgoing", "_received", "connection", "exhausted",
+        "failure", "peer_closed", "recorder",
+    )  # fmt: skip
 
     def __init__(
         self, context: ssl.SSLContext, *, server_side: bool, server_name: str | None
@@ -104,13 +97,9 @@ class Records:
                 return True
 
     def decrypt(self, limit: int | None = None) -> bytes | None:
-        """The plaintext of every whole record at hand; None when that is none.
+        """The plaintext of every whole record at hand, ``limit`` bytes at most; None without any.
 
-        Args:
-            limit: At most this many bytes; what remains comes with the next call.
-
-        Returns:
-            ``b""`` once the peer's close_notify is reached.
+        ``b""`` once the peer's close_notify is reached.
 
         Raises:
             ssl.SSLError: The peer's alert, or an invalid record. What came before it was

@@ -31,11 +31,7 @@ _LARGEST_MESSAGE = 100 * 1024
 
 
 class CleartextRecorder:
-    """Reads the records of one connection in both directions, where they are in the clear.
-
-    Args:
-        recorder: Takes what was read.
-    """
+    """Reads the records of one connection in both directions, where they are in the clear."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder

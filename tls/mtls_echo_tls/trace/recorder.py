@@ -189,11 +189,6 @@ class Recorder:
         """What was not kept, by direction; empty unless a bound was reached."""
         return self.read().omitted
 
-    @property
-    def complete(self) -> bool:
-        """False once a bound was reached and messages were omitted."""
-        return not self.omitted
-
     def recorded(self) -> list[Call]:
         """Everything so far, without interpreting what has not been read."""
         if self._recording is None:
@@ -258,7 +253,7 @@ def _on_message(
 def wrap(
     context: ssl.SSLContext, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, **options: Any
 ) -> tuple[ssl.SSLObject, Recorder]:
-    """``context.wrap_bio(incoming, outgoing, **options)``, with a recorder attached.
+    """``context.wrap_bio(…)``, with a recorder attached.
 
     The callback belongs to the context and is set once; it finds the recorder by connection.
     """
