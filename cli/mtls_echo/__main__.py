@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import io
 import sys
-from typing import NamedTuple, NoReturn, cast
+from typing import NoReturn, cast
 
 import click
 
@@ -29,39 +29,19 @@ from mtls_echo.console import (
 _INTERRUPTED = 130  # 128 + SIGINT, what a shell reports for any other program
 
 
-class _Place(NamedTuple):
-    module: str
-    attribute: str
-    summary: str
-
-
+# Each command with its module, in which it has the same name, and its summary.
 _COMMANDS = {
-    "demo": _Place(
-        "mtls_echo.commands.demo",
-        "demo",
-        "Show mutual TLS connections succeed and fail, from both ends.",
-    ),
-    "observe": _Place(
-        "mtls_echo.failures.observe",
-        "observe",
-        "Play handshake failures, and show what both ends report.",
-    ),
-    "serve": _Place("mtls_echo.commands.serve", "serve", "Run the echo server."),
-    "connect": _Place(
-        "mtls_echo.commands.connect", "connect", "Connect to an echo server, and verify the echo."
-    ),
-    "endpoints": _Place(
-        "mtls_echo.commands.endpoints.command",
-        "endpoints",
+    "demo": ("commands.demo", "Show mutual TLS connections succeed and fail, from both ends."),
+    "observe": ("failures.observe", "Play handshake failures, and show what both ends report."),
+    "serve": ("commands.serve", "Run the echo server."),
+    "connect": ("commands.connect", "Connect to an echo server, and verify the echo."),
+    "endpoints": (
+        "commands.endpoints.command",
         "Connect to many servers, each with TLS settings of its own.",
     ),
-    "pki": _Place(
-        "mtls_echo.commands.pki.group", "pki", "Make, inspect, check and rotate certificates."
-    ),
-    "explain": _Place(
-        "mtls_echo.commands.explain", "explain", "Explain an error text from any TLS program."
-    ),
-    "completion": _Place("mtls_echo.completion", "completion", "Print a shell completion script."),
+    "pki": ("commands.pki.group", "Make, inspect, check and rotate certificates."),
+    "explain": ("commands.explain", "Explain an error text from any TLS program."),
+    "completion": ("completion", "Print a shell completion script."),
 }
 
 
@@ -72,14 +52,14 @@ class _Commands(CommandGroup):
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        place = _COMMANDS.get(cmd_name)
-        if place is None:
+        if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(place.module), place.attribute)
+        module, _ = _COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(f"mtls_echo.{module}"), cmd_name)
         return command
 
     def summaries(self, ctx: click.Context) -> list[tuple[str, str]]:
-        return [(name, place.summary) for name, place in _COMMANDS.items()]
+        return [(name, summary) for name, (_, summary) in _COMMANDS.items()]
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -25,6 +25,17 @@ from mtls_echo_pki.printable import printable
 
 PROGRAM = "mtls-echo"
 
+# What the exit statuses of `connect` and `endpoints` mean for one connection.
+CONNECTION_STATUSES = """\
+  3  no TCP connection
+  4  we refused the server
+  5  the server refused us
+  6  closed or reset without an alert, or the echo was not what was sent
+  7  timeout
+  8  protocol mismatch: no common version, cipher or group, or not TLS at all
+  9  authenticated, but not authorised
+"""
+
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -245,14 +256,12 @@ def is_of_output(error: BaseException) -> bool:
 
 def flush_output() -> None:
     """Write what is still buffered of our standard output; started with ``>&-``, we have none."""
-    output = _output()
-    if output is not None:
+    if (output := _output()) is not None:
         output.flush()
 
 
 def _give_up_output() -> None:
-    output = _output()
-    if output is not None:
+    if (output := _output()) is not None:
         with contextlib.suppress(OSError):
             # The interpreter flushes standard output once more on its way out.
             os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
@@ -265,10 +274,10 @@ def _output() -> TextIO | None:
 def this_command() -> str:
     """This program, as it can be called from here."""
     running = Path(sys.argv[0]).resolve()
-    found = shutil.which("mtls-echo")
+    found = shutil.which(PROGRAM)
     if found is not None and Path(found).resolve() == running:
-        return "mtls-echo"
-    if running.name != "mtls-echo":
+        return PROGRAM
+    if running.name != PROGRAM:
         return f"{short_path(Path(sys.executable))} -m mtls_echo"
     return short_path(Path(sys.argv[0]).absolute())
 

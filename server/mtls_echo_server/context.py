@@ -91,7 +91,7 @@ def server_context(
             decrypt everything.
 
     To change credential or trust, build a new one: a context in use cannot forget a CA, and a
-        failed `load_cert_chain` leaves it with a key that does not match.
+    failed `load_cert_chain` leaves it with a key that does not match.
 
     Raises:
         ValueError: Clients are to be authenticated, but there are no trust anchors; or the

@@ -6,15 +6,17 @@ output, the exit status, and the fields of ``--json``. Nothing is imported befor
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import click
 
-from mtls_echo.console import CommandError, broken_pipe
+from mtls_echo.console import CONNECTION_STATUSES, CommandError, broken_pipe
 from mtls_echo.parameters import Seconds, file_option
-from mtls_echo_tls.address import Address, parse_address, reference_identifier
+from mtls_echo_tls.address import parse_address, reference_identifier
 
 if TYPE_CHECKING:
     import ssl
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 # As ping does, when only --count is given.
 _DEFAULT_INTERVAL = 1.0
 
-EPILOG = """
+EPILOG = f"""
 \b
 examples:
   mtls-echo connect localhost:8443 hello
@@ -42,13 +44,7 @@ examples:
 exit status (with --repeat and --count: of the last connection that failed):
   0  echoed, every byte verified
   2  usage, configuration or unusable files
-  3  no TCP connection
-  4  we refused the server
-  5  the server refused us
-  6  closed or reset without an alert, or the echo was not what was sent
-  7  timeout
-  8  protocol mismatch: no common version, cipher or group, or not TLS at all
-  9  authenticated, but not authorised
+{CONNECTION_STATUSES}\
   130  interrupted by Ctrl-C; 141  standard output was closed by its reader
 """
 
@@ -133,9 +129,11 @@ def connect(
     Nothing counts as a success before the first echo: a TLS 1.3 server verifies its client after
     the client's handshake is complete. Empty input therefore sends one empty line, unprinted.
     """
-    where = _parse(address or "")
-    if server_name is not None:
-        _check_name(server_name)
+    with _as_command_error("", "for example: mtls-echo connect localhost:8443 hello"):
+        where = parse_address(address or "")
+    with _as_command_error("--server-name: ", "give the host name only"):
+        if server_name is not None:
+            reference_identifier(server_name)
     for protocol in alpn:
         if not (protocol.isascii() and 1 <= len(protocol) <= 255):
             raise CommandError(
@@ -178,11 +176,13 @@ def connect(
         address=where,
         server_name=server_name,
         load=load,
-        reload=partial(load, create=False),
         versions=_versions(tls),
         alpn=alpn,
         timeout=timeout,
-        message=None if message in (None, "-") else _line(message),
+        # An argument that is not UTF-8 goes back to the bytes it was.
+        message=None
+        if message in (None, "-")
+        else message.encode("utf-8", "surrogateescape") + b"\n",
         json=json,
         trace=trace,
         interval=_DEFAULT_INTERVAL if repeat is None else repeat,
@@ -203,20 +203,12 @@ def connect(
     raise SystemExit(status)
 
 
-def _parse(text: str) -> Address:
+@contextmanager
+def _as_command_error(prefix: str, hint: str) -> Generator[None]:
     try:
-        return parse_address(text)
+        yield
     except ValueError as error:
-        raise CommandError(
-            str(error), "for example: mtls-echo connect localhost:8443 hello"
-        ) from error
-
-
-def _check_name(name: str) -> None:
-    try:
-        reference_identifier(name)
-    except ValueError as error:
-        raise CommandError(f"--server-name: {error}", "give the host name only") from error
+        raise CommandError(f"{prefix}{error}", hint) from error
 
 
 def _versions(tls: str | None) -> tuple[ssl.TLSVersion, ssl.TLSVersion]:
@@ -225,11 +217,6 @@ def _versions(tls: str | None) -> tuple[ssl.TLSVersion, ssl.TLSVersion]:
     lowest = TLSVersion.TLSv1_3 if tls == "1.3" else TLSVersion.TLSv1_2
     highest = TLSVersion.TLSv1_2 if tls == "1.2" else TLSVersion.TLSv1_3
     return lowest, highest
-
-
-def _line(message: str) -> bytes:
-    # An argument that is not UTF-8 goes back to the bytes it was.
-    return message.encode("utf-8", "surrogateescape") + b"\n"
 
 
 def _interrupted(error: BaseException) -> bool:

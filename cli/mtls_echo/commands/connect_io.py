@@ -23,6 +23,7 @@ import ssl
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import IO, TYPE_CHECKING
 
 import click
@@ -64,16 +65,11 @@ class Dialogue:
     """What the command line asked for.
 
     Attributes:
-        address: Where to connect to.
         server_name: The reference identifier, if not the address's host.
-        load: Reads certificates and anchors for the first time.
-        reload: Reads them again, when they have changed before a later connection.
+        load: Reads the files; ``create=False`` before a later connection.
         versions: The TLS versions to offer, lowest and highest.
-        alpn: The application protocols to offer.
         timeout: Seconds; see `connect`.
-        message: What to send; None for standard input.
-        json: Print a report in place of the echo.
-        trace: Draw each handshake, or with ``json`` report it.
+        message: None for standard input.
         interval: Seconds from the start of one connection to that of the next.
         count: How many connections; None for no end.
         likely_typo: What was taken for a host and may have been meant as the message.
@@ -81,8 +77,7 @@ class Dialogue:
 
     address: Address
     server_name: str | None
-    load: Callable[[], Material]
-    reload: Callable[[], Material]
+    load: Callable[..., Material]
     versions: tuple[ssl.TLSVersion, ssl.TLSVersion]
     alpn: tuple[str, ...]
     timeout: float
@@ -105,8 +100,9 @@ class Dialogue:
         """
         try:
             material = self.load()
+            reload = partial(self.load, create=False)
             reloader = Reloader(
-                self.reload, self._context, first=material, tell=_report_reload, warn=_warn
+                reload, self._context, first=material, tell=_report_reload, warn=_warn
             )
         except (MaterialError, DirectoryError, ConfigurationError) as error:
             return await self._conclude(_unusable(str(error), error.hint), USAGE)
@@ -158,7 +154,7 @@ class Dialogue:
         return await self._conclude(session.report, OK)
 
     async def _talk(self, session: Session) -> None:
-        source = _Message(self.message) if self.message is not None else _Input(sys.stdin)
+        source = _Input(self.message, sys.stdin)
         output = None if self.json else _descriptor(sys.stdout)
 
         async def sink(data: bytes) -> None:
@@ -188,20 +184,16 @@ class Dialogue:
         elif status != OK:
             message, hint = describe(report)
             if status == NO_CONNECTION and self.likely_typo is not None:
-                line = shlex.join(
-                    ["mtls-echo", "connect", str(Address(DEFAULT_HOST)), self.likely_typo]
-                )
+                words = ["mtls-echo", "connect", str(Address(DEFAULT_HOST)), self.likely_typo]
+                line = shlex.join(words)
                 hint = f"{hint}; to send {self.likely_typo!r} as a message: {line}"
             complain(message, hint)
         return status
 
 
 def _report_reload(reload: Reload) -> None:
-    if reload.ok:
-        say(f"reloaded: {reload}")
-        return
-    say(f"warning: not reloaded: {reload}")
-    if reload.hint is not None:
+    say(f"reloaded: {reload}" if reload.ok else f"warning: not reloaded: {reload}")
+    if not reload.ok and reload.hint is not None:
         say(f"hint: {reload.hint}")
 
 
@@ -209,36 +201,25 @@ def _warn(message: str) -> None:
     say(f"warning: {message}")
 
 
-class _Message:
-    """The source that yields one message."""
-
-    interactive = False
-    only_proof = False
-
-    def __init__(self, message: bytes) -> None:
-        self._remaining = message
-
-    async def read(self) -> bytes:
-        message, self._remaining = self._remaining, b""
-        return message
-
-
 class _Input:
-    """The source that yields standard input, and proves the connection when that is empty."""
+    """One message, or standard input; it proves the connection when that is empty."""
 
-    def __init__(self, file: IO[str] | None) -> None:
+    def __init__(self, message: bytes | None, file: IO[str] | None) -> None:
+        self._message = message
         # Closed (`<&-`), its number may already be that of another file: do not touch it.
-        self._descriptor = None if file is None else file.fileno()
-        self._empty = True
-        self.interactive = file is not None and file.isatty()
+        self._descriptor = file.fileno() if message is None and file is not None else None
+        self.interactive = self._descriptor is not None and os.isatty(self._descriptor)
+        self._begun = message is not None
         self.only_proof = False
 
     async def read(self) -> bytes:
-        data = b"" if self._descriptor is None else await _read(self._descriptor)
-        if self._empty and not data and not self.only_proof:
-            self.only_proof = True
-            return _PROOF
-        self._empty = False
+        if self._descriptor is not None:
+            data = await _read(self._descriptor)
+        else:
+            data, self._message = self._message or b"", None
+        if not self._begun and not data:
+            data, self.only_proof = _PROOF, True
+        self._begun = True
         return data
 
 

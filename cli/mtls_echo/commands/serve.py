@@ -13,11 +13,12 @@ import math
 from collections.abc import Generator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mtls_echo.commands.serve_options import EPILOG, with_options
+from mtls_echo.console import CommandError
 from mtls_echo_pki.files.durable import os_reason
 
 if TYPE_CHECKING:
@@ -86,37 +87,37 @@ def _refuse_contradictions(options: dict[str, Any]) -> None:
     asked = options["client_auth"] != "none"
     files = [options["cert"], options["key"], options["client_ca"], options["crl"]]
     if options["client_ca"] is not None and not asked:
-        _refuse(
+        raise CommandError(
             "--client-ca has no effect with --client-auth none",
             "leave one of them out: a CA is named to ask clients for certificates",
         )
     if asked and options["cert"] and options["key"] and options["client_ca"] is None:
-        _refuse(
+        raise CommandError(
             f"--client-auth {options['client_auth']} needs --client-ca: "
             "there is no CA whose clients to accept",
             "name one with --client-ca FILE, or ask for no certificates with --client-auth none",
         )
     if any(file is not None for file in files) and options["name"] is not None:
-        _refuse(
+        raise CommandError(
             "--as names a credential in a --pki directory, and excludes --cert, --key and "
             "--client-ca",
             "leave out --as, or the files",
         )
     allowed = [kind for kind in _KINDS if options[f"allow_{kind}"]]
     if allowed and not asked:
-        _refuse(
+        raise CommandError(
             f"--allow-{allowed[0]} can admit no client with --client-auth none",
             "without a certificate no client has a name: use --client-auth required",
         )
     if options["min_version"] > options["max_version"]:
-        _refuse(
+        raise CommandError(
             f"--min-version {options['min_version']} is above "
             f"--max-version {options['max_version']}",
             "leave out --max-version to allow the newest",
         )
     for protocol in options["alpn"]:
         if not protocol.isascii() or not 1 <= len(protocol) <= 255:
-            _refuse(
+            raise CommandError(
                 f'--alpn: "{protocol}" is not a protocol name',
                 "1 to 255 ASCII characters (RFC 7301 §3.1), such as h2 or http/1.1",
             )
@@ -128,19 +129,13 @@ _KINDS = ("cn", "dns", "uri", "email", "fingerprint")
 def _access(options: dict[str, Any]) -> Access:
     from mtls_echo_server.access import Access
 
-    for kind in _KINDS:
+    allowed = {kind: options[f"allow_{kind}"] for kind in _KINDS}
+    for kind, values in allowed.items():
         try:
-            Access(**{kind: options[f"allow_{kind}"]})
+            Access(**{kind: values})
         except ValueError as error:
-            _refuse(f"--allow-{kind}: {error}", None)
-    return Access(**{kind: options[f"allow_{kind}"] for kind in _KINDS})
-
-
-def _refuse(message: str, hint: str | None) -> NoReturn:
-    # Imported late: the package that it lives in brings cryptography with it.
-    from mtls_echo.console import CommandError
-
-    raise CommandError(message, hint)
+            raise CommandError(f"--allow-{kind}: {error}") from error
+    return Access(**allowed)
 
 
 # --- from options to values ----------------------------------------------------------------------
@@ -152,9 +147,9 @@ def _listen(addresses: tuple[str, ...]) -> list[socket.socket]:
     try:
         return listen(addresses)
     except ValueError as error:
-        _refuse(f"--listen: {error}", f"write {FORMS}")
+        raise CommandError(f"--listen: {error}", f"write {FORMS}") from error
     except ListenError as error:
-        _refuse(str(error), error.hint)
+        raise CommandError(str(error), error.hint) from error
 
 
 def _reloader(options: dict[str, Any], log: EventLog) -> Reloader:
@@ -176,7 +171,7 @@ def _reloader(options: dict[str, Any], log: EventLog) -> Reloader:
             warn=lambda message: log(events.warning(message)),
         )
     except (ConfigurationError, DirectoryError, MaterialError) as error:
-        _refuse(str(error), error.hint)
+        raise CommandError(str(error), error.hint) from error
     if material.created:
         log(events.created(material.source))
     for message in material.warnings:
@@ -188,16 +183,9 @@ def _read(options: dict[str, Any], *, create: bool) -> Material:
     from mtls_echo.vocabulary import COMMAND_LINE
     from mtls_echo_tls.material.load import server_material, without_trust
 
-    material = server_material(
-        pki=options["pki"],
-        cert=options["cert"],
-        key=options["key"],
-        client_ca=options["client_ca"],
-        crl=options["crl"],
-        name=options["name"] or "server",
-        create=create,
-        vocabulary=COMMAND_LINE,
-    )
+    files = {name: options[name] for name in ("pki", "cert", "key", "client_ca", "crl")}
+    name = options["name"] or "server"
+    material = server_material(**files, name=name, create=create, vocabulary=COMMAND_LINE)
     return without_trust(material) if options["client_auth"] == "none" else material
 
 
@@ -226,10 +214,8 @@ def _context(options: dict[str, Any], material: Material) -> ssl.SSLContext:
     except ssl.SSLError:
         raise
     except OSError as error:
-        reason = os_reason(error)
-        raise ConfigurationError(
-            f"--keylog {keylog}: {reason}", "name a file that you may write to"
-        ) from error
+        problem = f"--keylog {keylog}: {os_reason(error)}"
+        raise ConfigurationError(problem, "name a file that you may write to") from error
     return with_vocabulary(context, COMMAND_LINE)
 
 

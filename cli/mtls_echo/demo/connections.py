@@ -15,17 +15,7 @@ import msgspec
 import trio
 
 from mtls_echo.console import short_path, this_command
-from mtls_echo.demo.drawing import (
-    bar,
-    is_plain,
-    outcome,
-    show_accounts,
-    show_command,
-    show_diagram,
-    show_joined,
-    show_paragraph,
-    summary,
-)
+from mtls_echo.demo import drawing
 from mtls_echo.demo.scenes import SCENES, TLS12, TLS13, DemoCredentials, Scene
 from mtls_echo.vocabulary import COMMAND_LINE
 from mtls_echo_client.context import client_context
@@ -65,13 +55,12 @@ async def play_scenes(console: Console, tls: str | None) -> list[str]:
             seen.send_nowait(dict(event.fields))
 
     async with trio.open_nursery() as nursery:
-        context = server_context(made.server, made.client_trust)
-        with_vocabulary(context, COMMAND_LINE)
+        context = with_vocabulary(server_context(made.server, made.client_trust), COMMAND_LINE)
         [(_, port)] = await nursery.start(partial(serve, context, "127.0.0.1:0", events=note))
         _introduce(console)
         for version in versions:
             console.rule(
-                f"[bold]TLS {version.name[-3:].replace('_', '.')}", characters=bar(console)
+                f"[bold]TLS {version.name[-3:].replace('_', '.')}", characters=drawing.bar(console)
             )
             for number, scene in enumerate(SCENES, start=1):
                 context = client_context(
@@ -86,9 +75,8 @@ async def play_scenes(console: Console, tls: str | None) -> list[str]:
                     server = msgspec.convert(await reports.receive(), Report)
                 wrong = _compare(scene, version, client, server)
                 _show(console, number, scene, messages, client, server, wrong)
-                mismatches += [
-                    f"{scene.title} (TLS {version.name[-3:]}): {text}" for text in wrong
-                ]
+                where = f"{scene.title} (TLS {version.name[-3:]})"
+                mismatches += [f"{where}: {text}" for text in wrong]
         nursery.cancel_scope.cancel()
     _conclude(console, len(versions) * len(SCENES), mismatches)
     return mismatches
@@ -132,13 +120,13 @@ def _compare(scene: Scene, version: ssl.TLSVersion, client: Report, server: Repo
 
 
 def _introduce(console: Console) -> None:
-    show_paragraph(
+    drawing.show_paragraph(
         console,
         "Every handshake below is real. Three CAs (certification authorities) were made on the"
         " fly: the servers' CA issued the server's certificate, the clients' CA issued alice's,"
         " and neither side trusts the third. Each side trusts only the other side's CA."
-        f" {bar(console) * 2} can be read on the path, {'==' if is_plain(console) else '══'} is"
-        " encrypted.",
+        f" {drawing.bar(console) * 2} can be read on the path,"
+        f" {'==' if drawing.is_plain(console) else '══'} is encrypted.",
     )
 
 
@@ -152,25 +140,25 @@ def _show(
     wrong: list[str],
 ) -> None:
     console.print(f"\n[bold]{number}. {scene.title}[/]\n")
-    show_diagram(console, messages, client)
-    show_accounts(console, client, server)
+    drawing.show_diagram(console, messages, client)
+    drawing.show_accounts(console, client, server)
     if client.client_random == server.client_random:
-        show_joined(console, join_reports(client, server))
+        drawing.show_joined(console, join_reports(client, server))
     announced = f"refused by the {scene.rejected_by}" if scene.rejected_by else "echoed"
     if scene.cause and client.alert:
         announced += f": {scene.cause}, {client.alert.name} ({client.alert.code})"
-    console.print(f"\n  {outcome(wrong, announced)}")
+    console.print(f"\n  {drawing.outcome(wrong, announced)}")
 
 
 def _conclude(console: Console, count: int, mismatches: list[str]) -> None:
-    console.rule(characters=bar(console))
+    console.rule(characters=drawing.bar(console))
     console.print(
-        f"[bold]{count} connections, {summary(mismatches)}.[/] Now try it yourself. In one"
+        f"[bold]{count} connections, {drawing.summary(mismatches)}.[/] Now try it yourself. In one"
         " terminal:\n"
     )
     command, pki = this_command(), short_path(default_pki())
     identity = f"{pki}/client/tls"
-    show_command(console, f"{command} serve")
+    drawing.show_command(console, f"{command} serve")
     console.print("\nand in another, one after the other:\n")
     for line in (
         f"{command} connect localhost:8443 hello",
@@ -182,7 +170,7 @@ def _conclude(console: Console, count: int, mismatches: list[str]) -> None:
         f"curl -X 'HTTP/1.1 200' -d hello https://localhost:8443/ --cacert"
         f" {pki}/trust/servers/ca.crt --cert {identity}.crt --key {identity}.key",
     ):
-        show_command(console, line)
+        drawing.show_command(console, line)
     console.print("\nThere is more to watch: certificates that change, and many servers.\n")
     for option in ("--rotation", "--endpoints"):
-        show_command(console, f"{command} demo {option}")
+        drawing.show_command(console, f"{command} demo {option}")

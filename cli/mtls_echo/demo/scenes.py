@@ -8,7 +8,7 @@ one respect.
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from mtls_echo_pki.certificates.authority import Authority
@@ -28,11 +28,9 @@ class DemoCredentials:
     """The credentials and trust anchors of one demonstration, made on the fly.
 
     Attributes:
-        server: The server's credential, for localhost, issued by the servers' CA.
         server_trust, client_trust: The trust anchors of clients, and those of the server.
-        alice: A client's good credential.
-        expired: Alice's, except for its dates.
-        foreign: Alice's, except for its issuer: a CA that neither side trusts.
+        alice: A client's good credential; ``expired`` and ``foreign`` differ from it in their
+            dates, and in their issuer, a CA that neither side trusts.
         foreign_trust: That CA, for a client that trusts no other.
     """
 
@@ -57,12 +55,7 @@ class DemoCredentials:
             client_trust=clients.trust,
             alice=clients.issue(alice),
             expired=clients.issue(
-                Request.client(
-                    "alice.test",
-                    subject="alice",
-                    lifetime=timedelta(days=-1),
-                    backdate=timedelta(days=30),
-                )
+                replace(alice, lifetime=timedelta(days=-1), backdate=timedelta(days=30))
             ),
             foreign=foreign.issue(alice),
             foreign_trust=foreign.trust,

@@ -211,8 +211,12 @@ def _hint(slug: Slug, side: Side, owner: Side | None) -> str:
 
 def _owners(cases: Sequence[_Results]) -> set[Side | None]:
     """The sides at fault: the one with the bad credential, or else the one that was refused."""
-    refusers = [(case, case.expected[each.version].refuser) for case, by in cases for each in by]
-    return {case.whose or (peer_of(side) if side else None) for case, side in refusers}
+    owners: set[Side | None] = set()
+    for case, results in cases:
+        for result in results:
+            refuser = case.expected[result.version].refuser
+            owners.add(case.whose or (None if refuser is None else peer_of(refuser)))
+    return owners
 
 
 # --- what other programs print -------------------------------------------------------------------

@@ -110,11 +110,9 @@ def _show_all(plays: list[tuple[FailureCase, TLSVersion]], *, fast: bool) -> lis
         rows.append(Row.of(case, played))
         found += _named(case, version, mismatches)
     console.rule(characters=bar(console))
-    for line in table(rows, console.width if console.is_terminal else None):
-        console.print(line, markup=False, soft_wrap=True)
-    console.print()
-    for line in score(rows):
-        console.print(line, markup=False)
+    lines = table(rows, console.width if console.is_terminal else None)
+    console.print("\n".join(lines), markup=False, soft_wrap=True)
+    console.print("", *score(rows), sep="\n", markup=False)
     return found
 
 

@@ -29,7 +29,6 @@ from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.joint import JointReport, join_reports
 from mtls_echo_tls.diagnosis.report import Report
-from mtls_echo_tls.stream.answering import AnsweringStream
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
 from mtls_echo_tls.trace.messages import Message
@@ -42,15 +41,11 @@ _DEADLINE = 20.0
 
 @dataclass
 class TCPPath:
-    """The two TCP connections of a middlebox.
-
-    Attributes:
-        client, server: The connections to each end.
-        established: Set when the client has seen its first echo.
-    """
+    """The two TCP connections of a middlebox, one to each end."""
 
     client: TCPStream
     server: TCPStream
+    # Set when the client has seen its first echo.
     established: trio.Event = field(default_factory=trio.Event)
     _deadlines: list[trio.CancelScope] = field(default_factory=list[trio.CancelScope])
 
@@ -99,8 +94,7 @@ class PlayedFailure:
     """The result of one failure in one version of TLS.
 
     Attributes:
-        version: The version.
-        client, server: The results of our ends; None for a peer that does not speak TLS.
+        client, server: None for a peer that does not speak TLS.
         account: Both reports joined; None when only one of the ends is ours.
     """
 
@@ -129,11 +123,9 @@ def play(setup: Setup, version: TLSVersion) -> PlayedFailure:
         trio.TooSlowError: An end hangs, which is a bug.
     """
     client, server = trio.run(_connect, setup)
-    account = (
-        None
-        if client is None or server is None
-        else join_reports(client.report, server.report, vocabulary=COMMAND_LINE)
-    )
+    account = None
+    if client is not None and server is not None:
+        account = join_reports(client.report, server.report, vocabulary=COMMAND_LINE)
     return PlayedFailure(version, client, server, account)
 
 
@@ -144,11 +136,29 @@ async def _connect(setup: Setup) -> tuple[EndResult | None, EndResult | None]:
     to_server, server = _tcp_pair() if setup.middlebox else (client, to_client)
     path = TCPPath(to_client, to_server)
 
+    async def talk(stream: TLSStream) -> None:
+        session = Session(stream, timeout=_DEADLINE)
+        await session.echo(MESSAGE)
+        path.established.set()
+        if setup.middlebox is not None:
+            # More data, for a middlebox that waits for the end of the handshake.
+            await session.echo(MESSAGE)
+
+    async def answer(stream: TLSStream) -> None:
+        # As in `mtls_echo_server.service`: a line that says why, and a clean close.
+        denial = setup.access.denial(stream.peer)
+        if denial is None:
+            await echo(stream)
+        else:
+            stream.evidence.deny(denial)
+            await stream.send_all(denial_line(denial))
+
     async def run_client() -> None:
-        results["client"] = await _run_client(setup, client, path)
+        name = setup.reference
+        results["client"] = await _run_end(setup.client, client, path, talk, server_name=name)
 
     async def run_server() -> None:
-        results["server"] = await _run_server(setup, server, path)
+        results["server"] = await _run_end(setup.server, server, path, answer)
 
     with trio.fail_after(_DEADLINE):
         try:
@@ -165,55 +175,27 @@ async def _connect(setup: Setup) -> tuple[EndResult | None, EndResult | None]:
     return results["client"], results["server"]
 
 
-async def _run_client(setup: Setup, tcp: TCPStream, path: TCPPath) -> EndResult | None:
-    if not isinstance(setup.client, ssl.SSLContext):
-        async with tcp:
-            await setup.client(tcp)
-        return None
-    context = with_vocabulary(setup.client, COMMAND_LINE)
-    stream = TLSStream(tcp, context, server_name=setup.reference, trace=True)
-
-    async def connection() -> None:
-        await stream.do_handshake()
-        session = Session(stream, timeout=_DEADLINE)
-        await session.echo(MESSAGE)
-        path.established.set()
-        if setup.middlebox is not None:
-            # More data, for a middlebox that waits for the end of the handshake.
-            await session.echo(MESSAGE)
-
-    return await _run_end(stream, connection, path)
-
-
-async def _run_server(setup: Setup, tcp: TCPStream, path: TCPPath) -> EndResult | None:
-    if not isinstance(setup.server, ssl.SSLContext):
-        async with tcp:
-            await setup.server(tcp)
-        return None
-    context = with_vocabulary(setup.server, COMMAND_LINE)
-    stream = AnsweringStream(tcp, context, server_side=True, trace=True)
-
-    async def connection() -> None:
-        await stream.do_handshake()
-        # As in `mtls_echo_server.service`: a line that says why, and a clean close.
-        denial = setup.access.denial(stream.peer)
-        if denial is None:
-            await echo(stream)
-        else:
-            stream.evidence.deny(denial)
-            await stream.send_all(denial_line(denial))
-
-    return await _run_end(stream, connection, path)
-
-
 async def _run_end(
-    stream: TLSStream, connection: Callable[[], Awaitable[None]], path: TCPPath
-) -> EndResult:
+    end: ssl.SSLContext | PlainPeer,
+    tcp: TCPStream,
+    path: TCPPath,
+    talk: Callable[[TLSStream], Awaitable[None]],
+    *,
+    server_name: str | None = None,
+) -> EndResult | None:
+    """Run the server, or with a ``server_name`` the client."""
+    if not isinstance(end, ssl.SSLContext):
+        async with tcp:
+            await end(tcp)
+        return None
+    context, is_server = with_vocabulary(end, COMMAND_LINE), server_name is None
+    stream = TLSStream(tcp, context, server_name=server_name, server_side=is_server, trace=True)
     async with stream:
         try:
             with trio.CancelScope() as deadline:
                 path.add_deadline(deadline)
-                await connection()
+                await stream.do_handshake()
+                await talk(stream)
             if deadline.cancelled_caught:
                 stream.expire()
         except TLSFailure:

@@ -27,13 +27,10 @@ class Row:
     """One failure case in one version, as plain values that can be sent to another process.
 
     Attributes:
-        slug: The case.
-        version: The version of TLS.
-        refuser: Which side refused; None when neither did.
-        client, server: How many causes that side named; None for a peer that does not speak TLS,
-            and 0 when the true cause was not among them.
-        joined: How many causes the joint report named.
-        alert: The alert, by its RFC 8446 name.
+        refuser: None when neither side refused.
+        client, server, joined: How many causes that side and the joint report named; None for a
+            peer that does not speak TLS, and 0 when the true cause was not among them.
+        alert: By its RFC 8446 name.
     """
 
     slug: str
@@ -85,15 +82,12 @@ def table(rows: Iterable[Row], width: int | None = None) -> list[str]:
 
 def score(rows: Iterable[Row]) -> list[str]:
     """How often each side and both together were sure, and how often wrong: one line for each."""
-    counted = [*rows]
-    return [
-        _share("the client alone", [row.client for row in counted]),
-        _share("the server alone", [row.server for row in counted]),
-        _share("both together", [row.joined for row in counted]),
-    ]
+    who = ("the client alone", "the server alone", "both together")
+    counts = zip(*((row.client, row.server, row.joined) for row in rows), strict=True)
+    return list(map(_share, who, counts))
 
 
-def _share(who: str, counts: list[int | None]) -> str:
+def _share(who: str, counts: Iterable[int | None]) -> str:
     known = [count for count in counts if count is not None]
     sure, wrong = known.count(1), known.count(_WRONG)
     return f"{who}: sure in {sure} of {len(known)}, wrong in {wrong or 'none'}"

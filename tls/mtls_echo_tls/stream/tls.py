@@ -29,7 +29,8 @@ handshake, and a resumed session from skipping the verification of certificates.
 from __future__ import annotations
 
 import ssl
-from typing import NoReturn
+from collections.abc import Callable
+from typing import NoReturn, TypeAlias
 
 import trio
 
@@ -42,6 +43,9 @@ from mtls_echo_tls.stream.tcp import Exclusive
 
 # One call of the transport per this much plaintext: eight records, 128 KiB.
 SEND_SLICE = 8 * RECORD
+
+# From what was received to what is sent; both may be any part of a longer message.
+Answer: TypeAlias = Callable[[bytes], bytes]
 
 _UP_TO_TLS13 = (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.MAXIMUM_SUPPORTED)
 
@@ -263,6 +267,19 @@ class TLSStream(Delivery, trio.abc.Stream):
         if not waited:
             await trio.lowlevel.cancel_shielded_checkpoint()
         return data
+
+    async def answer_all(self, answer: Answer) -> None:
+        """Answer everything that is received, until the peer's close_notify.
+
+        Args:
+            answer: Called with the plaintext of one record or several. It blocks all other
+                tasks while it runs. Its exceptions are raised here.
+
+        Raises:
+            TLSFailure: As `receive_some` and `send_all`.
+        """
+        while data := await self.receive_some():
+            await self.send_all(answer(data))
 
     async def _receive(self, max_bytes: int | None = None) -> tuple[bytes, bool]:
         """As `receive_some`, and whether that had to wait. If not, a checkpoint is owed."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from mtls_echo.console import CommandError
+from mtls_echo.console import CONNECTION_STATUSES, CommandError
 from mtls_echo.parameters import Seconds
 
 # The file is read, and names are looked up, as often as this or more often, in seconds.
@@ -22,7 +22,7 @@ _FILE_INTERVAL = 1.0
 # Whether it can be read is found out by reading it, and said like everything else about it.
 _FILE = click.Path(path_type=Path, readable=False)
 
-EPILOG = """
+EPILOG = f"""
 \b
 the configuration is a list of groups:
   - name: eu
@@ -54,13 +54,7 @@ exit status:
   otherwise that of the first strict endpoint that did not echo, or of the
   first endpoint when none is admitted:
   2  usage, configuration or unusable files; nothing to connect to
-  3  no TCP connection
-  4  we refused the server
-  5  the server refused us
-  6  closed or reset without an alert, or the echo was not what was sent
-  7  timeout
-  8  protocol mismatch: no common version, cipher or group, or not TLS at all
-  9  authenticated, but not authorised
+{CONNECTION_STATUSES}\
   130  one round was interrupted by Ctrl-C
   141  standard output was closed by its reader
   with --check: 0 the configuration and its files are valid, 2 they are not
@@ -69,7 +63,7 @@ exit status:
 """
 
 
-_POSITIVE = Seconds(min=0, min_open=True)
+_period = partial(click.option, type=Seconds(min=0, min_open=True), metavar="SECONDS")
 
 
 @click.command("endpoints", epilog=EPILOG)
@@ -98,23 +92,17 @@ _POSITIVE = Seconds(min=0, min_open=True)
     is_flag=True,
     help="Let groups without tls_config be connected to in plaintext, and show them as such.",
 )
-@click.option(
+@_period(
     "--interval",
-    type=_POSITIVE,
-    metavar="SECONDS",
     help="With --watch: the time between two checks of an endpoint, and the longest until a lost"
     " one is dialled again.  [default: 5]",
 )
-@click.option(
+@_period(
     "--timeout",
-    type=_POSITIVE,
-    metavar="SECONDS",
     help="For connecting and the handshake; then for the echo.  [default: 5]",
 )
-@click.option(
+@_period(
     "--unhealthy-timeout",
-    type=_POSITIVE,
-    metavar="SECONDS",
     help="With --watch: drop an endpoint that is not strict after so long without an echo; it is"
     " still tried.  [default: 300]",
 )
@@ -162,21 +150,16 @@ def endpoints(
     from mtls_echo_client.endpoints.discovery.planner import Planner
     from mtls_echo_client.endpoints.monitor.monitor import Monitor
 
-    load = (
-        partial(read_configuration, file)
-        if file is not None
-        else partial(parse_configuration, inline or "", name="--endpoint.config")
-    )
+    load = partial(parse_configuration, inline or "", name="--endpoint.config")
+    if file is not None:
+        load = partial(read_configuration, file)
     interval = interval or 5.0
     looking = min(interval, _FILE_INTERVAL)
 
     async def run() -> int:
         rounds = Rounds(
             planner=Planner(
-                load,
-                allow_plaintext=allow_plaintext,
-                interval=looking,
-                vocabulary=VOCABULARY,
+                load, allow_plaintext=allow_plaintext, interval=looking, vocabulary=VOCABULARY
             ),
             monitor=Monitor(
                 check_interval=interval,

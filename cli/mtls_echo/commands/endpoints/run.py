@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
@@ -49,52 +49,36 @@ _LONGEST_LOOK = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Rounds:
-    """What the command line asked for.
-
-    Attributes:
-        planner: Knows what there is to connect to.
-        monitor: Connects to it.
-        json: Print JSON.
-    """
+    """What the command line asked for; each way to run it returns the exit status."""
 
     planner: Planner
     monitor: Monitor
     json: bool
 
     async def show_plan(self) -> int:
-        """Print the plan, and connect to nothing.
-
-        Returns:
-            0, or 2 when a file or a name of it gave nothing.
-        """
+        """Print the plan, and connect to nothing."""
         plan = await self._first_plan()
         if self.json:
             await _write(fields.encode(fields.plan_fields(plan)))
         else:
             from mtls_echo.commands.endpoints.table import draw_plan
-            from mtls_echo.terminal import open_console
 
-            console = open_console()
+            console = _console()
             console.print(draw_plan(plan, console), crop=False)
         return USAGE if plan.problems else OK
 
     async def check(self) -> int:
-        """Try every endpoint once, and print what came of it.
-
-        Returns:
-            The exit status of all together (`verdict`).
-        """
+        """Try every endpoint once, and print what came of it."""
         plan = await self._first_plan()
-        async with _progress(len(plan.endpoints)) as progress:
-            statuses = await self.monitor.check_once(plan, progress.count)
+        async with _progress(len(plan.endpoints)) as count:
+            statuses = await self.monitor.check_once(plan, count)
         problems = [*plan.problems, *_of_files(statuses)]
         if self.json:
             await _write(fields.encode(fields.outcome_fields(statuses, problems)))
         else:
             from mtls_echo.commands.endpoints.table import draw
-            from mtls_echo.terminal import open_console
 
-            console = open_console()
+            console = _console()
             console.print(draw(statuses, problems, console))
         return verdict(statuses)
 
@@ -102,9 +86,6 @@ class Rounds:
         """Keep to the plan as it changes, and show how it fares, until Ctrl-C or SIGTERM.
 
         It ends with its terminal, too: then it can be neither seen nor ended.
-
-        Returns:
-            The exit status of all together, as they were at the end.
         """
         self.monitor.update(await self._first_plan())
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as endings:
@@ -149,9 +130,7 @@ class Rounds:
 
     async def _show(self) -> None:
         if not self.json:
-            from mtls_echo.terminal import open_console
-
-            console = open_console()
+            console = _console()
             if console.is_terminal and not console.is_dumb_terminal:
                 await self._show_table(console)
                 return
@@ -213,38 +192,31 @@ async def _write(data: bytes) -> None:
     await write(sys.stdout.fileno(), data)
 
 
-class _Progress:
-    """How many checks are done, on standard error, when they take long and it is a terminal."""
+def _console(*, stderr: bool = False) -> Console:
+    from mtls_echo.terminal import open_console
 
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._done = 0
-
-    def count(self, _: Status) -> None:
-        """One more is done."""
-        self._done += 1
-
-    async def show(self) -> NoReturn:
-        """Draw it until cancelled, and remove it then."""
-        await trio.sleep(_SILENCE)
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-        from mtls_echo.terminal import open_console
-
-        columns = (TextColumn("checking"), BarColumn(), MofNCompleteColumn())
-        console = open_console(stderr=True)
-        with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
-            task = bar.add_task("", total=self._total)
-            while True:
-                bar.update(task, completed=self._done, refresh=True)
-                await trio.sleep(_LINES_LAST)
+    return open_console(stderr=stderr)
 
 
 @contextlib.asynccontextmanager
-async def _progress(total: int) -> AsyncGenerator[_Progress]:
-    progress = _Progress(total)
+async def _progress(total: int) -> AsyncGenerator[Callable[[Status], None]]:
+    """Count checks; show how many are done, on a terminal and when they take long."""
+    done: list[Status] = []
+
+    async def show() -> NoReturn:
+        await trio.sleep(_SILENCE)
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        columns = (TextColumn("checking"), BarColumn(), MofNCompleteColumn())
+        console = _console(stderr=True)
+        with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
+            task = bar.add_task("", total=total)
+            while True:
+                bar.update(task, completed=len(done), refresh=True)
+                await trio.sleep(_LINES_LAST)
+
     async with trio.open_nursery() as nursery:
         if sys.stderr is not None and sys.stderr.isatty():
-            nursery.start_soon(progress.show)
-        yield progress
+            nursery.start_soon(show)
+        yield done.append
         nursery.cancel_scope.cancel()

@@ -57,14 +57,7 @@ def draw(
     *,
     in_full: bool = True,
 ) -> RenderableType:
-    """All of it, however long.
-
-    Args:
-        statuses: One line each.
-        problems: What could not be read or looked up.
-        console: Where it is going to be printed.
-        in_full: Say what was compared for each kind of failure, too.
-    """
+    """All of it, however long; ``in_full`` with what was compared for each kind of failure."""
     below = [*_reasons(statuses, in_full=in_full), *_problems(problems)]
     return Group(_table(statuses, console), Text(count(statuses)), *below)
 
@@ -125,32 +118,28 @@ def _table(statuses: Sequence[Status], console: Console) -> Table:
     if wide:
         table.add_column("group", overflow="fold", max_width=24)
     table.add_column("endpoint", overflow="fold")
-    table.add_column("state", no_wrap=True)
-    table.add_column("admitted", no_wrap=True)
-    table.add_column("TLS", no_wrap=True)
+    for heading in ("state", "admitted", "TLS"):
+        table.add_column(heading, no_wrap=True)
     table.add_column("peer, or cause", overflow="fold", min_width=_SLUG, max_width=40)
-    table.add_column("expires", no_wrap=True, justify="right")
-    table.add_column("echo", no_wrap=True, justify="right")
+    for heading in ("expires", "echo"):
+        table.add_column(heading, no_wrap=True, justify="right")
     group = None
     for status in statuses:
         name = Text(f"{printable(status.endpoint.group)}{'' if wide else ':'}")
         if not wide and name != group:
             table.add_row(name)
         group = name
-        table.add_row(*([name] if wide else []), *_cells(status, wide=wide))
+        table.add_row(
+            *([name] if wide else []),
+            _where(status.endpoint, wide=wide),
+            Text(status.state, style=_COLOURS[status.state]),
+            _admission(status.endpoint, "yes" if status.admitted else "no"),
+            _version(status, wide=wide),
+            _peer(status, wide=wide),
+            _expiry(status),
+            Text(duration(status.round_trip)),
+        )
     return table
-
-
-def _cells(status: Status, *, wide: bool) -> list[Text]:
-    return [
-        _where(status.endpoint, wide=wide),
-        Text(status.state, style=_COLOURS[status.state]),
-        _admission(status),
-        _version(status, wide=wide),
-        _peer(status, wide=wide),
-        _expiry(status),
-        Text(duration(status.round_trip)),
-    ]
 
 
 def _new_table(console: Console) -> Table:
@@ -171,10 +160,10 @@ def _where(endpoint: Endpoint, *, wide: bool) -> Text:
     return text
 
 
-def _admission(status: Status) -> Text:
-    if status.endpoint.strict:
+def _admission(endpoint: Endpoint, otherwise: str) -> Text:
+    if endpoint.strict:
         return Text("strict", style="bold")
-    return Text("yes") if status.admitted else Text("no", style="dim")
+    return Text(otherwise, style="dim" if otherwise == "no" else "")
 
 
 def _version(status: Status, *, wide: bool) -> Text:
@@ -196,19 +185,17 @@ def _expiry(status: Status) -> Text:
         return Text("-")
     left = status.not_after - datetime.datetime.now(datetime.UTC)
     shown = duration(left.total_seconds())
-    if left >= _near(status):
+    near = _near(status)
+    if left >= near:
         return Text(shown)
-    return Text(
-        f"{shown}!", style="bold red" if left < min(_VERY_NEAR, _near(status)) else "yellow"
-    )
+    return Text(f"{shown}!", style="bold red" if left < min(_VERY_NEAR, near) else "yellow")
 
 
 def _near(status: Status) -> datetime.timedelta:
     peer = status.report.peer if status.report else None
     if peer is None or status.not_after is None:
         return _NEAR
-    life = status.not_after - datetime.datetime.fromisoformat(peer.not_before)
-    return min(_NEAR, life / 3)
+    return min(_NEAR, (status.not_after - datetime.datetime.fromisoformat(peer.not_before)) / 3)
 
 
 # --- below the table -----------------------------------------------------------------------------
@@ -247,14 +234,8 @@ def _reason(alike: Sequence[Status], *, in_full: bool) -> RenderableType:
 
 
 def _problems(problems: Iterable[Problem]) -> list[RenderableType]:
-    return [
-        Text.assemble(
-            ("problem: ", "bold yellow"),
-            f"{printable(problem.where)}: ",
-            printable(problem.message),
-        )
-        for problem in problems
-    ]
+    texts = [f"{printable(problem.where)}: {printable(problem.message)}" for problem in problems]
+    return [Text.assemble(("problem: ", "bold yellow"), text) for text in texts]
 
 
 # --- the plan ------------------------------------------------------------------------------------
@@ -277,7 +258,7 @@ def draw_plan(plan: Plan, console: Console) -> RenderableType:
             if endpoint.tls
             else Text("plaintext", style="bold magenta"),
             Text(printable(endpoint.server_name or "-")),
-            Text("strict", style="bold") if endpoint.strict else Text("no", style="dim"),
+            _admission(endpoint, "no"),
         ]
         table.add_row(*cells, *([Text(printable(endpoint.origin))] if wide else []))
     number = len(plan.endpoints)

@@ -1,9 +1,4 @@
-"""Turn the library's exceptions into errors of the ``pki`` commands: one line, and a hint.
-
-The library raises exceptions that name a file or a value and what to do; here they become the
-error and the hint of :mod:`mtls_echo.console`. Click's own errors about arguments take the
-same form.
-"""
+"""Turn exceptions of the library and of click into the ``pki`` commands' errors and hints."""
 
 from __future__ import annotations
 

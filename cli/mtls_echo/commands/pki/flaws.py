@@ -12,12 +12,13 @@ before a connection is made, as they should be. ``openssl`` can be told to prese
 from __future__ import annotations
 
 import shlex
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
+
+from mtls_echo.console import wrap
 
 if TYPE_CHECKING:
     from mtls_echo_pki.certificates.request import Usage
@@ -72,20 +73,14 @@ def flaws(as_json: bool) -> None:
 
     exit status: 0 listed
     """
+    from mtls_echo_pki.flaws.flaw import Flaw
     from mtls_echo_pki.flaws.registry import FLAWS
 
     if as_json:
         import msgspec
 
-        # What a flaw is made with is left out.
-        listed = [
-            {
-                field: getattr(flaw, field)
-                for field in flaw.__dataclass_fields__
-                if field not in ("prepare", "apply")
-            }
-            for flaw in FLAWS.values()
-        ]
+        fields = [name for name in Flaw.__dataclass_fields__ if name not in ("prepare", "apply")]
+        listed = [{name: getattr(flaw, name) for name in fields} for flaw in FLAWS.values()]
         click.echo(msgspec.json.format(msgspec.json.encode(listed), indent=2).decode())
         return
     click.echo("\n".join(line for flaw in FLAWS.values() for line in _entry(flaw)))
@@ -98,27 +93,14 @@ def _entry(flaw: Flaw) -> list[str]:
         notes.append(f"{flaw.roles[0]}s only")
     if flaw.load_error is not None:
         notes.append(f"load: {flaw.load_error}")
-    indent = "    "
-    return [
-        flaw.slug,
-        *textwrap.wrap(flaw.title, _WIDTH, initial_indent=indent, subsequent_indent=indent),
-        f"{indent}{', '.join(notes)}",
-    ]
+    return [flaw.slug, *wrap(f"    {flaw.title}", _WIDTH), f"    {', '.join(notes)}"]
 
 
 def advice(directory: Path, name: str, usage: Usage, flaw: Flaw, inputs: ValidationInput) -> str:
-    """Return what is wrong with a credential that was issued, and how to see it fail.
-
-    Args:
-        directory: The PKI directory.
-        name: The credential's.
-        usage: Whose it is.
-        flaw: What is wrong with it.
-        inputs: What was issued.
-    """
+    """Return what is wrong with a credential that was issued, and how to see it fail."""
     folder = directory / name
     presenter = usage.value
-    verifier = "client" if presenter == "server" else "server"
+    verifier = _other(usage)
     verdict = (
         f"reason {flaw.reason}" if flaw.verify_code is None else f"verify code {flaw.verify_code}"
     )
@@ -150,6 +132,10 @@ def _needs_openssl(flaw: Flaw) -> bool:
     return flaw.load_error is not None or flaw.differs == "end-entity: private key"
 
 
+def _other(usage: Usage) -> str:
+    return "client" if usage.value == "server" else "server"
+
+
 def _commands(
     directory: Path,
     folder: Path,
@@ -159,20 +145,15 @@ def _commands(
     beside: list[str],
 ) -> tuple[str, str]:
     """Return the command of the side with the credential, and that of its verifier."""
-    place, certificate, key = (
-        shlex.quote(str(path)) for path in (directory, folder / "tls.crt", folder / "tls.key")
-    )
-    trusted = {"ca.crt": "--ca", "crl.pem": "--crl"}
-    if usage.value == "client":
-        trusted["ca.crt"] = "--client-ca"
-    options = " ".join(f"{trusted[file]} {shlex.quote(str(folder / file))}" for file in beside)
-    own = "client" if usage.value == "server" else "server"
-    good = " ".join(
-        f"--{option} {shlex.quote(str(directory / own / f'tls.{suffix}'))}"
-        for option, suffix in (("cert", "crt"), ("key", "key"))
-    )
+    place, certificate, key = map(_quoted, (directory, folder / "tls.crt", folder / "tls.key"))
+    trusted = {"ca.crt": "--client-ca" if usage.value == "client" else "--ca", "crl.pem": "--crl"}
+    own = directory / _other(usage)
+    files = {"--cert": own / "tls.crt", "--key": own / "tls.key"}
+    files |= {trusted[file]: folder / file for file in beside}
     # Explicit files and a --pki directory do not mix.
-    material = f"{good} {options}" if beside else f"--pki {place}"
+    material = f"--pki {place}"
+    if beside:
+        material = " ".join(f"{option} {_quoted(file)}" for option, file in files.items())
     if usage.value == "server":
         asked = inputs.reference
         reference = "" if asked == "localhost" else f" --server-name {asked}"
@@ -184,10 +165,13 @@ def _commands(
         present = f"mtls-echo connect {_ADDRESS} hello --pki {place} --as {folder.name}"
         weak = f"openssl s_client -connect {_ADDRESS} -servername localhost"
     if _needs_openssl(flaw):
-        role = "clients" if usage.value == "server" else "servers"
-        anchors = shlex.quote(str(directory / "trust" / role / "ca.crt"))
+        anchors = _quoted(directory / "trust" / f"{_other(usage)}s" / "ca.crt")
         present = (
             f"{weak} -cipher DEFAULT:@SECLEVEL=0 -CAfile {anchors} "
             f"-cert {certificate} -cert_chain {certificate} -key {key}"
         )
     return present, meet
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))

@@ -19,7 +19,7 @@ from mtls_echo.commands.pki.flaws import FlawSlug, advice, flaws
 from mtls_echo.commands.pki.rollover import rollover
 from mtls_echo.commands.pki.rotate import crl, renew, revoke
 from mtls_echo.commands.pki.show import show
-from mtls_echo.parameters import Lifetime, directory_argument, summary
+from mtls_echo.parameters import Lifetime, directory_argument, file_option, summary
 from mtls_echo_pki.printable import printable
 
 # Spelled out, since KeyType would import cryptography for a --help; a test compares them.
@@ -90,18 +90,14 @@ def init(
     exit status: 0 made, 2 wrong arguments or DIR cannot be used; nothing is overwritten
     """
     from mtls_echo_pki.certificates.request import KeyType
-    from mtls_echo_pki.directory.directory import (
-        DEFAULT_CLIENT_NAMES,
-        DEFAULT_SERVER_NAMES,
-        Directory,
-    )
+    from mtls_echo_pki.directory import directory as directories
 
-    server_names = server_names or DEFAULT_SERVER_NAMES
+    server_names = server_names or directories.DEFAULT_SERVER_NAMES
     with as_command_errors():
-        made = Directory.create(
+        made = directories.Directory.create(
             directory,
             server_names=server_names,
-            client_names=client_names or DEFAULT_CLIENT_NAMES,
+            client_names=client_names or directories.DEFAULT_CLIENT_NAMES,
             key_type=KeyType(key_type),
             single_authority=single_authority,
             intermediate=intermediate,
@@ -135,17 +131,12 @@ def init(
     help="60s, 10m, 12h or 30d; not longer than the CA's.",
 )
 @click.option("--key-type", type=click.Choice(KEY_TYPES), default="p256", show_default=True)
-@click.option(
-    "--pkcs12",
-    "pkcs12_file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
+@file_option(
+    *("--pkcs12", "pkcs12_file"),
     help="Also write key and certificates as PKCS#12 (mode 0600), for browsers and Java.",
 )
-@click.option(
+@file_option(
     "--pkcs12-password-file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
     help=f"Its first line is the password.  [default: ${pkcs12.PASSWORD_VARIABLE}, or ask]",
 )
 @click.option(
@@ -186,6 +177,7 @@ def issue(
     """
     from mtls_echo_pki.certificates.request import KeyType, Request, Usage
     from mtls_echo_pki.directory.directory import Directory
+    from mtls_echo_pki.flaws.registry import find_flaw
 
     if slug is not None and pkcs12_file is not None:
         raise click.UsageError("--flaw and --pkcs12 exclude each other")
@@ -203,8 +195,6 @@ def issue(
             key_type=KeyType(key_type),
         )
         if slug is not None:
-            from mtls_echo_pki.flaws.registry import find_flaw
-
             flaw = find_flaw(slug)
             inputs = pki_directory.issue_flawed(name, request, flaw)
             credential = inputs.credential

@@ -12,10 +12,7 @@ from mtls_echo.commands.pki.errors import as_command_errors
 from mtls_echo.parameters import directory_argument
 
 if TYPE_CHECKING:
-    from mtls_echo_pki.directory.ca_folder import CAFolder
-    from mtls_echo_pki.directory.directory import Directory
     from mtls_echo_pki.directory.layout import Role
-    from mtls_echo_pki.directory.rollover import Step
 
 # Spelled out, since their modules would import cryptography for a --help; a test compares them.
 STEPS = ("introduce", "switch", "retire")
@@ -55,47 +52,33 @@ def rollover(directory: Path, step: str, role: str | None) -> None:
     from mtls_echo_pki.directory.ca_folder import ca_folders
     from mtls_echo_pki.directory.directory import Directory
     from mtls_echo_pki.directory.layout import ROLES
-    from mtls_echo_pki.directory.rollover import Step, take
+    from mtls_echo_pki.directory.rollover import Step, issued_by_previous, situation, take
 
     roles = ROLES if role is None else (cast("Role", role),)
+    outdated: list[str] = []
     with as_command_errors():
         pki = Directory(directory)
         taken = take(pki, Step(step), roles)
+        done = {"introduce": "introduced", "switch": "switched", "retire": "retired"}[step]
         for ca in ca_folders(directory):
             if set(ca.roles) & set(roles):
-                _tell(pki, ca, Step(step), ca.roles[0] in taken)
-        option = "" if role is None else f" --authority {role}"
-        _tell_next(pki, Step(step), roles, f"{shlex.quote(str(directory))}", option)
-
-
-def _tell(pki: Directory, ca: CAFolder, step: Step, now: bool) -> None:
-    from mtls_echo_pki.directory.rollover import issued_by_previous, situation
-
-    roles = " and ".join(ca.roles)
-    done = {"introduce": "introduced", "switch": "switched", "retire": "retired"}[step.value]
-    click.echo(f"{done}{'' if now else ' already'}, for {roles}: {situation(ca.state)}")
-    names = issued_by_previous(pki, ca)
-    if names:
-        click.echo(f"  still from the previous CA: {', '.join(names)}")
-
-
-def _tell_next(
-    pki: Directory, step: Step, roles: tuple[Role, ...], place: str, option: str
-) -> None:
-    from mtls_echo_pki.directory.ca_folder import ca_folders
-    from mtls_echo_pki.directory.rollover import Step, issued_by_previous
-
-    if step is Step.RETIRE:
+                already = "" if ca.roles[0] in taken else " already"
+                whose = " and ".join(ca.roles)
+                click.echo(f"{done}{already}, for {whose}: {situation(ca.state)}")
+                if names := issued_by_previous(pki, ca):
+                    click.echo(f"  still from the previous CA: {', '.join(names)}")
+                outdated += names
+    if step == "retire":
         return
+    place = shlex.quote(str(directory))
+    option = "" if role is None else f" --authority {role}"
     click.echo("next:")
-    if step is Step.INTRODUCE:
+    if step == "introduce":
         click.echo(
             "  see that every peer has the new trust: what is in trust/ goes to all of them"
         )
         click.echo(f"  mtls-echo pki rollover {place} switch{option}")
         return
-    for ca in ca_folders(pki.path):
-        if set(ca.roles) & set(roles):
-            for name in issued_by_previous(pki, ca):
-                click.echo(f"  mtls-echo pki renew {place} {name} --same-key")
+    for name in outdated:
+        click.echo(f"  mtls-echo pki renew {place} {name} --same-key")
     click.echo(f"  mtls-echo pki rollover {place} retire{option}")

@@ -139,7 +139,7 @@ def _renew(
 
 
 def _has_another_key(pki: Directory, name: str, credential: Credential) -> bool:
-    """Return whether a name has a key beside its present one that is still trusted."""
+    """Whether a name has a key beside its present one that is still trusted."""
     from mtls_echo_pki.certificates.authority import utcnow
     from mtls_echo_pki.certificates.credential import key_id
     from mtls_echo_pki.directory.ca_folder import ca_folders
@@ -157,11 +157,9 @@ def _has_another_key(pki: Directory, name: str, credential: Credential) -> bool:
 
 def _reason_to_leave(entry: LedgerEntry | None, rekey: bool) -> str | None:
     """Return why a credential is not renewed unless it is named; None if it is."""
-    if entry is None:
-        return None
-    if entry.flaw is not None:
+    if entry is not None and entry.flaw is not None:
         return f"bad on purpose ({entry.flaw})"
-    if entry.revoked_at is not None and not rekey:
+    if entry is not None and entry.revoked_at is not None and not rekey:
         return f"its key was revoked ({entry.reason})"
     return None
 

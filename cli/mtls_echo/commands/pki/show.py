@@ -91,7 +91,7 @@ def _end(overview: Overview) -> str:
     from mtls_echo_pki.certificates.authority import utcnow
     from mtls_echo_pki.checks.status import lines_of
 
-    return "\n".join(printable(line) for line in lines_of(overview, utcnow()))
+    return "\n".join(map(printable, lines_of(overview, utcnow())))
 
 
 def _files(path: Path) -> list[Path]:

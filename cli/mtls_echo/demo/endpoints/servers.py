@@ -19,7 +19,6 @@ from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_pki.files.durable import replace_file
 from mtls_echo_server.connection import Limits
 from mtls_echo_server.context import server_context
-from mtls_echo_server.events import Event
 from mtls_echo_server.listeners import listen
 from mtls_echo_server.service import Server
 
@@ -48,16 +47,14 @@ _CONFIGURATION = """\
 
 
 class DemoServer:
-    """A server that keeps its address when it is stopped and started again.
-
-    Args:
-        pki: The directory with its credential and its trust anchors for clients.
-    """
+    """A server that keeps its address when it is stopped and started again."""
 
     def __init__(self, pki: Directory) -> None:
         self._context = server_context(pki.credential("server"), pki.trust("clients"))
         # Bound, so that the port stays ours, and not listening yet.
-        self._socket = _bound(0)
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
         self._server: Server | None = None
         self._closed = trio.Event()
@@ -65,7 +62,9 @@ class DemoServer:
     async def open(self, nursery: trio.Nursery) -> None:
         """Accept connections."""
         self._socket.close()
-        server = Server(self._context, limits=Limits(grace_period=_GRACE), events=_ignore)
+        # The servers' events are not needed: this demonstration is about the client.
+        limits = Limits(grace_period=_GRACE)
+        server = Server(self._context, limits=limits, events=lambda _: None)
         self._server, self._closed = server, trio.Event()
         sockets = listen([self.address])
 
@@ -83,10 +82,7 @@ class DemoServer:
 
 
 class DemoServers:
-    """The folder, the CAs and the servers.
-
-    Args:
-        folder: Where to make them; must not exist or be empty.
+    """The folder, which must not exist or be empty, the CAs and the servers.
 
     Attributes:
         configuration: The file to give to `mtls-echo endpoints`.
@@ -130,14 +126,3 @@ class DemoServers:
 
     def _trust(self, anchors: bytes) -> None:
         replace_file(self.folder / "trusted.crt", anchors, 0o644)
-
-
-def _bound(port: int) -> socket.socket:
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind(("127.0.0.1", port))
-    return sock
-
-
-def _ignore(_: Event) -> None:
-    """Ignore the servers' events: this demonstration is about the client."""

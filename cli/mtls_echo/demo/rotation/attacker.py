@@ -15,6 +15,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.trust import Trust
@@ -34,7 +35,6 @@ class Attempt:
     """One attempt to connect, and its result.
 
     Attributes:
-        version: The version of TLS.
         ticket: Whether a session from before was offered.
         resumed: Whether the server resumed it.
         admitted: Whether the line was echoed.
@@ -44,8 +44,8 @@ class Attempt:
 
     version: ssl.TLSVersion
     ticket: bool
-    resumed: bool
-    admitted: bool
+    resumed: bool = False
+    admitted: bool = False
     alert: str | None = None
     denial: str | None = None
 
@@ -61,17 +61,10 @@ class Attempt:
 
 @dataclass
 class Attacker:
-    """A client with a copied credential, and the sessions that a server gave it.
-
-    Args:
-        credential: The copy.
-        trust: The trust anchors that the server is verified with.
-        server_name: The reference identifier (RFC 9525 §4).
-    """
+    """A client with a copied credential, and the sessions that a server gave it."""
 
     credential: Credential
     trust: Trust
-    server_name: str = "localhost"
     _contexts: dict[ssl.TLSVersion, ssl.SSLContext] = field(init=False, repr=False)
     _sessions: dict[ssl.TLSVersion, ssl.SSLSession | None] = field(
         default_factory=dict[ssl.TLSVersion, "ssl.SSLSession | None"], init=False, repr=False
@@ -104,12 +97,13 @@ class Attacker:
         self, port: int, version: ssl.TLSVersion, session: ssl.SSLSession | None
     ) -> Attempt:
         """One connection. A refusal may come with the handshake or, in TLS 1.3, after it."""
+        attempt = partial(Attempt, version, session is not None)
         resumed = False
         try:
             with (
                 socket.create_connection(("127.0.0.1", port), _TIMEOUT) as tcp,
                 self._contexts[version].wrap_socket(
-                    tcp, server_hostname=self.server_name, session=session
+                    tcp, server_hostname="localhost", session=session
                 ) as tls,
             ):
                 resumed = bool(tls.session_reused)
@@ -120,14 +114,7 @@ class Attacker:
                     self._sessions[version] = tls.session
         except ssl.SSLError as error:
             code = alert_of_reason(error.reason)
-            alert = None if code is None else alert_name(code)
-            return Attempt(version, session is not None, resumed, admitted=False, alert=alert)
+            return attempt(resumed, alert=None if code is None else alert_name(code))
         except OSError:
-            return Attempt(version, session is not None, resumed, admitted=False)
-        return Attempt(
-            version,
-            session is not None,
-            resumed,
-            admitted=answer == _LINE,
-            denial=denial_in(answer),
-        )
+            return attempt(resumed)
+        return attempt(resumed, answer == _LINE, denial=denial_in(answer))

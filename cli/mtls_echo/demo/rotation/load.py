@@ -22,7 +22,6 @@ from mtls_echo.demo.rotation.attacker import VERSIONS
 from mtls_echo_client.context import client_context
 from mtls_echo_client.session import connect
 from mtls_echo_server.context import server_context
-from mtls_echo_server.events import Event
 from mtls_echo_server.service import serve
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.material.load import Material, client_material, server_material
@@ -41,13 +40,7 @@ _TIMEOUT = 10.0
 
 @dataclass
 class Counts:
-    """The results of the clients.
-
-    Attributes:
-        echoes: Lines that came back, compared byte for byte.
-        connections: Connections with at least one echo.
-        lost: Failures, one line each.
-    """
+    """The results of the clients: verified echoes, connections with one, and failures."""
 
     echoes: int = 0
     connections: int = 0
@@ -55,15 +48,7 @@ class Counts:
 
 
 class LoadedService:
-    """A server and its clients.
-
-    Args:
-        path: A PKI directory with the credentials ``server`` and ``client``.
-        counts: Where to count the results of the clients.
-
-    Attributes:
-        port: The server's port, once `run` has started.
-    """
+    """A server, whose port is known once `run` has started, and its clients."""
 
     def __init__(self, path: Path, counts: Counts) -> None:
         self.port = 0
@@ -86,7 +71,8 @@ class LoadedService:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the server and its clients until cancelled."""
         async with trio.open_nursery() as nursery:
-            start = partial(serve, self._server, "127.0.0.1:0", events=self._ignore)
+            # The server's events are not needed: the clients count.
+            start = partial(serve, self._server, "127.0.0.1:0", events=lambda _: None)
             [(_, self.port)] = await nursery.start(start)
             await nursery.start(self._persistent_client)
             for number in range(CLIENTS):
@@ -95,21 +81,15 @@ class LoadedService:
             task_status.started()
 
     async def reload(self) -> tuple[bool, bool]:
-        """Make both ends read their files, as their polling would within its interval.
+        """Make both ends read their files; return whether there was something new for each.
 
         Returns when no connection uses what the files said before: every client has since begun
         and ended a connection.
-
-        Returns:
-            Whether there was something new for the server, and for the clients.
         """
         server = await self._server.check()
         clients = [await client.check() for client in self._clients.values()]
         await self._every_client_reconnected()
         return server, any(clients)
-
-    def _ignore(self, event: Event) -> None:
-        """Ignore the server's events: the clients count."""
 
     async def _every_client_reconnected(self) -> None:
         """Wait until each client has begun a connection and ended it."""

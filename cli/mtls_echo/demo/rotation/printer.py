@@ -28,12 +28,7 @@ _INDENT = 2
 
 
 class Printer:
-    """Prints a demonstration of rotation.
-
-    Args:
-        console: Where to print.
-        counts: The results of the clients, shown while the demonstration waits.
-    """
+    """Prints a demonstration of rotation; while it waits, the counts of the clients."""
 
     def __init__(self, console: Console, counts: Counts) -> None:
         self._console = console
@@ -53,24 +48,17 @@ class Printer:
     def command(self, line: str, output: str) -> None:
         """Print a command and its output."""
         shown = Text.assemble(("$ ", "dim"), (f"mtls-echo {line}", "bold cyan"))
-        self._console.print(_indented(shown))
+        self._indented(shown)
         for text in output.rstrip().splitlines():
             for each in wrap(f"{' ' * _INDENT}{text}", self._console.width, "  "):
                 self._console.print(each, markup=False, soft_wrap=True)
 
     def reload(self, server: bool, clients: bool, generations: tuple[int, int]) -> None:
         """Print which ends have new files in use."""
-        ends = [
-            f"the {name} (generation {generation})"
-            for name, is_new, generation in (
-                ("server", server, generations[0]),
-                ("clients", clients, generations[1]),
-            )
-            if is_new
-        ]
+        ends = [f"the server (generation {generations[0]})"] if server else []
+        ends += [f"the clients (generation {generations[1]})"] if clients else []
         text = f"reloaded by {' and '.join(ends)}" if ends else "nothing to reload for either end"
-        self._console.print(_indented(Text(text, style="dim")))
-        self._console.print()
+        self._indented(Text(text, style="dim"), "")
 
     def attempts(self, attempts: Sequence[Attempt]) -> None:
         """Print an attacker's attempts and their results."""
@@ -81,28 +69,20 @@ class Printer:
             style = "bold red" if each.admitted else "green"
             version = f"TLS {each.version.name[-3:].replace('_', '.')}"
             table.add_row(f"{what}, {version}", Text(f"{how}{each.answer}", style=style))
-        self._console.print(_indented(table))
-        self._console.print()
+        self._indented(table, "")
 
     def result(self, client: str, result: str, *, good: bool) -> None:
         """Print a client and its result."""
         text = Text.assemble(f"{client}  ", (result, "green" if good else "bold red"))
-        self._console.print(_indented(text))
-        self._console.print()
+        self._indented(text, "")
 
     def totals(self, before: int) -> None:
-        """Print the results of the clients of the service.
-
-        Args:
-            before: How many echoes there were when the scenario began.
-        """
+        """Print the results of the clients; ``before``, there were so many echoes."""
         lost = len(self._counts.lost)
         echoes = self._counts.echoes - before
         style = "bold green" if not lost else "bold red"
         text = Text.assemble("meanwhile ", (f"{echoes} echoes, {lost or 'none'} lost", style))
-        self._console.print(_indented(text))
-        for line in self._counts.lost[:5]:
-            self._console.print(_indented(Text(line, style="red")))
+        self._indented(text, *(Text(line, style="red") for line in self._counts.lost[:5]))
 
     @contextmanager
     def busy(self, what: str) -> Generator[None]:
@@ -122,6 +102,6 @@ class Printer:
         with Live(get_renderable=line, console=self._console, transient=True):
             yield
 
-
-def _indented(what: RenderableType) -> Padding:
-    return Padding(what, (0, 0, 0, _INDENT), expand=False)
+    def _indented(self, *parts: RenderableType) -> None:
+        for part in parts:
+            self._console.print(Padding(part, (0, 0, 0, _INDENT), expand=False) if part else part)

@@ -36,14 +36,7 @@ PKI = "pki"
 
 @dataclass(frozen=True)
 class ScenarioContext:
-    """What a scenario works with.
-
-    Attributes:
-        service: The server and its clients.
-        path: The PKI directory.
-        printer: Prints what happens.
-        mismatches: What did not happen as announced.
-    """
+    """What a scenario works with; ``path`` is the PKI directory."""
 
     service: LoadedService
     path: Path
@@ -75,13 +68,7 @@ class ScenarioContext:
 
 @dataclass(frozen=True)
 class Scenario:
-    """A reason to replace certificates, and the replacement.
-
-    Attributes:
-        title: What has happened.
-        story: What is done about it, and what there is to see.
-        play: Does it.
-    """
+    """A reason to replace certificates, what is done about it, and the doing."""
 
     title: str
     story: str
@@ -91,10 +78,8 @@ class Scenario:
 def mismatches(attempts: Sequence[Attempt], alert: str) -> list[str]:
     """List what was not refused as announced.
 
-    Args:
-        attempts: All that the attacker tried.
-        alert: What a handshake with the certificate must be refused with. A resumed session has
-            no certificate to refuse: access is denied instead.
+    A handshake with the certificate must be refused with the alert. A resumed session has no
+    certificate to refuse: access is denied instead.
     """
     found = [] if any(each.ticket for each in attempts) else ["there was no ticket to try"]
     for attempt in attempts:
@@ -168,10 +153,9 @@ async def _connect_with_old_trust(context: ScenarioContext, trust: Trust) -> Non
 
 
 def short_lifetime(command: float) -> str:
-    """Return the lifetime of the certificate that expires during the demonstration.
+    """How long the certificate lasts that expires during the demonstration.
 
-    It is long enough for the service to start and the renewal to be read, on a machine on which a
-    command takes ``command`` seconds.
+    Long enough to start the service and read the renewal, where a command takes ``command`` s.
     """
     return f"{max(8, math.ceil(12 * command))}s"
 

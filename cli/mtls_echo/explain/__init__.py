@@ -1,0 +1,1 @@
+"""What an error means: the answer to a text, and how it is drawn."""

@@ -1,0 +1,194 @@
+"""The answer to an error text: which side refused the other, why, and how to find out.
+
+The most common misunderstanding: "alert unknown ca" is printed by the side that was *refused*,
+about a fault that the *other* side found. So the first line says which side refused the other.
+What a text leaves open is said to be open, with what would decide it; where the side that printed
+it is not known, both are answered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mtls_echo.vocabulary import COMMAND_LINE
+from mtls_echo_tls.alerts import alert_meaning, alert_name
+from mtls_echo_tls.causes import CAUSES, OWNERS
+from mtls_echo_tls.diagnosis.wording import Perspective, in_third_person
+from mtls_echo_tls.explain.findings import Finding
+from mtls_echo_tls.sides import Side, peer_of
+from mtls_echo_tls.slugs import Slug, Slugs
+
+# The others are named without what they mean.
+CAUSES_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class NamedAlert:
+    """The alert that the text names."""
+
+    name: str
+    code: int
+    direction: str | None
+    meaning: str
+
+
+@dataclass(frozen=True)
+class SideAnswer:
+    """What the text means if this side printed it; the fields are named as in a report."""
+
+    side: Side
+    rejected_by: Side | None
+    summary: str
+    causes: list[str]
+    means: dict[str, str]
+    find_out: list[str]
+    remedies: dict[str, str]
+    remedy: str
+    rfc: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The whole answer, as `--json` prints it."""
+
+    recognised: bool
+    summary: str
+    program: str
+    words: str
+    kind: str
+    alert: NamedAlert | None
+    verify_code: int | None
+    reason: str | None
+    answers: list[SideAnswer]
+    decides: str | None
+    warning: str | None
+    also: list[str]
+
+
+def answer_of(found: list[Finding], side: Side | None) -> Answer:
+    """The answer to what was found in a text, at least one thing, printed by ``side`` if known."""
+    first = found[0]
+    printed_by = side or first.side
+    sides: tuple[Side, ...] = (printed_by,) if printed_by else ("client", "server")
+    contradiction = side is not None and first.side is not None and side != first.side
+    return Answer(
+        recognised=True,
+        summary=_who(first, printed_by),
+        program=first.program,
+        words=first.words,
+        kind=first.kind,
+        alert=_alert(first),
+        verify_code=first.verify_code,
+        reason=first.reason,
+        answers=[_for_side(first, each) for each in sides],
+        decides=first.decides or None,
+        warning=f"these words are usually a {first.side}'s" if contradiction else None,
+        also=_also(found, sides[0]),
+    )
+
+
+def _alert(finding: Finding) -> NamedAlert | None:
+    code = finding.alert
+    if code is None:
+        return None
+    direction = "received" if finding.refused == "peer" else "sent"
+    known = None if finding.kind == "alert" else direction
+    return NamedAlert(alert_name(code), code, known, alert_meaning(code))
+
+
+def _also(found: list[Finding], side: Side) -> list[str]:
+    """What else the text says, unless it repeats the first finding."""
+    first = found[0]
+    known = set(first.causes(side))
+    others = [
+        finding.words
+        for finding in found[1:]
+        if not known & set(finding.causes(side)) and finding.alert != first.alert
+    ]
+    return list(dict.fromkeys(others))[:2]
+
+
+def _for_side(finding: Finding, side: Side) -> SideAnswer:
+    rejected_by = finding.rejected_by(side)
+    causes = finding.causes(side)
+    words = Perspective(side, rejected_by, vocabulary=COMMAND_LINE)
+    unsaid = finding.refused == "unsaid"
+
+    def remedy(slug: Slug) -> str:
+        cause = CAUSES[slug]
+        if unsaid:
+            return in_third_person(cause.owner, OWNERS.get(slug), vocabulary=COMMAND_LINE)
+        return words.remedy(cause)
+
+    def says(slug: Slug) -> str:
+        clause = CAUSES[slug].clause
+        return in_third_person(clause, OWNERS.get(slug)) if unsaid else words.clause(slug)
+
+    return SideAnswer(
+        side=side,
+        rejected_by=rejected_by,
+        summary=_who(finding, side),
+        causes=list(causes),
+        means={slug: says(slug) for slug in causes},
+        find_out=_find_out(finding, side, rejected_by, causes),
+        remedies={slug: remedy(slug) for slug in causes[:CAUSES_SHOWN]},
+        remedy=remedy(causes[0]),
+        rfc=", ".join(dict.fromkeys(CAUSES[s].rfc for s in causes[:2] if CAUSES[s].rfc)),
+    )
+
+
+def _who(finding: Finding, side: Side | None) -> str:
+    """Which side refused the other, in one sentence."""
+    if finding.kind == "alert" and side is None:
+        return "an alert: the side that sent it refused the side that received it"
+    if finding.refused == "unsaid":
+        return "this text does not say which side refused the other, if either did"
+    if finding.refused == "nobody":
+        return "neither side refused the other: the connection ended before that"
+    rejected_by = finding.rejected_by(side)
+    if side is None:
+        if rejected_by is not None:
+            return f"the {rejected_by} refused the {peer_of(rejected_by)}"
+        if finding.refused == "peer":
+            return "the other side refused the one that printed this"
+        return "the side that printed this refused the other one"
+    other = peer_of(side)
+    if finding.kind == "alert":
+        return f"the {other} refused the {side}, if the {side} received this alert"
+    if rejected_by == side:
+        return f"the {side}, which printed this, refused the {other}"
+    return f"the {other} refused the {side}, which printed this"
+
+
+_CERTIFICATE_CAUSES = {
+    "expired", "not-yet-valid", "unknown-authority", "missing-intermediate", "self-signed",
+    "wrong-name", "no-san", "wrong-usage", "revoked", "impostor-authority", "not-an-authority",
+}  # fmt: skip
+
+
+def _find_out(finding: Finding, side: Side, rejected_by: Side | None, causes: Slugs) -> list[str]:
+    """Commands and logs, the most useful first."""
+    refused = None if rejected_by is None else peer_of(rejected_by)
+    about = set(causes)
+    steps: list[str] = []
+    if finding.refused == "unsaid" or (rejected_by is not None and rejected_by != side):
+        steps.append(f"the {peer_of(side)}'s log: only that side knows why")
+    if about & {"no-connection"}:
+        return ["ss -ltn                      # on the server: does anything listen there?"]
+    if about & {"plaintext-peer", "plaintext-client"} and len(about) == 1:
+        return ["curl -v http://HOST:PORT/    # does it answer without TLS?",
+                "openssl s_client -connect HOST:PORT"]  # fmt: skip
+    if side == "client":
+        own = " --cert FILE --key FILE" if refused == "client" else ""
+        steps.append(f"mtls-echo connect HOST:PORT hello{own} --ca FILE")
+        own = " -cert FILE -key FILE" if refused == "client" else " -showcerts"
+        steps.append(f"openssl s_client -connect HOST:PORT{own}")
+    elif rejected_by is None or rejected_by == "server":
+        steps.append("mtls-echo serve --cert FILE --key FILE --client-ca FILE")
+        steps.append("    # in the server's place: it says what the client presents")
+    if refused is not None and about & _CERTIFICATE_CAUSES:
+        steps.append(f"mtls-echo pki show FILE      # the {refused}'s certificate")
+    if refused is not None and about & {"unknown-authority", "missing-intermediate"}:
+        ca = f"-CAfile CA-OF-THE-{peer_of(refused).upper()}"
+        steps.append(f"openssl verify -purpose ssl{refused} {ca} FILE")
+    return steps
