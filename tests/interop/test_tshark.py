@@ -24,11 +24,10 @@ from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
+from tests.support.authorities import CLIENTS, UNTRUSTED_CA
 from tests.support.timing import TIMEOUT
 from tests.support.tls import (
-    CLIENTS,
     EXPIRED,
-    UNTRUSTED_CA,
     V12,
     V13,
     both_versions,

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import trio
 
+from mtls_echo_pki.certificates.authority import Authority
+from mtls_echo_pki.certificates.request import Request
 from mtls_echo_server.connection import QUIET, Connection, Limits
 from mtls_echo_server.context import ClientAuth, server_context
 from mtls_echo_server.handlers import echo
@@ -133,12 +135,14 @@ async def test_the_context_is_asked_for_at_each_connection(pki: Authorities) -> 
         await here.connect(pki.client_context(pki.alice)) as old,
     ):
         assert await echoed(old) == b"hello"
-        others = Authorities()
-        contexts.append(server_context(pki.server, others.clients.trust))
+        others = Authority.root("clients")
+        contexts.append(server_context(pki.server, others.trust))
         with pytest.raises(TLSFailure):
             async with await here.connect(pki.client_context(pki.alice)) as stream:
                 await stream.receive_some()
-        async with await here.connect(pki.client_context(others.alice)) as stream:
+        async with await here.connect(
+            pki.client_context(others.issue(Request.client("alice.test")))
+        ) as stream:
             assert await echoed(stream) == b"hello"
         # Who was let in before stays.
         assert await echoed(old) == b"hello"

@@ -22,6 +22,7 @@ from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.trust import Trust
+from tests.support.authorities import CLIENTS, SERVERS, UNTRUSTED_CA
 from tests.support.timing import TIMEOUT
 
 PROGRAM = "from mtls_echo.commands.connect import connect; connect(prog_name='mtls-echo connect')"
@@ -43,21 +44,20 @@ class World:
 
     @classmethod
     def create(cls, folder: Path) -> World:
-        servers, clients = Authority.root("servers"), Authority.root("clients")
         world = cls(
-            servers=servers,
-            clients=clients,
-            server=servers.issue(Request.server("localhost", "127.0.0.1", "::1")),
-            alice=clients.issue(Request.client("alice.test")),
-            untrusted=Authority.root("untrusted").issue(Request.client("untrusted.test")),
+            servers=SERVERS,
+            clients=CLIENTS,
+            server=SERVERS.issue(Request.server("localhost", "127.0.0.1", "::1")),
+            alice=CLIENTS.issue(Request.client("alice.test")),
+            untrusted=UNTRUSTED_CA.issue(Request.client("untrusted.test")),
             folder=folder,
         )
         for name in ("alice", "untrusted", "server"):
             credential: Credential = getattr(world, name)
             (folder / f"{name}.crt").write_bytes(credential.certificate_pem)
             (folder / f"{name}.key").write_bytes(credential.key_pem)
-        (folder / "servers.crt").write_bytes(servers.trust.pem)
-        (folder / "clients.crt").write_bytes(clients.trust.pem)
+        (folder / "servers.crt").write_bytes(SERVERS.trust.pem)
+        (folder / "clients.crt").write_bytes(CLIENTS.trust.pem)
         return world
 
     def server_context(

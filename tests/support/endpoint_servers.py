@@ -22,6 +22,7 @@ from mtls_echo_server.events import Event
 from mtls_echo_server.service import Server
 from mtls_echo_tls.address import Address
 from mtls_echo_tls.diagnosis.report import Report
+from tests.support.authorities import CLIENTS, UNTRUSTED_CA
 from tests.support.timing import TIMEOUT
 
 
@@ -34,11 +35,11 @@ class EndpointServers:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.one, self.other = Authority.root("one"), Authority.root("other")
-        self.clients = Authority.root("clients")
+        self.clients = CLIENTS
         for name, authority in (("one", self.one), ("other", self.other)):
             self.publish(f"{name}.crt", authority.trust.pem)
         alice = Request.client("alice.test")
-        for name, authority in (("alice", self.clients), ("untrusted", Authority.root("others"))):
+        for name, authority in (("alice", self.clients), ("untrusted", UNTRUSTED_CA)):
             credential = authority.issue(alice)
             self.publish(f"{name}.crt", credential.certificate_pem)
             self.publish(f"{name}.key", credential.key_pem)

@@ -20,7 +20,6 @@ from typing import Any
 
 import trio
 
-from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_server.access import Access
@@ -31,6 +30,7 @@ from mtls_echo_server.listeners import listen
 from mtls_echo_server.service import Handler, Server, Stopped
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
+from tests.support.authorities import CLIENTS, SERVERS, UNTRUSTED_CA
 from tests.support.timing import TIMEOUT
 
 VERSIONS = [
@@ -42,16 +42,14 @@ SERVE = "from mtls_echo.commands.serve import serve; serve(prog_name='mtls-echo 
 
 
 class Authorities:
-    """Separate authorities for servers and clients, as `mtls-echo pki init` makes them."""
+    """The authorities of the tests, a server's credential and clients'."""
 
     def __init__(self) -> None:
-        self.servers = Authority.root("servers")
-        self.clients = Authority.root("clients")
+        self.servers = SERVERS
+        self.clients = CLIENTS
         self.server = self.servers.issue(Request.server("localhost", "127.0.0.1"))
         self.alice = self.clients.issue(Request.client("alice.test", subject="alice"))
-        self.untrusted = Authority.root("others").issue(
-            Request.client("alice.test", subject="alice")
-        )
+        self.untrusted = UNTRUSTED_CA.issue(Request.client("alice.test", subject="alice"))
 
     def server_context(self, client_auth: ClientAuth = ClientAuth.REQUIRED) -> ssl.SSLContext:
         trust = None if client_auth is ClientAuth.NONE else self.clients.trust

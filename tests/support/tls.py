@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import trio
 
-from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.trust import Trust
@@ -23,14 +22,12 @@ from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
+from tests.support.authorities import CLIENTS, SERVERS
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 VERSIONS = [pytest.param(V12, id="TLS 1.2"), pytest.param(V13, id="TLS 1.3")]
 both_versions = pytest.mark.parametrize("version", VERSIONS)
 
-SERVERS = Authority.root("servers")
-CLIENTS = Authority.root("clients")
-UNTRUSTED_CA = Authority.root("untrusted")
 LOCALHOST = SERVERS.issue(Request.server("localhost"))
 ALICE = CLIENTS.issue(Request.client("alice.test"))
 

@@ -50,12 +50,10 @@ from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
 from mtls_echo_tls.trace.recorder import Recorder
 from mtls_echo_tls.vocabulary import API
+from tests.support.authorities import CLIENTS, SERVERS, UNTRUSTED_CA
 from tests.support.tls import (
     ALICE,
-    CLIENTS,
     LOCALHOST,
-    SERVERS,
-    UNTRUSTED_CA,
     V12,
     V13,
     against_raw,

@@ -20,15 +20,13 @@ from mtls_echo_tls.diagnosis.joint import join_reports
 from mtls_echo_tls.diagnosis.report import Issuer, Report
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
+from tests.support.authorities import CLIENTS, SERVERS, UNTRUSTED_CA
 from tests.support.flaws import REQUESTS
 from tests.support.tls import (
     ALICE,
-    CLIENTS,
     EXPIRED,
     FUTURE,
     LOCALHOST,
-    SERVERS,
-    UNTRUSTED_CA,
     both_versions,
     converse,
     reports,

@@ -29,7 +29,8 @@ from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.joint import JointReport, join_reports
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.path.chain import has_signed
-from tests.support.tls import LOCALHOST, SERVERS, both_versions, reports, tls_pair
+from tests.support.authorities import SERVERS
+from tests.support.tls import LOCALHOST, both_versions, reports, tls_pair
 
 
 @dataclass(frozen=True)

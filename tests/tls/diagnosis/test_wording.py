@@ -17,7 +17,8 @@ from mtls_echo_tls.diagnosis.wording import Perspective, in_third_person
 from mtls_echo_tls.sides import Side
 from mtls_echo_tls.slugs import Slug
 from mtls_echo_tls.vocabulary import API
-from tests.support.tls import ALICE, CLIENTS, LOCALHOST, SERVERS, reports, tls_pair
+from tests.support.authorities import CLIENTS, SERVERS
+from tests.support.tls import ALICE, LOCALHOST, reports, tls_pair
 
 
 def test_every_slug_has_its_texts() -> None:

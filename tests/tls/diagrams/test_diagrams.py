@@ -21,9 +21,9 @@ from mtls_echo_tls.stream.tls import TLSStream
 from mtls_echo_tls.trace.decoding import TraceEntry
 from mtls_echo_tls.trace.messages import Message
 from tests.support import timing
+from tests.support.authorities import UNTRUSTED_CA
 from tests.support.tls import (
     ALICE,
-    UNTRUSTED_CA,
     V12,
     V13,
     both_versions,

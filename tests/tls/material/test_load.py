@@ -24,8 +24,9 @@ from mtls_echo_tls.material.load import (
     server_material,
 )
 from mtls_echo_tls.path.validate import examine
+from tests.support.authorities import CLIENTS, SERVERS
 from tests.support.timing import TIMEOUT
-from tests.support.tls import ALICE, CLIENTS, LOCALHOST, SERVERS
+from tests.support.tls import ALICE, LOCALHOST
 
 
 @pytest.fixture

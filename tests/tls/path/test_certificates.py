@@ -15,7 +15,8 @@ from mtls_echo_pki.certificates.identifiers import names_host, subject_alternati
 from mtls_echo_pki.certificates.reading import valid_at
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_tls.path.certificates import PeerIdentity, end_entity
-from tests.support.tls import ALICE, CLIENTS, LOCALHOST, SERVERS
+from tests.support.authorities import CLIENTS, SERVERS
+from tests.support.tls import ALICE, LOCALHOST
 
 
 def test_the_identifiers_of_a_certificate_are_listed_by_type() -> None:

@@ -28,15 +28,8 @@ from mtls_echo_tls.path.local_cas import (
     find_local_cas,
     omitted_cas,
 )
-from tests.support.tls import (
-    CLIENTS,
-    LOCALHOST,
-    SERVERS,
-    V13,
-    both_versions,
-    reports,
-    tls_pair,
-)
+from tests.support.authorities import CLIENTS, SERVERS
+from tests.support.tls import LOCALHOST, V13, both_versions, reports, tls_pair
 
 ROOT = Authority.root("Acme Root")
 ISSUING = ROOT.intermediate("Acme Issuing")

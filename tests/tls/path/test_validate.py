@@ -21,8 +21,9 @@ from mtls_echo_pki.flaws.flaw import Flaw
 from mtls_echo_pki.flaws.registry import FLAWS
 from mtls_echo_tls.path.validate import CertificationPath, examine
 from mtls_echo_tls.sides import Side
+from tests.support.authorities import CLIENTS, SERVERS, UNTRUSTED_CA
 from tests.support.flaws import REQUESTS
-from tests.support.tls import CLIENTS, EXPIRED, FUTURE, SERVERS, UNTRUSTED_CA
+from tests.support.tls import EXPIRED, FUTURE
 
 # Nothing in a certificate shows these: they lie with a key, a CRL's absence or
 # signature, the length of a message, or a name that only OpenSSL reads strictly enough.

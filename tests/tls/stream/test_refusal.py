@@ -16,10 +16,9 @@ from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.slugs import Slug
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
+from tests.support.authorities import CLIENTS, UNTRUSTED_CA
 from tests.support.tls import (
-    CLIENTS,
     EXPIRED,
-    UNTRUSTED_CA,
     V12,
     V13,
     against_raw,

@@ -30,9 +30,9 @@ from mtls_echo_tls.trace.messages import HANDSHAKE, Message
 from mtls_echo_tls.trace.openssl_peer import is_openssl
 from mtls_echo_tls.trace.recorder import Recorder
 from tests.interop.foreign_peers import SOURCES, need, write_material
+from tests.support.authorities import SERVERS
 from tests.support.timing import TIMEOUT
 from tests.support.tls import (
-    SERVERS,
     both_versions,
     client_side,
     converse,
