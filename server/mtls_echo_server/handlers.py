@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mtls_echo_tls.stream.answering import AnsweringStream
+    from mtls_echo_tls.stream.tls import TLSStream
 
 
-async def echo(stream: AnsweringStream) -> None:
+async def echo(stream: TLSStream) -> None:
     """Send back what arrives until the client's close_notify; the caller closes the stream.
 
     Backpressure is the protocol's own: as long as the client does not read, nothing more is read

@@ -16,11 +16,11 @@ import trio.testing
 
 from mtls_echo_tls.diagnosis.context_info import context_info, describe_context
 from mtls_echo_tls.diagnosis.failure import TLSFailure
-from mtls_echo_tls.stream.answering import Answer, AnsweringStream
+from mtls_echo_tls.stream.answering import AnsweringStream
 from mtls_echo_tls.stream.delivery import CLOSE_TIMEOUT
 from mtls_echo_tls.stream.hub import Hub, open_hub
 from mtls_echo_tls.stream.tcp import TCPStream
-from mtls_echo_tls.stream.tls import TLSStream
+from mtls_echo_tls.stream.tls import Answer, TLSStream
 from tests.support.timing import TIMEOUT
 from tests.support.tls import (
     V12,

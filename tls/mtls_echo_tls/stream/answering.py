@@ -15,7 +15,6 @@ Three rules keep that the same as a loop of `receive_some` and `send_all`:
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias, cast
 
@@ -25,10 +24,7 @@ import trio
 from mtls_echo_tls.stream.hub import Hub
 from mtls_echo_tls.stream.records import RECORD
 from mtls_echo_tls.stream.tcp import SCRATCH, TCPStream
-from mtls_echo_tls.stream.tls import TLSStream
-
-# From what was received to what is sent; both may be any part of a longer message.
-Answer: TypeAlias = Callable[[bytes], bytes]
+from mtls_echo_tls.stream.tls import Answer, TLSStream
 
 # Ciphertext that the kernel had no room for, and how much plaintext its answer is.
 _Unsent: TypeAlias = tuple[bytes | memoryview, int]
@@ -57,12 +53,7 @@ class AnsweringStream(TLSStream):
         self._asleep: tuple[trio.lowlevel.Task, Hub, int] | None = None
 
     async def answer_all(self, answer: Answer) -> None:
-        """Answer everything that is received, until the peer's close_notify.
-
-        ``answer`` is called with the plaintext of one record or several. It blocks all other tasks
-        while it runs; its exceptions are raised here, and `TLSFailure` as by `receive_some` and
-        `send_all`.
-        """
+        """As `TLSStream.answer_all`; between two messages, by the hub."""
         tcp, answered = self._tcp, 0
         while True:
             data, waited = await self._receive()
