@@ -7,6 +7,7 @@ other processes, so the records travel with the test reports, as ``user_properti
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
@@ -26,7 +27,9 @@ settings.load_profile("any machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say what is about to run; with xdist, once."""
+    """Say what is about to run, with xdist once; and let Ctrl-C reach what the tests start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a background job of a script
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Forecast(config))
 
