@@ -74,7 +74,7 @@ class Authority:
     @classmethod
     def root(
         cls,
-        name: str = "mtls-echo test authority",
+        name: str = "mtls-echo test CA",
         *,
         key_type: KeyType = KeyType.P256,
         lifetime: timedelta = ROOT_LIFETIME,
@@ -98,7 +98,7 @@ class Authority:
 
     def intermediate(
         self,
-        name: str = "mtls-echo test intermediate authority",
+        name: str = "mtls-echo test intermediate CA",
         *,
         key_type: KeyType = KeyType.P256,
         lifetime: timedelta = INTERMEDIATE_LIFETIME,

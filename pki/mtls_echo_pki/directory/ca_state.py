@@ -89,10 +89,10 @@ class CAGeneration:
             intermediate: Put an issuing CA below the root.
         """
         prefix, tag = f"mtls-echo {kind} ".replace("  ", " "), secrets.token_hex(3)
-        root = Authority.root(f"{prefix}authority {tag}", key_type=key_type)
+        root = Authority.root(f"{prefix}CA {tag}", key_type=key_type)
         if not intermediate:
             return cls(root, root)
-        name = f"{prefix}issuing authority {tag}"
+        name = f"{prefix}issuing CA {tag}"
         return cls(root.intermediate(name, key_type=key_type), root)
 
     @property

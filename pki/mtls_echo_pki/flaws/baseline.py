@@ -133,8 +133,8 @@ def below_one_without_limit(authority: Authority, request: Request) -> Baseline:
 
 def below_two(authority: Authority, request: Request) -> Baseline:
     """Put two intermediates there; the upper one permits one CA below it."""
-    lower = authority.intermediate("mtls-echo test lower authority")
-    upper = authority.intermediate("mtls-echo test upper authority")
+    lower = authority.intermediate("mtls-echo test lower CA")
+    upper = authority.intermediate("mtls-echo test upper CA")
     permits_one = with_extension(
         TBSCertificate.of(upper.certificate), x509.BasicConstraints(ca=True, path_length=1)
     )

@@ -131,7 +131,7 @@ def impostor_of(baseline: Baseline) -> Authority:
 
 @flaw("impostor-authority", "end-entity: issuer", 20, "RFC 5280 §4.2.1.1")
 def impostor_authority(baseline: Baseline) -> ValidationInput:
-    """The issuer bears the name of a known authority, but has another key.
+    """The issuer bears the name of a known CA, but has another key.
 
     More often than an attack it is an authority that was made anew under its old name. The key
     identifiers differ, so OpenSSL does not even try the known key.
@@ -143,7 +143,7 @@ def impostor_authority(baseline: Baseline) -> ValidationInput:
 
 @flaw("impostor-authority", "end-entity: issuer", 7, "RFC 5280 §4.2.1.1")
 def impostor_authority_copied_identifier(baseline: Baseline) -> ValidationInput:
-    """The issuer bears a known authority's name and key identifier, but has another key.
+    """The issuer bears a known CA's name and key identifier, but has another key.
 
     Nothing in the certificate tells; only the signature does not verify.
     """

@@ -97,7 +97,7 @@ def key_not_owned(baseline: Baseline) -> ValidationInput:
 
 @flaw("bad-signature", "end-entity: issuer", 7, "RFC 5280 §6.1.3")
 def bad_signature(baseline: Baseline) -> ValidationInput:
-    """One bit of the authority's signature has flipped."""
+    """One bit of the CA's signature has flipped."""
     return baseline.inputs.but(certificate=tampered(baseline.inputs.credential.certificate))
 
 
@@ -109,7 +109,7 @@ def bad_signature(baseline: Baseline) -> ValidationInput:
     load_error="CA_MD_TOO_WEAK",
 )
 def weak_signature(baseline: Baseline) -> ValidationInput:
-    """The authority signed over SHA-1, which does not tell two certificates apart.
+    """The CA signed over SHA-1, which does not tell two certificates apart.
 
     Collisions can be computed, so the signature on one may be valid for another as well.
     """
@@ -148,7 +148,7 @@ def weak_key(baseline: Baseline) -> ValidationInput:
     load_error="CA_KEY_TOO_SMALL",
 )
 def weak_key_authority(baseline: Baseline) -> ValidationInput:
-    """The key of the issuing authority is RSA with 1024 bits."""
+    """The key of the issuing CA is RSA with 1024 bits."""
     key = _weak_key()
     root = baseline.authorities[-1]
     tbs = _with_key(TBSCertificate.of(baseline.issuer.certificate), key)

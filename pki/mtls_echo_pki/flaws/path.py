@@ -89,7 +89,7 @@ def missing_intermediate(baseline: Baseline) -> ValidationInput:
 @_with_intermediate("missing-intermediate", "intermediate", 20, "RFC 8446 §4.4.2")
 def missing_intermediate_wrong_one(baseline: Baseline) -> ValidationInput:
     """An intermediate is sent along, but it is not the one that issued the certificate."""
-    other = baseline.authorities[-1].intermediate("mtls-echo test other authority")
+    other = baseline.authorities[-1].intermediate("mtls-echo test other CA")
     return baseline.with_intermediate(other.certificate)
 
 
@@ -111,14 +111,14 @@ def empty_trust(baseline: Baseline) -> ValidationInput:
 
 @_with_intermediate("not-an-authority", "intermediate: basicConstraints", 79, "RFC 5280 §4.2.1.9")
 def not_an_authority(baseline: Baseline) -> ValidationInput:
-    """The issuer's certificate says that it is no authority (CA:FALSE)."""
+    """The issuer's certificate says that it is not a CA (CA:FALSE)."""
     no = x509.BasicConstraints(ca=False, path_length=None)
     return baseline.with_authority(lambda tbs: with_extension(tbs, no))
 
 
 @_with_intermediate("not-an-authority", "intermediate: basicConstraints", 79, "RFC 5280 §4.2.1.9")
 def not_an_authority_no_basic_constraints(baseline: Baseline) -> ValidationInput:
-    """The issuer's certificate does not say that it is an authority."""
+    """The issuer's certificate does not say that it is a CA."""
     return baseline.with_authority(
         lambda tbs: without_extension(tbs, ExtensionOID.BASIC_CONSTRAINTS)
     )
@@ -154,7 +154,7 @@ def not_an_authority_end_entity(baseline: Baseline) -> ValidationInput:
     The oldest of the attacks: the owner of a certificate issues certificates for other names.
     """
     issuer = TBSCertificate.of(baseline.issuer.certificate)
-    mere = replace(baseline.request, subject="mtls-echo test intermediate authority")
+    mere = replace(baseline.request, subject="mtls-echo test intermediate CA")
     root = baseline.authorities[-1]
     ordinary = TBSCertificate.of(root.issue(mere).certificate)
     own_identifier = x509.SubjectKeyIdentifier.from_public_key(issuer.public_key)
@@ -170,7 +170,7 @@ def not_an_authority_end_entity(baseline: Baseline) -> ValidationInput:
     prepare=below_two,
 )
 def path_too_long(baseline: Baseline) -> ValidationInput:
-    """An authority stands below one that permits none below itself (pathLenConstraint 0)."""
+    """A CA stands below one that permits none below itself (pathLenConstraint 0)."""
     none_below = x509.BasicConstraints(ca=True, path_length=0)
     return baseline.with_authority(lambda tbs: with_extension(tbs, none_below), level=1)
 

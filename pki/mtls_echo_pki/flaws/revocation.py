@@ -38,7 +38,7 @@ def _without_list(baseline: Baseline, *, level: int) -> ValidationInput:
 
 @_flaw_of_crl("revoked", "intermediate's CRL: revocations", 23, "RFC 5280 §5")
 def revoked(baseline: Baseline) -> ValidationInput:
-    """The authority has revoked the certificate."""
+    """The CA has revoked the certificate."""
     return _revoking(baseline, baseline.inputs.credential.certificate, level=0)
 
 

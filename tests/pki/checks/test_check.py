@@ -380,7 +380,7 @@ def test_a_crl_that_is_missing_is_found_once(tmp_path: Path) -> None:
     finding = only(check(directory))
 
     assert finding.path == directory.path / "trust" / "clients" / "crl.pem"
-    assert re.match("has no CRL of CN=mtls-echo clients authority", finding.what)
+    assert re.match("has no CRL of CN=mtls-echo clients CA", finding.what)
     assert finding.hint == f"publish new ones: mtls-echo pki crl {directory.path}"
     directory.publish_crls()
     assert check(directory) == []

@@ -198,7 +198,7 @@ def test_what_would_move_the_cursor_is_written_as_a_number() -> None:
         ("ServerHello", {"resumed": True}, "earlier session"),
         ("ClientHello", {"resumption": ["session ticket"]}, "by session ticket"),
         ("ChangeCipherSpec", {}, "from here on I encrypt"),
-        ("CertificateRequest", {"authorities": []}, "any authority"),
+        ("CertificateRequest", {"authorities": []}, "any CA"),
         ("Certificate", {"certificates": [{"unreadable": 7}]}, "unreadable, 7 bytes"),
         ("left out", {"messages": 12}, "12 more, too many to keep"),
     ],

@@ -107,7 +107,7 @@ def _facts(entry: TraceEntry, *, tls13: bool) -> Iterator[tuple[str, str]]:
         if key == "certificates":
             yield from _certificates(value)
         elif key == "authorities":
-            yield "issued by", _listed(value) if value else "any authority"
+            yield "issued by", _listed(value) if value else "any CA"
         elif key == "lifetime":
             yield label, f"{value} seconds"
         elif key == "description":

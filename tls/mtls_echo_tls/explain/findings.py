@@ -115,7 +115,7 @@ _DECIDES = {
     A.handshake_failure: "when it came: right after ClientHello there is nothing in common; after"
     " the client's Certificate (TLS 1.2) it is about that certificate, or that there was none",
     A.certificate_required: "whether the client has a certificate at all: some (Go, Java, GnuTLS)"
-    " send none when theirs is from no authority that the server named",
+    " send none when theirs is not from a CA that the server named",
 }
 
 # Alerts that only a server sends, so that the receiver of one is a client.

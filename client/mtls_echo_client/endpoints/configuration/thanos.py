@@ -194,7 +194,7 @@ def _tls_config(config: _TLSConfig | None, found: _Parsed, reader: Reader) -> No
         raise reader.error(
             f"{place}.insecure_skip_verify",
             "true is not supported: a server that is not verified may be an attacker",
-            "name its authority, or the server's own certificate, as ca_file",
+            "name its CA, or the server's own certificate, as ca_file",
         )
     found.about_tls = True
     found.enabled = config.enabled

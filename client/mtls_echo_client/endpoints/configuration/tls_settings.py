@@ -132,7 +132,7 @@ class Reader:
             raise self.error(
                 place,
                 "ca_file is missing: without trust anchors no server can be verified",
-                "name the servers' authority; if every public one is meant, name the system's"
+                "name the servers' CA; if every public one is meant, name the system's"
                 " bundle, such as /etc/ssl/certs/ca-certificates.crt",
             )
         if cert is not None and key is None:

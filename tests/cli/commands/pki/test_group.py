@@ -266,7 +266,7 @@ def test_show_prints_what_matters_to_a_person(made: Path) -> None:
     assert re.fullmatch(
         r"""\S+/client/tls\.crt
   subject      CN=client
-  issuer       CN=mtls-echo clients authority [0-9a-f]{6}
+  issuer       CN=mtls-echo clients CA [0-9a-f]{6}
   names        client\.test
   validity     \S+ \S+ to \S+ \S+ UTC, expires in 30 days
   usage        client

@@ -184,7 +184,7 @@ def test_crl_publishes_crls_for_both_sides_and_says_when_they_end(made: Path) ->
 
 
 def test_a_rollover_is_shown_step_by_step(made: Path) -> None:
-    a, b = r"CN=mtls-echo clients authority [0-9a-f]{6}", r"CN=mtls-echo clients authority \w{6}"
+    a, b = r"CN=mtls-echo clients CA [0-9a-f]{6}", r"CN=mtls-echo clients CA \w{6}"
     only = ("--authority", "clients")
     introduced = told("rollover", made, "introduce", *only)
     again = told("rollover", made, "introduce", *only)
@@ -271,14 +271,14 @@ def test_show_tells_where_a_rollover_stands_what_ends_and_who_is_out(made: Path)
 
     assert re.fullmatch(
         rf"""{made}/authorities/clients, for clients
-  stage        introduced: CN=mtls-echo clients authority \w+ issues,
-                 CN=mtls-echo clients authority \w+ is trusted as well
+  stage        introduced: CN=mtls-echo clients CA \w+ issues, CN=mtls-echo
+                 clients CA \w+ is trusted as well
   ends         soon expires in 1 hour, due
-               CRL of CN=mtls-echo clients authority \w+ expires in 7 days
-               CRL of CN=mtls-echo clients authority \w+ expires in 7 days
+               CRL of CN=mtls-echo clients CA \w+ expires in 7 days
+               CRL of CN=mtls-echo clients CA \w+ expires in 7 days
                client expires in 30 days
-               CN=mtls-echo clients authority \w+ expires in 3650 days
-               CN=mtls-echo clients authority \w+ expires in 3650 days
+               CN=mtls-echo clients CA \w+ expires in 3650 days
+               CN=mtls-echo clients CA \w+ expires in 3650 days
   revoked      {SERIAL} of client on \S+
                  \S+ UTC, unspecified, would have expired in 30 days
   next         mtls-echo pki renew {made} soon --same-key
