@@ -301,7 +301,7 @@ async def test_undescribed_contexts_are_examined_as_far_as_can_be_seen() -> None
             each.load_into(context)
         return context
 
-    # A list among them, or an anchor that is no authority, cannot be seen.
+    # A list among them, or an anchor that is not a CA, cannot be seen.
     for trust, admitted in (
         (CLIENTS.trust, True),
         (OTHERS.trust, False),

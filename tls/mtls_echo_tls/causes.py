@@ -156,7 +156,7 @@ CAUSES: dict[Slug, Cause] = {
     ),
     "altered-echo": _either(
         "the echo differs from what was sent",
-        "this is no echo server, or a broken one: check host and port",
+        "this is not an echo server, or a broken one: check host and port",
         "",
     ),
     "internal-error": _either(

@@ -267,7 +267,7 @@ def _greeting(address: Address, session: Session) -> str:
 
 
 def _unusable(message: str, hint: str | None) -> Report:
-    """The report of a connection that was not tried, for want of usable material."""
+    """The report of a connection that was not tried, without usable material."""
     return Report(
         side="client",
         outcome="failed",

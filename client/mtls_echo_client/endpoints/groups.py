@@ -149,7 +149,7 @@ def read_server(text: str, place: str) -> ServerEntry:
     parse_address(bare, listening=True)
     if _is_number(address.host):
         raise ValueError(
-            f"{text!r}: {address.host!r} is no host name, and an IPv4 address has four numbers"
+            f"{text!r}: {address.host!r} is not a host name, and an IPv4 address has four numbers"
         )
     return ServerEntry(text, address, is_name, place)
 

@@ -45,7 +45,7 @@ class AlreadyThereError(DirectoryError):
 
 @contextmanager
 def new_folder(path: Path) -> Generator[Path]:
-    """Build a folder and put it in place when the block ends well.
+    """Build a folder and put it in place when the block ends without an exception.
 
     Args:
         path: Absolute; free, or an empty folder. Its parents are made.

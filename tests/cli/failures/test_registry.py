@@ -43,7 +43,7 @@ PLAYS = [
     for version in case.expected
 ]
 
-# What cannot be shown with two ends on one machine, or what is no failure of a handshake.
+# What cannot be shown with two ends on one machine, or what is not a failure of a handshake.
 NOT_OBSERVED = {"clock-skew", "no-connection", "altered-echo", "internal-error", "renegotiation"}
 
 

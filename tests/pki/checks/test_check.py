@@ -387,7 +387,7 @@ def test_a_crl_that_is_missing_is_found_once(tmp_path: Path) -> None:
 
 
 def test_a_crl_of_an_issuing_ca_signed_by_another_is_found(tmp_path: Path) -> None:
-    """The CA is no trust anchor; its folder knows its key."""
+    """The CA is not a trust anchor; its folder knows its key."""
     directory = Directory.create(tmp_path / "pki", intermediate=True)
     own = directory.authority("clients")
     name = own.certificate.subject.rfc4514_string().removeprefix("CN=")

@@ -99,7 +99,7 @@ def test_killed_at_random_moments_a_directory_stays_whole_and_its_life_goes_on(
     directory = Directory.create(quick / "pki", intermediate=True)
     directory.renew("client", rekey=True)  # so that no revocation takes the only key
     seed = int.from_bytes(os.urandom(4))
-    chance = random.Random(seed)  # noqa: S311  a moment is no secret
+    chance = random.Random(seed)  # noqa: S311  a moment is not secret
     killed, done = 0, 0
     for attempt in range(KILLS + len(LIFE)):
         arguments = [each.format(fresh=f"n{done}") for each in LIFE[done % len(LIFE)]]

@@ -474,7 +474,7 @@ async def test_what_was_answered_before_an_answer_raised_is_sent(
         await client.transport.send_all(b"".join(records))
         await side.over.wait()
         assert isinstance(side.raised, ZeroDivisionError)
-        # What does not fit leaves half a record behind, and then the end is no clean one.
+        # What does not fit leaves half a record behind, and then the end is not clean.
         assert side.stream.evidence.abandoned != sound
         if sound:
             assert await take(client, len(before)) == before

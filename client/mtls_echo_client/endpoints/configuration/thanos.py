@@ -171,7 +171,7 @@ def _client_config(
         raise reader.error(
             f"{place}.compression",
             f"{config.compression!r} is {'not supported' if known else 'no compression'}:"
-            " an echo is compared byte for byte; allowed is none",
+            " an echo is compared byte for byte; only none is allowed",
         )
     if config.server_name:
         found.server_name = Located(config.server_name, f"{place}.server_name")

@@ -210,7 +210,7 @@ class _Builder:
         several = cast("list[object]", value) if isinstance(value, list) else [value]
         for each in several:
             if not isinstance(each, dict):
-                raise self._error(event, "<< merges mappings, and this is none")
+                raise self._error(event, "<< merges mappings, and this is not one")
             # Copied once more into the mapping that it is merged into.
             self._add(len(cast("dict[str, object]", each)), event)
         return cast("list[dict[str, object]]", several)

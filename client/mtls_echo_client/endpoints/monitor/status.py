@@ -85,7 +85,7 @@ class Status:
             return OK
         if self.report is not None and self.report.outcome != "echoed":
             return exit_status(self.report)
-        # Never tried: for want of usable files, or of time.
+        # Never tried: without usable files, or in time.
         return USAGE if self.problem is not None else TIMEOUT
 
     @property
@@ -157,7 +157,7 @@ class StatusTracker:
         self._become(self._unless_dropped("down"), known)
 
     def unusable(self) -> None:
-        """Record that it cannot be tried, for want of usable files."""
+        """Record that it cannot be tried, without usable files."""
         self._become(self._unless_dropped("down"), self.status)
 
     def lost(self, report: Report) -> None:
