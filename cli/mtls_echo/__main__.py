@@ -21,6 +21,7 @@ from mtls_echo.console import (
     broken_pipe,
     complain,
     flush_output,
+    help_hint,
     is_of_output,
     unwritable_output,
     usage_message,
@@ -115,12 +116,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         status = mtls_echo.main(arguments, prog_name=PROGRAM, standalone_mode=False)
         flush_output()
     except click.UsageError as error:
-        context = error.ctx
-        hint = None
-        if context is not None:
-            click.echo(context.get_usage(), err=True)
-            hint = f"`{context.command_path} --help` explains it"
-        complain(usage_message(error), hint)
+        complain(usage_message(error), help_hint(error))
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()

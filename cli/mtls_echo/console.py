@@ -151,8 +151,12 @@ def usage_errors() -> Generator[None]:
     try:
         yield
     except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else PROGRAM
-        raise CommandError(usage_message(error), f"see: {command} --help") from error
+        raise CommandError(usage_message(error), help_hint(error)) from error
+
+
+def help_hint(error: click.UsageError) -> str:
+    """Where to read about the arguments."""
+    return f"see: {error.ctx.command_path if error.ctx else PROGRAM} --help"
 
 
 def usage_message(error: click.UsageError) -> str:
