@@ -5,7 +5,8 @@ refused:
 
 * A step out of order is refused, with where one stands and what comes next.
 * A step that was taken already is not an error: a script that was killed runs it again. That
-  holds for the very last step only. *Introduce* after *switch* may mean a third CA, and is refused.
+  holds for the very last step only. *Introduce* after *switch* may mean a third CA, and is
+  refused.
 * *Retire* is refused while a credential in the directory would be locked out by it. Copies of
   trust elsewhere have to be checked there.
 
