@@ -124,6 +124,10 @@ _CUT_OFF: dict[Ended, str] = {
 }
 
 
+# Faults of a refused path on one line.
+_MOST_FOUND = 2
+
+
 def _connection_text(
     where: str, report: Report, ended: Ended, received: int, sent: int, silent: bool
 ) -> str:
@@ -145,7 +149,12 @@ def _connection_text(
     if report.peer is not None:
         names = ", ".join(report.peer.names[:2]) or report.peer.subject
         line += f"; presented: {names}, issued by {report.peer.issuer}"
+    line += "".join(f"; found: {detail}" for detail in _found(report)[:_MOST_FOUND])
     return f"{line}; hint: {report.remedy}" if report.remedy else line
+
+
+def _found(report: Report) -> list[str]:
+    return [fact.value for fact in report.evidence if fact.fact == "found"]
 
 
 def warning(message: str, **fields: Any) -> Event:

@@ -13,20 +13,30 @@ One cause is certain; several say honestly that the other side's report decides
 
 from __future__ import annotations
 
+import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_echo_pki.certificates.reading import fingerprint
+from mtls_echo_pki.certificates.reading import fingerprint, is_self_issued
 from mtls_echo_tls.alerts import alert_name
-from mtls_echo_tls.causes import CAUSES, OWNERS
+from mtls_echo_tls.causes import OWNERS
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import examine_path, narrow
 from mtls_echo_tls.diagnosis.report import Alert, FaultFound, Issuer, Parameters, Report
 from mtls_echo_tls.diagnosis.verdict import Verdict, verdict_of
-from mtls_echo_tls.diagnosis.wording import Perspective, facts, remedy, summary
-from mtls_echo_tls.path.summaries import summarise
+from mtls_echo_tls.diagnosis.wording import (
+    Perspective,
+    facts,
+    fault_of,
+    remedy,
+    summary,
+    texts_of,
+)
+from mtls_echo_tls.fault_causes import fix_of
+from mtls_echo_tls.path.rules import Fault, short_name
+from mtls_echo_tls.path.summaries import bounded, summarise
 from mtls_echo_tls.path.validate import CertificationPath
-from mtls_echo_tls.sides import Side
-from mtls_echo_tls.slugs import Slugs
+from mtls_echo_tls.sides import Side, peer_of
+from mtls_echo_tls.slugs import Slug, Slugs
 from mtls_echo_tls.trace.decoding import trace_of
 
 # Trust anchors named in a report; a bundle of the web's CAs has more.
@@ -54,20 +64,21 @@ def _report(
 ) -> Report:
     rejected_by = verdict.rejected_by
     owner = owner or (OWNERS.get(causes[0]) if causes else None)
-    words = Perspective(evidence.side, rejected_by, owner, evidence.context_info.vocabulary)
+    faults, vocabulary = _faults(path, evidence), evidence.context_info.vocabulary
+    words = Perspective(evidence.side, rejected_by, owner, vocabulary, faults)
     return Report(
         side=evidence.side,
         outcome=verdict.outcome,
         rejected_by=rejected_by,
         stage=evidence.stage,
         causes=list(causes),
-        faults=_faults(path),
+        faults=faults,
         alert=_alert(evidence),
         verify_code=evidence.verify_code,
         evidence=facts(evidence, words, causes, path),
         summary=summary(evidence, verdict.outcome, words, causes),
         remedy=remedy(evidence, words, causes, path),
-        rfc=CAUSES[causes[0]].rfc if causes else "",
+        rfc=_rfc(causes[0], words) if causes else "",
         tls=_parameters(evidence),
         peer=summarise(evidence.peer_chain),
         own=summarise(evidence.own_chain),
@@ -79,17 +90,33 @@ def _report(
     )
 
 
-def _faults(path: CertificationPath) -> list[FaultFound]:
-    prints = [fingerprint(certificate) for certificate in path.certificates]
-    return [
-        FaultFound(
-            slug=fault.slug,
-            depth=fault.depth,
-            detail=fault.detail,
-            fingerprint=prints[fault.depth] if fault.depth < len(prints) else None,
-        )
-        for fault in path.faults
-    ]
+def _rfc(slug: Slug, words: Perspective) -> str:
+    return texts_of(slug, fault_of(slug, words.faults), None).rfc
+
+
+def _faults(path: CertificationPath, evidence: Evidence) -> list[FaultFound]:
+    presenter = peer_of(evidence.side) if evidence.verify_code is not None else evidence.side
+    return [_fault(fault, path, presenter) for fault in path.faults]
+
+
+def _fault(fault: Fault, path: CertificationPath, presenter: Side) -> FaultFound:
+    found = FaultFound(
+        slug=fault.slug,
+        depth=fault.depth,
+        detail=fault.detail,
+        variant=fault.variant,
+        fix=fault.fix or fix_of(fault.slug, presenter),
+    )
+    if fault.depth >= len(path.certificates):
+        return found
+    certificate = path.certificates[fault.depth]
+    return msgspec.structs.replace(
+        found,
+        fingerprint=fingerprint(certificate),
+        subject=bounded(short_name(certificate.subject)),
+        issuer=bounded(short_name(certificate.issuer)),
+        root=is_self_issued(certificate),
+    )
 
 
 def _anchors(evidence: Evidence) -> list[str]:

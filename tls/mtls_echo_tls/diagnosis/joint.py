@@ -19,9 +19,9 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass
 
-from mtls_echo_tls.causes import OWNERS, cause_of
-from mtls_echo_tls.diagnosis.report import Report
-from mtls_echo_tls.diagnosis.wording import Perspective, in_third_person
+from mtls_echo_tls.causes import OWNERS
+from mtls_echo_tls.diagnosis.report import FaultFound, Report
+from mtls_echo_tls.diagnosis.wording import Perspective, fault_of, in_third_person, texts_of
 from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Slug, Slugs, drop, keep
 from mtls_echo_tls.vocabulary import API, Vocabulary
@@ -175,9 +175,14 @@ def _summary(
     if not causes:
         return "the client and the server accepted each other"
     owner, code = peer_of(rejected_by or "client"), _verdict(client, server)
-    clauses = ", or ".join(
-        in_third_person(cause_of(slug, code).clause, owner, named=True) for slug in causes
-    )
+    faults = _faults(client, server, rejected_by)
+
+    def clause(slug: Slug) -> str:
+        fault = fault_of(slug, faults, code)
+        text = texts_of(slug, fault, code).clause
+        return in_third_person(text, owner, named=True, fault=fault)
+
+    clauses = ", or ".join(clause(slug) for slug in causes)
     if rejected_by is None:
         return clauses
     return f"the {rejected_by} refused the {owner}: {clauses}"
@@ -188,12 +193,21 @@ def _remedies(
 ) -> dict[Side, str]:
     if not causes:
         return {}
-    cause = cause_of(causes[0], _verdict(client, server))
+    code = _verdict(client, server)
+    fault = fault_of(causes[0], _faults(client, server, rejected_by), code)
+    cause = texts_of(causes[0], fault, code)
     sides: tuple[Side, Side] = ("client", "server")
     owner = OWNERS.get(causes[0])
     return {
-        side: Perspective(side, rejected_by, owner, vocabulary).remedy(cause) for side in sides
+        side: Perspective(side, rejected_by, owner, vocabulary).remedy(cause, fault)
+        for side in sides
     }
+
+
+def _faults(client: Report, server: Report, rejected_by: Side | None) -> list[FaultFound]:
+    """What both have found in the path that was refused, the verifier first."""
+    reports = (client, server) if rejected_by == "client" else (server, client)
+    return [fault for report in reports for fault in report.faults]
 
 
 def _verdict(client: Report, server: Report) -> int | None:

@@ -32,10 +32,11 @@ from mtls_echo_pki.certificates.identifiers import (
 from mtls_echo_pki.certificates.reading import UNREADABLE, is_self_issued, valid_at
 from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.diagnosis.evidence import Evidence
-from mtls_echo_tls.diagnosis.tables import UNKNOWN
+from mtls_echo_tls.diagnosis.tables import ISSUER_CODES, UNKNOWN
 from mtls_echo_tls.diagnosis.verdict import Verdict
 from mtls_echo_tls.path.certificates import end_entity
 from mtls_echo_tls.path.rules import Fault, may_sign_crls
+from mtls_echo_tls.path.tampering import is_signed_by
 from mtls_echo_tls.path.validate import CertificationPath, examine
 from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Slug, Slugs, drop, keep
@@ -171,7 +172,7 @@ def _shown_to_us(family: Slugs, path: CertificationPath, evidence: Evidence) -> 
         if leaf is None or has_unreadable_names(leaf):
             return family
         return ("wrong-name",) if hosts(leaf) else ("no-san",)
-    shown = keep(path.slugs, family)
+    shown = keep(path.slugs, (*family, *_shown_beside(path, evidence)))
     if family == UNKNOWN:
         shown = path.slugs[:1]
     if not shown:
@@ -179,6 +180,18 @@ def _shown_to_us(family: Slugs, path: CertificationPath, evidence: Evidence) -> 
     # OpenSSL reports the first that it meets; the others are in the report's ``faults``.
     shown = keep(shown, next((pair for pair in _UNDECIDED if pair <= {*shown}), shown[:1]))
     return (*shown, "clock-skew") if _is_clock_suspect(shown, evidence) else shown
+
+
+def _shown_beside(path: CertificationPath, evidence: Evidence) -> Slugs:
+    """What a verify code is not suspected to mean, and does mean where the path shows it.
+
+    A key identifier that is not its CA's, or none and several CAs of that name, keep OpenSSL from
+    the CA that has signed.
+    """
+    if evidence.verify_code not in ISSUER_CODES:
+        return ()
+    kinds = {"identifiers-differ", "namesakes"}
+    return tuple(fault.slug for fault in path.faults if fault.variant in kinds)
 
 
 def _is_clock_suspect(shown: Slugs, evidence: Evidence) -> bool:
@@ -194,7 +207,14 @@ def _narrow_as_presenter(family: Slugs, path: CertificationPath, evidence: Evide
     """We know our path and not their anchors: what lies with an anchor cannot be ruled out."""
     if evidence.side == "client":
         family = drop(family, _OF_SERVERS_ONLY) or family
-    shown = keep(family, path.slugs)
+    differing = {f.slug for f in path.faults if f.variant == "identifiers-differ"}
+    if differing and "unknown-authority" in family:
+        # Only OpenSSL minds, and only if its copy of the CA's certificate is like ours.
+        sound = replace(path, faults=tuple(f for f in path.faults if f.slug not in differing))
+        others = _narrow_as_presenter(family, sound, evidence)
+        suspect: Slugs = ("not-conforming",)
+        return (*suspect, *others) if evidence.peer_is_openssl else (*others, *suspect)
+    shown = keep(family, drop(path.slugs, differing))
     if not path.certificates or (shown and shown != ("missing-intermediate",)):
         return shown or family
     remaining = drop(family, {*_disproved(path, evidence), *shown})
@@ -220,8 +240,9 @@ def same_name_root(path: CertificationPath, evidence: Evidence) -> x509.Certific
         *(mine.trust.anchors if mine.trust else ()),
         *(n.certificate for n in mine.local_cas),
     ]
-    # Had one of them signed it, the path would go on.
-    return next((c for c in beside if is_self_issued(c) and c.subject == issuer), None)
+    last = path.certificates[-1]
+    named = (c for c in beside if is_self_issued(c) and c.subject == issuer)
+    return next((c for c in named if is_signed_by(last, c) is False), None)
 
 
 def _with_tampering(causes: Slugs, path: CertificationPath, evidence: Evidence) -> Slugs:

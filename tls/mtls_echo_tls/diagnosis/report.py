@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from mtls_echo_tls.fault_causes import Variant
 from mtls_echo_tls.path.summaries import CertificateSummary
 from mtls_echo_tls.sides import Side, Stage
 from mtls_echo_tls.slugs import Slug
@@ -48,14 +49,26 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
 class FaultFound(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is wrong with the certification path that was refused.
 
-    The slug is the cause it would be reported as, were it the only one; depth 0 is the end-entity
-    certificate; the detail, the two things that were compared; the fingerprint is SHA-256.
+    Attributes:
+        slug: The cause it would be reported as, were it the only one.
+        depth: Which certificate has it: 0 is the end-entity certificate.
+        detail: The two things that were compared.
+        fingerprint: SHA-256 of that certificate.
+        subject, issuer: Its names: the common name, or the whole.
+        root: Whether it is its own issuer.
+        variant: Of which kind, where the slug has several (`mtls_echo_tls.fault_causes`).
+        fix: What the certificate must have once it is reissued.
     """
 
     slug: Slug
     depth: int
     detail: str
     fingerprint: str | None = None
+    subject: str | None = None
+    issuer: str | None = None
+    root: bool = False
+    variant: Variant | None = None
+    fix: str = ""
 
 
 class Issuer(msgspec.Struct, frozen=True, kw_only=True):

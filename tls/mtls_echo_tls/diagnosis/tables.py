@@ -54,6 +54,27 @@ CAUSES_BY_VERIFY_CODE: dict[int, Slugs] = {
 }
 
 # fmt: off
+# No issuer was found, or the one that was taken has not signed.
+ISSUER_CODES: frozenset[int] = frozenset({2, 7, 19, 20, 21})
+
+# A word of the rule that a verify code stands for, as the fault that breaks it has it: a path may
+# break several (`mtls_echo_tls.path.rules`).
+RULE_OF_VERIFY_CODE: dict[int, str] = {
+    80: "pathLenConstraint",
+    82: "keyCertSign",
+    83: "issuer's name",
+    84: "subject is empty",
+    85: "authorityKeyIdentifier",
+    86: "subjectKeyIdentifier",
+    87: "subjectAltName is empty",
+    88: "subjectAltName is not critical",
+    89: "basicConstraints",
+    90: "authorityKeyIdentifier is critical",
+    91: "subjectKeyIdentifier is critical",
+    93: "version",
+    94: "curve",
+}
+
 # The peer's alert, for a certificate of ours: what it can mean, likely first.
 CAUSES_BY_ALERT: dict[int, Slugs] = {
     A.bad_certificate: (

@@ -8,7 +8,7 @@ certificate has expired"): `Perspective` completes the catalogue's texts for the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -19,7 +19,9 @@ from mtls_echo_tls.alerts import AlertDescription, alert_meaning, alert_name
 from mtls_echo_tls.causes import cause_of
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import same_name_root
-from mtls_echo_tls.diagnosis.report import Fact, Outcome
+from mtls_echo_tls.diagnosis.report import Fact, FaultFound, Outcome
+from mtls_echo_tls.diagnosis.tables import RULE_OF_VERIFY_CODE
+from mtls_echo_tls.fault_causes import cause_of_fault
 from mtls_echo_tls.path.certificates import end_entity
 from mtls_echo_tls.path.rules import Fault, display_name
 from mtls_echo_tls.path.summaries import LONGEST_NAME, names_of, rfc3339
@@ -44,6 +46,7 @@ class Perspective:
     rejected_by: Side | None
     owner: Side | None = None
     vocabulary: Vocabulary = API
+    faults: Sequence[FaultFound] = ()
 
     @property
     def peer(self) -> Side:
@@ -57,26 +60,77 @@ class Perspective:
             return self.owner == self.side
         return self.rejected_by != self.side
 
-    def text(self, template: str) -> str:
+    def text(self, template: str, fault: FaultFound | None = None) -> str:
         """A text of the catalogue, with the sides named as the reader would name them."""
         ours = self.reader_owns
-        return self.vocabulary.complete(
-            template,
-            it="we" if ours else "it",
-            its="our" if ours else "its",
-            owner=self.side if ours else self.peer,
-            verifier=self.peer if ours else self.side,
-            verifiers=f"the {self.peer}'s" if ours else "our",
-            ca=_anchors(self.vocabulary)[self.peer if ours else self.side],
-        )
+        places: dict[str, str] = {
+            "it": "we" if ours else "it",
+            "its": "our" if ours else "its",
+            "owner": self.side if ours else self.peer,
+            "verifier": self.peer if ours else self.side,
+            "verifiers": f"the {self.peer}'s" if ours else "our",
+            "ca": _anchors(self.vocabulary)[self.peer if ours else self.side],
+        }
+        if fault is not None:
+            whose = "our" if ours else f"the {self.peer}'s"
+            places |= _fault_places(fault, places["its"], whose, self.vocabulary, places["ca"])
+        return self.vocabulary.complete(template, **places)
 
     def clause(self, slug: Slug, verify_code: int | None = None) -> str:
         """The clause that names this cause."""
-        return self.text(cause_of(slug, verify_code).clause)
+        fault = fault_of(slug, self.faults, verify_code)
+        return self.text(texts_of(slug, fault, verify_code).clause, fault)
 
-    def remedy(self, cause: Cause) -> str:
+    def remedy(self, cause: Cause, fault: FaultFound | None = None) -> str:
         """What the reader can do about it."""
-        return self.text(cause.owner if self.reader_owns else cause.verifier)
+        return self.text(cause.owner if self.reader_owns else cause.verifier, fault)
+
+
+def fault_of(
+    slug: Slug, faults: Iterable[FaultFound], verify_code: int | None = None
+) -> FaultFound | None:
+    """The fault that a cause is about: of several, that which OpenSSL meets first."""
+    same = [fault for fault in faults if fault.slug == slug]
+    if slug.endswith("-authority") and slug != "not-an-authority":
+        same.reverse()  # dates are checked from the anchor down
+    said = RULE_OF_VERIFY_CODE.get(verify_code or 0, "")
+    return next((fault for fault in same if said in fault.detail), same[0] if same else None)
+
+
+def texts_of(slug: Slug, fault: FaultFound | None, verify_code: int | None) -> Cause:
+    """The texts for a cause: those of the fault in the path, where it has its own."""
+    if fault is not None:
+        in_ca = fault.depth > 0 and fault.subject is not None
+        own = cause_of_fault(slug, in_ca=in_ca, in_root=fault.root, variant=fault.variant)
+        if own is not None:
+            return own
+    return cause_of(slug, verify_code)
+
+
+def _fault_places(
+    fault: FaultFound, its: str, whose: str, vocabulary: Vocabulary, anchors: str
+) -> dict[str, str]:
+    """What the places of a fault's own texts stand for (`mtls_echo_tls.fault_causes`)."""
+    subject, above = f"“{fault.subject}”", f"“{fault.issuer}”"
+    bearer, fix = f"the {'root' if fault.root else 'intermediate'} {subject}", fault.fix
+    if fault.depth == 0 or fault.subject is None:
+        holder, reissue = f"{its} certificate", f"have {whose} certificate reissued {fix}"
+    elif fault.root:
+        holder = f"{bearer}, above {its} certificate,"
+        reissue = (
+            f"have {bearer} made anew {fix}, with the same name and key, and loaded in place of"
+            f" the present one ({anchors}{vocabulary.file})"
+        )
+    else:
+        holder = f"{bearer}, above {its} certificate,"
+        reissue = (
+            f"have {bearer} reissued by {above} {fix}, for the same key, and put in place of the"
+            " present one where that is sent or trusted"
+        )
+    return {
+        "bearer": bearer, "its_bearer": holder, "above": above, "detail": fault.detail,
+        "reissue": reissue.replace("  ", " ").replace(" ,", ","),
+    }  # fmt: skip
 
 
 def _anchors(vocabulary: Vocabulary) -> dict[Side, str]:
@@ -85,7 +139,12 @@ def _anchors(vocabulary: Vocabulary) -> dict[Side, str]:
 
 
 def in_third_person(
-    text: str, owner: Side | None, *, named: bool = False, vocabulary: Vocabulary = API
+    text: str,
+    owner: Side | None,
+    *,
+    named: bool = False,
+    vocabulary: Vocabulary = API,
+    fault: FaultFound | None = None,
 ) -> str:
     """A text of the catalogue for a reader who may be either side, or neither.
 
@@ -94,15 +153,17 @@ def in_third_person(
     it = "it" if named else f"the {owner}" if owner else "one side"
     verifier = peer_of(owner) if owner else None
     anchors = _anchors(vocabulary)
-    return vocabulary.complete(
-        text,
-        it=it,
-        its="its" if named or "{it}" in text else f"{it}'s",
-        owner=owner or "client or server",
-        verifier=verifier or "other side",
-        verifiers=f"the {verifier or 'other side'}'s",
-        ca=anchors[verifier] if verifier else " or ".join(anchors.values()),
-    )
+    places: dict[str, str] = {
+        "it": it,
+        "its": "its" if named or "{it}" in text else f"{it}'s",
+        "owner": owner or "client or server",
+        "verifier": verifier or "other side",
+        "verifiers": f"the {verifier or 'other side'}'s",
+        "ca": anchors[verifier] if verifier else " or ".join(anchors.values()),
+    }
+    if fault is not None:
+        places |= _fault_places(fault, places["its"], f"the {owner}'s", vocabulary, places["ca"])
+    return vocabulary.complete(text, **places)
 
 
 def summary(evidence: Evidence, outcome: Outcome, words: Perspective, causes: Slugs) -> str:
@@ -142,7 +203,8 @@ def remedy(evidence: Evidence, words: Perspective, causes: Slugs, path: Certific
         files = [str(where[one]) for one in path.omitted if one in where]
         if files:
             return f"append to the certificate file, in this order: {', '.join(files)}"
-    return words.remedy(cause_of(causes[0], evidence.verify_code))
+    fault = fault_of(causes[0], words.faults, evidence.verify_code)
+    return words.remedy(texts_of(causes[0], fault, evidence.verify_code), fault)
 
 
 def facts(
@@ -157,9 +219,9 @@ def _facts(
     evidence: Evidence, words: Perspective, causes: Slugs, path: CertificationPath
 ) -> Iterator[Fact]:
     if len(causes) > 2:
-        yield Fact("most likely", words.clause(causes[0]))
+        yield Fact("most likely", words.clause(causes[0], evidence.verify_code))
         for slug in causes[1:_MOST_GUESSES]:
-            yield Fact("or", words.clause(slug))
+            yield Fact("or", words.clause(slug, evidence.verify_code))
         if len(causes) > _MOST_GUESSES:
             yield Fact("or", f"rarer: {', '.join(causes[_MOST_GUESSES:])}")
     if evidence.connect_error is not None:
@@ -225,7 +287,8 @@ def _located(fault: Fault, path: CertificationPath) -> str:
     """A fault's detail, with the certificate that has it unless it is the end-entity's."""
     if fault.depth == 0 or fault.depth >= len(path.certificates):
         return fault.detail
-    return f"{display_name(path.certificates[fault.depth].subject)}: {fault.detail}"
+    name = display_name(path.certificates[fault.depth].subject)
+    return fault.detail if fault.detail.startswith(name) else f"{name}: {fault.detail}"
 
 
 def _alert_fact(evidence: Evidence, causes: Slugs) -> Fact:

@@ -22,15 +22,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 
 from mtls_echo_pki.certificates.reading import (
-    UNREADABLE,
     is_self_issued,
     is_valid_at,
     serial_number,
     value_of,
 )
+from mtls_echo_tls.fault_causes import Variant
 from mtls_echo_tls.path.rules import Fault, check_validity, display_name
 from mtls_echo_tls.path.tampering import evidence_of_tampering, is_signed_by
 
@@ -46,6 +45,7 @@ class ChainInputs:
         anchors: The verifier's; None when they are not known: then the others continue the path.
         now: The time of verification: of two certificates of one CA the valid one counts.
         thorough: Whether to search for a single altered bit (`mtls_echo_tls.path.tampering`).
+        more: Whether more were presented than are given here.
     """
 
     presented: Sequence[x509.Certificate]
@@ -53,6 +53,7 @@ class ChainInputs:
     others: Sequence[x509.Certificate]
     now: datetime.datetime
     thorough: bool = False
+    more: bool = False
 
     @property
     def roots_first(self) -> list[x509.Certificate]:
@@ -99,6 +100,8 @@ def build_chain(inputs: ChainInputs) -> BuiltChain:
         if current in trusted:
             return BuiltChain(path, True)
         issuer = _issuer(current, (*trusted, *inputs.presented[1:]), path)
+        if issuer is None and inputs.more:
+            break  # it may be among those that were left out
         if issuer is None and inputs.anchors is None and not is_self_issued(current):
             issuer = _issuer(current, inputs.roots_first, path)
             if issuer is not None and not is_self_issued(issuer):
@@ -108,8 +111,6 @@ def build_chain(inputs: ChainInputs) -> BuiltChain:
             faults += _dead_end(current, depth, inputs, path)
             break
         path.append(issuer)
-    else:
-        faults.append(Fault("path-too-long", len(path) - 1, "the path does not end"))
     return BuiltChain(path, False, tuple(omitted), _is_cross_signed(path, inputs), tuple(faults))
 
 
@@ -129,7 +130,15 @@ def _issuer(
     candidates: Iterable[x509.Certificate],
     path: Sequence[x509.Certificate],
 ) -> x509.Certificate | None:
-    return next((c for c in candidates if c not in path and has_signed(c, current)), None)
+    fitting = [c for c in candidates if c not in path and _may_have_signed(c, current)]
+    # A signature that cannot be verified here is no reason to say that a path ends.
+    unproved: x509.Certificate | None = None
+    for candidate in fitting:
+        signed = is_signed_by(current, candidate)
+        if signed:
+            return candidate
+        unproved = unproved or (candidate if signed is None else None)
+    return unproved
 
 
 def _dead_end(
@@ -144,7 +153,12 @@ def _dead_end(
     identified = [candidate for candidate in named if _may_have_signed(candidate, current)]
     # An omitted intermediate may lead to an anchor; a known root leads to itself.
     signer = _issuer(current, inputs.roots_last, path)
-    if identified:
+    same_key = next((c for c in named if is_signed_by(current, c)), None)
+    # If another CA is meant by the identifiers, and is known, this one has only taken its name.
+    is_meant = not identified or same_key in (anchors or ())
+    if signer is None and same_key is not None and is_meant:
+        yield _identifiers_differ(current, depth, same_key)
+    elif identified:
         yield from _unsigned(current, depth, inputs, identified)
     elif is_self_issued(current) and depth == 0:
         yield Fault("self-signed", 0, f"subject and issuer are both {issuer}")
@@ -153,14 +167,49 @@ def _dead_end(
     elif signer is not None and not is_self_issued(signer):
         yield from _unsent(signer, depth, inputs, path)
     elif any(anchor.subject == current.issuer for anchor in anchors):
-        detail = f"a trust anchor has the name {issuer} too, but another key"
-        yield Fault("impostor-authority", depth, detail)
+        yield from _same_name(current, depth, anchors)
     elif is_self_issued(current) or signer is not None:
         yield Fault("unknown-authority", depth, f"{issuer} is not among the trust anchors")
     elif not anchors:
         yield Fault("empty-trust", depth, "there are no trust anchors")
     else:
         yield from _unknown(current, depth, anchors, path, named)
+
+
+def _identifiers_differ(current: x509.Certificate, depth: int, signer: x509.Certificate) -> Fault:
+    """The key of this CA has signed it; by the identifiers another one should have."""
+    ca_name = display_name(signer.subject)
+    wanted = value_of(current, x509.AuthorityKeyIdentifier)
+    own = value_of(signer, x509.SubjectKeyIdentifier)
+    key = wanted.key_identifier if wanted is not None else None
+    if key is not None and own is not None and key != own.digest:
+        named, has = f"{_hex(key)}", f"subjectKeyIdentifier is {_hex(own.digest)}"
+    else:
+        named = "another issuer or serial number"
+        has = f"issuer is {display_name(signer.issuer)}, its serial {serial_number(signer):x}"
+    return Fault(
+        "not-conforming",
+        depth,
+        f"the key of {ca_name} signed it; authorityKeyIdentifier is {named}, that CA's {has}",
+        variant="identifiers-differ",
+        fix=f"with the subjectKeyIdentifier of {ca_name} copied into its authorityKeyIdentifier"
+        " (openssl: authorityKeyIdentifier=keyid)",
+    )
+
+
+def _same_name(
+    current: x509.Certificate, depth: int, anchors: Sequence[x509.Certificate]
+) -> Iterator[Fault]:
+    """The faults where anchors have the issuer's name, and by their identifiers another key."""
+    issuer = display_name(current.issuer)
+    same = [anchor for anchor in anchors if anchor.subject == current.issuer]
+    if all(is_signed_by(current, anchor) is False for anchor in same):
+        detail = f"a trust anchor has the name {issuer} too, but another key"
+        yield Fault("impostor-authority", depth, detail)
+        return
+    detail = f"a trust anchor has the name {issuer}; whether its key signed it is not known here"
+    yield Fault("unknown-authority", depth, detail)
+    yield Fault("missing-intermediate", depth, detail)
 
 
 def _unsigned(
@@ -172,7 +221,7 @@ def _unsigned(
     """The faults where an issuer fits by name and key identifiers, and did not sign."""
     issuer = display_name(current.issuer)
     candidates = (*inputs.presented[1:], *inputs.others)
-    if any(c.subject == current.issuer and _signed(c, current) for c in candidates):
+    if any(c.subject == current.issuer and is_signed_by(current, c) for c in candidates):
         detail = f"the key of another CA with the name {issuer} signed it"
         yield Fault("impostor-authority", depth, detail)
         return
@@ -222,17 +271,23 @@ def _unknown(
         # Either of two CAs of that name was omitted, or another CA has taken the name.
         detail = f"the certificate sent for {issuer} has another key"
         yield Fault("impostor-authority", depth, detail)
-    elif _is_issued_by_root(current):
-        detail = f"{issuer} is a root by its key identifier, and is not among the trust anchors"
-        yield Fault("unknown-authority", depth, detail)
+        yield Fault("missing-intermediate", depth, detail)
         return
+    renamed = next((anchor for anchor in anchors if is_signed_by(current, anchor)), None)
+    variant: Variant | None = None
+    if renamed is not None:
+        now = display_name(renamed.subject)
+        detail = f"it was issued under the name {issuer}, by the key of the trust anchor {now}"
+        variant = "renamed-ca"
+    if _is_issued_by_root(current):
+        root = f"{issuer} is a root by its key identifier, and is not among the trust anchors"
+        yield Fault("unknown-authority", depth, detail if renamed else root, variant)
     elif not any(_has_room(anchor, path) for anchor in anchors):
-        detail = f"{issuer} is not among the trust anchors, which permit no CA below them"
-        yield Fault("unknown-authority", depth, detail)
-        return
+        last = f"{issuer} is not among the trust anchors, which permit no CA below them"
+        yield Fault("unknown-authority", depth, detail if renamed else last, variant)
     else:
-        yield Fault("unknown-authority", depth, detail)
-    yield Fault("missing-intermediate", depth, detail)
+        yield Fault("unknown-authority", depth, detail, variant)
+        yield Fault("missing-intermediate", depth, detail)
 
 
 def _not_sent(issuer: x509.Certificate, depth: int) -> Fault:
@@ -281,15 +336,10 @@ def _may_have_signed(issuer: x509.Certificate, subject: x509.Certificate) -> boo
 
 def has_signed(issuer: x509.Certificate, subject: x509.Certificate) -> bool:
     """Whether names, key identifiers and the signature all say so."""
-    return _may_have_signed(issuer, subject) and _signed(issuer, subject)
+    return _may_have_signed(issuer, subject) and is_signed_by(subject, issuer) is True
 
 
-def _signed(issuer: x509.Certificate, subject: x509.Certificate) -> bool:
-    try:
-        subject.verify_directly_issued_by(issuer)
-    except InvalidSignature:
-        return False
-    except UNREADABLE:
-        # It refuses algorithms that are broken, and a signature over SHA-1 is one all the same.
-        return issuer.subject == subject.issuer and is_signed_by(subject, issuer)
-    return True
+def _hex(identifier: bytes) -> str:
+    """A key identifier as `openssl x509` prints it, its middle left out."""
+    digits = identifier.hex(":").upper()
+    return digits if len(digits) <= 29 else f"{digits[:14]}…{digits[-5:]}"

@@ -102,7 +102,8 @@ def _check_crl(
 ) -> Iterator[Fault]:
     ca_name, when, until = display_name(crl.issuer), valid_at(crl, now), crl.next_update_utc
     if issuer is not None and not may_sign_crls(issuer):
-        yield Fault("not-conforming", depth, f"{ca_name} may not sign CRLs (keyUsage)")
+        detail = f"{ca_name} may not sign CRLs (keyUsage)"
+        yield Fault("not-conforming", depth, detail, "crl-signer")
     elif issuer is not None and not _is_signed_by(crl, issuer):
         yield Fault("bad-signature", depth, f"{ca_name} did not sign the CRL in its name")
     if when < 0:

@@ -31,6 +31,7 @@ from mtls_echo_pki.certificates.reading import (
     valid_at,
     value_of,
 )
+from mtls_echo_tls.fault_causes import Variant
 from mtls_echo_tls.path.name_constraints import not_permitted
 from mtls_echo_tls.sides import Side
 from mtls_echo_tls.slugs import Slug
@@ -61,12 +62,19 @@ _PURPOSES = {
 class Fault:
     """One thing that is wrong with a path: the cause it would be reported as, and where it is.
 
-    Depth 0 is the end-entity certificate; the detail says which two things were compared.
+    Attributes:
+        slug: The cause it would be reported as.
+        depth: Which certificate has it: 0 is the end-entity certificate.
+        detail: The two things that were compared.
+        variant: Of which kind, where the slug has several (`mtls_echo_tls.fault_causes`).
+        fix: What the certificate must have once it is reissued, where the slug does not tell.
     """
 
     slug: Slug
     depth: int
     detail: str
+    variant: Variant | None = None
+    fix: str = ""
 
 
 def check_certificate(
@@ -81,11 +89,15 @@ def check_certificate(
     for extension in itertools.islice(unknown, 1):
         oid = extension.oid.dotted_string
         yield Fault("unknown-critical-extension", depth, f"extension {oid} is critical")
-    identifier = value_of(certificate, x509.AuthorityKeyIdentifier)
-    if identifier is None and not is_self_issued(certificate):
+    if not is_self_issued(certificate) and lacks_issuer_key(certificate):
         yield Fault("missing-key-identifier", depth, "there is no authorityKeyIdentifier")
-    for rule in _nonconformities(certificate):
-        yield Fault("not-conforming", depth, rule)
+    for rule, fix in _nonconformities(certificate):
+        yield Fault("not-conforming", depth, rule, "rule", fix)
+
+
+def lacks_issuer_key(certificate: x509.Certificate) -> bool:
+    """Whether it does not say which key of its issuer signed it (RFC 5280 §4.2.1.1)."""
+    return value_of(certificate, x509.AuthorityKeyIdentifier) is None
 
 
 def check_validity(
@@ -210,33 +222,41 @@ def _strength(certificate: x509.Certificate, depth: int, *, anchor: bool) -> Ite
         yield Fault("weak-signature", depth, f"it is signed with {algorithm.name.upper()}")
 
 
-def _nonconformities(certificate: x509.Certificate) -> Iterator[str]:
-    """Rules of RFC 5280 §4 that only strict verification enforces."""
+def _nonconformities(certificate: x509.Certificate) -> Iterator[tuple[str, str]]:
+    """Rules of RFC 5280 §4 that only strict verification enforces, and how they are kept."""
     critical = {extension.oid: extension.critical for extension in _extensions(certificate)}
     is_authority, usage = is_ca(certificate), value_of(certificate, x509.KeyUsage)
     names = value_of(certificate, x509.SubjectAlternativeName)
     if not certificate.issuer.rdns:
-        yield "the issuer's name is empty"
+        yield "the issuer's name is empty", "by a CA that has a name"
     if is_authority and not certificate.subject.rdns:
-        yield "a CA's subject is empty"
+        yield "a CA's subject is empty", "with a subject"
     if is_authority and not critical[ExtensionOID.BASIC_CONSTRAINTS]:
-        yield "a CA's basicConstraints is not critical"
+        yield "a CA's basicConstraints is not critical", "with basicConstraints marked critical"
     if not is_authority and usage is not None and usage.key_cert_sign:
-        yield "keyUsage permits keyCertSign without CA:TRUE"
+        yield "keyUsage permits keyCertSign without CA:TRUE", "without keyCertSign in keyUsage"
     if names is not None and not list(names):
-        yield "subjectAltName is empty"
+        yield "subjectAltName is empty", "with a name in subjectAltName, or without it"
     nameless = names is not None and not certificate.subject.rdns
     if nameless and not critical[ExtensionOID.SUBJECT_ALTERNATIVE_NAME]:
-        yield "the subject is empty and subjectAltName is not critical"
+        yield (
+            "the subject is empty and subjectAltName is not critical",
+            "with a subject, or with subjectAltName marked critical",
+        )
     if critical.get(ExtensionOID.AUTHORITY_KEY_IDENTIFIER):
-        yield "authorityKeyIdentifier is critical"
+        yield "authorityKeyIdentifier is critical", "with it not marked critical"
     if critical.get(ExtensionOID.SUBJECT_KEY_IDENTIFIER):
-        yield "subjectKeyIdentifier is critical"
+        yield "subjectKeyIdentifier is critical", "with it not marked critical"
 
 
 def display_name(name: x509.Name) -> str:
     """The common name of a distinguished name, or all of it, in quotation marks."""
-    return f"“{common_name(name) or name.rfc4514_string()}”"
+    return f"“{short_name(name)}”"
+
+
+def short_name(name: x509.Name) -> str:
+    """The common name of a distinguished name, or all of it."""
+    return common_name(name) or name.rfc4514_string()
 
 
 def _extensions(certificate: x509.Certificate) -> list[x509.Extension[x509.ExtensionType]]:

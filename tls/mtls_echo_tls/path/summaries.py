@@ -44,10 +44,10 @@ def _summarised(certificate: bytes) -> CertificateSummary | None:
     if leaf is None:
         return None
     return CertificateSummary(
-        subject=_bounded(leaf.subject.rfc4514_string()),
-        issuer=_bounded(leaf.issuer.rfc4514_string()),
+        subject=bounded(leaf.subject.rfc4514_string()),
+        issuer=bounded(leaf.issuer.rfc4514_string()),
         names=names_of(leaf),
-        serial=_bounded(f"{serial_number(leaf):x}"),
+        serial=bounded(f"{serial_number(leaf):x}"),
         fingerprint=fingerprint(leaf),
         not_before=rfc3339(leaf.not_valid_before_utc),
         not_after=rfc3339(leaf.not_valid_after_utc),
@@ -57,10 +57,11 @@ def _summarised(certificate: bytes) -> CertificateSummary | None:
 def names_of(leaf: x509.Certificate) -> list[str]:
     """The entries of its subjectAltName: at most 16, each cut at 256 characters."""
     entries = list(subject_alternative_names(leaf))[:_MOST_NAMES]
-    return [_bounded(str(entry.value)) for entry in entries]
+    return [bounded(str(entry.value)) for entry in entries]
 
 
-def _bounded(text: str) -> str:
+def bounded(text: str) -> str:
+    """A text of a peer's choosing, cut off and printable."""
     text = printable(text[:LONGEST_NAME])
     return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
 

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from mtls_echo_pki.certificates.reading import UNREADABLE
@@ -35,6 +35,15 @@ from mtls_echo_tls.path.rules import display_name
 # a P-256 key. Larger elliptic curves are seven times slower, so there the signature has to do.
 _MOST_TRIES = 5 * 1024
 _FAST_CURVE = 256
+
+# How the identifiers of the signatures that one kind of key makes begin (RFC 8017, RFC 5758,
+# RFC 8410).
+_KINDS = (
+    ("1.2.840.113549.1.1.", rsa.RSAPublicKey),
+    ("1.2.840.10045.4.", ec.EllipticCurvePublicKey),
+    ("1.3.101.112", ed25519.Ed25519PublicKey),
+    ("1.3.101.113", ed448.Ed448PublicKey),
+)
 
 _Verify = Callable[[bytes, bytes], None]
 
@@ -55,14 +64,25 @@ def evidence_of_tampering(
         return None
 
 
-def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Whether a signature verifies, also by an algorithm that counts as broken."""
+def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool | None:
+    """Whether the issuer's key made the signature, also by an algorithm that counts as broken.
+
+    Names and key identifiers are not compared. None: it cannot be verified here.
+    """
     try:
         verify = _verifier(certificate, issuer)
         signature, content = certificate.signature, certificate.tbs_certificate_bytes
+        if verify is None:
+            return None if _can_be_by(certificate, issuer) else False
     except UNREADABLE:
-        return False
-    return verify is not None and _accepts(verify, signature, content)
+        return None
+    return _accepts(verify, signature, content)
+
+
+def _can_be_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether the signature is of the kind that the issuer's key makes."""
+    oid, key = certificate.signature_algorithm_oid.dotted_string, issuer.public_key()
+    return not any(oid.startswith(prefix) and not isinstance(key, kind) for prefix, kind in _KINDS)
 
 
 def _from_signature(certificate: x509.Certificate, issuer: x509.Certificate) -> str | None:
@@ -111,7 +131,7 @@ def _is_fast(issuer: x509.Certificate) -> bool:
 def _verifier(certificate: x509.Certificate, issuer: x509.Certificate) -> _Verify | None:
     """How the issuer's key verifies a signature of this kind over some content."""
     key, digest = issuer.public_key(), certificate.signature_hash_algorithm
-    if isinstance(key, ed25519.Ed25519PublicKey):
+    if isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
         return key.verify
     if digest is None:
         return None

@@ -39,6 +39,9 @@ from mtls_echo_tls.slugs import Slugs
 # A longer path was made to be expensive; its verifier has refused it already.
 _MOST_BYTES = 64 * 1024
 
+# How many certificates OpenSSL follows, unless it is told otherwise (SSL_CTX_set_verify_depth).
+_OPENSSLS_DEPTH = 100
+
 # Faults kept, and characters of each one's detail: the peer wrote what they quote.
 _MOST_FAULTS = 32
 _LONGEST_DETAIL = 256
@@ -146,10 +149,15 @@ def _examine(
     if not chain or sum(map(len, chain)) > _MOST_BYTES:
         return CertificationPath()
     presented = [load_certificate(der) for der in chain[:LONGEST_PATH]]
+    more = len(chain) > LONGEST_PATH
     # A server does not search at length on behalf of an unauthenticated client.
     thorough = anchors is None or presenter == "server"
-    built = build_chain(ChainInputs(presented, anchors, others, now, thorough))
+    built = build_chain(ChainInputs(presented, anchors, others, now, thorough, more))
     certificates, found = built.certificates, list(built.faults)
+    if len(chain) > _OPENSSLS_DEPTH:
+        detail = f"{len(chain)} certificates were sent; OpenSSL follows {_OPENSSLS_DEPTH}"
+        found.append(Fault("path-too-long", 0, detail))
+    found += _namesakes(certificates, anchors or ())
     for depth, certificate in enumerate(certificates):
         ends = depth == len(certificates) - 1
         # An anchor's signature is not checked; nor is a root's where the anchors are not known.
@@ -165,6 +173,25 @@ def _examine(
     return CertificationPath(
         tuple(certificates), built.anchored, built.omitted, built.cross_signed, tuple(found)
     )
+
+
+def _namesakes(
+    certificates: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate]
+) -> Iterator[Fault]:
+    """Where one of several trust anchors of a name has signed, and no identifier says which."""
+    for depth, certificate in enumerate(certificates):
+        same = [anchor for anchor in anchors if anchor.subject == certificate.issuer]
+        if (
+            len(same) > 1
+            and not is_self_issued(certificate)
+            and rules.lacks_issuer_key(certificate)
+        ):
+            ca_name = rules.display_name(certificate.issuer)
+            detail = (
+                f"there is no authorityKeyIdentifier, and {len(same)} trust anchors are called"
+                f" {ca_name}: OpenSSL tries one of them"
+            )
+            yield Fault("missing-key-identifier", depth, detail, "namesakes")
 
 
 def _bounded(faults: Sequence[Fault]) -> Iterator[Fault]:
