@@ -19,7 +19,10 @@ from mtls_echo_tls.certificate_causes import CERTIFICATE_CAUSES
 from mtls_echo_tls.slugs import Cause, Slug
 
 # Kinds of a slug, with texts of their own.
-Variant = Literal["identifiers-differ", "renamed-ca", "namesakes", "crl-signer", "rule"]
+Variant = Literal[
+    "identifiers-differ", "renamed-ca", "namesakes", "crl-signer", "rule",
+    "not-sent", "not-used", "odd-curve",
+]  # fmt: skip
 
 # What a certificate must have in place of the fault, where the fault does not say it itself.
 _FIXES: dict[Slug, str] = {
@@ -63,6 +66,26 @@ VARIANTS: dict[Variant, Cause] = {
         "have the certificate of {above} reissued for the same key, with cRLSign in its keyUsage,"
         " and use it in place of the present one",
         "RFC 5280 §4.2.1.3",
+    ),
+    "not-sent": Cause(
+        "{it} presented no certificate, and one is required: the one that is configured was not"
+        " sent, because {detail}",
+        "use a certificate with a P-256 or RSA key, which almost every server accepts",
+        "have the client use a certificate with a P-256 or RSA key",
+        "RFC 8446 §4.4.2.3",
+    ),
+    "not-used": Cause(
+        "the server has a certificate that it could not use with this client: {detail}",
+        "let the client accept signatures by the kind of key that the server's certificate has,"
+        " or have the server use another kind",
+        "use a certificate with a P-256 or RSA key, which almost every client accepts",
+        "RFC 8446 §4.2.3",
+    ),
+    "odd-curve": Cause(
+        "the key of {its} certificate is not accepted: {detail}",
+        "use a certificate with a P-256 or RSA key, which almost every {verifier} accepts",
+        "have the {owner} use a certificate with a P-256 or RSA key",
+        "RFC 8422 §5.1.1",
     ),
     "rule": Cause(
         "{its_bearer} breaks a rule of RFC 5280 that strict verification enforces: {detail}",

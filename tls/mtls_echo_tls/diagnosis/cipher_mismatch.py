@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import ssl
 
-from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from mtls_echo_pki.certificates.request import PrivateKey
+from mtls_echo_tls.path.certificates import USUAL_CURVES
 from mtls_echo_tls.slugs import Slugs
 from mtls_echo_tls.trace.messages import Message, hello_extensions
 
@@ -39,7 +40,9 @@ def why_no_shared_cipher(hello: Message, context: ssl.SSLContext, key: PrivateKe
     offered = _signature_algorithms(hello)
     if offered and not any(_signs(key, algorithm) for algorithm in offered):
         return ("no-common-signature-algorithm",)
-    return ("no-common-group",)
+    # The certificate's curve is one of the groups in TLS 1.2; an odd one is the key's fault.
+    is_odd = isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name not in USUAL_CURVES
+    return ("no-common-signature-algorithm",) if is_odd else ("no-common-group",)
 
 
 def _signs(key: PrivateKey, algorithm: int) -> bool:

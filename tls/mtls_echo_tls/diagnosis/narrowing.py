@@ -21,6 +21,7 @@ from dataclasses import replace
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from mtls_echo_pki.certificates.credential import Credential
@@ -34,12 +35,14 @@ from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.tables import ISSUER_CODES, UNKNOWN
 from mtls_echo_tls.diagnosis.verdict import Verdict
-from mtls_echo_tls.path.certificates import end_entity
+from mtls_echo_tls.path.certificates import end_entity, odd_curve
 from mtls_echo_tls.path.rules import Fault, may_sign_crls
 from mtls_echo_tls.path.tampering import is_signed_by
 from mtls_echo_tls.path.validate import CertificationPath, examine
 from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Slug, Slugs, drop, keep
+from mtls_echo_tls.trace.decoding import decoded
+from mtls_echo_tls.trace.messages import Message
 
 # What our own path shows whatever the peer's anchors are: if it does not, it is not so.
 _ALWAYS_SEEN: frozenset[Slug] = frozenset(
@@ -84,11 +87,20 @@ _STRONG_RSA_BITS = 3072
 _STRONG_EC_BITS = 256
 
 
+# How the names of the signature schemes begin that a kind of key makes, and how many are shown.
+_KINDS = {"RSA": rsa.RSAPublicKey, "EC": ec.EllipticCurvePublicKey, "Ed25519": Ed25519PublicKey}
+_SCHEMES = {"RSA": "rsa_", "EC": "ecdsa_", "Ed25519": "ed25519"}
+_MOST_SCHEMES = 8
+
+
 def examine_path(evidence: Evidence, verdict: Verdict) -> CertificationPath:
     """Examine the path that was refused: the peer's when we refused, ours when the peer did."""
     rejected_by = verdict.rejected_by
     if rejected_by is None:
         return CertificationPath()
+    unfit = _unfit_key(evidence, verdict)
+    if unfit is not None:
+        return CertificationPath(faults=(unfit,))
     mine = evidence.context_info
     local_cas = tuple(one.certificate for one in mine.local_cas)
     if rejected_by != evidence.side:
@@ -115,6 +127,42 @@ def examine_path(evidence: Evidence, verdict: Verdict) -> CertificationPath:
         others=(*our_chain, *local_cas),
         now=evidence.ended_at,
     )
+
+
+def _unfit_key(evidence: Evidence, verdict: Verdict) -> Fault | None:
+    """A configured certificate that OpenSSL or the peer could not use, for the sake of its key."""
+    cause, mine = verdict.candidates[0], evidence.context_info.credential
+    if cause == "no-client-certificate" and evidence.side == "client" and mine is not None:
+        wanted = evidence.recorder.find("received", "CertificateRequest")
+        return Fault(cause, 0, _why_unfit(mine.certificate, wanted, evidence), "not-sent")
+    if cause != "no-common-signature-algorithm":
+        return None
+    if evidence.side == "server" and verdict.rejected_by == "server" and not evidence.peer_chain:
+        if mine is None:
+            return None
+        wanted = evidence.recorder.find("received", "ClientHello")
+        return Fault(cause, 0, _why_unfit(mine.certificate, wanted, evidence), "not-used")
+    ours = verdict.rejected_by != evidence.side
+    curve = odd_curve(end_entity(evidence.own_chain if ours else evidence.peer_chain))
+    detail = f"it is on the curve {curve}, which few programs accept"
+    return Fault(cause, 0, detail, "odd-curve") if curve else None
+
+
+def _why_unfit(certificate: x509.Certificate, wanted: Message | None, evidence: Evidence) -> str:
+    """Why a certificate was left out, as far as that can be known."""
+    curve, peer = odd_curve(certificate), peer_of(evidence.side)
+    if curve and (evidence.is_tls13 or evidence.reason == "UNSUPPORTED_PROTOCOL"):
+        return f"its key is on the curve {curve}, for which TLS 1.3 has no signature scheme"
+    if curve:
+        return f"its key is on the curve {curve}, which the {peer} does not offer"
+    fields = decoded([wanted])[0].fields if wanted is not None else {}
+    offered: list[str] = fields.get("signature_algorithms", [])
+    key = certificate.public_key()
+    kind = next((kind for kind, keys in _KINDS.items() if isinstance(key, keys)), None)
+    if kind is None or not offered or any(each.startswith(_SCHEMES[kind]) for each in offered):
+        return "OpenSSL left it out, for a reason that it does not give"
+    shown = ", ".join(offered[:_MOST_SCHEMES])
+    return f"its {kind} key makes none of the signatures that the {peer} accepts ({shown})"
 
 
 def _with_address(path: CertificationPath, evidence: Evidence) -> CertificationPath:

@@ -100,8 +100,11 @@ CAUSES_BY_ALERT: dict[int, Slugs] = {
     A.decrypt_error: ("key-not-owned", "bad-signature", "impostor-authority", "tampered"),
     A.certificate_required: ("no-client-certificate",),
     A.access_denied: ("not-authorised",),
-    # OpenSSL's TLS 1.3 servers send the same when they have no certificate.
-    A.protocol_version: ("no-common-version", "no-server-certificate"),
+    # OpenSSL's TLS 1.3 servers send the same when they have no certificate,
+    # or none that TLS 1.3 can use.
+    A.protocol_version: (
+        "no-common-version", "no-server-certificate", "no-common-signature-algorithm"
+    ),
     A.insufficient_security: ("no-common-cipher",),
     A.inappropriate_fallback: ("downgrade",),
     A.unrecognized_name: ("unrecognised-name",),
@@ -162,6 +165,8 @@ CAUSES_BY_REASON: dict[str, Slugs] = {
     "NO_SHARED_CIPHER": ("no-common-cipher", "no-common-signature-algorithm", "no-common-group"),
     "NO_SUITABLE_KEY_SHARE": ("no-common-group",),
     "NO_SUITABLE_SIGNATURE_ALGORITHM": ("no-common-signature-algorithm",),
+    # The curve of a certificate's key in TLS 1.2 (RFC 8422 §5.1.1).
+    "WRONG_CURVE": ("no-common-signature-algorithm",),
     "NO_APPLICATION_PROTOCOL": ("no-common-alpn",),
     "BAD_SIGNATURE": ("key-not-owned", "tampered"),
     "HTTP_REQUEST": ("plaintext-client",),

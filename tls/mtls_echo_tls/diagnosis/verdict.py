@@ -18,6 +18,7 @@ from mtls_echo_tls.alerts import AlertDescription as A
 from mtls_echo_tls.diagnosis import tables
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.report import Outcome
+from mtls_echo_tls.path.certificates import end_entity, odd_curve
 from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Slug, Slugs, drop
 
@@ -110,6 +111,8 @@ def _family_of_reason(reason: str, evidence: Evidence) -> Slugs:
     if evidence.side == "server" and reason == "UNSUPPORTED_PROTOCOL":
         # An OpenSSL server without a certificate says the same of TLS 1.3.
         common = evidence.tls13_offered and evidence.tls13_enabled
+        if common and mine.credential is not None and odd_curve(mine.credential.certificate):
+            return ("no-common-signature-algorithm",)  # nor has it one that TLS 1.3 can use
         return ("no-server-certificate",) if common else ("no-common-version",)
     if evidence.side == "server" and reason == "NO_SHARED_CIPHER" and mine.credential is None:
         # So it does in TLS 1.2; whether a context has a certificate, it does not tell.
@@ -151,13 +154,15 @@ def _family_of_alert(code: int, evidence: Evidence) -> Slugs:
     if evidence.side == "server" or evidence.hello_answered or without:
         # Only a server that has not answered yet can be without a certificate; it says so with
         # protocol_version where TLS 1.3 was offered, and with handshake_failure where it was not.
-        causes = drop(causes, {"no-server-certificate"})
+        causes = drop(causes, {"no-server-certificate", "no-common-signature-algorithm"})
     return causes
 
 
 def _family_of_illegal_parameter(evidence: Evidence) -> Slugs:
     if sum(map(len, evidence.own_chain)) > _LONGEST_CERTIFICATE_MESSAGE:
         return ("oversize",)
+    if odd_curve(end_entity(evidence.own_chain)):
+        return ("no-common-signature-algorithm", "tampered")
     # Only a client compares the version with what the server's random says of it.
     first: Slug = "downgrade" if evidence.side == "server" else "internal-error"
     return (first, "tampered")

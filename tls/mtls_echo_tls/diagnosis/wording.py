@@ -252,9 +252,10 @@ def _refused(
     """The certificate that was refused, and each fault in its path with what was compared."""
     refused_us = words.rejected_by == words.peer
     leaf = end_entity(evidence.own_chain if refused_us else evidence.peer_chain)
-    if words.rejected_by is None or leaf is None:
+    if words.rejected_by is None or (leaf is None and not path.faults):
         return
-    yield Fact("presented", _presented(leaf))
+    if leaf is not None:
+        yield Fact("presented", _presented(leaf))
     # Two readings of one fault share their detail.
     details = dict.fromkeys(_located(fault, path) for fault in path.faults if fault.slug in causes)
     yield from (Fact("found", detail) for detail in details)
@@ -266,7 +267,7 @@ def _refused(
     if other is not None:
         who = display_name(other.subject)
         yield Fact("beside it", f"a root that is called {who} too, and has another key")
-    if "clock-skew" in causes:
+    if leaf is not None and "clock-skew" in causes:
         yield Fact("valid", _validity(leaf))
         own = evidence.context_info.credential
         if own is not None and not refused_us:

@@ -18,6 +18,7 @@ from mtls_echo_pki.certificates.identifiers import common_name, hosts
 from mtls_echo_pki.certificates.lifetimes import timestamp
 from mtls_echo_pki.certificates.reading import invalidity, is_self_issued, period, value_of
 from mtls_echo_pki.certificates.trust import Trust
+from mtls_echo_tls.path.certificates import odd_curve
 from mtls_echo_tls.path.chain import has_signed
 from mtls_echo_tls.path.local_cas import LocalCA, omitted_cas
 from mtls_echo_tls.path.rules import lacks_key_usage
@@ -40,6 +41,7 @@ def material_warnings(
     found = expiry_warnings(credential, trust, datetime.datetime.now(datetime.UTC))
     if credential is not None:
         found += usage_warnings(credential.certificate, side)
+        found += _unfit_key(credential)
         found += (trust and _sent_from_trust(credential, trust)) or _omitted(credential, local_cas)
     if trust is not None:
         found += [*_missing_crls(trust), *_anchors_without_key_usage(trust)]
@@ -96,6 +98,16 @@ def usage_warnings(certificate: x509.Certificate, side: Side) -> list[str]:
             "our certificate has no subjectAltName with a host, so clients will refuse it"
         )
     return found
+
+
+def _unfit_key(credential: Credential) -> list[str]:
+    curve = odd_curve(credential.certificate)
+    if curve is None:
+        return []
+    return [
+        f"our certificate's key is on the curve {curve}, for which TLS 1.3 has no signature"
+        " scheme, and which few programs accept in TLS 1.2: it will not be sent, or be refused"
+    ]
 
 
 def _omitted(credential: Credential, local_cas: Sequence[LocalCA]) -> list[str]:

@@ -12,6 +12,7 @@ import hashlib
 from dataclasses import dataclass
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from mtls_echo_pki.certificates.identifiers import common_name, subject_alternative_names
 from mtls_echo_pki.certificates.reading import UNREADABLE, load_certificate, serial_number
@@ -81,6 +82,9 @@ def _subject_common_name(certificate: x509.Certificate) -> str | None:
         return None
 
 
+USUAL_CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1"})
+
+
 def end_entity(chain: tuple[bytes, ...]) -> x509.Certificate | None:
     """The first certificate of a presented chain; None for an empty or unreadable one.
 
@@ -96,6 +100,21 @@ def end_entity(chain: tuple[bytes, ...]) -> x509.Certificate | None:
     except UNREADABLE:
         return None
     return leaf
+
+
+def odd_curve(certificate: x509.Certificate | None) -> str | None:
+    """The curve of a certificate's key, if it is one that few TLS programs accept; else None.
+
+    TLS 1.3 has signature schemes for three of the NIST's curves alone (RFC 8446 §4.2.3), and with
+    another OpenSSL leaves the certificate out; in TLS 1.2 the peer must have offered the curve.
+    """
+    try:
+        key = certificate.public_key() if certificate is not None else None
+    except UNREADABLE:
+        return None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name in USUAL_CURVES:
+        return None
+    return key.curve.name
 
 
 @cache_ordinary(256)
