@@ -5,6 +5,7 @@ reissued. Beside the places of `mtls_echo_tls.causes` these texts have
 
 * ``{bearer}``: the CA whose certificate has the fault, such as "the intermediate “Issuing”";
 * ``{its_bearer}``: the certificate that has it: "{its} certificate", or the CA's;
+* ``{subject}``: whose certificate that is;
 * ``{above}``: the CA that issued that certificate;
 * ``{detail}``: what was compared;
 * ``{reissue}``: to have that certificate reissued, so that the rule is kept.
@@ -21,7 +22,7 @@ from mtls_echo_tls.slugs import Cause, Slug
 # Kinds of a slug, with texts of their own.
 Variant = Literal[
     "identifiers-differ", "renamed-ca", "namesakes", "crl-signer", "rule",
-    "not-sent", "not-used", "odd-curve",
+    "anchor-not-root", "not-sent", "not-used", "odd-curve",
 ]  # fmt: skip
 
 # What a certificate must have in place of the fault, where the fault does not say it itself.
@@ -66,6 +67,15 @@ VARIANTS: dict[Variant, Cause] = {
         "have the certificate of {above} reissued for the same key, with cRLSign in its keyUsage,"
         " and use it in place of the present one",
         "RFC 5280 §4.2.1.3",
+    ),
+    "anchor-not-root": Cause(
+        "{its} certificate could not be checked for revocation: {verifiers} trust anchor {subject}"
+        " is not a root, and with CRLs OpenSSL has to check it too",
+        "nothing is wrong with ours: have the {verifier} load the certificate of {above} as trust"
+        " anchor in place of that of {subject}, and the CRLs of both; send {subject} along",
+        "load the certificate of {above} as trust anchor in place of that of {subject}"
+        " ({ca}{file}), and the CRLs of both ({crl}{file}); have the {owner} send {subject} along",
+        "RFC 5280 §6.3",
     ),
     "not-sent": Cause(
         "{it} presented no certificate, and one is required: the one that is configured was not"

@@ -16,11 +16,10 @@ from mtls_echo_server.context import ClientAuth, server_context
 from mtls_echo_tls.diagnosis.joint import join_reports
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.material.warnings import material_warnings
+from tests.support.authorities import CLIENTS, SERVERS
 from tests.support.tls import (
     ALICE,
-    CLIENTS,
     LOCALHOST,
-    SERVERS,
     V12,
     V13,
     both_versions,

@@ -328,8 +328,8 @@ def test_a_chain_that_openssl_completes_silently_is_warned_about(tmp_path: Path)
     assert any("our chain lacks" in warning for warning in material.warnings)
 
 
-def test_an_anchor_whose_own_issuer_has_no_list_is_warned_about(tmp_path: Path) -> None:
-    """With lists, OpenSSL looks an intermediate that is an anchor up in its root's list."""
+def test_an_anchor_that_is_no_root_is_warned_about_with_crls(tmp_path: Path) -> None:
+    """With CRLs OpenSSL wants it checked, and cannot: see tests/tls/path/test_crl.py."""
     root = Authority.root("a root")
     issuing = root.intermediate("an intermediate")
     (tmp_path / "ca.pem").write_bytes(issuing.certificate.public_bytes(Encoding.PEM))
@@ -339,11 +339,13 @@ def test_an_anchor_whose_own_issuer_has_no_list_is_warned_about(tmp_path: Path) 
         (tmp_path / "crl.pem").write_bytes(b"".join(lists))
         return client_material(ca=tmp_path / "ca.pem", crl=tmp_path / "crl.pem").warnings
 
-    assert warnings(own) == (
-        "there is no CRL of 'a root', which issued 'an intermediate':"
-        " every certificate below that trust anchor will be refused",
+    expected = (
+        "with CRLs, OpenSSL has to check the trust anchor 'an intermediate', and cannot, since it"
+        " is not a root: every certificate below that trust anchor will be refused; make 'a root',"
+        " which issued it, the trust anchor in its place, have 'an intermediate' sent along, and"
+        " load the CRLs of both",
     )
-    assert warnings(own, above) == ()
+    assert warnings(own) == warnings(own, above) == expected
     assert client_material(ca=tmp_path / "ca.pem").warnings == ()
 
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import ssl
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from cryptography import x509
 
+from mtls_echo_client.context import client_context
 from mtls_echo_pki.certificates.authority import Authority
+from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import Request
+from mtls_echo_pki.certificates.trust import Trust
+from mtls_echo_server.context import server_context
+from mtls_echo_tls.diagnosis.joint import join_reports
+from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.path.crl import (
     applicable_crl,
     issued_by,
@@ -15,6 +23,8 @@ from mtls_echo_tls.path.crl import (
     revocation_faults,
     sort_key,
 )
+from tests.support.authorities import SERVERS
+from tests.support.tls import LOCALHOST, both_versions, reports, tls_pair
 
 NOW = datetime.now(UTC)
 ROOT = Authority.root("clients")
@@ -66,3 +76,36 @@ def test_every_certificate_of_a_path_needs_a_valid_list_of_its_issuer() -> None:
         ("crl-missing", 1),
         ("crl-missing", 2),
     ]
+
+
+@both_versions
+@pytest.mark.parametrize("listed", [(ISSUING,), (ISSUING, ROOT)])
+@pytest.mark.parametrize("anchors", [(ISSUING,), (ISSUING, ROOT)])
+async def test_openssl_cannot_check_an_anchor_that_is_no_root(
+    anchors: tuple[Authority, ...], listed: tuple[Authority, ...], version: ssl.TLSVersion
+) -> None:
+    trust = Trust(
+        tuple(ca.certificate for ca in anchors), tuple(authority.crl() for authority in listed)
+    )
+
+    refused, verifier = await met(ALICE, trust, version)
+
+    assert verifier.verify_code == 3
+    assert verifier.causes == ["crl-missing"]
+    assert "our trust anchor “issuing” is not a root" in verifier.summary
+    assert "the certificate of “clients” as trust anchor in place of that" in verifier.remedy
+    assert "crl-missing" in refused.causes
+    assert join_reports(refused, verifier).causes == ("crl-missing",)
+
+
+async def test_with_the_root_as_anchor_as_the_hint_says_it_works() -> None:
+    trust = Trust((ROOT.certificate,), (ISSUING.crl(), ROOT.crl()))
+    refused, _ = await met(ALICE, trust, ssl.TLSVersion.TLSv1_3)
+
+    assert refused.outcome == "echoed"
+
+
+async def met(bearer: Credential, trust: Trust, version: ssl.TLSVersion) -> tuple[Report, Report]:
+    one = client_context(SERVERS.trust, bearer)
+    one.minimum_version = one.maximum_version = version
+    return await reports(*tls_pair(one, server_context(LOCALHOST, trust)))

@@ -22,7 +22,8 @@ from mtls_echo_tls.diagnosis.joint import join_reports
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.path.tampering import is_signed_by
 from mtls_echo_tls.path.validate import examine
-from tests.support.tls import LOCALHOST, SERVERS, both_versions, reports, tls_pair
+from tests.support.authorities import SERVERS
+from tests.support.tls import LOCALHOST, both_versions, reports, tls_pair
 
 ROOT = Authority.root("Field CA")
 ALICE = ROOT.issue(Request.client("alice.test"))

@@ -33,7 +33,7 @@ from mtls_echo_pki.certificates.identifiers import (
 from mtls_echo_pki.certificates.reading import UNREADABLE, is_self_issued, valid_at
 from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.diagnosis.evidence import Evidence
-from mtls_echo_tls.diagnosis.tables import ISSUER_CODES, UNKNOWN
+from mtls_echo_tls.diagnosis.tables import SHOWN_BESIDE, UNKNOWN
 from mtls_echo_tls.diagnosis.verdict import Verdict
 from mtls_echo_tls.path.certificates import end_entity, odd_curve
 from mtls_echo_tls.path.rules import Fault, may_sign_crls
@@ -231,14 +231,7 @@ def _shown_to_us(family: Slugs, path: CertificationPath, evidence: Evidence) -> 
 
 
 def _shown_beside(path: CertificationPath, evidence: Evidence) -> Slugs:
-    """What a verify code is not suspected to mean, and does mean where the path shows it.
-
-    A key identifier that is not its CA's, or none and several CAs of that name, keep OpenSSL from
-    the CA that has signed.
-    """
-    if evidence.verify_code not in ISSUER_CODES:
-        return ()
-    kinds = {"identifiers-differ", "namesakes"}
+    kinds = SHOWN_BESIDE.get(evidence.verify_code or 0, ())
     return tuple(fault.slug for fault in path.faults if fault.variant in kinds)
 
 

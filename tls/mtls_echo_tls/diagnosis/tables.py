@@ -9,6 +9,7 @@ programs on the same numbers, so that nothing is explained twice.
 from __future__ import annotations
 
 from mtls_echo_tls.alerts import AlertDescription as A
+from mtls_echo_tls.fault_causes import Variant
 from mtls_echo_tls.slugs import Slug, Slugs, drop, keep
 
 # Nothing is known.
@@ -54,8 +55,13 @@ CAUSES_BY_VERIFY_CODE: dict[int, Slugs] = {
 }
 
 # fmt: off
-# No issuer was found, or the one that was taken has not signed.
-ISSUER_CODES: frozenset[int] = frozenset({2, 7, 19, 20, 21})
+# What a verify code is not suspected to mean, and does mean where the path shows a fault of this
+# kind: OpenSSL did not find the CA that has signed, took another one of its name, or found no CRL
+# that it can use.
+SHOWN_BESIDE: dict[int, frozenset[Variant]] = {
+    **dict.fromkeys((2, 7, 19, 20, 21), frozenset[Variant]({"identifiers-differ", "namesakes"})),
+    **dict.fromkeys((3, 8, 33, 44), frozenset[Variant]({"anchor-not-root"})),
+}
 
 # A word of the rule that a verify code stands for, as the fault that breaks it has it: a path may
 # break several (`mtls_echo_tls.path.rules`).

@@ -128,6 +128,7 @@ def _fault_places(
             " present one where that is sent or trusted"
         )
     return {
+        "subject": subject,
         "bearer": bearer, "its_bearer": holder, "above": above, "detail": fault.detail,
         "reissue": reissue.replace("  ", " ").replace(" ,", ","),
     }  # fmt: skip

@@ -129,14 +129,23 @@ def _sent_from_trust(credential: Credential, trust: Trust) -> list[str]:
 
 
 def _missing_crls(trust: Trust) -> list[str]:
-    """OpenSSL demands a CRL from the issuer of every certificate, a trust anchor's too."""
-    listed = [crl.issuer for crl in trust.crls]
-    return [
-        f"there is no CRL of {_named(anchor.issuer)}, which issued {_subject(anchor)}:"
-        " every certificate below that trust anchor will be refused"
-        for anchor in trust.anchors
-        if listed and anchor.issuer not in listed
-    ]
+    """OpenSSL demands a CRL from the issuer of every certificate, a trust anchor's too.
+
+    Of an anchor that is not a root it cannot use one (`mtls_echo_tls.path.crl`).
+    """
+    listed, found = [crl.issuer for crl in trust.crls], list[str]()
+    for anchor in trust.anchors if listed else ():
+        refused = "every certificate below that trust anchor will be refused"
+        who, above = _subject(anchor), _named(anchor.issuer)
+        if not is_self_issued(anchor):
+            found.append(
+                f"with CRLs, OpenSSL has to check the trust anchor {who}, and cannot, since it is"
+                f" not a root: {refused}; make {above}, which issued it, the trust anchor in its"
+                f" place, have {who} sent along, and load the CRLs of both"
+            )
+        elif anchor.issuer not in listed:
+            found.append(f"there is no CRL of {above}, which issued {who}: {refused}")
+    return found
 
 
 def _anchors_without_key_usage(trust: Trust) -> list[str]:

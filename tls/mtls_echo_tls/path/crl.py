@@ -1,9 +1,11 @@
 """Revocation checks of a certification path: which CRL applies, and what it says (RFC 5280 §6.3).
 
 With one CRL in a trust, OpenSSL wants one from the issuer of *every* certificate of a path
-(``VERIFY_CRL_CHECK_CHAIN``), the trust anchor's own included. So an intermediate as a trust anchor
-needs the CRL of the root above it, which is easily forgotten, since nothing else of that root is
-needed. OpenSSL's verify code says that a CRL is missing, and not whose.
+(``VERIFY_CRL_CHECK_CHAIN``), the trust anchor's own included. For an anchor that is not a root it
+cannot have one: a CRL counts if its issuer's certificate is on the path (``get_crl_score``), and
+the path ends with the anchor, whatever else is among the anchors or was sent. Tried with OpenSSL
+3.0: verify code 3, or 8 for a CRL without authorityKeyIdentifier, whichever CRLs are loaded. So
+with CRLs the root has to be the anchor. The verify code says that a CRL is missing, and not whose.
 
 A CRL names its issuer, and with the authorityKeyIdentifier the issuer's key (§5.2.1): a CA may
 have been replaced by another of the same name. Of several CRLs of one CA OpenSSL takes one that is
@@ -84,6 +86,14 @@ def revocation_faults(
     for depth, certificate in enumerate(certificates if crls else ()):
         above = certificates[depth + 1] if depth + 1 < len(certificates) else certificate
         issuer = above if above.subject == certificate.issuer else None
+        if above is certificate and issuer is None:
+            ca_name, subject = display_name(certificate.issuer), display_name(certificate.subject)
+            detail = (
+                f"{subject} is a trust anchor and not a root: whether {ca_name} has revoked it"
+                " cannot be checked"
+            )
+            yield Fault("crl-missing", depth, detail, "anchor-not-root")
+            continue
         crl = applicable_crl(certificate, issuer, crls, now)
         if crl is None:
             ca_name, subject = display_name(certificate.issuer), display_name(certificate.subject)
