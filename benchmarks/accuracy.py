@@ -32,7 +32,6 @@ import contextlib
 import json
 import os
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -49,6 +48,9 @@ import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from benchmarks.failures import End, Failure, failures
+from benchmarks.peers.measure import CA_NAMES, STACK_NAMES
+from benchmarks.peers.measure import measure as measure_peers
+from benchmarks.processes import SECONDS, event, facts_of, last_line, started
 from benchmarks.worlds import Side
 from mtls_echo_tls.diagnosis.joint import join_reports
 from mtls_echo_tls.diagnosis.report import Report
@@ -62,9 +64,6 @@ GOALS = {"alone": 0.75, "joined": 0.95}
 # Where an end's files lie; see the module.
 Layout = Literal["alone", "beside", "shared"]
 LAYOUTS: tuple[Layout, ...] = ("alone", "beside")
-
-# No process takes a tenth of it; one that hangs must not hang the measurement.
-_SECONDS = 30.0
 
 # Faults that a path shows only to an observer that knows the verifier's trust anchors.
 _ANCHORS_ONLY = frozenset({"unknown-authority"})
@@ -116,14 +115,35 @@ def main() -> None:
         metavar="PATH",
         help="the interpreter that runs both ends; mtls-echo must be installed in it",
     )
+    options.add_argument(
+        "--peers",
+        nargs="?",
+        const=",".join(STACK_NAMES),
+        metavar="NAME,…",
+        help=f"play the faults with foreign stacks: {', '.join(STACK_NAMES)} (default: all)",
+    )
+    options.add_argument(
+        "--cas",
+        metavar="NAME,…",
+        help=f"with --peers: CAs of these tools, in turn: {', '.join(CA_NAMES)} (default: all)",
+    )
+    options.add_argument(
+        "--every-ca", action="store_true", help="with --peers: not in turn, every case with each"
+    )
     chosen = options.parse_args()
+    if chosen.peers:
+        peers, cas = chosen.peers.split(","), (chosen.cas or ",".join(CA_NAMES)).split(",")
+        for name in {*peers} - {*STACK_NAMES} | {*cas} - {*CA_NAMES}:
+            options.error(f"{name}: not known")
+        more = {"every_ca": chosen.every_ca, "only": chosen.only, "output": chosen.json}
+        sys.exit(not measure_peers(chosen.python, peers, cas, **more))
     found = [failure for failure in failures() if chosen.only in (None, failure.slug)]
     if not found:
         options.error(f"--only {chosen.only}: no failure is called that")
     layouts: tuple[Layout, ...] = (chosen.layout,) if chosen.layout else LAYOUTS
     arranged = [(failure, layout) for layout in layouts for failure in found]
 
-    facts = _facts(chosen.python)
+    facts = facts_of(chosen.python)
     results: list[Result] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for result in pool.map(partial(_measure, python=chosen.python), arranged):
@@ -162,13 +182,13 @@ def _run(failure: Failure, python: str, folder: Path, result: Result) -> None:
         return
     end = _arguments(failure.server, "server", folder, result.layout)
     arguments = ["--log-format", "json", *end]
-    with _started(python, "serve", "--listen", "127.0.0.1:0", *arguments, folder=folder) as server:
-        listening = _event(server, "listening")
+    with started(python, "serve", "--listen", "127.0.0.1:0", *arguments, folder=folder) as server:
+        listening = event(server, "listening")
         if listening is None:
             result.findings.append(("not started", "the server did not start to listen"))
             return
         if failure.client is None:
-            with socket.create_connection(("127.0.0.1", listening["port"]), _SECONDS) as plain:
+            with socket.create_connection(("127.0.0.1", listening["port"]), SECONDS) as plain:
                 plain.sendall(_HTTP_REQUEST)
                 with contextlib.suppress(OSError):  # how it ends is the server's choice
                     plain.recv(1024)
@@ -176,7 +196,7 @@ def _run(failure: Failure, python: str, folder: Path, result: Result) -> None:
             _connect(failure, python, folder, listening["port"], result)
             if "client" not in result.reports:
                 return  # it may never have come, and the server would be waited for in vain
-        report = _event(server, "connection")
+        report = event(server, "connection")
         if report is not None:
             result.reports["server"] = report
 
@@ -186,13 +206,13 @@ def _connect(failure: Failure, python: str, folder: Path, port: int, result: Res
     end = _arguments(failure.client, "client", folder, result.layout)
     arguments = ["--json", "--tls", failure.tls, *end]
     address = f"localhost:{port}"
-    with _started(python, "connect", address, "hi", *arguments, folder=folder) as client:
+    with started(python, "connect", address, "hi", *arguments, folder=folder) as client:
         output, errors = client.communicate()
         result.status = client.returncode
     if output:
         result.reports["client"] = json.loads(output)
     else:
-        result.findings.append(("not started", f"the client: {_last_line(errors)}"))
+        result.findings.append(("not started", f"the client: {last_line(errors)}"))
 
 
 def _arguments(end: End, side: Side, folder: Path, layout: Layout) -> list[str]:
@@ -225,51 +245,10 @@ def _arguments(end: End, side: Side, folder: Path, layout: Layout) -> list[str]:
 
 
 @contextmanager
-def _started(
-    python: str, command: str, *arguments: str, folder: Path
-) -> Iterator[subprocess.Popen[str]]:
-    """A process of ours, killed at the end or when its time is up."""
-    process = subprocess.Popen(
-        [python, "-m", "mtls_echo", command, *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Nothing of the caller's: neither the PKI nor the settings.
-        env={"PATH": os.environ.get("PATH", ""), "HOME": str(folder)},
-    )
-    watchdog = threading.Timer(_SECONDS, process.kill)
-    watchdog.start()
-    try:
-        yield process
-    finally:
-        watchdog.cancel()
-        process.kill()
-        process.communicate()
-
-
-def _event(server: subprocess.Popen[str], name: str) -> dict[str, Any] | None:
-    """The next event of this name; None when the log ends before."""
-    assert server.stderr is not None
-    for line in server.stderr:
-        if line.startswith("{"):
-            event: dict[str, Any] = json.loads(line)
-            if event["event"] == name:
-                return event
-        else:
-            print(f"serve: {line.rstrip()}", file=sys.stderr)
-    return None
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["no word"])[-1]
-
-
-@contextmanager
 def _plaintext_server() -> Iterator[int]:
     """A port where HTTP is spoken, without TLS, once."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(_SECONDS)
+        listener.settimeout(SECONDS)
         thread = threading.Thread(target=_answer_in_plaintext, args=(listener,))
         thread.start()
         yield listener.getsockname()[1]
@@ -280,7 +259,7 @@ def _answer_in_plaintext(listener: socket.socket) -> None:
     with contextlib.suppress(OSError):  # a client that does not come is reported by itself
         connection, _ = listener.accept()
         with connection:
-            connection.settimeout(_SECONDS)
+            connection.settimeout(SECONDS)
             connection.recv(4096)
             connection.sendall(_HTTP_ANSWER)
 
@@ -336,17 +315,6 @@ def _note(result: Result, who: str, named: Sequence[str]) -> None:
 
 
 # --- printing ------------------------------------------------------------------------------------
-
-
-def _facts(python: str) -> dict[str, str]:
-    """What ran, as the interpreter under measurement says."""
-    asked = (
-        "import json, platform, ssl, cryptography as c; print(json.dumps("
-        "[platform.python_version(), ssl.OPENSSL_VERSION, c.__version__]))"
-    )
-    found = subprocess.run([python, "-c", asked], capture_output=True, text=True, check=True)
-    names = ("python", "openssl", "cryptography")
-    return dict(zip(names, json.loads(found.stdout), strict=True))
 
 
 def _print_result(result: Result) -> None:

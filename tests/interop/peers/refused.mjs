@@ -25,7 +25,10 @@ function settings(version, credential) {
     credential === "none"
       ? {}
       : { cert: read(`${credential}.crt`), key: read(`${credential}.key`) };
-  return { ...own, minVersion: version, maxVersion: version };
+  const file = path.join(folder, "settings.json");
+  const more = fs.existsSync(file) ? JSON.parse(fs.readFileSync(file)) : {};
+  if (more.crl) more.crl = fs.readFileSync(more.crl);
+  return { ...own, ...more, minVersion: version, maxVersion: version };
 }
 
 function connect(port, version, credential, bytes) {

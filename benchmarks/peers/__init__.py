@@ -1,0 +1,1 @@
+"""Foreign TLS stacks as the other end of each failure; see `benchmarks.accuracy`."""
