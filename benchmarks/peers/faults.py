@@ -43,6 +43,8 @@ class Fault:
             not a CA's.
         needs: What a foreign end must be able to do: see `benchmarks.peers.stacks`.
         judges: Who can judge it.
+        also: What is right as well where the presenter is asked, which does not see what the
+            judge trusts.
     """
 
     slug: str
@@ -53,6 +55,7 @@ class Fault:
     culprits: tuple[str, ...] = ()
     needs: str = ""
     judges: tuple[Judge, ...] = JUDGES
+    also: frozenset[str] = frozenset()
 
 
 class World:
@@ -217,7 +220,8 @@ def _authorities(world: World, owner: Side) -> Iterator[Fault]:
     yield fault("missing-intermediate", "missing-intermediate", (leaf,), left_out)
     alike = world.authority(world.root_name, key="impostor")
     chain = (world.leaf(owner, alike),)
-    yield fault("recreated-ca", "impostor-authority", chain, alike)
+    more: dict[str, Any] = {"also": frozenset(("unknown-authority",))}
+    yield fault("recreated-ca", "impostor-authority", chain, alike, **more)
     chain = below("Acme Old CA", **_PAST)
     yield fault("expired-intermediate", "expired-authority", chain, chain[1])
     chain = below("Acme No CA", authority=False)

@@ -22,6 +22,8 @@ from benchmarks.worlds import Side
 Grade = Literal["exact", "first", "within", "wrong", "false", "accepted", "met", "not played"]
 GRADED: tuple[Grade, ...] = ("exact", "first", "within", "wrong", "false")
 
+_ALIKE = {"missing-intermediate", "unknown-authority"}
+
 # Of all graded reports: the first cause right, and certain though false.
 GOAL, GOAL_FALSE = 0.95, 0
 
@@ -36,6 +38,9 @@ class Outcome:
         grade: Of the report.
         named: The causes it names.
         refuser_right: Whether it says who refused; None: not asked.
+        undecidable: Whether the first cause is wrong, and one end alone could not have known: of a
+            certificate whose issuer is in no file, it cannot be told whether the issuer is unknown
+            or was left out.
         culprit_named: Whether summary or remedy name the CA at fault; None: not a CA's fault, or
             the first cause is wrong anyway.
         report: As our end gave it.
@@ -54,6 +59,7 @@ class Outcome:
     grade: Grade = "not played"
     named: list[str] = field(default_factory=list[str])
     refuser_right: bool | None = None
+    undecidable: bool = False
     culprit_named: bool | None = None
     report: dict[str, Any] | None = None
     status: int | None = None
@@ -68,8 +74,15 @@ class Outcome:
         return f"{self.slug} ({judged}; TLS {self.tls}, CA of {self.profile})"
 
 
-def grade(outcome: Outcome, refuser: Side, culprits: Sequence[str]) -> None:
-    """Compare the report with the truth; ``refuser`` is who must have refused."""
+def grade(outcome: Outcome, refuser: Side, culprits: Sequence[str], *, alone: bool) -> None:
+    """Compare the report with the truth.
+
+    Args:
+        outcome: With the report; takes the grade.
+        refuser: Who must have refused.
+        culprits: Common names of CAs; the hint must name one.
+        alone: Whether the certificate was presented without any other.
+    """
     report, true = outcome.report, set(outcome.causes)
     if report is None:
         outcome.grade = "wrong"
@@ -81,6 +94,8 @@ def grade(outcome: Outcome, refuser: Side, culprits: Sequence[str]) -> None:
             outcome.grade = "wrong"  # our end let something in that it must refuse
         return
     outcome.grade = graded(outcome.named, true)
+    if outcome.grade in ("within", "wrong", "false") and alone and true & _ALIKE:
+        outcome.undecidable = outcome.named[:1] != [] and outcome.named[0] in _ALIKE
     outcome.refuser_right = report["rejected_by"] == refuser if true else None
     if culprits and outcome.grade in ("exact", "first"):
         text = f"{report['summary']} {report['remedy']}"

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -79,13 +80,17 @@ def measure(
 def _played(meetings: Sequence[Meeting], python: str, cores: int) -> Iterator[Outcome]:
     show = sys.stderr.isatty()
     with ThreadPoolExecutor(cores) as pool:
-        played = pool.map(lambda meeting: meeting.play(python), meetings)
+        played = pool.map(partial(_play, python=python), meetings)
         for number, outcome in enumerate(played, 1):
             if show:
                 print(f"\r{number}/{len(meetings)} ", end="", file=sys.stderr, flush=True)
             yield outcome
     if show:
         print("\r\033[K", end="", file=sys.stderr)
+
+
+def _play(meeting: Meeting, python: str) -> Outcome:
+    return meeting.play(python)
 
 
 def goals_met(outcomes: Sequence[Outcome]) -> bool:
@@ -123,6 +128,8 @@ def print_summary(outcomes: Sequence[Outcome]) -> None:
     total = max(1, sum(counts[grade] for grade in GRADED))
     right = counts["exact"] + counts["first"]
     print(f"first cause right {right} of {total} ({right / total:.0%}; goal {GOAL:.0%})")
+    alike = sum(outcome.undecidable for outcome in outcomes)
+    print(f"  of the others, one end alone could not have known {alike}")
     print(f"certain and false {counts['false']} (goal {GOAL_FALSE})")
 
 

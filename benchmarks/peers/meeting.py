@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,9 +69,10 @@ class Meeting:
 
     def play(self, python: str) -> Outcome:
         """Let the two ends meet, and grade what ours reports."""
+        also = self.fault.also if self.judge == "theirs" else frozenset[str]()
         outcome = Outcome(
             *(self.fault.slug, self.stack.name, self.part.side, self.tls, self.profile),
-            *(self.judge, tuple(sorted(self.fault.causes))),
+            *(self.judge, tuple(sorted(self.fault.causes | also))),
         )
         with TemporaryDirectory(prefix="mtls-echo-peers-") as name:
             folder = Path(name)
@@ -82,7 +83,8 @@ class Meeting:
                 self._connect(python, folder, theirs, arguments, outcome)
         if not outcome.note:
             judge_side = self.part.side if self.judge == "theirs" else self.ours
-            grade(outcome, self.refuser or judge_side, self.fault.culprits)
+            alone = len(self.fault.chain) == 1
+            grade(outcome, self.refuser or judge_side, self.fault.culprits, alone=alone)
         return outcome
 
     # --- files -----------------------------------------------------------------------------------
@@ -90,13 +92,15 @@ class Meeting:
     def _write(self, folder: Path) -> tuple[Path, list[str]]:
         """The foreign end's folder, and our end's options with the files that they name."""
         fault, trusted = self.fault, (self.fault.trusts or self.root,)
-        judged = {"chain": fault.chain, "anchors": (self.root,), "crls": ()}
-        judging = {"chain": self.sound, "anchors": trusted, "crls": fault.crls}
+        # Who has a certificate of a CA knows that CA, as the one CA of both sides.
+        known = (self.root, fault.trusts) if fault.trusts else (self.root,)
+        judged = _End(fault.chain, known)
+        judging = _End(self.sound, trusted, fault.crls)
         ours, theirs = (judging, judged) if self.judge == "ours" else (judged, judging)
         there = folder / "theirs"
         there.mkdir()
-        _write_foreign(there, self.stack.name, self.part, **theirs)
-        return there, [*_write_ours(folder / "ours", self.ours, **ours), *self.options]
+        _write_foreign(there, self.stack.name, self.part, theirs)
+        return there, [*_write_ours(folder / "ours", self.ours, ours), *self.options]
 
     # --- our end is the server -------------------------------------------------------------------
 
@@ -144,14 +148,16 @@ class Meeting:
 # --- files ---------------------------------------------------------------------------------------
 
 
-def _write_ours(
-    folder: Path,
-    side: Side,
-    *,
-    chain: tuple[Issued, ...],
-    anchors: tuple[Issued, ...],
-    crls: tuple[x509.CertificateRevocationList, ...],
-) -> list[str]:
+@dataclass(frozen=True)
+class _End:
+    """What an end has: no chain means that it has no certificate."""
+
+    chain: tuple[Issued, ...]
+    anchors: tuple[Issued, ...]
+    crls: tuple[x509.CertificateRevocationList, ...] = ()
+
+
+def _write_ours(folder: Path, side: Side, end: _End) -> list[str]:
     def file(name: str, content: bytes) -> str:
         (folder / name).mkdir(parents=True)
         path = folder / name / f"{name}.pem"
@@ -159,25 +165,19 @@ def _write_ours(
         path.write_bytes(content)
         return str(path)
 
-    found = ["--client-ca" if side == "server" else "--ca", file("anchors", _pem(anchors))]
-    if chain:
-        found += ["--cert", file("chain", _pem(chain)), "--key", file("key", _key(chain[0]))]
+    found = ["--client-ca" if side == "server" else "--ca", file("anchors", _pem(end.anchors))]
+    if end.chain:
+        found += ["--cert", file("chain", _pem(end.chain))]
+        found += ["--key", file("key", _key(end.chain[0]))]
     else:
         found.append("--no-cert")
-    return [*found, "--crl", file("crls", _crls(crls))] if crls else found
+    return [*found, "--crl", file("crls", _crls(end.crls))] if end.crls else found
 
 
-def _write_foreign(
-    folder: Path,
-    stack: str,
-    part: Part,
-    *,
-    chain: tuple[Issued, ...],
-    anchors: tuple[Issued, ...],
-    crls: tuple[x509.CertificateRevocationList, ...],
-) -> None:
+def _write_foreign(folder: Path, stack: str, part: Part, end: _End) -> None:
+    chain = end.chain
     for name in ("servers.crt", "clients.crt"):
-        (folder / name).write_bytes(_pem(anchors))
+        (folder / name).write_bytes(_pem(end.anchors))
     if chain:
         (folder / "me.crt").write_bytes(_pem(chain))
         (folder / "me.key").write_bytes(_key(chain[0]))
@@ -190,8 +190,8 @@ def _write_foreign(
             BestAvailableEncryption(b"secret"),
         )
         (folder / "me.p12").write_bytes(found)
-    if crls:
-        (folder / "crl.pem").write_bytes(_crls(crls))
+    if end.crls:
+        (folder / "crl.pem").write_bytes(_crls(end.crls))
     content = settings(stack, part, folder)
     if content is not None:
         (folder / "settings.json").write_bytes(content)
@@ -239,7 +239,7 @@ class _Said:
 
 
 @contextmanager
-def _foreign(command: list[str], folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], _Said]]:
+def _foreign(command: list[str], folder: Path) -> Generator[tuple[subprocess.Popen[bytes], _Said]]:
     """A foreign process that has been told `MESSAGE`; killed at the end or when its time is up."""
     process = subprocess.Popen(
         command,
