@@ -107,7 +107,7 @@ def _judged(
     part = Part(side, tls, presents)
     if judge == "theirs":
         part = replace(part, crl=bool(fault.crls), strict=fault.needs == "strict")
-        part = replace(part, refuses_ed448=fault.needs == "key-type")
+        part = replace(part, refuses_ed25519=fault.needs == "key-type")
     elif fault.needs == "weak-key":
         part = replace(part, weak=True)
     sound = world.chain(side if judge == "theirs" else OTHER[side])

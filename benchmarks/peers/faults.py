@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, Literal
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -192,7 +192,7 @@ def _certificates(world: World, owner: Side) -> Iterator[Fault]:
         yield fault("no-client-certificate", "no-client-certificate", ())
     small = world.chain(owner, key=new_key("RSA", 1024))
     yield fault("weak-key", "weak-key", small, needs="weak-key", judges=("ours",))
-    odd = world.chain(owner, key=ed448.Ed448PrivateKey.generate())
+    odd = world.chain(owner, key=ed25519.Ed25519PrivateKey.generate())
     cause = "no-common-signature-algorithm"
     yield fault("key-type", cause, odd, needs="key-type", judges=("theirs",))
 

@@ -22,6 +22,9 @@ from benchmarks.worlds import Side
 Grade = Literal["exact", "first", "within", "wrong", "false", "accepted", "met", "not played"]
 GRADED: tuple[Grade, ...] = ("exact", "first", "within", "wrong", "false")
 
+# What was seen of the end of a connection: no cause of it, and never false.
+_SEEN = {"closed-without-alert", "truncated", "reset", "timeout"}
+
 _ALIKE = {"missing-intermediate", "unknown-authority"}
 
 # Of all graded reports: the first cause right, and certain though false.
@@ -105,7 +108,7 @@ def grade(outcome: Outcome, refuser: Side, culprits: Sequence[str], *, alone: bo
 def graded(named: Sequence[str], true: set[str]) -> Grade:
     """The grade of these causes, most likely first."""
     if not true.intersection(named):
-        return "false" if len(named) == 1 else "wrong"
+        return "false" if len(named) == 1 and named[0] not in _SEEN else "wrong"
     if named[0] not in true:
         return "within"
     return "exact" if true.issuperset(named) else "first"

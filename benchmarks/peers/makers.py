@@ -98,7 +98,7 @@ def _easy_rsa(folder: Path) -> Made | None:
     run(f"--subject-alt-name=DNS:{SERVER_NAME}", "build-server-full", SERVER_NAME, "nopass")
     run(f"--subject-alt-name=DNS:{CLIENT_NAME}", "build-client-full", CLIENT_NAME, "nopass")
     named: dict[Side, str] = {"server": SERVER_NAME, "client": CLIENT_NAME}
-    ends = {
+    ends: dict[Side, tuple[str, str]] = {
         side: (f"pki/issued/{name}.crt", f"pki/private/{name}.key") for side, name in named.items()
     }
     version = next(line for line in run("--version").splitlines() if "Version:" in line)

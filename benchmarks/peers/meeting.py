@@ -30,6 +30,9 @@ from benchmarks.peers.stacks import MESSAGE, Part, Stack, settings
 from benchmarks.processes import SECONDS, event, last_line, started
 from benchmarks.worlds import OTHER, Side
 
+# The exit status of `connect` when it cannot use its files.
+_UNUSABLE = 2
+
 # Most end at the end of their input; curl does not.
 _SECONDS_TO_END = 0.5
 
@@ -139,7 +142,7 @@ class Meeting:
                 output, errors = client.communicate()
                 outcome.status = client.returncode
             outcome.said = said.text
-        if output:
+        if output and outcome.status != _UNUSABLE:
             outcome.report = json.loads(output)
         else:
             outcome.note = f"our client does not start: {last_line(errors)}"

@@ -22,13 +22,13 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from benchmarks.worlds import DAY, NOW, Side
 
-Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed448.Ed448PrivateKey
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 KeyType = Literal["RSA", "P-256"]
 Identifier = Literal["none", "key", "issuer and serial too"]
 
@@ -216,7 +216,7 @@ def issue(contents: Contents, key: Key, issuer: Issued | None = None) -> Issued:
         builder = builder.add_extension(c.name_constraints, True)
     for extension in form.more:
         builder = builder.add_extension(extension, False)
-    algorithm = None if isinstance(signer, ed448.Ed448PrivateKey) else SHA256()
+    algorithm = None if isinstance(signer, ed25519.Ed25519PrivateKey) else SHA256()
     return Issued(builder.sign(signer, algorithm), key, issuer)
 
 

@@ -45,6 +45,7 @@ def graded_as(found: Outcome, *culprits: str, alone: bool = False) -> Outcome:
         ("unknown-authority expired", "within"),
         ("unknown-authority self-signed", "wrong"),
         ("unknown-authority", "false"),
+        ("closed-without-alert", "wrong"),  # it was closed so, and nothing else is said
         ("", "wrong"),
     ],
 )
