@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from mtls_echo_pki.certificates.credential import Credential
     from mtls_echo_pki.certificates.trust import Trust
 
+# SSL_OP_NO_TX_CERTIFICATE_COMPRESSION and SSL_OP_NO_RX_CERTIFICATE_COMPRESSION: `ssl` has no name
+# for them, and earlier releases do not know them.
+_NO_CERTIFICATE_COMPRESSION = 0b11 << 32 if ssl.OPENSSL_VERSION_INFO >= (3, 2) else 0
+
 
 def client_context(
     server_trust: Trust,
@@ -69,6 +73,9 @@ def client_context(
     context.options |= ssl.OP_NO_RENEGOTIATION
     # Python's default, said because it matters: a compressed secret shows in its length (CRIME).
     context.options |= ssl.OP_NO_COMPRESSION
+    # OpenSSL 3.2 and later compress certificates (RFC 8879), in forms that the standard library
+    # cannot all read: a refused peer's could then not be shown.
+    context.options |= _NO_CERTIFICATE_COMPRESSION
 
     if alpn:
         context.set_alpn_protocols(list(alpn))

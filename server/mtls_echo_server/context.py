@@ -58,6 +58,10 @@ class ClientAuth(enum.Enum):
     REQUIRED = "required"
 
 
+# SSL_OP_NO_TX_CERTIFICATE_COMPRESSION and SSL_OP_NO_RX_CERTIFICATE_COMPRESSION: `ssl` has no name
+# for them, and earlier releases do not know them.
+_NO_CERTIFICATE_COMPRESSION = 0b11 << 32 if ssl.OPENSSL_VERSION_INFO >= (3, 2) else 0
+
 _VERIFY_MODES = {
     ClientAuth.NONE: ssl.CERT_NONE,
     ClientAuth.OPTIONAL: ssl.CERT_OPTIONAL,
@@ -136,6 +140,9 @@ def server_context(
     context.options |= ssl.OP_NO_RENEGOTIATION
     # Python's default, said because it matters: a compressed secret shows in its length (CRIME).
     context.options |= ssl.OP_NO_COMPRESSION
+    # OpenSSL 3.2 and later compress certificates (RFC 8879), in forms that the standard library
+    # cannot all read: a refused peer's could then not be shown.
+    context.options |= _NO_CERTIFICATE_COMPRESSION
 
     if session_tickets:
         # One: each is a copy of the client's certificate, encrypted, at 125 µs; the two that

@@ -23,6 +23,9 @@ REQUESTS = {
     "client": Request.client("client.test", subject="client"),
 }
 
+# SSL_OP_NO_TX_… and SSL_OP_NO_RX_CERTIFICATE_COMPRESSION.
+_NO_CERTIFICATE_COMPRESSION = 0b11 << 32 if ssl.OPENSSL_VERSION_INFO >= (3, 2) else 0
+
 # The other side is always the same, and never at fault.
 OTHERS = Authority.root("the other side's authority")
 OTHER_SERVER = OTHERS.issue("localhost")
@@ -68,6 +71,8 @@ def contexts(
     else:
         presenter, verifier, other = client_context, server_context, OTHER_SERVER
     for context in (server_context, client_context):
+        # A compressed certificate is refused by other rules than a large one.
+        context.options |= _NO_CERTIFICATE_COMPRESSION
         context.minimum_version = context.maximum_version = TLS_VERSIONS[tls]
     server_context.num_tickets = 0
     server_context.verify_mode = ssl.CERT_REQUIRED

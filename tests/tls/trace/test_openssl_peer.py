@@ -165,6 +165,9 @@ GNUTLS = "04010809080404030807 0501080a080505030808 0601080b0806060302010203"
 JAVA_17 = "040305030603080708080804080508060809080a080b0401050106010402"
 BORING = "04030804040105030805050108060601"
 
+TLS12 = "030303010302040205020602"
+ML_DSA = "090509060904"
+
 FORMATS, OTHER_FORMATS = extension(11, b"\x03\x00\x01\x02"), extension(11, b"\x01\x00")
 EMS, ETM = extension(23), extension(22)
 
@@ -177,6 +180,16 @@ def signatures(codes: str) -> bytes:
 def test_newer_releases_and_shorter_lists_are_recognised(codes: str) -> None:
     hello = client_hello(FORMATS, extension(35), ETM, EMS, signatures(codes), extension(43))
     assert is_openssl(recorded(hello))
+
+
+def test_ml_dsa_first_marks_a_release_that_offers_one_point_format() -> None:
+    def hello(formats: bytes, codes: str) -> Recorder:
+        return recorded(client_hello(formats, extension(35), ETM, EMS, signatures(codes)))
+
+    assert is_openssl(hello(OTHER_FORMATS, ML_DSA + BRAINPOOL))
+    assert not is_openssl(hello(FORMATS, ML_DSA + BRAINPOOL))
+    assert not is_openssl(hello(OTHER_FORMATS, ML_DSA[::-1] + BRAINPOOL))
+    assert not is_openssl(hello(OTHER_FORMATS, ML_DSA + GO))
 
 
 @pytest.mark.parametrize(
@@ -218,6 +231,9 @@ ENCRYPTED = handshake(8, b"\x00\x00")
     [
         pytest.param((ENCRYPTED, request13(signatures(OPENSSL), extension(47))), True, id="1.3"),
         pytest.param(
+            (ENCRYPTED, request13(signatures(ML_DSA + BRAINPOOL), extension(27))), True, id="3.6"
+        ),
+        pytest.param(
             (ENCRYPTED, request13(extension(5), extension(18), signatures(GO))), False, id="Go"
         ),
         pytest.param(
@@ -225,6 +241,7 @@ ENCRYPTED = handshake(8, b"\x00\x00")
         ),
         pytest.param((ENCRYPTED,), False, id="did not ask"),
         pytest.param((handshake(13, b"\x01\x40" + vector(OPENSSL)),), False, id="1.2, formats"),
+        pytest.param((handshake(13, b"\x01\x40" + vector(OPENSSL + TLS12)),), True, id="3.6, 1.2"),
         pytest.param((handshake(13, b"\x09\x40"),), False, id="malformed"),
     ],
 )
