@@ -18,6 +18,7 @@ from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.tbs import TBSCertificate
 from mtls_echo_pki.directory.directory import Directory
+from mtls_echo_pki.flaws.baseline import with_extension
 from mtls_echo_server.context import server_context
 from mtls_echo_tls.diagnosis.context_info import context_info
 from mtls_echo_tls.diagnosis.joint import join_reports
@@ -308,4 +309,34 @@ async def test_an_expired_root_that_lies_beside_explains_certificate_expired(
     )
 
     assert verifier.causes == ["expired-authority"]
-    assert refused_side.causes == ["expired-authority"]
+    # The server may have another certificate of that CA, and a clock or a CRL that is off.
+    assert refused_side.causes[0] == "expired-authority"
+    assert len(refused_side.causes) > 1
+    assert join_reports(refused_side, verifier).causes == ("expired-authority",)
+
+
+@both_versions
+async def test_a_fault_of_a_ca_that_lies_beside_is_one_candidate_and_not_the_first(
+    tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    """The server has never heard of that CA: what is wrong with it is not why it refused."""
+    root = Authority.root("Own Root")
+    usage = root.certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    tbs = with_extension(TBSCertificate.of(root.certificate), without_cert_sign(usage))
+    beside = replace(root, certificate=root.certify(tbs))
+
+    refused_side, verifier = await refused(
+        bearer(tmp_path, root.issue(Request.client("a.test")), beside), CLIENTS, version
+    )
+
+    assert verifier.causes[0] == "unknown-authority"
+    assert refused_side.causes[0] == "unknown-authority"
+    assert "not-an-authority" in refused_side.causes
+
+
+def without_cert_sign(usage: x509.KeyUsage) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True, content_commitment=False, key_encipherment=False,
+        data_encipherment=False, key_agreement=False, key_cert_sign=False,
+        crl_sign=usage.crl_sign, encipher_only=False, decipher_only=False,
+    )  # fmt: skip

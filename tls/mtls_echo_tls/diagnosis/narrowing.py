@@ -22,7 +22,7 @@ from dataclasses import replace
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.identifiers import (
@@ -66,6 +66,9 @@ _SEEN_BY_OPENSSL: frozenset[Slug] = frozenset(
         "not-conforming",
     }
 )
+
+# Alerts for what has no alert of its own, and that for a usage which our path has.
+_CATCHALLS = {AlertDescription.certificate_unknown, AlertDescription.unsupported_certificate}
 
 # On which side of its dates a certificate is then (`valid_at`).
 _DATED: dict[Slug, int] = {
@@ -256,9 +259,13 @@ def _narrow_as_presenter(family: Slugs, path: CertificationPath, evidence: Evide
         suspect: Slugs = ("not-conforming",)
         return (*suspect, *others) if evidence.peer_is_openssl else (*others, *suspect)
     shown = keep(family, drop(path.slugs, differing))
-    if not path.certificates or (shown and shown != ("missing-intermediate",)):
-        return shown or family
-    remaining = drop(family, {*_disproved(path, evidence), *shown})
+    proved = _slugs_of_presented(path, evidence) - {"missing-intermediate"}
+    if not path.certificates or not proved.isdisjoint(shown):
+        return (*keep(shown, proved), *drop(shown, proved)) or family
+    # What is wrong with a CA that was not sent is one candidate more, and not the likeliest.
+    suspected, shown = shown, keep(shown, ("missing-intermediate",))
+    ruled_out = _disproved(path, evidence) - {*suspected}
+    remaining = drop(family, {*ruled_out, *shown})
     if path.is_complete:
         # Every signature in it is sound: then only that of a CRL can be bad.
         last: Slugs = ("bad-signature",)
@@ -266,7 +273,17 @@ def _narrow_as_presenter(family: Slugs, path: CertificationPath, evidence: Evide
     elif same_name_root(path, evidence) is not None:
         first: Slugs = ("impostor-authority",)
         remaining = (*keep(first, remaining), *drop(remaining, first))
-    return (*shown, *remaining) or family
+    possible = (*shown, *remaining) or family
+    # The alert for everything else: what is left over when all that is known has been ruled out
+    # is not proved by that.
+    is_catchall = evidence.alert is not None and evidence.alert.code in _CATCHALLS
+    return (*possible, *UNKNOWN) if is_catchall and not shown and len(possible) == 1 else possible
+
+
+def _slugs_of_presented(path: CertificationPath, evidence: Evidence) -> set[Slug]:
+    """The faults of what the verifier has seen; it may have another copy of a CA known here."""
+    seen = [c.public_bytes(Encoding.DER) in evidence.own_chain for c in path.certificates]
+    return {f.slug for f in path.faults if f.depth >= len(seen) or seen[f.depth]}
 
 
 def same_name_root(path: CertificationPath, evidence: Evidence) -> x509.Certificate | None:
