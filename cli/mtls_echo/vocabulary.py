@@ -10,7 +10,7 @@ COMMANDS = {
     "show": "`mtls-echo pki show FILE`",
     "renew": "`mtls-echo pki renew DIR NAME --same-key`",
     "rekey": "`mtls-echo pki renew DIR NAME --new-key`",
-    "rollover": "`mtls-echo pki rollover --help`",
+    "rollover": "with {pki_program}: `mtls-echo pki rollover --help`",
     "issue": "`mtls-echo pki issue DIR NAME IDENTITY --{owner}`",
     "issue_server": "`mtls-echo pki issue DIR NAME HOST --server`",
     "publish_crls": "`mtls-echo pki crl DIR`",

@@ -11,8 +11,11 @@ from mtls_echo.__main__ import mtls_echo
 from mtls_echo.vocabulary import COMMAND_LINE
 from mtls_echo_tls.causes import CAUSES
 from mtls_echo_tls.certificate_causes import FORGED_LIST
+from mtls_echo_tls.diagnosis.report import FaultFound
 from mtls_echo_tls.diagnosis.wording import Perspective, in_third_person
+from mtls_echo_tls.fault_causes import VARIANTS
 from mtls_echo_tls.sides import Side
+from mtls_echo_tls.slugs import Cause
 
 SIDES: tuple[Side, ...] = ("client", "server")
 TEXTS = {
@@ -43,6 +46,23 @@ def test_every_command_that_a_remedy_names_exists_with_its_options(command: str)
 
     known = {name for parameter in found.params for name in parameter.opts} | {"--help"}
     assert {word for word in words if word.startswith("-")} <= known
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("cause", [*CAUSES.values(), *VARIANTS.values(), FORGED_LIST])
+def test_for_files_that_others_made_no_command_is_named_that_works_on_ours_only(
+    cause: Cause, side: Side
+) -> None:
+    words = COMMAND_LINE.for_other_files()
+    fault = FaultFound(slug="not-conforming", depth=1, detail="d", subject="s", issuer="i")
+    told = [
+        Perspective(side, rejected_by, None, words).remedy(cause, fault)
+        for rejected_by in (*SIDES, None)
+    ]
+
+    for text in told:
+        assert "mtls-echo pki" not in text.replace("`mtls-echo pki show FILE`", "")
+        assert "{" not in text
 
 
 def test_every_option_that_a_remedy_names_is_one_of_connect_or_serve() -> None:

@@ -21,7 +21,7 @@ CERTIFICATE_CAUSES: dict[Slug, Cause] = {
     "expired-authority": Cause(
         "a CA above {its} certificate has expired",
         "get a certificate from a CA that is still valid, and send that CA's"
-        " own along with it; with {pki_program}: {rollover}",
+        " own along with it; {rollover}",
         "replace the expired CA where it is: among our trust anchors ({ca}{file}), or"
         " in what the {owner} sends",
         _VALIDITY,
@@ -141,8 +141,7 @@ CERTIFICATE_CAUSES: dict[Slug, Cause] = {
     ),
     "missing-key-identifier": Cause(
         "{its} certificate lacks a key identifier that RFC 5280 demands",
-        "have it issued with authorityKeyIdentifier and subjectKeyIdentifier, as"
-        " {pki_program} does",
+        "have it reissued with authorityKeyIdentifier and subjectKeyIdentifier",
         "have the {owner}'s certificate issued with authorityKeyIdentifier and"
         " subjectKeyIdentifier",
         "RFC 5280 §4.2.1.1",
@@ -195,8 +194,8 @@ CERTIFICATE_CAUSES: dict[Slug, Cause] = {
     "crl-expired": Cause(
         "the CRL to check {its} certificate against has expired",
         "nothing is wrong with ours: have the {verifier} load the CA's present CRL ({crl}{file})",
-        "load the CA's present CRL ({crl}{file}); {publish_crls}"
-        " publishes one, for a timer to run before the old one ends",
+        "load the CA's present CRL ({crl}{file}), and let a timer do so before it"
+        " ends; {publish_crls} publishes one",
         "RFC 5280 §5.1.2.5",
     ),
     "crl-not-yet-valid": Cause(

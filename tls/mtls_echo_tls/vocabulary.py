@@ -9,7 +9,7 @@ its contexts (`mtls_echo_tls.diagnosis.context_info.with_vocabulary`) and to wha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +49,25 @@ class Vocabulary:
     show: str = "`openssl storeutl -noout -text FILE`"
     renew: str = "`Directory.renew(name, rekey=False)`"
     rekey: str = "`Directory.renew(name, rekey=True)`"
-    rollover: str = "`Directory.introduce`, `switch` and `retire`"
+    rollover: str = "with {pki_program}: `Directory.introduce`, `switch` and `retire`"
     issue: str = "`Directory.issue(name, Request.{owner}(identity))`"
     issue_server: str = "`Directory.issue(name, Request.server(host))`"
     publish_crls: str = "`Directory.publish_crls()`"
     client_program: str = "`connect()`"
     server_program: str = "`serve()`"
+
+    def for_other_files(self) -> Vocabulary:
+        """The same for a reader whose certificates were not made by this project's programs."""
+        its_ca = "the CA of the present one issues it"
+        return replace(
+            self,
+            renew="with the program that made it",
+            rekey=its_ca,
+            rollover="its operator has both",
+            issue=its_ca,
+            issue_server=its_ca,
+            publish_crls="each CA",
+        )
 
     def complete(self, text: str, **sides: str) -> str:
         """The text, its places filled with these names and with what the sides are called."""

@@ -340,3 +340,21 @@ def without_cert_sign(usage: x509.KeyUsage) -> x509.KeyUsage:
         data_encipherment=False, key_agreement=False, key_cert_sign=False,
         crl_sign=usage.crl_sign, encipher_only=False, decipher_only=False,
     )  # fmt: skip
+
+
+async def test_remedies_for_certificates_of_ones_own_name_no_directory_of_ours(
+    tmp_path: Path,
+) -> None:
+    past, end = timedelta(days=2), timedelta(days=-1)
+    expired = ROOT.issue(replace(Request.client("a.test"), backdate=past, lifetime=end))
+    (tmp_path / "files").mkdir()
+    mine, _ = await refused(bearer(tmp_path / "files", expired), ROOT, V13)
+    directory = Directory.open_or_create(tmp_path / "pki")[0]
+    ours = client_material(pki=directory.path).context(
+        lambda read: client_context(SERVERS.trust, expired)
+    )
+    theirs, _ = await reports(*tls_pair(ours, server_context(LOCALHOST, ROOT.trust)))
+
+    assert mine.causes == theirs.causes == ["expired"]
+    assert "Directory" not in mine.remedy
+    assert "Directory" in theirs.remedy

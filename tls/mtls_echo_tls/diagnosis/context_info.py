@@ -33,6 +33,7 @@ class ContextInfo:
         complete: False when the anchors may be more than these.
         declared: False when this is only what can be seen of the context.
         local_cas: CA certificates found beside our own files (`mtls_echo_tls.path.local_cas`).
+        other_files: Whether these are files that no program of this project made.
         vocabulary: What the readers of its reports call settings and programs.
     """
 
@@ -42,6 +43,7 @@ class ContextInfo:
     complete: bool = True
     declared: bool = True
     local_cas: tuple[LocalCA, ...] = ()
+    other_files: bool = False
     vocabulary: Vocabulary = API
 
 

@@ -64,7 +64,8 @@ def _report(
 ) -> Report:
     rejected_by = verdict.rejected_by
     owner = owner or (OWNERS.get(causes[0]) if causes else None)
-    faults, vocabulary = _faults(path, evidence), evidence.context_info.vocabulary
+    faults, mine = _faults(path, evidence), evidence.context_info
+    vocabulary = mine.vocabulary.for_other_files() if mine.other_files else mine.vocabulary
     words = Perspective(evidence.side, rejected_by, owner, vocabulary, faults)
     return Report(
         side=evidence.side,

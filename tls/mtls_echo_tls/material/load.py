@@ -97,7 +97,9 @@ class Material:
     def context(self, build: Callable[[Material], ssl.SSLContext]) -> ssl.SSLContext:
         """A context of this; its diagnoses know the CA certificates beside our files."""
         context = build(self)
-        describe_context(context, replace(context_info(context), local_cas=self.local_cas))
+        is_ours = (Path(self.source) / "authorities").is_dir()
+        info = replace(context_info(context), local_cas=self.local_cas, other_files=not is_ours)
+        describe_context(context, info)
         return context
 
 
