@@ -11,7 +11,7 @@ from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.flaws.baseline import ValidationInput
 from mtls_echo_pki.flaws.flaw import FlawRole, TLSVersion
 from mtls_echo_tls.diagnosis.report import Report
-from tests.support.tls import reports, tls_pair
+from tests.support.tls import NO_CERTIFICATE_COMPRESSION, reports, tls_pair
 
 TLS_VERSIONS: dict[TLSVersion, ssl.TLSVersion] = {
     "1.2": ssl.TLSVersion.TLSv1_2,
@@ -22,9 +22,6 @@ REQUESTS = {
     "server": Request.server("localhost", "127.0.0.1", "::1", subject="server"),
     "client": Request.client("client.test", subject="client"),
 }
-
-# SSL_OP_NO_TX_… and SSL_OP_NO_RX_CERTIFICATE_COMPRESSION.
-_NO_CERTIFICATE_COMPRESSION = 0b11 << 32 if ssl.OPENSSL_VERSION_INFO >= (3, 2) else 0
 
 # The other side is always the same, and never at fault.
 OTHERS = Authority.root("the other side's authority")
@@ -72,7 +69,7 @@ def contexts(
         presenter, verifier, other = client_context, server_context, OTHER_SERVER
     for context in (server_context, client_context):
         # A compressed certificate is refused by other rules than a large one.
-        context.options |= _NO_CERTIFICATE_COMPRESSION
+        context.options |= NO_CERTIFICATE_COMPRESSION
         context.minimum_version = context.maximum_version = TLS_VERSIONS[tls]
     server_context.num_tickets = 0
     server_context.verify_mode = ssl.CERT_REQUIRED

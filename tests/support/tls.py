@@ -34,6 +34,9 @@ ALICE = CLIENTS.issue(Request.client("alice.test"))
 EXPIRED = {"lifetime": timedelta(days=-1), "backdate": timedelta(days=2)}
 FUTURE = {"lifetime": timedelta(days=3), "backdate": timedelta(days=-1)}
 
+# As the contexts of this project have it: SSL_OP_NO_TX_ and SSL_OP_NO_RX_CERTIFICATE_COMPRESSION.
+NO_CERTIFICATE_COMPRESSION = 0b11 << 32 if ssl.OPENSSL_VERSION_INFO >= (3, 2) else 0
+
 
 def server_side(
     version: ssl.TLSVersion | None = None,
@@ -65,6 +68,7 @@ def client_side(
 
 
 def _only(context: ssl.SSLContext, version: ssl.TLSVersion | None) -> ssl.SSLContext:
+    context.options |= NO_CERTIFICATE_COMPRESSION
     if version is not None:
         context.minimum_version = context.maximum_version = version
     return context

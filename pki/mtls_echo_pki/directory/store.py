@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import stat
 from pathlib import Path
 
 from mtls_echo_pki.certificates.authority import Authority
@@ -42,8 +43,8 @@ class Store:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         with os_errors_as_directory_errors(self.path):
-            exists = self.path.is_dir()
-            is_pki = any((self.path / part).is_dir() for part in PARTS)
+            exists = _is_folder(self.path)
+            is_pki = any(_is_folder(self.path / part) for part in PARTS)
         if not is_pki:
             raise DirectoryError(
                 f"{self.path}: {'is not a PKI directory' if exists else 'does not exist'}",
@@ -133,3 +134,11 @@ class Store:
                 f'"{name}" cannot name a credential',
                 "use up to 64 letters, digits and . _ @ -, not beginning with a dot or a hyphen",
             )
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether it is one; unlike `Path.is_dir` since Python 3.14, an error where we may not look."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False

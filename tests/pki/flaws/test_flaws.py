@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -75,7 +76,9 @@ async def test_the_baseline_is_accepted(flaw: Flaw, role: FlawRole) -> None:
 def test_a_flawed_credential_loads_unless_it_says_why_not(flaw: Flaw, role: FlawRole) -> None:
     inputs = flaw.build(Authority.root(), REQUESTS[role])
 
-    assert load_error(inputs.credential) == flaw.load_error
+    # 3.6 loads a certificate that was signed over SHA-1, and leaves it to the verifier.
+    loads = flaw.load_error == "CA_MD_TOO_WEAK" and ssl.OPENSSL_VERSION_INFO >= (3, 6)
+    assert load_error(inputs.credential) == (None if loads else flaw.load_error)
 
 
 def test_a_slug_begins_with_its_cause_and_the_cause_is_in_the_catalogue() -> None:

@@ -224,11 +224,9 @@ def test_the_wire_is_read_however_it_is_cut(data: st.DataObject) -> None:
     )
     recorder = Recorder()
     wire = CleartextRecorder(recorder)
-    at = 0
-    while at < len(records):
-        size = data.draw(st.integers(1, 200))
-        wire.received(records[at : at + size])
-        at += size
+    cuts = data.draw(st.sets(st.integers(1, len(records) - 1), max_size=60))
+    for begin, end in itertools.pairwise((0, *sorted(cuts), len(records))):
+        wire.received(records[begin:end])
     assert [message.body for message in recorder.messages] == [HELLO, HELLO]
 
 
