@@ -88,7 +88,7 @@ def _with(stack: Stack, side: Side, tls: str, turns: Turns, turn: int) -> Iterat
         owner = side if judge == "ours" else OTHER[side]
         for number, slug in enumerate(turns.slugs(owner)):
             for world, fault in turns.worlds_of(owner, slug, turn + number):
-                needed = "" if judge == "ours" and fault.needs == "crl" else fault.needs
+                needed = "" if judge == "ours" and fault.crls else fault.needs
                 if judge in fault.judges and stack.plays(side, needed):
                     yield _judged(stack, side, tls, world, judge, fault)
     for number, slug in enumerate(("no-common-version", "no-common-cipher")):

@@ -183,7 +183,9 @@ def _certificates(world: World, owner: Side) -> Iterator[Fault]:
         *(world.revocation(above) for above in issuers[1:]),
     )
     if world.issues_crls:
-        yield fault("revoked", "revoked", chain, crls=lists, needs="crl")
+        yield fault(
+            "revoked", "revoked", chain, crls=lists, needs="crl" if len(lists) == 1 else "crls"
+        )
     if owner == "server":
         other = (x509.DNSName("other.acme.test"),)
         renamed = world.chain(owner, names=other, common_name="other.acme.test")

@@ -82,7 +82,8 @@ class Stack:
         asked: Prints the version.
         command: The command for a part, given its folder and, for a client, the port.
         sides: Its roles.
-        can: What it can be asked for; see `Part`. ``cipher 1.3`` is about that version.
+        can: What it can be asked for; see `Part`. ``cipher 1.3`` is about that version, ``crls``
+            about those of intermediates.
         port: Finds the port in what a server prints.
         private: Whether its server runs in a network namespace.
     """
@@ -246,7 +247,7 @@ def _gnutls(part: Part, folder: Path, port: int) -> list[str]:
     return [*found, "--x509crlfile", str(folder / "crl.pem")] if part.crl else found
 
 
-_EVERYTHING = frozenset(("crl", "weak-key", "key-type", "strict", "cipher", "cipher 1.3"))
+_EVERYTHING = frozenset(("crl", "crls", "weak-key", "key-type", "strict", "cipher", "cipher 1.3"))
 
 STACKS = (
     Stack("go", ("go",), ("go", "version"), _go, frozenset(("cipher", "weak-key"))),
@@ -262,7 +263,8 @@ STACKS = (
     ),
     Stack(
         *("gnutls", ("gnutls-cli", "gnutls-serv"), ("gnutls-cli", "--version"), _gnutls),
-        _EVERYTHING - {"strict"},
+        # It loads no CRL but an anchor's.
+        _EVERYTHING - {"strict", "crls"},
         port=r"listening on IPv4 .* port (\d+)",
         private=True,
     ),

@@ -137,7 +137,7 @@ class Store:
 
 
 def _is_folder(path: Path) -> bool:
-    """Whether it is one; unlike `Path.is_dir` since Python 3.14, an error where we may not look."""
+    """Whether it is one; an error where that cannot be seen, unlike `is_dir` since Python 3.14."""
     try:
         return stat.S_ISDIR(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
