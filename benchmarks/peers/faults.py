@@ -45,6 +45,8 @@ class Fault:
         judges: Who can judge it.
         also: What is right as well where the presenter is asked, which does not see what the
             judge trusts.
+        either: Whether the presenter may give up by itself: OpenSSL completes what it presents
+            from its own anchors, and sends no certificate that is below its security level.
     """
 
     slug: str
@@ -56,6 +58,7 @@ class Fault:
     needs: str = ""
     judges: tuple[Judge, ...] = JUDGES
     also: frozenset[str] = frozenset()
+    either: bool = False
 
 
 class World:
@@ -233,7 +236,7 @@ def _authorities(world: World, owner: Side) -> Iterator[Fault]:
     yield fault("name-constraints", "name-not-permitted", chain, chain[1])
     weak = world.authority("Acme Weak CA", bits=1024)
     chain = (world.leaf(owner, weak),)
-    yield fault("weak-ca-key", "weak-key", chain, weak, trusts=weak)
+    yield fault("weak-ca-key", "weak-key", chain, weak, trusts=weak, either=True)
     vague = world.authority("Acme Vague CA", usages=None)
     chain = (world.leaf(owner, vague),)
     more = {"trusts": vague, "needs": "strict", "judges": ("theirs",)}

@@ -77,12 +77,12 @@ class Outcome:
         return f"{self.slug} ({judged}; TLS {self.tls}, CA of {self.profile})"
 
 
-def grade(outcome: Outcome, refuser: Side, culprits: Sequence[str], *, alone: bool) -> None:
+def grade(outcome: Outcome, refuser: Side | None, culprits: Sequence[str], *, alone: bool) -> None:
     """Compare the report with the truth.
 
     Args:
         outcome: With the report; takes the grade.
-        refuser: Who must have refused.
+        refuser: Who must have refused; None: either side.
         culprits: Common names of CAs; the hint must name one.
         alone: Whether the certificate was presented without any other.
     """
@@ -99,7 +99,8 @@ def grade(outcome: Outcome, refuser: Side, culprits: Sequence[str], *, alone: bo
     outcome.grade = graded(outcome.named, true)
     if outcome.grade in ("within", "wrong", "false") and alone and true & _ALIKE:
         outcome.undecidable = outcome.named[:1] != [] and outcome.named[0] in _ALIKE
-    outcome.refuser_right = report["rejected_by"] == refuser if true else None
+    if true and refuser is not None:
+        outcome.refuser_right = report["rejected_by"] == refuser
     if culprits and outcome.grade in ("exact", "first"):
         text = f"{report['summary']} {report['remedy']}"
         outcome.culprit_named = any(culprit in text for culprit in culprits)

@@ -87,7 +87,8 @@ class Meeting:
         if not outcome.note:
             judge_side = self.part.side if self.judge == "theirs" else self.ours
             alone = len(self.fault.chain) == 1
-            grade(outcome, self.refuser or judge_side, self.fault.culprits, alone=alone)
+            refuser = None if self.fault.either else self.refuser or judge_side
+            grade(outcome, refuser, self.fault.culprits, alone=alone)
         return outcome
 
     # --- files -----------------------------------------------------------------------------------
