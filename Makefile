@@ -19,7 +19,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 WHEEL_VENV := $(VENV)-wheel
 WHEEL_PIP := $(WHEEL_VENV)/bin/python -m pip --disable-pip-version-check --quiet
-SOURCES := $(shell find cli server client tls pki -name '*.py' -o -name py.typed)
+SOURCES := $(shell find cli server client tls pki -name '*.py' -o -name '*.tsv' -o -name py.typed)
 # One more worker than there are cores, since many tests wait for another process. Whole files go to
 # one worker: what a module starts once, a server say, it starts once.
 WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)

@@ -17,15 +17,11 @@ MOST_BYTES = 64 * 1024
 
 NOT_RECOGNISED = 1
 
-_BETTER_TEXT = (
-    "paste the line with the error itself, not only the status: from `curl -v`, from"
-    " `openssl s_client -connect HOST:PORT`, or from the server's log;"
-    " `mtls-echo connect HOST:PORT` says it in words that need no explanation"
-)
 _LOOKED_FOR = (
     "alerts by number or name, verdicts on certificates, reasons and ends of connections, in"
     " the words of OpenSSL, Python, curl, Go, Java, node, rustls, GnuTLS, nginx, HAProxy, stunnel,"
-    " Envoy, gRPC, PostgreSQL, MySQL, browsers, Windows, macOS, .NET and mtls-echo"
+    " mbedTLS, wolfSSL, Erlang, Kafka, Envoy, gRPC, PostgreSQL, MySQL, MongoDB, Redis, RabbitMQ,"
+    " Mosquitto, Postfix, OpenVPN, browsers, Windows, macOS, .NET and mtls-echo"
 )
 
 
@@ -91,19 +87,20 @@ def _pasted(words: tuple[str, ...]) -> str:
 
 
 def _not_recognised(pasted: str, as_json: bool) -> None:
+    from mtls_echo.explain.answer import BETTER_TEXT
     from mtls_echo.explain.drawing import readable_width
 
     nearest = _nearest(pasted)
     if as_json:
         fields = {"recognised": False, "looked_for": _LOOKED_FOR, "nearest": nearest,
-                  "remedy": _BETTER_TEXT}  # fmt: skip
+                  "remedy": BETTER_TEXT}  # fmt: skip
         click.echo(msgspec.json.encode(fields).decode())
         return
     width = readable_width(sys.stderr) - 4
     lines = ["this text is not recognised", *wrap(f"looked for {_LOOKED_FOR}", width)]
     if nearest:
         lines += wrap(f"nearest known: {', '.join(map(repr, nearest))}", width)
-    complain("\n".join(lines), _BETTER_TEXT)
+    complain("\n".join(lines), BETTER_TEXT)
 
 
 def _nearest(pasted: str) -> list[str]:

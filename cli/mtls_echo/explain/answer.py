@@ -21,6 +21,18 @@ from mtls_echo_tls.slugs import Slug, Slugs
 # The others are named without what they mean.
 CAUSES_SHOWN = 3
 
+BETTER_TEXT = (
+    "paste the line with the error itself, not only the status: from `curl -v`, from"
+    " `openssl s_client -connect HOST:PORT`, or from the server's log;"
+    " `mtls-echo connect HOST:PORT` says it in words that need no explanation"
+)
+# What to do where a text leads to no cause of a handshake's end.
+_NO_CAUSE = {
+    "file": "see that the file named beside the text exists, that the program may read it, and"
+    " what is in it: `mtls-echo pki show FILE` names its format, or what to convert",
+    "vague": BETTER_TEXT,
+}
+
 
 @dataclass(frozen=True)
 class NamedAlert:
@@ -56,6 +68,7 @@ class Answer:
     program: str
     words: str
     kind: str
+    meaning: str
     alert: NamedAlert | None
     verify_code: int | None
     reason: str | None
@@ -77,6 +90,7 @@ def answer_of(found: list[Finding], side: Side | None) -> Answer:
         program=first.program,
         words=first.words,
         kind=first.kind,
+        meaning=first.meaning,
         alert=_alert(first),
         verify_code=first.verify_code,
         reason=first.reason,
@@ -132,7 +146,7 @@ def _for_side(finding: Finding, side: Side) -> SideAnswer:
         means={slug: says(slug) for slug in causes},
         find_out=_find_out(finding, side, rejected_by, causes),
         remedies={slug: remedy(slug) for slug in causes[:CAUSES_SHOWN]},
-        remedy=remedy(causes[0]),
+        remedy=remedy(causes[0]) if causes else _NO_CAUSE[finding.kind],
         rfc=", ".join(dict.fromkeys(CAUSES[s].rfc for s in causes[:2] if CAUSES[s].rfc)),
     )
 
@@ -143,6 +157,8 @@ def _who(finding: Finding, side: Side | None) -> str:
         return "an alert: the side that sent it refused the side that received it"
     if finding.refused == "unsaid":
         return "this text does not say which side refused the other, if either did"
+    if finding.kind == "file":
+        return "neither side refused the other: a file, a key or a setting could not be used"
     if finding.refused == "nobody":
         return "neither side refused the other: the connection ended before that"
     rejected_by = finding.rejected_by(side)
@@ -173,6 +189,8 @@ def _find_out(finding: Finding, side: Side, rejected_by: Side | None, causes: Sl
     steps: list[str] = []
     if finding.refused == "unsaid" or (rejected_by is not None and rejected_by != side):
         steps.append(f"the {peer_of(side)}'s log: only that side knows why")
+    if finding.kind == "file":
+        return ["mtls-echo pki show FILE      # what is in it, and in which format"]
     if about & {"no-connection"}:
         return ["ss -ltn                      # on the server: does anything listen there?"]
     if about & {"plaintext-peer", "plaintext-client"} and len(about) == 1:

@@ -15,9 +15,9 @@ _LABEL = 10  # "find out:" and a space
 
 def drawn(answer: Answer) -> str:
     """The answer as wide as standard output."""
-    alone = len(answer.answers) == 1
+    alone = len(answer.answers) == 1 or answer.kind == "file"
     lines = [*_wrapped("", answer.summary), *_meaning(answer)]
-    for each in answer.answers:
+    for each in answer.answers[:1] if alone else answer.answers:
         if not alone:
             lines += ["", *_wrapped("", f"printed by a {each.side}: {each.summary}")]
         lines += _causes(each)
@@ -53,7 +53,8 @@ def _meaning(answer: Answer) -> list[str]:
         return _wrapped("means", f"its own verdict, OpenSSL verify code {answer.verify_code}")
     if answer.reason is not None:
         return _wrapped("means", f"its own error, OpenSSL reason {answer.reason}")
-    return _wrapped("means", f"{answer.program} says {answer.words[:120]!r}")
+    says = f"{answer.program} says {answer.words[:120]!r}"
+    return _wrapped("means", f"{says}: {answer.meaning}" if answer.meaning else says)
 
 
 def _causes(each: SideAnswer) -> list[str]:

@@ -17,7 +17,7 @@ from mtls_echo_tls.alerts import AlertDescription, alert_meaning
 from mtls_echo_tls.causes import CAUSES
 from mtls_echo_tls.diagnosis.tables import CAUSES_BY_REASON, CAUSES_BY_VERIFY_CODE
 from mtls_echo_tls.explain.parse import findings
-from mtls_echo_tls.explain.phrases import PHRASES, PROGRAMS, VERDICTS
+from mtls_echo_tls.explain.phrases import PHRASES, PROGRAMS
 from tests.support.command_line import environment
 
 
@@ -301,7 +301,6 @@ def test_the_help_costs_no_heavy_import() -> None:
 def test_the_patterns_are_in_the_case_that_texts_are_brought_to() -> None:
     for pattern in [
         *(phrase.pattern for phrase in PHRASES),
-        *(pattern for _, pattern, _ in VERDICTS),
         *(pattern for pattern, _, _ in PROGRAMS),
     ]:
         classes = pattern.replace(r"\S", "").replace(r"\W", "").replace(r"\D", "")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from mtls_echo_tls.alerts import AlertDescription as A
 from mtls_echo_tls.diagnosis.tables import CAUSES_BY_ALERT, CAUSES_BY_REASON, CAUSES_BY_VERIFY_CODE
-from mtls_echo_tls.explain.phrases import ALERT_WORDS, NSS_ALERTS, SECURE_TRANSPORT, Kind, Refused
+from mtls_echo_tls.explain.phrases import ALERT_WORDS, Kind, Refused
 from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Slug, Slugs, drop
 
@@ -32,6 +32,7 @@ class Finding:
         reason: OpenSSL's reason symbol that the text names.
         stated: The causes that the words themselves state; else the tables give the family.
         decides: What would decide, where the words leave something open.
+        meaning: What the words mean, where a table says it.
     """
 
     kind: Kind
@@ -44,6 +45,7 @@ class Finding:
     reason: str | None = None
     stated: Slugs = ()
     decides: str = ""
+    meaning: str = ""
 
     def rejected_by(self, side: Side | None) -> Side | None:
         """The side that refused, if the text was printed by ``side``; None when it says not."""
@@ -55,7 +57,7 @@ class Finding:
 
     def causes(self, side: Side | None) -> Slugs:
         """Slugs, most likely first, for a text printed by ``side``."""
-        if self.stated:
+        if self.stated or self.kind in ("file", "vague"):
             slugs = self.stated
         elif self.verify_code is not None:
             code = _SAME_VERDICT.get(self.verify_code, self.verify_code)
@@ -71,12 +73,15 @@ class Finding:
         slugs = tuple(dict.fromkeys(drop(slugs, wrong))) or slugs
         if side is not None and "plaintext-peer" in slugs:
             # The same words at a server are about a client that did not speak TLS.
-            at = slugs.index("plaintext-peer")
-            slugs = (*slugs[:at], _PLAINTEXT[side], *slugs[at + 1 :])
-        return slugs or ("internal-error",)
+            one: Slug = _PLAINTEXT[side]
+            here: list[Slug] = [one if slug in _NOT_TLS else slug for slug in slugs]
+            slugs = tuple(dict.fromkeys(here))
+        return slugs or (() if self.kind in ("file", "vague") else ("internal-error",))
 
 
 _PLAINTEXT: dict[Side, Slug] = {"client": "plaintext-peer", "server": "plaintext-client"}
+
+_NOT_TLS = frozenset({"plaintext-peer", "plaintext-client"})
 
 # Faults that cannot be this side's: a client's certificate is not checked for a host's name.
 _NEVER_OF: dict[Side, frozenset[Slug]] = {
@@ -222,18 +227,3 @@ def decimal_error(digits: str) -> Finding | None:
 def number_of_verdict(digits: str) -> Finding | None:
     """An own verdict, by its number."""
     return own_verdict(int(digits))
-
-
-def nss_alert(name: str) -> Finding | None:
-    """An alert that was received, by NSS's name (Firefox)."""
-    return alert_received(NSS_ALERTS.get(name))
-
-
-def apple_status(status: str) -> Finding | None:
-    """An OSStatus of Apple's Secure Transport."""
-    meaning = SECURE_TRANSPORT.get(int(status))
-    if meaning is None:
-        return None
-    if isinstance(meaning, int):
-        return alert_received(meaning)
-    return Finding("statement", "printer", side="client", stated=meaning)

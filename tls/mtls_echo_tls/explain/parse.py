@@ -28,23 +28,24 @@ from mtls_echo_tls.explain.findings import (
     Finding,
     alert_named,
     alert_received,
-    apple_status,
     decimal_error,
     low_byte_received,
     low_byte_sent,
     name_received,
     name_sent,
-    nss_alert,
     number_of_verdict,
     number_received,
     number_sent,
     own_reason,
-    own_verdict,
     packed_error,
 )
-from mtls_echo_tls.explain.phrases import PHRASES, PROGRAMS, SIDES, VERDICTS, Phrase, Refused
+from mtls_echo_tls.explain.phrases import PHRASES, PROGRAMS, SIDES, Refused
+from mtls_echo_tls.explain.tables import VAGUE, Match, matches, rows
 from mtls_echo_tls.sides import Side
 from mtls_echo_tls.slugs import Slug
+
+# No error message is longer, and the time that it takes is bounded.
+MOST = 64 * 1024
 
 
 class _Pattern(NamedTuple):
@@ -79,6 +80,8 @@ _PATTERNS = (
     _Pattern("OpenSSL", r"<<< tls 1\.\d, alert \[length 0002\], fatal (\w{1,40})", name_received),
     _Pattern("OpenSSL", r">>> tls 1\.\d, alert \[length 0002\], fatal (\w{1,40})", name_sent),
     _Pattern("Java or rustls", r"received fatal alert: ?(\w{1,40})", name_received),
+    _Pattern("mbedTLS", r"is a fatal alert message \(msg (\d{1,3})\)", number_received),
+    _Pattern("mbedTLS", r"got an alert message, type: \[2:(\d{1,3})\]", number_received),
     _Pattern("rustls", r"alertreceived\((\w{1,40})\)", name_received),
     _Pattern("rustls", r"sending fatal alert (?:alertdescription::)?(\w{1,40})", name_sent),
     _Pattern("Go", r"remote error: tls: ([a-z ]{1,40})", name_received),
@@ -91,19 +94,15 @@ _PATTERNS = (
     ),
     _Pattern("Windows", r"fatal alert was generated.{0,120}?code is:? (\d{1,3})\b", number_sent),
     _Pattern("curl", r"\(in\), tls alert, [^(]{1,40}\((\d{1,4})\)", low_byte_received),
-    _Pattern("Firefox", r"\bssl_error_(?:rx_)?(\w{1,40})_alert\b", nss_alert),
-    _Pattern("macOS", r"(?<![\d.])(-98\d\d)\b", apple_status),
     _Pattern("OpenSSL",
          r"verif(?:y|ication) (?:return )?(?:error|code):? ?(?:num=|\()?(\d{1,3})\b",
          number_of_verdict),
     _Pattern("HAProxy", r"(?:\bverify|ssl_c_err)=(\d{1,3})\b", number_of_verdict),
     _Pattern("curl", r"\(out\), tls alert, [^(]{1,40}\((\d{1,4})\)", low_byte_sent),
-)  # fmt: skip
-
-_AFTER_PHRASES = (
     _Pattern("OpenSSL", rf"{_OPENSSL}({_REASONS})\b", own_reason),
     _Pattern("mtls-echo", r"\bsent:? alert \w{1,40} \((\d{1,3})\)", number_sent),
 )  # fmt: skip
+
 
 # The whole text is a number or a name: whether it was sent or received, it does not say.
 _BARE = re.compile(
@@ -156,10 +155,11 @@ def plain(text: str, *, joint: str = " ") -> str:
 def findings(text: str) -> list[Finding]:
     """Everything that the text proves, most certain first; empty when nothing is recognised."""
     for joint in (" ", ""):
-        line = plain(text, joint=joint)
-        found = list(_read(line))
+        line = plain(text[:MOST], joint=joint)
+        known = matches(line)
+        found = list(_read(line, known))
         if found:
-            program, side = _printed_by(line)
+            program, side = _printed_by(line, known)
             return [_attributed(finding, program, side) for finding in found]
     return []
 
@@ -173,7 +173,8 @@ def _attributed(finding: Finding, program: str | None, side: Side | None) -> Fin
     )
 
 
-def _printed_by(line: str) -> tuple[str | None, Side | None]:
+def _printed_by(line: str, known: list[Match]) -> tuple[str | None, Side | None]:
+    """Whose words these are, and which side that is: by its own words, else by all others."""
     program, side = None, None
     for pattern, name, usual_side in PROGRAMS:
         if re.search(pattern, line):
@@ -182,10 +183,15 @@ def _printed_by(line: str) -> tuple[str | None, Side | None]:
     for pattern, printed_by in SIDES:
         if re.search(pattern, line):
             return program, printed_by
+    logs: set[str] = {match.row.side for match in known if match.row.kind == "line"}
+    others: set[str] = {match.row.side for match in known}
+    for sides in (logs - {"-"}, others - {"-"}):
+        if len(sides) == 1 and side is None:
+            side = "client" if "client" in sides else "server"
     return program, side
 
 
-def _read(line: str) -> Iterator[Finding]:
+def _read(line: str, known: list[Match]) -> Iterator[Finding]:
     bare = _BARE.fullmatch(line)
     if bare is not None:
         code = int(bare[1]) if bare[1].isdigit() else alert_named(bare[1])
@@ -210,29 +216,21 @@ def _read(line: str) -> Iterator[Finding]:
             "statement", refused, "mtls-echo", ours[0], stated=(slug,),
             alert=int(alert[1]) if alert else None,
         )  # fmt: skip
-    certain = list(_by_pattern(_PATTERNS, line))
-    for program, pattern, code in VERDICTS:
-        if match := re.search(pattern, line):
-            verdict = own_verdict(code)
-            if verdict is not None:
-                certain.append(replace(verdict, program=program, words=match[0]))
-            break
-    for phrase in PHRASES:
-        if not phrase.vague and (match := re.search(phrase.pattern, line)):
-            certain.append(_stated(phrase, match[0]))
-    certain += _by_pattern(_AFTER_PHRASES, line)
-    yield from certain
-    if not certain and ours is None:
-        for phrase in PHRASES:
-            if phrase.vague and (match := re.search(phrase.pattern, line)):
-                yield _stated(phrase, match[0])
+    ranked = [(_RANK_OF[f.kind], f) for f in _by_pattern(_PATTERNS, line)]
+    ranked += [(float(match.rank), match.finding(line)) for match in known]
+    ranked += [
+        (99.0, Finding("statement", phrase.refused, phrase.program, match[0],
+                 phrase.side, stated=phrase.causes, decides=phrase.decides))
+        for phrase in PHRASES
+        if (match := re.search(phrase.pattern, line))
+    ]  # fmt: skip
+    ranked.sort(key=lambda each: each[0])
+    certain = [finding for rank, finding in ranked if rank < VAGUE]
+    yield from certain or (() if ours else (finding for _, finding in ranked))
 
 
-def _stated(phrase: Phrase, words: str) -> Finding:
-    return Finding(
-        "statement", phrase.refused, phrase.program, words, phrase.side,
-        stated=phrase.causes, decides=phrase.decides,
-    )  # fmt: skip
+# Where what a pattern found stands among what the tables have (`tables.Match`).
+_RANK_OF = {"alert received": -1.0, "verdict": 1.5, "alert sent": 1.8, "reason": 2.5}
 
 
 def _by_pattern(patterns: tuple[_Pattern, ...], line: str) -> Iterator[Finding]:
@@ -248,14 +246,12 @@ _OWN_WORDS = _own_words()
 
 
 def phrases() -> list[str]:
-    """Phrases that are recognised, to suggest: alerts, verdicts, reasons, fixed words."""
+    """Phrases that are recognised, to suggest: alerts, reasons, and the commonest texts."""
     alerts = [f"alert {a.name.replace('_', ' ')}" for a in A if a not in (0, 90)]
     reasons = [symbol.lower().replace("_", " ") for symbol in CAUSES_BY_REASON]
-    patterns = [pattern for _, pattern, _ in VERDICTS] + [phrase.pattern for phrase in PHRASES]
-    fixed = [
-        part.replace("_", " ").strip()
-        for pattern in patterns
-        for part in pattern.split("|")
-        if re.fullmatch(r"[a-z_' ]{6,60}", part)
+    common = [
+        row.text.replace("_", " ")
+        for row in rows("phrases")
+        if "\N{HORIZONTAL ELLIPSIS}" not in row.text
     ]
-    return list(dict.fromkeys(alerts + reasons + fixed))
+    return list(dict.fromkeys(alerts + reasons + common))
