@@ -19,10 +19,10 @@ from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple, cast
 
-from mtls_echo_tls.causes import Slugs
 from mtls_echo_tls.explain.findings import Finding
 from mtls_echo_tls.explain.phrases import Kind, Refused
 from mtls_echo_tls.sides import Side
+from mtls_echo_tls.slugs import Slugs
 
 FOLDER = Path(__file__).with_name("vocabulary")
 
