@@ -72,8 +72,8 @@ def summary(credential: Credential) -> str:
     from mtls_echo_pki.certificates.authority import utcnow
     from mtls_echo_pki.certificates.identifiers import presented_identifiers
     from mtls_echo_pki.certificates.lifetimes import validity
+    from mtls_echo_pki.certificates.reading import period
 
     certificate = credential.certificate
     names = ", ".join(presented_identifiers(certificate))
-    end = certificate.not_valid_after_utc
-    return f"{names}; {validity(certificate.not_valid_before_utc, end, utcnow())}"
+    return f"{names}; {validity(*period(certificate), utcnow())}"

@@ -29,7 +29,14 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_echo_pki.certificates.reading import UNREADABLE, is_valid_at, load_certificate
+from mtls_echo_pki.certificates.der import UnreadableError
+from mtls_echo_pki.certificates.reading import (
+    expiry,
+    is_valid_at,
+    issuer_name,
+    load_certificate,
+    subject_name,
+)
 from mtls_echo_server.access import Access
 from mtls_echo_tls.diagnosis.context_info import ContextInfo, context_info
 from mtls_echo_tls.path.certificates import is_readable
@@ -144,7 +151,9 @@ class Admission:
         found = [load_certificate(presented[0])]
         others = list(_readable((*presented[1:_LONGEST], *self._issuers)))
         for certificate in found:  # which grows
-            above = [c for c in others if c.subject == certificate.issuer and c not in found]
+            above = [
+                c for c in others if subject_name(c) == issuer_name(certificate) and c not in found
+            ]
             found += _valid_first(above, now)
         return found[:_LONGEST]
 
@@ -175,16 +184,14 @@ def _valid_first(
     certificates: Iterable[x509.Certificate], now: datetime.datetime
 ) -> list[x509.Certificate]:
     # As OpenSSL chooses among issuers of one name: the valid one, else the last to expire.
-    return sorted(
-        certificates, key=lambda c: (is_valid_at(c, now), c.not_valid_after_utc), reverse=True
-    )
+    return sorted(certificates, key=lambda c: (is_valid_at(c, now), expiry(c)), reverse=True)
 
 
 def _readable(certificates: Iterable[bytes]) -> Iterator[x509.Certificate]:
     for der in certificates:
         try:
             certificate = load_certificate(der)
-            _ = certificate.subject, certificate.issuer, certificate.not_valid_after_utc
-        except UNREADABLE:
+            expiry(certificate)  # it has an outline
+        except UnreadableError:
             continue  # no path through it can be examined
         yield certificate

@@ -38,10 +38,10 @@ pki/checks: pki/certificates pki/files pki/directory
 
 tls: pki
 tls/path: tls pki pki/certificates pki/files
-tls/trace: tls tls/path
+tls/trace: tls tls/path pki/certificates
 tls/diagnosis: tls tls/path tls/trace pki pki/certificates
 tls/stream: tls/path tls/trace tls/diagnosis
-tls/material: tls tls/path tls/diagnosis pki/certificates pki/files pki/directory
+tls/material: tls tls/path tls/diagnosis pki pki/certificates pki/files pki/directory
 tls/diagrams: tls tls/trace tls/diagnosis pki
 tls/explain: tls tls/diagnosis
 

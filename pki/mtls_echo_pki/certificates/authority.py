@@ -23,7 +23,13 @@ from mtls_echo_pki.certificates.credential import Credential, private_key_pem
 from mtls_echo_pki.certificates.crl import DEFAULT_CRL_LIFETIME, CRLState
 from mtls_echo_pki.certificates.lifetimes import timestamp
 from mtls_echo_pki.certificates.profile import certificate_for
-from mtls_echo_pki.certificates.reading import is_issued_by, is_self_issued
+from mtls_echo_pki.certificates.reading import (
+    expiry,
+    is_self_issued,
+    issuer_name,
+    serial_number,
+    subject_name,
+)
 from mtls_echo_pki.certificates.request import (
     DEFAULT_BACKDATE,
     KeyType,
@@ -31,7 +37,12 @@ from mtls_echo_pki.certificates.request import (
     Request,
     Usage,
 )
-from mtls_echo_pki.certificates.tbs import Revocation, TBSCertificate, authority_key_identifier
+from mtls_echo_pki.certificates.tbs import (
+    Revocation,
+    TBSCertificate,
+    authority_key_identifier,
+    is_issued_by,
+)
 from mtls_echo_pki.certificates.trust import Trust
 
 Clock: TypeAlias = Callable[[], datetime]
@@ -229,12 +240,10 @@ class Authority:
         """
         if self.issuers or other.issuers:
             raise ValueError("a root certifies a root: an intermediate cannot certify another CA")
-        if self.certificate.subject == other.certificate.subject:
+        if subject_name(self.certificate) == subject_name(other.certificate):
             raise ValueError("a root needs no certificate from one of its own name")
         now = self.clock()
-        not_after = min(
-            self.certificate.not_valid_after_utc, other.certificate.not_valid_after_utc
-        )
+        not_after = min(expiry(self.certificate), expiry(other.certificate))
         if not_after <= now:
             raise ValueError("a CA that has expired cannot certify another")
         tbs = TBSCertificate.of(other.certificate)
@@ -253,7 +262,7 @@ class Authority:
         self, request: Request, key: PrivateKey, alter: Alteration | None = None
     ) -> Credential:
         now = self.clock()
-        end = self.certificate.not_valid_after_utc
+        end = expiry(self.certificate)
         if now + request.lifetime > end:
             when = f"expires on {timestamp(end)} UTC" if now < end else "has expired"
             raise ValueError(
@@ -295,9 +304,9 @@ class Authority:
         if not is_issued_by(certificate, self.certificate):
             raise ValueError(
                 "the certificate was not issued by this CA; revoke it with the one "
-                f"called {certificate.issuer.rfc4514_string() or '(empty)'}"
+                f"called {issuer_name(certificate) or '(empty)'}"
             )
-        return self.crl_state.revoke(certificate.serial_number, self.clock(), reason)
+        return self.crl_state.revoke(serial_number(certificate), self.clock(), reason)
 
     def crl(self, lifetime: timedelta = DEFAULT_CRL_LIFETIME) -> x509.CertificateRevocationList:
         """Sign a CRL of what was revoked; it supersedes every CRL before it.

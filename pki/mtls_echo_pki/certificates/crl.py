@@ -27,8 +27,16 @@ from datetime import datetime, timedelta
 
 from cryptography import x509
 
+from mtls_echo_pki.certificates.der import UnreadableError
 from mtls_echo_pki.certificates.lifetimes import timestamp
-from mtls_echo_pki.certificates.reading import UNREADABLE, extension, parsing
+from mtls_echo_pki.certificates.reading import (
+    extension,
+    issuer_name,
+    parsing,
+    period,
+    public_key,
+    subject_name,
+)
 from mtls_echo_pki.certificates.request import PrivateKey
 from mtls_echo_pki.certificates.tbs import PublicKey, Revocation, TBSCertList
 
@@ -79,7 +87,7 @@ class CRLState:
             return cls(
                 {entry.serial_number: entry for entry in entries},
                 crl_number(last),
-                last.last_update_utc,
+                period(last)[0],
             )
 
     def delay(self, now: datetime) -> timedelta:
@@ -150,14 +158,13 @@ class CRLState:
 
 def is_crl_of(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
     """Return whether a CA signed a CRL: by its name, and with its key."""
+    if issuer_name(crl) != subject_name(issuer):
+        return False
     try:
-        key = issuer.public_key()
-        return (
-            crl.issuer == issuer.subject
-            and isinstance(key, PublicKey)
-            and crl.is_signature_valid(key)
-        )
-    except UNREADABLE:  # a curve or a signature algorithm that is not supported
+        key = public_key(issuer)
+        with parsing():
+            return isinstance(key, PublicKey) and crl.is_signature_valid(key)
+    except UnreadableError:  # a curve or a signature algorithm that is not supported
         return False
 
 
@@ -181,6 +188,13 @@ def parse_reason(text: str) -> x509.ReasonFlags:
 
 
 def reason_of(entry: x509.RevokedCertificate) -> x509.ReasonFlags:
-    """Return the reason of an entry; ``unspecified`` if none is given (RFC 5280 §5.3.1)."""
-    given = extension(entry, x509.CRLReason)
-    return x509.ReasonFlags.unspecified if given is None else given.reason
+    """Return the reason of an entry; ``unspecified`` if none is given (RFC 5280 §5.3.1).
+
+    Raises:
+        UnreadableError: If the entry's extensions cannot be read.
+    """
+    try:
+        with parsing():
+            return entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
+    except x509.ExtensionNotFound:
+        return x509.ReasonFlags.unspecified

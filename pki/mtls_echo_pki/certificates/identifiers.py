@@ -23,13 +23,21 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import idna
 from cryptography import x509
-from cryptography.x509.oid import NameOID
 
-from mtls_echo_pki.certificates.reading import extension, has_readable_extensions, value_of
+from mtls_echo_pki.certificates.der import UnreadableError, elements, first
+from mtls_echo_pki.certificates.reading import (
+    extension,
+    is_unreadable,
+    raw_extensions,
+    subject_name,
+    value_of,
+)
 
 ACCEPTED_IDENTITIES = (
     "a host (a.test, *.a.test), an IP address (127.0.0.1, ::1), "
@@ -147,20 +155,45 @@ def presented_identifiers(certificate: x509.Certificate) -> list[str]:
     """Return the entries of subjectAltName as strings, none if there is none.
 
     Raises:
-        UNREADABLE: If any extension cannot be read.
+        UnreadableError: If it cannot be read.
     """
     names = extension(certificate, x509.SubjectAlternativeName)
     return [] if names is None else [identity_text(name) for name in names]
 
 
 def subject_alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternativeName:
-    """Return subjectAltName; empty when absent or unreadable."""
-    return value_of(certificate, x509.SubjectAlternativeName) or x509.SubjectAlternativeName([])
+    """Return subjectAltName, without the entries that cannot be read; empty when absent."""
+    names = value_of(certificate, x509.SubjectAlternativeName)
+    if names is not None:
+        return names
+    return x509.SubjectAlternativeName(_readable_names(certificate))
+
+
+def _readable_names(certificate: x509.Certificate) -> Iterator[x509.GeneralName]:
+    oid = x509.SubjectAlternativeName.oid.dotted_string
+    found = [raw for raw in raw_extensions(certificate) if raw.oid == oid]
+    # OpenSSL takes none of two.
+    for raw in found if len(found) == 1 else ():
+        with suppress(UnreadableError):
+            *_, value = elements(first(raw.der).contents)
+            for name in elements(first(value.contents).contents):
+                with suppress(ValueError):
+                    match name.tag:
+                        case 0x81:
+                            yield x509.RFC822Name(name.contents.decode("ascii"))
+                        case 0x82:
+                            yield x509.DNSName(name.contents.decode("ascii"))
+                        case 0x86:
+                            yield x509.UniformResourceIdentifier(name.contents.decode("ascii"))
+                        case 0x87:
+                            yield x509.IPAddress(ipaddress.ip_address(name.contents))
+                        case _:
+                            pass  # of a type that names no peer
 
 
 def has_unreadable_names(certificate: x509.Certificate) -> bool:
     """Return whether OpenSSL may see names in it that we cannot."""
-    return not has_readable_extensions(certificate)
+    return is_unreadable(certificate, x509.SubjectAlternativeName)
 
 
 def hosts(certificate: x509.Certificate) -> list[str]:
@@ -197,12 +230,7 @@ def reference_for(certificate: x509.Certificate) -> str | None:
     return None
 
 
-def common_name(name: x509.Name) -> str | None:
-    """Return the first commonName of a distinguished name."""
-    attributes = name.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(attributes[0].value) if attributes else None
-
-
 def subject_of(certificate: x509.Certificate) -> str:
     """Return the subject of a certificate; its presented identifiers, if the subject is empty."""
-    return certificate.subject.rfc4514_string() or ", ".join(presented_identifiers(certificate))
+    names = subject_alternative_names(certificate)
+    return str(subject_name(certificate)) or ", ".join(map(identity_text, names))

@@ -1,32 +1,55 @@
-"""Read certificates and CRLs that others wrote: their parts and their dates.
+"""The one reader of certificates and CRLs that others wrote: part by part.
 
-``cryptography`` parses the parts of a certificate when they are asked for, and has a different
-exception for each kind it cannot read: a version that was never defined, an extension that stands
-there twice, a general name of a rare type, a curve it does not know. Few of them are a
-``ValueError``, and none is a reason for a traceback. :data:`UNREADABLE` is all of them; inside
-:func:`parsing` all of them are one. OpenSSL reads more than ``cryptography`` does, so what is
-unreadable here may be a certificate that a handshake has accepted.
+``cryptography`` has a different exception for each kind of part it cannot read: a version that was
+never defined, an extension that stands there twice, a general name of a rare type, a curve it does
+not know, a date in the year 0. Few of them are a ``ValueError``, none is a reason for a traceback,
+and what it warns of the user cannot change. OpenSSL reads more than it does, so what is unreadable
+here may be a certificate that a handshake has accepted.
+
+So names, dates, serial numbers and the list of extensions are read here, from the DER, each by
+itself; ``cryptography`` reads keys, and the contents of one extension at a time. What cannot be
+read raises :exc:`UnreadableError` and nothing else. Inside :func:`parsing`, whatever
+``cryptography`` raises is one, too, and its warnings are not shown.
 """
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, overload
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from mtls_echo_pki.certificates.der import (
+    INTEGER,
+    SEQUENCE,
+    UnreadableError,
+    elements,
+    encode,
+    first,
+)
 from mtls_echo_pki.certificates.lifetimes import timestamp
+from mtls_echo_pki.certificates.outline import (
+    FIRST_MOMENT,
+    DistinguishedName,
+    Outline,
+    RawExtension,
+    crl_outline_of,
+    outline_of,
+)
 
-# What reading a part of a certificate or a CRL may raise.
+# What reading a part of a certificate or a CRL with `cryptography` may raise.
 UNREADABLE = (
     ValueError,
     TypeError,
+    OverflowError,
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
     x509.InvalidVersion,
@@ -38,9 +61,12 @@ _USAGES: dict[x509.ObjectIdentifier, str] = {
     ExtendedKeyUsageOID.CLIENT_AUTH: "client",
 }
 
-_Extended: TypeAlias = x509.Certificate | x509.CertificateRevocationList | x509.RevokedCertificate
-_Dated: TypeAlias = x509.Certificate | x509.CertificateRevocationList
+_Signed: TypeAlias = x509.Certificate | x509.CertificateRevocationList
 _E = TypeVar("_E", bound=x509.ExtensionType)
+
+# A version 3 certificate and a version 2 CRL, in which extensions are allowed.
+_VERSION_3, _VERSION_2 = bytes.fromhex("a003020102"), bytes.fromhex("020101")
+_VERSION, _EXTENSIONS, _CRL_EXTENSIONS = 0xA0, 0xA3, 0xA0
 
 
 @contextmanager
@@ -48,7 +74,7 @@ def parsing() -> Generator[None]:
     """Read what others wrote: without warnings, and failing in one way.
 
     Raises:
-        ValueError: If ``cryptography`` cannot read it.
+        UnreadableError: If ``cryptography`` cannot read it.
     """
     with warnings.catch_warnings():
         # A serial number that is not positive (RFC 5280 §4.1.2.2) is in nine of the 144
@@ -57,15 +83,18 @@ def parsing() -> Generator[None]:
         warnings.simplefilter("ignore")
         try:
             yield
+        except UnreadableError:
+            raise
         except UNREADABLE as error:
-            raise ValueError(str(error)) from error
+            raise UnreadableError(str(error)) from error
 
 
 def load_certificate(der: bytes) -> x509.Certificate:
     """Parse a DER certificate.
 
     Raises:
-        ValueError: If it cannot be read.
+        UnreadableError: If ``cryptography`` cannot read it; see :func:`outline_of` for what can be
+            read of it all the same.
     """
     with parsing():
         return x509.load_der_x509_certificate(der)
@@ -74,45 +103,112 @@ def load_certificate(der: bytes) -> x509.Certificate:
 # --- parts ---------------------------------------------------------------------------------------
 
 
-def extension(of: _Extended, kind: type[_E]) -> _E | None:
-    """Return the extension of a kind; None if there is none.
+def _outline(of: _Signed) -> Outline:
+    if isinstance(of, x509.Certificate):
+        return outline_of(of.public_bytes(Encoding.DER))
+    return crl_outline_of(of.tbs_certlist_bytes)
+
+
+def subject_name(certificate: x509.Certificate) -> DistinguishedName:
+    """Return the subject's name."""
+    return _outline(certificate).subject
+
+
+def issuer_name(of: _Signed) -> DistinguishedName:
+    """Return the issuer's name."""
+    return _outline(of).issuer
+
+
+def serial_number(certificate: x509.Certificate) -> int:
+    """Return the serial number, which may be negative or 0."""
+    return _outline(certificate).serial
+
+
+def public_key(certificate: x509.Certificate) -> CertificatePublicKeyTypes:
+    """Return the public key.
 
     Raises:
-        UNREADABLE: If any extension cannot be read.
+        UnreadableError: If it is of a kind, or on a curve, that is not known here.
     """
-    try:
-        return of.extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
+    with parsing():
+        return certificate.public_key()
+
+
+def raw_extensions(of: _Signed) -> tuple[RawExtension, ...]:
+    """Return all extensions, whatever they hold."""
+    return _outline(of).extensions
+
+
+def extension(of: _Signed, kind: type[_E]) -> _E | None:
+    """Return the extension of a kind; None if there is none. The others may be malformed.
+
+    Raises:
+        UnreadableError: If it cannot be read, or stands there twice.
+    """
+    found = [raw for raw in raw_extensions(of) if raw.oid == kind.oid.dotted_string]
+    if not found:
         return None
+    if len(found) > 1:
+        raise UnreadableError(f"extension {kind.oid.dotted_string} stands there twice")
+    with parsing():
+        try:
+            return of.extensions.get_extension_for_class(kind).value
+        except (*UNREADABLE, x509.ExtensionNotFound):
+            return _alone(of, found[0]).get_extension_for_class(kind).value
 
 
-def value_of(of: _Extended, kind: type[_E]) -> _E | None:
-    """Return the extension of a kind; None if there is none, or if they cannot be read."""
+def _alone(of: _Signed, wanted: RawExtension) -> x509.Extensions:
+    """Read one extension, in a certificate or CRL that has no other."""
+    extensions = encode(SEQUENCE, wanted.der)
+    if isinstance(of, x509.Certificate):
+        parts = [p for p in elements(first(of.tbs_certificate_bytes).contents) if p.tag < _VERSION]
+        kept = _VERSION_3 + b"".join(part.der for part in parts)
+        return x509.load_der_x509_certificate(
+            _holding(of, kept + encode(_EXTENSIONS, extensions))
+        ).extensions
+    parts = [p for p in elements(first(of.tbs_certlist_bytes).contents) if p.tag < _VERSION]
+    kept = _VERSION_2 + b"".join(part.der for part in parts if part.tag != INTEGER)
+    return x509.load_der_x509_crl(
+        _holding(of, kept + encode(_CRL_EXTENSIONS, extensions))
+    ).extensions
+
+
+def _holding(of: _Signed, contents: bytes) -> bytes:
+    """Put other contents where the signed ones were; the signature is then that of others."""
+    _, *rest = elements(first(of.public_bytes(Encoding.DER)).contents)
+    return encode(SEQUENCE, encode(SEQUENCE, contents) + b"".join(part.der for part in rest))
+
+
+def value_of(of: _Signed, kind: type[_E]) -> _E | None:
+    """Return the extension of a kind; None if there is none, or if it cannot be read."""
     try:
         return extension(of, kind)
-    except UNREADABLE:
+    except UnreadableError:
         return None
+
+
+def is_unreadable(of: _Signed, kind: type[x509.ExtensionType]) -> bool:
+    """Return whether there is an extension of a kind that cannot be read."""
+    try:
+        extension(of, kind)
+    except UnreadableError:
+        return True
+    return False
 
 
 def has_readable_extensions(certificate: x509.Certificate) -> bool:
-    """Return whether all extensions can be read: else one that seems absent may be hidden."""
+    """Return whether all extensions can be read."""
     try:
-        _ = certificate.extensions
-    except UNREADABLE:
+        with parsing():
+            _ = certificate.extensions
+    except UnreadableError:
         return False
     return True
 
 
-def serial_number(certificate: x509.Certificate) -> int:
-    """Return the serial number, without a warning where it is not positive."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return certificate.serial_number
-
-
 def fingerprint(certificate: x509.Certificate) -> str:
     """Return the SHA-256 of a certificate's DER, in lower-case hex."""
-    return certificate.fingerprint(hashes.SHA256()).hex()
+    return hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest()
 
 
 def usage(certificate: x509.Certificate) -> list[str]:
@@ -121,48 +217,51 @@ def usage(certificate: x509.Certificate) -> list[str]:
     Returns:
         ``authority``; or those of ``server`` and ``client`` that extendedKeyUsage allows, and
         other purposes as dotted OIDs.
+
+    Raises:
+        UnreadableError: If one of the two extensions cannot be read.
     """
     if is_authority(certificate):
         return ["authority"]
     purposes = extension(certificate, x509.ExtendedKeyUsage)
-    return [] if purposes is None else [_purpose(oid) for oid in purposes]
-
-
-def _purpose(oid: x509.ObjectIdentifier) -> str:
-    return _USAGES.get(oid, oid.dotted_string)
+    return [_USAGES.get(oid) or oid.dotted_string for oid in purposes or ()]
 
 
 def is_authority(certificate: x509.Certificate) -> bool:
-    """Return whether basicConstraints makes a certificate a CA's."""
+    """Return whether basicConstraints makes a certificate a CA's.
+
+    Raises:
+        UnreadableError: If basicConstraints cannot be read.
+    """
     constraints = extension(certificate, x509.BasicConstraints)
     return constraints is not None and constraints.ca
 
 
 def is_self_issued(certificate: x509.Certificate) -> bool:
     """Return whether issuer and subject are the same name (RFC 5280 §6.1)."""
-    return certificate.issuer == certificate.subject
-
-
-def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Return whether a certificate has its issuer's name, and a signature by the issuer's key."""
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (*UNREADABLE, InvalidSignature):
-        return False
-    return True
+    return issuer_name(certificate) == subject_name(certificate)
 
 
 # --- dates ---------------------------------------------------------------------------------------
 
 
-def period(dated: _Dated) -> tuple[datetime, datetime | None]:
+@overload
+def period(dated: x509.Certificate) -> tuple[datetime, datetime]: ...
+@overload
+def period(dated: _Signed) -> tuple[datetime, datetime | None]: ...
+def period(dated: _Signed) -> tuple[datetime, datetime | None]:
     """Return the first and the last moment of a validity; a CRL without nextUpdate has no last."""
-    if isinstance(dated, x509.Certificate):
-        return dated.not_valid_before_utc, dated.not_valid_after_utc
-    return dated.last_update_utc, dated.next_update_utc
+    outline = _outline(dated)
+    is_crl = isinstance(dated, x509.CertificateRevocationList)
+    return outline.begin or FIRST_MOMENT, outline.end or (None if is_crl else FIRST_MOMENT)
 
 
-def valid_at(dated: _Dated, moment: datetime) -> int:
+def expiry(certificate: x509.Certificate) -> datetime:
+    """Return the last moment of a certificate's validity."""
+    return period(certificate)[1]
+
+
+def valid_at(dated: _Signed, moment: datetime) -> int:
     """Return -1 before its validity, 1 after it, 0 within (RFC 5280 §4.1.2.5, §5.1.2)."""
     begin, end = period(dated)
     if moment < begin:
@@ -170,16 +269,18 @@ def valid_at(dated: _Dated, moment: datetime) -> int:
     return 1 if end is not None and moment > end else 0
 
 
-def is_valid_at(dated: _Dated, moment: datetime) -> bool:
+def is_valid_at(dated: _Signed, moment: datetime) -> bool:
     """Return whether a moment lies in the validity of a certificate or CRL."""
     return valid_at(dated, moment) == 0
 
 
-def invalidity(dated: _Dated, now: datetime) -> str | None:
+def invalidity(dated: _Signed, now: datetime) -> str | None:
     """Return why it is not valid now, such as "expired on 2026-11-21 10:00:00 UTC"; else None."""
     begin, end = period(dated)
-    if now < begin:
-        return f"is not valid before {timestamp(begin)} UTC"
-    if end is not None and now > end:
-        return f"expired on {timestamp(end)} UTC"
-    return None
+    match valid_at(dated, now):
+        case -1:
+            return f"is not valid before {timestamp(begin)} UTC"
+        case 1 if end is not None:
+            return f"expired on {timestamp(end)} UTC"
+        case _:
+            return None

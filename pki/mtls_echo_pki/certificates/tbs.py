@@ -7,22 +7,27 @@ builder with opinions stands between.
 
 The hash follows the signing key and nothing else. Ed25519 hashes on its own (RFC 8032); P-384 is
 paired with the hash of its strength, since RFC 8446 §4.2.3 knows no other pairing; everything
-else is signed over SHA-256.
+else is signed over SHA-256. What others have signed is verified here, too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 
+from mtls_echo_pki.certificates.der import UnreadableError
+from mtls_echo_pki.certificates.reading import issuer_name, parsing, subject_name
 from mtls_echo_pki.certificates.request import PrivateKey
 
 PublicKey: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
+Verify: TypeAlias = Callable[[bytes, bytes], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,3 +144,48 @@ def _hash_for(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | None:
     if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size > 256:
         return hashes.SHA384()
     return hashes.SHA256()
+
+
+# --- signatures of others ------------------------------------------------------------------------
+
+
+def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Return whether a certificate has its issuer's name, and a signature by the issuer's key."""
+    return subject_name(issuer) == issuer_name(certificate) and is_signed_by(certificate, issuer)
+
+
+def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Return whether a signature verifies, also by an algorithm that counts as broken."""
+    try:
+        with parsing():
+            verify = verifier(certificate, issuer)
+            if verify is not None:
+                verify(certificate.signature, certificate.tbs_certificate_bytes)
+    except (InvalidSignature, UnreadableError):
+        return False
+    return verify is not None
+
+
+def verifier(certificate: x509.Certificate, issuer: x509.Certificate) -> Verify | None:
+    """Return how the issuer's key verifies a signature of this kind over some content.
+
+    Raises:
+        UnreadableError: If the key or the algorithm cannot be read.
+    """
+    with parsing():
+        key, digest = issuer.public_key(), certificate.signature_hash_algorithm
+        if isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
+            return key.verify
+        if digest is None:
+            return None
+        # Of algorithms that it deems broken, `cryptography` names the digest only.
+        algorithm = certificate.signature_algorithm_parameters
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        chosen = algorithm or ec.ECDSA(digest)
+        if isinstance(chosen, ec.ECDSA):
+            return lambda signature, content: key.verify(signature, content, chosen)
+    elif isinstance(key, rsa.RSAPublicKey):
+        padded = algorithm or padding.PKCS1v15()
+        if isinstance(padded, padding.PKCS1v15 | padding.PSS):
+            return lambda signature, content: key.verify(signature, content, padded, digest)
+    return None

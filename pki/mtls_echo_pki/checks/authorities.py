@@ -19,7 +19,13 @@ from mtls_echo_pki.certificates.credential import key_id
 from mtls_echo_pki.certificates.crl import crl_number, is_crl_of
 from mtls_echo_pki.certificates.identifiers import subject_of
 from mtls_echo_pki.certificates.lifetimes import validity
-from mtls_echo_pki.certificates.reading import is_authority, is_valid_at
+from mtls_echo_pki.certificates.reading import (
+    is_authority,
+    is_valid_at,
+    issuer_name,
+    period,
+    subject_name,
+)
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.directory.ca_folder import CAFolder
 from mtls_echo_pki.directory.ca_state import CAGeneration
@@ -86,26 +92,25 @@ def check_crls(path: Path, trust: Trust, ca: CAFolder | None, now: datetime) -> 
     again = "publish new ones: mtls-echo pki crl " + shlex.quote(str(ca.pki if ca else "DIR"))
     own = ca.certificates if ca else ()
     for crl in trust.crls:
-        issuer = crl.issuer.rfc4514_string()
-        begin, end = crl.last_update_utc, crl.next_update_utc
+        name = issuer_name(crl)
+        begin, end = period(crl)
         if not is_valid_at(crl, now):
             yield Defect(
                 path,
-                f"the CRL of {issuer} {validity(begin, end or begin, now)}, so no peer is "
-                "accepted",
+                f"the CRL of {name} {validity(begin, end or begin, now)}, so no peer is accepted",
                 "wait, or check this machine's clock" if now < begin else again,
             )
-        namesakes = [c for c in (*trust.anchors, *own) if c.subject == crl.issuer]
+        namesakes = [c for c in (*trust.anchors, *own) if subject_name(c) == name]
         if namesakes and not any(is_crl_of(crl, each) for each in namesakes):
             yield Defect(
                 path,
-                f"the CRL of {issuer} was not signed by it",
+                f"the CRL of {name} was not signed by it",
                 "do not use it: it was altered, or comes from another CA of that name",
             )
     if ca is None or not ca.ledger.crls:
         return
     for certificate in own:
-        if not any(crl.issuer == certificate.subject for crl in trust.crls):
+        if not any(issuer_name(crl) == subject_name(certificate) for crl in trust.crls):
             yield Defect(
                 path,
                 f"has no CRL of {subject_of(certificate)}, so no certificate below it is accepted",
@@ -136,7 +141,7 @@ def check_times(
 ) -> Iterator[Defect]:
     """Find what has expired, or is not yet valid."""
     for certificate in certificates:
-        begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        begin, end = period(certificate)
         if not is_valid_at(certificate, now):
             yield Defect(
                 path,

@@ -21,7 +21,9 @@ from cryptography import x509
 
 from mtls_echo_pki.certificates.authority import utcnow
 from mtls_echo_pki.certificates.credential import Credential
-from mtls_echo_pki.certificates.reading import is_issued_by, parsing, usage
+from mtls_echo_pki.certificates.der import UnreadableError
+from mtls_echo_pki.certificates.reading import has_readable_extensions, issuer_name, parsing, usage
+from mtls_echo_pki.certificates.tbs import is_issued_by
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.checks.authorities import (
     Defect,
@@ -160,6 +162,8 @@ def _credential(
     path: Path, credential: Credential, trusts: dict[Role, Trust], now: datetime
 ) -> Iterator[Defect]:
     certificates = credential.path
+    if not all(map(has_readable_extensions, certificates)):
+        raise UnreadableError("an extension")
     late = list(check_times(path, certificates, now))
     yield from late
     roles: list[Role] = [role for role in ROLES if role[:-1] in usage(credential.certificate)]
@@ -201,7 +205,7 @@ def _missing_issuer(
     while not any(is_issued_by(present, anchor) or anchor == present for anchor in anchors):
         above = next((candidate for candidate in rest if is_issued_by(present, candidate)), None)
         if above is None:
-            return present.issuer.rfc4514_string()
+            return str(issuer_name(present))
         rest.remove(above)
         present = above
     return None

@@ -14,12 +14,22 @@ from pathlib import Path
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
 from mtls_echo_pki.certificates.crl import reason_of
+from mtls_echo_pki.certificates.der import UnreadableError
 from mtls_echo_pki.certificates.identifiers import presented_identifiers
-from mtls_echo_pki.certificates.reading import extension, fingerprint, parsing, usage
+from mtls_echo_pki.certificates.reading import (
+    extension,
+    fingerprint,
+    issuer_name,
+    parsing,
+    period,
+    public_key,
+    serial_number,
+    subject_name,
+    usage,
+)
 from mtls_echo_pki.files.pem_blocks import MaterialError, show_command
 
 
@@ -89,10 +99,10 @@ def describe_crl(
         return CRLDescription(
             path=str(path),
             position=position,
-            issuer=crl.issuer.rfc4514_string(),
+            issuer=str(issuer_name(crl)),
             number=None if number is None else number.crl_number,
-            this_update=crl.last_update_utc,
-            next_update=crl.next_update_utc,
+            this_update=period(crl)[0],
+            next_update=period(crl)[1],
             revoked=[
                 RevokedDescription(
                     serial=f"{entry.serial_number:x}",
@@ -114,15 +124,15 @@ def describe(certificate: x509.Certificate, *, path: Path, position: int) -> Des
         return Description(
             path=str(path),
             position=position,
-            subject=certificate.subject.rfc4514_string(),
-            issuer=certificate.issuer.rfc4514_string(),
+            subject=str(subject_name(certificate)),
+            issuer=str(issuer_name(certificate)),
             names=presented_identifiers(certificate),
             usage=usage(certificate),
             key=_key(certificate),
-            serial=f"{certificate.serial_number:x}",
+            serial=f"{serial_number(certificate):x}",
             fingerprint=fingerprint(certificate),
-            not_before=certificate.not_valid_before_utc,
-            not_after=certificate.not_valid_after_utc,
+            not_before=period(certificate)[0],
+            not_after=period(certificate)[1],
         )
 
 
@@ -141,8 +151,8 @@ def _readable(what: str, path: Path, position: int, command: str) -> Generator[N
 
 def _key(certificate: x509.Certificate) -> str:
     try:
-        key = certificate.public_key()
-    except UnsupportedAlgorithm:
+        key = public_key(certificate)
+    except UnreadableError:
         key = None
     match key:
         case ec.EllipticCurvePublicKey():

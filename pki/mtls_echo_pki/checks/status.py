@@ -17,7 +17,7 @@ import msgspec
 from mtls_echo_pki.certificates.authority import utcnow
 from mtls_echo_pki.certificates.credential import key_id
 from mtls_echo_pki.certificates.lifetimes import describe_lifetime, timestamp, validity
-from mtls_echo_pki.certificates.reading import usage
+from mtls_echo_pki.certificates.reading import period, serial_number, subject_name, usage
 from mtls_echo_pki.directory.ca_folder import CAFolder, ca_folders
 from mtls_echo_pki.directory.ca_state import RolloverStage
 from mtls_echo_pki.directory.rollover import issued_by_previous, next_step, situation
@@ -164,10 +164,10 @@ def _endings(store: Store, ca: CAFolder, now: datetime) -> Iterator[Expiry]:
             certificate = store.credential(name).certificate
         except (MaterialError, DirectoryError):
             continue  # pki check tells
-        begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        begin, end = period(certificate)
         if not {f"{each}s" for each in usage(certificate)} & {*ca.roles}:
             continue
-        baseline = f"{certificate.serial_number:x}" not in void
+        baseline = f"{serial_number(certificate):x}" not in void
         yield Expiry(
             what=name,
             path=str(store.path / name / "tls.crt"),
@@ -175,15 +175,15 @@ def _endings(store: Store, ca: CAFolder, now: datetime) -> Iterator[Expiry]:
             due=baseline and (end - now) * _DUE < end - begin,
         )
     for certificate in ca.certificates:
-        begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-        subject = certificate.subject.rfc4514_string()
+        begin, end = period(certificate)
+        name = str(subject_name(certificate))
         due = (end - now) * _DUE < end - begin
-        yield Expiry(what=subject, path=str(ca.folder), not_after=end, due=due)
+        yield Expiry(what=name, path=str(ca.folder), not_after=end, due=due)
         crl = ca.ledger.crl(key_id(certificate))
         if crl is not None and crl.next_update_utc is not None:
             left = (crl.next_update_utc - now).total_seconds()
             yield Expiry(
-                what=f"CRL of {subject}",
+                what=f"CRL of {name}",
                 path=str(store.path / "trust" / ca.roles[0] / "crl.pem"),
                 not_after=crl.next_update_utc,
                 due=left * 2 < (ca.ledger.crl_lifetime or 0),

@@ -23,6 +23,7 @@ from cryptography import x509
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import key_id
 from mtls_echo_pki.certificates.crl import crl_number, is_crl_of
+from mtls_echo_pki.certificates.reading import issuer_name, period, subject_name
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.directory.ca_state import (
     MODES,
@@ -87,7 +88,7 @@ class CAFolder:
             crl for crl in (published.crls if published else ()) if is_crl_of(crl, certificate)
         ]
         # Of two that are equal the first, which is the ledger's.
-        return max(crls, key=lambda crl: (crl.last_update_utc, crl_number(crl)), default=None)
+        return max(crls, key=lambda crl: (period(crl)[0], crl_number(crl)), default=None)
 
     def trust_to_publish(self, published: Trust | None) -> Trust:
         """Return the trust to publish for verifiers of what is issued here.
@@ -105,13 +106,13 @@ class CAFolder:
         present = published.crls if published else ()
         if not self.ledger.crls:  # not in force: any CRLs are not from here
             return Trust(anchors, present)
-        names = {certificate.subject for certificate in known}
+        names = {subject_name(certificate) for certificate in known}
         own = [self.latest_crl(each, published) for each in self.certificates]
         return Trust(
             anchors,
             (
                 *(crl for crl in own if crl is not None),
-                *(crl for crl in present if crl.issuer not in names),
+                *(crl for crl in present if issuer_name(crl) not in names),
             ),
         )
 

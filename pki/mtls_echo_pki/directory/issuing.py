@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from mtls_echo_pki.certificates.authority import utcnow
 from mtls_echo_pki.certificates.credential import Credential, key_id
 from mtls_echo_pki.certificates.lifetimes import timestamp
+from mtls_echo_pki.certificates.reading import serial_number
 from mtls_echo_pki.certificates.request import Request, Usage
 from mtls_echo_pki.directory.ca_folder import CAFolder
 from mtls_echo_pki.directory.layout import Role
@@ -97,7 +98,7 @@ def renew(
 
 def _refuse_to_revive(store: Store, name: str, present: Credential, pki: LockedPKI) -> None:
     """Raise if the present certificate was revoked: another for its key would undo that."""
-    serial = f"{present.certificate.serial_number:x}"
+    serial = f"{serial_number(present.certificate):x}"
     for ca in pki.ca_folders:
         for entry in ca.ledger.issued:
             if entry.serial == serial and entry.revoked_at is not None:

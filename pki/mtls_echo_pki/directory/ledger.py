@@ -23,7 +23,7 @@ from cryptography import x509
 
 from mtls_echo_pki.certificates.credential import Credential, key_id
 from mtls_echo_pki.certificates.identifiers import presented_identifiers
-from mtls_echo_pki.certificates.reading import parsing, usage
+from mtls_echo_pki.certificates.reading import parsing, period, serial_number, subject_name, usage
 
 _VERSION = 2
 
@@ -79,14 +79,14 @@ class LedgerEntry(
         certificate = credential.certificate
         return cls(
             name=name,
-            serial=f"{certificate.serial_number:x}",
+            serial=f"{serial_number(certificate):x}",
             fingerprint=credential.fingerprint,
-            subject=certificate.subject.rfc4514_string(),
+            subject=str(subject_name(certificate)),
             identities=presented_identifiers(certificate),
             usage=usage(certificate),
             issued_at=now.replace(microsecond=0),
-            not_before=certificate.not_valid_before_utc,
-            not_after=certificate.not_valid_after_utc,
+            not_before=period(certificate)[0],
+            not_after=period(certificate)[1],
             key=key_id(certificate),
             issuer=issuer,
             flaw=flaw,
@@ -182,7 +182,7 @@ def upgraded(
     """
     if ledger.version == _VERSION:
         return ledger
-    keys = {f"{each.serial_number:x}": key_id(each) for each in present}
+    keys = {f"{serial_number(each):x}": key_id(each) for each in present}
     entries = [
         msgspec.structs.replace(entry, issuer=key_id(issuer), key=keys.get(entry.serial))
         for entry in ledger.issued

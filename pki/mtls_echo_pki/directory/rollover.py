@@ -27,8 +27,9 @@ import msgspec
 
 from mtls_echo_pki.certificates.authority import utcnow
 from mtls_echo_pki.certificates.credential import key_id
-from mtls_echo_pki.certificates.reading import is_issued_by
+from mtls_echo_pki.certificates.reading import expiry, serial_number, subject_name
 from mtls_echo_pki.certificates.request import KeyType
+from mtls_echo_pki.certificates.tbs import is_issued_by
 from mtls_echo_pki.directory.ca_folder import CAFolder
 from mtls_echo_pki.directory.ca_state import CAGeneration, CAState, RolloverStage
 from mtls_echo_pki.directory.crls import with_current_crls
@@ -122,8 +123,8 @@ def issued_by_previous(store: Store, ca: CAFolder) -> list[str]:
             continue  # it does not work now
         if (
             is_issued_by(certificate, previous.authority.certificate)
-            and certificate.not_valid_after_utc > utcnow()
-            and f"{certificate.serial_number:x}" not in void
+            and expiry(certificate) > utcnow()
+            and f"{serial_number(certificate):x}" not in void
         ):
             found.append(name)
     return found
@@ -163,7 +164,7 @@ def situation(state: CAState) -> str:
 
 
 def _called(generation: CAGeneration) -> str:
-    return generation.anchor.subject.rfc4514_string()
+    return str(subject_name(generation.anchor))
 
 
 def _after(step: Step, ca: CAFolder) -> CAState:

@@ -25,12 +25,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from mtls_echo_pki.certificates.credential import Credential
+from mtls_echo_pki.certificates.der import UnreadableError
 from mtls_echo_pki.certificates.identifiers import (
     has_unreadable_names,
     hosts,
     subject_alternative_names,
 )
-from mtls_echo_pki.certificates.reading import UNREADABLE, is_self_issued, valid_at
+from mtls_echo_pki.certificates.reading import (
+    is_self_issued,
+    issuer_name,
+    parsing,
+    public_key,
+    subject_name,
+    valid_at,
+)
 from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.tables import SHOWN_BESIDE, UNKNOWN
@@ -160,8 +168,7 @@ def _why_unfit(certificate: x509.Certificate, wanted: Message | None, evidence: 
         return f"its key is on the curve {curve}, which the {peer} does not offer"
     fields = decoded([wanted])[0].fields if wanted is not None else {}
     offered: list[str] = fields.get("signature_algorithms", [])
-    key = certificate.public_key()
-    kind = next((kind for kind, keys in _KINDS.items() if isinstance(key, keys)), None)
+    kind = next((kind for kind, keys in _KINDS.items() if _has_key(certificate, keys)), None)
     if kind is None or not offered or any(each.startswith(_SCHEMES[kind]) for each in offered):
         return "OpenSSL left it out, for a reason that it does not give"
     shown = ", ".join(offered[:_MOST_SCHEMES])
@@ -293,13 +300,13 @@ def same_name_root(path: CertificationPath, evidence: Evidence) -> x509.Certific
     """
     if not path.certificates or is_self_issued(path.certificates[-1]):
         return None
-    mine, issuer = evidence.context_info, path.certificates[-1].issuer
+    mine, issuer = evidence.context_info, issuer_name(path.certificates[-1])
     beside = [
         *(mine.trust.anchors if mine.trust else ()),
         *(n.certificate for n in mine.local_cas),
     ]
     last = path.certificates[-1]
-    named = (c for c in beside if is_self_issued(c) and c.subject == issuer)
+    named = (c for c in beside if is_self_issued(c) and subject_name(c) == issuer)
     return next((c for c in named if is_signed_by(last, c) is False), None)
 
 
@@ -343,8 +350,8 @@ def _disproved(path: CertificationPath, evidence: Evidence) -> set[Slug]:
 
 def _is_strong(certificate: x509.Certificate) -> bool:
     try:
-        key = certificate.public_key()
-    except UNREADABLE:
+        key = public_key(certificate)
+    except UnreadableError:
         return False
     if isinstance(key, rsa.RSAPublicKey | dsa.DSAPublicKey):
         return key.key_size >= _STRONG_RSA_BITS
@@ -353,13 +360,21 @@ def _is_strong(certificate: x509.Certificate) -> bool:
     return True
 
 
+def _has_key(certificate: x509.Certificate, kind: type) -> bool:
+    try:
+        return isinstance(public_key(certificate), kind)
+    except UnreadableError:
+        return False
+
+
 def _owns_its_key(credential: Credential) -> bool:
     """Whether the key that was loaded is the certificate's: what OpenSSL was given counts."""
     try:
-        key = load_pem_private_key(credential.key_pem, None)
-    except UNREADABLE:
+        with parsing():
+            key = load_pem_private_key(credential.key_pem, None)
+        return key.public_key() == public_key(credential.certificate)
+    except UnreadableError:
         return False
-    return key.public_key() == credential.certificate.public_key()
 
 
 def _cannot_sign(evidence: Evidence) -> bool:

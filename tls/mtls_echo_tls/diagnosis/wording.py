@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from cryptography import x509
 
-from mtls_echo_pki.certificates.identifiers import common_name
+from mtls_echo_pki.certificates.reading import issuer_name, period, subject_name
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.alerts import AlertDescription, alert_meaning, alert_name
 from mtls_echo_tls.causes import cause_of
@@ -266,7 +266,7 @@ def _refused(
     impostor = refused_us and "impostor-authority" in causes
     other = same_name_root(path, evidence) if impostor else None
     if other is not None:
-        who = display_name(other.subject)
+        who = display_name(subject_name(other))
         yield Fact("beside it", f"a root that is called {who} too, and has another key")
     if leaf is not None and "clock-skew" in causes:
         yield Fact("valid", _validity(leaf))
@@ -281,7 +281,7 @@ def _refused(
 
 
 def _validity(certificate: x509.Certificate) -> str:
-    since, until = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    since, until = period(certificate)
     return f"{rfc3339(since)} to {rfc3339(until)}"
 
 
@@ -289,7 +289,7 @@ def _located(fault: Fault, path: CertificationPath) -> str:
     """A fault's detail, with the certificate that has it unless it is the end-entity's."""
     if fault.depth == 0 or fault.depth >= len(path.certificates):
         return fault.detail
-    name = display_name(path.certificates[fault.depth].subject)
+    name = display_name(subject_name(path.certificates[fault.depth]))
     return fault.detail if fault.detail.startswith(name) else f"{name}: {fault.detail}"
 
 
@@ -309,7 +309,7 @@ def _alert_fact(evidence: Evidence, causes: Slugs) -> Fact:
 
 
 def _presented(leaf: x509.Certificate) -> str:
-    names = ", ".join(names_of(leaf)[:4]) or common_name(leaf.subject) or "no name"
-    issuer = common_name(leaf.issuer) or leaf.issuer.rfc4514_string() or "an unnamed CA"
+    names = ", ".join(names_of(leaf)[:4]) or subject_name(leaf).common_name or "no name"
+    issuer = issuer_name(leaf).common_name or str(issuer_name(leaf)) or "an unnamed CA"
     names, issuer = names[:LONGEST_NAME], issuer[:LONGEST_NAME]
     return f"certificate for {names}, issued by {issuer}"

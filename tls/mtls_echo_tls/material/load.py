@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from mtls_echo_pki.certificates.credential import Credential
+from mtls_echo_pki.certificates.reading import expiry
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_pki.directory.layout import ROLES
@@ -92,7 +93,7 @@ class Material:
         if self.credential is None:
             return None
         chain = self.credential.path
-        return min(certificate.not_valid_after_utc for certificate in chain)
+        return min(map(expiry, chain))
 
     def context(self, build: Callable[[Material], ssl.SSLContext]) -> ssl.SSLContext:
         """A context of this; its diagnoses know the CA certificates beside our files."""

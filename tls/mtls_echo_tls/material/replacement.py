@@ -28,7 +28,14 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_echo_pki.certificates.reading import invalidity, is_valid_at
+from mtls_echo_pki.certificates.credential import key_id
+from mtls_echo_pki.certificates.reading import (
+    invalidity,
+    is_valid_at,
+    issuer_name,
+    period,
+    subject_name,
+)
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_tls.material.load import Material
 from mtls_echo_tls.material.warnings import usage_warnings
@@ -72,7 +79,7 @@ def changed_parts(present: Material, successor: Material) -> tuple[str, ...]:
     if old is not None and new is not None:
         if old.chain_der != new.chain_der:
             found.append("certificate")
-        if old.certificate.public_key() != new.certificate.public_key():
+        if key_id(old.certificate) != key_id(new.certificate):
             found.append("key")
     before, after = present.trust, successor.trust
     if before is not None and after is not None:
@@ -108,15 +115,15 @@ def _faults(material: Material, now: datetime.datetime) -> Iterator[_Fault]:
         yield _Fault("anchors", material.files.anchors, reason, "add one that is valid now")
     for issuer in dict.fromkeys(map(issuer_of, material.trust.crls)):
         crls = [crl for crl in material.trust.crls if issuer_of(crl) == issuer]
-        faults = [_dated(f"the CRL of {display_name(crl.issuer)}", crl, now) for crl in crls]
+        faults = [_dated(f"the CRL of {display_name(issuer_name(crl))}", crl, now) for crl in crls]
         if None not in faults:  # OpenSSL takes one that is valid
             yield _Fault(f"CRL {issuer}", material.files.crl, str(faults[-1]), _PUBLISH)
 
 
 def _whose(certificate: x509.Certificate) -> str:
     # A subject may be empty; those that we issue are, unless a name was given.
-    if certificate.subject:
-        return display_name(certificate.subject)
+    if subject_name(certificate):
+        return display_name(subject_name(certificate))
     return f"“{PeerIdentity.from_der(certificate.public_bytes(Encoding.DER))}”"
 
 
@@ -139,10 +146,10 @@ def _lost_crls(present: Material, successor: Material, now: datetime.datetime) -
         return
     newest = {issuer_of(crl): sort_key(crl) for crl in sorted(successor.trust.crls, key=sort_key)}
     for crl in present.trust.crls:
-        issuer, name = issuer_of(crl), display_name(crl.issuer)
+        issuer, name = issuer_of(crl), display_name(issuer_name(crl))
         if issuer in newest:
             # One that is dated in the future was an accident itself.
-            if newest[issuer] < sort_key(crl) and crl.last_update_utc <= now:
+            if newest[issuer] < sort_key(crl) and period(crl)[0] <= now:
                 reason = f"the CRL of {name} is older than the one in use"
                 yield _Fault("CRLs", path, reason, _PUBLISH)
         elif any(issued_by(issuer, anchor) for anchor in successor.trust.anchors):

@@ -14,10 +14,19 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mtls_echo_pki.certificates.credential import Credential
-from mtls_echo_pki.certificates.identifiers import common_name, hosts
+from mtls_echo_pki.certificates.identifiers import has_unreadable_names, hosts
 from mtls_echo_pki.certificates.lifetimes import timestamp
-from mtls_echo_pki.certificates.reading import invalidity, is_self_issued, period, value_of
+from mtls_echo_pki.certificates.outline import DistinguishedName
+from mtls_echo_pki.certificates.reading import (
+    invalidity,
+    is_self_issued,
+    issuer_name,
+    period,
+    subject_name,
+    value_of,
+)
 from mtls_echo_pki.certificates.trust import Trust
+from mtls_echo_pki.printable import printable
 from mtls_echo_tls.path.certificates import odd_curve
 from mtls_echo_tls.path.chain import has_signed
 from mtls_echo_tls.path.local_cas import LocalCA, omitted_cas
@@ -60,7 +69,7 @@ def expiry_warnings(
     if trust is not None:
         found += _anchor_expiry(trust, now)
         for crl in trust.crls:
-            found += _expiry(crl, f"the CRL of {_named(crl.issuer)}", now)
+            found += _expiry(crl, f"the CRL of {_named(issuer_name(crl))}", now)
     return found
 
 
@@ -93,7 +102,7 @@ def usage_warnings(certificate: x509.Certificate, side: Side) -> list[str]:
     # anyExtendedKeyUsage is not enough for OpenSSL.
     if usages is not None and _USAGES[side] not in usages:
         found.append(f"our certificate's extendedKeyUsage does not include {side}Auth")
-    if side == "server" and not hosts(certificate):
+    if side == "server" and not hosts(certificate) and not has_unreadable_names(certificate):
         found.append(
             "our certificate has no subjectAltName with a host, so clients will refuse it"
         )
@@ -133,17 +142,17 @@ def _missing_crls(trust: Trust) -> list[str]:
 
     Of an anchor that is not a root it cannot use one (`mtls_echo_tls.path.crl`).
     """
-    listed, found = [crl.issuer for crl in trust.crls], list[str]()
+    listed, found = [issuer_name(crl) for crl in trust.crls], list[str]()
     for anchor in trust.anchors if listed else ():
         refused = "every certificate below that trust anchor will be refused"
-        who, above = _subject(anchor), _named(anchor.issuer)
+        who, above = _subject(anchor), _named(issuer_name(anchor))
         if not is_self_issued(anchor):
             found.append(
                 f"with CRLs, OpenSSL has to check the trust anchor {who}, and cannot, since it is"
                 f" not a root: {refused}; make {above}, which issued it, the trust anchor in its"
                 f" place, have {who} sent along, and load the CRLs of both"
             )
-        elif anchor.issuer not in listed:
+        elif issuer_name(anchor) not in listed:
             found.append(f"there is no CRL of {above}, which issued {who}: {refused}")
     return found
 
@@ -163,8 +172,8 @@ def _anchors_without_key_usage(trust: Trust) -> list[str]:
 
 
 def _subject(certificate: x509.Certificate) -> str:
-    return _named(certificate.subject)
+    return _named(subject_name(certificate))
 
 
-def _named(name: x509.Name) -> str:
-    return repr(common_name(name) or name.rfc4514_string())
+def _named(name: DistinguishedName) -> str:
+    return f"'{printable(name.common_name or str(name))}'"

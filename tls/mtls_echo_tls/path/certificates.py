@@ -14,8 +14,14 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from mtls_echo_pki.certificates.identifiers import common_name, subject_alternative_names
-from mtls_echo_pki.certificates.reading import UNREADABLE, load_certificate, serial_number
+from mtls_echo_pki.certificates.der import UnreadableError
+from mtls_echo_pki.certificates.identifiers import subject_alternative_names
+from mtls_echo_pki.certificates.reading import (
+    load_certificate,
+    public_key,
+    serial_number,
+    subject_name,
+)
 from mtls_echo_tls.ordinary import cache_ordinary
 
 
@@ -66,7 +72,7 @@ def _identity(certificate: bytes) -> PeerIdentity:
     parsed = load_certificate(certificate)
     names = subject_alternative_names(parsed)
     return PeerIdentity(
-        common_name=_subject_common_name(parsed),
+        common_name=subject_name(parsed).common_name,
         dns=tuple(names.get_values_for_type(x509.DNSName)),
         uris=tuple(names.get_values_for_type(x509.UniformResourceIdentifier)),
         emails=tuple(names.get_values_for_type(x509.RFC822Name)),
@@ -75,29 +81,19 @@ def _identity(certificate: bytes) -> PeerIdentity:
     )
 
 
-def _subject_common_name(certificate: x509.Certificate) -> str | None:
-    try:
-        return common_name(certificate.subject)
-    except UNREADABLE:
-        return None
-
-
 USUAL_CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 
 
 def end_entity(chain: tuple[bytes, ...]) -> x509.Certificate | None:
     """The first certificate of a presented chain; None for an empty or unreadable one.
 
-    `cryptography` reads a field of a certificate on access, and raises then. A refused peer's
-    certificate may be anything, so the fields that a diagnosis needs are read here.
+    A refused peer's certificate may be anything.
     """
     try:
         leaf = load_certificate(chain[0]) if chain else None
         if leaf is not None:
-            _ = serial_number(leaf), leaf.not_valid_before_utc, leaf.not_valid_after_utc
-            for name in (leaf.subject, leaf.issuer):
-                name.rfc4514_string()
-    except UNREADABLE:
+            serial_number(leaf)  # it has an outline
+    except UnreadableError:
         return None
     return leaf
 
@@ -109,8 +105,8 @@ def odd_curve(certificate: x509.Certificate | None) -> str | None:
     another OpenSSL leaves the certificate out; in TLS 1.2 the peer must have offered the curve.
     """
     try:
-        key = certificate.public_key() if certificate is not None else None
-    except UNREADABLE:
+        key = public_key(certificate) if certificate is not None else None
+    except UnreadableError:
         return None
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name in USUAL_CURVES:
         return None

@@ -23,10 +23,13 @@ from dataclasses import dataclass
 
 from cryptography import x509
 
+from mtls_echo_pki.certificates.outline import DistinguishedName
 from mtls_echo_pki.certificates.reading import (
     is_self_issued,
     is_valid_at,
+    issuer_name,
     serial_number,
+    subject_name,
     value_of,
 )
 from mtls_echo_tls.fault_causes import Variant
@@ -119,7 +122,8 @@ def _is_cross_signed(path: Sequence[x509.Certificate], inputs: ChainInputs) -> b
     above: list[x509.Certificate | None] = [*path[1:], None]
     return any(
         # A second certificate from the same issuer is a renewal, and leads to the same root.
-        has_signed(other, certificate) and (issuer is None or issuer.issuer != other.issuer)
+        has_signed(other, certificate)
+        and (issuer is None or issuer_name(issuer) != issuer_name(other))
         for other in others
         for certificate, issuer in zip(path, above, strict=True)
     )
@@ -145,11 +149,11 @@ def _dead_end(
     current: x509.Certificate, depth: int, inputs: ChainInputs, path: Sequence[x509.Certificate]
 ) -> Iterator[Fault]:
     """Why the path ends at this certificate."""
-    issuer, anchors = display_name(current.issuer), inputs.anchors
+    issuer, anchors = display_name(issuer_name(current)), inputs.anchors
     if anchors is None and depth and is_self_issued(current):
         return  # it is where it should end
     tried = (*inputs.presented[1:], *(inputs.others if anchors is None else anchors))
-    named = [c for c in tried if c.subject == current.issuer and c not in path]
+    named = [c for c in tried if subject_name(c) == issuer_name(current) and c not in path]
     identified = [candidate for candidate in named if _may_have_signed(candidate, current)]
     # An omitted intermediate may lead to an anchor; a known root leads to itself.
     signer = _issuer(current, inputs.roots_last, path)
@@ -166,7 +170,7 @@ def _dead_end(
         return
     elif signer is not None and not is_self_issued(signer):
         yield from _unsent(signer, depth, inputs, path)
-    elif any(anchor.subject == current.issuer for anchor in anchors):
+    elif any(subject_name(anchor) == issuer_name(current) for anchor in anchors):
         yield from _same_name(current, depth, anchors)
     elif is_self_issued(current) or signer is not None:
         yield Fault("unknown-authority", depth, f"{issuer} is not among the trust anchors")
@@ -178,7 +182,7 @@ def _dead_end(
 
 def _identifiers_differ(current: x509.Certificate, depth: int, signer: x509.Certificate) -> Fault:
     """The key of this CA has signed it; by the identifiers another one should have."""
-    ca_name = display_name(signer.subject)
+    ca_name = display_name(subject_name(signer))
     wanted = value_of(current, x509.AuthorityKeyIdentifier)
     own = value_of(signer, x509.SubjectKeyIdentifier)
     key = wanted.key_identifier if wanted is not None else None
@@ -186,7 +190,9 @@ def _identifiers_differ(current: x509.Certificate, depth: int, signer: x509.Cert
         named, has = f"{_hex(key)}", f"subjectKeyIdentifier is {_hex(own.digest)}"
     else:
         named = "another issuer or serial number"
-        has = f"issuer is {display_name(signer.issuer)}, its serial {serial_number(signer):x}"
+        has = (
+            f"issuer is {display_name(issuer_name(signer))}, its serial {serial_number(signer):x}"
+        )
     return Fault(
         "not-conforming",
         depth,
@@ -201,8 +207,8 @@ def _same_name(
     current: x509.Certificate, depth: int, anchors: Sequence[x509.Certificate]
 ) -> Iterator[Fault]:
     """The faults where anchors have the issuer's name, and by their identifiers another key."""
-    issuer = display_name(current.issuer)
-    same = [anchor for anchor in anchors if anchor.subject == current.issuer]
+    issuer = display_name(issuer_name(current))
+    same = [anchor for anchor in anchors if subject_name(anchor) == issuer_name(current)]
     if all(is_signed_by(current, anchor) is False for anchor in same):
         detail = f"a trust anchor has the name {issuer} too, but another key"
         yield Fault("impostor-authority", depth, detail)
@@ -219,9 +225,11 @@ def _unsigned(
     identified: Sequence[x509.Certificate],
 ) -> Iterator[Fault]:
     """The faults where an issuer fits by name and key identifiers, and did not sign."""
-    issuer = display_name(current.issuer)
+    issuer = display_name(issuer_name(current))
     candidates = (*inputs.presented[1:], *inputs.others)
-    if any(c.subject == current.issuer and is_signed_by(current, c) for c in candidates):
+    if any(
+        subject_name(c) == issuer_name(current) and is_signed_by(current, c) for c in candidates
+    ):
         detail = f"the key of another CA with the name {issuer} signed it"
         yield Fault("impostor-authority", depth, detail)
         return
@@ -252,7 +260,7 @@ def _unsent(
             break
         onwards.append(above)
     # Sending it would remove one fault, and show the other.
-    detail = f"{display_name(onwards[-1].issuer)}, above it, is not among the trust anchors"
+    detail = f"{display_name(issuer_name(onwards[-1]))}, above it, is not among the trust anchors"
     yield Fault("unknown-authority", depth, detail)
     yield _not_sent(signer, depth)
 
@@ -265,7 +273,7 @@ def _unknown(
     named: Sequence[x509.Certificate],
 ) -> Iterator[Fault]:
     """The faults where the issuer is not known: an unknown CA, or a missing intermediate."""
-    issuer = display_name(current.issuer)
+    issuer = display_name(issuer_name(current))
     detail = f"{issuer} was not sent, and is not among the trust anchors"
     if any(has_signed(anchor, candidate) for anchor in anchors for candidate in named):
         # Either of two CAs of that name was omitted, or another CA has taken the name.
@@ -276,7 +284,7 @@ def _unknown(
     renamed = next((anchor for anchor in anchors if is_signed_by(current, anchor)), None)
     variant: Variant | None = None
     if renamed is not None:
-        now = display_name(renamed.subject)
+        now = display_name(subject_name(renamed))
         detail = f"it was issued under the name {issuer}, by the key of the trust anchor {now}"
         variant = "renamed-ca"
     if _is_issued_by_root(current):
@@ -291,19 +299,19 @@ def _unknown(
 
 
 def _not_sent(issuer: x509.Certificate, depth: int) -> Fault:
-    detail = f"{display_name(issuer.subject)} was not sent, and is known here"
+    detail = f"{display_name(subject_name(issuer))} was not sent, and is known here"
     return Fault("missing-intermediate", depth, detail)
 
 
 def _is_issued_by_root(certificate: x509.Certificate) -> bool:
     """Whether its issuer's issuer, as authorityKeyIdentifier names it, is the issuer itself."""
     identifier = value_of(certificate, x509.AuthorityKeyIdentifier)
-    return identifier is not None and _issuers_issuer(identifier) == [certificate.issuer]
+    return identifier is not None and _issuers_issuer(identifier) == [issuer_name(certificate)]
 
 
-def _issuers_issuer(identifier: x509.AuthorityKeyIdentifier) -> list[x509.Name]:
+def _issuers_issuer(identifier: x509.AuthorityKeyIdentifier) -> list[DistinguishedName]:
     names = identifier.authority_cert_issuer or ()
-    return [name.value for name in names if isinstance(name, x509.DirectoryName)]
+    return [DistinguishedName.of(n.value) for n in names if isinstance(n, x509.DirectoryName)]
 
 
 def _has_room(anchor: x509.Certificate, path: Sequence[x509.Certificate]) -> bool:
@@ -318,7 +326,7 @@ def _has_room(anchor: x509.Certificate, path: Sequence[x509.Certificate]) -> boo
 
 def _may_have_signed(issuer: x509.Certificate, subject: x509.Certificate) -> bool:
     """Whether names and key identifiers allow it (RFC 5280 §4.2.1.1)."""
-    if issuer.subject != subject.issuer:
+    if subject_name(issuer) != issuer_name(subject):
         return False
     wanted = value_of(subject, x509.AuthorityKeyIdentifier)
     own = value_of(issuer, x509.SubjectKeyIdentifier)
@@ -331,7 +339,7 @@ def _may_have_signed(issuer: x509.Certificate, subject: x509.Certificate) -> boo
     if number is not None and number != serial_number(issuer):
         return False
     above = _issuers_issuer(wanted)
-    return not above or above[0] == issuer.issuer
+    return not above or above[0] == issuer_name(issuer)
 
 
 def has_signed(issuer: x509.Certificate, subject: x509.Certificate) -> bool:

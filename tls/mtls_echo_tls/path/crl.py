@@ -20,11 +20,17 @@ from typing import NamedTuple
 
 from cryptography import x509
 
+from mtls_echo_pki.certificates.der import UnreadableError
 from mtls_echo_pki.certificates.lifetimes import timestamp
+from mtls_echo_pki.certificates.outline import DistinguishedName
 from mtls_echo_pki.certificates.reading import (
-    UNREADABLE,
     is_valid_at,
+    issuer_name,
+    parsing,
+    period,
+    public_key,
     serial_number,
+    subject_name,
     valid_at,
     value_of,
 )
@@ -33,9 +39,9 @@ from mtls_echo_tls.slugs import Slug
 
 
 class CRLIssuer(NamedTuple):
-    """The issuer of a CRL: its name, DER, and its key's identifier, ``b""`` when not given."""
+    """The issuer of a CRL: its name, and its key's identifier, ``b""`` when not given."""
 
-    name: bytes
+    name: DistinguishedName
     key: bytes
 
 
@@ -43,12 +49,12 @@ def issuer_of(crl: x509.CertificateRevocationList) -> CRLIssuer:
     """The issuer that a CRL names."""
     identifier = value_of(crl, x509.AuthorityKeyIdentifier)
     key = None if identifier is None else identifier.key_identifier
-    return CRLIssuer(crl.issuer.public_bytes(), key or b"")
+    return CRLIssuer(issuer_name(crl), key or b"")
 
 
 def issued_by(issuer: CRLIssuer, ca: x509.Certificate) -> bool:
     """Whether the issuer of a CRL can be this CA."""
-    if ca.subject.public_bytes() != issuer.name:
+    if subject_name(ca) != issuer.name:
         return False
     own = value_of(ca, x509.SubjectKeyIdentifier)
     return own is None or issuer.key in (b"", own.digest)
@@ -57,7 +63,7 @@ def issued_by(issuer: CRLIssuer, ca: x509.Certificate) -> bool:
 def sort_key(crl: x509.CertificateRevocationList) -> tuple[datetime.datetime, int]:
     """Greater for the newer of two CRLs of one CA (RFC 5280 §5.1.2.4, §5.2.3)."""
     number = value_of(crl, x509.CRLNumber)
-    return crl.last_update_utc, 0 if number is None else number.crl_number
+    return period(crl)[0], 0 if number is None else number.crl_number
 
 
 def applicable_crl(
@@ -71,7 +77,7 @@ def applicable_crl(
     The issuer is the CA above it, if it is known. A CRL that is not valid now applies if there is
     no other.
     """
-    own = [crl for crl in crls if crl.issuer == certificate.issuer]
+    own = [crl for crl in crls if issuer_name(crl) == issuer_name(certificate)]
     if issuer is not None:
         own = [crl for crl in own if issued_by(issuer_of(crl), issuer)]
     return max(own, key=lambda crl: (is_valid_at(crl, now), sort_key(crl)), default=None)
@@ -85,9 +91,12 @@ def revocation_faults(
     """What the verifier's CRLs say about a path, and what is wrong with the CRLs."""
     for depth, certificate in enumerate(certificates if crls else ()):
         above = certificates[depth + 1] if depth + 1 < len(certificates) else certificate
-        issuer = above if above.subject == certificate.issuer else None
+        issuer = above if subject_name(above) == issuer_name(certificate) else None
         if above is certificate and issuer is None:
-            ca_name, subject = display_name(certificate.issuer), display_name(certificate.subject)
+            ca_name, subject = (
+                display_name(issuer_name(certificate)),
+                display_name(subject_name(certificate)),
+            )
             detail = (
                 f"{subject} is a trust anchor and not a root: whether {ca_name} has revoked it"
                 " cannot be checked"
@@ -96,7 +105,10 @@ def revocation_faults(
             continue
         crl = applicable_crl(certificate, issuer, crls, now)
         if crl is None:
-            ca_name, subject = display_name(certificate.issuer), display_name(certificate.subject)
+            ca_name, subject = (
+                display_name(issuer_name(certificate)),
+                display_name(subject_name(certificate)),
+            )
             detail = f"there is no CRL of {ca_name}, which issued {subject}"
             yield Fault("crl-missing", depth, detail)
         else:
@@ -110,14 +122,14 @@ def _check_crl(
     issuer: x509.Certificate | None,
     now: datetime.datetime,
 ) -> Iterator[Fault]:
-    ca_name, when, until = display_name(crl.issuer), valid_at(crl, now), crl.next_update_utc
+    ca_name, when, until = display_name(issuer_name(crl)), valid_at(crl, now), period(crl)[1]
     if issuer is not None and not may_sign_crls(issuer):
         detail = f"{ca_name} may not sign CRLs (keyUsage)"
         yield Fault("not-conforming", depth, detail, "crl-signer")
     elif issuer is not None and not _is_signed_by(crl, issuer):
         yield Fault("bad-signature", depth, f"{ca_name} did not sign the CRL in its name")
     if when < 0:
-        detail = f"the CRL of {ca_name} is not valid before {timestamp(crl.last_update_utc)}"
+        detail = f"the CRL of {ca_name} is not valid before {timestamp(period(crl)[0])}"
         yield Fault("crl-not-yet-valid", depth, detail)
     elif when > 0 and until is not None:
         yield Fault("crl-expired", depth, f"the CRL of {ca_name} expired on {timestamp(until)}")
@@ -136,6 +148,7 @@ def _revoked(
 
 def _is_signed_by(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
     try:
-        return crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
-    except UNREADABLE:
+        with parsing():
+            return crl.is_signature_valid(public_key(issuer))  # type: ignore[arg-type]
+    except UnreadableError:
         return False

@@ -22,7 +22,7 @@ from pathlib import Path
 from cryptography import x509
 
 from mtls_echo_pki.certificates.credential import Credential
-from mtls_echo_pki.certificates.reading import UNREADABLE, is_self_issued, load_certificate
+from mtls_echo_pki.certificates.reading import is_self_issued, load_certificate
 from mtls_echo_pki.files.durable import read_file
 from mtls_echo_pki.files.pem import parse_certificates
 from mtls_echo_pki.files.pem_blocks import MaterialError, has
@@ -118,8 +118,4 @@ def _certificates(file: Path) -> Iterable[x509.Certificate]:
 
 
 def _is_ca(certificate: x509.Certificate) -> bool:
-    try:
-        _ = certificate.subject, certificate.issuer
-        return is_ca(certificate)
-    except UNREADABLE:
-        return False
+    return is_ca(certificate)

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 from cryptography import x509
 
 from mtls_echo_pki.certificates.identifiers import subject_alternative_names
+from mtls_echo_pki.certificates.outline import DistinguishedName
+from mtls_echo_pki.certificates.reading import subject_name
 
 # OpenSSL gives up at 2^20 (NAME_CHECK_MAX); a report is not worth as many.
 _MOST_COMPARISONS = 10_000
@@ -25,16 +27,30 @@ def not_permitted(certificate: x509.Certificate, limits: x509.NameConstraints) -
     trees = len(limits.permitted_subtrees or ()) + len(limits.excluded_subtrees or ())
     if len(names) * trees > _MOST_COMPARISONS:
         return None
-    if certificate.subject.rdns:
-        names.append(x509.DirectoryName(certificate.subject))
+    subject = subject_name(certificate)
+    if subject and not _name_permitted(subject, limits):
+        return str(subject)
     for name in names:
         permitted = _of_type(limits.permitted_subtrees, name)
         excluded = _of_type(limits.excluded_subtrees, name)
         outside = bool(permitted) and not any(_within(name, tree) for tree in permitted)
         if outside or any(_within(name, tree) for tree in excluded):
             value = name.value
-            return value.rfc4514_string() if isinstance(value, x509.Name) else str(value)
+            return str(DistinguishedName.of(value) if isinstance(value, x509.Name) else value)
     return None
+
+
+def _name_permitted(subject: DistinguishedName, limits: x509.NameConstraints) -> bool:
+    permitted, excluded = (
+        [
+            DistinguishedName.of(each.value)
+            for each in trees or ()
+            if isinstance(each, x509.DirectoryName)
+        ]
+        for trees in (limits.permitted_subtrees, limits.excluded_subtrees)
+    )
+    inside = not permitted or any(subject.is_within(each) for each in permitted)
+    return inside and not any(subject.is_within(each) for each in excluded)
 
 
 def _of_type(
@@ -60,7 +76,7 @@ def _within(name: x509.GeneralName, tree: x509.GeneralName) -> bool:
                 address in network
             )
         case x509.DirectoryName(value=subject), x509.DirectoryName(value=prefix):
-            return list(subject.rdns)[: len(prefix.rdns)] == list(prefix.rdns)
+            return DistinguishedName.of(subject).is_within(DistinguishedName.of(prefix))
         case _:
             return False
 

@@ -17,17 +17,23 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
+from mtls_echo_pki.certificates.der import UnreadableError
 from mtls_echo_pki.certificates.identifiers import (
-    common_name,
     has_unreadable_names,
     hosts,
     names_host,
 )
 from mtls_echo_pki.certificates.lifetimes import timestamp
+from mtls_echo_pki.certificates.outline import DistinguishedName
 from mtls_echo_pki.certificates.reading import (
-    UNREADABLE,
     has_readable_extensions,
     is_self_issued,
+    issuer_name,
+    parsing,
+    period,
+    public_key,
+    raw_extensions,
+    subject_name,
     valid_at,
     value_of,
 )
@@ -42,14 +48,14 @@ _LEAST_EC_BITS = 224
 
 # Any other critical extension must be refused (RFC 5280 §4.2).
 # fmt: off
-_UNDERSTOOD = frozenset({
+_UNDERSTOOD = frozenset(oid.dotted_string for oid in (
     ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE, ExtensionOID.EXTENDED_KEY_USAGE,
     ExtensionOID.SUBJECT_ALTERNATIVE_NAME, ExtensionOID.NAME_CONSTRAINTS,
     ExtensionOID.CERTIFICATE_POLICIES, ExtensionOID.POLICY_CONSTRAINTS,
     ExtensionOID.POLICY_MAPPINGS, ExtensionOID.INHIBIT_ANY_POLICY,
     ExtensionOID.CRL_DISTRIBUTION_POINTS, ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
     ExtensionOID.SUBJECT_KEY_IDENTIFIER,
-})
+))
 # fmt: on
 
 _PURPOSES = {
@@ -85,9 +91,9 @@ def check_certificate(
     yield from _strength(certificate, depth, anchor=anchor)
     if not has_readable_extensions(certificate):
         return  # what seems to be absent may only be unreadable
-    unknown = (e for e in _extensions(certificate) if e.critical and e.oid not in _UNDERSTOOD)
-    for extension in itertools.islice(unknown, 1):
-        oid = extension.oid.dotted_string
+    critical = (each.oid for each in raw_extensions(certificate) if each.critical)
+    unknown = (oid for oid in critical if oid not in _UNDERSTOOD)
+    for oid in itertools.islice(unknown, 1):
         yield Fault("unknown-critical-extension", depth, f"extension {oid} is critical")
     if not is_self_issued(certificate) and lacks_issuer_key(certificate):
         yield Fault("missing-key-identifier", depth, "there is no authorityKeyIdentifier")
@@ -106,11 +112,11 @@ def check_validity(
     """Check that a certificate is valid at that time (RFC 5280 §4.1.2.5)."""
     when = valid_at(certificate, now)
     if when > 0:
-        end = timestamp(certificate.not_valid_after_utc)
+        end = timestamp(period(certificate)[1])
         detail = f"notAfter is {end}, now is {timestamp(now)}"
         yield Fault("expired-authority" if depth else "expired", depth, detail)
     elif when < 0:
-        begin = timestamp(certificate.not_valid_before_utc)
+        begin = timestamp(period(certificate)[0])
         detail = f"notBefore is {begin}, now is {timestamp(now)}"
         yield Fault("not-yet-valid-authority" if depth else "not-yet-valid", depth, detail)
 
@@ -124,7 +130,7 @@ def check_ca(
     """
     if not has_readable_extensions(certificate):
         return
-    depth, ca_name = len(below), display_name(certificate.subject)
+    depth, ca_name = len(below), display_name(subject_name(certificate))
     constraints = value_of(certificate, x509.BasicConstraints)
     if constraints is None or not constraints.ca:
         yield Fault("not-an-authority", depth, f"{ca_name} does not have CA:TRUE")
@@ -170,7 +176,7 @@ def check_name_constraints(
     """Check the names below an issuer against its nameConstraints (RFC 5280 §4.2.1.10)."""
     limits = value_of(certificate, x509.NameConstraints)
     if limits is not None:
-        ca_name = display_name(certificate.subject)
+        ca_name = display_name(subject_name(certificate))
         for position, subject in enumerate(below):
             name = not_permitted(subject, limits)
             if name is not None:
@@ -207,9 +213,10 @@ def _purpose(certificate: x509.Certificate, depth: int, presenter: Side) -> Iter
 
 def _strength(certificate: x509.Certificate, depth: int, *, anchor: bool) -> Iterator[Fault]:
     try:
-        key = certificate.public_key()
-        algorithm = certificate.signature_hash_algorithm
-    except UNREADABLE:
+        key = public_key(certificate)
+        with parsing():
+            algorithm = certificate.signature_hash_algorithm
+    except UnreadableError:
         return
     bits, least = 0, 0
     if isinstance(key, rsa.RSAPublicKey | dsa.DSAPublicKey):
@@ -224,46 +231,39 @@ def _strength(certificate: x509.Certificate, depth: int, *, anchor: bool) -> Ite
 
 def _nonconformities(certificate: x509.Certificate) -> Iterator[tuple[str, str]]:
     """Rules of RFC 5280 §4 that only strict verification enforces, and how they are kept."""
-    critical = {extension.oid: extension.critical for extension in _extensions(certificate)}
+    critical = {each.oid: each.critical for each in raw_extensions(certificate)}
     is_authority, usage = is_ca(certificate), value_of(certificate, x509.KeyUsage)
     names = value_of(certificate, x509.SubjectAlternativeName)
-    if not certificate.issuer.rdns:
+    if not issuer_name(certificate):
         yield "the issuer's name is empty", "by a CA that has a name"
-    if is_authority and not certificate.subject.rdns:
+    if is_authority and not subject_name(certificate):
         yield "a CA's subject is empty", "with a subject"
-    if is_authority and not critical[ExtensionOID.BASIC_CONSTRAINTS]:
+    if is_authority and not critical[ExtensionOID.BASIC_CONSTRAINTS.dotted_string]:
         yield "a CA's basicConstraints is not critical", "with basicConstraints marked critical"
     if not is_authority and usage is not None and usage.key_cert_sign:
         yield "keyUsage permits keyCertSign without CA:TRUE", "without keyCertSign in keyUsage"
     if names is not None and not list(names):
         yield "subjectAltName is empty", "with a name in subjectAltName, or without it"
-    nameless = names is not None and not certificate.subject.rdns
-    if nameless and not critical[ExtensionOID.SUBJECT_ALTERNATIVE_NAME]:
+    nameless = names is not None and not subject_name(certificate)
+    if nameless and not critical[ExtensionOID.SUBJECT_ALTERNATIVE_NAME.dotted_string]:
         yield (
             "the subject is empty and subjectAltName is not critical",
             "with a subject, or with subjectAltName marked critical",
         )
-    if critical.get(ExtensionOID.AUTHORITY_KEY_IDENTIFIER):
+    if critical.get(ExtensionOID.AUTHORITY_KEY_IDENTIFIER.dotted_string):
         yield "authorityKeyIdentifier is critical", "with it not marked critical"
-    if critical.get(ExtensionOID.SUBJECT_KEY_IDENTIFIER):
+    if critical.get(ExtensionOID.SUBJECT_KEY_IDENTIFIER.dotted_string):
         yield "subjectKeyIdentifier is critical", "with it not marked critical"
 
 
-def display_name(name: x509.Name) -> str:
+def display_name(name: DistinguishedName) -> str:
     """The common name of a distinguished name, or all of it, in quotation marks."""
     return f"“{short_name(name)}”"
 
 
-def short_name(name: x509.Name) -> str:
+def short_name(name: DistinguishedName) -> str:
     """The common name of a distinguished name, or all of it."""
-    return common_name(name) or name.rfc4514_string()
-
-
-def _extensions(certificate: x509.Certificate) -> list[x509.Extension[x509.ExtensionType]]:
-    try:
-        return list(certificate.extensions)
-    except UNREADABLE:
-        return []
+    return name.common_name or str(name)
 
 
 def _purpose_name(oid: x509.ObjectIdentifier) -> str:

@@ -8,7 +8,13 @@ import msgspec
 from cryptography import x509
 
 from mtls_echo_pki.certificates.identifiers import subject_alternative_names
-from mtls_echo_pki.certificates.reading import fingerprint, serial_number
+from mtls_echo_pki.certificates.reading import (
+    fingerprint,
+    issuer_name,
+    period,
+    serial_number,
+    subject_name,
+)
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.ordinary import cache_ordinary
 from mtls_echo_tls.path.certificates import end_entity
@@ -44,13 +50,13 @@ def _summarised(certificate: bytes) -> CertificateSummary | None:
     if leaf is None:
         return None
     return CertificateSummary(
-        subject=bounded(leaf.subject.rfc4514_string()),
-        issuer=bounded(leaf.issuer.rfc4514_string()),
+        subject=bounded(str(subject_name(leaf))),
+        issuer=bounded(str(issuer_name(leaf))),
         names=names_of(leaf),
         serial=bounded(f"{serial_number(leaf):x}"),
         fingerprint=fingerprint(leaf),
-        not_before=rfc3339(leaf.not_valid_before_utc),
-        not_after=rfc3339(leaf.not_valid_after_utc),
+        not_before=rfc3339(period(leaf)[0]),
+        not_after=rfc3339(period(leaf)[1]),
     )
 
 

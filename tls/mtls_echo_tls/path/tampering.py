@@ -21,14 +21,17 @@ alteration of more than one bit. Unless the other key is at hand: then it verifi
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from mtls_echo_pki.certificates.reading import UNREADABLE
+from mtls_echo_pki.certificates.der import UnreadableError
+from mtls_echo_pki.certificates.reading import UNREADABLE, parsing, public_key, subject_name
+from mtls_echo_pki.certificates.tbs import Verify, verifier
 from mtls_echo_tls.path.rules import display_name
 
 # Bits tried: an RSA signature's 4096 take 0.2 s, as do the signature and 570 bytes of content with
@@ -45,8 +48,6 @@ _KINDS = (
     ("1.3.101.113", ed448.Ed448PublicKey),
 )
 
-_Verify = Callable[[bytes, bytes], None]
-
 
 def evidence_of_tampering(
     certificate: x509.Certificate, issuer: x509.Certificate, *, thorough: bool
@@ -56,12 +57,11 @@ def evidence_of_tampering(
     The signature does not verify with the issuer's key, although the issuer has the right name and
     key identifier. Thorough: also search for a single altered bit. None when nothing is proved.
     """
-    try:
+    with suppress(UnreadableError), parsing():
         return _from_signature(certificate, issuer) or (
             _from_single_bit_flip(certificate, issuer) if thorough else None
         )
-    except UNREADABLE:
-        return None
+    return None
 
 
 def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool | None:
@@ -69,24 +69,22 @@ def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
 
     Names and key identifiers are not compared. None: it cannot be verified here.
     """
-    try:
-        verify = _verifier(certificate, issuer)
-        signature, content = certificate.signature, certificate.tbs_certificate_bytes
+    with suppress(UnreadableError), parsing():
+        verify = verifier(certificate, issuer)
         if verify is None:
             return None if _can_be_by(certificate, issuer) else False
-    except UNREADABLE:
-        return None
-    return _accepts(verify, signature, content)
+        return _accepts(verify, certificate.signature, certificate.tbs_certificate_bytes)
+    return None
 
 
 def _can_be_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     """Whether the signature is of the kind that the issuer's key makes."""
-    oid, key = certificate.signature_algorithm_oid.dotted_string, issuer.public_key()
+    oid, key = certificate.signature_algorithm_oid.dotted_string, public_key(issuer)
     return not any(oid.startswith(prefix) and not isinstance(key, kind) for prefix, kind in _KINDS)
 
 
 def _from_signature(certificate: x509.Certificate, issuer: x509.Certificate) -> str | None:
-    key, signer = issuer.public_key(), display_name(issuer.subject)
+    key, signer = public_key(issuer), display_name(subject_name(issuer))
     algorithm = certificate.signature_algorithm_parameters
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(algorithm, ec.ECDSA):
         try:
@@ -107,7 +105,7 @@ def _from_signature(certificate: x509.Certificate, issuer: x509.Certificate) -> 
 @functools.lru_cache(maxsize=16)
 def _from_single_bit_flip(certificate: x509.Certificate, issuer: x509.Certificate) -> str | None:
     # Cached, because a server that presents a damaged certificate is refused again and again.
-    verify = _verifier(certificate, issuer)
+    verify = verifier(certificate, issuer)
     if verify is None:
         return None
     signature, content = certificate.signature, certificate.tbs_certificate_bytes
@@ -116,39 +114,19 @@ def _from_single_bit_flip(certificate: x509.Certificate, issuer: x509.Certificat
     found = any(_accepts(verify, near, content) for near in _one_bit_off(signature))
     if not found and _is_fast(issuer) and 8 * (len(signature) + len(content)) <= _MOST_TRIES:
         found = any(_accepts(verify, signature, near) for near in _one_bit_off(content))
-    signer = display_name(issuer.subject)
+    signer = display_name(subject_name(issuer))
     return f"{signer} signed it with one bit different: it was damaged" if found else None
 
 
 def _is_fast(issuer: x509.Certificate) -> bool:
-    key = issuer.public_key()
+    key = public_key(issuer)
     if isinstance(key, ec.EllipticCurvePublicKey):
         return key.key_size <= _FAST_CURVE
     # An RSA signature over another content was opened already.
     return isinstance(key, ed25519.Ed25519PublicKey)
 
 
-def _verifier(certificate: x509.Certificate, issuer: x509.Certificate) -> _Verify | None:
-    """How the issuer's key verifies a signature of this kind over some content."""
-    key, digest = issuer.public_key(), certificate.signature_hash_algorithm
-    if isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
-        return key.verify
-    if digest is None:
-        return None
-    # Of algorithms that it deems broken, `cryptography` names the digest only.
-    algorithm = certificate.signature_algorithm_parameters
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        chosen = algorithm or ec.ECDSA(digest)
-        if isinstance(chosen, ec.ECDSA):
-            return lambda signature, content: key.verify(signature, content, chosen)
-    elif isinstance(key, rsa.RSAPublicKey):
-        padded = algorithm or padding.PKCS1v15()
-        if isinstance(padded, padding.PKCS1v15 | padding.PSS):
-            return lambda signature, content: key.verify(signature, content, padded, digest)
-    return None
-
-
-def _accepts(verify: _Verify, signature: bytes, content: bytes) -> bool:
+def _accepts(verify: Verify, signature: bytes, content: bytes) -> bool:
     try:
         verify(signature, content)
     except (InvalidSignature, *UNREADABLE):

@@ -16,17 +16,18 @@ certificates.
 from __future__ import annotations
 
 import datetime
-import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from cryptography import x509
 
+from mtls_echo_pki.certificates.der import UnreadableError
 from mtls_echo_pki.certificates.reading import (
-    UNREADABLE,
     has_readable_extensions,
     is_self_issued,
     load_certificate,
+    parsing,
 )
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.path import rules
@@ -124,18 +125,14 @@ def examine(
         now: The time of verification.
     """
     moment = now or datetime.datetime.now(datetime.UTC)
-    with warnings.catch_warnings():
-        # `cryptography` warns about odd certificates; a peer must not write into our log.
-        warnings.simplefilter("ignore")
-        try:
-            path = _examine(chain, presenter, anchors, reference, others, moment)
-            found = [*path.faults]
-            if anchors is None or path.anchored:
-                found += revocation_faults(path.certificates, crls, moment)
-            found.sort(key=lambda fault: _ORDER.index(fault.slug))
-            return replace(path, faults=tuple(_bounded(found)))
-        except UNREADABLE:
-            return CertificationPath()
+    with suppress(UnreadableError), parsing():
+        path = _examine(chain, presenter, anchors, reference, others, moment)
+        found = [*path.faults]
+        if anchors is None or path.anchored:
+            found += revocation_faults(path.certificates, crls, moment)
+        found.sort(key=lambda fault: _ORDER.index(fault.slug))
+        return replace(path, faults=tuple(_bounded(found)))
+    return CertificationPath()
 
 
 def _examine(

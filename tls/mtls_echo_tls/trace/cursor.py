@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cryptography import x509
-
+from mtls_echo_pki.certificates.outline import DistinguishedName
 from mtls_echo_tls.trace.codepoints import named
 from mtls_echo_tls.trace.messages import extensions
 
@@ -107,28 +106,7 @@ def text(data: bytes) -> str:
     return data[:_LONGEST_TEXT].decode("utf-8", "backslashreplace")
 
 
-def _der(tag: int, content: bytes) -> bytes:
-    size = len(content)
-    if size < 0x80:
-        return bytes([tag, size]) + content
-    length = size.to_bytes((size.bit_length() + 7) // 8)
-    return bytes([tag, 0x80 | len(length)]) + length + content
-
-
-_ED25519 = _der(0x30, bytes.fromhex("06032b6570"))
-_NO_KEY = _der(0x30, _ED25519 + _der(0x03, bytes(33)))
-_NO_SIGNATURE = _ED25519 + _der(0x03, bytes(65))
-
-
 def distinguished_name(name: bytes) -> str:
-    """A DER Name in the form of RFC 4514; in hexadecimal when it cannot be read.
-
-    `cryptography` reads a Name only as a part of something. A certification request is the
-    smallest thing that has one, and its signature is not checked.
-    """
-    request = _der(0x30, b"\x02\x01\x00" + name + _NO_KEY + b"\xa0\x00")
-    try:
-        read = x509.load_der_x509_csr(_der(0x30, request + _NO_SIGNATURE))
-        return read.subject.rfc4514_string()[:_LONGEST_TEXT]
-    except (ValueError, TypeError):
-        return f"0x{name[:32].hex()}"
+    """A DER Name in the form of RFC 4514, of bounded length; in hexadecimal if malformed."""
+    read = DistinguishedName(name)
+    return str(read)[:_LONGEST_TEXT] if read.is_whole else f"0x{name[:32].hex()}"

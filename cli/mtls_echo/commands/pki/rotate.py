@@ -166,6 +166,7 @@ def _reason_to_leave(entry: LedgerEntry | None, rekey: bool) -> str | None:
 
 def _present_entries(pki: Directory, names: Iterable[str]) -> dict[str, LedgerEntry]:
     """Return what the ledgers say of the present certificates of some credentials."""
+    from mtls_echo_pki.certificates.reading import serial_number
     from mtls_echo_pki.directory.ca_folder import ca_folders
     from mtls_echo_pki.files.pem_blocks import MaterialError
     from mtls_echo_pki.files.staging import DirectoryError
@@ -174,7 +175,7 @@ def _present_entries(pki: Directory, names: Iterable[str]) -> dict[str, LedgerEn
     found: dict[str, LedgerEntry] = {}
     for name in names:
         try:
-            serial = f"{pki.credential(name).certificate.serial_number:x}"
+            serial = f"{serial_number(pki.credential(name).certificate):x}"
         except (MaterialError, DirectoryError):
             continue  # renewing it will say so
         if serial in by_serial:
@@ -280,11 +281,12 @@ def crl(directory: Path, lifetime: timedelta | None) -> None:
     """
     from mtls_echo_pki.certificates.authority import utcnow
     from mtls_echo_pki.certificates.lifetimes import validity
+    from mtls_echo_pki.certificates.reading import period
     from mtls_echo_pki.directory.directory import Directory
 
     with as_command_errors():
         pki = Directory(directory)
         for role in pki.publish_crls(lifetime):
             path = directory / "trust" / role / "crl.pem"
-            ends = min(each.next_update_utc or utcnow() for each in pki.trust(role).crls)
+            ends = min(period(each)[1] or utcnow() for each in pki.trust(role).crls)
             click.echo(f"published {path}: {validity(utcnow(), ends, utcnow())}")
