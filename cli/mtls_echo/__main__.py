@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import io
 import sys
+import warnings
 from typing import NoReturn, cast
 
 import click
@@ -108,6 +109,9 @@ def mtls_echo() -> None:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command; turn every error into a message and an exit status."""
     click.Context.formatter_class = HelpFormatter
+    if not sys.warnoptions:
+        # What libraries have to say to programmers; what concerns users is said by ourselves.
+        warnings.simplefilter("ignore")
     for stream in (sys.stdout, sys.stderr):
         # A terminal without UTF-8 gets question marks for what it cannot show, not a traceback.
         if isinstance(stream, io.TextIOWrapper):

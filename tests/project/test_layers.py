@@ -31,7 +31,7 @@ COMPONENTS = {
 PACKAGES = """
 pki:
 pki/certificates:
-pki/files: pki/certificates
+pki/files: pki pki/certificates
 pki/flaws: pki/certificates
 pki/directory: pki/certificates pki/files pki/flaws
 pki/checks: pki/certificates pki/files pki/directory

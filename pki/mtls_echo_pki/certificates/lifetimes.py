@@ -54,7 +54,7 @@ def describe_lifetime(lifetime: timedelta) -> str:
 
 def timestamp(moment: datetime) -> str:
     """Return a moment as it is printed, to the second."""
-    return f"{moment:%Y-%m-%d %H:%M:%S}"
+    return moment.replace(tzinfo=None).isoformat(" ", "seconds")
 
 
 def validity(begin: datetime, end: datetime, now: datetime) -> str:

@@ -286,10 +286,10 @@ def signed_parts(der: bytes) -> list[Element]:
 
 
 def _raw_extensions(parts: list[Element], tag: int) -> Iterator[RawExtension]:
-    for part in parts:
-        if part.tag == tag:
-            for extension in elements(first(part.contents).contents):
-                oid, *rest = elements(extension.contents)
+    with suppress(UnreadableError):  # what follows a malformed one is not found
+        for part in parts:
+            for extension in elements(first(part.contents).contents) if part.tag == tag else ():
+                oid, *rest = (*elements(extension.contents), extension)
                 critical = any(e.tag == _BOOLEAN and e.contents != b"\0" for e in rest)
                 yield RawExtension(dotted(oid.contents), critical, extension.der)
 

@@ -206,6 +206,21 @@ def has_readable_extensions(certificate: x509.Certificate) -> bool:
     return True
 
 
+def unreadable_extensions(certificate: x509.Certificate) -> list[str]:
+    """Return the types, as dotted OIDs, of the extensions that cannot be read, or stand twice."""
+    if has_readable_extensions(certificate):
+        return []
+    oids = [raw.oid for raw in raw_extensions(certificate)]
+    odd = {oid for oid in oids if oids.count(oid) > 1}
+    for raw in raw_extensions(certificate):
+        try:
+            with parsing():
+                _alone(certificate, raw)
+        except UnreadableError:
+            odd.add(raw.oid)
+    return sorted(odd)
+
+
 def fingerprint(certificate: x509.Certificate) -> str:
     """Return the SHA-256 of a certificate's DER, in lower-case hex."""
     return hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest()

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
 from mtls_echo_pki.certificates.crl import reason_of
 from mtls_echo_pki.certificates.der import UnreadableError
-from mtls_echo_pki.certificates.identifiers import presented_identifiers
+from mtls_echo_pki.certificates.identifiers import identity_text, subject_alternative_names
 from mtls_echo_pki.certificates.reading import (
     extension,
     fingerprint,
@@ -28,12 +28,13 @@ from mtls_echo_pki.certificates.reading import (
     public_key,
     serial_number,
     subject_name,
+    unreadable_extensions,
     usage,
 )
 from mtls_echo_pki.files.pem_blocks import MaterialError, show_command
 
 
-class Description(msgspec.Struct, frozen=True, kw_only=True):
+class Description(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One certificate of one file.
 
     Args:
@@ -44,6 +45,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
         key: Its type and size.
         serial: Lower-case hex.
         fingerprint: SHA-256 of the DER, lower-case hex.
+        unreadable: The extensions that cannot be read, as dotted OIDs; left out if there are none.
     """
 
     path: str
@@ -57,6 +59,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str
     not_before: datetime
     not_after: datetime
+    unreadable: list[str] = []
 
 
 class RevokedDescription(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,21 +121,23 @@ def describe(certificate: x509.Certificate, *, path: Path, position: int) -> Des
     """Return what ``certificate`` says.
 
     Raises:
-        MaterialError: If a part of it cannot be read; a key of an unknown kind is not one.
+        MaterialError: If it cannot be read. An extension or a key that cannot be is named.
     """
     with _readable("certificate", path, position, "x509"):
+        unreadable = unreadable_extensions(certificate)
         return Description(
             path=str(path),
             position=position,
             subject=str(subject_name(certificate)),
             issuer=str(issuer_name(certificate)),
-            names=presented_identifiers(certificate),
-            usage=usage(certificate),
+            names=[identity_text(name) for name in subject_alternative_names(certificate)],
+            usage=_usage(certificate),
             key=_key(certificate),
             serial=f"{serial_number(certificate):x}",
             fingerprint=fingerprint(certificate),
             not_before=period(certificate)[0],
             not_after=period(certificate)[1],
+            unreadable=unreadable,
         )
 
 
@@ -147,6 +152,13 @@ def _readable(what: str, path: Path, position: int, command: str) -> Generator[N
             f"a part of {what} {position} in it cannot be read",
             f"look at it with {show_command(path, command)}",
         ) from error
+
+
+def _usage(certificate: x509.Certificate) -> list[str]:
+    try:
+        return usage(certificate)
+    except UnreadableError:
+        return []
 
 
 def _key(certificate: x509.Certificate) -> str:

@@ -24,12 +24,22 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from mtls_echo_pki.certificates.credential import Credential, is_key_of
+from mtls_echo_pki.certificates.der import UnreadableError
+from mtls_echo_pki.certificates.outline import outline_of
 from mtls_echo_pki.certificates.reading import parsing
 from mtls_echo_pki.certificates.request import PrivateKey
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.files.atomic_writer import read_consistent
 from mtls_echo_pki.files.durable import os_reason
-from mtls_echo_pki.files.pem_blocks import MaterialError, blocks_of, has, quoted, show_command
+from mtls_echo_pki.files.pem_blocks import (
+    Block,
+    MaterialError,
+    blocks_of,
+    has,
+    quoted,
+    show_command,
+)
+from mtls_echo_pki.printable import printable
 
 # Plain files that do not match may be caught between two writes. They are read again
 # until they have not changed for this long, in seconds, but not for ever.
@@ -197,13 +207,31 @@ def parse_certificates(pem: bytes, *, path: Path) -> list[x509.Certificate]:
         MaterialError: If there is none, or a damaged one.
     """
     wanted = blocks_of("certificate", pem, path)
+    return [_certificate(block, number, path) for number, block in enumerate(wanted, start=1)]
+
+
+def _certificate(block: Block, number: int, path: Path) -> x509.Certificate:
     try:
         with parsing():
-            return [x509.load_pem_x509_certificate(block.text) for block in wanted]
-    except ValueError as error:
-        raise MaterialError(
-            path, "a certificate in it is damaged", f"look at it with {show_command(path, 'x509')}"
-        ) from error
+            return x509.load_pem_x509_certificate(block.text)
+    except UnreadableError as error:
+        command = show_command(path, "x509")
+        if number > 1:
+            command = f"openssl storeutl -noout -text -certs {quoted(path)}"
+        raise MaterialError(path, _damage(block, number), f"look at it with {command}") from error
+
+
+def _damage(block: Block, number: int) -> str:
+    """Say what can be said of a certificate that cannot be read as a whole."""
+    try:
+        subject = outline_of(block.der).subject
+    except ValueError:
+        return f"certificate {number} in it is damaged"
+    whose = printable(str(subject)) or "without a subject"
+    return (
+        f"certificate {number} in it, {whose}, has a part that is not as RFC 5280 has it, and "
+        "cannot be used here"
+    )
 
 
 def parse_crls(pem: bytes, *, path: Path) -> tuple[x509.CertificateRevocationList, ...]:

@@ -1,27 +1,43 @@
-"""The blocks of a PEM file (RFC 7468), found by their labels; or what the file is instead.
+"""The blocks of a PEM file (RFC 7468), found by their labels.
 
-``-----BEGIN label-----`` to ``-----END label-----``; what stands between blocks is commentary.
-:func:`blocks` finds them, or says what the file is instead: empty, cut off, DER, PKCS#12, or
-nothing that was ever meant for TLS. :func:`blocks_of` finds those of one kind, or says what stands
-in their place.
+``-----BEGIN label-----`` to ``-----END label-----``, each a line of its own; what stands between
+blocks is commentary. :func:`blocks` finds them as OpenSSL does, and refuses where OpenSSL would
+find fewer: a boundary that is indented, or shares a line with another, or has four dashes. A file
+that has no blocks is told apart in :mod:`mtls_echo_pki.files.formats`. :func:`blocks_of` finds the
+blocks of one kind, or says what stands in their place.
 """
 
 from __future__ import annotations
 
+import base64
 import re
 import shlex
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_der_private_key
+from mtls_echo_pki.files.formats import (
+    PUBLIC_KEY_HINT,
+    REQUEST_HINT,
+    guarded,
+    not_pem,
+    unusual_text,
+)
 
-from mtls_echo_pki.certificates.reading import parsing
-
-_BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
+# A boundary, and what was meant to be one: other dashes, blanks, lower case, a byte-order mark.
+_BOUNDARY = re.compile(r"-----(BEGIN|END) ([A-Z0-9 ]+)-----")
+_DASH = r"[-\u2010-\u2015\u2212]"
+_NEARLY = re.compile(
+    rf"\W*{_DASH}\W*(BEGIN|END)\s+([A-Z0-9 ]*?(?:CERTIFICATE|KEY|CRL|REQUEST|PKCS7))\W*",
+    re.IGNORECASE,
+)
+_CORRECTION = (
+    "awk 'toupper($0) ~ /^[^A-Z0-9]*(BEGIN|END) .*(CERTIFICATE|KEY|CRL)[^A-Z0-9]*$/ "
+    r'{ gsub(/^[^A-Za-z0-9]+|[^A-Za-z0-9]+$/, ""); gsub(/ +/, " "); '
+    """$0 = "-----" toupper($0) "-----" } 1'"""
+)
+_BASE64 = re.compile(r"\s*[A-Za-z0-9+/]{40,}={0,2}\s*")
 
 # What a file can be wanted for, and the labels of the blocks that are it.
 Kind: TypeAlias = Literal["certificate", "private key", "CRL"]
@@ -44,19 +60,28 @@ _MISTAKEN: dict[Kind, tuple[Kind, str]] = {
     ),
 }
 
-# What stands in a file in place of the thing wanted: as the message calls it, and
-# the command that gets from it to what is wanted, if there is one.
+# What stands in a file in place of the thing wanted: as the message calls it, and how to get from
+# it to what is wanted, if that is known.
 _OTHERS = {
-    "PUBLIC KEY": ("a public key", None),
-    "RSA PUBLIC KEY": ("a public key", None),
-    "CERTIFICATE REQUEST": ("a certificate signing request", None),
-    "NEW CERTIFICATE REQUEST": ("a certificate signing request", None),
+    "PUBLIC KEY": ("a public key", PUBLIC_KEY_HINT),
+    "RSA PUBLIC KEY": ("a public key", PUBLIC_KEY_HINT),
+    "CERTIFICATE REQUEST": ("a certificate signing request", REQUEST_HINT),
+    "NEW CERTIFICATE REQUEST": ("a certificate signing request", REQUEST_HINT),
     "X509 CRL": ("a CRL", None),
-    "PKCS7": ("a PKCS#7 bundle", "openssl pkcs7 -in {} -print_certs"),
-    "TRUSTED CERTIFICATE": ("a certificate in OpenSSL's own format", "openssl x509 -in {}"),
-    "OPENSSH PRIVATE KEY": ("a key in OpenSSH's format", "ssh-keygen -p -m PKCS8 -f {}"),
+    "PKCS7": ("a PKCS#7 bundle", "convert it: openssl pkcs7 -in {0} -print_certs -out {0}.pem"),
+    "TRUSTED CERTIFICATE": (
+        "a certificate in OpenSSL's own format",
+        "convert it: openssl x509 -in {0} -out {0}.pem",
+    ),
+    "OPENSSH PRIVATE KEY": (
+        "a key in OpenSSH's format",
+        "convert a copy of it: ssh-keygen -p -m PKCS8 -f {}",
+    ),
     "DSA PRIVATE KEY": ("a DSA key, which TLS 1.3 does not have", None),
 }
+
+# Certificates under another label: to leave one out of a bundle would go unnoticed.
+_OTHER_CERTIFICATES = frozenset({"TRUSTED CERTIFICATE", "PKCS7"})
 
 
 class MaterialError(Exception):
@@ -80,10 +105,20 @@ class MaterialError(Exception):
 
 @dataclass(frozen=True)
 class Block:
-    """One PEM block: its label and its whole text, boundaries included."""
+    """One PEM block: its label, its whole text, boundaries included, and its first line."""
 
     label: str
     text: bytes
+    line: int
+
+    @property
+    def der(self) -> bytes:
+        """What the lines between the boundaries stand for.
+
+        Raises:
+            ValueError: If they are not base64.
+        """
+        return base64.b64decode(b"".join(self.text.split(b"\n")[1:-2]))
 
 
 def blocks_of(kind: Kind, pem: bytes, path: Path) -> list[Block]:
@@ -96,6 +131,15 @@ def blocks_of(kind: Kind, pem: bytes, path: Path) -> list[Block]:
     wanted = [block for block in found if block.label in _LABELS[kind]]
     if not wanted:
         raise _not_the(kind, path, found)
+    for block in found if kind == "certificate" else ():
+        if block.label in _OTHER_CERTIFICATES:
+            what, _ = _OTHERS[block.label]
+            file = quoted(path)
+            raise MaterialError(
+                path,
+                f"line {block.line}: {what} among others, which would be left out",
+                f"convert all of them: openssl storeutl -certs {file} > {file}.pem",
+            )
     return wanted
 
 
@@ -109,64 +153,80 @@ def has(kind: Kind, pem: bytes, path: Path) -> bool:
 
 
 def blocks(pem: bytes, path: Path) -> list[Block]:
-    """Split a file into its PEM blocks, or say why it has none."""
-    if not pem.strip():
-        raise MaterialError(path, "is empty", "was the program that writes it interrupted?")
+    """Split a file into its PEM blocks.
+
+    Raises:
+        MaterialError: If there is none, one is cut off, or OpenSSL would not find one.
+    """
+    unusual = unusual_text(pem, quoted(path))
+    if unusual is not None:
+        raise MaterialError(path, *unusual)
+    # A byte-order mark before the first line does no harm here.
+    lines = pem.decode("utf-8", "replace").removeprefix("\ufeff").split("\n")
     found: list[Block] = []
-    position = 0
-    while begin := _BEGIN.search(pem, position):
-        label = begin[1].decode("ascii")
-        end = b"-----END " + begin[1] + b"-----"
-        stop = pem.find(end, begin.end())
-        following = _BEGIN.search(pem, begin.end())
-        if stop < 0 or (following and following.start() < stop):
+    begin, label = 0, ""
+    for number, line in enumerate(lines, start=1):
+        boundary = _BOUNDARY.fullmatch(line.rstrip())
+        if boundary is None:
+            if label and (cut := _BOUNDARY.search(line)) and cut[1] == "BEGIN" and cut.start():
+                raise _cut_off(path, begin, label)
+            finding = _nearly_boundary(lines, number, bool(label))
+            if finding is not None:
+                command = guarded(f"{finding[1]} {quoted(path)} > {quoted(path)}.pem", pem)
+                raise MaterialError(path, f"line {number} {finding[0]}", f"correct it: {command}")
+        elif boundary[1] == "BEGIN":
+            if label:
+                raise _cut_off(path, begin, label)
+            begin, label = number, boundary[2]
+        elif label and boundary[2] != label:
             raise MaterialError(
                 path,
-                f'is cut off: "BEGIN {label}" without its "END {label}"',
-                "copy the file again, whole",
+                f'"END {boundary[2]}" in line {number} does not match "BEGIN {label}" in line '
+                f"{begin}",
+                "were two files mixed? copy each again, whole",
             )
-        position = stop + len(end)
-        found.append(Block(label, pem[begin.start() : position] + b"\n"))
+        elif label:
+            body = [each.strip() for each in lines[begin:number]]
+            text = "\n".join((f"-----BEGIN {label}-----", *body)) + "\n"
+            found.append(Block(label, text.encode(), begin))
+            label = ""
+    if label:
+        raise _cut_off(path, begin, label)
     if not found:
-        raise _not_pem(pem, path)
+        raise MaterialError(path, *not_pem(pem, quoted(path)))
     return found
 
 
-def _not_pem(contents: bytes, path: Path) -> MaterialError:
-    """Say what a file without any PEM block is."""
-    file = quoted(path)
-    # PFX ::= SEQUENCE { version INTEGER (3), … } (RFC 7292 §4), length in 1 to 3 octets
-    # or indefinite; no certificate or PKCS#8 key begins so.
-    if re.match(rb"\x30(\x80|\x81.|\x82..|\x83...)\x02\x01\x03", contents, re.DOTALL):
-        return MaterialError(
-            path,
-            "is a PKCS#12 file, not PEM",
-            f"convert it: openssl pkcs12 -in {file} -nodes -out {file}.pem",
-        )
-    if contents[:1] == b"\x30":
-        if _parses(x509.load_der_x509_certificate, contents):
-            return MaterialError(
-                path,
-                "is a DER certificate, not PEM",
-                f"convert it: openssl x509 -inform der -in {file} -out {file}.pem",
-            )
-        if _parses(x509.load_der_x509_crl, contents):
-            return MaterialError(
-                path,
-                "is a DER CRL, not PEM",
-                f"convert it: openssl crl -inform der -in {file} -out {file}.pem",
-            )
-        if _parses(_load_key, contents):
-            return MaterialError(
-                path,
-                "is a DER private key, not PEM",
-                f"convert it: openssl pkey -inform der -in {file} -out {file}.pem",
-            )
+def _cut_off(path: Path, line: int, label: str) -> MaterialError:
     return MaterialError(
         path,
-        "is not PEM: there is no -----BEGIN …----- line in it",
-        f"see what it is with: file {file}",
+        f'is cut off: "BEGIN {label}" in line {line} without its "END {label}"',
+        "copy the file again, whole",
     )
+
+
+def _nearly_boundary(lines: Sequence[str], number: int, inside: bool) -> tuple[str, str] | None:
+    """Say why OpenSSL does not take a line for the boundary it was meant to be.
+
+    Returns:
+        The reason, and the command that makes one of it; None if it is commentary.
+    """
+    line = lines[number - 1]
+    # Outside of a block, and without base64 behind it, it is commentary.
+    counts = inside or any(map(_BASE64.fullmatch, lines[number : number + 1]))
+    if counts and _BOUNDARY.fullmatch(line.strip()):
+        return "is indented, so OpenSSL finds no boundary in it", "sed 's/^[[:space:]]*//'"
+    if counts and _BOUNDARY.search(line):
+        return (
+            "has more than a boundary in it, so OpenSSL refuses it: a file that was copied there "
+            "may not have ended with a newline",
+            r"""awk '{gsub(/-----(BEGIN|END)/, "\n&"); sub(/^\n/, "")} 1'""",
+        )
+    nearly = _NEARLY.fullmatch(line.strip())
+    if nearly is None or not counts:
+        return None
+    right = f"-----{nearly[1]} {' '.join(nearly[2].split())}-----".upper()
+    return f"is nearly a boundary, and has to be: {right}", _CORRECTION
 
 
 def _not_the(wanted: Kind, path: Path, found: list[Block]) -> MaterialError:
@@ -176,25 +236,11 @@ def _not_the(wanted: Kind, path: Path, found: list[Block]) -> MaterialError:
         return MaterialError(path, f"holds a {mistaken} where a {wanted} belongs", way_out)
     for block in found:
         if block.label in _OTHERS:
-            what, command = _OTHERS[block.label]
-            hint = command and f"convert it: {command.format(quoted(path))}"
+            what, hint = _OTHERS[block.label]
+            hint = hint and hint.format(quoted(path))
             return MaterialError(path, f"holds {what} where a {wanted} belongs", hint)
     labels = ", ".join(sorted({block.label for block in found}))
     return MaterialError(path, f"has no {wanted} in it, only: {labels}")
-
-
-def _parses(parse: Callable[[bytes], object], contents: bytes) -> bool:
-    try:
-        with parsing():
-            parse(contents)
-    except ValueError:
-        return False
-    return True
-
-
-def _load_key(der: bytes) -> None:
-    with suppress(TypeError):  # an encrypted private key is one, too
-        load_der_private_key(der, None)
 
 
 def show_command(path: Path, command: str) -> str:

@@ -78,9 +78,9 @@ CERTIFICATE_CASES = [
         id="truncated before another",
     ),
     pytest.param(CREDENTIAL.key_pem, "a private key where a certificate", "swapped", id="key"),
-    pytest.param(PUBLIC_KEY, "holds a public key where a certificate", None, id="public key"),
+    pytest.param(PUBLIC_KEY, "holds a public key where a certificate", "issued", id="public key"),
     pytest.param(
-        block("CERTIFICATE REQUEST"), "a certificate signing request where", None, id="CSR"
+        block("CERTIFICATE REQUEST"), "a certificate signing request where", "CA", id="CSR"
     ),
     pytest.param(block("X509 CRL"), "a CRL where", None, id="CRL"),
     pytest.param(block("PKCS7"), "a PKCS#7 bundle where", "openssl pkcs7", id="PKCS7"),
@@ -88,9 +88,12 @@ CERTIFICATE_CASES = [
     pytest.param(block("DH PARAMETERS"), "only: DH PARAMETERS", None, id="parameters"),
     pytest.param(BAD_BASE64, "is damaged", "openssl x509", id="damaged"),
     pytest.param(
-        CREDENTIAL.certificate_pem + BAD_BASE64, "is damaged", "openssl x509", id="damaged second"
+        CREDENTIAL.certificate_pem + BAD_BASE64,
+        "certificate 3 in it is damaged",
+        "openssl storeutl",
+        id="damaged third",
     ),
-    pytest.param(VERSION_6, "is damaged", "openssl x509", id="version 6"),
+    pytest.param(VERSION_6, "has a part that is not as RFC", "openssl x509", id="version 6"),
     pytest.param(
         ssl.PEM_cert_to_DER_cert(VERSION_6.decode()), "is not PEM", "file ", id="version 6 in DER"
     ),
@@ -143,7 +146,7 @@ def test_a_certificate_file_that_cannot_be_used_says_why(
             "swapped",
             id="certificate",
         ),
-        pytest.param(PUBLIC_KEY, "holds a public key where a private", None, id="public key"),
+        pytest.param(PUBLIC_KEY, "holds a public key where a private", "half", id="public key"),
         pytest.param(
             key_as(PrivateFormat.OpenSSH), "a key in OpenSSH's format", "ssh-keygen", id="OpenSSH"
         ),

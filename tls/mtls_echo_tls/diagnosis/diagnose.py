@@ -16,7 +16,12 @@ from __future__ import annotations
 import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_echo_pki.certificates.reading import fingerprint, is_self_issued
+from mtls_echo_pki.certificates.reading import (
+    fingerprint,
+    is_self_issued,
+    issuer_name,
+    subject_name,
+)
 from mtls_echo_tls.alerts import alert_name
 from mtls_echo_tls.causes import OWNERS
 from mtls_echo_tls.diagnosis.evidence import Evidence
@@ -114,8 +119,8 @@ def _fault(fault: Fault, path: CertificationPath, presenter: Side) -> FaultFound
     return msgspec.structs.replace(
         found,
         fingerprint=fingerprint(certificate),
-        subject=bounded(short_name(certificate.subject)),
-        issuer=bounded(short_name(certificate.issuer)),
+        subject=bounded(short_name(subject_name(certificate))),
+        issuer=bounded(short_name(issuer_name(certificate))),
         root=is_self_issued(certificate),
     )
 

@@ -283,14 +283,18 @@ class Reloader:
 def not_taken(material: Material, error: ssl.SSLError) -> ConfigurationError:
     """The error for a certificate that could be read and that OpenSSL refuses."""
     # EE_KEY_TOO_SMALL, CA_MD_TOO_WEAK and the like; others are not about strength.
-    weak = "_TOO_" in (error.reason or "")
+    if "_TOO_" in (error.reason or ""):
+        hint = (
+            "its key or its signature is too weak: have it issued again, with a P-256 key, or "
+            "with RSA of at least 2048 bits, and SHA-256"
+        )
+    elif error.reason == "UNKNOWN_CERTIFICATE_TYPE":
+        hint = "TLS does not use keys of this kind: have it issued again, with a P-256 key"
+    else:
+        hint = "a part of it is malformed, an extension or a name: have it issued again"
+    reason = f" ({error.reason})" if error.reason else ""
     return ConfigurationError(
-        f"{material.source}: OpenSSL does not take this certificate ({error.reason})",
-        "its key or its signature is too weak: have it issued again, with a P-256 key, or with "
-        "RSA of at least 2048 bits, and SHA-256"
-        if weak
-        else "its key may be of a kind that is not usable here, such as RSA-PSS: have it issued "
-        "again, with a P-256 key",
+        f"{material.source}: OpenSSL does not take this certificate{reason}", hint
     )
 
 

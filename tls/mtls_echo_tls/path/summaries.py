@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 
 import msgspec
 from cryptography import x509
 
+from mtls_echo_pki.certificates.der import UnreadableError
 from mtls_echo_pki.certificates.identifiers import subject_alternative_names
-from mtls_echo_pki.certificates.reading import (
-    fingerprint,
-    issuer_name,
-    period,
-    serial_number,
-    subject_name,
-)
+from mtls_echo_pki.certificates.outline import FIRST_MOMENT, outline_of
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.ordinary import cache_ordinary
 from mtls_echo_tls.path.certificates import end_entity
@@ -46,17 +42,19 @@ def summarise(chain: tuple[bytes, ...]) -> CertificateSummary | None:
 
 @cache_ordinary(64)
 def _summarised(certificate: bytes) -> CertificateSummary | None:
-    leaf = end_entity((certificate,))
-    if leaf is None:
+    try:
+        outline = outline_of(certificate)
+    except UnreadableError:
         return None
+    leaf = end_entity((certificate,))
     return CertificateSummary(
-        subject=bounded(str(subject_name(leaf))),
-        issuer=bounded(str(issuer_name(leaf))),
-        names=names_of(leaf),
-        serial=bounded(f"{serial_number(leaf):x}"),
-        fingerprint=fingerprint(leaf),
-        not_before=rfc3339(period(leaf)[0]),
-        not_after=rfc3339(period(leaf)[1]),
+        subject=bounded(str(outline.subject)),
+        issuer=bounded(str(outline.issuer)),
+        names=[] if leaf is None else names_of(leaf),
+        serial=bounded(f"{outline.serial:x}"),
+        fingerprint=hashlib.sha256(certificate).hexdigest(),
+        not_before=rfc3339(outline.begin or FIRST_MOMENT),
+        not_after=rfc3339(outline.end or FIRST_MOMENT),
     )
 
 

@@ -26,8 +26,10 @@ from mtls_echo_pki.certificates.der import UnreadableError
 from mtls_echo_pki.certificates.reading import (
     has_readable_extensions,
     is_self_issued,
+    issuer_name,
     load_certificate,
     parsing,
+    subject_name,
 )
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.path import rules
@@ -177,13 +179,13 @@ def _namesakes(
 ) -> Iterator[Fault]:
     """Where one of several trust anchors of a name has signed, and no identifier says which."""
     for depth, certificate in enumerate(certificates):
-        same = [anchor for anchor in anchors if anchor.subject == certificate.issuer]
+        same = [anchor for anchor in anchors if subject_name(anchor) == issuer_name(certificate)]
         if (
             len(same) > 1
             and not is_self_issued(certificate)
             and rules.lacks_issuer_key(certificate)
         ):
-            ca_name = rules.display_name(certificate.issuer)
+            ca_name = rules.display_name(issuer_name(certificate))
             detail = (
                 f"there is no authorityKeyIdentifier, and {len(same)} trust anchors are called"
                 f" {ca_name}: OpenSSL tries one of them"

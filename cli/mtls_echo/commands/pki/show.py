@@ -130,15 +130,17 @@ def _paragraph(description: Description | CRLDescription) -> str:
 
 
 def _certificate_lines(description: Description) -> list[str]:
+    odd = ", ".join(description.unreadable)
     return [
         f"  subject      {description.subject or '(empty)'}",
         f"  issuer       {description.issuer or '(empty)'}",
         f"  names        {', '.join(description.names) or '(none)'}",
         f"  validity     {_validity(description.not_before, description.not_after)}",
-        f"  usage        {', '.join(description.usage) or '(any)'}",
+        f"  usage        {', '.join(description.usage) or ('(unreadable)' if odd else '(any)')}",
         f"  key          {description.key}",
         f"  serial       {description.serial}",
         f"  fingerprint  {description.fingerprint}",
+        *([f"  unreadable   extension {odd}"] if odd else []),
     ]
 
 

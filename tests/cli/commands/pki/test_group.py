@@ -353,16 +353,19 @@ def test_show_takes_a_serial_number_as_it_is(made: Path, tmp_path: Path) -> None
     assert "  serial       -" in shown.stdout
 
 
-def test_show_says_which_certificate_it_cannot_read(made: Path, tmp_path: Path) -> None:
+def test_show_names_the_extension_that_it_cannot_read(made: Path, tmp_path: Path) -> None:
     credential = Directory(made).credential("server")
     twice = altered(credential.certificate, EXTENDED_KEY_USAGE, KEY_USAGE)
     (tmp_path / "odd.crt").write_bytes(credential.certificate_pem + twice)
 
-    refused(
-        invoke("show", tmp_path / "odd.crt"),
-        error="odd.crt: a part of certificate 2 in it cannot be read",
-        hint="openssl x509 -in",
-    )
+    shown = invoke("show", tmp_path / "odd.crt").stdout
+    described = json.loads(invoke("show", tmp_path / "odd.crt", "--json").stdout)
+
+    assert shown.count("CN=server") == 2
+    assert shown.count("localhost, 127.0.0.1, ::1") == 2
+    assert shown.rstrip().splitlines()[-1] == "  unreadable   extension 2.5.29.15"
+    assert "unreadable" not in described[0]
+    assert described[1]["unreadable"] == ["2.5.29.15"]
 
 
 def test_an_error_of_the_operating_system_may_name_no_file() -> None:

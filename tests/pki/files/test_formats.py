@@ -1,0 +1,247 @@
+"""Files as people have them: each is named, and the command that is hinted makes PEM of it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from base64 import encodebytes
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    pkcs7,
+)
+
+from mtls_echo_pki.certificates.authority import Authority
+from mtls_echo_pki.certificates.request import Request
+from mtls_echo_pki.files.pem import parse_certificates, parse_key
+from mtls_echo_pki.files.pem_blocks import MaterialError, blocks
+
+ROOT = Authority.root("formats")
+CREDENTIAL = ROOT.intermediate().issue(Request.server("a.test"))
+PEM, KEY = CREDENTIAL.certificate_pem, CREDENTIAL.key_pem
+DER = CREDENTIAL.certificate.public_bytes(Encoding.DER)
+KEY_DER = CREDENTIAL.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+PATH = [*CREDENTIAL.path]
+
+
+def run(*command: str, folder: Path) -> None:
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+
+
+def hinted(error: MaterialError) -> str:
+    """The command in a hint, with the passwords that it would ask for."""
+    assert error.hint is not None
+    command = error.hint.partition(": ")[2].replace("; then: ", "; ")
+    command = re.sub(r"(openssl pkcs12 )", r"\1-passin pass:secret ", command)
+    return command.replace(
+        "keytool -importkeystore",
+        "keytool -importkeystore -srcstorepass secret -deststorepass secret -noprompt",
+    )
+
+
+def four_dashes(pem: bytes) -> bytes:
+    return pem.replace(b"-----", b"----")
+
+
+@pytest.mark.parametrize(
+    ("contents", "reason"),
+    [
+        pytest.param(PEM.decode().encode("utf-16"), "is UTF-16 text", id="utf-16"),
+        pytest.param(PEM.decode().encode("utf-16-le"), "is UTF-16 text", id="utf-16-le"),
+        pytest.param(PEM.decode().encode("utf-16-be"), "is UTF-16 text", id="utf-16-be"),
+        pytest.param(PEM.replace(b"\n", rb"\n"), r"has \n written out", id="literal"),
+        pytest.param(b'"%b"\n' % PEM.replace(b"\n", rb"\n"), r"has \n written out", id="quoted"),
+        pytest.param(PEM.replace(b"\n", b"\r"), "has lines that end with a carriage", id="cr"),
+        pytest.param(encodebytes(PEM), "is base64 of a PEM file", id="base64"),
+        pytest.param(encodebytes(DER), "is base64 without boundaries", id="bare"),
+        pytest.param(DER, "is a DER certificate", id="der"),
+        pytest.param(
+            PEM.replace(b"-----\n-----", b"----------"),
+            " has more than a boundary in it",
+            id="joined",
+        ),
+        pytest.param(
+            b"".join(b"    " + line for line in PEM.splitlines(keepends=True)),
+            "line 1 is indented",
+            id="indented",
+        ),
+        pytest.param(four_dashes(PEM), "line 1 is nearly a boundary", id="four"),
+        pytest.param(
+            PEM.replace(b"BEGIN CERTIFICATE", b"begin certificate"),
+            "line 1 is nearly a boundary",
+            id="lower",
+        ),
+        pytest.param(
+            PEM.replace(b"-----", "———".encode()), "line 1 is nearly a boundary", id="em-dashes"
+        ),
+        pytest.param(
+            PEM.replace(b"-----BEGIN", b"----- BEGIN"), "line 1 is nearly a boundary", id="blank"
+        ),
+        pytest.param(
+            PEM.replace(b"-----END CERTIFICATE-----", b"----END CERTIFICATE----"),
+            " is nearly a boundary, and has to be: -----END CERTIFICATE-----",
+            id="four at the end",
+        ),
+        pytest.param(
+            pkcs7.serialize_certificates(PATH, Encoding.DER), "is a DER PKCS#7", id="p7b"
+        ),
+        pytest.param(pkcs7.serialize_certificates(PATH, Encoding.PEM), "holds a PKCS#7", id="p7"),
+        pytest.param(CREDENTIAL.pkcs12(b"secret"), "is a PKCS#12 file", id="pkcs12"),
+    ],
+)
+def test_a_certificate_in_another_form_is_named_and_the_command_works(
+    contents: bytes, reason: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "my file.pem"
+    file.write_bytes(contents)
+
+    command = refused(file, reason, parse_certificates)
+    subprocess.run(["bash", "-c", command], check=True, capture_output=True)
+
+    made = next(tmp_path.glob("my file.pem*.pem"))
+    assert CREDENTIAL.certificate in parse_certificates(made.read_bytes(), path=made)
+
+
+def refused(file: Path, reason: str, parse: Callable[..., object]) -> str:
+    with pytest.raises(MaterialError) as caught:
+        parse(file.read_bytes(), path=file)
+    assert reason in caught.value.reason
+    command = hinted(caught.value).replace("; then ", "; ")
+    return command.replace("; convert it: ", "; ")
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        KEY.decode().encode("utf-16"),
+        KEY.replace(b"\n", rb"\n"),
+        encodebytes(KEY),
+        four_dashes(KEY),
+        KEY_DER,
+        CREDENTIAL.pkcs12(b"secret"),
+    ],
+)
+def test_a_private_key_in_another_form_stays_private(contents: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "tls.key"
+    file.write_bytes(contents)
+
+    command = refused(file, "", parse_key)
+    subprocess.run(["bash", "-c", f"umask 022; {command}"], check=True, capture_output=True)
+
+    made = tmp_path / "tls.key.pem"
+    assert parse_key(made.read_bytes(), path=made).public_key() == CREDENTIAL.key.public_key()
+    assert made.stat().st_mode & 0o077 == 0
+
+
+def test_a_pkcs12_file_with_rc2_needs_the_legacy_provider(tmp_path: Path) -> None:
+    (tmp_path / "s.pem").write_bytes(PEM + KEY)
+    arguments = "pkcs12 -export -legacy -in s.pem -passout pass:secret -out s.pfx"
+    run("openssl", *arguments.split(), folder=tmp_path)
+
+    command = refused(tmp_path / "s.pfx", "is a PKCS#12 file", parse_certificates)
+
+    assert " -legacy " in command
+    subprocess.run(["bash", "-c", command], check=True, capture_output=True)
+    made = tmp_path / "s.pfx.pem"
+    assert parse_certificates(made.read_bytes(), path=made)[0] == CREDENTIAL.certificate
+
+
+@pytest.mark.parametrize("kind", ["JKS", "JCEKS"])
+def test_a_java_key_store_is_named_by_its_kind(kind: str, tmp_path: Path) -> None:
+    begin = {"JKS": b"\xfe\xed\xfe\xed", "JCEKS": b"\xce\xce\xce\xce"}[kind]
+
+    with pytest.raises(MaterialError) as caught:
+        blocks(begin + bytes(60), tmp_path / "store")
+
+    assert caught.value.reason == f"is a Java key store ({kind}), not PEM"
+    assert f"-srcstoretype {kind}" in hinted(caught.value)
+
+
+@pytest.mark.skipif(shutil.which("keytool") is None, reason="keytool is missing")
+@pytest.mark.parametrize("kind", ["JKS", "JCEKS"])
+def test_the_command_for_a_java_key_store_works(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "s.p12").write_bytes(CREDENTIAL.pkcs12(b"secret", name="server"))
+    arguments = (
+        "-importkeystore -srckeystore s.p12 -srcstoretype PKCS12 -srcstorepass secret"
+        f" -destkeystore store -deststoretype {kind} -deststorepass secret -noprompt"
+    )
+    run("keytool", *arguments.split(), folder=tmp_path)
+
+    command = refused(tmp_path / "store", f"is a Java key store ({kind})", parse_certificates)
+    subprocess.run(["bash", "-c", command], check=True, capture_output=True)
+
+    made = tmp_path / "store.pem"
+    assert parse_certificates(made.read_bytes(), path=made)[0] == CREDENTIAL.certificate
+
+
+def test_a_trusted_certificate_in_a_bundle_is_not_left_out(tmp_path: Path) -> None:
+    (tmp_path / "b.pem").write_bytes(ROOT.certificate_pem)
+    arguments = "x509 -in b.pem -trustout -addtrust serverAuth -out trusted.pem"
+    run("openssl", *arguments.split(), folder=tmp_path)
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(PEM + (tmp_path / "trusted.pem").read_bytes())
+
+    command = refused(bundle, "a certificate in OpenSSL's own format among", parse_certificates)
+    subprocess.run(["bash", "-c", command], check=True, capture_output=True)
+
+    made = tmp_path / "bundle.pem.pem"
+    assert parse_certificates(made.read_bytes(), path=made) == [*PATH, ROOT.certificate]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason", "word"),
+    [
+        ("req -new -subj /CN=a -key s.pem", "is a DER certificate signing request", "CA"),
+        ("pkey -pubout -in s.pem", "is a DER public key", "private key"),
+    ],
+)
+def test_a_request_and_a_public_key_say_what_to_do(
+    arguments: str, reason: str, word: str, tmp_path: Path
+) -> None:
+    (tmp_path / "s.pem").write_bytes(KEY)
+    run("openssl", *arguments.split(), "-outform", "der", "-out", "x", folder=tmp_path)
+
+    with pytest.raises(MaterialError) as caught:
+        blocks((tmp_path / "x").read_bytes(), tmp_path / "x")
+
+    assert caught.value.reason == reason
+    assert word in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("contents", "reason"),
+    [
+        (PEM[:-30], 'is cut off: "BEGIN CERTIFICATE" in line 9 without its "END CERTIFICATE"'),
+        (
+            PEM.replace(b"END CERTIFICATE", b"END RSA PRIVATE KEY", 1),
+            '"END RSA PRIVATE KEY" in line 12 does not match "BEGIN CERTIFICATE" in line 1',
+        ),
+    ],
+)
+def test_damage_is_named_with_its_line(contents: bytes, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(MaterialError) as caught:
+        blocks(contents, tmp_path / "x")
+
+    assert re.sub(r"\d+", "N", caught.value.reason) == re.sub(r"\d+", "N", reason)
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        b"# ---- BEGIN CERTIFICATE of the year ----\n",
+        b"--- begin of certificates ---\n",
+        b"subject=CN = a.test\nissuer=CN = x\n",
+        b"Bag Attributes: <No Attributes>\n",
+        b"\xff\xfe commentary\n\0\0\n",
+    ],
+)
+def test_commentary_is_no_boundary(comment: bytes, tmp_path: Path) -> None:
+    found = parse_certificates(comment + PEM + comment, path=tmp_path / "x")
+
+    assert found == PATH
