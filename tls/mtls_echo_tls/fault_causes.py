@@ -7,7 +7,7 @@ reissued. Beside the places of `mtls_echo_tls.causes` these texts have
 * ``{its_bearer}``: the certificate that has it: "{its} certificate", or the CA's;
 * ``{subject}``: whose certificate that is;
 * ``{above}``: the CA that issued that certificate;
-* ``{detail}``: what was compared;
+* ``{detail}``: what was compared; ``{fix}``: what a new certificate must have;
 * ``{reissue}``: to have that certificate reissued, so that the rule is kept.
 """
 
@@ -22,7 +22,7 @@ from mtls_echo_tls.slugs import Cause, Slug
 # Kinds of a slug, with texts of their own.
 Variant = Literal[
     "identifiers-differ", "renamed-ca", "namesakes", "crl-signer", "rule",
-    "anchor-not-root", "not-sent", "not-used", "odd-curve",
+    "anchor-not-root", "critical-identifier", "near-name", "not-sent", "not-used", "odd-curve",
 ]  # fmt: skip
 
 # What a certificate must have in place of the fault, where the fault does not say it itself.
@@ -76,6 +76,18 @@ VARIANTS: dict[Variant, Cause] = {
         "load the certificate of {above} as trust anchor in place of that of {subject}"
         " ({ca}{file}), and the CRLs of both ({crl}{file}); have the {owner} send {subject} along",
         "RFC 5280 §6.3",
+    ),
+    "near-name": replace(
+        CERTIFICATE_CAUSES["wrong-name"],
+        owner="have a certificate issued with {fix} in its subjectAltName: {issue_server}",
+        verifier="connect by a name that the certificate has ({server_name}{name}, if that is not"
+        " the address), or have one issued with {fix} in its subjectAltName",
+    ),
+    "critical-identifier": Cause(
+        "{its_bearer} breaks a rule of RFC 5280: {detail}",
+        "{reissue}",
+        "{reissue}",
+        "RFC 5280 §4.2.1.1",
     ),
     "not-sent": Cause(
         "{it} presented no certificate, and one is required: the one that is configured was not"

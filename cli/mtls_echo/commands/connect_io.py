@@ -261,8 +261,8 @@ def _greeting(address: Address, session: Session) -> str:
         us = "without a certificate, which the server permits"
     else:
         us = "without a certificate: the server asks for none"
-    # A CA of the user's own may still have signed any name.
-    them = printable(str(session.peer))
+    # What was verified, which need not be the first of the names that the certificate has.
+    them = printable(evidence.server_name or str(session.peer))
     return f"connected to {address} {us}; it proved to be {them} ({evidence.version})"
 
 

@@ -60,6 +60,7 @@ CAUSES_BY_VERIFY_CODE: dict[int, Slugs] = {
 # that it can use.
 SHOWN_BESIDE: dict[int, frozenset[Variant]] = {
     **dict.fromkeys((2, 7, 19, 20, 21), frozenset[Variant]({"identifiers-differ", "namesakes"})),
+    34: frozenset[Variant]({"critical-identifier"}),
     **dict.fromkeys((3, 8, 33, 44), frozenset[Variant]({"anchor-not-root"})),
 }
 

@@ -129,6 +129,7 @@ def _fault_places(
         )
     return {
         "subject": subject,
+        "fix": fix,
         "bearer": bearer, "its_bearer": holder, "above": above, "detail": fault.detail,
         "reissue": reissue.replace("  ", " ").replace(" ,", ","),
     }  # fmt: skip

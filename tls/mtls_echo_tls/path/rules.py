@@ -39,6 +39,8 @@ from mtls_echo_pki.certificates.reading import (
 )
 from mtls_echo_tls.fault_causes import Variant
 from mtls_echo_tls.path.name_constraints import not_permitted
+from mtls_echo_tls.path.raw_rules import raw_violations
+from mtls_echo_tls.path.reference import mismatch
 from mtls_echo_tls.sides import Side
 from mtls_echo_tls.slugs import Slug
 
@@ -57,6 +59,12 @@ _UNDERSTOOD = frozenset(oid.dotted_string for oid in (
     ExtensionOID.SUBJECT_KEY_IDENTIFIER,
 ))
 # fmt: on
+
+# Which OpenSSL refuses as if it did not understand them, strict or not (verify code 34).
+_NEVER_CRITICAL = {
+    ExtensionOID.AUTHORITY_KEY_IDENTIFIER.dotted_string: "authorityKeyIdentifier",
+    ExtensionOID.SUBJECT_KEY_IDENTIFIER.dotted_string: "subjectKeyIdentifier",
+}
 
 _PURPOSES = {
     "server": (ExtendedKeyUsageOID.SERVER_AUTH, "serverAuth"),
@@ -89,6 +97,8 @@ def check_certificate(
     """Check what every certificate must be; the signature of a trust anchor is not checked."""
     yield from check_validity(certificate, depth, now)
     yield from _strength(certificate, depth, anchor=anchor)
+    for rule, fix in raw_violations(certificate):
+        yield Fault("not-conforming", depth, rule, "rule", fix)
     if not has_readable_extensions(certificate):
         return  # what seems to be absent may only be unreadable
     critical = (each.oid for each in raw_extensions(certificate) if each.critical)
@@ -97,6 +107,11 @@ def check_certificate(
         yield Fault("unknown-critical-extension", depth, f"extension {oid} is critical")
     if not is_self_issued(certificate) and lacks_issuer_key(certificate):
         yield Fault("missing-key-identifier", depth, "there is no authorityKeyIdentifier")
+    for extension in raw_extensions(certificate):
+        name = _NEVER_CRITICAL.get(extension.oid)
+        if name is not None and extension.critical:
+            detail, fix = f"{name} is critical", f"with {name} not marked critical"
+            yield Fault("not-conforming", depth, detail, "critical-identifier", fix)
     for rule, fix in _nonconformities(certificate):
         yield Fault("not-conforming", depth, rule, "rule", fix)
 
@@ -199,7 +214,8 @@ def check_end_entity(
         if not names and not has_unreadable_names(leaf):
             yield Fault("no-san", 0, f"no subjectAltName with a host; {reference} was asked for")
         elif names and not names_host(leaf, reference):
-            yield Fault("wrong-name", 0, f"it names {names}; {reference} was asked for")
+            detail, lacks = mismatch(leaf, reference)
+            yield Fault("wrong-name", 0, detail, "near-name" if lacks else None, lacks)
 
 
 def _purpose(certificate: x509.Certificate, depth: int, presenter: Side) -> Iterator[Fault]:
@@ -250,10 +266,6 @@ def _nonconformities(certificate: x509.Certificate) -> Iterator[tuple[str, str]]
             "the subject is empty and subjectAltName is not critical",
             "with a subject, or with subjectAltName marked critical",
         )
-    if critical.get(ExtensionOID.AUTHORITY_KEY_IDENTIFIER.dotted_string):
-        yield "authorityKeyIdentifier is critical", "with it not marked critical"
-    if critical.get(ExtensionOID.SUBJECT_KEY_IDENTIFIER.dotted_string):
-        yield "subjectKeyIdentifier is critical", "with it not marked critical"
 
 
 def display_name(name: DistinguishedName) -> str:

@@ -1,0 +1,102 @@
+"""Rules of RFC 5280 that people break unawares: both ends name rule and certificate."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import replace
+
+import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtensionOID
+
+from mtls_echo_client.context import client_context
+from mtls_echo_pki.certificates.authority import Authority
+from mtls_echo_pki.certificates.credential import Credential
+from mtls_echo_pki.certificates.request import Request
+from mtls_echo_pki.certificates.tbs import TBSCertificate
+from mtls_echo_pki.certificates.trust import Trust
+from mtls_echo_server.context import server_context
+from mtls_echo_tls.diagnosis.joint import join_reports
+from mtls_echo_tls.diagnosis.report import Report
+from tests.support.authorities import CLIENTS, SERVERS
+from tests.support.tls import ALICE, LOCALHOST, both_versions, reports, tls_pair
+
+ROOT = Authority.root("Root")
+
+
+def with_critical(
+    authority: Authority, certificate: x509.Certificate, oid: x509.ObjectIdentifier
+) -> x509.Certificate:
+    """The same with one extension marked critical."""
+    tbs = TBSCertificate.of(certificate)
+    altered = tuple(
+        x509.Extension(each.oid, each.oid == oid or each.critical, each.value)
+        for each in tbs.extensions
+    )
+    return authority.certify(replace(tbs, extensions=altered))
+
+
+def without(
+    authority: Authority, certificate: x509.Certificate, oid: x509.ObjectIdentifier
+) -> x509.Certificate:
+    tbs = TBSCertificate.of(certificate)
+    kept = tuple(each for each in tbs.extensions if each.oid != oid)
+    return authority.certify(replace(tbs, extensions=kept))
+
+
+async def met(bearer: Credential, trust: Trust, version: ssl.TLSVersion) -> tuple[Report, Report]:
+    one = client_context(SERVERS.trust, bearer)
+    one.minimum_version = one.maximum_version = version
+    return await reports(*tls_pair(one, server_context(LOCALHOST, trust)))
+
+
+@both_versions
+@pytest.mark.parametrize(
+    ("oid", "name"),
+    [
+        (ExtensionOID.SUBJECT_KEY_IDENTIFIER, "subjectKeyIdentifier"),
+        (ExtensionOID.AUTHORITY_KEY_IDENTIFIER, "authorityKeyIdentifier"),
+    ],
+)
+async def test_a_critical_key_identifier_is_told_alike_by_both_ends(
+    version: ssl.TLSVersion, oid: x509.ObjectIdentifier, name: str
+) -> None:
+    bearer = replace(ALICE, certificate=with_critical(CLIENTS, ALICE.certificate, oid))
+
+    refused, verifier = await met(bearer, CLIENTS.trust, version)
+
+    assert verifier.verify_code == 34
+    assert refused.causes == verifier.causes == ["not-conforming"]
+    for report in (refused, verifier):
+        assert f"breaks a rule of RFC 5280: {name} is critical" in report.summary
+        assert f"reissued with {name} not marked critical" in report.remedy
+
+
+@both_versions
+async def test_the_intermediate_that_breaks_a_rule_is_named_by_both_ends(
+    version: ssl.TLSVersion,
+) -> None:
+    issuing = ROOT.intermediate("Issuing CA 2")
+    bearer = issuing.issue(Request.client("alice.test"))
+    bad = without(ROOT, issuing.certificate, ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
+
+    refused, verifier = await met(replace(bearer, chain=(bad,)), ROOT.trust, version)
+
+    assert refused.causes == verifier.causes == ["missing-key-identifier"]
+    account = join_reports(refused, verifier)
+    for text in (refused.summary, verifier.summary, account.summary):
+        assert "the intermediate “Issuing CA 2”, above " in text
+    for text in (refused.remedy, verifier.remedy, *account.remedies.values()):
+        assert "have the intermediate “Issuing CA 2” reissued by “Root” with authorityKey" in text
+
+
+async def test_a_name_of_an_intermediate_is_escaped_where_it_is_shown() -> None:
+    issuing = ROOT.intermediate("{its}\x1b[31m\n")
+    bearer = issuing.issue(Request.client("alice.test"))
+    bad = without(ROOT, issuing.certificate, ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
+
+    _, verifier = await met(replace(bearer, chain=(bad,)), ROOT.trust, ssl.TLSVersion.TLSv1_3)
+
+    for text in (verifier.summary, verifier.remedy):
+        assert "“{its}\\x1b[31m\\n”" in text
+        assert text.isprintable()

@@ -1,0 +1,61 @@
+"""Why a server's certificate does not name what was asked for (RFC 9525 §6.3).
+
+OpenSSL says that the names differ, and not how near they are. Three near misses are common: an
+address that is written as a host name, a wildcard that stands for less than it was meant to, and a
+wildcard for a part of a label.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import NamedTuple
+
+from cryptography import x509
+
+from mtls_echo_pki.certificates.identifiers import hosts, subject_alternative_names
+
+_MOST_NAMES = 8
+
+
+class Mismatch(NamedTuple):
+    """What was compared; after a near miss, the entry that is lacking, as openssl writes it."""
+
+    detail: str
+    lacks: str = ""
+
+
+def mismatch(leaf: x509.Certificate, reference: str) -> Mismatch:
+    """How the names in a certificate differ from the reference identifier."""
+    presented = subject_alternative_names(leaf).get_values_for_type(x509.DNSName)
+    detail = f"it names {', '.join(hosts(leaf)[:_MOST_NAMES])}; {reference} was asked for"
+    try:
+        address = ipaddress.ip_address(reference)
+    except ValueError:
+        near = _near_wildcard(presented, reference)
+        return Mismatch(f"{detail}, and {near}", f"DNS:{reference}") if near else Mismatch(detail)
+    if not any(_is_same_address(name, address) for name in presented):
+        return Mismatch(detail)
+    detail += ", which is there as a dNSName: only an iPAddress entry names an address"
+    return Mismatch(detail, f"IP:{address}")
+
+
+def _is_same_address(name: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    try:
+        return ipaddress.ip_address(name) == address
+    except ValueError:
+        return False
+
+
+def _near_wildcard(presented: list[str], reference: str) -> str:
+    host = reference.lower().rstrip(".")
+    for name in presented:
+        label, _, parent = name.lower().partition(".")
+        if label == "*" and host == parent:
+            return f"{name} stands for hosts below {parent}, not for itself"
+        if label == "*" and host.endswith(f".{parent}") and host.count(".") > name.count("."):
+            return f"{name} stands for one label only"
+        if label == "*" and "." not in parent and host.endswith(f".{parent}"):
+            return f"{name} counts for nothing: a wildcard needs two labels after it"
+        if "*" in label and label != "*" and host.endswith(f".{parent}"):
+            return f"{name} counts for nothing: a wildcard has to be a whole label"
+    return ""
