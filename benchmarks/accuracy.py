@@ -2,6 +2,8 @@
 
     .venv/bin/python -m benchmarks.accuracy [--only SLUG] [--layout NAME] [--json FILE]
                                             [--python PATH]
+    .venv/bin/python -m benchmarks.accuracy --peers [NAME,…] [--cas NAME,…] [--every-ca]
+                                            [--only SLUG] [--json FILE] [--python PATH]
 
 Black box: for each failure of `benchmarks.failures` two processes, `serve --log-format json` and
 `connect --json`, get PEM files and are asked what happened. Each report, and the joint report
@@ -20,6 +22,10 @@ A wrong report sends its reader looking in the wrong place and is worse than a w
 makes the exit status 1. Also checked, and printed when not so: the side that refused is named by
 both, its alert reached the other, the second fault of two is listed, the exit status is right.
 Reports are compared with the truth and never with one another's wording, and nothing is timed.
+
+With ``--peers`` the other end is foreign: Go, Java, node, curl, GnuTLS, openssl and Python, in
+both roles and both TLS versions, with certificates as openssl, easy-rsa, cfssl, cert-manager and
+step make them (`benchmarks.peers`).
 
 The failures are not those of the tests, but they are fixed: rules that are changed until this
 table pleases make it one more test, and its figures an upper bound.

@@ -94,9 +94,13 @@ def _play(meeting: Meeting, python: str) -> Outcome:
 
 
 def goals_met(outcomes: Sequence[Outcome]) -> bool:
-    """Whether the first cause is right often enough, and none is certain and false."""
+    """Whether the first cause is right often enough, and none is certain and false.
+
+    What one end cannot know counts for neither, if the truth is among the causes it names.
+    """
     counts = Counter(outcome.grade for outcome in outcomes)
     total = sum(counts[grade] for grade in GRADED)
+    total -= sum(one.undecidable and one.grade == "within" for one in outcomes)
     right = counts["exact"] + counts["first"]
     return counts["false"] <= GOAL_FALSE and right >= GOAL * total
 
@@ -125,11 +129,15 @@ def print_summary(outcomes: Sequence[Outcome]) -> None:
             _print_table(chosen)
     print()
     counts = Counter(outcome.grade for outcome in outcomes)
-    total = max(1, sum(counts[grade] for grade in GRADED))
+    total = sum(counts[grade] for grade in GRADED)
     right = counts["exact"] + counts["first"]
-    print(f"first cause right {right} of {total} ({right / total:.0%}; goal {GOAL:.0%})")
-    alike = sum(outcome.undecidable for outcome in outcomes)
-    print(f"  of the others, one end alone could not have known {alike}")
+    share = f"{right / max(total, 1):.0%}; goal {GOAL:.0%}"
+    print(f"first cause right {right} of {total} ({share})")
+    alike = [outcome for outcome in outcomes if outcome.undecidable]
+    named = sum(outcome.grade == "within" for outcome in alike)
+    print(
+        f"  one end alone could not have known {len(alike)} of the others; {named} name it after"
+    )
     print(f"certain and false {counts['false']} (goal {GOAL_FALSE})")
 
 

@@ -107,7 +107,10 @@ def test_the_goals_allow_one_in_twenty_to_be_wrong_and_none_to_be_false() -> Non
     accepted = graded_as(outcome("expired", causes=[], outcome="echoed"))
     assert goals_met([*right, wrong, accepted])
     assert not goals_met([*right[1:], wrong])
-    assert not goals_met([*right * 9, graded_as(outcome("expired", causes=["reset"]))])
+    unknown = outcome("missing-intermediate", causes=["unknown-authority", "missing-intermediate"])
+    assert goals_met([*right, wrong, graded_as(unknown, alone=True)])
+    assert not goals_met([*right, wrong, graded_as(unknown, alone=True), wrong])
+    assert not goals_met([*right * 9, graded_as(outcome("expired", causes=["weak-key"]))])
 
 
 def extensions(issued: Issued) -> set[tuple[x509.ObjectIdentifier, bool, str]]:
