@@ -96,8 +96,11 @@ class Meeting:
     def _write(self, folder: Path) -> tuple[Path, list[str]]:
         """The foreign end's folder, and our end's options with the files that they name."""
         fault, trusted = self.fault, (self.fault.trusts or self.root,)
-        # Who has a certificate of a CA knows that CA, as the one CA of both sides.
-        known = (self.root, fault.trusts) if fault.trusts else (self.root,)
+        # Our end knows the CA of its own certificate, as the one CA of both sides. A foreign end
+        # on OpenSSL would complete what it presents with it, and not send what is weak.
+        known: tuple[Issued, ...] = (self.root,)
+        if fault.trusts and self.judge == "theirs":
+            known = (self.root, fault.trusts)
         judged = _End(fault.chain, known)
         judging = _End(self.sound, trusted, fault.crls)
         ours, theirs = (judging, judged) if self.judge == "ours" else (judged, judging)

@@ -220,8 +220,6 @@ def _curl(part: Part, folder: Path, port: int) -> list[str]:
         found += ["--tls13-ciphers", _CCM]
     elif part.cipher:
         found += ["--ciphers", _STATIC_RSA["openssl"]]
-    elif part.weak:
-        found += ["--ciphers", "DEFAULT@SECLEVEL=0"]
     return [*found, f"https://localhost:{port}/"]
 
 
@@ -258,7 +256,7 @@ STACKS = (
     Stack("node", ("node",), ("node", "--version"), _node, _EVERYTHING - {"strict"}),
     Stack(
         *("curl", ("curl",), ("curl", "--version"), _curl),
-        _EVERYTHING - {"strict", "key-type"},
+        _EVERYTHING - {"strict", "key-type", "weak-key"},
         sides=("client",),
     ),
     Stack(
