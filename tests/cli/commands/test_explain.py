@@ -26,7 +26,7 @@ class Saying(NamedTuple):
     text: str
     origin: str
     rejected_by: str
-    cause: str
+    cause: str | None = None  # none where it is about a file, or says nothing of a cause
     side: str | None = None
     alert: int | None = None
 
@@ -51,7 +51,7 @@ def test_a_real_text_names_who_refused_the_alert_and_the_likeliest_cause(saying:
     finding = findings(saying.text)[0]
 
     rejected_by = finding.rejected_by(finding.side) or finding.refused
-    cause = finding.causes(finding.side)[0]
+    cause = next(iter(finding.causes(finding.side)), None)
     assert (finding.side, rejected_by, finding.alert, cause) == (
         saying.side,
         saying.rejected_by,
@@ -253,7 +253,7 @@ def test_every_answer_fits_80_columns_and_never_lacks_a_remedy() -> None:
         assert ran.exit_code == 0
         assert max(map(len, ran.stdout.splitlines())) <= 80, ran.stdout
         assert "\nfix: " in ran.stdout
-        assert "{" not in ran.stdout
+        assert "{" not in ran.stdout or "{" in saying.text
 
 
 def _piped(data: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:

@@ -128,7 +128,6 @@ _SERVERS_ONLY = {
     A.certificate_required, A.unrecognized_name, A.no_application_protocol,
     A.inappropriate_fallback, A.unknown_psk_identity,
 }  # fmt: skip
-_CLIENTS_REASONS = {"INAPPROPRIATE_FALLBACK"}
 _SERVERS_REASONS = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE", "NO_SHARED_CIPHER", "NO_SUITABLE_KEY_SHARE",
     "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "NO_APPLICATION_PROTOCOL",
@@ -183,8 +182,6 @@ def own_reason(words: str) -> Finding:
     side: Side | None = None
     if symbol in _SERVERS_REASONS:
         side = "server"
-    elif symbol in _CLIENTS_REASONS:
-        side = "client"
     refused: Refused = "nobody" if symbol.startswith(("HTTP", "WRONG_VERSION")) else "printer"
     return Finding("reason", refused, side=side, reason=symbol)
 

@@ -39,7 +39,7 @@ from mtls_echo_tls.explain.findings import (
     own_reason,
     packed_error,
 )
-from mtls_echo_tls.explain.phrases import PHRASES, PROGRAMS, SIDES, Refused
+from mtls_echo_tls.explain.phrases import HINTS, PHRASES, PROGRAMS, SIDES, Refused
 from mtls_echo_tls.explain.tables import VAGUE, Match, matches, rows
 from mtls_echo_tls.sides import Side
 from mtls_echo_tls.slugs import Slug
@@ -76,7 +76,9 @@ _PATTERNS = (
     ),
     _Pattern("OpenSSL", r"\berror:([0-9a-f]{8}):", packed_error),
     _Pattern("Envoy", r"\b(?:tls|ssl)[ _]error:?[ _|]{0,3}(2684\d{5}):", decimal_error),
-    _Pattern("OpenSSL", r"ssl3 alert read:fatal:([a-z ]{1,40})", name_received),
+    _Pattern("OpenSSL", r"\balert read:fatal:([a-z ]{1,40})", name_received),
+    _Pattern("OpenSSL", r"\balert write:fatal:([a-z ]{1,40})", name_sent),
+    _Pattern("BusyBox", r"tls error from peer \(alert code (\d{1,3})\)", number_received),
     _Pattern("OpenSSL", r"<<< tls 1\.\d, alert \[length 0002\], fatal (\w{1,40})", name_received),
     _Pattern("OpenSSL", r">>> tls 1\.\d, alert \[length 0002\], fatal (\w{1,40})", name_sent),
     _Pattern("Java or rustls", r"received fatal alert: ?(\w{1,40})", name_received),
@@ -183,11 +185,14 @@ def _printed_by(line: str, known: list[Match]) -> tuple[str | None, Side | None]
     for pattern, printed_by in SIDES:
         if re.search(pattern, line):
             return program, printed_by
-    logs: set[str] = {match.row.side for match in known if match.row.kind == "line"}
-    others: set[str] = {match.row.side for match in known}
-    for sides in (logs - {"-"}, others - {"-"}):
-        if len(sides) == 1 and side is None:
+    others = [match for match in known if match.row.side != "-"]
+    for these in ([match for match in others if match.row.kind == "line"], others):
+        sides: set[str] = {match.row.side for match in these}
+        if side is None and len(sides) == 1:
             side = "client" if "client" in sides else "server"
+    for pattern, printed_by in HINTS:
+        if side is None and re.search(pattern, line):
+            side = printed_by
     return program, side
 
 

@@ -136,11 +136,22 @@ SIDES: tuple[tuple[str, Side], ...] = (
          r"|(?:ssl(?:3|23)_get|tls_(?:early_)?(?:post_)?process)_client_", "server"),
     (r"ssl_connect|(?:statem|s3|s23)_clnt\.c|ssl_(?:tls1[23]_)?(?:client|cli)\.c"
          r"|(?:ssl(?:3|23)_get|tls_(?:post_)?process)_(?:server_|certificate_request)", "client"),
-    (r"(?:\bget|\bpost|\bhead) \"https://", "client"),
+    (r"(?:\bget|\bpost|\bhead) \"?https://|error sending request for url", "client"),
+    (r"onconnectsecure|authenticateasclient|httprequestexception|system\.net\.webexception"
+         r"|gnutls\.c: .{0,8}\(emacs\)|\bwget: |unable to establish ssl", "client"),
+    (r"kestrel|httpsconnectionmiddleware|authenticateasserver|parseclienthello|\beap_(?:tls|peap|ttls)"
+         r"|unable to authenticate the request|\w/\d{1,5}: ssl handshake failure", "server"),
     (r"transport: authentication handshake failed|failed to connect to all addresses", "client"),
     (r"^gnutls: |gnutls_handshake\(\) failed|pki verification of server", "client"),
     (r"unable to access 'https|err_cert_|fetch failed|net::err_|\bmozilla_|\bsec_error_",
          "client"),
     (r"ssl_error_\w{1,40}_alert|initializesecuritycontext|schannel: ", "client"),
-    (r"server certificate", "client"),
+    (r"error: the certificate (?:of|is) ", "client"),
+)  # fmt: skip
+
+# The same, where nothing better is known.
+HINTS: tuple[tuple[str, Side], ...] = (
+    (r"server(?:'s)? certificate|\bdial tcp\b|(?:failed|unable|not|cannot|can't|trying) to connect"
+         r"|could not connect", "client"),
+    (r"error accepting|failed to accept|from client\b|client connection from", "server"),
 )  # fmt: skip

@@ -14,6 +14,7 @@ short or too common to be known by itself: it counts only beside words of its pr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,7 @@ from mtls_echo_tls.slugs import Slugs
 
 FOLDER = Path(__file__).with_name("vocabulary")
 
+_WORD = re.compile(r"[^\W_]+")
 _HOLE: Final = "\N{HORIZONTAL ELLIPSIS}"
 _FOLDED = str.maketrans(
     "_\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}"
@@ -116,7 +118,6 @@ class Match(NamedTuple):
 
 
 class _Form(NamedTuple):
-    first: str
     pieces: list[str]
     alone: bool
     line: str
@@ -143,18 +144,24 @@ def folded(text: str) -> str:
 
 
 @cache
-def _forms() -> list[_Form]:
-    """Every spelling of every row. The rows themselves are read when one is in a text."""
-    forms: list[_Form] = []
+def _forms() -> dict[str, list[_Form]]:
+    """Every spelling of every row, by its first word; by none where a hole may complete it.
+
+    The rows themselves are read when one is in a text.
+    """
+    forms: dict[str, list[_Form]] = {}
     for path in _tables():
-        lines = path.read_text("utf-8").splitlines()[1:]
-        for line in lines:
+        curated = path.stem == _FIRST[0]
+        for line in path.read_text("utf-8").splitlines()[1:]:
             _, text, also, _ = line.split("\t", 3)
             spellings = text if also == "-" else f"{text} | {also}"
             for spelling in folded(spellings).split(" | "):
                 alone = spelling[0] != "?"
                 pieces = (spelling if alone else spelling[1:]).split(_HOLE)
-                forms.append(_Form(pieces[0], pieces, alone, line, path.stem == _FIRST[0]))
+                word = _WORD.search(pieces[0])
+                whole = word is not None and (word.end() < len(pieces[0]) or len(pieces) == 1)
+                key = word[0] if word is not None and whole else ""
+                forms.setdefault(key, []).append(_Form(pieces, alone, line, curated))
     return forms
 
 
@@ -172,12 +179,14 @@ def matches(line: str) -> list[Match]:
     words = program_words()
     here = {name for name, its in words.items() if any(word in text for word in its)}
     found: dict[tuple[tuple[int, int], ...], list[tuple[bool, TableRow]]] = {}
-    for first, pieces, alone, raw, own in _forms():
-        if first in text:
-            row = TableRow._make(raw.split("\t"))
-            spans = _spans(text, pieces) if alone or row.program in here else ()
+    forms = _forms()
+    for word in dict.fromkeys(["", *_WORD.findall(text)]):
+        for pieces, alone, raw, own in forms.get(word, ()):
+            spans = _spans(text, pieces)
             if spans:
-                found.setdefault(spans, []).append((own, row))
+                row = TableRow._make(raw.split("\t"))
+                if alone or row.program in here:
+                    found.setdefault(spans, []).append((own, row))
     best = [_one_of(spans, same, here) for spans, same in found.items()]
     best.sort(key=lambda match: (match.rank, not match.curated, -match.length))
     longest = sorted(best, key=lambda match: -match.length)
@@ -236,13 +245,9 @@ def _inside_another(match: Match, longest: list[Match]) -> bool:
     for other in longest:
         if other.length <= match.length:
             return False
-        if (
-            match.curated <= other.curated
-            and other.row.kind != "line"
-            and all(
-                any(start >= left and end <= right for left, right in other.spans)
-                for start, end in match.spans
-            )
+        if other.row.kind != "line" and all(
+            any(start >= left and end <= right for left, right in other.spans)
+            for start, end in match.spans
         ):
             return True
     return False
