@@ -42,6 +42,9 @@ _FIRST = ("phrases", "openssl")
 _LONGEST_HOLE = 400
 _MOST_PLACES = 64
 
+# Of a text that is full of known texts, the most telling.
+_MOST_MATCHES = 256
+
 # Most telling first. Of an ending or a wrapper nothing follows that another row could contradict.
 _RANK: Final = {
     kind: rank
@@ -190,7 +193,7 @@ def matches(line: str) -> list[Match]:
     best = [_one_of(spans, same, here) for spans, same in found.items()]
     best.sort(key=lambda match: (match.rank, not match.curated, -match.length))
     longest = sorted(best, key=lambda match: -match.length)
-    return [match for match in best if not _inside_another(match, longest)]
+    return [match for match in best[:_MOST_MATCHES] if not _inside_another(match, longest)]
 
 
 def _spans(text: str, pieces: list[str]) -> tuple[tuple[int, int], ...]:
