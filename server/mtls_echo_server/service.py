@@ -307,6 +307,7 @@ class Server:
 
     def _conclude(self, connection: Connection, slot: Slot) -> Ended:
         """Break off a connection that cannot be closed cleanly; return how it ended."""
+        connection.meet_failure()
         timed_out = slot.scope.cancelled_caught
         if timed_out and not connection.at_rest:
             if slot.admitted and (connection.overdue or not connection.broken):

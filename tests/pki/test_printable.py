@@ -93,7 +93,8 @@ def test_the_client_s_greeting_is_one_line_with_the_name_that_was_verified(world
 
     assert done.returncode == 0
     assert done.stderr.decode() == (
-        f"mtls-echo: connected to localhost:{port} as {SHOWN}; it proved to be localhost (TLSv1.3)\n"
+        f"mtls-echo: connected to localhost:{port} as {SHOWN};"
+        " it proved to be localhost (TLSv1.3)\n"
     )
 
 

@@ -102,10 +102,20 @@ CAUSES: dict[Slug, Cause] = {
         " that looks into TLS, an attacker; on a sound network this does not happen",
         "RFC 8446 §5.2",
     ),
+    "protocol-violation": Cause(
+        "{it} sent a TLS message that the protocol does not allow",
+        "update the program or library that speaks TLS here; if it is up to date, report this to"
+        " its authors, with the logs of both sides",
+        "have the {owner}'s TLS program or library updated; if it is up to date, report this to"
+        " its authors, with the logs of both sides",
+        "RFC 8446 §6.2",
+    ),
     "oversize": Cause(
         "{it} sent more than the protocol allows",
-        "send a shorter certificate chain",
-        "have the {owner} send a shorter certificate chain",
+        "send a shorter certificate chain; if it is short, look for what alters data between"
+        " the two machines: a proxy, a firewall that looks into TLS",
+        "have the {owner} send a shorter certificate chain; if it is short, look for what alters"
+        " data between the two machines: a proxy, a firewall that looks into TLS",
         "RFC 8446 §5.1",
     ),
     "downgrade": _either(
@@ -175,7 +185,39 @@ OWNERS: dict[Slug, Side] = {
 }
 
 
-def cause_of(slug: Slug, verify_code: int | None = None) -> Cause:
-    """The texts for a cause; OpenSSL's verdict tells a certificate's signature from a CRL's."""
-    is_list = slug == "bad-signature" and verify_code == 8  # X509_V_ERR_CRL_SIGNATURE_FAILURE
-    return FORGED_LIST if is_list else CAUSES[slug]
+# One slug, but another way for it to come about, by OpenSSL's reason for it.
+BY_REASON: dict[tuple[Slug, str], Cause] = {
+    ("weak-key", "DH_KEY_TOO_SMALL"): Cause(
+        "the Diffie-Hellman group of {its} key exchange is too small",
+        "let clients use X25519 or P-256 in its place, or give the server Diffie-Hellman"
+        " parameters of at least 2048 bits",
+        "have the {owner} use X25519 or P-256 in its place, or Diffie-Hellman parameters of at"
+        " least 2048 bits",
+        "RFC 9325 §4.1",
+    ),
+    ("renegotiation", "UNSAFE_LEGACY_RENEGOTIATION_DISABLED"): Cause(
+        "{its} TLS cannot renegotiate securely, which a present-day client demands",
+        "update the program or library that speaks TLS here: one that knows RFC 5746 exists for"
+        " every system since 2010",
+        "have the {owner} updated to TLS that knows RFC 5746 (2010), and what stands before it,"
+        " a proxy or load balancer; ssl.OP_LEGACY_SERVER_CONNECT connects all the same, without"
+        " that protection",
+        "RFC 5746 §4.1",
+    ),
+    **{
+        ("not-conforming", reason): Cause(
+            "{its} certificate cannot be read: its encoding is damaged",
+            "get the certificate again from its CA, or have it issued anew by another program",
+            "have the {owner} get its certificate again from its CA, or have it issued anew",
+            "RFC 5280 §4.1",
+        )
+        for reason in ("ASN1_LIB", "X509_LIB", "CERT_LENGTH_MISMATCH")
+    },
+}
+
+
+def cause_of(slug: Slug, verify_code: int | None = None, reason: str | None = None) -> Cause:
+    """The texts for a cause; OpenSSL's verdict and reason tell ways for it to come about apart."""
+    if slug == "bad-signature" and verify_code == 8:  # X509_V_ERR_CRL_SIGNATURE_FAILURE
+        return FORGED_LIST
+    return BY_REASON.get((slug, reason or "")) or CAUSES[slug]

@@ -22,7 +22,7 @@ Slug = Literal[
     "no-common-version", "no-common-cipher", "no-common-group", "no-common-signature-algorithm",
     "no-common-alpn", "unrecognised-name", "plaintext-peer", "plaintext-client",
     # the connection
-    "tampered", "oversize", "downgrade", "renegotiation",
+    "tampered", "protocol-violation", "oversize", "downgrade", "renegotiation",
     "truncated", "reset", "closed-without-alert", "timeout",
     "not-authorised", "no-connection", "altered-echo", "internal-error",
 ]

@@ -36,14 +36,10 @@ from mtls_echo_tls.diagnosis.evidence import AlertSeen, Evidence
 from mtls_echo_tls.diagnosis.exit_status import exit_status
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.report import Report, describe
-from mtls_echo_tls.diagnosis.tables import (
-    CAUSES_BY_ALERT,
-    CAUSES_BY_OWN_ALERT,
-    CAUSES_BY_REASON,
-    CAUSES_BY_VERIFY_CODE,
-)
+from mtls_echo_tls.diagnosis.tables import CAUSES_BY_ALERT, CAUSES_BY_VERIFY_CODE
 from mtls_echo_tls.diagnosis.wording import Perspective
 from mtls_echo_tls.path.certificates import PeerIdentity
+from mtls_echo_tls.reasons import CAUSES_BY_OWN_ALERT, CAUSES_BY_REASON
 from mtls_echo_tls.sides import Stage
 from mtls_echo_tls.slugs import Slug
 from mtls_echo_tls.stream.tcp import TCPStream

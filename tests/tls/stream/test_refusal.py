@@ -204,7 +204,7 @@ async def test_a_deadline_that_passes_during_the_refusal_does_not_hide_its_reaso
 
 
 @pytest.mark.parametrize(
-    ("said", "cause"),
+    ("said", "causes"),
     [
         pytest.param(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "plaintext-client", id="HTTP"),
         pytest.param(b"CONNECT a:1 HTTP/1.1\r\n\r\n", "plaintext-client", id="HTTP proxy"),
@@ -215,10 +215,14 @@ async def test_a_deadline_that_passes_during_the_refusal_does_not_hide_its_reaso
         pytest.param(b"", "closed-without-alert", id="nothing"),
         pytest.param(b"\x16", "closed-without-alert", id="one byte of a record"),
         pytest.param(b"\x16\x03\x01\x02\x00", "closed-without-alert", id="half a record"),
-        pytest.param(b"\x16\x03\x01\x50\x00" + bytes(0x5000), "oversize", id="a long record"),
+        pytest.param(
+            b"\x16\x03\x01\x50\x00" + bytes(0x5000), "tampered oversize", id="a long record"
+        ),
     ],
 )
-async def test_a_server_tells_what_it_met_in_place_of_a_handshake(said: bytes, cause: str) -> None:
+async def test_a_server_tells_what_it_met_in_place_of_a_handshake(
+    said: bytes, causes: str
+) -> None:
     raw, ours = tcp_pair()
     stream = TLSStream(TCPStream(ours), server_side(), server_side=True)
 
@@ -231,8 +235,9 @@ async def test_a_server_tells_what_it_met_in_place_of_a_handshake(said: bytes, c
         await connection.aclose()
 
     report = await against_raw(stream, raw, peer)
-    assert report.causes == [cause]
-    assert report.outcome == ("refused" if cause == "oversize" else "failed")
+    # An honest peer knows how long a record may be: the length may have been altered.
+    assert report.causes == causes.split()
+    assert report.outcome == ("refused" if "oversize" in causes else "failed")
 
 
 @pytest.mark.parametrize(
@@ -467,7 +472,7 @@ async def test_a_peer_that_does_not_read_cannot_delay_its_refusal(
         await stream.do_handshake()
     await stream.aclose()
     assert trio.current_time() - start == pytest.approx(1)
-    assert caught.value.report.causes == ["oversize"]
+    assert caught.value.report.causes == ["tampered", "oversize"]
     assert transport.closed
 
 

@@ -71,7 +71,7 @@ def _report(
     owner = owner or (OWNERS.get(causes[0]) if causes else None)
     faults, mine = _faults(path, evidence), evidence.context_info
     vocabulary = mine.vocabulary.for_other_files() if mine.other_files else mine.vocabulary
-    words = Perspective(evidence.side, rejected_by, owner, vocabulary, faults)
+    words = Perspective(evidence.side, rejected_by, owner, vocabulary, faults, evidence.ground)
     return Report(
         side=evidence.side,
         outcome=verdict.outcome,
@@ -97,7 +97,7 @@ def _report(
 
 
 def _rfc(slug: Slug, words: Perspective) -> str:
-    return texts_of(slug, fault_of(slug, words.faults), None).rfc
+    return texts_of(slug, fault_of(slug, words.faults), None, words.reason).rfc
 
 
 def _faults(path: CertificationPath, evidence: Evidence) -> list[FaultFound]:

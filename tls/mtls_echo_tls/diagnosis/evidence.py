@@ -16,14 +16,17 @@ import time
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
+from mtls_echo_tls.alerts import AlertDescription as A
 from mtls_echo_tls.alerts import alert_of_reason
 from mtls_echo_tls.denial import denial_in
 from mtls_echo_tls.diagnosis.cipher_mismatch import why_no_shared_cipher
 from mtls_echo_tls.diagnosis.context_info import ContextInfo
-from mtls_echo_tls.diagnosis.tables import ALERT_OF_REASON
+from mtls_echo_tls.path.certificates import is_readable
+from mtls_echo_tls.reasons import ALERT_OF_REASON, ALERT_OF_REASON_IN_TLS12
 from mtls_echo_tls.sides import Side, Stage
 from mtls_echo_tls.slugs import Slugs
 from mtls_echo_tls.trace import messages
+from mtls_echo_tls.trace.cleartext import ends_in_alert
 from mtls_echo_tls.trace.openssl_peer import is_openssl
 from mtls_echo_tls.trace.recorder import Recorder
 
@@ -124,6 +127,20 @@ class Evidence:
     ended_at: datetime.datetime | None = None
     recorder: Recorder = field(default_factory=Recorder, repr=False, compare=False)
 
+    @property
+    def is_protected(self) -> bool:
+        """Whether what the peer sends by now travels under the connection's keys."""
+        return self.is_tls13 or self.version is not None
+
+    @property
+    def ground(self) -> str | None:
+        """OpenSSL's reason; also that for a certificate it cannot parse, which Python omits."""
+        if self.reason is None and self.alert is not None and self.alert.sent:
+            code, unreadable = self.alert.code, not all(map(is_readable, self.peer_chain))
+            if code == A.bad_certificate or (code == A.decode_error and unreadable):
+                return "ASN1_LIB"
+        return self.reason
+
     # --- what happened -------------------------------------------------------------------------
 
     def no_connection(self, reason: str, *, timed_out: bool) -> None:
@@ -210,7 +227,9 @@ class Evidence:
             self.verify_code = error.verify_code
         received = alert_of_reason(error.reason)
         if received is not None:
-            self.alert = AlertSeen(received, sent=False, protected=None)
+            # Behind the handshake OpenSSL takes none that is not protected.
+            protected = True if self.stage == "established" else None
+            self.alert = AlertSeen(received, sent=False, protected=protected)
 
     def note_offer(self, context: ssl.SSLContext) -> None:
         """Compare the ClientHello with our own settings, while both are at hand."""
@@ -219,15 +238,19 @@ class Evidence:
         if self.reason == "NO_SHARED_CIPHER" and hello is not None and credential is not None:
             self.not_shared = why_no_shared_cipher(hello, context, credential.key)
 
-    def note_answer(self) -> None:
-        """OpenSSL has written something in answer to the error: an alert, by the error's reason.
+    def note_answer(self, written: bytes) -> None:
+        """OpenSSL has written something in answer to the error.
 
-        During the handshake the recording shows which; afterwards nothing does, and its source
-        has one alert for each of these reasons.
+        During the handshake the recording shows an alert, and here nothing is added to that.
+        Behind it the record shows that one was written, and the reason shows which, unless
+        OpenSSL has several alerts for it.
         """
-        code = ALERT_OF_REASON.get(self.reason or "")
-        if self.alert is None and code is not None:
-            self.alert = AlertSeen(code, sent=True, protected=self.version is not None)
+        is_tls13 = self.version == "TLSv1.3"
+        known = ALERT_OF_REASON if is_tls13 else ALERT_OF_REASON_IN_TLS12
+        code = known.get(self.reason or "")
+        behind = self.stage == "established" and ends_in_alert(written)
+        if self.alert is None and code is not None and behind:
+            self.alert = AlertSeen(code, sent=True, protected=True)
 
     def note_negotiated(self, connection: ssl.SSLObject) -> None:
         """Take over what the completed handshake showed and agreed on."""

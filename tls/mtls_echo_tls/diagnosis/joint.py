@@ -174,12 +174,12 @@ def _summary(
         return f"the {receiver.side} received alert {name}, which the {other} never sent"
     if not causes:
         return "the client and the server accepted each other"
-    owner, code = peer_of(rejected_by or "client"), _verdict(client, server)
+    owner, grounds = peer_of(rejected_by or "client"), _grounds(client, server)
     faults = _faults(client, server, rejected_by)
 
     def clause(slug: Slug) -> str:
-        fault = fault_of(slug, faults, code)
-        text = texts_of(slug, fault, code).clause
+        fault = fault_of(slug, faults, grounds[0])
+        text = texts_of(slug, fault, *grounds).clause
         return in_third_person(text, owner, named=True, fault=fault)
 
     clauses = ", or ".join(clause(slug) for slug in causes)
@@ -193,9 +193,9 @@ def _remedies(
 ) -> dict[Side, str]:
     if not causes:
         return {}
-    code = _verdict(client, server)
-    fault = fault_of(causes[0], _faults(client, server, rejected_by), code)
-    cause = texts_of(causes[0], fault, code)
+    grounds = _grounds(client, server)
+    fault = fault_of(causes[0], _faults(client, server, rejected_by), grounds[0])
+    cause = texts_of(causes[0], fault, *grounds)
     sides: tuple[Side, Side] = ("client", "server")
     owner = OWNERS.get(causes[0])
     return {
@@ -210,6 +210,9 @@ def _faults(client: Report, server: Report, rejected_by: Side | None) -> list[Fa
     return [fault for report in reports for fault in report.faults]
 
 
-def _verdict(client: Report, server: Report) -> int | None:
-    """OpenSSL's verify code, from the side that has one."""
-    return server.verify_code if client.verify_code is None else client.verify_code
+def _grounds(client: Report, server: Report) -> tuple[int | None, str | None]:
+    """OpenSSL's verify code, and its reason at the side that refused."""
+    code = server.verify_code if client.verify_code is None else client.verify_code
+    refused = server if server.rejected_by == "server" else client
+    reasons = (fact.value for fact in refused.evidence if fact.fact == "reason")
+    return code, next(reasons, None)

@@ -41,12 +41,13 @@ from mtls_echo_pki.certificates.reading import (
 )
 from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.diagnosis.evidence import Evidence
-from mtls_echo_tls.diagnosis.tables import SHOWN_BESIDE, UNKNOWN
+from mtls_echo_tls.diagnosis.tables import SHOWN_BESIDE
 from mtls_echo_tls.diagnosis.verdict import Verdict
 from mtls_echo_tls.path.certificates import end_entity, odd_curve
 from mtls_echo_tls.path.rules import Fault, may_sign_crls
 from mtls_echo_tls.path.tampering import is_signed_by
 from mtls_echo_tls.path.validate import CertificationPath, examine
+from mtls_echo_tls.reasons import UNKNOWN
 from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Slug, Slugs, drop, keep
 from mtls_echo_tls.trace.decoding import decoded
@@ -280,11 +281,12 @@ def _narrow_as_presenter(family: Slugs, path: CertificationPath, evidence: Evide
     elif same_name_root(path, evidence) is not None:
         first: Slugs = ("impostor-authority",)
         remaining = (*keep(first, remaining), *drop(remaining, first))
-    possible = (*shown, *remaining) or family
+    possible = (*shown, *remaining) or UNKNOWN
     # The alert for everything else: what is left over when all that is known has been ruled out
     # is not proved by that.
     is_catchall = evidence.alert is not None and evidence.alert.code in _CATCHALLS
-    return (*possible, *UNKNOWN) if is_catchall and not shown and len(possible) == 1 else possible
+    alone = is_catchall and not shown and len(possible) == 1
+    return (*drop(possible, {*UNKNOWN}), *UNKNOWN) if alone else possible
 
 
 def _slugs_of_presented(path: CertificationPath, evidence: Evidence) -> set[Slug]:

@@ -1,6 +1,6 @@
-"""The causes that a verify code, an alert and a reason can have, as tables.
+"""The causes that a verify code and an alert can have, as tables.
 
-They hold what OpenSSL and the RFCs fix: numbers and symbols, no texts. Each entry is a family of
+They hold what OpenSSL and the RFCs fix: numbers, no texts. Each entry is a family of
 causes, the likeliest first; which member it was is decided elsewhere, from the certificates
 (`mtls_echo_tls.diagnosis.diagnose`). `mtls_echo_tls.explain.parse` maps the words of other
 programs on the same numbers, so that nothing is explained twice.
@@ -11,9 +11,6 @@ from __future__ import annotations
 from mtls_echo_tls.alerts import AlertDescription as A
 from mtls_echo_tls.fault_causes import Variant
 from mtls_echo_tls.slugs import Slug, Slugs, drop, keep
-
-# Nothing is known.
-UNKNOWN: Slugs = ("internal-error",)
 
 # X509_V_ERR_* (openssl/x509_vfy.h), stable numbers, unlike the texts beside them.
 CAUSES_BY_VERIFY_CODE: dict[int, Slugs] = {
@@ -118,8 +115,12 @@ CAUSES_BY_ALERT: dict[int, Slugs] = {
     A.no_application_protocol: ("no-common-alpn",),
     A.bad_record_mac: ("tampered",),
     A.decryption_failed: ("tampered",),
-    A.record_overflow: ("oversize",),
+    A.record_overflow: ("tampered", "oversize"),
     A.illegal_parameter: ("downgrade", "oversize"),
+    **dict.fromkeys(
+        (A.unexpected_message, A.decode_error, A.missing_extension, A.unsupported_extension),
+        ("protocol-violation", "tampered"),
+    ),
 }
 # fmt: on
 
@@ -161,51 +162,4 @@ def _meant_by_openssl(alert: int) -> Slugs:
 CAUSES_BY_OPENSSL_ALERT: dict[int, Slugs] = {
     int(alert): _meant_by_openssl(alert)
     for alert in sorted({*_ALERT_OF_VERIFY.values(), A.certificate_unknown})
-}
-
-# Our own errors other than a verdict on a certificate: OpenSSL's reason symbols.
-CAUSES_BY_REASON: dict[str, Slugs] = {
-    "PEER_DID_NOT_RETURN_A_CERTIFICATE": ("no-client-certificate",),
-    "UNSUPPORTED_PROTOCOL": ("no-common-version",),
-    "NO_PROTOCOLS_AVAILABLE": ("no-common-version",),
-    "VERSION_TOO_LOW": ("no-common-version",),
-    "NO_SHARED_CIPHER": ("no-common-cipher", "no-common-signature-algorithm", "no-common-group"),
-    "NO_SUITABLE_KEY_SHARE": ("no-common-group",),
-    "NO_SUITABLE_SIGNATURE_ALGORITHM": ("no-common-signature-algorithm",),
-    # The curve of a certificate's key in TLS 1.2 (RFC 8422 §5.1.1).
-    "WRONG_CURVE": ("no-common-signature-algorithm",),
-    "NO_APPLICATION_PROTOCOL": ("no-common-alpn",),
-    "BAD_SIGNATURE": ("key-not-owned", "tampered"),
-    "HTTP_REQUEST": ("plaintext-client",),
-    "HTTPS_PROXY_REQUEST": ("plaintext-client",),
-    # A peer that never spoke TLS is known by its first bytes: these came in the middle.
-    "WRONG_VERSION_NUMBER": ("tampered",),
-    "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": ("tampered",),
-    "PACKET_LENGTH_TOO_LONG": ("oversize",),
-    "EXCESSIVE_MESSAGE_SIZE": ("oversize",),
-    "INAPPROPRIATE_FALLBACK": ("downgrade",),
-}
-
-# The alert with which OpenSSL answers a damaged or misplaced record.
-ALERT_OF_REASON: dict[str, int] = {
-    "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": A.bad_record_mac,
-    "PACKET_LENGTH_TOO_LONG": A.record_overflow,
-    "DATA_LENGTH_TOO_LONG": A.record_overflow,
-    "UNEXPECTED_MESSAGE": A.unexpected_message,
-    "UNEXPECTED_RECORD": A.unexpected_message,
-    "BAD_RECORD_TYPE": A.unexpected_message,
-    "WRONG_VERSION_NUMBER": A.protocol_version,
-}
-
-# Where a reason says less than the alert that OpenSSL answered it with: 3.6 reports every damaged
-# record as RECORD_LAYER_FAILURE.
-CAUSES_BY_OWN_ALERT: dict[int, Slugs] = {
-    A.bad_record_mac: ("tampered",),
-    A.record_overflow: ("oversize",),
-    A.protocol_version: ("no-common-version",),
-    A.unrecognized_name: ("unrecognised-name",),
-    A.decode_error: ("tampered", "internal-error"),
-    A.illegal_parameter: ("tampered", "internal-error"),
-    A.unexpected_message: ("tampered", "internal-error"),
-    A.decrypt_error: ("tampered", "key-not-owned"),
 }

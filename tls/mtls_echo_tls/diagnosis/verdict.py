@@ -13,14 +13,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mtls_echo_tls import reasons
 from mtls_echo_tls.alerts import CERTIFICATE_ALERTS
 from mtls_echo_tls.alerts import AlertDescription as A
 from mtls_echo_tls.diagnosis import tables
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.report import Outcome
 from mtls_echo_tls.path.certificates import end_entity, odd_curve
+from mtls_echo_tls.reasons import UNKNOWN
 from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Slug, Slugs, drop
+
+_NOT_ALLOWED: Slugs = ("tampered", "protocol-violation")
 
 # What OpenSSL accepts as a Certificate message, in bytes (SSL_MAX_CERT_LIST_DEFAULT).
 _LONGEST_CERTIFICATE_MESSAGE = 100 * 1024
@@ -61,16 +65,16 @@ def _verdict(evidence: Evidence) -> tuple[Outcome, Side | None, Slugs]:
     if evidence.timed_out:
         return "failed", None, ("timeout",)
     if evidence.verify_code is not None:
-        found = tables.CAUSES_BY_VERIFY_CODE.get(evidence.verify_code, tables.UNKNOWN)
+        found = tables.CAUSES_BY_VERIFY_CODE.get(evidence.verify_code, UNKNOWN)
         return "refused", me, found
     if evidence.alert is not None and not evidence.alert.sent:
         outcome: Outcome = "denied" if evidence.alert.code == A.access_denied else "refused"
         return outcome, peer, _family_of_alert(evidence.alert.code, evidence)
-    if evidence.reason is not None:
-        return "refused", me, _family_of_reason(evidence.reason, evidence)
+    if evidence.ground is not None:
+        return "refused", me, _family_of_reason(evidence.ground, evidence)
     if evidence.alert is not None and evidence.failed:
         # An error of OpenSSL's parsers has no reason of its own.
-        return "refused", me, tables.CAUSES_BY_OWN_ALERT.get(evidence.alert.code, tables.UNKNOWN)
+        return "refused", me, reasons.CAUSES_BY_OWN_ALERT.get(evidence.alert.code, UNKNOWN)
     if evidence.no_common_alpn:
         # Python cannot send no_application_protocol, so the side that minds just closes.
         return "refused", me if evidence.failed else peer, ("no-common-alpn",)
@@ -82,7 +86,9 @@ def _verdict(evidence: Evidence) -> tuple[Outcome, Side | None, Slugs]:
     if evidence.stage != "established" and evidence.close_notify:
         return "failed", None, ("closed-without-alert",)
     if evidence.failed:
-        return "failed", None, tables.UNKNOWN
+        # OpenSSL has no word for a record of TLS 1.2 that is too short to be a protected one.
+        received: Slugs = ("tampered",) if evidence.version is not None else ()
+        return "failed", None, (*received, *UNKNOWN)
     if evidence.stage != "established" or evidence.abandoned:
         # We ended it ourselves: nothing failed, and nothing was proved either.
         return "failed", None, ()
@@ -104,9 +110,6 @@ def _is_tls(evidence: Evidence) -> bool:
 
 def _family_of_reason(reason: str, evidence: Evidence) -> Slugs:
     """The causes of an error that our own side found."""
-    if reason == "BAD_SIGNATURE" and evidence.is_tls13:
-        # There CertificateVerify is encrypted: to alter it on the way damages a record.
-        return ("key-not-owned",)
     mine = evidence.context_info
     if evidence.side == "server" and reason == "UNSUPPORTED_PROTOCOL":
         # An OpenSSL server without a certificate says the same of TLS 1.3.
@@ -117,13 +120,23 @@ def _family_of_reason(reason: str, evidence: Evidence) -> Slugs:
     if evidence.side == "server" and reason == "NO_SHARED_CIPHER" and mine.credential is None:
         # So it does in TLS 1.2; whether a context has a certificate, it does not tell.
         without: Slugs = ("no-server-certificate",)
-        return without if mine.declared else (*tables.CAUSES_BY_REASON[reason], *without)
+        return without if mine.declared else (*reasons.CAUSES_BY_REASON[reason], *without)
+    if evidence.side == "client" and reason == "NO_SUITABLE_KEY_SHARE":
+        return _NOT_ALLOWED  # the ServerHello has none, or not for a group that we offered
+    if reason == "WRONG_CURVE" and odd_curve(end_entity(evidence.peer_chain)):
+        return ("no-common-signature-algorithm",)  # that of the certificate's key in TLS 1.2
     if reason == "NO_SHARED_CIPHER" and evidence.not_shared:
         return evidence.not_shared
-    sent = (
-        tables.CAUSES_BY_OWN_ALERT.get(evidence.alert.code) if evidence.alert is not None else None
-    )
-    return tables.CAUSES_BY_REASON.get(reason) or sent or tables.UNKNOWN
+    causes = reasons.CAUSES_BY_REASON.get(reason)
+    if (causes is None or reason == reasons.BLURRED) and evidence.alert is not None:
+        causes = reasons.CAUSES_BY_OWN_ALERT.get(evidence.alert.code, causes)
+    if causes is None:
+        return UNKNOWN
+    if reason == "EXCESSIVE_MESSAGE_SIZE" and not evidence.hello_answered:
+        return causes[::-1]  # a hello, which has no reason to be long
+    # What travels under the connection's keys cannot be altered unnoticed.
+    is_authentic = reason in reasons.ABOUT_CONTENTS and evidence.is_protected
+    return (drop(causes, {"tampered"}) or causes) if is_authentic else causes
 
 
 def _family_of_alert(code: int, evidence: Evidence) -> Slugs:
@@ -139,17 +152,22 @@ def _family_of_alert(code: int, evidence: Evidence) -> Slugs:
         if evidence.side == "client" and evidence.certificate_requested:
             return ("no-client-certificate",)
         if code != A.handshake_failure:
-            return tables.UNKNOWN  # there was no certificate of ours to verify
+            return UNKNOWN  # there was no certificate of ours to verify
+    if code == A.protocol_version and evidence.hello_answered:
+        # The version was agreed on: it was the one in a record that was not that of the others.
+        # Only a server may hear so from a client that does not speak what the server has chosen.
+        agreed = evidence.side == "client" or evidence.version is not None
+        return _NOT_ALLOWED if agreed else ("no-common-version", *_NOT_ALLOWED)
     if code == A.illegal_parameter:
         return _family_of_illegal_parameter(evidence)
     if code == A.handshake_failure:
         # Before ServerHello it says "no common parameters", and after it nothing in particular.
         if evidence.hello_answered or evidence.side == "server":
-            return tables.UNKNOWN
+            return UNKNOWN
         return ("no-common-cipher", "no-common-group", "no-common-signature-algorithm",
                 "no-server-certificate", "wrong-usage")  # fmt: skip
     openssl = tables.CAUSES_BY_OPENSSL_ALERT.get(code) if evidence.peer_is_openssl else None
-    causes = openssl or tables.CAUSES_BY_ALERT.get(code, tables.UNKNOWN)
+    causes = openssl or tables.CAUSES_BY_ALERT.get(code, UNKNOWN)
     without = code == A.protocol_version and not evidence.tls13_offered
     if evidence.side == "server" or evidence.hello_answered or without:
         # Only a server that has not answered yet can be without a certificate; it says so with
@@ -164,5 +182,5 @@ def _family_of_illegal_parameter(evidence: Evidence) -> Slugs:
     if odd_curve(end_entity(evidence.own_chain)):
         return ("no-common-signature-algorithm", "tampered")
     # Only a client compares the version with what the server's random says of it.
-    first: Slug = "downgrade" if evidence.side == "server" else "internal-error"
+    first: Slug = "downgrade" if evidence.side == "server" else "protocol-violation"
     return (first, "tampered")

@@ -47,6 +47,7 @@ class Perspective:
     owner: Side | None = None
     vocabulary: Vocabulary = API
     faults: Sequence[FaultFound] = ()
+    reason: str | None = None
 
     @property
     def peer(self) -> Side:
@@ -79,7 +80,7 @@ class Perspective:
     def clause(self, slug: Slug, verify_code: int | None = None) -> str:
         """The clause that names this cause."""
         fault = fault_of(slug, self.faults, verify_code)
-        return self.text(texts_of(slug, fault, verify_code).clause, fault)
+        return self.text(texts_of(slug, fault, verify_code, self.reason).clause, fault)
 
     def remedy(self, cause: Cause, fault: FaultFound | None = None) -> str:
         """What the reader can do about it."""
@@ -97,14 +98,16 @@ def fault_of(
     return next((fault for fault in same if said in fault.detail), same[0] if same else None)
 
 
-def texts_of(slug: Slug, fault: FaultFound | None, verify_code: int | None) -> Cause:
+def texts_of(
+    slug: Slug, fault: FaultFound | None, verify_code: int | None, reason: str | None = None
+) -> Cause:
     """The texts for a cause: those of the fault in the path, where it has its own."""
     if fault is not None:
         in_ca = fault.depth > 0 and fault.subject is not None
         own = cause_of_fault(slug, in_ca=in_ca, in_root=fault.root, variant=fault.variant)
         if own is not None:
             return own
-    return cause_of(slug, verify_code)
+    return cause_of(slug, verify_code, reason)
 
 
 def _fault_places(
@@ -206,7 +209,7 @@ def remedy(evidence: Evidence, words: Perspective, causes: Slugs, path: Certific
         if files:
             return f"append to the certificate file, in this order: {', '.join(files)}"
     fault = fault_of(causes[0], words.faults, evidence.verify_code)
-    return words.remedy(texts_of(causes[0], fault, evidence.verify_code), fault)
+    return words.remedy(texts_of(causes[0], fault, evidence.verify_code, words.reason), fault)
 
 
 def facts(
@@ -242,8 +245,8 @@ def _facts(
         yield Fact("verdict", f"OpenSSL verify code {evidence.verify_code}")
     if evidence.alert is not None:
         yield _alert_fact(evidence, causes)
-    elif evidence.reason is not None:
-        yield Fact("error", f"OpenSSL reason {evidence.reason}")
+    if evidence.ground is not None:
+        yield Fact("reason", evidence.ground)
     if evidence.first_bytes and causes[:1] in (("plaintext-peer",), ("plaintext-client",)):
         yield Fact("received", repr(evidence.first_bytes[:32])[1:])
 

@@ -11,8 +11,9 @@ import re
 from dataclasses import dataclass, replace
 
 from mtls_echo_tls.alerts import AlertDescription as A
-from mtls_echo_tls.diagnosis.tables import CAUSES_BY_ALERT, CAUSES_BY_REASON, CAUSES_BY_VERIFY_CODE
+from mtls_echo_tls.diagnosis.tables import CAUSES_BY_ALERT, CAUSES_BY_VERIFY_CODE
 from mtls_echo_tls.explain.phrases import ALERT_WORDS, Kind, Refused
+from mtls_echo_tls.reasons import CAUSES_BY_REASON
 from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Slug, Slugs, drop
 

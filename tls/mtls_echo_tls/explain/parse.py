@@ -23,7 +23,6 @@ from typing import NamedTuple
 
 from mtls_echo_tls.alerts import AlertDescription as A
 from mtls_echo_tls.causes import CAUSES
-from mtls_echo_tls.diagnosis.tables import CAUSES_BY_REASON
 from mtls_echo_tls.explain.findings import (
     Finding,
     alert_named,
@@ -41,6 +40,7 @@ from mtls_echo_tls.explain.findings import (
 )
 from mtls_echo_tls.explain.phrases import HINTS, PHRASES, PROGRAMS, SIDES, Refused
 from mtls_echo_tls.explain.tables import VAGUE, Match, matches, rows
+from mtls_echo_tls.reasons import CAUSES_BY_REASON
 from mtls_echo_tls.sides import Side
 from mtls_echo_tls.slugs import Slug
 

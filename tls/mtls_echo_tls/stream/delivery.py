@@ -182,9 +182,10 @@ class Delivery(trio.abc.AsyncResource):
         if self._closed:
             await trio.lowlevel.checkpoint()
             return
+        self.meet_failure()
         self._mark_closed()
         try:
-            if self._handshaken and not self._broken and not self._half_closed:
+            if self._owes_close and not self._half_closed:
                 await trio.lowlevel.checkpoint_if_cancelled()
                 self._records.close_notify()
                 if not self._push_close():
@@ -203,7 +204,8 @@ class Delivery(trio.abc.AsyncResource):
         """
         if self._closed or self._tcp is None:
             return self._closed
-        if self._handshaken and not self._broken:
+        self.meet_failure()
+        if self._owes_close:
             self._records.close_notify()
             if not self._push_close():
                 return False
@@ -213,6 +215,16 @@ class Delivery(trio.abc.AsyncResource):
         self._finish()
         self._tcp.close()
         return True
+
+    def meet_failure(self) -> None:
+        """Take note of an error behind the data that was received last: no one else will."""
+        if self._records.failure is not None and not self._broken:
+            self._refused(self._records.failure)
+
+    @property
+    def _owes_close(self) -> bool:
+        """Whether a close_notify is due, or the alert that has taken its place."""
+        return self._handshaken and (not self._broken or self._records.failure is not None)
 
     def _mark_closed(self) -> None:
         self._closed = True
@@ -282,6 +294,14 @@ class Delivery(trio.abc.AsyncResource):
         """Break the stream because our side gave up in the middle of an operation."""
         self._broken = True
         self.evidence.abandon()
+
+    def _refused(self, error: ssl.SSLError) -> TLSFailure:
+        """Break the stream because OpenSSL has; what it has written is still to be sent."""
+        self.evidence.note_error(error)
+        self.evidence.note_offer(self._records.connection.context)
+        if self._records.pending:
+            self.evidence.note_answer(self._records.written())
+        return self._fail()
 
     def _fail(self) -> TLSFailure:
         """Break the stream; the evidence is complete from here on."""

@@ -184,6 +184,12 @@ class Records:
         """Undo part of `output`: its end, which could not be sent."""
         self._outgoing.write(data)
 
+    def written(self) -> bytes:
+        """What `output` would return, which stays there."""
+        data = self._outgoing.read()
+        self._outgoing.write(data)
+        return data
+
     @property
     def pending(self) -> int:
         """How many bytes `output` would return."""

@@ -175,11 +175,8 @@ class TLSStream(Delivery, trio.abc.Stream):
         The order matters: alert, end of our direction, and only then the exception. The
         bounded drain that protects the alert from a reset is `aclose`'s first act.
         """
-        self.evidence.note_error(error)
-        self.evidence.note_offer(self._records.connection.context)
-        if self._records.pending:
-            self.evidence.note_answer()
-        failure = self._fail()
+        self._records.failure = None
+        failure = self._refused(error)
         await self._send_close()
         raise failure from error
 

@@ -30,6 +30,19 @@ _LARGEST_RECORD = (1 << 14) + 2048
 _LARGEST_MESSAGE = 100 * 1024
 
 
+def ends_in_alert(written: bytes) -> bool:
+    """Whether the last of some whole records can only be an alert, protected or not.
+
+    TLS 1.2 says so in the record's header; in TLS 1.3 an alert is the one message of two bytes,
+    to which come its content type and a tag of 8 or 16 bytes (RFC 8446 §5.2).
+    """
+    at = kind = size = 0
+    while at + 5 <= len(written):
+        kind, size = written[at], int.from_bytes(written[at + 3 : at + 5])
+        at += 5 + size
+    return kind == ALERT or (kind == APPLICATION_DATA and size in (2 + 1 + 8, 2 + 1 + 16))
+
+
 class CleartextRecorder:
     """Reads the records of one connection in both directions, where they are in the clear."""
 
