@@ -51,6 +51,26 @@ class Seconds(click.FloatRange):
         return seconds
 
 
+def verify_option(default: str) -> Callable[[Command], Command]:
+    """The option ``--verify``, whose default is described in words."""
+    return click.option(
+        "--verify",
+        type=click.Choice(["strict", "default"]),
+        help="Hold certificates to every rule of RFC 5280, as Python does from 3.13 on, or verify"
+        f" them as OpenSSL, curl, Go and nginx do.  [default: {default}]",
+    )
+
+
+def is_strict(verify: str | None, *files: Path | None) -> bool:
+    """Whether to hold peers to every rule of RFC 5280: unless told, not with files of one's own.
+
+    Those were made by other programs' rules; what a PKI directory has in it keeps to all.
+    """
+    if verify is None:
+        return all(file is None for file in files)
+    return verify == "strict"
+
+
 directory_argument = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 
 

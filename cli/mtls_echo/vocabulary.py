@@ -37,6 +37,7 @@ COMMAND_LINE = Vocabulary(
     server_certificate="--cert FILE --key FILE, or --pki DIR",
     no_client_certificate="--client-auth optional",
     access="--allow-*",
+    lenient="--verify default",
     file=" FILE",
     directory=" DIR",
     name=" NAME",

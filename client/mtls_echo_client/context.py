@@ -30,6 +30,7 @@ def client_context(
     minimum_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
     maximum_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
     alpn: Sequence[str] = (),
+    strict: bool = True,
 ) -> ssl.SSLContext:
     """Make the context of a client.
 
@@ -41,6 +42,9 @@ def client_context(
         minimum_version, maximum_version: The TLS versions to offer. 1.2 is the oldest that
             RFC 8996 leaves in use.
         alpn: Application protocols to offer (RFC 7301), most preferred first.
+        strict: Hold servers' certificates to every rule of RFC 5280, as Python 3.13 does by
+            default. False verifies as OpenSSL does by default, and with it curl and most other
+            programs: path, dates, usage, name and CRLs all the same.
 
     Raises:
         ValueError: ``server_trust`` is empty, the versions leave nothing to offer, or a
@@ -59,9 +63,11 @@ def client_context(
     # The common name is free text: only subjectAltName names a host (RFC 9525 §2).
     context.hostname_checks_common_name = False
     # Python 3.13 turned these two on in create_default_context(); set here, every version verifies
-    # alike. STRICT holds certificates to RFC 5280; PARTIAL_CHAIN lets a path end at any
-    # certificate we named, be it an intermediate authority or one pinned server.
-    context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+    # alike. PARTIAL_CHAIN lets a path end at any certificate we named, be it an intermediate CA or
+    # one pinned server; STRICT refuses what RFC 5280 forbids, such as a CA without keyUsage.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    if strict:
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
 
     if credential is not None:
         credential.load_into(context)

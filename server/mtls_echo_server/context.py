@@ -79,6 +79,7 @@ def server_context(
     alpn: Sequence[str] = (),
     session_tickets: bool = False,
     keylog: Path | None = None,
+    strict: bool = True,
 ) -> ssl.SSLContext:
     """Build the TLS configuration of a server.
 
@@ -93,6 +94,9 @@ def server_context(
             certificate being verified again.
         keylog: Append the secrets of every connection to this file, for Wireshark. They
             decrypt everything.
+        strict: Hold clients' certificates to every rule of RFC 5280, as Python 3.13 does by
+            default. False verifies as OpenSSL does by default, and with it nginx and most other
+            programs: path, dates, usage and CRLs all the same.
 
     To change credential or trust, build a new one: a context in use cannot forget a CA, and a
     failed `load_cert_chain` leaves it with a key that does not match.
@@ -130,10 +134,12 @@ def server_context(
         client_trust.load_into(context)
 
     # Python 3.13 made these two the default of create_default_context; set here, 3.11 and 3.12
-    # verify alike. STRICT refuses what RFC 5280 forbids, such as a certificate without an
-    # authority key identifier. PARTIAL_CHAIN lets any certificate named as an anchor be one, also
-    # an intermediate or a pinned end-entity certificate.
-    context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+    # verify alike. PARTIAL_CHAIN lets any certificate named as an anchor be one, also an
+    # intermediate or a pinned end-entity certificate.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    if strict:
+        # Refuses what RFC 5280 forbids, such as a CA without keyUsage.
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
 
     # A client that could renegotiate (TLS 1.2) could make the server repeat its expensive half
     # of the handshake at will, and change its identity in the middle of a connection.

@@ -143,13 +143,14 @@ CERTIFICATE_CAUSES: dict[Slug, Cause] = {
         "{its} certificate lacks a key identifier that RFC 5280 demands",
         "have it reissued with authorityKeyIdentifier and subjectKeyIdentifier",
         "have the {owner}'s certificate issued with authorityKeyIdentifier and"
-        " subjectKeyIdentifier",
+        " subjectKeyIdentifier, or verify as most programs do: {lenient}",
         "RFC 5280 §4.2.1.1",
     ),
     "not-conforming": Cause(
         "a certificate in {its} path breaks a rule of RFC 5280 that strict verification enforces",
         "have the certificate named above issued anew, by the rules",
-        "have the certificate named above issued anew, by the rules",
+        "have the certificate named above issued anew, by the rules, or verify as most programs"
+        " do: {lenient}",
         "RFC 5280 §4",
     ),
     "bad-signature": Cause(

@@ -112,7 +112,7 @@ VARIANTS: dict[Variant, Cause] = {
     "rule": Cause(
         "{its_bearer} breaks a rule of RFC 5280 that strict verification enforces: {detail}",
         "{reissue}",
-        "{reissue}",
+        "{reissue}, or verify as most programs do: {lenient}",
         "RFC 5280 §4",
     ),
 }
@@ -138,7 +138,10 @@ _CA_REMEDIES: dict[Slug, tuple[str, str]] = {
         " or {reissue}",
         "{reissue}",
     ),
-    "missing-key-identifier": ("{reissue}", "{reissue}"),
+    "missing-key-identifier": (
+        "{reissue}",
+        "{reissue}, or verify as most programs do: {lenient}",
+    ),
     "unknown-critical-extension": ("{reissue}", "{reissue}"),
     "wrong-usage": (
         "{reissue}; or use a certificate from a CA that may issue for a TLS {owner}",

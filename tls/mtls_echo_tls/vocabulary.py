@@ -38,6 +38,7 @@ class Vocabulary:
     no_client_certificate: str = "ClientAuth.OPTIONAL"
     access: str = "Access"
     allow_plaintext: str = "allow_plaintext=True"
+    lenient: str = "strict=False"
 
     # What follows the name of a setting, where its value is shown.
     file: str = ""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from mtls_echo.console import CONNECTION_STATUSES, CommandError, broken_pipe
-from mtls_echo.parameters import Seconds, file_option
+from mtls_echo.parameters import Seconds, file_option, is_strict, verify_option
 from mtls_echo_tls.address import parse_address, reference_identifier
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ exit status (with --repeat and --count: of the last connection that failed):
 @file_option("--key", help="The private key of --cert, PEM.")
 @file_option("--ca", help="The CAs that the server is verified with, PEM.")
 @file_option("--crl", help="The CRLs of those CAs, PEM: one of each, the root's included.")
+@verify_option("strict with --pki, default with files")
 @click.option(
     "--server-name",
     metavar="NAME",
@@ -111,6 +112,7 @@ def connect(
     key: Path | None,
     ca: Path | None,
     crl: Path | None,
+    verify: str | None,
     server_name: str | None,
     tls: str | None,
     alpn: tuple[str, ...],
@@ -170,6 +172,7 @@ def connect(
         crl=crl,
         name=name or "client",
         no_cert=no_cert,
+        strict=is_strict(verify, cert, key, ca, crl),
         vocabulary=COMMAND_LINE,
     )
     dialogue = Dialogue(

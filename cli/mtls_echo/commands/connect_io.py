@@ -130,6 +130,7 @@ class Dialogue:
             minimum_version=lowest,
             maximum_version=highest,
             alpn=self.alpn,
+            strict=material.strict,
         )
         return with_vocabulary(context, COMMAND_LINE)
 

@@ -19,6 +19,7 @@ import click
 
 from mtls_echo.commands.serve_options import EPILOG, with_options
 from mtls_echo.console import CommandError
+from mtls_echo.parameters import is_strict
 from mtls_echo_pki.files.durable import os_reason
 
 if TYPE_CHECKING:
@@ -184,8 +185,14 @@ def _read(options: dict[str, Any], *, create: bool) -> Material:
     from mtls_echo_tls.material.load import server_material, without_trust
 
     files = {name: options[name] for name in ("pki", "cert", "key", "client_ca", "crl")}
-    name = options["name"] or "server"
-    material = server_material(**files, name=name, create=create, vocabulary=COMMAND_LINE)
+    own = (path for option, path in files.items() if option != "pki")
+    material = server_material(
+        **files,
+        name=options["name"] or "server",
+        create=create,
+        strict=is_strict(options["verify"], *own),
+        vocabulary=COMMAND_LINE,
+    )
     return without_trust(material) if options["client_auth"] == "none" else material
 
 
@@ -210,6 +217,7 @@ def _context(options: dict[str, Any], material: Material) -> ssl.SSLContext:
             alpn=options["alpn"],
             session_tickets=options["session_tickets"] == "on",
             keylog=keylog,
+            strict=material.strict,
         )
     except ssl.SSLError:
         raise

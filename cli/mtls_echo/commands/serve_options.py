@@ -12,7 +12,7 @@ from functools import reduce
 
 import click
 
-from mtls_echo.parameters import Command, choice_option, file_option
+from mtls_echo.parameters import Command, choice_option, file_option, verify_option
 
 EPILOG = """\b
 examples:
@@ -109,6 +109,7 @@ _OPTIONS = (
         "--crl",
         help="CRLs, what those CAs have revoked, PEM: one from each CA, the root's included.",
     ),
+    verify_option("strict with --pki, default with files"),
     click.option(
         "--listen",
         multiple=True,

@@ -132,13 +132,13 @@ def not_an_authority_no_cert_sign(baseline: Baseline) -> ValidationInput:
 
 
 @flaw(
-    "not-an-authority",
+    "not-conforming",
     "intermediate: keyUsage",
     92,
     "RFC 5280 §4.2.1.3",
     prepare=below_one_without_limit,
 )
-def not_an_authority_no_key_usage(baseline: Baseline) -> ValidationInput:
+def not_conforming_no_key_usage(baseline: Baseline) -> ValidationInput:
     """The issuer's certificate does not say what its key may be used for.
 
     Only strict verifiers mind; Python's default is one from 3.13 on. Had the issuer a

@@ -14,9 +14,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import Request
+from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.files.pem import read_credential
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_pki.files.staging import DirectoryError
+from mtls_echo_pki.flaws.registry import find_flaw
 from mtls_echo_tls.material.load import (
     ConfigurationError,
     client_material,
@@ -353,7 +355,8 @@ def test_an_authority_as_openssl_makes_it_by_itself_is_warned_about_and_its_faul
     files: Path,
 ) -> None:
     # What `openssl req -x509` makes with the configuration that it comes with has no keyUsage,
-    # and Python 3.13's default, like ours, refuses whatever is below it (verify code 92).
+    # and Python 3.13's default, like ours, refuses whatever is below it (verify code 92). Most
+    # programs do not.
     (files / "openssl.cnf").write_text(
         "[req]\ndistinguished_name=dn\nx509_extensions=ca\n[dn]\n"
         "[ca]\nsubjectKeyIdentifier=hash\nbasicConstraints=critical,CA:true\n"
@@ -369,14 +372,49 @@ def test_an_authority_as_openssl_makes_it_by_itself_is_warned_about_and_its_faul
     mine = read_credential(files / "own.crt", files / "own.key")
     issued = Authority(mine.certificate, mine.key).issue(Request.server("localhost"))
 
-    material = client_material(ca=files / "own.crt")
-    found = examine(issued.chain_der, presenter="server", anchors=[mine.certificate])
+    def found(strict: bool) -> list[tuple[str, str]]:
+        path = examine(
+            issued.chain_der, presenter="server", anchors=[mine.certificate], strict=strict
+        )
+        return [(fault.slug, fault.detail) for fault in path.faults]
 
-    assert material.warnings == (
-        "the trust anchor 'my CA' has no keyUsage, which RFC 5280 §4.2.1.3 requires:"
-        " every certificate below it will be refused",
+    assert client_material(ca=files / "own.crt").warnings == (
+        "every certificate below the trust anchor 'my CA' will be refused: it has no keyUsage"
+        " (RFC 5280 §4.2.1.3)",
     )
-    assert [(fault.slug, fault.detail) for fault in found.faults] == [
-        ("not-an-authority", "“my CA” has no keyUsage, which RFC 5280 requires")
+    assert client_material(ca=files / "own.crt", strict=False).warnings == (
+        "what the trust anchor 'my CA' issued is refused by strict verifiers (Python from 3.13 on"
+        " by default, and OpenSSL with -x509_strict): it has no keyUsage (RFC 5280 §4.2.1.3)",
+    )
+    assert found(strict=True) == [
+        ("not-conforming", "“my CA” has no keyUsage, which RFC 5280 requires")
     ]
-    assert client_material(ca=files / "servers.crt").warnings == ()
+    assert found(strict=False) == []
+    for strict in (True, False):
+        assert client_material(ca=files / "servers.crt", strict=strict).warnings == ()
+
+
+def test_an_own_certificate_that_strict_verifiers_refuse_is_warned_about_however_we_verify(
+    files: Path,
+) -> None:
+    root = Authority.root()
+    inputs = find_flaw("missing-key-identifier").build(root, Request.server("localhost"))
+    (files / "own.crt").write_bytes(inputs.credential.certificate_pem)
+    (files / "own.key").write_bytes(inputs.credential.key_pem)
+
+    for strict in (True, False):
+        material = server_material(cert=files / "own.crt", key=files / "own.key", strict=strict)
+        assert material.warnings == (
+            "our certificate is refused by strict verifiers (Python from 3.13 on by default, and"
+            " OpenSSL with -x509_strict): it has no authorityKeyIdentifier (RFC 5280 §4.2.1.1)",
+        )
+        assert material.strict is strict
+
+
+def test_a_pinned_certificate_is_not_held_to_the_rules_for_paths(files: Path) -> None:
+    inputs = find_flaw("missing-key-identifier").build(
+        Authority.root(), Request.server("localhost")
+    )
+    (files / "pinned.crt").write_bytes(Trust((inputs.credential.certificate,)).pem)
+
+    assert client_material(ca=files / "pinned.crt").warnings == ()

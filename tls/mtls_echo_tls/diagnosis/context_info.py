@@ -34,6 +34,7 @@ class ContextInfo:
         declared: False when this is only what can be seen of the context.
         local_cas: CA certificates found beside our own files (`mtls_echo_tls.path.local_cas`).
         other_files: Whether these are files that no program of this project made.
+        strict: Whether it holds certificates to RFC 5280 (``VERIFY_X509_STRICT``).
         vocabulary: What the readers of its reports call settings and programs.
     """
 
@@ -44,6 +45,7 @@ class ContextInfo:
     declared: bool = True
     local_cas: tuple[LocalCA, ...] = ()
     other_files: bool = False
+    strict: bool = True
     vocabulary: Vocabulary = API
 
 
@@ -51,8 +53,8 @@ _declared: weakref.WeakKeyDictionary[ssl.SSLContext, ContextInfo] = weakref.Weak
 
 
 def describe_context(context: ssl.SSLContext, info: ContextInfo) -> None:
-    """Declare what a context was made from."""
-    _declared[context] = info
+    """Declare what a context was made from; how strictly it verifies, it tells itself."""
+    _declared[context] = replace(info, strict=_is_strict(context))
 
 
 def context_info(context: ssl.SSLContext) -> ContextInfo:
@@ -66,6 +68,10 @@ def with_vocabulary(context: ssl.SSLContext, vocabulary: Vocabulary) -> ssl.SSLC
     return context
 
 
+def _is_strict(context: ssl.SSLContext) -> bool:
+    return bool(context.verify_flags & ssl.VERIFY_X509_STRICT)
+
+
 def _visible(context: ssl.SSLContext) -> ContextInfo:
     anchors: list[x509.Certificate] = []
     for der in context.get_ca_certs(binary_form=True):
@@ -76,4 +82,5 @@ def _visible(context: ssl.SSLContext) -> ContextInfo:
     # get_ca_certs() omits what is not marked CA:TRUE, for example a pinned server.
     complete = len(anchors) == context.cert_store_stats()["x509"]
     trust = Trust(tuple(anchors)) if context.verify_mode != ssl.CERT_NONE else None
-    return ContextInfo(trust=trust, complete=complete, declared=False)
+    strict = _is_strict(context)
+    return ContextInfo(trust=trust, complete=complete, declared=False, strict=strict)

@@ -7,9 +7,10 @@ remains. The two sides know different things.
 does not know whether its clock is right, and says so where its own certificate is out of date too.
 
 **The presenter** knows its own path and not the verifier's anchors, clock and CRLs. A fault in its
-path that the alert can mean is what the verifier met, with one exception: a CA certificate that we
-did not send. The verifier may have it all the same, and have refused us for another reason; so the
-verifier's own causes remain too. And a sound path disproves only what is read in it: whether an
+path that the alert can mean is what the verifier met, with two exceptions: a CA certificate that
+we did not send, and a rule that only strict verifiers enforce. The verifier may have that CA all
+the same, or not be strict, and have refused us for another reason; so its other causes remain too.
+And a sound path disproves only what is read in it: whether an
 anchor is the same certificate as the root that we know, or a CRL the one that was loaded, only the
 verifier can say. Nor does it disprove an alert in the clear, which an on-path attacker can write.
 Both reports together decide (`mtls_echo_tls.diagnosis.joint`).
@@ -138,6 +139,7 @@ def examine_path(evidence: Evidence, verdict: Verdict) -> CertificationPath:
         reference=evidence.server_name if evidence.side == "client" else None,
         others=(*our_chain, *local_cas),
         now=evidence.ended_at,
+        strict=mine.strict,
     )
 
 
@@ -271,9 +273,14 @@ def _narrow_as_presenter(family: Slugs, path: CertificationPath, evidence: Evide
     if not path.certificates or not proved.isdisjoint(shown):
         return (*keep(shown, proved), *drop(shown, proved)) or family
     # What is wrong with a CA that was not sent is one candidate more, and not the likeliest.
-    suspected, shown = shown, keep(shown, ("missing-intermediate",))
+    suspected, strict = shown, keep(shown, _slugs_of_presented(path, evidence, strict=True))
+    shown = (*strict, *keep(shown, ("missing-intermediate",)))
     ruled_out = _disproved(path, evidence) - {*suspected}
     remaining = drop(family, {*ruled_out, *shown})
+    if strict and not evidence.peer_is_openssl:
+        # Few other verifiers are strict, and to all of them a CA may be unknown.
+        usual: Slugs = keep(remaining, ("unknown-authority", "missing-intermediate"))
+        shown, remaining = (*usual, *shown), drop(remaining, usual)
     if path.is_complete:
         # Every signature in it is sound: then only that of a CRL can be bad.
         last: Slugs = ("bad-signature",)
@@ -289,10 +296,19 @@ def _narrow_as_presenter(family: Slugs, path: CertificationPath, evidence: Evide
     return (*drop(possible, {*UNKNOWN}), *UNKNOWN) if alone else possible
 
 
-def _slugs_of_presented(path: CertificationPath, evidence: Evidence) -> set[Slug]:
-    """The faults of what the verifier has seen; it may have another copy of a CA known here."""
+def _slugs_of_presented(
+    path: CertificationPath, evidence: Evidence, *, strict: bool = False
+) -> set[Slug]:
+    """The faults of what the verifier has seen; it may have another copy of a CA known here.
+
+    With ``strict`` those that only strict verification minds, and without it the others.
+    """
     seen = [c.public_bytes(Encoding.DER) in evidence.own_chain for c in path.certificates]
-    return {f.slug for f in path.faults if f.depth >= len(seen) or seen[f.depth]}
+    return {
+        fault.slug
+        for fault in path.faults
+        if fault.strict is strict and (fault.depth >= len(seen) or seen[fault.depth])
+    }
 
 
 def same_name_root(path: CertificationPath, evidence: Evidence) -> x509.Certificate | None:

@@ -48,7 +48,7 @@ CAUSES_BY_VERIFY_CODE: dict[int, Slugs] = {
     85: ("missing-key-identifier",),
     86: ("missing-key-identifier",),
     **dict.fromkeys((87, 88, 89, 90, 91, 93, 94), ("not-conforming",)),
-    92: ("not-an-authority",),
+    92: ("not-conforming",),  # a CA without keyUsage
 }
 
 # fmt: off

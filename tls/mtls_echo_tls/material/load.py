@@ -64,6 +64,7 @@ class Material:
         created: Whether the directory was made by this call.
         warnings: What loaded but will not work, or not for long; one clause each.
         local_cas: The CA certificates in the folders of those files.
+        strict: Whether peers are held to every rule of RFC 5280; a context is to be made with it.
     """
 
     credential: Credential | None
@@ -74,6 +75,7 @@ class Material:
     side: Side = "client"
     files: Files = _NOWHERE
     local_cas: tuple[LocalCA, ...] = ()
+    strict: bool = True
 
     @property
     def generation(self) -> str:
@@ -126,6 +128,7 @@ def server_material(
     crl: Path | None = None,
     name: str = "server",
     create: bool = True,
+    strict: bool = True,
     vocabulary: Vocabulary = API,
 ) -> Material:
     """Load a server's certificate, its key, and the anchors it verifies clients with.
@@ -134,6 +137,7 @@ def server_material(
         pki: A directory, made if it does not exist and ``create`` is set; ``name`` is the
             credential in it. None and no file given: `default_pki`.
         cert, key, client_ca, crl: PEM files in its place.
+        strict: Whether peers are going to be held to every rule of RFC 5280.
         vocabulary: What the arguments are called in an error.
 
     Raises:
@@ -143,7 +147,7 @@ def server_material(
     names = vocabulary
     files = {names.cert: cert, names.key: key, names.client_ca: client_ca, names.crl: crl}
     if not any(files.values()):
-        return _from_directory(pki, name, "clients", "server", create)
+        return _from_directory(pki, name, "clients", "server", create, strict)
     _forbid_mixing(pki, files, names)
     if cert is None or key is None:
         raise ConfigurationError(
@@ -160,7 +164,8 @@ def server_material(
         )
     trust = read_trust(client_ca, crl=crl) if client_ca else None
     credential, read = read_credential(cert, key), Files(cert, key, client_ca, crl)
-    return _material(credential, trust, str(cert), "server", read, _in_folders_of(cert, client_ca))
+    local_cas = _in_folders_of(cert, client_ca)
+    return _material(credential, trust, str(cert), "server", read, local_cas, strict=strict)
 
 
 def client_material(
@@ -173,6 +178,7 @@ def client_material(
     name: str = "client",
     no_cert: bool = False,
     create: bool = True,
+    strict: bool = True,
     vocabulary: Vocabulary = API,
 ) -> Material:
     """Load the anchors a client verifies servers with, and its own certificate, if it has one.
@@ -183,7 +189,8 @@ def client_material(
     names = vocabulary
     files = {names.cert: cert, names.key: key, names.ca: ca, names.crl: crl}
     if not any(files.values()):
-        return _from_directory(pki, None if no_cert else name, "servers", "client", create)
+        used = None if no_cert else name
+        return _from_directory(pki, used, "servers", "client", create, strict)
     _forbid_mixing(pki, files, names)
     if ca is None:
         raise ConfigurationError(
@@ -202,14 +209,16 @@ def client_material(
     credential = read_credential(cert, key) if cert and key else None
     trust = read_trust(ca, crl=crl)
     read = Files(cert, key, ca, crl)
-    return _material(credential, trust, str(cert or ca), "client", read, _in_folders_of(cert, ca))
+    source, local_cas = str(cert or ca), _in_folders_of(cert, ca)
+    return _material(credential, trust, source, "client", read, local_cas, strict=strict)
 
 
 def without_trust(material: Material) -> Material:
     """The same without trust anchors, for a server that asks for no certificate."""
     files = material.files._replace(anchors=None, crl=None)
     source, side, created = material.source, material.side, material.created
-    return _material(material.credential, None, source, side, files, material.local_cas, created)
+    credential, local_cas, strict = material.credential, material.local_cas, material.strict
+    return _material(credential, None, source, side, files, local_cas, created, strict=strict)
 
 
 def _from_directory(
@@ -218,6 +227,7 @@ def _from_directory(
     trusted: Literal["servers", "clients"],
     side: Side,
     create: bool,
+    strict: bool,
 ) -> Material:
     path = path or default_pki()
     directory, created = Directory.open_or_create(path) if create else (Directory(path), False)
@@ -233,7 +243,8 @@ def _from_directory(
         directory.path / part / role for part in ("authorities", "trust") for role in ROLES
     )
     trust = directory.trust(trusted)
-    return _material(credential, trust, str(directory.path), side, files, local_cas, created)
+    source = str(directory.path)
+    return _material(credential, trust, source, side, files, local_cas, created, strict=strict)
 
 
 def _in_folders_of(*files: Path | None) -> tuple[LocalCA, ...]:
@@ -257,6 +268,8 @@ def _material(
     files: Files,
     local_cas: tuple[LocalCA, ...],
     created: bool = False,
+    *,
+    strict: bool,
 ) -> Material:
-    warnings = material_warnings(credential, trust, side, local_cas)
-    return Material(credential, trust, source, created, warnings, side, files, local_cas)
+    warnings = material_warnings(credential, trust, side, local_cas, strict=strict)
+    return Material(credential, trust, source, created, warnings, side, files, local_cas, strict)

@@ -30,7 +30,7 @@ from mtls_echo_pki.printable import printable
 from mtls_echo_tls.path.certificates import odd_curve
 from mtls_echo_tls.path.chain import has_signed
 from mtls_echo_tls.path.local_cas import LocalCA, omitted_cas
-from mtls_echo_tls.path.rules import lacks_key_usage
+from mtls_echo_tls.path.rules import is_ca, strict_violations
 from mtls_echo_tls.sides import Side
 
 # An expiry is warned about this long before: what remains of a 30-day certificate when a third of
@@ -40,21 +40,29 @@ _SOON = datetime.timedelta(days=7)
 # Trust anchors named one by one.
 _MOST_NAMED = 3
 
+# Who holds a certificate to every rule of RFC 5280.
+_STRICT = "strict verifiers (Python from 3.13 on by default, and OpenSSL with -x509_strict)"
+
 _USAGES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 
 
 def material_warnings(
-    credential: Credential | None, trust: Trust | None, side: Side, local_cas: Sequence[LocalCA]
+    credential: Credential | None,
+    trust: Trust | None,
+    side: Side,
+    local_cas: Sequence[LocalCA],
+    *,
+    strict: bool = True,
 ) -> tuple[str, ...]:
-    """All warnings about the material of one side, at this moment."""
+    """All warnings about the material of one side, which may be strict, at this moment."""
     found = expiry_warnings(credential, trust, datetime.datetime.now(datetime.UTC))
     if credential is not None:
         found += usage_warnings(credential.certificate, side)
         found += _unfit_key(credential)
         found += (trust and _sent_from_trust(credential, trust)) or _omitted(credential, local_cas)
     if trust is not None:
-        found += [*_missing_crls(trust), *_anchors_without_key_usage(trust)]
-    return tuple(found)
+        found += _missing_crls(trust)
+    return (*found, *_violations(credential, trust, strict=strict))
 
 
 def expiry_warnings(
@@ -157,18 +165,36 @@ def _missing_crls(trust: Trust) -> list[str]:
     return found
 
 
-def _anchors_without_key_usage(trust: Trust) -> list[str]:
-    """A root made by `openssl req -x509` has no keyUsage, and strict verification demands it."""
-    found = [anchor for anchor in trust.anchors if lacks_key_usage(anchor)]
-    if not found:
-        return []
-    whose = ", ".join(_subject(anchor) for anchor in found[:_MOST_NAMED])
-    more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
-    noun, verb, it = ("anchor", "has", "it") if len(found) == 1 else ("anchors", "have", "them")
-    return [
-        f"the trust {noun} {whose}{more} {verb} no keyUsage, which RFC 5280 §4.2.1.3 requires:"
-        f" every certificate below {it} will be refused"
+def _violations(credential: Credential | None, trust: Trust | None, *, strict: bool) -> list[str]:
+    """What strict verifiers refuse: a CA made by `openssl req -x509`, say, has no keyUsage."""
+    own = credential.path if credential is not None else ()
+    # What is pinned stands alone on its path, which is not held to these rules.
+    anchors = [each for each in (trust.anchors if trust is not None else ()) if is_ca(each)]
+    found = [
+        (certificate in anchors, certificate, rules)
+        for certificate in dict.fromkeys((*own, *anchors))
+        if (rules := strict_violations(certificate))
     ]
+    warnings = [
+        f"{_strictly_refused(certificate, is_anchor, certificate in own[:1], strict)}:"
+        f" {', and '.join(rules)}"
+        for is_anchor, certificate, rules in found[:_MOST_NAMED]
+    ]
+    if len(found) > _MOST_NAMED:
+        more = len(found) - _MOST_NAMED
+        warnings.append(f"{more} more certificates break a rule that strict verifiers enforce")
+    return warnings
+
+
+def _strictly_refused(
+    certificate: x509.Certificate, is_anchor: bool, is_leaf: bool, strict: bool
+) -> str:
+    if is_leaf:
+        return f"our certificate is refused by {_STRICT}"
+    if is_anchor and strict:
+        return f"every certificate below the trust anchor {_subject(certificate)} will be refused"
+    what = "trust anchor" if is_anchor else "CA"
+    return f"what the {what} {_subject(certificate)} issued is refused by {_STRICT}"
 
 
 def _subject(certificate: x509.Certificate) -> str:

@@ -2,8 +2,9 @@
 
 Each rule that is broken is a `Fault` with the two things that were compared. Reading is lenient: a
 part that cannot be parsed breaks no rule here, since OpenSSL has read it and decided already. The
-rules are those that OpenSSL enforces with ``X509_V_FLAG_X509_STRICT`` at security level 2, which
-is what this project's contexts have.
+rules are those that OpenSSL enforces with ``X509_V_FLAG_X509_STRICT`` at security level 2. Those
+that it enforces with that flag only are marked as strict: most programs do not set it, and accept
+the CA that ``openssl req -x509`` makes with a configuration of its own, which has no keyUsage.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ class Fault:
         detail: The two things that were compared.
         variant: Of which kind, where the slug has several (`mtls_echo_tls.fault_causes`).
         fix: What the certificate must have once it is reissued, where the slug does not tell.
+        strict: Whether only a verifier minds that is strict about RFC 5280.
     """
 
     slug: Slug
@@ -89,6 +91,7 @@ class Fault:
     detail: str
     variant: Variant | None = None
     fix: str = ""
+    strict: bool = False
 
 
 def check_certificate(
@@ -98,7 +101,7 @@ def check_certificate(
     yield from check_validity(certificate, depth, now)
     yield from _strength(certificate, depth, anchor=anchor)
     for rule, fix in raw_violations(certificate):
-        yield Fault("not-conforming", depth, rule, "rule", fix)
+        yield Fault("not-conforming", depth, rule, "rule", fix, strict=True)
     if not has_readable_extensions(certificate):
         return  # what seems to be absent may only be unreadable
     critical = (each.oid for each in raw_extensions(certificate) if each.critical)
@@ -106,14 +109,15 @@ def check_certificate(
     for oid in itertools.islice(unknown, 1):
         yield Fault("unknown-critical-extension", depth, f"extension {oid} is critical")
     if not is_self_issued(certificate) and lacks_issuer_key(certificate):
-        yield Fault("missing-key-identifier", depth, "there is no authorityKeyIdentifier")
+        detail = "there is no authorityKeyIdentifier"
+        yield Fault("missing-key-identifier", depth, detail, strict=True)
     for extension in raw_extensions(certificate):
         name = _NEVER_CRITICAL.get(extension.oid)
         if name is not None and extension.critical:
             detail, fix = f"{name} is critical", f"with {name} not marked critical"
-            yield Fault("not-conforming", depth, detail, "critical-identifier", fix)
+            yield Fault("not-conforming", depth, detail, "critical-identifier", fix, strict=True)
     for rule, fix in _nonconformities(certificate):
-        yield Fault("not-conforming", depth, rule, "rule", fix)
+        yield Fault("not-conforming", depth, rule, "rule", fix, strict=True)
 
 
 def lacks_issuer_key(certificate: x509.Certificate) -> bool:
@@ -137,31 +141,42 @@ def check_validity(
 
 
 def check_ca(
-    certificate: x509.Certificate, below: Sequence[x509.Certificate], presenter: Side
+    certificate: x509.Certificate,
+    below: Sequence[x509.Certificate],
+    presenter: Side,
+    *,
+    last: bool = False,
 ) -> Iterator[Fault]:
     """Check what an issuer must be (RFC 5280 §4.2.1.3, §4.2.1.9, §4.2.1.10, §4.2.1.12).
 
-    ``below`` is the path under it, end-entity first.
+    ``below`` is the path under it, end-entity first; the ``last`` one may be a trust anchor.
     """
     if not has_readable_extensions(certificate):
         return
     depth, ca_name = len(below), display_name(subject_name(certificate))
     constraints = value_of(certificate, x509.BasicConstraints)
+    usage = value_of(certificate, x509.KeyUsage)
     if constraints is None or not constraints.ca:
-        yield Fault("not-an-authority", depth, f"{ca_name} does not have CA:TRUE")
+        # As a root OpenSSL takes one from before basicConstraints, unless it is to be strict.
+        old = certificate.version is x509.Version.v1 and is_self_issued(certificate)
+        may_sign = usage is not None and usage.key_cert_sign
+        strict = last and constraints is None and (old or may_sign)
+        detail = f"{ca_name} does not have CA:TRUE"
+        yield Fault("not-an-authority", depth, detail, strict=strict)
     elif constraints.path_length is not None:
         between = sum(not is_self_issued(c) for c in below[1:])
         if between > constraints.path_length:
             detail = f"{ca_name} permits {constraints.path_length} below it, there are {between}"
             yield Fault("path-too-long", depth, detail)
-    usage = value_of(certificate, x509.KeyUsage)
     if usage is None:
         detail = f"{ca_name} has no keyUsage, which RFC 5280 requires"
-        yield Fault("not-an-authority", depth, detail)
+        fix = "with keyUsage keyCertSign, cRLSign"
+        yield Fault("not-conforming", depth, detail, "rule", fix, strict=True)
     elif not usage.key_cert_sign:
         yield Fault("not-an-authority", depth, f"{ca_name} may not sign certificates (keyUsage)")
     if value_of(certificate, x509.SubjectKeyIdentifier) is None:
-        yield Fault("missing-key-identifier", depth, f"{ca_name} has no subjectKeyIdentifier")
+        detail = f"{ca_name} has no subjectKeyIdentifier"
+        yield Fault("missing-key-identifier", depth, detail, strict=True)
     yield from _purpose(certificate, depth, presenter)
 
 
@@ -171,12 +186,23 @@ def is_ca(certificate: x509.Certificate) -> bool:
     return constraints is not None and constraints.ca
 
 
-def lacks_key_usage(certificate: x509.Certificate) -> bool:
-    """Whether this is a CA without keyUsage (RFC 5280 §4.2.1.3).
+def strict_violations(certificate: x509.Certificate) -> list[str]:
+    """The rules that a certificate breaks and that only strict verifiers enforce, in words.
 
-    Strict verification refuses every certificate below it, even if it is a trust anchor.
+    None for an end-entity certificate that is self-signed: alone on its path, it is not held to
+    the rules of RFC 5280 (RFC 6818 §2), and OpenSSL does not hold it to them.
     """
-    return is_ca(certificate) and value_of(certificate, x509.KeyUsage) is None
+    is_alone = is_self_issued(certificate) and not is_ca(certificate)
+    if is_alone or not has_readable_extensions(certificate):
+        return []
+    found: list[str] = []
+    if is_ca(certificate) and value_of(certificate, x509.KeyUsage) is None:
+        found.append("it has no keyUsage (RFC 5280 §4.2.1.3)")
+    if is_ca(certificate) and value_of(certificate, x509.SubjectKeyIdentifier) is None:
+        found.append("it has no subjectKeyIdentifier (RFC 5280 §4.2.1.2)")
+    if not is_self_issued(certificate) and lacks_issuer_key(certificate):
+        found.append("it has no authorityKeyIdentifier (RFC 5280 §4.2.1.1)")
+    return [*found, *(rule for rule, _ in _nonconformities(certificate))]
 
 
 def may_sign_crls(ca: x509.Certificate) -> bool:

@@ -112,6 +112,7 @@ def examine(
     reference: str | None = None,
     others: Sequence[x509.Certificate] = (),
     now: datetime.datetime | None = None,
+    strict: bool = True,
 ) -> CertificationPath:
     """Examine the certificates that one side presented: DER, end-entity first.
 
@@ -125,6 +126,7 @@ def examine(
             folders. An intermediate among them may turn out to be missing from the chain; a root,
             to be where the path leads.
         now: The time of verification.
+        strict: Whether the verifier is, or may be, strict about RFC 5280.
     """
     moment = now or datetime.datetime.now(datetime.UTC)
     with suppress(UnreadableError), parsing():
@@ -132,6 +134,8 @@ def examine(
         found = [*path.faults]
         if anchors is None or path.anchored:
             found += revocation_faults(path.certificates, crls, moment)
+        if not strict:
+            found = [fault for fault in found if not fault.strict]
         found.sort(key=lambda fault: _ORDER.index(fault.slug))
         return replace(path, faults=tuple(_bounded(found)))
     return CertificationPath()
@@ -163,7 +167,9 @@ def _examine(
         is_anchor = ends and (built.anchored or (anchors is None and is_self_issued(certificate)))
         found += rules.check_certificate(certificate, depth, now, anchor=is_anchor)
         if depth:
-            found += rules.check_ca(certificate, certificates[:depth], presenter)
+            # What is not issued by itself is an anchor only where it was named as one.
+            last = ends and (built.anchored or is_self_issued(certificate))
+            found += rules.check_ca(certificate, certificates[:depth], presenter, last=last)
         if depth and (built.anchored or anchors is None):
             # The comparisons are as many as names times subtrees. An unauthenticated peer could
             # make that large; one below an anchor, or our own CA, does not.

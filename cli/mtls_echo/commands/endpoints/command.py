@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from mtls_echo.console import CONNECTION_STATUSES, CommandError
-from mtls_echo.parameters import Seconds
+from mtls_echo.parameters import Seconds, verify_option
 
 # The file is read, and names are looked up, as often as this or more often, in seconds.
 _FILE_INTERVAL = 1.0
@@ -92,6 +92,7 @@ _period = partial(click.option, type=Seconds(min=0, min_open=True), metavar="SEC
     is_flag=True,
     help="Let groups without tls_config be connected to in plaintext, and show them as such.",
 )
+@verify_option("default")
 @_period(
     "--interval",
     help="With --watch: the time between two checks of an endpoint, and the longest until a lost"
@@ -114,6 +115,7 @@ def endpoints(
     watch: bool,
     json: bool,
     allow_plaintext: bool,
+    verify: str | None,
     interval: float | None,
     timeout: float | None,
     unhealthy_timeout: float | None,
@@ -150,9 +152,10 @@ def endpoints(
     from mtls_echo_client.endpoints.discovery.planner import Planner
     from mtls_echo_client.endpoints.monitor.monitor import Monitor
 
-    load = partial(parse_configuration, inline or "", name="--endpoint.config")
+    strict = verify == "strict"
+    load = partial(parse_configuration, inline or "", name="--endpoint.config", strict=strict)
     if file is not None:
-        load = partial(read_configuration, file)
+        load = partial(read_configuration, file, strict=strict)
     interval = interval or 5.0
     looking = min(interval, _FILE_INTERVAL)
 
@@ -167,6 +170,7 @@ def endpoints(
                 unhealthy_timeout=unhealthy_timeout or 300.0,
                 file_interval=looking,
                 vocabulary=VOCABULARY,
+                strict=strict,
             ),
             json=json,
         )

@@ -18,7 +18,9 @@ from mtls_echo_client.endpoints.plan import Problem
 from mtls_echo_pki.printable import printable
 
 # Settings are keys of the configuration, programs are commands.
-VOCABULARY = replace(CONFIGURATION, allow_plaintext="--allow-plaintext", **COMMANDS)
+VOCABULARY = replace(
+    CONFIGURATION, allow_plaintext="--allow-plaintext", lenient="--verify default", **COMMANDS
+)
 
 
 def cause(status: Status) -> str:

@@ -17,21 +17,26 @@ from mtls_echo_client.endpoints.configuration.yaml_reader import parse_yaml, rea
 from mtls_echo_client.endpoints.groups import MAX_ENDPOINTS, Configuration, Group, ServerEntry
 
 
-def read_configuration(path: Path) -> Configuration:
+def read_configuration(path: Path, *, strict: bool = True) -> Configuration:
     """Read a configuration file, and every certificate that it names.
 
     Args:
         path: YAML or JSON, at most 1 MiB. Relative paths in it begin at its folder.
+        strict: Whether servers are going to be held to every rule of RFC 5280, for the warnings.
 
     Raises:
         EndpointsError: The file, or one that it names, cannot be used.
     """
     text = read_text(path, str(path))
-    return _configuration(text, str(path), path.absolute().parent, path)
+    return _configuration(text, Reader(str(path), path.absolute().parent, strict), path)
 
 
 def parse_configuration(
-    text: str, *, name: str = "configuration", folder: Path | None = None
+    text: str,
+    *,
+    name: str = "configuration",
+    folder: Path | None = None,
+    strict: bool = True,
 ) -> Configuration:
     """Read a configuration from a text, and every certificate that it names.
 
@@ -39,11 +44,12 @@ def parse_configuration(
         text: YAML or JSON.
         name: What messages call it.
         folder: What relative paths begin at; the current folder unless given.
+        strict: As for `read_configuration`.
 
     Raises:
         EndpointsError: The text, or a file that it names, cannot be used.
     """
-    return _configuration(text, name, (folder or Path()).absolute(), None)
+    return _configuration(text, Reader(name, (folder or Path()).absolute(), strict), None)
 
 
 def digest_of(text: str) -> str:
@@ -51,8 +57,8 @@ def digest_of(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _configuration(text: str, name: str, folder: Path, path: Path | None) -> Configuration:
-    reader = Reader(name, folder)
+def _configuration(text: str, reader: Reader, path: Path | None) -> Configuration:
+    name = reader.name
     document = parse_yaml(text, name)
     # Lazily, each needs only its own.
     if isinstance(document, list):

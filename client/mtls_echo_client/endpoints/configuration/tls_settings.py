@@ -55,11 +55,13 @@ class Reader:
     Attributes:
         name: Of the file, for messages.
         folder: What relative paths begin at.
+        strict: Whether servers are going to be held to every rule of RFC 5280.
         warnings: Collected on the way.
     """
 
     name: str
     folder: Path
+    strict: bool = True
     warnings: list[str] = field(default_factory=list[str])
     _proved: set[tuple[Path | None, ...]] = field(default_factory=set[tuple[Path | None, ...]])
 
@@ -161,7 +163,7 @@ class Reader:
         }
         first = cert or ca
         try:
-            material = client_material(ca=ca, cert=cert, key=key)
+            material = client_material(ca=ca, cert=cert, key=key, strict=self.strict)
             assert material.trust is not None  # noqa: S101  there is a ca_file
             client_context(material.trust, material.credential)
         except MaterialError as error:

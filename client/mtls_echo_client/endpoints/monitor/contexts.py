@@ -35,9 +35,16 @@ class ContextSource:
         was_read: Whether the files have been looked at.
     """
 
-    def __init__(self, settings: TLSSettings, vocabulary: Vocabulary = CONFIGURATION) -> None:
+    def __init__(
+        self,
+        settings: TLSSettings,
+        vocabulary: Vocabulary = CONFIGURATION,
+        *,
+        strict: bool = True,
+    ) -> None:
         self.settings = settings
         self._vocabulary = vocabulary
+        self._strict = strict
         self.problem: Problem | None = None
         self.was_read = False
         self._reloader: Reloader | None = None
@@ -73,14 +80,18 @@ class ContextSource:
         self.was_read = True
 
     def _load(self) -> Material:
-        settings = self.settings
-        return client_material(cert=settings.cert_file, key=settings.key_file, ca=settings.ca_file)
+        cert, key, ca = self.settings.cert_file, self.settings.key_file, self.settings.ca_file
+        return client_material(cert=cert, key=key, ca=ca, strict=self._strict)
 
     def _build(self, material: Material) -> ssl.SSLContext:
         if material.trust is None:
             raise ConfigurationError("there are no trust anchors to verify the server by")
-        oldest = self.settings.minimum_version
-        context = client_context(material.trust, material.credential, minimum_version=oldest)
+        context = client_context(
+            material.trust,
+            material.credential,
+            minimum_version=self.settings.minimum_version,
+            strict=material.strict,
+        )
         return with_vocabulary(context, self._vocabulary)
 
     def _hear(self, news: Reload) -> None:
@@ -97,15 +108,17 @@ class ContextSource:
 class Contexts:
     """The sources of all settings in use; see `ContextSource`."""
 
-    def __init__(self, vocabulary: Vocabulary = CONFIGURATION) -> None:
+    def __init__(self, vocabulary: Vocabulary = CONFIGURATION, *, strict: bool = True) -> None:
         self._vocabulary = vocabulary
+        self._strict = strict
         self._sources: dict[TLSSettings, ContextSource] = {}
         self._digests: dict[TLSSettings, bytes] = {}
 
     def source(self, settings: TLSSettings) -> ContextSource:
         """The source of these settings, the same for equal ones."""
         if settings not in self._sources:
-            self._sources[settings] = ContextSource(settings, self._vocabulary)
+            source = ContextSource(settings, self._vocabulary, strict=self._strict)
+            self._sources[settings] = source
         return self._sources[settings]
 
     def keep(self, settings: Iterable[TLSSettings]) -> None:

@@ -40,6 +40,7 @@ class Monitor:
         file_interval: Seconds between two looks at the certificate files.
         draw: Returns a number from 0 to 1, each time another: spreads the attempts.
         vocabulary: What the readers of its reports call settings and programs.
+        strict: Hold servers' certificates to every rule of RFC 5280, as `client_context`.
 
     Attributes:
         revision: Grows with every change; see `wait_for_change`.
@@ -55,6 +56,7 @@ class Monitor:
         file_interval: float = 1.0,
         draw: Callable[[], float] = random.random,
         vocabulary: Vocabulary = CONFIGURATION,
+        strict: bool = True,
     ) -> None:
         self.revision = 0
         self._rules = Rules(
@@ -69,7 +71,8 @@ class Monitor:
         self._file_interval = file_interval
         self._plan = Plan()
         self._workers: dict[_Identity, EndpointWorker] = {}
-        self._contexts = Contexts(vocabulary)
+        self._strict = strict
+        self._contexts = Contexts(vocabulary, strict=strict)
         self._tasks: trio.Nursery | None = None
         self._watchers = trio.lowlevel.ParkingLot()
         self._look_now = trio.Event()
@@ -135,7 +138,7 @@ class Monitor:
         Returns:
             The statuses, in the order of the plan; none is ``connecting``.
         """
-        contexts = Contexts(self._rules.vocabulary)
+        contexts = Contexts(self._rules.vocabulary, strict=self._strict)
         workers = [self._worker_for(endpoint, contexts) for endpoint in plan.endpoints]
 
         async def check(worker: EndpointWorker) -> None:

@@ -24,6 +24,7 @@ CONFIGURATION = Vocabulary(
     certificate="cert_file and key_file in its tls_config",
     other_certificate="other cert_file and key_file",
     access="list of clients",
+    lenient="Monitor(strict=False)",
 )
 
 # How a TLS server may answer plaintext: with an alert, or by hanging up.
