@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import sys
+from pathlib import Path
 
 import click
 import msgspec
@@ -14,6 +15,9 @@ from mtls_echo_tls.sides import Side
 
 # More than any error message; filter a whole log with grep first.
 MOST_BYTES = 64 * 1024
+
+# What a report's file is called; any other name is one's if the contents begin like one.
+_SUFFIXES = {".json", ".jsonl", ".ndjson", ".log"}
 
 NOT_RECOGNISED = 1
 
@@ -33,6 +37,8 @@ examples:
   mtls-echo explain 116
   curl https://localhost:8443/ 2>&1 | mtls-echo explain
   journalctl -u nginx | tail -1 | mtls-echo explain --json -
+  mtls-echo explain client.json server.log
+      What `connect --json` and `serve --log-format json` wrote, told as one.
 
 \b
 exit status:
@@ -54,7 +60,13 @@ def explain(ctx: click.Context, text: tuple[str, ...], side: Side | None, as_jso
 
     TEXT is what people paste: a message, a log line, several lines, an alert's number or name,
     curl's exit status. With - or a pipe, it is read from standard input, 64 KiB at most.
+
+    Or TEXT is the names of files with reports of mtls-echo, of either end or both, in any order:
+    those of one connection are joined, since both ends together know most.
     """
+    if _are_files(text):
+        _explain_files(text, side, as_json)
+        return
     from mtls_echo.explain.answer import answer_of
     from mtls_echo.explain.drawing import drawn
     from mtls_echo_tls.explain.parse import findings
@@ -66,6 +78,39 @@ def explain(ctx: click.Context, text: tuple[str, ...], side: Side | None, as_jso
         ctx.exit(NOT_RECOGNISED)
     answer = answer_of(found, side)
     click.echo(msgspec.json.encode(answer).decode() if as_json else drawn(answer))
+
+
+def _are_files(words: tuple[str, ...]) -> bool:
+    """Whether words name files, and one at least has reports by its name or its contents."""
+    return any(map(_has_reports, words)) and all(
+        _has_reports(word) or Path(word).is_file() for word in words
+    )
+
+
+def _has_reports(word: str) -> bool:
+    path = Path(word)
+    try:
+        if path.suffix in _SUFFIXES or word.startswith("/dev/fd/"):
+            return True
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(64).lstrip()[:1] in (b"{", b"[")
+    except (OSError, ValueError):
+        return False
+
+
+def _explain_files(names: tuple[str, ...], side: Side | None, as_json: bool) -> None:
+    from mtls_echo.explain.drawing import connections_drawn
+    from mtls_echo.explain.reports import read_connections
+
+    if side is not None:
+        raise CommandError("--side has no effect on reports", "leave it out: they say it")
+    connections = read_connections([Path(name) for name in names])
+    if as_json:
+        click.echo(msgspec.json.encode({"connections": connections}).decode())
+    else:
+        click.echo(connections_drawn(connections))
 
 
 def _pasted(words: tuple[str, ...]) -> str:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from typing import IO
 
 from mtls_echo.console import width_of, wrap, wrap_command
 from mtls_echo.explain.answer import CAUSES_SHOWN, Answer, SideAnswer
+from mtls_echo.explain.reports import ReportedConnection
+from mtls_echo_pki.printable import printable
+from mtls_echo_tls.diagnosis.report import describe
 
 _WIDTH = 80
 _LABEL = 10  # "find out:" and a space
@@ -39,6 +43,40 @@ def drawn(answer: Answer) -> str:
         more = ", ".join(map(shlex.quote, answer.also))
         lines += _wrapped("also", f"the text says more; explain it apart: {more}")
     return "\n".join(lines)
+
+
+def connections_drawn(connections: Sequence[ReportedConnection]) -> str:
+    """What happened to each connection that failed, and how many did not."""
+    failures = [each for each in connections if each.is_failure]
+    paragraphs = [list(map(printable, _connection(each))) for each in failures]
+    if others := len(connections) - len(failures):
+        what = "connection" if others == 1 else "connections"
+        paragraphs.append(_wrapped("", f"{others} {what} on which nothing failed"))
+    return "\n\n".join("\n".join(lines) for lines in paragraphs)
+
+
+def _connection(connection: ReportedConnection) -> list[str]:
+    account, reports = connection.account, connection.reports
+    whose = "both ends report" if account is not None else f"only the {reports[0].side} reports"
+    lines = _wrapped("", f"a connection on which {whose}: {' and '.join(connection.sources)}")
+    if account is None:
+        (report,) = reports
+        message, hint = describe(report)
+        summary, *facts = message.splitlines()
+        lines += _wrapped(report.side, summary)
+        for fact in facts:
+            lines += _wrapped(" ", " ".join(fact.split()))
+        causes, remedies = tuple(report.causes), [hint] if hint else []
+    else:
+        lines += _wrapped("both", account.summary)
+        for report in reports:
+            lines += _wrapped(report.side, report.summary)
+        causes = account.causes
+        remedies = [f"on the {side}: {text}" for side, text in account.remedies.items()]
+    lines += _wrapped("cause" if len(causes) == 1 else "causes", ", ".join(causes))
+    for i, remedy in enumerate(remedies):
+        lines += _wrapped("fix" if i == 0 else " ", remedy)
+    return lines
 
 
 def _meaning(answer: Answer) -> list[str]:
