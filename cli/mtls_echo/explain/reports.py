@@ -7,10 +7,10 @@ What each end knows is in its own report: `mtls-echo connect --json` prints one,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 
@@ -136,16 +136,16 @@ def _decoded(value: object, source: str) -> Iterator[tuple[str, Report]]:
             ) from error
 
 
-def _objects(value: object, depth: int = 4) -> Iterator[dict[str, Any]]:
+def _objects(value: object, depth: int = 4) -> Iterator[dict[str, object]]:
     """The reports in a value, at any place in it."""
-    if isinstance(value, dict):
-        fields = cast("dict[str, Any]", value)
+    if isinstance(value, list):
+        inner: Iterable[object] = cast("list[object]", value)
+    elif isinstance(value, dict):
+        fields = cast("dict[str, object]", value)
         if fields.keys() >= _TELLING:
             yield fields
             return
-        inner = list(fields.values())
-    elif isinstance(value, list):
-        inner = value
+        inner = fields.values()
     else:
         return
     for each in inner if depth else ():
