@@ -289,6 +289,8 @@ class Server:
             connection.abandon()
             ended = "crowded" if slot.evicted else "abort"
         received, sent = connection.received, connection.sent
+        if not received:
+            connection.evidence.leave_unused()
         self._report(where, connection.evidence, ended or "error", received, sent)
 
     def _report(

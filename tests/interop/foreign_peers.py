@@ -56,7 +56,7 @@ from typing import IO, NamedTuple, TypeAlias
 import pytest
 
 from mtls_echo_pki.certificates.authority import Authority
-from mtls_echo_pki.certificates.request import Request
+from mtls_echo_pki.certificates.request import Request, Usage
 from mtls_echo_tls.alerts import AlertDescription
 from tests.support.timing import TIMEOUT
 
@@ -132,6 +132,9 @@ def write_material(folder: Path) -> None:
         "server-of-another-name": servers.issue(Request.server("other.test")),
         "server-of-another-authority": others.issue(Request.server("localhost")),
         "server-expired": servers.issue(past(Request.server("localhost"))),
+        "server-with-a-client-certificate": servers.issue(
+            dataclasses.replace(Request.server("localhost"), usage=Usage.CLIENT)
+        ),
         "server-expired-too": servers.issue(past(Request.server("localhost"))),
         "client": clients.issue(Request.client("client.test")),
         "client-of-another-authority": others.issue(Request.client("client.test")),
@@ -442,9 +445,10 @@ class ForeignServer:
 
 
 @contextlib.contextmanager
-def _program_server(
+def program_server(
     command: Sequence[str], folder: Path, cases: Sequence[str]
 ) -> Generator[ForeignServer]:
+    """A program under tests/interop/peers as the server of these cases."""
     here = ForeignServer()
     with (
         started(*command, "server", str(folder), *cases) as process,
@@ -532,8 +536,8 @@ def _close_listener(listener: socket.socket) -> None:
 # Program needed, and how to run it.
 SERVERS: dict[str, tuple[str, _StartServer]] = {
     "openssl": ("openssl", _s_server),
-    "node": ("node", partial(_program_server, _NODE)),
-    "java": ("java", partial(_program_server, _JAVA)),
+    "node": ("node", partial(program_server, _NODE)),
+    "java": ("java", partial(program_server, _JAVA)),
     "python": (sys.executable, _python_server),
 }
 

@@ -39,7 +39,8 @@ pki/checks: pki/certificates pki/files pki/directory
 tls: pki
 tls/path: tls pki pki/certificates pki/files
 tls/trace: tls tls/path pki/certificates
-tls/diagnosis: tls tls/path tls/trace pki pki/certificates
+tls/stacks: tls tls/trace pki/certificates
+tls/diagnosis: tls tls/path tls/trace tls/stacks pki pki/certificates
 tls/stream: tls/path tls/trace tls/diagnosis
 tls/material: tls tls/path tls/diagnosis pki pki/certificates pki/files pki/directory
 tls/diagrams: tls tls/trace tls/diagnosis pki

@@ -73,6 +73,11 @@ class Serving:
             assert self._arrived.wait_for(there, TIMEOUT), self._events
         return found[number - 1]
 
+    def count(self, event: str) -> int:
+        """How many events of this name have come."""
+        with self._arrived:
+            return sum(each["event"] == event for each in self._events)
+
     @property
     def port(self) -> int:
         """The port it listens on."""

@@ -1,4 +1,4 @@
-"""Why no cipher suite was shared: what a ClientHello offers, against what the server has.
+"""What keys are good for: why no cipher suite was shared, why a certificate was left out.
 
 OpenSSL's TLS 1.2 says NO_SHARED_CIPHER for four different reasons, because there a cipher suite
 names the key exchange and the kind of certificate as well (RFC 5246 §A.5). The ClientHello and the
@@ -10,14 +10,34 @@ from __future__ import annotations
 
 import ssl
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from mtls_echo_pki.certificates.credential import Credential
+from mtls_echo_pki.certificates.der import UnreadableError
+from mtls_echo_pki.certificates.reading import parsing, public_key
 from mtls_echo_pki.certificates.request import PrivateKey
-from mtls_echo_tls.path.certificates import USUAL_CURVES
+from mtls_echo_tls.path.certificates import USUAL_CURVES, odd_curve
+from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Slugs
+from mtls_echo_tls.trace.decoding import decoded
 from mtls_echo_tls.trace.messages import Message, hello_extensions
 
 _SIGNATURE_ALGORITHMS = 13
+
+# Strong even to a verifier that demands 128 bits (OpenSSL's security level 3).
+_STRONG_RSA_BITS = 3072
+_STRONG_EC_BITS = 256
+
+# How the names of the signature schemes begin that a kind of key makes, and how many are shown.
+_KINDS = {
+    "RSA": rsa.RSAPublicKey,
+    "EC": ec.EllipticCurvePublicKey,
+    "Ed25519": ed25519.Ed25519PublicKey,
+}
+_SCHEMES = {"RSA": "rsa_", "EC": "ecdsa_", "Ed25519": "ed25519"}
+_MOST_SCHEMES = 8
 
 # SignatureAlgorithm, the low byte of a TLS 1.2 pair (RFC 5246 §7.4.1.4.1), and the code points of
 # RFC 8446 §4.2.3 that TLS 1.2 may use too.
@@ -68,3 +88,51 @@ def _numbers(vector: bytes) -> set[int]:
     """The 16-bit code points of a vector whose length takes two bytes."""
     content = vector[2 : 2 + int.from_bytes(vector[:2])]
     return {int.from_bytes(content[at : at + 2]) for at in range(0, len(content) - 1, 2)}
+
+
+def why_unfit(
+    certificate: x509.Certificate, wanted: Message | None, side: Side, *, only_tls13: bool
+) -> str:
+    """Why our certificate was left out of a handshake, as far as that can be known."""
+    curve, peer = odd_curve(certificate), peer_of(side)
+    if curve and only_tls13:
+        return f"its key is on the curve {curve}, for which TLS 1.3 has no signature scheme"
+    if curve:
+        return f"its key is on the curve {curve}, which the {peer} does not offer"
+    fields = decoded([wanted])[0].fields if wanted is not None else {}
+    offered: list[str] = fields.get("signature_algorithms", [])
+    kind = next((kind for kind, keys in _KINDS.items() if _has_key(certificate, keys)), None)
+    if kind is None or not offered or any(each.startswith(_SCHEMES[kind]) for each in offered):
+        return "OpenSSL left it out, for a reason that it does not give"
+    shown = ", ".join(offered[:_MOST_SCHEMES])
+    return f"its {kind} key makes none of the signatures that the {peer} accepts ({shown})"
+
+
+def is_strong(certificate: x509.Certificate) -> bool:
+    """Whether its key is long enough for any verifier."""
+    try:
+        key = public_key(certificate)
+    except UnreadableError:
+        return False
+    if isinstance(key, rsa.RSAPublicKey | dsa.DSAPublicKey):
+        return key.key_size >= _STRONG_RSA_BITS
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return key.key_size >= _STRONG_EC_BITS
+    return True
+
+
+def _has_key(certificate: x509.Certificate, kind: type) -> bool:
+    try:
+        return isinstance(public_key(certificate), kind)
+    except UnreadableError:
+        return False
+
+
+def owns_its_key(credential: Credential) -> bool:
+    """Whether the key that was loaded is the certificate's: what OpenSSL was given counts."""
+    try:
+        with parsing():
+            key = load_pem_private_key(credential.key_pem, None)
+        return key.public_key() == public_key(credential.certificate)
+    except UnreadableError:
+        return False

@@ -25,9 +25,9 @@ from mtls_echo_tls.path.certificates import is_readable
 from mtls_echo_tls.reasons import ALERT_OF_REASON, ALERT_OF_REASON_IN_TLS12
 from mtls_echo_tls.sides import Side, Stage
 from mtls_echo_tls.slugs import Slugs
+from mtls_echo_tls.stacks.fingerprint import recognise
 from mtls_echo_tls.trace import messages
 from mtls_echo_tls.trace.cleartext import ends_in_alert
-from mtls_echo_tls.trace.openssl_peer import is_openssl
 from mtls_echo_tls.trace.recorder import Recorder
 
 TransportEnd = Literal["open", "eof", "reset"]
@@ -78,6 +78,8 @@ class Evidence:
         is_tls13: Whether the handshake is one of TLS 1.3, completed or not.
         tls13_offered, tls13_enabled: Whether the ClientHello offers TLS 1.3, and whether this
             side would speak it.
+        peer_stacks: The TLS stacks that the peer's messages fit, several only if they are releases
+            of one (`mtls_echo_tls.stacks.fingerprint`); empty when it is not known.
         peer_is_openssl: Whether the peer's messages leave no doubt that it is (`openssl_peer`).
         alpn_offered: Whether the ClientHello offers application protocols.
         not_shared: What left no cipher suite in common, on a server that found none.
@@ -96,6 +98,7 @@ class Evidence:
     alert: AlertSeen | None = None
     failed: bool = False
     abandoned: bool = False
+    unused: bool = False
     close_notify: bool = False
     transport_end: TransportEnd = "open"
     timed_out: bool = False
@@ -113,6 +116,7 @@ class Evidence:
     is_tls13: bool = False
     tls13_offered: bool = False
     tls13_enabled: bool = False
+    peer_stacks: frozenset[str] = frozenset()
     peer_is_openssl: bool = False
     alpn_offered: bool = False
     not_shared: Slugs = ()
@@ -197,6 +201,10 @@ class Evidence:
         """The transport ended. After a failure that is a consequence, and tells nothing new."""
         if not self.failed:
             self.transport_end = end
+
+    def leave_unused(self) -> None:
+        """The peer left after the handshake, before it had sent a byte."""
+        self.unused = True
 
     def abandon(self) -> None:
         """Our own side gave up half way."""
@@ -316,7 +324,9 @@ class Evidence:
                 self.client_random = hello[6:38].hex() if len(hello) >= 38 else self.client_random
                 if self.side == "server":
                     self.server_name = server_name or self.server_name
-        self.peer_is_openssl |= self.failed and is_openssl(self.recorder)
+        if self.failed and not self.peer_stacks:
+            self.peer_stacks = recognise(self.recorder)
+            self.peer_is_openssl |= self.peer_stacks == {"OpenSSL"}
         alert = self.recorder.fatal_alert if alerted else None
         if alert is not None:
             sent = alert.direction == "sent"

@@ -21,12 +21,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_echo_pki.certificates.credential import Credential
-from mtls_echo_pki.certificates.der import UnreadableError
 from mtls_echo_pki.certificates.identifiers import (
     has_unreadable_names,
     hosts,
@@ -35,14 +31,13 @@ from mtls_echo_pki.certificates.identifiers import (
 from mtls_echo_pki.certificates.reading import (
     is_self_issued,
     issuer_name,
-    parsing,
-    public_key,
     subject_name,
     valid_at,
 )
 from mtls_echo_tls.alerts import AlertDescription
+from mtls_echo_tls.diagnosis.cipher_mismatch import is_strong, owns_its_key, why_unfit
 from mtls_echo_tls.diagnosis.evidence import Evidence
-from mtls_echo_tls.diagnosis.tables import SHOWN_BESIDE
+from mtls_echo_tls.diagnosis.tables import SHOWN_BESIDE, SILENT
 from mtls_echo_tls.diagnosis.verdict import Verdict
 from mtls_echo_tls.path.certificates import end_entity, odd_curve
 from mtls_echo_tls.path.rules import Fault, may_sign_crls
@@ -51,8 +46,14 @@ from mtls_echo_tls.path.validate import CertificationPath, examine
 from mtls_echo_tls.reasons import UNKNOWN
 from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Slug, Slugs, drop, keep
-from mtls_echo_tls.trace.decoding import decoded
-from mtls_echo_tls.trace.messages import Message
+from mtls_echo_tls.stacks.alerts import meant_by
+from mtls_echo_tls.stacks.request import by_listed_authorities
+
+# Stacks whose clients send the name that they ask for.
+_NAMING = frozenset({"OpenSSL", "Go up to 1.20", "Go since 1.21", "rustls", "Java"})
+
+# What access_denied says, where it says no more.
+_DENIED: Slugs = ("not-authorised",)
 
 # What our own path shows whatever the peer's anchors are: if it does not, it is not so.
 _ALWAYS_SEEN: frozenset[Slug] = frozenset(
@@ -95,40 +96,20 @@ _UNDECIDED: tuple[frozenset[Slug], ...] = (
     frozenset({"bad-signature", "impostor-authority"}),
 )
 
-# Strong even to a verifier that demands 128 bits (OpenSSL's security level 3).
-_STRONG_RSA_BITS = 3072
-_STRONG_EC_BITS = 256
-
-
-# How the names of the signature schemes begin that a kind of key makes, and how many are shown.
-_KINDS = {"RSA": rsa.RSAPublicKey, "EC": ec.EllipticCurvePublicKey, "Ed25519": Ed25519PublicKey}
-_SCHEMES = {"RSA": "rsa_", "EC": "ecdsa_", "Ed25519": "ed25519"}
-_MOST_SCHEMES = 8
-
 
 def examine_path(evidence: Evidence, verdict: Verdict) -> CertificationPath:
     """Examine the path that was refused: the peer's when we refused, ours when the peer did."""
     rejected_by = verdict.rejected_by
     if rejected_by is None:
-        return CertificationPath()
+        return examine_own_path(evidence) if _is_silent(verdict, evidence) else CertificationPath()
     unfit = _unfit_key(evidence, verdict)
     if unfit is not None:
         return CertificationPath(faults=(unfit,))
-    mine = evidence.context_info
-    local_cas = tuple(one.certificate for one in mine.local_cas)
     if rejected_by != evidence.side:
-        # On the server the name is SNI; a client that asked for an address sends none.
-        reference = evidence.server_name if evidence.side == "server" else None
-        path = examine(
-            evidence.own_chain,
-            presenter=evidence.side,
-            reference=reference,
-            others=(*(mine.trust.anchors if mine.trust else ()), *local_cas),
-            now=evidence.ended_at,
-        )
-        return _with_address(path, evidence)
+        return _with_address(examine_own_path(evidence), evidence)
     if evidence.verify_code is None:
         return CertificationPath()
+    mine = evidence.context_info
     known = mine.trust if mine.complete else None
     our_chain = mine.credential.path if mine.credential else ()
     return examine(
@@ -137,7 +118,7 @@ def examine_path(evidence: Evidence, verdict: Verdict) -> CertificationPath:
         anchors=known.anchors if known else None,
         crls=known.crls if known else (),
         reference=evidence.server_name if evidence.side == "client" else None,
-        others=(*our_chain, *local_cas),
+        others=(*our_chain, *(one.certificate for one in mine.local_cas)),
         now=evidence.ended_at,
         strict=mine.strict,
     )
@@ -146,52 +127,69 @@ def examine_path(evidence: Evidence, verdict: Verdict) -> CertificationPath:
 def _unfit_key(evidence: Evidence, verdict: Verdict) -> Fault | None:
     """A configured certificate that OpenSSL or the peer could not use, for the sake of its key."""
     cause, mine = verdict.candidates[0], evidence.context_info.credential
+    only_tls13 = evidence.is_tls13 or evidence.reason == "UNSUPPORTED_PROTOCOL"
     if cause == "no-client-certificate" and evidence.side == "client" and mine is not None:
         wanted = evidence.recorder.find("received", "CertificateRequest")
-        return Fault(cause, 0, _why_unfit(mine.certificate, wanted, evidence), "not-sent")
+        return Fault(
+            cause,
+            0,
+            why_unfit(mine.certificate, wanted, evidence.side, only_tls13=only_tls13),
+            "not-sent",
+        )
     if cause != "no-common-signature-algorithm":
         return None
     if evidence.side == "server" and verdict.rejected_by == "server" and not evidence.peer_chain:
         if mine is None:
             return None
         wanted = evidence.recorder.find("received", "ClientHello")
-        return Fault(cause, 0, _why_unfit(mine.certificate, wanted, evidence), "not-used")
+        return Fault(
+            cause,
+            0,
+            why_unfit(mine.certificate, wanted, evidence.side, only_tls13=only_tls13),
+            "not-used",
+        )
     ours = verdict.rejected_by != evidence.side
     curve = odd_curve(end_entity(evidence.own_chain if ours else evidence.peer_chain))
     detail = f"it is on the curve {curve}, which few programs accept"
     return Fault(cause, 0, detail, "odd-curve") if curve else None
 
 
-def _why_unfit(certificate: x509.Certificate, wanted: Message | None, evidence: Evidence) -> str:
-    """Why a certificate was left out, as far as that can be known."""
-    curve, peer = odd_curve(certificate), peer_of(evidence.side)
-    if curve and (evidence.is_tls13 or evidence.reason == "UNSUPPORTED_PROTOCOL"):
-        return f"its key is on the curve {curve}, for which TLS 1.3 has no signature scheme"
-    if curve:
-        return f"its key is on the curve {curve}, which the {peer} does not offer"
-    fields = decoded([wanted])[0].fields if wanted is not None else {}
-    offered: list[str] = fields.get("signature_algorithms", [])
-    kind = next((kind for kind, keys in _KINDS.items() if _has_key(certificate, keys)), None)
-    if kind is None or not offered or any(each.startswith(_SCHEMES[kind]) for each in offered):
-        return "OpenSSL left it out, for a reason that it does not give"
-    shown = ", ".join(offered[:_MOST_SCHEMES])
-    return f"its {kind} key makes none of the signatures that the {peer} accepts ({shown})"
+def examine_own_path(evidence: Evidence) -> CertificationPath:
+    """Examine what we presented."""
+    mine = evidence.context_info
+    return examine(
+        evidence.own_chain,
+        presenter=evidence.side,
+        # On the server the name is SNI; a client that asked for an address sends none.
+        reference=evidence.server_name if evidence.side == "server" else None,
+        others=(
+            *(mine.trust.anchors if mine.trust else ()),
+            *(one.certificate for one in mine.local_cas),
+        ),
+        now=evidence.ended_at,
+    )
 
 
 def _with_address(path: CertificationPath, evidence: Evidence) -> CertificationPath:
     """The path, and that it does not name the address which the client must have asked for.
 
-    No client sends an address as SNI (RFC 6066 §3). OpenSSL refuses a wrong name and a wrong
-    address with bad_certificate, before it looks at dates.
+    No client sends an address as SNI (RFC 6066 §3), and these stacks send every name; Java, every
+    one that has a dot. OpenSSL refuses a wrong name and a wrong address with bad_certificate,
+    before it looks at dates.
     """
-    alert = evidence.alert
-    asked = evidence.side == "server" and evidence.peer_is_openssl and not evidence.server_name
-    if not asked or alert is None or alert.code != AlertDescription.bad_certificate:
+    alert, stacks = evidence.alert, evidence.peer_stacks
+    if not stacks and evidence.peer_is_openssl:
+        stacks = frozenset({"OpenSSL"})
+    if evidence.side != "server" or evidence.server_name or alert is None:
         return path
-    leaf = path.certificates[0] if path.certificates else None
-    if leaf is None or has_unreadable_names(leaf):
+    if not stacks or not stacks <= _NAMING or not path.certificates:
         return path
-    if subject_alternative_names(leaf).get_values_for_type(x509.IPAddress):
+    leaf = path.certificates[0]
+    if "wrong-name" not in meant_by(stacks, alert.code, "client") or has_unreadable_names(leaf):
+        return path
+    names = subject_alternative_names(leaf)
+    dotless = any("." not in name for name in names.get_values_for_type(x509.DNSName))
+    if names.get_values_for_type(x509.IPAddress) or (dotless and "Java" in stacks):
         return path
     named = ", ".join(hosts(leaf)[:8])
     detail = f"it names {named or 'no host'}, and no address; no name was asked for"
@@ -209,11 +207,50 @@ def narrow(
         return ("wrong-usage",), evidence.side
     if evidence.verify_code is not None:
         return _narrow_as_verifier(family, path, evidence), None
-    if rejected_by is None or rejected_by == evidence.side:
+    if rejected_by is None:
+        silent = _is_silent(verdict, evidence)
+        return (*family, *_behind_silence(path, evidence)) if silent else family, None
+    if rejected_by == evidence.side:
         return family, None
     if evidence.own_chain:
-        family = _narrow_as_presenter(family, path, evidence)
+        family = _narrow_as_presenter(_with_provable(family, path, evidence), path, evidence)
     return _with_tampering(family, path, evidence), None
+
+
+def _with_provable(family: Slugs, path: CertificationPath, evidence: Evidence) -> Slugs:
+    """The family of an alert that says little, and before it the faults that our path shows.
+
+    If any stack answers such a fault with such an alert, it is more likely than anything else.
+    """
+    if evidence.alert is None or family not in (UNKNOWN, _DENIED):
+        return family
+    verifier = peer_of(evidence.side)
+    stacks = evidence.peer_stacks if evidence.peer_is_openssl else frozenset[str]()
+    return (*keep(path.slugs, meant_by(stacks, evidence.alert.code, verifier)), *family)
+
+
+def _is_silent(verdict: Verdict, evidence: Evidence) -> bool:
+    """Whether the peer left without a word when it had seen our certificate, or its lack."""
+    asked = evidence.side == "server" or evidence.certificate_requested
+    if not asked or verdict.candidates[:1] not in {(slug,) for slug in SILENT}:
+        return False
+    unused = evidence.unused or evidence.stage in ("handshake", "first-read")
+    sent = bool(evidence.own_chain) or evidence.recorder.find("sent", "Certificate") is not None
+    return unused and sent
+
+
+def _behind_silence(path: CertificationPath, evidence: Evidence) -> Slugs:
+    """Why a peer may have closed without an alert after it had seen our certificate, or none.
+
+    node, asyncio, trio and curl since 8.17 refuse so. What is provably wrong with ours comes
+    first; without that it is most often a CA that the peer does not have. (Of a client without a
+    fault of ours in sight nothing is assumed: whatever knocks at a port leaves like that.)
+    """
+    if not evidence.own_chain:
+        return ("no-client-certificate",)
+    if path.slugs or evidence.side == "server" or evidence.close_notify:
+        return path.slugs
+    return ("unknown-authority", "missing-intermediate")
 
 
 def _narrow_as_verifier(family: Slugs, path: CertificationPath, evidence: Evidence) -> Slugs:
@@ -269,15 +306,15 @@ def _narrow_as_presenter(family: Slugs, path: CertificationPath, evidence: Evide
         suspect: Slugs = ("not-conforming",)
         return (*suspect, *others) if evidence.peer_is_openssl else (*others, *suspect)
     shown = keep(family, drop(path.slugs, differing))
-    proved = _slugs_of_presented(path, evidence) - {"missing-intermediate"}
-    if not path.certificates or not proved.isdisjoint(shown):
-        return (*keep(shown, proved), *drop(shown, proved)) or family
+    proved = keep(shown, _slugs_of_presented(path, evidence) - {"missing-intermediate"})
+    if not path.certificates or (proved and not _may_be_another(shown, family, evidence)):
+        return (*proved, *drop(shown, {*proved})) or family
     # What is wrong with a CA that was not sent is one candidate more, and not the likeliest.
     suspected, strict = shown, keep(shown, _slugs_of_presented(path, evidence, strict=True))
-    shown = (*strict, *keep(shown, ("missing-intermediate",)))
+    shown = (*proved, *strict, *keep(shown, ("missing-intermediate",)))
     ruled_out = _disproved(path, evidence) - {*suspected}
     remaining = drop(family, {*ruled_out, *shown})
-    if strict and not evidence.peer_is_openssl:
+    if strict and not proved and not evidence.peer_is_openssl:
         # Few other verifiers are strict, and to all of them a CA may be unknown.
         usual: Slugs = keep(remaining, ("unknown-authority", "missing-intermediate"))
         shown, remaining = (*usual, *shown), drop(remaining, usual)
@@ -288,12 +325,12 @@ def _narrow_as_presenter(family: Slugs, path: CertificationPath, evidence: Evide
     elif same_name_root(path, evidence) is not None:
         first: Slugs = ("impostor-authority",)
         remaining = (*keep(first, remaining), *drop(remaining, first))
-    possible = (*shown, *remaining) or UNKNOWN
-    # The alert for everything else: what is left over when all that is known has been ruled out
-    # is not proved by that.
-    is_catchall = evidence.alert is not None and evidence.alert.code in _CATCHALLS
-    alone = is_catchall and not shown and len(possible) == 1
-    return (*drop(possible, {*UNKNOWN}), *UNKNOWN) if alone else possible
+    remaining = by_listed_authorities(remaining, path.certificates, evidence.recorder)
+    if not shown and len(remaining) == 1 < len(family) and remaining != ("revoked",):
+        # To be left over when all that is known has been ruled out proves nothing.
+        is_catchall = evidence.alert is not None and evidence.alert.code in _CATCHALLS
+        return (*drop(remaining, {*UNKNOWN}), *UNKNOWN) if is_catchall else UNKNOWN
+    return (*shown, *remaining) or UNKNOWN
 
 
 def _slugs_of_presented(
@@ -309,6 +346,16 @@ def _slugs_of_presented(
         for fault in path.faults
         if fault.strict is strict and (fault.depth >= len(seen) or seen[fault.depth])
     }
+
+
+def _may_be_another(shown: Slugs, family: Slugs, evidence: Evidence) -> bool:
+    """Whether the alert would be the same if what we see in our path were not all.
+
+    Of a certificate that is self-signed there is no more to see; OpenSSL has an alert of its own
+    for nearly every verdict, and other stacks one for all.
+    """
+    vague = not {"unknown-authority", *UNKNOWN, *_DENIED}.isdisjoint(family)
+    return vague and not evidence.peer_is_openssl and "self-signed" not in shown
 
 
 def same_name_root(path: CertificationPath, evidence: Evidence) -> x509.Certificate | None:
@@ -356,43 +403,14 @@ def _disproved(path: CertificationPath, evidence: Evidence) -> set[Slug]:
             if not all(map(may_sign_crls, path.certificates[1:])):
                 # Which matters to a verifier that has one of its CRLs.
                 ruled_out.discard("not-conforming")
-        if all(map(_is_strong, path.certificates)):
+        if all(map(is_strong, path.certificates)):
             ruled_out.add("weak-key")
     mine = evidence.context_info
-    if mine.credential is not None and _owns_its_key(mine.credential):
+    if mine.credential is not None and owns_its_key(mine.credential):
         ruled_out.add("key-not-owned")
     if hosts(path.certificates[0]):
         ruled_out.add("no-san")
     return ruled_out
-
-
-def _is_strong(certificate: x509.Certificate) -> bool:
-    try:
-        key = public_key(certificate)
-    except UnreadableError:
-        return False
-    if isinstance(key, rsa.RSAPublicKey | dsa.DSAPublicKey):
-        return key.key_size >= _STRONG_RSA_BITS
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return key.key_size >= _STRONG_EC_BITS
-    return True
-
-
-def _has_key(certificate: x509.Certificate, kind: type) -> bool:
-    try:
-        return isinstance(public_key(certificate), kind)
-    except UnreadableError:
-        return False
-
-
-def _owns_its_key(credential: Credential) -> bool:
-    """Whether the key that was loaded is the certificate's: what OpenSSL was given counts."""
-    try:
-        with parsing():
-            key = load_pem_private_key(credential.key_pem, None)
-        return key.public_key() == public_key(credential.certificate)
-    except UnreadableError:
-        return False
 
 
 def _cannot_sign(evidence: Evidence) -> bool:

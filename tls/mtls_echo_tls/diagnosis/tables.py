@@ -12,6 +12,9 @@ from mtls_echo_tls.alerts import AlertDescription as A
 from mtls_echo_tls.fault_causes import Variant
 from mtls_echo_tls.slugs import Slug, Slugs, drop, keep
 
+# Nothing was said; the reason may follow, as far as it can be guessed.
+SILENT: frozenset[Slug] = frozenset({"closed-without-alert", "truncated", "reset"})
+
 # X509_V_ERR_* (openssl/x509_vfy.h), stable numbers, unlike the texts beside them.
 CAUSES_BY_VERIFY_CODE: dict[int, Slugs] = {
     2: ("unknown-authority",),

@@ -5,8 +5,9 @@ own deadline, our own verdict on a certificate, the peer's fatal alert, our othe
 how the transport ended. Which side refused follows from the same: an alert received means the
 peer did, an error of our own means that we did, and otherwise it cannot be known on this side.
 
-An alert names a family of causes, and so does a verify code (`mtls_echo_tls.diagnosis.tables`);
-where the peer can only be OpenSSL, the alert's family is a smaller one.
+An alert names a family of causes, and so does a verify code (`mtls_echo_tls.diagnosis.tables`).
+What an alert about a certificate means depends on the stack that sent it
+(`mtls_echo_tls.stacks.alerts`); the peer's, if its messages show it, and otherwise any.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ from mtls_echo_tls.path.certificates import end_entity, odd_curve
 from mtls_echo_tls.reasons import UNKNOWN
 from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Slug, Slugs, drop
+from mtls_echo_tls.stacks.alerts import meant_by
+
+# The alerts that are about a certificate, in one stack or another.
+_ABOUT_CERTIFICATES = CERTIFICATE_ALERTS | {A.decrypt_error}
 
 _NOT_ALLOWED: Slugs = ("tampered", "protocol-violation")
 
@@ -68,7 +73,9 @@ def _verdict(evidence: Evidence) -> tuple[Outcome, Side | None, Slugs]:
         found = tables.CAUSES_BY_VERIFY_CODE.get(evidence.verify_code, UNKNOWN)
         return "refused", me, found
     if evidence.alert is not None and not evidence.alert.sent:
-        outcome: Outcome = "denied" if evidence.alert.code == A.access_denied else "refused"
+        # gnutls-serv says access_denied of every certificate that it cannot verify.
+        is_denial = evidence.alert.code == A.access_denied and "GnuTLS" not in evidence.peer_stacks
+        outcome: Outcome = "denied" if is_denial else "refused"
         return outcome, peer, _family_of_alert(evidence.alert.code, evidence)
     if evidence.ground is not None:
         return "refused", me, _family_of_reason(evidence.ground, evidence)
@@ -145,13 +152,12 @@ def _family_of_alert(code: int, evidence: Evidence) -> Slugs:
         # After one handshake it is the end of another, which we do not take part in.
         return ("renegotiation",)
     # Without a recording (see `trace`) nothing is known of what was asked for and presented.
-    recorded = evidence.client_random is not None
-    if recorded and not evidence.own_chain and code in CERTIFICATE_ALERTS | {A.handshake_failure}:
-        # Which alert a missing certificate gets differs: handshake_failure in TLS 1.2 (RFC 5246
-        # §7.4.6), certificate_required in TLS 1.3, bad_certificate from Java and older Go.
+    if evidence.client_random is not None and not evidence.own_chain:
         if evidence.side == "client" and evidence.certificate_requested:
-            return ("no-client-certificate",)
-        if code != A.handshake_failure:
+            without = _family_without_certificate(code, evidence)
+            if without:
+                return without
+        if code in CERTIFICATE_ALERTS:
             return UNKNOWN  # there was no certificate of ours to verify
     if code == A.protocol_version and evidence.hello_answered:
         # The version was agreed on: it was the one in a record that was not that of the others.
@@ -163,17 +169,44 @@ def _family_of_alert(code: int, evidence: Evidence) -> Slugs:
     if code == A.handshake_failure:
         # Before ServerHello it says "no common parameters", and after it nothing in particular.
         if evidence.hello_answered or evidence.side == "server":
-            return UNKNOWN
+            return _meant_by_peer(code, evidence) or UNKNOWN
         return ("no-common-cipher", "no-common-group", "no-common-signature-algorithm",
                 "no-server-certificate", "wrong-usage")  # fmt: skip
-    openssl = tables.CAUSES_BY_OPENSSL_ALERT.get(code) if evidence.peer_is_openssl else None
-    causes = openssl or tables.CAUSES_BY_ALERT.get(code, UNKNOWN)
-    without = code == A.protocol_version and not evidence.tls13_offered
-    if evidence.side == "server" or evidence.hello_answered or without:
+    causes = tables.CAUSES_BY_OPENSSL_ALERT.get(code, ()) if evidence.peer_is_openssl else ()
+    causes = causes or _meant_by_peer(code, evidence)
+    if not causes and code in _ABOUT_CERTIFICATES:
+        causes = meant_by(frozenset(), code, peer_of(evidence.side))
+    causes = causes or tables.CAUSES_BY_ALERT.get(code, UNKNOWN)
+    is_old = code == A.protocol_version and not evidence.tls13_offered
+    if evidence.side == "server" or evidence.hello_answered or is_old:
         # Only a server that has not answered yet can be without a certificate; it says so with
         # protocol_version where TLS 1.3 was offered, and with handshake_failure where it was not.
         causes = drop(causes, {"no-server-certificate", "no-common-signature-algorithm"})
     return causes
+
+
+def _meant_by_peer(code: int, evidence: Evidence) -> Slugs:
+    """What this stack's alert says of our certificate; () when the stack is not known."""
+    if not evidence.peer_stacks or evidence.peer_is_openssl:
+        return ()
+    return meant_by(evidence.peer_stacks, code, peer_of(evidence.side))
+
+
+def _family_without_certificate(code: int, evidence: Evidence) -> Slugs:
+    """A server asked for a certificate, and we sent none: () when the alert is about that no more.
+
+    Which alert that gets differs: handshake_failure in TLS 1.2 (RFC 5246 §7.4.6),
+    certificate_required in TLS 1.3, bad_certificate from Java and older Go.
+    """
+    if code in CERTIFICATE_ALERTS | {A.handshake_failure}:
+        return ("no-client-certificate",)
+    if evidence.recorder.find("sent", "Certificate") is None:
+        return ()
+    if code == A.decode_error:
+        # GnuTLS in TLS 1.2; from another stack it may mean what it says.
+        known = evidence.peer_stacks == {"GnuTLS"}
+        return ("no-client-certificate",) if known else ("no-client-certificate", "tampered")
+    return ("no-client-certificate", "not-authorised") if code == A.access_denied else ()
 
 
 def _family_of_illegal_parameter(evidence: Evidence) -> Slugs:

@@ -20,14 +20,17 @@ from mtls_echo_tls.causes import cause_of
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import same_name_root
 from mtls_echo_tls.diagnosis.report import Fact, FaultFound, Outcome
-from mtls_echo_tls.diagnosis.tables import RULE_OF_VERIFY_CODE
+from mtls_echo_tls.diagnosis.tables import RULE_OF_VERIFY_CODE, SILENT
 from mtls_echo_tls.fault_causes import cause_of_fault
 from mtls_echo_tls.path.certificates import end_entity
 from mtls_echo_tls.path.rules import Fault, display_name
 from mtls_echo_tls.path.summaries import LONGEST_NAME, names_of, rfc3339
 from mtls_echo_tls.path.validate import CertificationPath
+from mtls_echo_tls.reasons import UNKNOWN
 from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Cause, Slug, Slugs
+from mtls_echo_tls.stacks.fingerprint import display
+from mtls_echo_tls.stacks.request import accepted_authorities, enumerated, issuers
 from mtls_echo_tls.vocabulary import API, Vocabulary
 
 # Candidates named in full; the slugs of the others follow on one line.
@@ -178,9 +181,18 @@ def summary(evidence: Evidence, outcome: Outcome, words: Perspective, causes: Sl
         return f"the {peer} and we accepted each other"
     if evidence.closed_early is not None:
         return f"the {peer} closed the connection {evidence.closed_early}"
-    # More than two would make no sentence: then the alert's own words stand for them all.
-    if len(causes) > 2 and evidence.alert is not None:
+    if rejected_by is None and len(causes) > 1 and causes[0] in SILENT:
+        # What is provable, and what is merely common.
+        likely = "perhaps" if causes[1] == "unknown-authority" else "most likely"
+        how = "reset" if causes[0] == "reset" else "closed"
+        ended = f"the {peer} {how} the connection without an alert"
+        ended = f"the {peer} left without having sent a byte" if evidence.unused else ended
+        return f"{ended}, {likely} because {words.clause(causes[1])}"
+    if (len(causes) > 2 or causes[:1] == UNKNOWN) and evidence.alert is not None:
         why = f"alert {alert_name(evidence.alert.code)}, “{alert_meaning(evidence.alert.code)}”"
+        if causes[:1] != UNKNOWN:
+            likely, other = (words.clause(slug, evidence.verify_code) for slug in causes[:2])
+            why = f"most likely {likely}, or {other} ({why})"
     else:
         why = ", or ".join(words.clause(slug, evidence.verify_code) for slug in causes[:2])
     if outcome == "denied":
@@ -203,11 +215,19 @@ def remedy(evidence: Evidence, words: Perspective, causes: Slugs, path: Certific
     """What the reader can do about the first cause."""
     if not causes:
         return ""
+    if causes[0] in SILENT and len(causes) > 1:
+        first = remedy(evidence, words, causes[1:], path)
+        return f"{first}; or read the {words.peer}'s log: it may have refused without telling"
     if causes[0] == "missing-intermediate" and words.reader_owns:
         where = {one.certificate: one.file for one in evidence.context_info.local_cas}
         files = [str(where[one]) for one in path.omitted if one in where]
         if files:
             return f"append to the certificate file, in this order: {', '.join(files)}"
+    if causes == ("closed-without-alert",) and evidence.side == "server" and evidence.own_chain:
+        return words.text(
+            "read the client's log: many programs refuse a server without telling it, most often"
+            " because its certificate's CA is not among their trust anchors ({ca})"
+        )
     fault = fault_of(causes[0], words.faults, evidence.verify_code)
     return words.remedy(texts_of(causes[0], fault, evidence.verify_code, words.reason), fault)
 
@@ -223,7 +243,7 @@ def facts(
 def _facts(
     evidence: Evidence, words: Perspective, causes: Slugs, path: CertificationPath
 ) -> Iterator[Fact]:
-    if len(causes) > 2:
+    if len(causes) > 2 and causes[0] not in SILENT:
         yield Fact("most likely", words.clause(causes[0], evidence.verify_code))
         for slug in causes[1:_MOST_GUESSES]:
             yield Fact("or", words.clause(slug, evidence.verify_code))
@@ -239,8 +259,8 @@ def _facts(
     if evidence.closed_early is not None:
         yield Fact("received", "close_notify, which gives no reason")
     yield from _refused(evidence, words, causes, path)
-    if evidence.peer_is_openssl and words.rejected_by == words.peer and evidence.own_chain:
-        yield Fact(f"{words.peer} runs", "OpenSSL, by its handshake messages")
+    if words.rejected_by == words.peer or causes[0] in SILENT:
+        yield from _of_peer(evidence, words, path)
     if evidence.verify_code is not None:
         yield Fact("verdict", f"OpenSSL verify code {evidence.verify_code}")
     if evidence.alert is not None:
@@ -249,6 +269,17 @@ def _facts(
         yield Fact("reason", evidence.ground)
     if evidence.first_bytes and causes[:1] in (("plaintext-peer",), ("plaintext-client",)):
         yield Fact("received", repr(evidence.first_bytes[:32])[1:])
+
+
+def _of_peer(evidence: Evidence, words: Perspective, path: CertificationPath) -> Iterator[Fact]:
+    """What the peer's handshake messages show of the peer that refused us."""
+    stack = display(evidence.peer_stacks) or ("OpenSSL" if evidence.peer_is_openssl else "")
+    if stack and evidence.own_chain:
+        yield Fact(f"{words.peer} runs", f"{stack}, to judge by its handshake messages")
+    if evidence.side == "client" and (listed := accepted_authorities(evidence.recorder)):
+        ours = issuers(path.certificates)
+        which = "" if not ours else ", not ours" if ours.isdisjoint(listed) else ", ours too"
+        yield Fact("server accepts", f"certificates issued by {enumerated(listed)}{which}")
 
 
 def _refused(

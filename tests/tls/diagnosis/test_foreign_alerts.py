@@ -1,0 +1,175 @@
+"""What an alert means depends on who sent it: ranked, and certain only where it is proved."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mtls_echo_pki.certificates.authority import Authority
+from mtls_echo_pki.certificates.credential import Credential
+from mtls_echo_pki.certificates.request import Request
+from mtls_echo_tls.diagnosis.diagnose import diagnose
+from mtls_echo_tls.diagnosis.evidence import AlertSeen, Evidence
+from mtls_echo_tls.diagnosis.report import Report
+from mtls_echo_tls.sides import Side
+from tests.support.authorities import CLIENTS, SERVERS
+
+GO_OLD, GO_NEW = frozenset({"Go up to 1.20"}), frozenset({"Go since 1.21"})
+JAVA, GNUTLS, OPENSSL = frozenset({"Java"}), frozenset({"GnuTLS"}), frozenset({"OpenSSL"})
+UNKNOWN_STACK: frozenset[str] = frozenset()
+
+ALICE = CLIENTS.issue(Request.client("alice.test"))
+DAY = timedelta(days=1)
+OLD = CLIENTS.issue(
+    dataclasses.replace(Request.client("alice.test"), lifetime=-DAY, backdate=2 * DAY)
+)
+MISUSED = CLIENTS.issue(Request.server("alice.test"))
+
+
+def refused(
+    alert: int,
+    credential: Credential | None = ALICE,
+    stacks: frozenset[str] = UNKNOWN_STACK,
+    *,
+    side: Side = "client",
+    protected: bool = True,
+    **more: Any,
+) -> Report:
+    """Our report of a certificate that the peer has refused; the root is in its own file."""
+    chain = credential.chain_der if credential is not None else ()
+    root = (CLIENTS if side == "client" else SERVERS).certificate.public_bytes(Encoding.DER)
+    evidence = Evidence(
+        side,
+        stage="first-read",
+        failed=True,
+        hello_answered=True,
+        is_tls13=True,
+        alert=AlertSeen(alert, sent=False, protected=protected),
+        own_chain=(*chain, root) if chain else (),
+        client_random="00" * 32,
+        peer_stacks=stacks,
+        peer_is_openssl=stacks == OPENSSL,
+        certificate_requested=True,
+        **more,
+    )
+    return diagnose(evidence)
+
+
+@pytest.mark.parametrize("stacks", [UNKNOWN_STACK, GO_OLD, JAVA, GNUTLS])
+@pytest.mark.parametrize(
+    ("credential", "cause"), [(OLD, "expired"), (MISUSED, "wrong-usage")], ids=["old", "misused"]
+)
+def test_what_is_provably_wrong_comes_first(
+    stacks: frozenset[str], credential: Credential, cause: str
+) -> None:
+    alert = {JAVA: 46, GNUTLS: 49}.get(stacks, 42)
+    report = refused(alert, credential, stacks)
+
+    assert report.causes[:2] == [cause, "unknown-authority"]
+    assert report.outcome == "refused"
+
+
+@pytest.mark.parametrize("alert", [42, 46, 48])
+def test_without_it_an_unknown_ca_comes_first_and_no_clock(alert: int) -> None:
+    report = refused(alert)
+
+    assert report.causes[0] == "unknown-authority"
+    assert "clock" not in report.remedy
+    assert "most likely our certificate was issued by a CA" in report.summary
+
+
+def test_the_finer_go_says_unknown_ca_of_one() -> None:
+    assert refused(48, stacks=GO_NEW).causes[0] == "unknown-authority"
+    assert "unknown-authority" not in refused(42, stacks=GO_NEW).causes
+
+
+def test_the_stack_is_among_the_facts() -> None:
+    facts = {fact.fact: fact.value for fact in refused(42, stacks=GO_OLD | GO_NEW).evidence}
+
+    assert facts["server runs"] == "Go, to judge by its handshake messages"
+
+
+@pytest.mark.parametrize("alert", [49, 80])
+def test_an_alert_that_says_little_is_about_a_fault_that_can_be_seen(alert: int) -> None:
+    seen, unseen = refused(alert, MISUSED), refused(alert)
+
+    assert seen.causes[0] == "wrong-usage"
+    assert len(seen.causes) > 1
+    assert unseen.causes == (["not-authorised"] if alert == 49 else ["internal-error"])
+
+
+@pytest.mark.parametrize(
+    ("alert", "stacks"),
+    [(43, UNKNOWN_STACK), (43, OPENSSL), (46, OPENSSL)],
+    ids=["43", "43 of OpenSSL", "46 of OpenSSL"],
+)
+def test_when_every_cause_is_disproved_none_of_them_is_named(
+    alert: int, stacks: frozenset[str]
+) -> None:
+    report = refused(alert, stacks=stacks)
+
+    assert report.causes[0] not in ("wrong-usage", "crl-missing")
+    assert report.causes == ["internal-error"] or len(report.causes) > 1
+    assert f"({alert})" in " ".join(fact.value for fact in report.evidence)
+
+
+def test_an_alert_in_the_clear_may_then_be_forged() -> None:
+    report = refused(46, stacks=OPENSSL, protected=False)
+
+    assert report.causes == ["internal-error", "tampered"]
+
+
+def test_a_revocation_is_what_the_alert_says_in_every_stack() -> None:
+    assert refused(44, stacks=OPENSSL).causes == ["revoked"]
+    assert refused(44).causes[0] == "revoked"
+
+
+@pytest.mark.parametrize("alert", [40, 41, 42, 46, 116])
+def test_a_certificate_that_was_not_sent_is_the_cause(alert: int) -> None:
+    assert refused(alert, None).causes == ["no-client-certificate"]
+
+
+def test_a_version_that_was_agreed_on_is_not_what_is_missing() -> None:
+    report = refused(70, protected=False)
+
+    assert report.causes == ["internal-error", "tampered"]
+
+
+def test_a_self_signed_certificate_has_no_ca_to_be_unknown() -> None:
+    own = Authority.root("alice.test")
+    report = diagnose(
+        Evidence(
+            "client",
+            stage="handshake",
+            failed=True,
+            hello_answered=True,
+            alert=AlertSeen(42, sent=False, protected=True),
+            own_chain=(own.certificate.public_bytes(Encoding.DER),),
+        )
+    )
+
+    assert report.causes[0] in ("self-signed", "wrong-usage")
+    assert "unknown-authority" not in report.causes
+
+
+@pytest.mark.parametrize(
+    ("stacks", "names", "cause"),
+    [
+        (GO_OLD, ["other.test"], "wrong-name"),
+        (JAVA, ["other.test"], "wrong-name"),
+        (JAVA, ["localhost"], "unknown-authority"),  # of which Java sends no name
+        (GO_OLD, ["other.test", "127.0.0.1"], "unknown-authority"),
+        (UNKNOWN_STACK, ["other.test"], "unknown-authority"),
+    ],
+)
+def test_an_address_was_asked_for_where_a_stack_would_have_sent_a_name(
+    stacks: frozenset[str], names: list[str], cause: str
+) -> None:
+    alert = 46 if stacks == JAVA else 42
+    report = refused(alert, SERVERS.issue(Request.server(*names)), stacks, side="server")
+
+    assert report.causes[0] == cause

@@ -1,0 +1,1 @@
+"""TLS stacks: how they are recognised, and which alert each sends for which fault."""

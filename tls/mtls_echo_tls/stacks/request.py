@@ -1,0 +1,80 @@
+"""What a server's CertificateRequest says of the certificates that it accepts.
+
+A server may name the CAs that it trusts (certificate_authorities, RFC 8446 §4.2.4) and the
+signature algorithms that it can verify. Go and Java clients send no certificate whose issuer is
+not named; OpenSSL sends it all the same, and is refused. The list is a hint: nginx and others
+trust CAs that they do not name, and Python's servers name none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from cryptography import x509
+
+from mtls_echo_pki.certificates.reading import UNREADABLE
+from mtls_echo_tls.slugs import Slugs, drop, keep
+from mtls_echo_tls.trace import cursor
+from mtls_echo_tls.trace.cursor import Cursor, MalformedError
+from mtls_echo_tls.trace.recorder import Recorder
+
+_AUTHORITIES = 47
+
+# Named to a reader; a server that trusts the web's CAs has more than a hundred.
+_MOST_NAMES = 4
+
+
+def accepted_authorities(recorder: Recorder) -> tuple[bytes, ...]:
+    """The names of CAs in the CertificateRequest that was received, DER; () for none."""
+    request = recorder.find("received", "CertificateRequest")
+    if request is None:
+        return ()
+    try:
+        body = Cursor(request.body[4:])
+        body.vector(1)  # a context in TLS 1.3, kinds of certificate in TLS 1.2
+        if recorder.find("received", "EncryptedExtensions") is not None:
+            names = body.extensions().get(_AUTHORITIES, b"\0\0")
+        else:
+            body.vector(2)
+            names = body.take(body.left)
+        return tuple(_names(Cursor(Cursor(names).vector(2))))
+    except MalformedError:
+        return ()
+
+
+def _names(listed: Cursor) -> Iterator[bytes]:
+    while listed.left:
+        yield listed.vector(2)
+
+
+def by_listed_authorities(
+    causes: Slugs, path: Sequence[x509.Certificate], recorder: Recorder
+) -> Slugs:
+    """The causes why our path was refused, in the order that the server's list of CAs suggests."""
+    listed = accepted_authorities(recorder)
+    first: Slugs = ("unknown-authority",)
+    if not listed or first[0] not in causes:
+        return causes
+    if issuers(path).isdisjoint(listed):
+        return (*first, *drop(causes, first))
+    # It has a CA of that name: then another certificate of that CA, or one that is missing.
+    beside = keep(("impostor-authority", "missing-intermediate"), causes)
+    return (*beside, *first, *drop(causes, {*beside, *first}))
+
+
+def issuers(path: Sequence[x509.Certificate]) -> set[bytes]:
+    """The names that issued the certificates of a path, DER."""
+    found: set[bytes] = set()
+    for certificate in path:
+        try:
+            found.add(certificate.issuer.public_bytes())
+        except UNREADABLE:
+            continue
+    return found
+
+
+def enumerated(names: Sequence[bytes]) -> str:
+    """Some of these names, for a reader, and how many more there are."""
+    shown = "; ".join(cursor.distinguished_name(name) for name in names[:_MOST_NAMES])
+    more = len(names) - _MOST_NAMES
+    return f"{shown}; and {more} more" if more > 0 else shown
