@@ -326,7 +326,7 @@ class Evidence:
                     self.server_name = server_name or self.server_name
         if self.failed and not self.peer_stacks:
             self.peer_stacks = recognise(self.recorder)
-            self.peer_is_openssl |= self.peer_stacks == {"OpenSSL"}
+            self.peer_is_openssl |= self.peer_stacks == frozenset({"OpenSSL"})
         alert = self.recorder.fatal_alert if alerted else None
         if alert is not None:
             sent = alert.direction == "sent"

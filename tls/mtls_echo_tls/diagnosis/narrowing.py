@@ -326,11 +326,12 @@ def _narrow_as_presenter(family: Slugs, path: CertificationPath, evidence: Evide
         first: Slugs = ("impostor-authority",)
         remaining = (*keep(first, remaining), *drop(remaining, first))
     remaining = by_listed_authorities(remaining, path.certificates, evidence.recorder)
-    if not shown and len(remaining) == 1 < len(family) and remaining != ("revoked",):
-        # To be left over when all that is known has been ruled out proves nothing.
-        is_catchall = evidence.alert is not None and evidence.alert.code in _CATCHALLS
-        return (*drop(remaining, {*UNKNOWN}), *UNKNOWN) if is_catchall else UNKNOWN
-    return (*shown, *remaining) or UNKNOWN
+    possible = (*shown, *remaining) or UNKNOWN
+    # The alert for everything else: what is left over when all that is known has been ruled out
+    # is not proved by that.
+    is_catchall = evidence.alert is not None and evidence.alert.code in _CATCHALLS
+    left_over = is_catchall and not shown and len(possible) == 1
+    return (*drop(possible, {*UNKNOWN}), *UNKNOWN) if left_over else possible
 
 
 def _slugs_of_presented(

@@ -204,7 +204,7 @@ def _family_without_certificate(code: int, evidence: Evidence) -> Slugs:
         return ()
     if code == A.decode_error:
         # GnuTLS in TLS 1.2; from another stack it may mean what it says.
-        known = evidence.peer_stacks == {"GnuTLS"}
+        known = evidence.peer_stacks == frozenset({"GnuTLS"})
         return ("no-client-certificate",) if known else ("no-client-certificate", "tampered")
     return ("no-client-certificate", "not-authorised") if code == A.access_denied else ()
 

@@ -215,21 +215,22 @@ def remedy(evidence: Evidence, words: Perspective, causes: Slugs, path: Certific
     """What the reader can do about the first cause."""
     if not causes:
         return ""
-    if causes[0] in SILENT and len(causes) > 1:
-        first = remedy(evidence, words, causes[1:], path)
-        return f"{first}; or read the {words.peer}'s log: it may have refused without telling"
-    if causes[0] == "missing-intermediate" and words.reader_owns:
+    first, others = causes[0], causes[1:]
+    if others and first in SILENT:
+        likely = remedy(evidence, words, others, path)
+        return f"{likely}; or read the {words.peer}'s log: it may have refused without telling"
+    if first == "missing-intermediate" and words.reader_owns:
         where = {one.certificate: one.file for one in evidence.context_info.local_cas}
         files = [str(where[one]) for one in path.omitted if one in where]
         if files:
             return f"append to the certificate file, in this order: {', '.join(files)}"
-    if causes == ("closed-without-alert",) and evidence.side == "server" and evidence.own_chain:
+    if first == "closed-without-alert" and evidence.side == "server" and evidence.own_chain:
         return words.text(
             "read the client's log: many programs refuse a server without telling it, most often"
             " because its certificate's CA is not among their trust anchors ({ca})"
         )
-    fault = fault_of(causes[0], words.faults, evidence.verify_code)
-    return words.remedy(texts_of(causes[0], fault, evidence.verify_code, words.reason), fault)
+    fault = fault_of(first, words.faults, evidence.verify_code)
+    return words.remedy(texts_of(first, fault, evidence.verify_code, words.reason), fault)
 
 
 def facts(
@@ -243,7 +244,8 @@ def facts(
 def _facts(
     evidence: Evidence, words: Perspective, causes: Slugs, path: CertificationPath
 ) -> Iterator[Fact]:
-    if len(causes) > 2 and causes[0] not in SILENT:
+    silent = causes[0] in SILENT
+    if len(causes) > 2 and not silent:
         yield Fact("most likely", words.clause(causes[0], evidence.verify_code))
         for slug in causes[1:_MOST_GUESSES]:
             yield Fact("or", words.clause(slug, evidence.verify_code))
@@ -259,7 +261,7 @@ def _facts(
     if evidence.closed_early is not None:
         yield Fact("received", "close_notify, which gives no reason")
     yield from _refused(evidence, words, causes, path)
-    if words.rejected_by == words.peer or causes[0] in SILENT:
+    if words.rejected_by == words.peer or silent:
         yield from _of_peer(evidence, words, path)
     if evidence.verify_code is not None:
         yield Fact("verdict", f"OpenSSL verify code {evidence.verify_code}")

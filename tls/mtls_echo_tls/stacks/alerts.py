@@ -59,7 +59,7 @@ class AlertRow(NamedTuple):
 @cache
 def table() -> tuple[AlertRow, ...]:
     """The whole table, in its order."""
-    text = files(__package__).joinpath("alerts.tsv").read_text("utf-8")
+    text = files("mtls_echo_tls.stacks").joinpath("alerts.tsv").read_text("utf-8")
     rows = [line.split("\t") for line in text.splitlines() if not line.startswith("#")]
     return tuple(
         AlertRow(
@@ -80,7 +80,9 @@ def meant_by(stacks: Set[str], alert: int, judge: Side) -> Slugs:
     stacks means that any of them may have sent it.
     """
     rows = (row for row in table() if row.alert == alert and row.judge in (None, judge))
-    found = {slug for row in rows if not stacks or row.stack in stacks for slug in row.faults}
+    found: set[Slug] = {
+        slug for row in rows if not stacks or row.stack in stacks for slug in row.faults
+    }
     found.discard("no-client-certificate")
     if judge == "server":
         found -= {"wrong-name", "no-san"}  # a client's certificate is not checked for a host
