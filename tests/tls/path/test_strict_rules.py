@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
 from dataclasses import replace
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID
 
 from mtls_echo_client.context import client_context
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential
+from mtls_echo_pki.certificates.der import SEQUENCE, elements, encode, first
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.tbs import TBSCertificate
 from mtls_echo_pki.certificates.trust import Trust
@@ -100,3 +105,67 @@ async def test_a_name_of_an_intermediate_is_escaped_where_it_is_shown() -> None:
     for text in (verifier.summary, verifier.remedy):
         assert "“{its}\\x1b[31m\\n”" in text
         assert text.isprintable()
+
+
+# --- what no builder makes -----------------------------------------------------------------------
+
+VERSION_1, LIMITED, EXPLICIT = "version 1", "pathLenConstraint", "curve"
+P256_PARAMETERS = subprocess.run(
+    ["openssl", "ecparam", "-name", "P-256", "-param_enc", "explicit", "-outform", "DER"],
+    check=True,
+    capture_output=True,
+).stdout
+
+
+def altered(rule: str, credential: Credential) -> Credential:
+    """The same, signed by the same CA, with one part that breaks the rule."""
+    outer = [*elements(first(credential.certificate.public_bytes(Encoding.DER)).contents)]
+    parts = [part.der for part in elements(outer[0].contents)]
+    if rule == VERSION_1:
+        parts = parts[1:]
+    elif rule == LIMITED:
+        unlimited = bytes.fromhex("0603551d130101ff04023000")
+        limited = bytes.fromhex("0603551d130101ff04053003020100")
+        assert unlimited in parts[-1]
+        extensions = [
+            encode(SEQUENCE, each.contents.replace(unlimited, limited))
+            for each in elements(first(first(parts[-1]).contents).contents)
+        ]
+        parts[-1] = encode(0xA3, encode(SEQUENCE, b"".join(extensions)))
+    else:
+        key = [*elements(first(parts[6]).contents)]
+        kind = next(elements(key[0].contents))
+        algorithm = encode(SEQUENCE, kind.der + P256_PARAMETERS)
+        parts[6] = encode(SEQUENCE, algorithm + key[1].der)
+    tbs = encode(SEQUENCE, b"".join(parts))
+    assert isinstance(CLIENTS.key, ec.EllipticCurvePrivateKey)
+    signature = encode(0x03, b"\0" + CLIENTS.key.sign(tbs, ec.ECDSA(SHA256())))
+    made = x509.load_der_x509_certificate(encode(SEQUENCE, tbs + outer[1].der + signature))
+    return replace(credential, certificate=made)
+
+
+@both_versions
+@pytest.mark.parametrize(
+    ("rule", "code", "fix"),
+    [
+        (VERSION_1, 93, "as version 3"),
+        (LIMITED, 80, "without pathLenConstraint"),
+        (EXPLICIT, 94, "for a key with a named curve"),
+    ],
+)
+async def test_a_rule_that_only_the_der_shows_is_told_by_both_ends(
+    version: ssl.TLSVersion, rule: str, code: int, fix: str
+) -> None:
+    refused, verifier = await met(altered(rule, ALICE), CLIENTS.trust, version)
+
+    assert verifier.verify_code == code
+    assert refused.causes == verifier.causes == ["not-conforming"]
+    for report in (refused, verifier):
+        assert rule in report.summary
+        assert fix in report.remedy
+
+
+async def test_the_same_without_an_alteration_is_accepted() -> None:
+    refused, _ = await met(ALICE, CLIENTS.trust, ssl.TLSVersion.TLSv1_3)
+
+    assert refused.outcome == "echoed"
