@@ -6,6 +6,7 @@ import datetime
 import io
 import json
 import sys
+from dataclasses import replace
 from typing import Any, get_args
 
 import msgspec
@@ -16,14 +17,22 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from mtls_echo_client.context import client_context
+from mtls_echo_pki.certificates.authority import Authority
+from mtls_echo_pki.certificates.request import Request
+from mtls_echo_pki.certificates.tbs import TBSCertificate
+from mtls_echo_pki.flaws.baseline import with_extension
 from mtls_echo_server import events, log
+from mtls_echo_server.context import server_context
 from mtls_echo_server.events import Event
 from mtls_echo_server.log import BURST, EventLog, LogFormat
 from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.evidence import AlertSeen, Evidence
+from tests.support.authorities import SERVERS
 from tests.support.servers import Authorities
+from tests.support.tls import LOCALHOST, reports, tls_pair
 
 
 class Clock:
@@ -279,3 +288,21 @@ def test_a_log_that_cannot_be_written_stops_nothing() -> None:
     closed = io.StringIO()
     closed.close()
     EventLog("json", closed)(events.warning("nor this"))
+
+
+async def test_the_line_of_a_refusal_has_the_certificate_at_fault_and_what_was_found() -> None:
+    root = Authority.root("Root")
+    issuing = root.intermediate("Issuing CA 2")
+    bearer = issuing.issue(Request.client("alice.test"))
+    tbs = TBSCertificate.of(issuing.certificate)
+    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+    above = root.certify(with_extension(tbs, usage))
+    one = client_context(SERVERS.trust, replace(bearer, chain=(above,)))
+
+    _, report = await reports(*tls_pair(one, server_context(LOCALHOST, root.trust)))
+    happened = events.connection("192.0.2.1:9", report, ended="error", received=0, sent=0)
+    (line,) = log_lines(happened)
+
+    assert "the intermediate “Issuing CA 2”, above its certificate, may not issue" in line
+    assert "; found: “Issuing CA 2”: extendedKeyUsage is serverAuth; clientAuth is needed" in line
+    assert "have the intermediate “Issuing CA 2” reissued by “Root”" in line

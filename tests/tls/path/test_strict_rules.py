@@ -20,9 +20,11 @@ from mtls_echo_pki.certificates.der import SEQUENCE, elements, encode, first
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.tbs import TBSCertificate
 from mtls_echo_pki.certificates.trust import Trust
+from mtls_echo_pki.flaws.baseline import issued_by
 from mtls_echo_server.context import server_context
 from mtls_echo_tls.diagnosis.joint import join_reports
 from mtls_echo_tls.diagnosis.report import Report
+from mtls_echo_tls.path.validate import examine
 from tests.support.authorities import CLIENTS, SERVERS
 from tests.support.tls import ALICE, LOCALHOST, both_versions, reports, tls_pair
 
@@ -169,3 +171,23 @@ async def test_the_same_without_an_alteration_is_accepted() -> None:
     refused, _ = await met(ALICE, CLIENTS.trust, ssl.TLSVersion.TLSv1_3)
 
     assert refused.outcome == "echoed"
+
+
+def test_a_chain_beyond_openssls_bound_is_said_to_be_so_and_nothing_is_missing() -> None:
+    above = Authority.root("Deep Root")
+    chain = [above.certificate]
+    for number in range(104):
+        made = Authority.root(f"Sub {number}")
+        tbs = issued_by(TBSCertificate.of(made.certificate), above)
+        above = replace(made, certificate=above.certify(tbs))
+        chain.insert(0, above.certificate)
+    bearer = above.issue(Request.client("a.test"))
+    ders = [c.public_bytes(Encoding.DER) for c in (bearer.certificate, *chain)]
+
+    path = examine(ders, presenter="client", anchors=[chain[-1]])
+
+    assert path.slugs == ("path-too-long",)
+    many = [*ders[:1], ders[1], *ders[-1:] * 103]
+    short = examine(many, presenter="client", anchors=[x509.load_der_x509_certificate(ders[1])])
+    assert short.faults == ()  # OpenSSL leaves out what is not on the path
+    assert path.faults[0].detail == "106 certificates were sent; OpenSSL follows 100"

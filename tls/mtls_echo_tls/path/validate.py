@@ -157,7 +157,7 @@ def _examine(
     thorough = anchors is None or presenter == "server"
     built = build_chain(ChainInputs(presented, anchors, others, now, thorough, more))
     certificates, found = built.certificates, list(built.faults)
-    if len(chain) > _OPENSSLS_DEPTH:
+    if len(chain) > _OPENSSLS_DEPTH and len(certificates) >= LONGEST_PATH:
         detail = f"{len(chain)} certificates were sent; OpenSSL follows {_OPENSSLS_DEPTH}"
         found.append(Fault("path-too-long", 0, detail))
     found += _namesakes(certificates, anchors or ())
