@@ -267,9 +267,9 @@ def _shown_to_us(family: Slugs, path: CertificationPath, evidence: Evidence) -> 
     if family[0] == "wrong-name":
         # OpenSSL compared the names, and more strictly than examining the path would.
         leaf = end_entity(evidence.peer_chain)
-        if leaf is None or has_unreadable_names(leaf):
-            return family
-        return ("wrong-name",) if hosts(leaf) else ("no-san",)
+        if leaf is not None and hosts(leaf):
+            return ("wrong-name",)
+        return family if leaf is None or has_unreadable_names(leaf) else ("no-san",)
     shown = keep(path.slugs, (*family, *_shown_beside(path, evidence)))
     if family == UNKNOWN:
         shown = path.slugs[:1]
