@@ -146,6 +146,8 @@ SIDES: tuple[tuple[str, Side], ...] = (
     (r"unable to access 'https|err_cert_|fetch failed|net::err_|\bmozilla_|\bsec_error_",
          "client"),
     (r"ssl_error_\w{1,40}_alert|initializesecuritycontext|schannel: ", "client"),
+    (r"\bldap_(?:start_tls|sasl|bind|initialize)|\bpr_(?:end_of_file|connect_reset)_error",
+         "client"),
     (r"error: the certificate (?:of|is) ", "client"),
 )  # fmt: skip
 
