@@ -16,7 +16,7 @@ from tests.support.tls import V13, client_side, reports, server_side, tls_pair
 
 FIELDS = {
     "side", "outcome", "rejected_by", "stage", "causes", "alert", "verify_code", "evidence",
-    "remedy", "rfc", "summary", "tls", "peer", "own", "client_random", "duration_ms",
+    "remedy", "rfc", "summary", "tls", "requested", "peer", "own", "client_random", "duration_ms",
 }  # fmt: skip
 
 
@@ -36,7 +36,9 @@ async def test_a_report_is_one_line_of_json_with_the_agreed_fields() -> None:
     }  # fmt: skip
     assert client["peer"] == server["own"]
     assert client["peer"]["not_after"].endswith("Z")
-    assert set(client["tls"]) == {"version", "cipher", "alpn", "server_name", "resumed"}
+    assert set(client["tls"]) == {
+        "version", "cipher", "group", "signature", "alpn", "server_name", "resumed",
+    }  # fmt: skip
 
 
 async def test_a_description_says_first_who_refused_whom_and_why() -> None:

@@ -86,6 +86,7 @@ def _report(
         remedy=remedy(evidence, words, causes, path),
         rfc=_rfc(causes[0], words) if causes else "",
         tls=_parameters(evidence),
+        requested=evidence.certificate_request,
         peer=summarise(evidence.peer_chain),
         own=summarise(evidence.own_chain),
         anchors=_anchors(evidence),
@@ -164,6 +165,8 @@ def _parameters(evidence: Evidence) -> Parameters | None:
     return Parameters(
         version=evidence.version,
         cipher=evidence.cipher,
+        group=evidence.group,
+        signature=evidence.signature,
         alpn=evidence.alpn,
         server_name=evidence.server_name,
         resumed=evidence.resumed,

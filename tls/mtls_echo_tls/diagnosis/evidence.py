@@ -26,8 +26,9 @@ from mtls_echo_tls.reasons import ALERT_OF_REASON, ALERT_OF_REASON_IN_TLS12
 from mtls_echo_tls.sides import Side, Stage
 from mtls_echo_tls.slugs import Slugs
 from mtls_echo_tls.stacks.fingerprint import recognise
-from mtls_echo_tls.trace import messages
+from mtls_echo_tls.trace import codepoints, messages
 from mtls_echo_tls.trace.cleartext import ends_in_alert
+from mtls_echo_tls.trace.decoding import Requested, requested_in
 from mtls_echo_tls.trace.recorder import Recorder
 
 TransportEnd = Literal["open", "eof", "reset"]
@@ -72,7 +73,6 @@ class Evidence:
         late_data: The first 512 bytes of application data that were found after a failed write.
         own_chain, peer_chain: The certificates presented, DER, end-entity first. A rejected
             peer's are here too.
-        certificate_requested: Whether the server asked the client for a certificate.
         hello_answered: Whether a ServerHello was received (client) or sent (server).
         client_random: `ClientHello.random`, hexadecimal.
         is_tls13: Whether the handshake is one of TLS 1.3, completed or not.
@@ -84,7 +84,10 @@ class Evidence:
         alpn_offered: Whether the ClientHello offers application protocols.
         not_shared: What left no cipher suite in common, on a server that found none.
         no_common_alpn: They were offered, this side insists on some, and none was selected.
-        version, cipher, alpn, resumed: What was negotiated; None before.
+        certificate_requested, certificate_request: Whether the server asked for a certificate,
+            and what it must be like.
+        version, cipher, group, signature, alpn, resumed: What was negotiated; None before. The
+            signature is the server's.
         context_info: What our own context was made from.
         started, duration: In seconds; by a clock that is never set.
         ended_at: When it ended, by this machine's clock: certificates are verified against that.
@@ -111,6 +114,7 @@ class Evidence:
     own_chain: tuple[bytes, ...] = ()
     peer_chain: tuple[bytes, ...] = ()
     certificate_requested: bool = False
+    certificate_request: Requested | None = None
     hello_answered: bool = False
     client_random: str | None = None
     is_tls13: bool = False
@@ -123,6 +127,8 @@ class Evidence:
     no_common_alpn: bool = False
     version: str | None = None
     cipher: str | None = None
+    group: str | None = None
+    signature: str | None = None
     alpn: str | None = None
     resumed: bool = False
     context_info: ContextInfo = field(default=_UNKNOWN, repr=False)
@@ -295,8 +301,9 @@ class Evidence:
     def _read_recording(self) -> None:
         """Take over what the handshake's messages show; more exact than `note_error`."""
         hellos: list[bytes] = []
+        answer = exchange = proof = b""
         alerted = False
-        for _, way, _, content_type, body in self.recorder.recorded():
+        for _, way, version, content_type, body in self.recorder.recorded():
             if content_type != messages.HANDSHAKE or not body:
                 alerted |= content_type == messages.ALERT
                 continue
@@ -304,11 +311,18 @@ class Evidence:
             if kind == messages.CLIENT_HELLO:
                 hellos.append(body)
             elif kind == messages.SERVER_HELLO:
-                self.hello_answered = True
+                self.hello_answered, answer = True, body
+            elif kind == messages.SERVER_KEY_EXCHANGE:
+                exchange = body
+            elif kind == messages.CERTIFICATE_VERIFY and (way == "write") == (
+                self.side == "server"
+            ):
+                proof = body
             elif kind == messages.ENCRYPTED_EXTENSIONS:
                 self.is_tls13 = True
             elif kind == messages.CERTIFICATE_REQUEST:
                 self.certificate_requested = True
+                self.certificate_request = requested_in(body, version)
             elif kind in (messages.CERTIFICATE, messages.COMPRESSED_CERTIFICATE):
                 if way == "write":
                     self.own_chain = messages.chain_of(body)
@@ -324,6 +338,13 @@ class Evidence:
                 self.client_random = hello[6:38].hex() if len(hello) >= 38 else self.client_random
                 if self.side == "server":
                     self.server_name = server_name or self.server_name
+        group, signature = messages.agreed_in(answer, exchange, proof)
+        self.group = codepoints.named(codepoints.GROUPS, group) if group else self.group
+        self.signature = (
+            codepoints.named(codepoints.SIGNATURE_SCHEMES, signature)
+            if signature
+            else self.signature
+        )
         if self.failed and not self.peer_stacks:
             self.peer_stacks = recognise(self.recorder)
             self.peer_is_openssl |= self.peer_stacks == frozenset({"OpenSSL"})

@@ -15,7 +15,7 @@ from mtls_echo_tls.fault_causes import Variant
 from mtls_echo_tls.path.summaries import CertificateSummary
 from mtls_echo_tls.sides import Side, Stage
 from mtls_echo_tls.slugs import Slug
-from mtls_echo_tls.trace.decoding import TraceEntry
+from mtls_echo_tls.trace.decoding import Requested, TraceEntry
 
 Outcome = Literal["echoed", "refused", "denied", "failed"]
 
@@ -37,10 +37,12 @@ class Fact(msgspec.Struct, frozen=True):
 
 
 class Parameters(msgspec.Struct, frozen=True, kw_only=True):
-    """What the handshake agreed on."""
+    """What the handshake agreed on; the signature is the server's."""
 
     version: str | None
     cipher: str | None
+    group: str | None = None
+    signature: str | None = None
     alpn: str | None
     server_name: str | None
     resumed: bool
@@ -97,6 +99,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         evidence: What the causes were inferred from.
         summary, remedy: Who refused whom, and why; what the reader can do about the first cause.
         tls: What was negotiated; None when the handshake did not get that far.
+        requested: What the server asked of the client's certificate; None when it asked for none.
         peer, own: The certificates presented.
         anchors: When we refused a certificate: SHA-256 of our trust anchors. Empty when there
             are more than 32.
@@ -120,6 +123,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     remedy: str
     rfc: str
     tls: Parameters | None
+    requested: Requested | None = None
     peer: CertificateSummary | None
     own: CertificateSummary | None
     anchors: list[str] = msgspec.field(default_factory=list[str])

@@ -2,9 +2,8 @@
 
 TLS negotiates by numbers, which IANA registers ("TLS Parameters"). Here are the names of those
 that a present peer may offer: every suite of TLS 1.3, the suites of TLS 1.2 with an ephemeral or
-an RSA key exchange and a cipher still in use, every named group, every signature scheme of RFC
-8446, RFC 8422, RFC 8734 and of ML-DSA. Any other is shown as the number, so that none is named
-wrongly.
+an RSA key exchange and a cipher still in use, every named group and every signature scheme. Any
+other is shown as the number, so that none is named wrongly.
 """
 
 from __future__ import annotations
@@ -54,7 +53,9 @@ GROUPS = _families(
         "{}": "0022 GC256A, 0023 GC256B, 0024 GC256C, 0025 GC256D, 0026 GC512A, 0027 GC512B,"
         "0028 GC512C, 0029 curveSM2, 001d x25519, 001e x448, 0200 MLKEM512, 0201 MLKEM768,"
         "0202 MLKEM1024, 11eb SecP256r1MLKEM768, 11ec X25519MLKEM768, 11ed SecP384r1MLKEM1024,"
-        "11ee curveSM2MLKEM768, 6399 X25519Kyber768Draft00, 639a SecP256r1Kyber768Draft00",
+        "11ee curveSM2MLKEM768, ff01 arbitrary_explicit_prime_curves,"
+        "ff02 arbitrary_explicit_char2_curves, 6399 X25519Kyber768Draft00,"
+        "639a SecP256r1Kyber768Draft00",
         "sect{}": "0001 163k1, 0002 163r1, 0003 163r2, 0004 193r1, 0005 193r2, 0006 233k1,"
         "0007 233r1, 0008 239k1, 0009 283k1, 000a 283r1, 000b 409k1, 000c 409r1, 000d 571k1,"
         "000e 571r1",
@@ -66,8 +67,9 @@ GROUPS = _families(
     }
 )
 
-# RFC 8446 §4.2.3, RFC 8734, RFC 8998; ML-DSA. The pairs with SHA-224 and DSA are RFC 5246's
-# §7.4.1.4.1 and have no names of their own in the registry.
+# RFC 8446 §4.2.3, RFC 8734, RFC 8998, RFC 9189, RFC 9367; ML-DSA, SLH-DSA. The
+# pairs with SHA-224 and DSA are RFC 5246's §7.4.1.4.1 and have no names of their own in the
+# registry.
 SIGNATURE_SCHEMES = _families(
     {
         "rsa_pkcs1_{}": "0201 sha1, 0301 sha224, 0401 sha256, 0501 sha384, 0601 sha512",
@@ -77,7 +79,14 @@ SIGNATURE_SCHEMES = _families(
         "081b brainpoolP384r1tls13_sha384, 081c brainpoolP512r1tls13_sha512",
         "rsa_pss_{}": "0804 rsae_sha256, 0805 rsae_sha384, 0806 rsae_sha512, 0809 pss_sha256,"
         "080a pss_sha384, 080b pss_sha512",
-        "{}": "0807 ed25519, 0808 ed448, 0708 sm2sig_sm3, 0904 mldsa44, 0905 mldsa65,0906 mldsa87",
+        "rsa_pkcs1_{}_legacy": "0420 sha256, 0520 sha384, 0620 sha512",
+        "gostr34102012_{}": "0709 256a, 070a 256b, 070b 256c, 070c 256d, 070d 512a, 070e 512b,"
+        "070f 512c",
+        "slhdsa_{}": "0911 sha2_128s, 0912 sha2_128f, 0913 sha2_192s, 0914 sha2_192f,"
+        "0915 sha2_256s, 0916 sha2_256f, 0917 shake_128s, 0918 shake_128f, 0919 shake_192s,"
+        "091a shake_192f, 091b shake_256s, 091c shake_256f",
+        "{}": "0807 ed25519, 0808 ed448, 0704 eccsi_sha256, 0705 iso_ibs1, 0706 iso_ibs2,"
+        "0707 iso_chinese_ibs, 0708 sm2sig_sm3, 0904 mldsa44, 0905 mldsa65, 0906 mldsa87",
     }
 )
 

@@ -11,6 +11,8 @@ certificates are cut at a bound, and say how many were omitted.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,7 +20,7 @@ from typing import Any
 import msgspec
 
 from mtls_echo_tls.alerts import alert_meaning, alert_name
-from mtls_echo_tls.path.summaries import summarise
+from mtls_echo_tls.path.summaries import bounded, summarise
 from mtls_echo_tls.trace import codepoints, cursor
 from mtls_echo_tls.trace.codepoints import named
 from mtls_echo_tls.trace.cursor import Cursor, MalformedError, names_of, numbers
@@ -53,6 +55,30 @@ class TraceEntry(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     protected: bool
     fields: dict[str, Any]
+
+
+class Requested(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server asks of a client's certificate (CertificateRequest, RFC 8446 §4.3.2).
+
+    Attributes:
+        authorities: The names of the CAs that it accepts; [] when it names none.
+        signature_algorithms: Those in which the client may sign.
+    """
+
+    authorities: list[str]
+    signature_algorithms: list[str]
+
+
+@functools.lru_cache(maxsize=8)  # a server asks every client for the same
+def requested_in(request: bytes, version: int) -> Requested:
+    """What a CertificateRequest asks for, as bounded and printable text; never raises."""
+    message, found = Message(0, "received", HANDSHAKE, request, False, version), Fields()
+    with contextlib.suppress(MalformedError):
+        _certificate_request(message, Cursor(request[4:]), found)
+    return Requested(
+        authorities=[bounded(name) for name in found.get("authorities", ())],
+        signature_algorithms=found.get("signature_algorithms", []),
+    )
 
 
 def trace_of(recorder: Recorder) -> list[TraceEntry] | None:

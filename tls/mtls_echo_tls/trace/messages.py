@@ -35,7 +35,7 @@ _MOST_INFLATED = 256 * 1024
 _FATAL = 2
 
 # Extensions (RFC 6066 §3, RFC 8446 §4.2.1).
-_SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS = 0, 16, 43
+_SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS, _KEY_SHARE = 0, 16, 43, 51
 
 # RFC 1035 §2.3.4; OpenSSL refuses a longer one, after it was recorded.
 _LONGEST_HOST_NAME = 255
@@ -47,6 +47,7 @@ _TLS13 = int(ssl.TLSVersion.TLSv1_3).to_bytes(2)
 # Handshake messages (RFC 8446 §4, RFC 8879 §4).
 CLIENT_HELLO, SERVER_HELLO, ENCRYPTED_EXTENSIONS = 1, 2, 8
 CERTIFICATE, CERTIFICATE_REQUEST, COMPRESSED_CERTIFICATE = 11, 13, 25
+SERVER_KEY_EXCHANGE, CERTIFICATE_VERIFY = 12, 15
 
 # fmt: off
 _HANDSHAKE_NAMES = {
@@ -209,13 +210,33 @@ def hello_extensions(hello: bytes) -> Iterator[tuple[int, bytes]]:
 
 def selects_tls13(message: bytes) -> bool:
     """Whether this is a ServerHello or HelloRetryRequest that selects TLS 1.3."""
-    if message[:1] != b"\x02":
-        return False
+    return message[:1] == b"\x02" and _answered(message).get(_SUPPORTED_VERSIONS) == _TLS13
+
+
+def _answered(message: bytes) -> dict[int, bytes]:
+    """The extensions of a ServerHello."""
     # Header, legacy_version, random, legacy_session_id_echo, suite and compression (§4.1.3).
     at = 4 + 2 + 32
     at += 1 + int.from_bytes(message[at : at + 1]) + 2 + 1
-    found = dict(extensions(message[at + 2 :])).get(_SUPPORTED_VERSIONS)
-    return found == _TLS13
+    return dict(extensions(message[at + 2 :]))
+
+
+def agreed_in(answer: bytes, exchange: bytes, proof: bytes) -> tuple[int, int]:
+    """The code points of the group and of the server's signature; 0 where there is none.
+
+    Args:
+        answer: ServerHello, which names the group in TLS 1.3.
+        exchange: ServerKeyExchange, which in TLS 1.2 names both, if it is that of ECDHE.
+        proof: The server's CertificateVerify, of TLS 1.3.
+    """
+    if exchange:
+        # Header, named_curve, the curve, the point, the algorithm, the signature (RFC 8422 §5.4).
+        at = 8 + int.from_bytes(exchange[7:8])
+        ends = at + 4 + int.from_bytes(exchange[at + 2 : at + 4])
+        is_ecdhe = exchange[4:5] == b"\x03" and ends == len(exchange)
+        codes = exchange[5:7], exchange[at : at + 2]
+        return (int.from_bytes(codes[0]), int.from_bytes(codes[1])) if is_ecdhe else (0, 0)
+    return int.from_bytes(_answered(answer).get(_KEY_SHARE, b"")[:2]), int.from_bytes(proof[4:6])
 
 
 def extensions(data: bytes) -> Iterator[tuple[int, bytes]]:
