@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from mtls_echo.vocabulary import COMMAND_LINE
 from mtls_echo_tls.alerts import alert_meaning, alert_name
-from mtls_echo_tls.causes import CAUSES, OWNERS
+from mtls_echo_tls.causes import OWNERS, cause_of
 from mtls_echo_tls.diagnosis.wording import Perspective, in_third_person
 from mtls_echo_tls.explain.findings import Finding
 from mtls_echo_tls.sides import Side, peer_of
@@ -125,17 +125,18 @@ def _also(found: list[Finding], side: Side) -> list[str]:
 def _for_side(finding: Finding, side: Side) -> SideAnswer:
     rejected_by = finding.rejected_by(side)
     causes = finding.causes(side)
-    words = Perspective(side, rejected_by, vocabulary=COMMAND_LINE)
+    words = Perspective(side, rejected_by, vocabulary=COMMAND_LINE, reason=finding.reason)
+    texts = {slug: cause_of(slug, reason=finding.reason) for slug in causes}
     unsaid = finding.refused == "unsaid"
 
     def remedy(slug: Slug) -> str:
-        cause = CAUSES[slug]
         if unsaid:
-            return in_third_person(cause.owner, OWNERS.get(slug), vocabulary=COMMAND_LINE)
-        return words.remedy(cause)
+            owner = OWNERS.get(slug)
+            return in_third_person(texts[slug].owner, owner, vocabulary=COMMAND_LINE)
+        return words.remedy(texts[slug])
 
     def says(slug: Slug) -> str:
-        clause = CAUSES[slug].clause
+        clause = texts[slug].clause
         return in_third_person(clause, OWNERS.get(slug)) if unsaid else words.clause(slug)
 
     return SideAnswer(
@@ -147,7 +148,7 @@ def _for_side(finding: Finding, side: Side) -> SideAnswer:
         find_out=_find_out(finding, side, rejected_by, causes),
         remedies={slug: remedy(slug) for slug in causes[:CAUSES_SHOWN]},
         remedy=remedy(causes[0]) if causes else _NO_CAUSE[finding.kind],
-        rfc=", ".join(dict.fromkeys(CAUSES[s].rfc for s in causes[:2] if CAUSES[s].rfc)),
+        rfc=", ".join(dict.fromkeys(texts[s].rfc for s in causes[:2] if texts[s].rfc)),
     )
 
 

@@ -113,6 +113,18 @@ def test_every_reason_of_the_diagnosis_is_known_as_symbol_and_as_words(symbol: s
         assert found.reason == symbol or found.causes(None) == CAUSES_BY_REASON[symbol]
 
 
+@pytest.mark.parametrize(
+    ("text", "means"),
+    [
+        ("error:0A00018A:SSL routines::dh key too small", "Diffie-Hellman"),
+        ("[SSL: UNSAFE_LEGACY_RENEGOTIATION_DISABLED] whatever (_ssl.c:1000)", "RFC 5746"),
+    ],
+)
+def test_a_reason_that_needs_other_words_has_them(text: str, means: str) -> None:
+    result = run(text)
+    assert means in " ".join(result.stdout.split())
+
+
 @pytest.mark.parametrize("code", CAUSES_BY_VERIFY_CODE)
 def test_every_verdict_of_the_diagnosis_is_known_by_its_code(code: int) -> None:
     finding = findings(f"verify error:num={code}:something")[0]
