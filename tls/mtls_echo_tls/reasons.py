@@ -7,7 +7,7 @@ kept apart, since what is altered on the way cannot pass for authentic:
 
 * the record around the data, which anything on the path can alter at any time;
 * what is in a message: after the first keys it is the peer's own, or its MAC would be wrong;
-* a disagreement, which is nobody's fault.
+* a disagreement about versions, suites or names, for which neither side is at fault.
 
 A reason that is not here, such as that of an OpenSSL to come, is known by the alert that went out.
 """
