@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtls_echo_tls.causes import CAUSES
-from mtls_echo_tls.diagnosis.tables import CAUSES_BY_REASON
 from mtls_echo_tls.explain.findings import Finding
 from mtls_echo_tls.explain.parse import MOST, findings
 from mtls_echo_tls.explain.tables import FOLDER, TableRow, program_words, rows
+from mtls_echo_tls.reasons import CAUSES_BY_REASON
 
 TABLES = sorted(path.stem for path in FOLDER.glob("*.tsv") if path.stem != "programs")
 
@@ -54,7 +54,7 @@ def says_what_the_row_says(row: TableRow, spelling: str, first: Finding) -> bool
         return True
     if first.alert is not None and row.kind.startswith("alert"):
         return str(first.alert) in {each.code for each in shared}  # whose causes `alerts` has
-    if first.kind == "reason" and first.reason in CAUSES_BY_REASON:
+    if first.reason is not None and first.kind == "reason" and first.reason in CAUSES_BY_REASON:
         return folded(first.reason) in folded(spelling)  # the diagnosis knows its causes
     return bool(causes & {*first.stated, *first.causes(first.side)})
 
