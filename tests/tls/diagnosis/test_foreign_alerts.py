@@ -107,12 +107,10 @@ def test_an_alert_that_says_little_is_about_a_fault_that_can_be_seen(alert: int)
     [(43, UNKNOWN_STACK), (43, OPENSSL), (46, OPENSSL)],
     ids=["43", "43 of OpenSSL", "46 of OpenSSL"],
 )
-def test_when_every_cause_is_disproved_none_of_them_is_named(
-    alert: int, stacks: frozenset[str]
-) -> None:
+def test_what_was_merely_left_is_never_named_alone(alert: int, stacks: frozenset[str]) -> None:
     report = refused(alert, stacks=stacks)
 
-    assert report.causes[0] not in ("wrong-usage", "crl-missing")
+    assert "wrong-usage" not in report.causes
     assert report.causes == ["internal-error"] or len(report.causes) > 1
     assert f"({alert})" in " ".join(fact.value for fact in report.evidence)
 
@@ -120,7 +118,7 @@ def test_when_every_cause_is_disproved_none_of_them_is_named(
 def test_an_alert_in_the_clear_may_then_be_forged() -> None:
     report = refused(46, stacks=OPENSSL, protected=False)
 
-    assert report.causes == ["internal-error", "tampered"]
+    assert report.causes == ["crl-missing", "internal-error", "tampered"]
 
 
 def test_a_revocation_is_what_the_alert_says_in_every_stack() -> None:

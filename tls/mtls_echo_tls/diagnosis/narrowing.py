@@ -382,7 +382,7 @@ def _with_tampering(causes: Slugs, path: CertificationPath, evidence: Evidence) 
     That is possible where it travels in the clear, and worth saying where little is known.
     """
     is_clear = evidence.alert is not None and evidence.alert.protected is False
-    is_vague = len(causes) > 2 or causes == UNKNOWN
+    is_vague = len(causes) > 2 or UNKNOWN[0] in causes
     if not is_clear or not is_vague or not {"tampered", *path.slugs}.isdisjoint(causes):
         return causes
     return (*causes, "tampered")
