@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mtls_echo import endpoints as endpoints
+    from mtls_echo.exceptions import explain_exception as explain_exception
+    from mtls_echo.explanation import Explanation as Explanation
     from mtls_echo_client.context import client_context as client_context
     from mtls_echo_client.session import Session as Session
     from mtls_echo_client.session import connect as connect
@@ -85,6 +87,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES_IN = {
+    "mtls_echo.exceptions": "explain_exception",
+    "mtls_echo.explanation": "Explanation",
     "mtls_echo_client.context": "client_context",
     "mtls_echo_client.session": "Session connect",
     "mtls_echo_pki.certificates.authority": "Authority",

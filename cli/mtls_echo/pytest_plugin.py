@@ -1,4 +1,9 @@
-"""pytest fixtures for certificates; a fresh PKI for every test costs less than a file read.
+"""pytest fixtures for certificates, and a word about the TLS error that failed a test.
+
+A fresh PKI for every test costs less than a file read. A test that fails with an `ssl.SSLError`,
+however a library has wrapped it, gets a section "TLS, explained" below its traceback. Switch that
+off with ``--no-tls-explained`` or ``tls_explained = false`` in pytest's configuration, and all of
+this with ``-p no:mtls_echo``.
 
 Installed with the package (entry point ``pytest11``); the fixtures need no import::
 
@@ -14,7 +19,8 @@ Installed with the package (entry point ``pytest11``); the fixtures need no impo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +29,39 @@ if TYPE_CHECKING:
     from mtls_echo_pki.certificates.authority import Authority
     from mtls_echo_pki.certificates.credential import Credential
     from mtls_echo_pki.flaws.baseline import ValidationInput
+
+
+_SECTION = "TLS, explained"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the section be switched off."""
+    help = "whether a test that fails with a TLS error gets an explanation"
+    parser.addini("tls_explained", help, type="bool", default=True)
+    parser.getgroup("mtls-echo").addoption(
+        "--no-tls-explained", action="store_true", help="do not explain TLS errors in failed tests"
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the section to the report of a test that failed with a TLS error."""
+    report = yield
+    # Without ssl there is no such error; what explains it is imported only then.
+    if report.failed and call.excinfo is not None and "ssl" in sys.modules and _wanted(item):
+        from mtls_echo.exceptions import explain_exception
+
+        explanation = explain_exception(call.excinfo.value)
+        if explanation is not None:
+            report.sections.append((_SECTION, str(explanation)))
+    return report
+
+
+def _wanted(item: pytest.Item) -> bool:
+    wanted: bool = item.config.getini("tls_explained")
+    return wanted and not item.config.getoption("--no-tls-explained")
 
 
 @pytest.fixture

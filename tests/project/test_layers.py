@@ -62,12 +62,11 @@ APPLICATION = """
 cli:
 cli/commands/endpoints: cli
 cli/commands/pki: cli
-cli/explain: cli
 cli/demo: cli
 cli/demo/rotation: cli cli/demo
 cli/demo/endpoints: cli cli/demo cli/commands/endpoints
 cli/failures: cli cli/demo
-cli/commands: cli cli/explain cli/demo cli/demo/rotation cli/demo/endpoints
+cli/commands: cli cli/demo cli/demo/rotation cli/demo/endpoints
 """
 
 MOST_MODULES = 12

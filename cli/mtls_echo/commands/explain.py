@@ -67,8 +67,7 @@ def explain(ctx: click.Context, text: tuple[str, ...], side: Side | None, as_jso
     if _are_files(text):
         _explain_files(text, side, as_json)
         return
-    from mtls_echo.explain.answer import answer_of
-    from mtls_echo.explain.drawing import drawn
+    from mtls_echo.explanation import explanation_of
     from mtls_echo_tls.explain.parse import findings
 
     pasted = _pasted(text)
@@ -76,8 +75,8 @@ def explain(ctx: click.Context, text: tuple[str, ...], side: Side | None, as_jso
     if not found:
         _not_recognised(pasted, as_json)
         ctx.exit(NOT_RECOGNISED)
-    answer = answer_of(found, side)
-    click.echo(msgspec.json.encode(answer).decode() if as_json else drawn(answer))
+    answer = explanation_of(found, side)
+    click.echo(msgspec.json.encode(answer).decode() if as_json else str(answer))
 
 
 def _are_files(words: tuple[str, ...]) -> bool:
@@ -101,8 +100,7 @@ def _has_reports(word: str) -> bool:
 
 
 def _explain_files(names: tuple[str, ...], side: Side | None, as_json: bool) -> None:
-    from mtls_echo.explain.drawing import connections_drawn
-    from mtls_echo.explain.reports import read_connections
+    from mtls_echo.commands.explain_reports import connections_drawn, read_connections
 
     if side is not None:
         raise CommandError("--side has no effect on reports", "leave it out: they say it")
@@ -132,8 +130,7 @@ def _pasted(words: tuple[str, ...]) -> str:
 
 
 def _not_recognised(pasted: str, as_json: bool) -> None:
-    from mtls_echo.explain.answer import BETTER_TEXT
-    from mtls_echo.explain.drawing import readable_width
+    from mtls_echo.explanation import BETTER_TEXT, readable_width
 
     nearest = _nearest(pasted)
     if as_json:

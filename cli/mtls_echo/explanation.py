@@ -1,4 +1,4 @@
-"""The answer to an error text: which side refused the other, why, and how to find out.
+"""The explanation of an error: which side refused the other, why, and how to find out.
 
 The most common misunderstanding: "alert unknown ca" is printed by the side that was *refused*,
 about a fault that the *other* side found. So the first line says which side refused the other.
@@ -8,8 +8,12 @@ it is not known, both are answered.
 
 from __future__ import annotations
 
+import shlex
+import sys
 from dataclasses import dataclass
+from typing import IO
 
+from mtls_echo.console import width_of, wrap, wrap_command
 from mtls_echo.vocabulary import COMMAND_LINE
 from mtls_echo_tls.alerts import alert_meaning, alert_name
 from mtls_echo_tls.causes import OWNERS, cause_of
@@ -19,7 +23,10 @@ from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Slug, Slugs
 
 # The others are named without what they mean.
-CAUSES_SHOWN = 3
+_CAUSES_SHOWN = 3
+
+_WIDTH = 80
+LABEL = 10  # "find out:" and a space
 
 BETTER_TEXT = (
     "paste the line with the error itself, not only the status: from `curl -v`, from"
@@ -60,8 +67,8 @@ class SideAnswer:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The whole answer, as `--json` prints it."""
+class Explanation:
+    """The whole answer, as `mtls-echo explain --json` prints it; its text is what `str` gives."""
 
     recognised: bool
     summary: str
@@ -77,14 +84,17 @@ class Answer:
     warning: str | None
     also: list[str]
 
+    def __str__(self) -> str:
+        return drawn(self)
 
-def answer_of(found: list[Finding], side: Side | None) -> Answer:
+
+def explanation_of(found: list[Finding], side: Side | None) -> Explanation:
     """The answer to what was found in a text, at least one thing, printed by ``side`` if known."""
     first = found[0]
     printed_by = side or first.side
     sides: tuple[Side, ...] = (printed_by,) if printed_by else ("client", "server")
     contradiction = side is not None and first.side is not None and side != first.side
-    return Answer(
+    return Explanation(
         recognised=True,
         summary=_who(first, printed_by),
         program=first.program,
@@ -146,7 +156,7 @@ def _for_side(finding: Finding, side: Side) -> SideAnswer:
         causes=list(causes),
         means={slug: says(slug) for slug in causes},
         find_out=_find_out(finding, side, rejected_by, causes),
-        remedies={slug: remedy(slug) for slug in causes[:CAUSES_SHOWN]},
+        remedies={slug: remedy(slug) for slug in causes[:_CAUSES_SHOWN]},
         remedy=remedy(causes[0]) if causes else _NO_CAUSE[finding.kind],
         rfc=", ".join(dict.fromkeys(texts[s].rfc for s in causes[:2] if texts[s].rfc)),
     )
@@ -211,3 +221,88 @@ def _find_out(finding: Finding, side: Side, rejected_by: Side | None, causes: Sl
         ca = f"-CAfile CA-OF-THE-{peer_of(refused).upper()}"
         steps.append(f"openssl verify -purpose ssl{refused} {ca} FILE")
     return steps
+
+
+def drawn(answer: Explanation) -> str:
+    """The answer as wide as standard output."""
+    alone = len(answer.answers) == 1 or answer.kind == "file"
+    lines = [*wrapped("", answer.summary), *_meaning(answer)]
+    for each in answer.answers[:1] if alone else answer.answers:
+        if not alone:
+            lines += ["", *wrapped("", f"printed by a {each.side}: {each.summary}")]
+        lines += _causes(each)
+        steps = each.find_out if alone else each.find_out[:3]
+        for i, step in enumerate(steps):
+            lines += _command("find out" if i == 0 else " ", step)
+        if alone and len(each.remedies) > 1:
+            for i, (slug, remedy) in enumerate(each.remedies.items()):
+                lines += wrapped("fix" if i == 0 else " ", f"{slug}: {remedy}")
+        else:
+            lines += wrapped("fix", each.remedy)
+        lines += wrapped("see", each.rfc) if each.rfc else []
+    if not alone:
+        hint = "(--side client or --side server, if you know where it was printed)"
+        lines += ["", *wrapped("", hint)]
+    lines += wrapped("decides", answer.decides) if answer.decides else []
+    lines += wrapped("but", answer.warning) if answer.warning else []
+    if answer.also:
+        more = ", ".join(map(shlex.quote, answer.also))
+        lines += wrapped("also", f"the text says more; explain it apart: {more}")
+    return "\n".join(lines)
+
+
+def _meaning(answer: Explanation) -> list[str]:
+    alert = answer.alert
+    if alert is not None:
+        how = f"{alert.direction} " if alert.direction else ""
+        quote, unquote = "\N{LEFT DOUBLE QUOTATION MARK}", "\N{RIGHT DOUBLE QUOTATION MARK}"
+        return wrapped(
+            "means", f"{how}alert {alert.name} ({alert.code}): {quote}{alert.meaning}{unquote}"
+        )
+    if answer.verify_code is not None:
+        return wrapped("means", f"its own verdict, OpenSSL verify code {answer.verify_code}")
+    if answer.reason is not None:
+        return wrapped("means", f"its own error, OpenSSL reason {answer.reason}")
+    says = f"{answer.program} says {answer.words[:120]!r}"
+    return wrapped("means", f"{says}: {answer.meaning}" if answer.meaning else says)
+
+
+def _causes(each: SideAnswer) -> list[str]:
+    lines: list[str] = []
+    for i, slug in enumerate(each.causes[:_CAUSES_SHOWN]):
+        label = ("cause" if len(each.causes) == 1 else "likely") if i == 0 else "or"
+        lines += wrapped(label, f"{each.means[slug]} [{slug}]")
+    if rarer := each.causes[_CAUSES_SHOWN:]:
+        lines += wrapped("or", f"rarer: {', '.join(rarer)}")
+    return lines
+
+
+def _labelled(label: str, text: str) -> str:
+    return f"{label + ':' if label.strip() else '':<{LABEL}}{text}"
+
+
+def _command(label: str, step: str) -> list[str]:
+    """A command, or where to look; a comment that does not fit beside it stands below it."""
+    if len(step) <= readable_width(sys.stdout) - LABEL:
+        return [_labelled(label, step)]
+    command, _, comment = step.partition("  #")
+    if comment:
+        return [_labelled(label, command.rstrip()), *wrapped(" ", f"#{comment}")]
+    if step.startswith(("mtls-echo", "openssl", "curl", "ss ")):
+        first, *more = wrap_command(step, readable_width(sys.stdout) - LABEL, "  ")
+        return [_labelled(label, first), *(_labelled(" ", line) for line in more)]
+    return wrapped(label, step.strip())
+
+
+def readable_width(stream: IO[str]) -> int:
+    """How wide text is on a stream: as wide as its terminal, and no more than is easily read."""
+    return min(width_of(stream) or _WIDTH, _WIDTH)
+
+
+def wrapped(label: str, text: str) -> list[str]:
+    """Text beside its label (blank: below the one before); without one, from the left edge."""
+    if not label:
+        return wrap(text, readable_width(sys.stdout))
+    return wrap(
+        _labelled(label, text), readable_width(sys.stdout), " " * LABEL if label.strip() else ""
+    )

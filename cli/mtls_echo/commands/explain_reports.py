@@ -15,10 +15,12 @@ from typing import cast
 import msgspec
 
 from mtls_echo.console import CommandError, say
+from mtls_echo.explanation import wrapped
 from mtls_echo.vocabulary import COMMAND_LINE
 from mtls_echo_pki.files.durable import os_reason
+from mtls_echo_pki.printable import printable
 from mtls_echo_tls.diagnosis.joint import JointReport, join_reports
-from mtls_echo_tls.diagnosis.report import Report
+from mtls_echo_tls.diagnosis.report import Report, describe
 
 # A file that is one JSON document is decoded at once; a log, line by line.
 _LONGEST_DOCUMENT = 16 * 1024 * 1024
@@ -150,3 +152,37 @@ def _objects(value: object, depth: int = 4) -> Iterator[dict[str, object]]:
         return
     for each in inner if depth else ():
         yield from _objects(each, depth - 1)
+
+
+def connections_drawn(connections: Sequence[ReportedConnection]) -> str:
+    """What happened to each connection that failed, and how many did not."""
+    failures = [each for each in connections if each.is_failure]
+    paragraphs = [list(map(printable, _connection(each))) for each in failures]
+    if others := len(connections) - len(failures):
+        what = "connection" if others == 1 else "connections"
+        paragraphs.append(wrapped("", f"{others} {what} on which nothing failed"))
+    return "\n\n".join("\n".join(lines) for lines in paragraphs)
+
+
+def _connection(connection: ReportedConnection) -> list[str]:
+    account, reports = connection.account, connection.reports
+    whose = "both ends report" if account is not None else f"only the {reports[0].side} reports"
+    lines = wrapped("", f"a connection on which {whose}: {' and '.join(connection.sources)}")
+    if account is None:
+        (report,) = reports
+        message, hint = describe(report)
+        summary, *facts = message.splitlines()
+        lines += wrapped(report.side, summary)
+        for fact in facts:
+            lines += wrapped(" ", " ".join(fact.split()))
+        causes, remedies = tuple(report.causes), [hint] if hint else []
+    else:
+        lines += wrapped("both", account.summary)
+        for report in reports:
+            lines += wrapped(report.side, report.summary)
+        causes = account.causes
+        remedies = [f"on the {side}: {text}" for side, text in account.remedies.items()]
+    lines += wrapped("cause" if len(causes) == 1 else "causes", ", ".join(causes))
+    for i, remedy in enumerate(remedies):
+        lines += wrapped("fix" if i == 0 else " ", remedy)
+    return lines

@@ -1,1 +1,0 @@
-"""What an error means: the answer to a text, and how it is drawn."""
