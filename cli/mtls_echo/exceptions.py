@@ -14,9 +14,9 @@ from typing import cast
 
 from mtls_echo.explanation import Explanation, explanation_of
 from mtls_echo_tls.alerts import alert_of_reason
-from mtls_echo_tls.diagnosis.tables import CAUSES_BY_REASON
 from mtls_echo_tls.explain.findings import Finding, alert_received, own_reason, own_verdict
 from mtls_echo_tls.explain.parse import findings
+from mtls_echo_tls.reasons import CAUSES_BY_REASON
 from mtls_echo_tls.sides import Side
 
 # More than any library wraps.
