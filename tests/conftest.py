@@ -7,6 +7,7 @@ other processes, so the records travel with the test reports, as ``user_properti
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import Any
 
@@ -28,6 +29,7 @@ settings.load_profile("any machine")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Say what is about to run, with xdist once; and let Ctrl-C reach what the tests start."""
+    os.umask(0o077)  # a key that other users can read would be warned of
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a background job of a script
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):

@@ -55,16 +55,17 @@ exit status (with --repeat and --count: of the last connection that failed):
 @file_option(
     "--pki",
     metavar="DIR",
-    help="Directory made by `mtls-echo pki init`; made now if it does not exist."
+    help="Directory made by `mtls-echo pki init`, now if it does not exist; or a folder with"
+    " tls.crt, tls.key and ca.crt, such as a mounted Secret."
     "  [default: $MTLS_ECHO_PKI, or mtls-echo/pki among the user's state files, as for `serve`]",
 )
 @click.option(
     "--as", "name", metavar="NAME", help="Which certificate of DIR to present.  [default: client]"
 )
 @click.option("--no-cert", is_flag=True, help="Present no certificate.")
-@file_option("--cert", help="Our certificate chain, PEM, ours first.")
+@file_option("--cert", help="Our certificate chain, PEM, ours first; may have the key in it.")
 @file_option("--key", help="The private key of --cert, PEM.")
-@file_option("--ca", help="The CAs that the server is verified with, PEM.")
+@file_option("--ca", help="The CAs that the server is verified with, PEM; or `system`.")
 @file_option("--crl", help="The CRLs of those CAs, PEM: one of each, the root's included.")
 @verify_option("strict with --pki, default with files")
 @click.option(

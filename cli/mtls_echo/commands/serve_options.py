@@ -87,15 +87,16 @@ _OPTIONS = (
     file_option(
         "--pki",
         metavar="DIR",
-        help="Directory made by `mtls-echo pki init`; made with test certificates if it does not "
-        "exist.  [default: $MTLS_ECHO_PKI, or mtls-echo/pki among the user's state files]",
+        help="Directory made by `mtls-echo pki init`, now and with test certificates if it does "
+        "not exist; or a folder with tls.crt, tls.key and ca.crt, such as a mounted Secret.  "
+        "[default: $MTLS_ECHO_PKI, or mtls-echo/pki among the user's state files]",
     ),
     click.option(
         "--as", "name", metavar="NAME", help="Credential in that directory.  [default: server]"
     ),
     file_option(
         *("--cert", "--grpc-server-tls-cert", "cert"),
-        help="In place of --pki: the certificate, then intermediates, PEM.",
+        help="In place of --pki: the certificate, then intermediates, PEM; maybe the key, too.",
     ),
     file_option(
         *("--key", "--grpc-server-tls-key", "key"),
@@ -103,7 +104,7 @@ _OPTIONS = (
     ),
     file_option(
         *("--client-ca", "--grpc-server-tls-client-ca", "client_ca"),
-        help="CA certificates whose clients are accepted, PEM.",
+        help="CA certificates whose clients are accepted, PEM; or `system`.",
     ),
     file_option(
         "--crl",

@@ -14,6 +14,7 @@ after a reload at night, is worse than one that does not start.
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -206,32 +207,29 @@ def parse_certificates(pem: bytes, *, path: Path) -> list[x509.Certificate]:
     Raises:
         MaterialError: If there is none, or a damaged one.
     """
-    wanted = blocks_of("certificate", pem, path)
-    return [_certificate(block, number, path) for number, block in enumerate(wanted, start=1)]
+    wanted, read = blocks_of("certificate", pem, path), list[x509.Certificate]()
+    for number, block in enumerate(wanted, start=1):
+        try:
+            with parsing():
+                read.append(x509.load_pem_x509_certificate(block.text))
+        except UnreadableError as error:
+            which = "a certificate" if len(wanted) == 1 else f"certificate {number}"
+            command = show_command(path, "x509")
+            if number > 1:
+                command = f"openssl storeutl -noout -text -certs {quoted(path)}"
+            reason = f"{which} in it{_damage(block)}"
+            raise MaterialError(path, reason, f"look at it with {command}") from error
+    return read
 
 
-def _certificate(block: Block, number: int, path: Path) -> x509.Certificate:
-    try:
-        with parsing():
-            return x509.load_pem_x509_certificate(block.text)
-    except UnreadableError as error:
-        command = show_command(path, "x509")
-        if number > 1:
-            command = f"openssl storeutl -noout -text -certs {quoted(path)}"
-        raise MaterialError(path, _damage(block, number), f"look at it with {command}") from error
-
-
-def _damage(block: Block, number: int) -> str:
+def _damage(block: Block) -> str:
     """Say what can be said of a certificate that cannot be read as a whole."""
     try:
         subject = outline_of(block.der).subject
     except ValueError:
-        return f"certificate {number} in it is damaged"
+        return " is damaged"
     whose = printable(str(subject)) or "without a subject"
-    return (
-        f"certificate {number} in it, {whose}, has a part that is not as RFC 5280 has it, and "
-        "cannot be used here"
-    )
+    return f", {whose}, has a part that is not as RFC 5280 has it, and cannot be used here"
 
 
 def parse_crls(pem: bytes, *, path: Path) -> tuple[x509.CertificateRevocationList, ...]:
@@ -323,6 +321,8 @@ def _unreadable(error: OSError, default: Path) -> MaterialError:
             reason, hint = "does not exist", "check the spelling of the path"
         case IsADirectoryError():
             reason, hint = "is a directory", "name the file inside it"
+        case OSError(errno=errno.EFBIG):
+            reason, hint = "is larger than 1 MiB", "name a file with fewer certificates in it"
         case PermissionError():
             reason, hint = "permission denied", f"see who may read it with: ls -l {quoted(path)}"
         case _:

@@ -97,7 +97,7 @@ CERTIFICATE_CASES = [
     pytest.param(
         ssl.PEM_cert_to_DER_cert(VERSION_6.decode()), "is not PEM", "file ", id="version 6 in DER"
     ),
-    pytest.param(b"x" * (1 << 20) + b"x", "larger than 1 mib", None, id="huge"),
+    pytest.param(b"x" * (1 << 20) + b"x", "larger than 1 MiB", "fewer certificates", id="huge"),
 ]
 
 

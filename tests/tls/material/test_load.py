@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import ssl
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -15,6 +17,7 @@ from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.trust import Trust
+from mtls_echo_pki.files.atomic_writer import publish
 from mtls_echo_pki.files.pem import read_credential
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_pki.files.staging import DirectoryError
@@ -418,3 +421,89 @@ def test_a_pinned_certificate_is_not_held_to_the_rules_for_paths(files: Path) ->
     (files / "pinned.crt").write_bytes(Trust((inputs.credential.certificate,)).pem)
 
     assert client_material(ca=files / "pinned.crt").warnings == ()
+
+
+# --- files as people have them -------------------------------------------------------------------
+
+
+def test_a_certificates_file_may_have_the_key_in_it(files: Path) -> None:
+    both = files / "both.pem"
+    both.write_bytes(LOCALHOST.certificate_pem + LOCALHOST.key_pem)
+
+    server = server_material(cert=both, client_ca=files / "clients.crt")
+    client = client_material(cert=both, ca=files / "servers.crt")
+
+    for material in (server, client):
+        assert material.credential is not None
+        assert material.credential.fingerprint == LOCALHOST.fingerprint
+        assert material.files.key == both
+
+
+def test_a_file_in_another_form_is_named_where_no_key_is_given(files: Path) -> None:
+    with pytest.raises(MaterialError, match="is a DER certificate"):
+        server_material(cert=files / "server.der")
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    contents = {
+        "tls.crt": LOCALHOST.certificate_pem,
+        "tls.key": LOCALHOST.key_pem,
+        "ca.crt": CLIENTS.trust.pem,
+    }
+    publish(tmp_path / "secret", contents, {})
+    return tmp_path / "secret"
+
+
+def test_a_mounted_secret_takes_the_place_of_a_directory(secret: Path) -> None:
+    server = server_material(pki=secret)
+    client = client_material(pki=secret, no_cert=True)
+
+    assert server.credential is not None
+    assert server.credential.fingerprint == LOCALHOST.fingerprint
+    assert server.trust == client.trust == CLIENTS.trust
+    assert server.files.anchors == secret / "ca.crt"
+    assert client.credential is None
+    assert not server.created
+
+
+def test_a_secret_without_a_ca_is_enough_for_a_server_only(files: Path) -> None:
+    for suffix in ("crt", "key"):
+        (files / f"server.{suffix}").rename(files / f"tls.{suffix}")
+
+    assert server_material(pki=files).trust is None
+    with pytest.raises(MaterialError, match=r"ca\.crt: does not exist"):
+        client_material(pki=files)
+
+
+def test_system_is_the_trust_of_the_operating_system(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(files / "servers.crt"))
+
+    assert client_material(ca=Path("system")).trust == SERVERS.trust
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(files / "missing"))
+    monkeypatch.setattr(
+        ssl, "get_default_verify_paths", lambda: SimpleNamespace(cafile=None, capath=None)
+    )
+    with pytest.raises(ConfigurationError, match="no file with the trust anchors") as caught:
+        client_material(ca=Path("system"))
+    assert "SSL_CERT_FILE" in str(caught.value.hint)
+
+
+def test_a_key_that_every_user_can_read_is_warned_of(files: Path) -> None:
+    key = files / "server.key"
+    key.chmod(0o604)
+
+    material = server_material(cert=files / "server.crt", key=key)
+
+    assert material.warnings == (
+        f"every user of this machine can read the private key {key}: chmod 600 {key}",
+    )
+
+
+def test_a_mounted_key_has_the_mode_of_its_mount(secret: Path) -> None:
+    (secret / "tls.key").resolve().chmod(0o644)
+
+    assert server_material(pki=secret).warnings == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import ssl
 import subprocess
@@ -356,9 +357,11 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, str]] = {
 @pytest.fixture
 def open_world() -> Iterator[World]:
     """One that those who have no rights can read."""
+    mask = os.umask(0o022)
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield World(Path(folder) / "mount")
+    os.umask(mask)
 
 
 @pytest.mark.parametrize("wrong", BROKEN)

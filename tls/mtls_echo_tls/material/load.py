@@ -25,9 +25,11 @@ from mtls_echo_pki.certificates.reading import expiry
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_pki.directory.layout import ROLES
+from mtls_echo_pki.files.durable import read_file
 from mtls_echo_pki.files.pem import read_credential, read_trust
+from mtls_echo_pki.files.pem_blocks import MaterialError, has
 from mtls_echo_tls.diagnosis.context_info import context_info, describe_context
-from mtls_echo_tls.material.warnings import material_warnings
+from mtls_echo_tls.material.warnings import exposed_key_warnings, material_warnings
 from mtls_echo_tls.path.local_cas import LocalCA, find_local_cas
 from mtls_echo_tls.sides import Side
 from mtls_echo_tls.vocabulary import API, Vocabulary
@@ -135,8 +137,10 @@ def server_material(
 
     Args:
         pki: A directory, made if it does not exist and ``create`` is set; ``name`` is the
-            credential in it. None and no file given: `default_pki`.
-        cert, key, client_ca, crl: PEM files in its place.
+            credential in it. Or a mounted Secret with ``tls.crt``, ``tls.key`` and ``ca.crt``.
+            None and no file given: `default_pki`.
+        cert, key, client_ca, crl: PEM files in its place. ``cert`` may have the key in it;
+            ``client_ca`` may be ``system``, for the operating system's trust anchors.
         strict: Whether peers are going to be held to every rule of RFC 5280.
         vocabulary: What the arguments are called in an error.
 
@@ -144,7 +148,7 @@ def server_material(
         MaterialError, DirectoryError: A file or the directory cannot be used.
         ConfigurationError: The arguments do not fit together.
     """
-    names = vocabulary
+    names, key, client_ca = vocabulary, _key_of(cert, key), _named_anchors(client_ca)
     files = {names.cert: cert, names.key: key, names.client_ca: client_ca, names.crl: crl}
     if not any(files.values()):
         return _from_directory(pki, name, "clients", "server", create, strict)
@@ -186,7 +190,7 @@ def client_material(
     As `server_material`; without ``cert`` and ``key``, or with ``no_cert``, it has none to
     present.
     """
-    names = vocabulary
+    names, key, ca = vocabulary, _key_of(cert, key), _named_anchors(ca)
     files = {names.cert: cert, names.key: key, names.ca: ca, names.crl: crl}
     if not any(files.values()):
         used = None if no_cert else name
@@ -230,6 +234,8 @@ def _from_directory(
     strict: bool,
 ) -> Material:
     path = path or default_pki()
+    if os.path.lexists(path / "tls.crt"):
+        return _from_secret(path, side, present=name is not None, strict=strict)
     directory, created = Directory.open_or_create(path) if create else (Directory(path), False)
     credential = None if name is None else directory.credential(name)
     own, others = directory.path / (name or ""), directory.path / "trust" / trusted
@@ -245,6 +251,44 @@ def _from_directory(
     trust = directory.trust(trusted)
     source = str(directory.path)
     return _material(credential, trust, source, side, files, local_cas, created, strict=strict)
+
+
+def _from_secret(folder: Path, side: Side, *, present: bool, strict: bool) -> Material:
+    """Load a mounted Secret: ``tls.crt``, ``tls.key`` and ``ca.crt`` in one folder."""
+    certificate, key = (folder / "tls.crt", folder / "tls.key") if present else (None, None)
+    anchors, crl = folder / "ca.crt", folder / "crl.pem"
+    credential = read_credential(certificate, key) if certificate and key else None
+    trust = None
+    if side == "client" or os.path.lexists(anchors):
+        trust = read_trust(anchors, crl=crl, crl_required=False)
+    files = Files(certificate, key, anchors, crl)
+    cas = find_local_cas([folder])
+    return _material(credential, trust, str(folder), side, files, cas, strict=strict)
+
+
+def _key_of(cert: Path | None, key: Path | None) -> Path | None:
+    """The file of the private key: the certificate's own, if none is named and it has one."""
+    if cert is None or key is not None:
+        return key
+    try:
+        return cert if has("private key", read_file(cert), cert) else None
+    except OSError:
+        return None
+    except MaterialError:
+        return cert  # reading it will say why it cannot be used
+
+
+def _named_anchors(path: Path | None) -> Path | None:
+    """The file of the trust anchors; ``system`` names those of the operating system."""
+    if path != Path("system"):
+        return path
+    found = ssl.get_default_verify_paths().cafile
+    if not found:
+        raise ConfigurationError(
+            "OpenSSL knows of no file with the trust anchors of this system",
+            "name the file itself, or set SSL_CERT_FILE",
+        )
+    return Path(found)
 
 
 def _in_folders_of(*files: Path | None) -> tuple[LocalCA, ...]:
@@ -272,4 +316,5 @@ def _material(
     strict: bool,
 ) -> Material:
     warnings = material_warnings(credential, trust, side, local_cas, strict=strict)
+    warnings += exposed_key_warnings(files.key)
     return Material(credential, trust, source, created, warnings, side, files, local_cas, strict)

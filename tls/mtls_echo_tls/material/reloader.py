@@ -288,10 +288,13 @@ def not_taken(material: Material, error: ssl.SSLError) -> ConfigurationError:
             "its key or its signature is too weak: have it issued again, with a P-256 key, or "
             "with RSA of at least 2048 bits, and SHA-256"
         )
-    elif error.reason == "UNKNOWN_CERTIFICATE_TYPE":
-        hint = "TLS does not use keys of this kind: have it issued again, with a P-256 key"
-    else:
+    elif error.reason in (None, "INVALID_CERTIFICATE"):
         hint = "a part of it is malformed, an extension or a name: have it issued again"
+    else:
+        hint = (
+            "its key may be of a kind that is not usable here, such as RSA-PSS: have it issued "
+            "again, with a P-256 key"
+        )
     reason = f" ({error.reason})" if error.reason else ""
     return ConfigurationError(
         f"{material.source}: OpenSSL does not take this certificate{reason}", hint

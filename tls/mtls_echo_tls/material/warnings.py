@@ -8,7 +8,10 @@ material in use (`mtls_echo_tls.material.replacement`).
 from __future__ import annotations
 
 import datetime
+import os
+import stat
 from collections.abc import Sequence
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -26,6 +29,8 @@ from mtls_echo_pki.certificates.reading import (
     value_of,
 )
 from mtls_echo_pki.certificates.trust import Trust
+from mtls_echo_pki.files.atomic_writer import DATA
+from mtls_echo_pki.files.pem_blocks import quoted
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.path.certificates import odd_curve
 from mtls_echo_tls.path.chain import has_signed
@@ -63,6 +68,21 @@ def material_warnings(
     if trust is not None:
         found += _missing_crls(trust)
     return (*found, *_violations(credential, trust, strict=strict))
+
+
+def exposed_key_warnings(key: Path | None) -> tuple[str, ...]:
+    """That other users of this machine can read a private key, where its owner can change that.
+
+    Not of a mounted Secret, whose mode is set where it is mounted.
+    """
+    try:
+        if key is None or not key.stat().st_mode & stat.S_IROTH:
+            return ()
+    except OSError:
+        return ()  # it was replaced meanwhile
+    if os.path.lexists(key.parent / DATA) or not os.access(key.parent, os.W_OK):
+        return ()
+    return (f"every user of this machine can read the private key {key}: chmod 600 {quoted(key)}",)
 
 
 def expiry_warnings(
