@@ -14,6 +14,7 @@ from mtls_echo_tls.path.validate import examine
 from tests.support.mutations import certificates, many, mutated
 
 ROOT = Authority.root("a verifier's root")
+CRL = ROOT.crl()
 DER = ROOT.certificate.public_bytes(Encoding.DER)
 
 
@@ -24,7 +25,7 @@ def test_a_mutated_certificate_is_examined_and_shown(der: bytes) -> None:
         warnings.simplefilter("error")
         anchors = (ROOT.certificate,)
         examine((der, DER), presenter="server", anchors=anchors, reference="localhost")
-        examine((DER, der), presenter="client", crls=(ROOT.crl(),))
+        examine((DER, der), presenter="client", crls=(CRL,))
         identity = PeerIdentity.of_peer(der)
         summary = summarise((der,))
         assert str(identity)
