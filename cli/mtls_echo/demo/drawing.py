@@ -105,8 +105,9 @@ def _described(report: Report | None) -> RenderableType:
         if report.peer is not None:
             more.append(f"peer: {', '.join(report.peer.names)}")
     for line in more:
-        # Two columns leave no room for the less likely causes; the report has them all.
-        if line.startswith("or:"):
+        # Two columns leave no room for the less likely causes and for OpenSSL's long symbols; the
+        # report has them all.
+        if line.startswith(("or:", "reason:")):
             continue
         label, _, value = line.partition(":")
         text.append(f"\n{label}:" if value else f"\n{label}", style="dim")

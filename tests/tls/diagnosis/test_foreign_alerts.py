@@ -90,7 +90,7 @@ def test_the_finer_go_says_unknown_ca_of_one() -> None:
 def test_the_stack_is_among_the_facts() -> None:
     facts = {fact.fact: fact.value for fact in refused(42, stacks=GO_OLD | GO_NEW).evidence}
 
-    assert facts["server runs"] == "Go, to judge by its handshake messages"
+    assert facts["server runs"] == "Go, by its handshake messages"
 
 
 @pytest.mark.parametrize("alert", [49, 80])
@@ -134,7 +134,7 @@ def test_a_certificate_that_was_not_sent_is_the_cause(alert: int) -> None:
 def test_a_version_that_was_agreed_on_is_not_what_is_missing() -> None:
     report = refused(70, protected=False)
 
-    assert report.causes == ["internal-error", "tampered"]
+    assert report.causes == ["tampered", "protocol-violation"]
 
 
 def test_a_self_signed_certificate_has_no_ca_to_be_unknown() -> None:

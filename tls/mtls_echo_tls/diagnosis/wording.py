@@ -277,7 +277,7 @@ def _of_peer(evidence: Evidence, words: Perspective, path: CertificationPath) ->
     """What the peer's handshake messages show of the peer that refused us."""
     stack = display(evidence.peer_stacks) or ("OpenSSL" if evidence.peer_is_openssl else "")
     if stack and evidence.own_chain:
-        yield Fact(f"{words.peer} runs", f"{stack}, to judge by its handshake messages")
+        yield Fact(f"{words.peer} runs", f"{stack}, by its handshake messages")
     if evidence.side == "client" and (listed := accepted_authorities(evidence.recorder)):
         ours = issuers(path.certificates)
         which = "" if not ours else ", not ours" if ours.isdisjoint(listed) else ", ours too"

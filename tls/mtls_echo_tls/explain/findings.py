@@ -187,6 +187,12 @@ def own_reason(words: str) -> Finding:
     return Finding("reason", refused, side=side, reason=symbol)
 
 
+def request_too_long(words: str) -> Finding:
+    """An OpenSSL client could not take the names of CAs that the server sent."""
+    causes: Slugs = ("oversize", "tampered")
+    return Finding("reason", "printer", side="client", reason="LENGTH_MISMATCH", stated=causes)
+
+
 def number_received(digits: str) -> Finding | None:
     """An alert that was received, by its number."""
     return alert_received(int(digits))

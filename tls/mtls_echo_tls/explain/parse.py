@@ -37,6 +37,7 @@ from mtls_echo_tls.explain.findings import (
     number_sent,
     own_reason,
     packed_error,
+    request_too_long,
 )
 from mtls_echo_tls.explain.phrases import HINTS, PHRASES, PROGRAMS, SIDES, Refused
 from mtls_echo_tls.explain.tables import VAGUE, Match, matches, rows
@@ -101,6 +102,7 @@ _PATTERNS = (
          number_of_verdict),
     _Pattern("HAProxy", r"(?:\bverify|ssl_c_err)=(\d{1,3})\b", number_of_verdict),
     _Pattern("curl", r"\(out\), tls alert, [^(]{1,40}\((\d{1,4})\)", low_byte_sent),
+    _Pattern("OpenSSL", r"get_certificate_request:(length mismatch)\b", request_too_long),
     _Pattern("OpenSSL", rf"{_OPENSSL}({_REASONS})\b", own_reason),
     _Pattern("mtls-echo", r"\bsent:? alert \w{1,40} \((\d{1,3})\)", number_sent),
 )  # fmt: skip

@@ -31,20 +31,22 @@ _VERSION, _KEY = 0xA0, 5
 _BOOLEAN = 0x01
 
 
-def raw_violations(certificate: x509.Certificate) -> Iterator[tuple[str, str]]:
-    """Rules that strict verification enforces, and how they are kept; never raises."""
+def raw_violations(certificate: x509.Certificate) -> Iterator[tuple[str, str, bool]]:
+    """Rules that are broken, how each is kept, and whether only strict verification minds."""
     try:
         if certificate.version is x509.Version.v1 and raw_extensions(certificate):
-            yield "it is of version 1 and has extensions", "as version 3"
+            yield "it is of version 1 and has extensions", "as version 3", True
         if _limits_without_ca(certificate):
             yield (
                 "there is a pathLenConstraint, and the certificate is not a CA's",
                 "without pathLenConstraint",
+                True,
             )
         if _has_explicit_curve(certificate):
             yield (
                 "its key gives the parameters of its curve, not the curve's name",
                 "for a key with a named curve (openssl ec -param_enc named_curve)",
+                False,
             )
     except UnreadableError:
         return

@@ -100,8 +100,8 @@ def check_certificate(
     """Check what every certificate must be; the signature of a trust anchor is not checked."""
     yield from check_validity(certificate, depth, now)
     yield from _strength(certificate, depth, anchor=anchor)
-    for rule, fix in raw_violations(certificate):
-        yield Fault("not-conforming", depth, rule, "rule", fix, strict=True)
+    for rule, fix, strict in raw_violations(certificate):
+        yield Fault("not-conforming", depth, rule, "rule", fix, strict=strict)
     if not has_readable_extensions(certificate):
         return  # what seems to be absent may only be unreadable
     critical = (each.oid for each in raw_extensions(certificate) if each.critical)
@@ -115,7 +115,7 @@ def check_certificate(
         name = _NEVER_CRITICAL.get(extension.oid)
         if name is not None and extension.critical:
             detail, fix = f"{name} is critical", f"with {name} not marked critical"
-            yield Fault("not-conforming", depth, detail, "critical-identifier", fix, strict=True)
+            yield Fault("not-conforming", depth, detail, "critical-identifier", fix)
     for rule, fix in _nonconformities(certificate):
         yield Fault("not-conforming", depth, rule, "rule", fix, strict=True)
 
