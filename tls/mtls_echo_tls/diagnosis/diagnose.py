@@ -3,7 +3,7 @@
 Each step is a pure function of the values before it:
 
     Evidence  ->  Verdict             who refused, and what it can mean       `verdict`
-              ->  the path, faults    the certificates examined again         `narrowing`
+              ->  the path, faults    the certificates examined again         here
               ->  causes              those that the path leaves possible     `narrowing`
               ->  Report              the same in words, for the reader       `wording`
 
@@ -13,9 +13,17 @@ One cause is certain; several say honestly that the other side's report decides
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from mtls_echo_pki.certificates.identifiers import (
+    has_unreadable_names,
+    hosts,
+    subject_alternative_names,
+)
 from mtls_echo_pki.certificates.reading import (
     fingerprint,
     is_self_issued,
@@ -24,10 +32,11 @@ from mtls_echo_pki.certificates.reading import (
 )
 from mtls_echo_tls.alerts import alert_name
 from mtls_echo_tls.causes import OWNERS
+from mtls_echo_tls.diagnosis.cipher_mismatch import why_unfit
 from mtls_echo_tls.diagnosis.evidence import Evidence
-from mtls_echo_tls.diagnosis.narrowing import examine_path, narrow
+from mtls_echo_tls.diagnosis.narrowing import narrow
 from mtls_echo_tls.diagnosis.report import Alert, FaultFound, Issuer, Parameters, Report
-from mtls_echo_tls.diagnosis.verdict import Verdict, verdict_of
+from mtls_echo_tls.diagnosis.verdict import Verdict, is_silent, verdict_of
 from mtls_echo_tls.diagnosis.wording import (
     Perspective,
     facts,
@@ -37,12 +46,17 @@ from mtls_echo_tls.diagnosis.wording import (
     texts_of,
 )
 from mtls_echo_tls.fault_causes import fix_of
+from mtls_echo_tls.path.certificates import end_entity, odd_curve
 from mtls_echo_tls.path.rules import Fault, short_name
 from mtls_echo_tls.path.summaries import bounded, summarise
-from mtls_echo_tls.path.validate import CertificationPath
+from mtls_echo_tls.path.validate import CertificationPath, examine
 from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Slug, Slugs
+from mtls_echo_tls.stacks.alerts import meant_by
 from mtls_echo_tls.trace.decoding import trace_of
+
+# Stacks whose clients send the name that they ask for.
+_NAMING = frozenset({"OpenSSL", "Go up to 1.20", "Go since 1.21", "rustls", "Java"})
 
 # Trust anchors named in a report; a bundle of the web's CAs has more.
 _MOST_ANCHORS = 32
@@ -55,9 +69,109 @@ def diagnose(evidence: Evidence) -> Report:
     """
     observed = evidence.concluded()
     verdict = verdict_of(observed)
-    path = examine_path(observed, verdict)
+    path = _examine_path(observed, verdict)
     causes, owner = narrow(observed, verdict, path)
     return _report(observed, verdict, path, causes, owner)
+
+
+def _examine_path(evidence: Evidence, verdict: Verdict) -> CertificationPath:
+    """Examine the path that was refused: the peer's when we refused, ours when the peer did."""
+    rejected_by = verdict.rejected_by
+    if rejected_by is None:
+        return _own_path(evidence) if is_silent(verdict, evidence) else CertificationPath()
+    unfit = _unfit_key(evidence, verdict)
+    if unfit is not None:
+        return CertificationPath(faults=(unfit,))
+    if rejected_by != evidence.side:
+        return _with_address(_own_path(evidence), evidence)
+    if evidence.verify_code is None:
+        return CertificationPath()
+    mine = evidence.context_info
+    known = mine.trust if mine.complete else None
+    our_chain = mine.credential.path if mine.credential else ()
+    return examine(
+        evidence.peer_chain,
+        presenter=peer_of(evidence.side),
+        anchors=known.anchors if known else None,
+        crls=known.crls if known else (),
+        reference=evidence.server_name if evidence.side == "client" else None,
+        others=(*our_chain, *(one.certificate for one in mine.local_cas)),
+        now=evidence.ended_at,
+        strict=mine.strict,
+    )
+
+
+def _unfit_key(evidence: Evidence, verdict: Verdict) -> Fault | None:
+    """A configured certificate that OpenSSL or the peer could not use, for the sake of its key."""
+    cause, mine = verdict.candidates[0], evidence.context_info.credential
+    only_tls13 = evidence.is_tls13 or evidence.reason == "UNSUPPORTED_PROTOCOL"
+    if cause == "no-client-certificate" and evidence.side == "client" and mine is not None:
+        wanted = evidence.recorder.find("received", "CertificateRequest")
+        return Fault(
+            cause,
+            0,
+            why_unfit(mine.certificate, wanted, evidence.side, only_tls13=only_tls13),
+            "not-sent",
+        )
+    if cause != "no-common-signature-algorithm":
+        return None
+    if evidence.side == "server" and verdict.rejected_by == "server" and not evidence.peer_chain:
+        if mine is None:
+            return None
+        wanted = evidence.recorder.find("received", "ClientHello")
+        return Fault(
+            cause,
+            0,
+            why_unfit(mine.certificate, wanted, evidence.side, only_tls13=only_tls13),
+            "not-used",
+        )
+    ours = verdict.rejected_by != evidence.side
+    curve = odd_curve(end_entity(evidence.own_chain if ours else evidence.peer_chain))
+    detail = f"it is on the curve {curve}, which few programs accept"
+    return Fault(cause, 0, detail, "odd-curve") if curve else None
+
+
+def _own_path(evidence: Evidence) -> CertificationPath:
+    """Examine what we presented."""
+    mine = evidence.context_info
+    return examine(
+        evidence.own_chain,
+        presenter=evidence.side,
+        # On the server the name is SNI; a client that asked for an address sends none.
+        reference=evidence.server_name if evidence.side == "server" else None,
+        others=(
+            *(mine.trust.anchors if mine.trust else ()),
+            *(one.certificate for one in mine.local_cas),
+        ),
+        now=evidence.ended_at,
+    )
+
+
+def _with_address(path: CertificationPath, evidence: Evidence) -> CertificationPath:
+    """The path, and that it does not name the address which the client must have asked for.
+
+    No client sends an address as SNI (RFC 6066 §3), and these stacks send every name; Java, every
+    one that has a dot. OpenSSL refuses a wrong name and a wrong address with bad_certificate,
+    before it looks at dates.
+    """
+    alert, stacks = evidence.alert, evidence.peer_stacks
+    if not stacks and evidence.peer_is_openssl:
+        stacks = frozenset({"OpenSSL"})
+    if evidence.side != "server" or evidence.server_name or alert is None:
+        return path
+    if not stacks or not stacks <= _NAMING or not path.certificates:
+        return path
+    leaf = path.certificates[0]
+    if "wrong-name" not in meant_by(stacks, alert.code, "client") or has_unreadable_names(leaf):
+        return path
+    names = subject_alternative_names(leaf)
+    dotless = any("." not in name for name in names.get_values_for_type(x509.DNSName))
+    if names.get_values_for_type(x509.IPAddress) or (dotless and "Java" in stacks):
+        return path
+    named = ", ".join(hosts(leaf)[:8])
+    detail = f"it names {named or 'no host'}, and no address; no name was asked for"
+    fault = Fault("wrong-name" if named else "no-san", 0, detail)
+    return replace(path, faults=(*path.faults, fault))
 
 
 def _report(

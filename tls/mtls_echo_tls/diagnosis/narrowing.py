@@ -26,7 +26,6 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mtls_echo_pki.certificates.identifiers import (
     has_unreadable_names,
     hosts,
-    subject_alternative_names,
 )
 from mtls_echo_pki.certificates.reading import (
     is_self_issued,
@@ -35,12 +34,12 @@ from mtls_echo_pki.certificates.reading import (
     valid_at,
 )
 from mtls_echo_tls.alerts import AlertDescription
-from mtls_echo_tls.diagnosis.cipher_mismatch import is_strong, owns_its_key, why_unfit
+from mtls_echo_tls.diagnosis.cipher_mismatch import is_strong, owns_its_key
 from mtls_echo_tls.diagnosis.evidence import Evidence
-from mtls_echo_tls.diagnosis.tables import SHOWN_BESIDE, SILENT
-from mtls_echo_tls.diagnosis.verdict import Verdict
-from mtls_echo_tls.path.certificates import end_entity, odd_curve
-from mtls_echo_tls.path.rules import Fault, may_sign_crls
+from mtls_echo_tls.diagnosis.tables import SHOWN_BESIDE
+from mtls_echo_tls.diagnosis.verdict import Verdict, is_silent
+from mtls_echo_tls.path.certificates import end_entity
+from mtls_echo_tls.path.rules import may_sign_crls
 from mtls_echo_tls.path.tampering import is_signed_by
 from mtls_echo_tls.path.validate import CertificationPath, examine
 from mtls_echo_tls.reasons import UNKNOWN
@@ -48,9 +47,6 @@ from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Slug, Slugs, drop, keep
 from mtls_echo_tls.stacks.alerts import meant_by
 from mtls_echo_tls.stacks.request import by_listed_authorities
-
-# Stacks whose clients send the name that they ask for.
-_NAMING = frozenset({"OpenSSL", "Go up to 1.20", "Go since 1.21", "rustls", "Java"})
 
 # What access_denied says, where it says no more.
 _DENIED: Slugs = ("not-authorised",)
@@ -97,106 +93,6 @@ _UNDECIDED: tuple[frozenset[Slug], ...] = (
 )
 
 
-def examine_path(evidence: Evidence, verdict: Verdict) -> CertificationPath:
-    """Examine the path that was refused: the peer's when we refused, ours when the peer did."""
-    rejected_by = verdict.rejected_by
-    if rejected_by is None:
-        return examine_own_path(evidence) if _is_silent(verdict, evidence) else CertificationPath()
-    unfit = _unfit_key(evidence, verdict)
-    if unfit is not None:
-        return CertificationPath(faults=(unfit,))
-    if rejected_by != evidence.side:
-        return _with_address(examine_own_path(evidence), evidence)
-    if evidence.verify_code is None:
-        return CertificationPath()
-    mine = evidence.context_info
-    known = mine.trust if mine.complete else None
-    our_chain = mine.credential.path if mine.credential else ()
-    return examine(
-        evidence.peer_chain,
-        presenter=peer_of(evidence.side),
-        anchors=known.anchors if known else None,
-        crls=known.crls if known else (),
-        reference=evidence.server_name if evidence.side == "client" else None,
-        others=(*our_chain, *(one.certificate for one in mine.local_cas)),
-        now=evidence.ended_at,
-        strict=mine.strict,
-    )
-
-
-def _unfit_key(evidence: Evidence, verdict: Verdict) -> Fault | None:
-    """A configured certificate that OpenSSL or the peer could not use, for the sake of its key."""
-    cause, mine = verdict.candidates[0], evidence.context_info.credential
-    only_tls13 = evidence.is_tls13 or evidence.reason == "UNSUPPORTED_PROTOCOL"
-    if cause == "no-client-certificate" and evidence.side == "client" and mine is not None:
-        wanted = evidence.recorder.find("received", "CertificateRequest")
-        return Fault(
-            cause,
-            0,
-            why_unfit(mine.certificate, wanted, evidence.side, only_tls13=only_tls13),
-            "not-sent",
-        )
-    if cause != "no-common-signature-algorithm":
-        return None
-    if evidence.side == "server" and verdict.rejected_by == "server" and not evidence.peer_chain:
-        if mine is None:
-            return None
-        wanted = evidence.recorder.find("received", "ClientHello")
-        return Fault(
-            cause,
-            0,
-            why_unfit(mine.certificate, wanted, evidence.side, only_tls13=only_tls13),
-            "not-used",
-        )
-    ours = verdict.rejected_by != evidence.side
-    curve = odd_curve(end_entity(evidence.own_chain if ours else evidence.peer_chain))
-    detail = f"it is on the curve {curve}, which few programs accept"
-    return Fault(cause, 0, detail, "odd-curve") if curve else None
-
-
-def examine_own_path(evidence: Evidence) -> CertificationPath:
-    """Examine what we presented."""
-    mine = evidence.context_info
-    return examine(
-        evidence.own_chain,
-        presenter=evidence.side,
-        # On the server the name is SNI; a client that asked for an address sends none.
-        reference=evidence.server_name if evidence.side == "server" else None,
-        others=(
-            *(mine.trust.anchors if mine.trust else ()),
-            *(one.certificate for one in mine.local_cas),
-        ),
-        now=evidence.ended_at,
-    )
-
-
-def _with_address(path: CertificationPath, evidence: Evidence) -> CertificationPath:
-    """The path, and that it does not name the address which the client must have asked for.
-
-    No client sends an address as SNI (RFC 6066 §3), and these stacks send every name; Java, every
-    one that has a dot. OpenSSL refuses a wrong name and a wrong address with bad_certificate,
-    before it looks at dates.
-    """
-    alert, stacks = evidence.alert, evidence.peer_stacks
-    if not stacks and evidence.peer_is_openssl:
-        stacks = frozenset({"OpenSSL"})
-    if evidence.side != "server" or evidence.server_name or alert is None:
-        return path
-    if not stacks or not stacks <= _NAMING or not path.certificates:
-        return path
-    leaf = path.certificates[0]
-    if "wrong-name" not in meant_by(stacks, alert.code, "client") or has_unreadable_names(leaf):
-        return path
-    names = subject_alternative_names(leaf)
-    dotless = any("." not in name for name in names.get_values_for_type(x509.DNSName))
-    if names.get_values_for_type(x509.IPAddress) or (dotless and "Java" in stacks):
-        return path
-    named = ", ".join(hosts(leaf)[:8])
-    detail = f"it names {named or 'no host'}, and no address; no name was asked for"
-    fault = Fault("wrong-name" if named else "no-san", 0, detail)
-    return replace(path, faults=(*path.faults, fault))
-
-
 def narrow(
     evidence: Evidence, verdict: Verdict, path: CertificationPath
 ) -> tuple[Slugs, Side | None]:
@@ -208,7 +104,7 @@ def narrow(
     if evidence.verify_code is not None:
         return _narrow_as_verifier(family, path, evidence), None
     if rejected_by is None:
-        silent = _is_silent(verdict, evidence)
+        silent = is_silent(verdict, evidence)
         return (*family, *_behind_silence(path, evidence)) if silent else family, None
     if rejected_by == evidence.side:
         return family, None
@@ -227,16 +123,6 @@ def _with_provable(family: Slugs, path: CertificationPath, evidence: Evidence) -
     verifier = peer_of(evidence.side)
     stacks = evidence.peer_stacks if evidence.peer_is_openssl else frozenset[str]()
     return (*keep(path.slugs, meant_by(stacks, evidence.alert.code, verifier)), *family)
-
-
-def _is_silent(verdict: Verdict, evidence: Evidence) -> bool:
-    """Whether the peer left without a word when it had seen our certificate, or its lack."""
-    asked = evidence.side == "server" or evidence.certificate_requested
-    if not asked or verdict.candidates[:1] not in {(slug,) for slug in SILENT}:
-        return False
-    unused = evidence.unused or evidence.stage in ("handshake", "first-read")
-    sent = bool(evidence.own_chain) or evidence.recorder.find("sent", "Certificate") is not None
-    return unused and sent
 
 
 def _behind_silence(path: CertificationPath, evidence: Evidence) -> Slugs:

@@ -217,3 +217,13 @@ def _family_of_illegal_parameter(evidence: Evidence) -> Slugs:
     # Only a client compares the version with what the server's random says of it.
     first: Slug = "downgrade" if evidence.side == "server" else "protocol-violation"
     return (first, "tampered")
+
+
+def is_silent(verdict: Verdict, evidence: Evidence) -> bool:
+    """Whether the peer left without a word when it had seen our certificate, or its lack."""
+    asked = evidence.side == "server" or evidence.certificate_requested
+    if not asked or verdict.candidates[:1] not in {(slug,) for slug in tables.SILENT}:
+        return False
+    unused = evidence.unused or evidence.stage in ("handshake", "first-read")
+    sent = bool(evidence.own_chain) or evidence.recorder.find("sent", "Certificate") is not None
+    return unused and sent
