@@ -194,3 +194,12 @@ def test_the_tables_are_read_when_a_text_is_and_not_before() -> None:
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
 
     assert ran.stdout == "0\n", ran.stderr
+
+
+def test_a_go_error_is_known_without_the_name_of_its_package() -> None:
+    with_it, without = (
+        findings(f"{package}failed to find any PEM data in certificate input")[0]
+        for package in ("tls: ", "")
+    )
+
+    assert (without.program, without.kind) == (with_it.program, with_it.kind) == ("Go", "file")

@@ -38,6 +38,9 @@ _FOLDED = str.maketrans(
 # Of two programs that print the same, the commoner one is named.
 _FIRST = ("phrases", "openssl")
 
+# Who pastes a Go error often leaves out its package.
+_PACKAGE = re.compile(r"(?:tls|x509): (?=(?:\S+ ){3})")
+
 # What stands for `…` is no longer than this, and no piece is tried at more places.
 _LONGEST_HOLE = 400
 _MOST_PLACES = 64
@@ -158,7 +161,11 @@ def _forms() -> dict[str, list[_Form]]:
         for line in path.read_text("utf-8").splitlines()[1:]:
             _, text, also, _ = line.split("\t", 3)
             spellings = text if also == "-" else f"{text} | {also}"
-            for spelling in folded(spellings).split(" | "):
+            written = folded(spellings).split(" | ")
+            for spelling in (
+                *written,
+                *(s[m.end() :] for s in written if (m := _PACKAGE.match(s))),
+            ):
                 alone = spelling[0] != "?"
                 pieces = (spelling if alone else spelling[1:]).split(_HOLE)
                 word = _WORD.search(pieces[0])
