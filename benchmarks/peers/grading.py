@@ -6,8 +6,8 @@
     wrong    it is not named, or there is no report
     false    wrong, and one cause alone: said as certain
 
-That a foreign end accepts a fault is its right, and common: such a case is not graded, as nobody
-had anything to explain. Where nothing is wrong, the two ends must come together; where they do
+That a foreign end accepts a fault is its right, and common: such a case is not graded, as there is
+nothing to explain. Where nothing is wrong, the two ends must come together; where they do
 not, that is wrong as well.
 """
 

@@ -1,8 +1,8 @@
 """Explain the TLS error in a Python exception, however a library has wrapped it.
 
 The verify code, the reason and the library that OpenSSL reported stand in the exception itself;
-its text is read only for what they do not tell. Whoever catches an exception of urllib, requests,
-urllib3, httpx, aiohttp or asyncio has the `ssl.SSLError` somewhere inside.
+its text is read only for what they do not tell. An exception of urllib, requests, urllib3, httpx,
+aiohttp or asyncio has the `ssl.SSLError` somewhere inside.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ class QuotedMessage:
 
 def read_messages(path: Path) -> list[QuotedMessage]:
     """The messages that were produced with the real programs, without those only cited."""
-    entries: list[dict[str, Any]] = tomllib.loads(path.read_text("utf-8"))["saying"]
+    entries: list[dict[str, Any]] = tomllib.loads(path.read_text("utf-8"))["text"]
     names = QuotedMessage.__dataclass_fields__
     return [
         QuotedMessage(**{name: value for name, value in entry.items() if name in names})

@@ -22,7 +22,7 @@ from mtls_echo_tls.reasons import CAUSES_BY_REASON
 from tests.support.command_line import environment
 
 
-class Saying(NamedTuple):
+class Printed(NamedTuple):
     stack: str
     text: str
     origin: str
@@ -33,7 +33,7 @@ class Saying(NamedTuple):
 
 
 _TOML = tomllib.loads(Path(__file__).with_name("explain_corpus.toml").read_text("utf-8"))
-CORPUS = [Saying(**entry) for entry in _TOML["saying"]]
+CORPUS = [Printed(**entry) for entry in _TOML["text"]]
 
 
 def run(*arguments: str) -> Result:
@@ -47,29 +47,29 @@ def explained(*arguments: str) -> Any:
     return json.loads(ran.stdout)
 
 
-@pytest.mark.parametrize("saying", CORPUS, ids=lambda s: f"{s.stack}: {s.text[-60:]!a}")
-def test_a_real_text_names_who_refused_the_alert_and_the_likeliest_cause(saying: Saying) -> None:
-    finding = findings(saying.text)[0]
+@pytest.mark.parametrize("printed", CORPUS, ids=lambda s: f"{s.stack}: {s.text[-60:]!a}")
+def test_a_real_text_names_who_refused_the_alert_and_the_likeliest_cause(printed: Printed) -> None:
+    finding = findings(printed.text)[0]
 
     rejected_by = finding.rejected_by(finding.side) or finding.refused
     cause = next(iter(finding.causes(finding.side)), None)
     assert (finding.side, rejected_by, finding.alert, cause) == (
-        saying.side,
-        saying.rejected_by,
-        saying.alert,
-        saying.cause,
+        printed.side,
+        printed.rejected_by,
+        printed.alert,
+        printed.cause,
     )
 
 
 def test_the_corpus_is_large_and_says_where_each_text_is_from() -> None:
-    assert len({saying.text for saying in CORPUS}) >= 150
-    assert all(saying.origin.startswith(("made: ", "cited: https://")) for saying in CORPUS)
+    assert len({printed.text for printed in CORPUS}) >= 150
+    assert all(printed.origin.startswith(("made: ", "cited: https://")) for printed in CORPUS)
 
 
 def test_every_cause_that_a_text_can_lead_to_is_in_the_catalogue() -> None:
     assert {slug for phrase in PHRASES for slug in phrase.causes} <= set(CAUSES)
-    for saying in CORPUS:
-        for finding in findings(saying.text):
+    for printed in CORPUS:
+        for finding in findings(printed.text):
             for side in (None, "client", "server"):
                 assert set(finding.causes(side)) <= set(CAUSES)
 
@@ -262,13 +262,13 @@ def test_a_side_that_contradicts_the_words_is_pointed_out() -> None:
 
 
 def test_every_answer_fits_80_columns_and_never_lacks_a_remedy() -> None:
-    for saying in CORPUS[::12]:
-        ran = run(saying.text)
+    for printed in CORPUS[::12]:
+        ran = run(printed.text)
 
         assert ran.exit_code == 0
         assert max(map(len, ran.stdout.splitlines())) <= 80, ran.stdout
         assert "\nfix: " in ran.stdout
-        assert "{" not in ran.stdout or "{" in saying.text
+        assert "{" not in ran.stdout or "{" in printed.text
 
 
 def _piped(data: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:

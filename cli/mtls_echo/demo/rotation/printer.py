@@ -34,12 +34,12 @@ class Printer:
         self._console = console
         self._counts = counts
 
-    def heading(self, number: int, title: str, story: str) -> None:
+    def heading(self, number: int, title: str, text: str) -> None:
         """Print a numbered title in a rule, and a paragraph below it."""
         self._console.print()
         self._console.rule(f"[bold]{number}. {title}", characters=bar(self._console))
         self._console.print()
-        self.paragraph(story)
+        self.paragraph(text)
 
     def paragraph(self, text: str) -> None:
         """Print sentences, and an empty line."""

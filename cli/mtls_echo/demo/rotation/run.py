@@ -47,7 +47,7 @@ async def replace_certificates(console: Console) -> list[str]:
             await nursery.start(service.run)
             for number, scenario in enumerate(SCENARIOS, start=1):
                 before = counts.echoes
-                printer.heading(number, scenario.title, scenario.story)
+                printer.heading(number, scenario.title, scenario.text)
                 await scenario.play(ScenarioContext(service, path, printer, mismatches))
                 printer.totals(before)
             nursery.cancel_scope.cancel()

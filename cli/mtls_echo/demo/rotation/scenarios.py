@@ -71,7 +71,7 @@ class Scenario:
     """A reason to replace certificates, what is done about it, and the doing."""
 
     title: str
-    story: str
+    text: str
     play: Callable[[ScenarioContext], Awaitable[None]]
 
 
