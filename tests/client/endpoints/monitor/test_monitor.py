@@ -709,8 +709,9 @@ async def test_endpoints_with_equal_settings_share_one_context(
         monitor.update(Plan())
         for site in sites:
             await site.wait_for_ends(1)
-        await trio.testing.wait_all_tasks_blocked()
-        assert contexts() == 0
+        # A look at the files that is under way in a thread ends before it lets go of its context.
+        while contexts() > 0:
+            await trio.testing.wait_all_tasks_blocked()
 
 
 # --- many ----------------------------------------------------------------------------------------
