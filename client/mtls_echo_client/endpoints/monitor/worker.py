@@ -95,7 +95,7 @@ class EndpointWorker:
             try:
                 await self._probe(link)
             except TLSFailure as failure:
-                self._failed(failure)
+                await self._failed(failure)
             finally:
                 await link.aclose()
 
@@ -120,7 +120,7 @@ class EndpointWorker:
             async with self._rules.dialling:
                 return await dial(endpoint, context, self._rules.timeout, self._rules.vocabulary)
         except TLSFailure as failure:
-            self._failed(failure)
+            await self._failed(failure)
             return None
 
     async def _keep(self, link: Link) -> bool:
@@ -137,10 +137,10 @@ class EndpointWorker:
                 await link.watch(self._rules.check_interval)
         except TLSFailure as failure:
             if lasted and not failure.evidence.timed_out:
-                self.tracker.lost(failure.report)
+                self.tracker.lost(await failure.diagnosed())
                 self._rules.changed()
                 return True
-            self._failed(failure)
+            await self._failed(failure)
             return False
         finally:
             await link.aclose()
@@ -150,8 +150,8 @@ class EndpointWorker:
         self.tracker.proved(link.report, round_trip, trio.current_time())
         self._rules.changed()
 
-    def _failed(self, failure: TLSFailure) -> None:
-        self.tracker.failed(failure.report)
+    async def _failed(self, failure: TLSFailure) -> None:
+        self.tracker.failed(await failure.diagnosed())
         self._rules.changed()
 
     async def _pause(self) -> None:
