@@ -10,8 +10,14 @@ import ssl
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import aiohttp
+import httpx
 import pytest
+import requests
+import requests.adapters
+import urllib3
 
 from mtls_echo import Directory, explain_exception
 from tests.support.command_line import run, serving
@@ -56,7 +62,51 @@ def with_asyncio(port: int, context: ssl.SSLContext) -> None:
     asyncio.run(talk())
 
 
-CLIENTS = [with_urllib, with_http_client, with_asyncio]
+class WithContext(requests.adapters.HTTPAdapter):
+    """requests' own way to another context."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        super().__init__()
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, **options, ssl_context=self._context)
+
+
+def with_requests(port: int, context: ssl.SSLContext) -> None:
+    # A proxy or a bundle of CAs that the environment names has nothing to do with it.
+    with requests.Session() as session:
+        session.trust_env = False
+        session.mount("https://", WithContext(context))
+        session.get(f"https://localhost:{port}/", timeout=TIMEOUT)
+
+
+def with_urllib3(port: int, context: ssl.SSLContext) -> None:
+    with urllib3.PoolManager(ssl_context=context) as pool:
+        pool.request("GET", f"https://localhost:{port}/", timeout=TIMEOUT, retries=1)
+
+
+def with_httpx(port: int, context: ssl.SSLContext) -> None:
+    httpx.get(f"https://localhost:{port}/", verify=context, timeout=TIMEOUT, trust_env=False)
+
+
+def with_aiohttp(port: int, context: ssl.SSLContext) -> None:
+    async def get() -> None:
+        async with aiohttp.ClientSession() as session:
+            await session.get(f"https://localhost:{port}/", ssl=context)
+
+    asyncio.run(get())
+
+
+CLIENTS = [
+    with_urllib,
+    with_http_client,
+    with_asyncio,
+    with_requests,
+    with_urllib3,
+    with_httpx,
+    with_aiohttp,
+]
 
 
 def raised(
