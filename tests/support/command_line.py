@@ -53,6 +53,8 @@ class Serving:
     def _read(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
+            if not line.endswith("\n"):
+                break  # cut off when the process was killed
             with self._arrived:
                 self._events.append(json.loads(line))
                 self._arrived.notify_all()
@@ -78,6 +80,14 @@ class Serving:
         with self._arrived:
             return sum(each["event"] == event for each in self._events)
 
+    def kill(self) -> None:
+        """End it at once; a reader in the middle of a line is waited for."""
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
     @property
     def port(self) -> int:
         """The port it listens on."""
@@ -100,10 +110,8 @@ def serving(*arguments: str, pki: Path | None = None) -> Iterator[Serving]:
         text=True,
         env=environment(pki),
     )
+    running = Serving(process)
     try:
-        yield Serving(process)
+        yield running
     finally:
-        process.kill()
-        process.wait()
-        assert process.stderr is not None
-        process.stderr.close()
+        running.kill()
