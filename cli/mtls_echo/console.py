@@ -87,7 +87,27 @@ class CommandGroup(click.Group):
 
 
 class HelpFormatter(click.HelpFormatter):
-    """Formats help with words whole: click breaks them at hyphens, and examples not at all."""
+    """Formats help with words whole, in a narrow terminal too.
+
+    click breaks words at hyphens, what is longer than its column anywhere, and examples not at
+    all; and it writes at least fifty columns.
+    """
+
+    def __init__(
+        self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None
+    ) -> None:
+        super().__init__(indent_increment, width, max_width)
+        if width is None:
+            columns = shutil.get_terminal_size().columns
+            self.width = min(self.width, max(columns - 2, _NARROWEST))
+
+    def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
+        """Write the usage line; what does not fit goes on below the first argument."""
+        start = f"{'Usage: ' if prefix is None else prefix}{prog} "
+        room = max([20, *map(len, args.split())])
+        indent = len(start) if len(start) + room <= self.width else 4
+        lines = wrap(f"{start}{args}", self.width, " " * indent)
+        self.write("".join(f"{line}\n" for line in lines))
 
     def write_text(self, text: str) -> None:
         """Write paragraphs, and wrap the lines of those that click would leave as they are."""
@@ -96,27 +116,33 @@ class HelpFormatter(click.HelpFormatter):
         for line in text.splitlines():
             is_raw = line.strip() == "\b" or (is_raw and line != "")
             fits = not is_raw or len(line) <= self.width - self.current_indent
-            lines += [line] if fits else self._wrapped(line)
+            lines += [line] if fits else wrap_line(line, self.width - self.current_indent)
         super().write_text(_unbreakable("\n".join(lines)))
 
     def write_dl(
         self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
     ) -> None:
-        """Write a list of terms and what they mean."""
-        unbreakable = [(term, _unbreakable(meaning)) for term, meaning in rows]
+        """Write a list of terms and what they mean, for which half of the width stays at least."""
+        rows = list(rows)
+        room = self.width - self.current_indent - col_spacing
+        longest = max((len(word) for _, meaning in rows for word in meaning.split()), default=0)
+        unbreakable = [
+            (
+                "\n".join(wrap(" " * self.current_indent + term, self.width, "    ")).lstrip(),
+                meaning,
+            )
+            for term, meaning in ((term, _unbreakable(meaning)) for term, meaning in rows)
+        ]
+        col_max = max(1, min(col_max, room - max(longest, self.width // 2)))
         super().write_dl(unbreakable, col_max, col_spacing)
 
     def getvalue(self) -> str:
         """What was written."""
         return super().getvalue().replace(_HYPHEN, "-")
 
-    def _wrapped(self, line: str) -> list[str]:
-        width = self.width - self.current_indent
-        if line.lstrip().startswith(f"{PROGRAM} "):
-            return wrap_command(line, width, "    ")
-        start = re.match(r"(\s*)(\S+(?: \S+)*\s{2,})?", line)  # "  2  usage" goes on below "usage"
-        return wrap(line, width, " " * len(start[2] or "") if start else "")
 
+# Help is not written in fewer columns.
+_NARROWEST = 20
 
 _HYPHEN = "\N{NON-BREAKING HYPHEN}"
 
@@ -175,6 +201,15 @@ def complain(message: str, hint: str | None = None, *, file: IO[Any] | None = No
         say(hint, label="hint: ", colour="cyan", file=file)
 
 
+def print_result(text: str) -> None:
+    """Print a result to standard output; a terminal gets its lines wrapped, a pipe as they are."""
+    width = width_of(sys.stdout)
+    if width is not None:
+        lines = (wrap_line(line, width, "  ") for line in text.split("\n"))
+        text = "\n".join(each for line in lines for each in line)
+    click.echo(text)
+
+
 def say(text: str, *, label: str = "", colour: str = "", file: IO[Any] | None = None) -> None:
     """Print one line of information to standard error; it may quote what a peer wrote."""
     _echo(f"{PROGRAM}: {label}{printable(text)}", file, label, colour)
@@ -213,6 +248,24 @@ def wrap(text: str, width: int, indent: str = "") -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def wrap_line(line: str, width: int, indent: str = "") -> list[str]:
+    """Lines of whole words, by what the line is: a command, a label and its value, or text."""
+    if len(line) <= width:
+        return [line]
+    if line.lstrip().startswith(f"{PROGRAM} "):
+        return wrap_command(line, width, "    ")
+    if command := re.search(rf"(?<=:) (?={PROGRAM} )", line):
+        # On lines of its own it can be copied.
+        before = wrap(line[: command.start()], width, indent)
+        return [*before, *wrap_command(f"    {line[command.end() :]}", width, "    ")]
+    start = re.match(r"(\s*)(\S+(?: \S+)*\s{2,})(?=\S)", line)
+    if start is None:
+        return wrap(line, width, indent)
+    # "  2  usage" goes on below "usage", unless a word of it would not fit there.
+    longest = max(map(len, line[start.end() :].split()))
+    return wrap(line, width, " " * len(start[2]) if start.end() + longest <= width else "  ")
 
 
 def wrap_command(command: str, width: int, indent: str = "") -> list[str]:

@@ -29,7 +29,7 @@ from typing import IO, TYPE_CHECKING
 import click
 import trio
 
-from mtls_echo.console import complain, say
+from mtls_echo.console import complain, say, width_of
 from mtls_echo.output import write
 from mtls_echo.vocabulary import COMMAND_LINE
 from mtls_echo_client.context import client_context
@@ -174,10 +174,11 @@ class Dialogue:
 
     def _draw(self, report: Report) -> None:
         if report.trace and not self.json:
-            from mtls_echo_tls.diagrams.full import sequence
+            from mtls_echo_tls.diagrams.full import NARROWEST, WIDTH, sequence
 
             plain = not (sys.stderr.encoding or "").lower().startswith("utf")
-            click.echo("\n".join(sequence(report, ascii_only=plain)), err=True)
+            width = min(WIDTH, max(NARROWEST, width_of(sys.stderr) or WIDTH))
+            click.echo("\n".join(sequence(report, width=width, ascii_only=plain)), err=True)
 
     async def _conclude(self, report: Report, status: int) -> int:
         if self.json:

@@ -21,12 +21,13 @@ from mtls_echo_tls.diagnosis.report import Report, describe
 from mtls_echo_tls.diagrams.overview import draw
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from mtls_echo_tls.trace.messages import Message
 
 # Longer lines of text are hard to read.
 _WIDEST = 100
+
+# With fewer, one report is below the other.
+_TWO_COLUMNS = 60
 
 _INDENT = 2
 
@@ -79,6 +80,11 @@ def show_diagram(console: Console, messages: Sequence[Message], report: Report) 
 
 def show_accounts(console: Console, client: Report | None, server: Report | None) -> None:
     """Print both reports side by side; None for a peer that does not speak TLS."""
+    if console.width < _TWO_COLUMNS:
+        for side, report in (("client", client), ("server", server)):
+            text = Text.assemble((f"what the {side} saw\n", "bold"), _described(report))
+            console.print(Padding(text, (1, 0, 0, _INDENT)))
+        return
     table = Table(box=None, expand=True, padding=(0, 1), header_style="bold")
     table.add_column("what the client saw", ratio=1, overflow="fold")
     table.add_column("what the server saw", ratio=1, overflow="fold")
@@ -94,7 +100,7 @@ def show_joined(console: Console, account: JointReport) -> None:
     console.print(Padding(text, (0, 0, 0, 2)))
 
 
-def _described(report: Report | None) -> RenderableType:
+def _described(report: Report | None) -> Text:
     if report is None:
         return Text("(does not speak TLS)", style="dim")
     message, hint = describe(report)

@@ -65,7 +65,8 @@ class Row:
 def table(rows: Iterable[Row], width: int | None = None) -> list[str]:
     """The lines, sorted: one for each slug, and a second one where the versions differ.
 
-    A table that is wider than ``width`` has the slug on a line of its own.
+    A table that is wider than ``width`` has the slug on a line of its own; one that is wider even
+    so, the alert too.
     """
     by_slug: dict[str, list[Row]] = {}
     for row in rows:
@@ -75,8 +76,15 @@ def table(rows: Iterable[Row], width: int | None = None) -> list[str]:
     lines = [[cell.ljust(size) for cell, size in zip(line, widths, strict=True)] for line in cells]
     if width is None or sum(widths) + 2 * (len(widths) - 1) <= width:
         return ["  ".join(line).rstrip() for line in lines]
+    slug_on_its_own = sum(widths[1:]) + 2 * (len(widths) - 1) <= width
     return [
-        each for slug, *line in lines for each in (slug.rstrip(), f"  {'  '.join(line)}".rstrip())
+        part.rstrip()
+        for slug, *line, alert in lines
+        for part in (
+            [slug, f"  {'  '.join([*line, alert])}"]
+            if slug_on_its_own
+            else [slug, f"  {'  '.join(line)}", f"  {alert}"]
+        )
     ]
 
 

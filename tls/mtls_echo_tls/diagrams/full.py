@@ -21,6 +21,7 @@ from mtls_echo_tls.diagrams.steps import annotated, is_tls13, sender
 from mtls_echo_tls.trace.decoding import TraceEntry
 
 WIDTH = 80
+NARROWEST = 60
 
 _TIME = 9  # columns: "123456.7 "
 _LABEL = 12  # columns: "certificate", the longest, and a gap
@@ -57,8 +58,9 @@ def sequence(report: Report, *, width: int = WIDTH, ascii_only: bool = False) ->
     lines = [f"{'ms':>{_TIME - 1}} client{'server'.rjust(width - _TIME - len('client'))}"]
     for step in annotated(entries, report):
         if isinstance(step, str):
-            remark = f"* {step} *"[:inner].center(inner)
-            lines.append(" " * _TIME + glyphs.border + remark + glyphs.border)
+            for text in textwrap.wrap(f"* {step} *", inner - 2, break_on_hyphens=False):
+                remark = text.center(inner)
+                lines.append(" " * _TIME + glyphs.border + remark + glyphs.border)
         else:
             to_server = sender(step, report) == "client"
             lines.append(_arrow(step, to_server, inner, glyphs))

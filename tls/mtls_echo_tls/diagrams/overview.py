@@ -123,9 +123,12 @@ def _arrow(arrow: _Arrow, inner: int, glyphs: Glyphs) -> list[str]:
     """One flight: its labels wrapped, the head of the arrow on the first line."""
     stroke = glyphs.protected if arrow.protected else glyphs.clear
     to_server = arrow.sender == "client"
-    # A label is wrapped as a whole: its own spaces do not break.
-    flight = ", ".join(label.replace(" ", _NO_BREAK) for label in arrow.labels)
-    lines = textwrap.wrap(flight, inner - 12, break_on_hyphens=False)
+    room = inner - 12
+    # A label that fits is wrapped as a whole: its own spaces do not break.
+    flight = ", ".join(
+        label.replace(" ", _NO_BREAK) if len(label) < room else label for label in arrow.labels
+    )
+    lines = textwrap.wrap(flight, room, break_on_hyphens=False)
     drawn: list[str] = []
     for number, text in enumerate(line.replace(_NO_BREAK, " ") for line in lines):
         shaft = stroke * (inner - len(text) - 7) if number == 0 else " " * (inner - len(text) - 7)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from mtls_echo.console import wrap
+from mtls_echo.console import print_result, wrap
 
 if TYPE_CHECKING:
     from mtls_echo_pki.certificates.request import Usage
@@ -83,7 +83,7 @@ def flaws(as_json: bool) -> None:
         listed = [{name: getattr(flaw, name) for name in fields} for flaw in FLAWS.values()]
         click.echo(msgspec.json.format(msgspec.json.encode(listed), indent=2).decode())
         return
-    click.echo("\n".join(line for flaw in FLAWS.values() for line in _entry(flaw)))
+    print_result("\n".join(line for flaw in FLAWS.values() for line in _entry(flaw)))
 
 
 def _entry(flaw: Flaw) -> list[str]:

@@ -19,6 +19,7 @@ from mtls_echo.commands.pki.flaws import FlawSlug, advice, flaws
 from mtls_echo.commands.pki.rollover import rollover
 from mtls_echo.commands.pki.rotate import crl, renew, revoke
 from mtls_echo.commands.pki.show import show
+from mtls_echo.console import print_result
 from mtls_echo.parameters import Lifetime, directory_argument, file_option, summary
 from mtls_echo_pki.printable import printable
 
@@ -105,16 +106,16 @@ def init(
         described = [(name, made.credential(name)) for name in ("server", "client")]
     place = shlex.quote(str(directory))
     kinds = "one CA" if single_authority else "a CA for servers, one for clients"
-    click.echo(f"made {directory} with {kinds}{', each below a root' if intermediate else ''}")
+    print_result(f"made {directory} with {kinds}{', each below a root' if intermediate else ''}")
     for name, credential in described:
-        click.echo(f"  {name:8}{summary(credential)}")
-    click.echo("next:")
-    click.echo(f"  mtls-echo serve --pki {place}")
+        print_result(f"  {name:8}{summary(credential)}")
+    print_result("next:")
+    print_result(f"  mtls-echo serve --pki {place}")
     # The connecting side checks the name it connects to, so show one that is there.
     host = next((name for name in server_names if "@" not in name and "/" not in name), None)
     address = f"[{host}]" if host and ":" in host else host
     target = f" {shlex.quote(f'{address}:8443')}" if address and "*" not in address else ""
-    click.echo(f"  mtls-echo connect{target} --pki {place}")
+    print_result(f"  mtls-echo connect{target} --pki {place}")
 
 
 @pki.command()
@@ -208,9 +209,9 @@ def issue(
                 credential = pki_directory.issue(name, request)
             pkcs12.write(pkcs12_file, credential, password, name, directory / name)
             notes = f"wrote {pkcs12_file}"
-    click.echo(f"issued {directory / name}: {summary(credential)}")
+    print_result(f"issued {directory / name}: {summary(credential)}")
     if notes:
-        click.echo(notes)
+        print_result(notes)
 
 
 @pki.command()
@@ -241,7 +242,7 @@ def check(directory: Path) -> None:
         count = len(pki_directory.names())
     for finding in findings:
         hint = f" (hint: {finding.hint})" if finding.hint else ""
-        click.echo(printable(f"{finding.path}: {finding.what}{hint}"))
+        print_result(printable(f"{finding.path}: {finding.what}{hint}"))
     if findings:
         click.get_current_context().exit(1)
-    click.echo(f"{directory}: all well, {count} credential{'' if count == 1 else 's'} checked")
+    print_result(f"{directory}: all well, {count} credential{'' if count == 1 else 's'} checked")

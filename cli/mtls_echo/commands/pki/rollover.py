@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from mtls_echo.commands.pki.errors import as_command_errors
+from mtls_echo.console import print_result
 from mtls_echo.parameters import directory_argument
 
 if TYPE_CHECKING:
@@ -64,21 +65,21 @@ def rollover(directory: Path, step: str, role: str | None) -> None:
             if set(ca.roles) & set(roles):
                 already = "" if ca.roles[0] in taken else " already"
                 whose = " and ".join(ca.roles)
-                click.echo(f"{done}{already}, for {whose}: {situation(ca.state)}")
+                print_result(f"{done}{already}, for {whose}: {situation(ca.state)}")
                 if names := issued_by_previous(pki, ca):
-                    click.echo(f"  still from the previous CA: {', '.join(names)}")
+                    print_result(f"  still from the previous CA: {', '.join(names)}")
                 outdated += names
     if step == "retire":
         return
     place = shlex.quote(str(directory))
     option = "" if role is None else f" --authority {role}"
-    click.echo("next:")
+    print_result("next:")
     if step == "introduce":
-        click.echo(
+        print_result(
             "  see that every peer has the new trust: what is in trust/ goes to all of them"
         )
-        click.echo(f"  mtls-echo pki rollover {place} switch{option}")
+        print_result(f"  mtls-echo pki rollover {place} switch{option}")
         return
     for name in outdated:
-        click.echo(f"  mtls-echo pki renew {place} {name} --same-key")
-    click.echo(f"  mtls-echo pki rollover {place} retire{option}")
+        print_result(f"  mtls-echo pki renew {place} {name} --same-key")
+    print_result(f"  mtls-echo pki rollover {place} retire{option}")

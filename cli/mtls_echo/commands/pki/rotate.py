@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mtls_echo.commands.pki.errors import as_command_errors
-from mtls_echo.console import complain
+from mtls_echo.console import complain, print_result
 from mtls_echo.parameters import Lifetime, directory_argument, summary
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def renew(
     for each in names:
         reason = _reason_to_leave(present.get(each), rekey == "yes")
         if reason is not None:
-            click.echo(f"left {directory / each} as it is: {reason}")
+            print_result(f"left {directory / each} as it is: {reason}")
             continue
         try:
             with as_command_errors():
@@ -130,12 +130,12 @@ def _renew(
 ) -> None:
     credential = pki.renew(name, rekey=rekey, lifetime=lifetime)
     key = "a new key" if rekey else "the same key"
-    click.echo(f"renewed {pki.path / name} with {key}: {summary(credential)}")
+    print_result(f"renewed {pki.path / name} with {key}: {summary(credential)}")
     if flaw is not None:
-        click.echo(f"  it was bad on purpose ({flaw}), and is good now")
+        print_result(f"  it was bad on purpose ({flaw}), and is good now")
     if rekey and _has_another_key(pki, name, credential):
         command = f"mtls-echo pki revoke {shlex.quote(str(pki.path))} {name}"
-        click.echo(f"  the previous key is still trusted; if it leaked: {command}")
+        print_result(f"  the previous key is still trusted; if it leaked: {command}")
 
 
 def _has_another_key(pki: Directory, name: str, credential: Credential) -> bool:
@@ -230,22 +230,22 @@ def revoke(
     place = shlex.quote(str(directory))
     if done.now:
         count = f"{len(done.now)} certificate{'' if len(done.now) == 1 else 's'}"
-        click.echo(f"revoked {count} of {name} ({reason.value}):")
+        print_result(f"revoked {count} of {name} ({reason.value}):")
         _list(done.now, "would have expired")
     elif done.before:
-        click.echo(f"nothing to revoke: what {name} had before is revoked already:")
+        print_result(f"nothing to revoke: what {name} had before is revoked already:")
         _list(done.before, "would have expired")
     else:
-        click.echo(f"nothing to revoke: {name} has no valid certificate of another key")
+        print_result(f"nothing to revoke: {name} has no valid certificate of another key")
     if done.valid:
-        click.echo("still trusted:")
+        print_result("still trusted:")
         _list(done.valid, "expires", done.present)
     for role in done.roles:
-        click.echo(f"published {directory / 'trust' / role / 'crl.pem'}")
+        print_result(f"published {directory / 'trust' / role / 'crl.pem'}")
     if done.now and not done.valid and name in pki.names():
-        click.echo(f"next: mtls-echo pki renew {place} {name} --new-key")
+        print_result(f"next: mtls-echo pki renew {place} {name} --new-key")
     elif not done.now and done.valid and not serials:
-        click.echo(f"to revoke it as well: mtls-echo pki revoke {place} {name} --present")
+        print_result(f"to revoke it as well: mtls-echo pki revoke {place} {name} --present")
 
 
 def _list(entries: Iterable[LedgerEntry], verb: str, present: str | None = None) -> None:
@@ -255,7 +255,7 @@ def _list(entries: Iterable[LedgerEntry], verb: str, present: str | None = None)
     for entry in entries:
         key = "" if present is None else ", the present key" if entry.key == present else ""
         left = describe_lifetime(entry.not_after - utcnow())
-        click.echo(f"  {entry.serial}{key}, {verb} in {left}")
+        print_result(f"  {entry.serial}{key}, {verb} in {left}")
 
 
 @click.command()
@@ -289,4 +289,4 @@ def crl(directory: Path, lifetime: timedelta | None) -> None:
         for role in pki.publish_crls(lifetime):
             path = directory / "trust" / role / "crl.pem"
             ends = min(period(each)[1] or utcnow() for each in pki.trust(role).crls)
-            click.echo(f"published {path}: {validity(utcnow(), ends, utcnow())}")
+            print_result(f"published {path}: {validity(utcnow(), ends, utcnow())}")

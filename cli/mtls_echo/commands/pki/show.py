@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mtls_echo.commands.pki.errors import as_command_errors
-from mtls_echo.console import CommandError
+from mtls_echo.console import CommandError, print_result
 from mtls_echo_pki.printable import printable
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def show(path: Path, as_json: bool) -> None:
         click.echo(encoded.decode())
     else:
         paragraphs = [_paragraph(description) for description in descriptions]
-        click.echo("\n\n".join([*paragraphs, *map(_end, ends)]))
+        print_result("\n\n".join([*paragraphs, *map(_end, ends)]))
     if trouble is not None:
         raise CommandError(str(trouble), trouble.hint)
 
