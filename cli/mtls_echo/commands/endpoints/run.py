@@ -61,7 +61,7 @@ class Rounds:
         if self.json:
             await _write(fields.encode(fields.plan_fields(plan)))
         else:
-            from mtls_echo.commands.endpoints.table import draw_plan
+            from mtls_echo.commands.endpoints.plan import draw_plan
 
             console = _console()
             console.print(draw_plan(plan, console), crop=False)

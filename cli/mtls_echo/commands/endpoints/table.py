@@ -3,7 +3,9 @@
 A table has no room for reasons: one that is cut off does not help, and one that is folded into a
 column makes six lines of one. So the cause stands in the line, by its slug, where a healthy server
 has its names; sentence and remedy stand below, once for all endpoints that fail alike. From 120
-columns on there is room for groups, labels and all names.
+columns on there is room for groups, labels and all names. Where a table would break words, each
+endpoint is on a line of its own, with its cells below it: in columns, or as a list in a line where
+those do not fit either.
 
 Colour repeats what the words say, and never says more. What peers and files chose is escaped
 (`mtls_echo_pki.printable`): a certificate must not be able to draw a line of this table.
@@ -13,21 +15,23 @@ from __future__ import annotations
 
 import bisect
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from mtls_echo.commands.endpoints.text import cause, count, duration, explanation
+from mtls_echo.terminal import WIDTH
 from mtls_echo_client.endpoints.monitor.status import State, Status
-from mtls_echo_client.endpoints.plan import Endpoint, Plan, Problem
+from mtls_echo_client.endpoints.plan import Endpoint, Problem
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.diagnosis.report import describe
 
 # From here on a table is drawn with all there is.
-_WIDE = 120
+WIDE = 120
 
 # A certificate is near its end when it has less than this, or a third of its life if that is less.
 _NEAR = datetime.timedelta(days=7)
@@ -35,6 +39,11 @@ _VERY_NEAR = datetime.timedelta(days=1)
 
 # What most slugs of causes fit into.
 _SLUG = 17
+
+# How far below its name the cells of an endpoint are.
+INDENT = 2
+
+_PEER = "peer, or cause"
 
 # Endpoints that fail alike, named one by one.
 _MOST_NAMED = 3
@@ -58,7 +67,7 @@ def draw(
     in_full: bool = True,
 ) -> RenderableType:
     """All of it, however long; ``in_full`` with what was compared for each kind of failure."""
-    below = [*_reasons(statuses, in_full=in_full), *_problems(problems)]
+    below = [*_reasons(statuses, in_full=in_full), *problem_lines(problems)]
     return Group(_table(statuses, console), Text(count(statuses)), *below)
 
 
@@ -67,7 +76,7 @@ def draw_screen(
 ) -> RenderableType:
     """As much as the terminal has lines for: what is not up comes first."""
     room = console.height - 3  # the count, the line that the cursor is on, and the next prompt
-    blocks = [*_problems(problems), *_reasons(statuses, in_full=False)]
+    blocks = [*problem_lines(problems), *_reasons(statuses, in_full=False)]
     # Half of it at the most, unless the table leaves more.
     rest = room - _height(_table(statuses, console), console) if len(statuses) < room else 0
     below = _fitting(blocks, max(room // 2, rest), console)
@@ -112,44 +121,144 @@ def _height(block: RenderableType, console: Console) -> int:
     return len(console.render_lines(block, pad=False))
 
 
-def _table(statuses: Sequence[Status], console: Console) -> Table:
-    wide = console.width >= _WIDE
-    table = _new_table(console)
+def _table(statuses: Sequence[Status], console: Console) -> RenderableType:
+    wide = console.width >= WIDE
+    names = [(_group(each, wide=wide), where(each.endpoint, wide=wide)) for each in statuses]
+    rows = [_cells(status, wide=wide) for status in statuses]
+    room = (
+        console.width - 1 - max((line_width(name) for pair in names for name in pair), default=0)
+    )
+    fits = False
+    if not wide and is_for_a_person(console):
+        if _widths(rows, room) is None:
+            return _stack(names, rows, console)
+        fits = True
+    table = new_table(console)
     if wide:
         table.add_column("group", overflow="fold", max_width=24)
-    table.add_column("endpoint", overflow="fold")
+    table.add_column("endpoint", overflow="fold", no_wrap=fits)
     for heading in ("state", "admitted", "TLS"):
         table.add_column(heading, no_wrap=True)
-    table.add_column("peer, or cause", overflow="fold", min_width=_SLUG, max_width=40)
+    table.add_column(_PEER, overflow="fold", min_width=_SLUG, max_width=40)
     for heading in ("expires", "echo"):
         table.add_column(heading, no_wrap=True, justify="right")
-    group = None
-    for status in statuses:
-        name = Text(f"{printable(status.endpoint.group)}{'' if wide else ':'}")
-        if not wide and name != group:
-            table.add_row(name)
-        group = name
-        table.add_row(
-            *([name] if wide else []),
-            _where(status.endpoint, wide=wide),
-            Text(status.state, style=_COLOURS[status.state]),
-            _admission(status.endpoint, "yes" if status.admitted else "no"),
-            _version(status, wide=wide),
-            _peer(status, wide=wide),
-            _expiry(status),
-            Text(duration(status.round_trip)),
-        )
+    before = None
+    for (group, address), cells in zip(names, rows, strict=True):
+        if not wide and group != before:
+            table.add_row(group)
+        before = group
+        table.add_row(*([group] if wide else []), address, *cells.values())
     return table
 
 
-def _new_table(console: Console) -> Table:
-    close = console.width < _WIDE
+def is_for_a_person(console: Console) -> bool:
+    """Whether words have to be whole; what a pipe gets is a table in any case."""
+    return console.is_terminal or console.width < WIDTH
+
+
+def new_table(console: Console) -> Table:
+    """A table without columns yet, with a space or two between those that come."""
+    close = console.width < WIDE
     return Table(
         box=None, padding=(0, 1), collapse_padding=close, pad_edge=False, header_style="bold"
     )
 
 
-def _where(endpoint: Endpoint, *, wide: bool) -> Text:
+def _cells(status: Status, *, wide: bool) -> dict[str, Text]:
+    """What is known of an endpoint, by its heading."""
+    return {
+        "state": Text(status.state, style=_COLOURS[status.state]),
+        "admitted": admission(status.endpoint, "yes" if status.admitted else "no"),
+        "TLS": _version(status, wide=wide),
+        _PEER: _peer(status, wide=wide),
+        "expires": _expiry(status),
+        "echo": Text(duration(status.round_trip)),
+    }
+
+
+def _widths(rows: Sequence[Mapping[str, Text]], room: int) -> dict[str, int] | None:
+    """How wide each column is, if all have room without a broken word."""
+    widths = {
+        heading: max([len(heading), *(row[heading].cell_len for row in rows)])
+        for heading in (rows[0] if rows else ())
+    }
+    if not widths:
+        return widths
+    left = room - sum(width + 1 for heading, width in widths.items() if heading != _PEER)
+    widths[_PEER] = min(widths[_PEER], left)
+    return widths if left >= max(_SLUG, _longest_word(row[_PEER] for row in rows)) else None
+
+
+def line_width(text: Text) -> int:
+    """The width of the longest of its lines."""
+    return max(map(cell_len, text.plain.split("\n")))
+
+
+def _longest_word(texts: Iterable[Text]) -> int:
+    return max((cell_len(word) for text in texts for word in text.plain.split()), default=0)
+
+
+# --- instead of a table that is too wide ---------------------------------------------------------
+
+
+def _stack(
+    names: Sequence[tuple[Text, Text]], rows: Sequence[Mapping[str, Text]], console: Console
+) -> RenderableType:
+    """Each endpoint, and its cells below it."""
+    room = console.width - INDENT
+    widths = _widths(rows, room)
+    lines: list[RenderableType] = []
+    if widths is not None:
+        headings = {heading: Text(heading, style="bold") for heading in widths}
+        lines += [Text("endpoint", style="bold"), _aligned(headings, widths)]
+    before = None
+    for (group, address), cells in zip(names, rows, strict=True):
+        if group != before:
+            lines.append(group)
+        before = group
+        lines += [address, _listed(cells, room) if widths is None else _aligned(cells, widths)]
+    return Group(*lines)
+
+
+def _aligned(cells: Mapping[str, Text], widths: Mapping[str, int]) -> RenderableType:
+    row = Table.grid(padding=(0, 1))
+    for heading, width in widths.items():
+        is_number = heading in ("expires", "echo")
+        row.add_column(width=width, overflow="fold", justify="right" if is_number else "left")
+    row.add_row(*cells.values())
+    return _indented(row)
+
+
+def _listed(cells: Mapping[str, Text], room: int) -> RenderableType:
+    """Those that there are, each with its heading where it does not speak for itself."""
+    lines = [Text()]
+    for heading, cell in cells.items():
+        if cell.plain == "-":
+            continue
+        part = cell if heading in ("state", _PEER) else Text.assemble(f"{heading} ", cell)
+        if lines[-1]:
+            lines[-1].append(",")
+            if lines[-1].cell_len + 1 + part.cell_len < room:
+                part = Text.assemble(" ", part)
+            else:
+                lines.append(Text())
+        lines[-1].append_text(part)
+    return _indented(Group(*lines))
+
+
+def _indented(block: RenderableType) -> Padding:
+    return Padding(block, (0, 0, 0, INDENT), expand=False)
+
+
+# --- cells ---------------------------------------------------------------------------------------
+
+
+def _group(status: Status, *, wide: bool) -> Text:
+    return Text(f"{printable(status.endpoint.group)}{'' if wide else ':'}")
+
+
+def where(endpoint: Endpoint, *, wide: bool) -> Text:
+    """Its address, how it was written and, ``wide``, its labels."""
     text = Text(printable(str(endpoint.address)))
     if endpoint.written != str(endpoint.address):
         text.append(f"\n{printable(endpoint.written)}", style="dim")
@@ -160,7 +269,8 @@ def _where(endpoint: Endpoint, *, wide: bool) -> Text:
     return text
 
 
-def _admission(endpoint: Endpoint, otherwise: str) -> Text:
+def admission(endpoint: Endpoint, otherwise: str) -> Text:
+    """Whether it is always admitted; ``otherwise`` if that depends on its health."""
     if endpoint.strict:
         return Text("strict", style="bold")
     return Text(otherwise, style="dim" if otherwise == "no" else "")
@@ -230,54 +340,10 @@ def _reason(alike: Sequence[Status], *, in_full: bool) -> RenderableType:
         below.append(hint)
     below.rstrip()
     blank = [Text()] if in_full else []
-    return Group(*blank, text, *([Padding(below, (0, 0, 0, 2), expand=False)] if below else []))
+    return Group(*blank, text, *([_indented(below)] if below else []))
 
 
-def _problems(problems: Iterable[Problem]) -> list[RenderableType]:
+def problem_lines(problems: Iterable[Problem]) -> list[RenderableType]:
+    """One line for each problem."""
     texts = [f"{printable(problem.where)}: {printable(problem.message)}" for problem in problems]
     return [Text.assemble(("problem: ", "bold yellow"), text) for text in texts]
-
-
-# --- the plan ------------------------------------------------------------------------------------
-
-
-def draw_plan(plan: Plan, console: Console) -> RenderableType:
-    """Each endpoint, where its settings come from, and what they are."""
-    wide = console.width >= _WIDE
-    table = _new_table(console)
-    for heading in ("endpoint", "group", "TLS settings from", "server name"):
-        table.add_column(heading, overflow="fold")
-    table.add_column("strict", no_wrap=True)
-    if wide:
-        table.add_column("written at", overflow="fold")
-    for endpoint in plan.endpoints:
-        cells = [
-            _where(endpoint, wide=True),
-            Text(printable(endpoint.group)),
-            Text(printable(endpoint.tls.origin))
-            if endpoint.tls
-            else Text("plaintext", style="bold magenta"),
-            Text(printable(endpoint.server_name or "-")),
-            _admission(endpoint, "no"),
-        ]
-        table.add_row(*cells, *([Text(printable(endpoint.origin))] if wide else []))
-    number = len(plan.endpoints)
-    counted = Text("1 endpoint" if number == 1 else f"{number or 'no'} endpoints")
-    return Group(table, counted, *_settings(plan), *_problems(plan.problems))
-
-
-def _settings(plan: Plan) -> list[RenderableType]:
-    """The files behind each place that settings come from, once."""
-    blocks: list[RenderableType] = []
-    for settings in dict.fromkeys(each.tls for each in plan.endpoints if each.tls is not None):
-        version = settings.minimum_version.name.removeprefix("TLSv").replace("_", ".")
-        lines = [f"verified by {settings.ca_file}"]
-        if settings.cert_file:
-            lines += [f"presenting {settings.cert_file}", f"with the key {settings.key_file}"]
-        else:
-            lines.append("presenting no certificate")
-        lines.append(f"TLS {version} or later")
-        blocks.append(Text(f"\n{printable(settings.origin)}", style="bold"))
-        # What is copied from here is a path: whole, however long.
-        blocks += [Text(f"  {printable(each)}", no_wrap=True, overflow="ignore") for each in lines]
-    return blocks

@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from mtls_echo.commands.endpoints.json import Changes, encode, event_fields, outcome_fields
-from mtls_echo.commands.endpoints.table import draw, draw_plan, draw_screen
+from mtls_echo.commands.endpoints.plan import draw_plan
+from mtls_echo.commands.endpoints.table import draw, draw_screen
 from mtls_echo.commands.endpoints.text import duration, line
 from mtls_echo_client.endpoints.monitor.status import Status, StatusTracker
 from mtls_echo_client.endpoints.plan import Plan, Problem
@@ -90,7 +91,7 @@ def drawn(
 # --- the table -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("width", [80, 100, 160])
+@pytest.mark.parametrize("width", [40, 60, 72, 80, 100, 160])
 def test_it_fits_every_width_and_leaves_nothing_out(servers: EndpointServers, width: int) -> None:
     statuses = [
         up(tls=servers.tls(), group="payments", strict=True),
@@ -114,6 +115,30 @@ def test_it_fits_every_width_and_leaves_nothing_out(servers: EndpointServers, wi
         "problem:targets.json:isnoJSON",
     ):
         assert word in joined, word
+
+
+@pytest.mark.parametrize("width", [40, 60, 72])
+def test_where_a_table_has_no_room_words_are_whole_and_cells_aligned(width: int) -> None:
+    name = Address("a-server.of-a-long-name.test", 8443)
+    shown = drawn(up(1), down(address=name), StatusTracker(endpoint(3, None)).status, width=width)
+    lines = [line.rstrip() for line in shown.splitlines()]
+
+    assert str(name) in lines
+    if width == 40:
+        assert "  up, admitted yes, TLS plain," in lines
+        assert "  localhost, expires 20 d, echo 0.6 ms" in lines
+        assert "  connecting, admitted no, TLS plain" in lines
+    else:
+        assert "  state      admitted TLS   peer, or cause    expires   echo" in lines
+        assert "  up         yes      plain localhost            20 d 0.6 ms" in lines
+        assert "  down       no       plain unknown-authority       -      -" in lines
+
+
+def test_a_pipe_gets_a_table_and_a_terminal_whole_words() -> None:
+    status = up(address=Address("a-server.of-a-long-name.test", 8443))
+
+    assert "a-server.of-a-long-name.test:8443\n" in drawn(status, width=80, colour=True)
+    assert "a-server.of-a-long-name.test:8443\n" not in drawn(status, width=80)
 
 
 def test_a_group_is_named_before_its_endpoints_or_beside_each(servers: EndpointServers) -> None:
