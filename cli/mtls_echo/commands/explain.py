@@ -82,8 +82,15 @@ def explain(ctx: click.Context, text: tuple[str, ...], side: Side | None, as_jso
 def _are_files(words: tuple[str, ...]) -> bool:
     """Whether words name files, and one at least has reports by its name or its contents."""
     return any(map(_has_reports, words)) and all(
-        _has_reports(word) or Path(word).is_file() for word in words
+        _has_reports(word) or _is_file(word) for word in words
     )
+
+
+def _is_file(word: str) -> bool:
+    try:
+        return Path(word).is_file()
+    except (OSError, ValueError):  # too long for a name, as texts are; or out of reach
+        return False
 
 
 def _has_reports(word: str) -> bool:

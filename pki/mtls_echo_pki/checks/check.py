@@ -39,7 +39,7 @@ from mtls_echo_pki.directory.ca_folder import CAFolder
 from mtls_echo_pki.directory.layout import ROLES, Role
 from mtls_echo_pki.directory.recovery import quiescent
 from mtls_echo_pki.directory.store import Store
-from mtls_echo_pki.files.durable import os_reason
+from mtls_echo_pki.files.durable import exists, os_reason
 from mtls_echo_pki.files.pem_blocks import MaterialError, show_command
 from mtls_echo_pki.files.staging import DirectoryError
 
@@ -69,7 +69,7 @@ def check(store: Store, *, now: datetime | None = None) -> list[Defect]:
         trusts: dict[Role, Trust] = {}
         for role in ROLES:
             ca = None
-            if (store.path / "authorities" / role).exists():
+            if exists(store.path / "authorities" / role):
                 ca = _ca_folder(store, role, findings)
             if ca is not None and ca.roles[0] == role:
                 path = ca.folder / "tls.crt"

@@ -35,7 +35,7 @@ from mtls_echo_pki.directory.ca_state import (
 from mtls_echo_pki.directory.layout import ROLES, Role
 from mtls_echo_pki.directory.ledger import Ledger, encode_ledger, read_ledger
 from mtls_echo_pki.files.atomic_writer import publish
-from mtls_echo_pki.files.durable import PUBLIC, replace_file
+from mtls_echo_pki.files.durable import PUBLIC, is_folder, replace_file
 from mtls_echo_pki.files.pem import read_trust
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_pki.files.staging import DirectoryError, os_errors_as_directory_errors
@@ -163,7 +163,7 @@ def ca_folders(pki: Path) -> list[CAFolder]:
 def ca_roles(pki: Path) -> list[Role]:
     """Return the roles that have a CA folder of their own, in a fixed order."""
     folders = {role: pki / "authorities" / role for role in ROLES}
-    return [role for role in ROLES if folders[role].is_dir() and roles_of(pki, role)[0] == role]
+    return [role for role in ROLES if is_folder(folders[role]) and roles_of(pki, role)[0] == role]
 
 
 def roles_of(pki: Path, role: Role) -> tuple[Role, ...]:

@@ -29,7 +29,7 @@ from mtls_echo_pki.directory.ledger import LedgerEntry
 from mtls_echo_pki.directory.recovery import LockedPKI, exclusive
 from mtls_echo_pki.directory.store import Store
 from mtls_echo_pki.files.atomic_writer import publish
-from mtls_echo_pki.files.durable import PUBLIC
+from mtls_echo_pki.files.durable import PUBLIC, is_folder
 from mtls_echo_pki.files.staging import DirectoryError, new_folder
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _issue(
         raise ValueError("a directory issues to servers and clients, not to CAs")
     target = store.path / name
     with exclusive(store.path, target) as pki:
-        if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
+        if os.path.lexists(target) and not (is_folder(target) and not any(target.iterdir())):
             raise DirectoryError(
                 f'{store.path}: there is already something named "{name}"',
                 "choose another name: nothing is overwritten; to replace it: "

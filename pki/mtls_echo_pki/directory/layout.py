@@ -17,7 +17,7 @@ from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.directory.ca_state import MODES, CAGeneration, CAState, write_root_keys
 from mtls_echo_pki.directory.ledger import empty_ledger, encode_ledger
 from mtls_echo_pki.files.atomic_writer import publish
-from mtls_echo_pki.files.durable import PUBLIC, make_folder, write_file
+from mtls_echo_pki.files.durable import PUBLIC, is_folder, make_folder, write_file
 
 Role: TypeAlias = Literal["servers", "clients"]
 
@@ -64,7 +64,7 @@ def credential_folders(path: Path) -> list[Path]:
     return sorted(
         entry
         for entry in path.iterdir()
-        if entry.name not in PARTS and not entry.name.startswith(".") and entry.is_dir()
+        if entry.name not in PARTS and not entry.name.startswith(".") and is_folder(entry)
     )
 
 

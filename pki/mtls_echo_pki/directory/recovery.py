@@ -29,7 +29,7 @@ from mtls_echo_pki.directory.crls import with_current_crls
 from mtls_echo_pki.directory.layout import ROLES, Role, credential_folders
 from mtls_echo_pki.directory.ledger import upgraded
 from mtls_echo_pki.files.atomic_writer import publish, read_consistent, tidy
-from mtls_echo_pki.files.durable import locked, os_reason
+from mtls_echo_pki.files.durable import is_folder, is_regular, locked, os_reason
 from mtls_echo_pki.files.pem import read_credential
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_pki.files.staging import DirectoryError, os_errors_as_directory_errors, remove_stale
@@ -154,7 +154,7 @@ def recover(pki: Path) -> list[CAFolder]:
             readable.append(CAFolder.read(pki, role))
             remove_root_keys(folder, readable[-1].state)
     for folder in (*(pki / "trust" / role for role in ROLES), *credential_folders(pki)):
-        if folder.is_dir():
+        if is_folder(folder):
             tidy(folder)
     for ca in readable:
         ca.publish(repair=False)
@@ -167,7 +167,7 @@ def _publish_plain_files(folder: Path) -> None:
     Readers see the same contents at any moment: first the generation appears, with what the
     plain files say, then a link takes the place of each.
     """
-    present = [name for name in FILES if (folder / name).is_file()]
+    present = [name for name in FILES if is_regular(folder / name)]
     if any(not (folder / name).is_symlink() for name in present):
         contents = read_consistent(folder, (), optional=present)
         publish(folder, contents, MODES, keep_previous=False, adopt=True)

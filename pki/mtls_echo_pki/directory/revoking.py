@@ -30,6 +30,7 @@ from mtls_echo_pki.directory.ledger import LedgerEntry
 from mtls_echo_pki.directory.recovery import LockedPKI, after_commit, exclusive
 from mtls_echo_pki.directory.store import Store
 from mtls_echo_pki.files.atomic_writer import tidy
+from mtls_echo_pki.files.durable import is_folder
 from mtls_echo_pki.files.staging import DirectoryError
 
 
@@ -90,7 +91,7 @@ def revoke(
                 _enter(ca, due, now, reason)
                 done += [e for e in ca.ledger.issued if e.serial in due]
                 roles += ca.roles
-        if done and (store.path / name).is_dir():
+        if done and is_folder(store.path / name):
             with after_commit(store.path):
                 # A key that must not be used any more is not kept.
                 tidy(store.path / name, keep_previous=False)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import stat
 from pathlib import Path
 
 from mtls_echo_pki.certificates.authority import Authority
@@ -20,6 +19,7 @@ from mtls_echo_pki.directory.ca_folder import ledger_in
 from mtls_echo_pki.directory.ca_state import RolloverStage, read_ca_state
 from mtls_echo_pki.directory.layout import PARTS, Role, credential_folders
 from mtls_echo_pki.directory.ledger import LedgerEntry
+from mtls_echo_pki.files.durable import is_folder
 from mtls_echo_pki.files.pem import read_credential, read_trust
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_pki.files.staging import DirectoryError, os_errors_as_directory_errors
@@ -43,8 +43,8 @@ class Store:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         with os_errors_as_directory_errors(self.path):
-            exists = _is_folder(self.path)
-            is_pki = any(_is_folder(self.path / part) for part in PARTS)
+            exists = is_folder(self.path)
+            is_pki = any(is_folder(self.path / part) for part in PARTS)
         if not is_pki:
             raise DirectoryError(
                 f"{self.path}: {'is not a PKI directory' if exists else 'does not exist'}",
@@ -134,11 +134,3 @@ class Store:
                 f'"{name}" cannot name a credential',
                 "use up to 64 letters, digits and . _ @ -, not beginning with a dot or a hyphen",
             )
-
-
-def _is_folder(path: Path) -> bool:
-    """Whether it is one; an error where that cannot be seen, unlike `is_dir` since Python 3.14."""
-    try:
-        return stat.S_ISDIR(path.stat().st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        return False

@@ -37,6 +37,41 @@ def os_reason(error: Exception) -> str:
     return (getattr(error, "strerror", None) or str(error)).lower()
 
 
+def exists(path: Path) -> bool:
+    """Whether there is something at a path, links followed.
+
+    `Path.exists`, `is_dir` and `is_file` say False of what cannot be looked at, since Python 3.14
+    also where a folder above it may not be searched: what is there, and protected, would count as
+    absent.
+
+    Raises:
+        OSError: If that cannot be seen, for want of permission say.
+    """
+    return _mode(path) is not None
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path leads to a folder; raises as `exists` does."""
+    mode = _mode(path)
+    return mode is not None and stat.S_ISDIR(mode)
+
+
+def is_regular(path: Path) -> bool:
+    """Whether a path leads to a regular file; raises as `exists` does."""
+    mode = _mode(path)
+    return mode is not None and stat.S_ISREG(mode)
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return path.stat().st_mode
+    except OSError as error:
+        # The last is a link that leads to itself.
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return None
+        raise
+
+
 def read_file(path: Path) -> bytes:
     """Read a regular file of bounded size.
 
@@ -98,7 +133,7 @@ def make_folder(path: Path, *, exist_ok: bool = False) -> None:
     try:
         path.mkdir(mode=0o700)
     except FileExistsError:
-        if not exist_ok or not path.is_dir():
+        if not exist_ok or not is_folder(path):
             raise
     else:
         path.chmod(0o700)

@@ -20,7 +20,14 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mtls_echo_pki.files.durable import locked, make_folder, os_reason, sync_folder
+from mtls_echo_pki.files.durable import (
+    exists,
+    is_folder,
+    locked,
+    make_folder,
+    os_reason,
+    sync_folder,
+)
 
 # What is to be NAME is built as .new-NAME.xxxxxxxx/NAME; the eight characters are mkdtemp's.
 _STAGING = re.compile(r"\.new-(.+)\.[a-z0-9_]{8}")
@@ -137,7 +144,7 @@ def os_errors_as_directory_errors(path: Path) -> Generator[None]:
 
 def _refuse_taken(path: Path) -> None:
     """Raise if ``path`` is anything but free or an empty folder we may replace."""
-    if path.is_dir():
+    if is_folder(path):
         if any(path.iterdir()):
             raise _taken(path)
         if path.samefile(os.curdir):
@@ -148,7 +155,7 @@ def _refuse_taken(path: Path) -> None:
             )
     elif path.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
-    elif path.exists():
+    elif exists(path):
         raise DirectoryError(f"{path}: is a file", "name a directory that does not exist yet")
 
 

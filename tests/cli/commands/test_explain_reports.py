@@ -163,6 +163,12 @@ def test_the_side_of_a_report_need_not_be_told(world: Path) -> None:
     assert "--side has no effect on reports" in ran.stderr
 
 
+def test_a_text_too_long_for_a_file_name_is_a_text(world: Path) -> None:
+    ran = run("explain", str(world / "good.json"), "tlsv1 alert unknown ca " * 20)
+
+    assert (ran.returncode, "Traceback" in ran.stderr) == (0, False), ran.stderr
+
+
 def test_what_a_file_has_in_it_cannot_steer_the_terminal(world: Path, tmp_path: Path) -> None:
     report = json.loads((world / "alone.json").read_text())
     report["summary"] = "\x1b[2Jgone"

@@ -25,7 +25,7 @@ from mtls_echo_pki.certificates.reading import expiry
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_pki.directory.layout import ROLES
-from mtls_echo_pki.files.durable import read_file
+from mtls_echo_pki.files.durable import is_folder, read_file
 from mtls_echo_pki.files.pem import read_credential, read_trust
 from mtls_echo_pki.files.pem_blocks import MaterialError, has
 from mtls_echo_tls.diagnosis.context_info import context_info, describe_context
@@ -102,7 +102,7 @@ class Material:
     def context(self, build: Callable[[Material], ssl.SSLContext]) -> ssl.SSLContext:
         """A context of this; its diagnoses know the CA certificates beside our files."""
         context = build(self)
-        is_ours = (Path(self.source) / "authorities").is_dir()
+        is_ours = is_folder(Path(self.source) / "authorities")
         info = replace(context_info(context), local_cas=self.local_cas, other_files=not is_ours)
         describe_context(context, info)
         return context

@@ -114,8 +114,10 @@ def advice(directory: Path, name: str, usage: Usage, flaw: Flaw, inputs: Validat
             who = presenter if each.by_presenter else verifier
             version = f"in TLS {each.tls}" if each.tls else "always"
             lines.append(f"  but {version} the {who} gives up with {each.reason}: {each.why}")
+    from mtls_echo_pki.files.durable import exists
+
     # The files next to a credential are what its verifier must trust, in place of trust/.
-    beside = [file for file in ("ca.crt", "crl.pem") if (folder / file).exists()]
+    beside = [file for file in ("ca.crt", "crl.pem") if exists(folder / file)]
     if beside:
         lines.append(f"for the {verifier}: {', '.join(str(folder / file) for file in beside)}")
     if not inputs.trust.anchors:

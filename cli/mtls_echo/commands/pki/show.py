@@ -41,6 +41,7 @@ def show(path: Path, as_json: bool) -> None:
     exit status: 0 shown, 2 nothing there to show
     """
     from mtls_echo_pki.checks.description import describe, describe_crl
+    from mtls_echo_pki.files.durable import is_folder
     from mtls_echo_pki.files.pem import read_contents
     from mtls_echo_pki.files.pem_blocks import MaterialError
     from mtls_echo_pki.files.staging import DirectoryError
@@ -55,7 +56,7 @@ def show(path: Path, as_json: bool) -> None:
                 descriptions.append(describe(certificate, path=file, position=position))
             for position, crl in enumerate(crls, start=1):
                 descriptions.append(describe_crl(crl, path=file, position=position))
-        if (path / "authorities").is_dir():
+        if is_folder(path / "authorities"):
             from mtls_echo_pki.checks.status import overviews
             from mtls_echo_pki.directory.directory import Directory
 
@@ -78,7 +79,9 @@ def show(path: Path, as_json: bool) -> None:
 @contextmanager
 def _quiescent(path: Path) -> Generator[None]:
     """Recover a PKI directory after a killed command, if that is permitted."""
-    if not (path / "authorities").is_dir():
+    from mtls_echo_pki.files.durable import is_folder
+
+    if not is_folder(path / "authorities"):
         yield
         return
     from mtls_echo_pki.directory.recovery import quiescent
@@ -96,7 +99,9 @@ def _end(overview: Overview) -> str:
 
 def _files(path: Path) -> list[Path]:
     """Return the files in ``path`` that can be shown; ``path`` may be one of them."""
-    if not path.is_dir():
+    from mtls_echo_pki.files.durable import is_folder
+
+    if not is_folder(path):
         return [path]
     patterns = (
         *(f"authorities/*/{name}.crt" for name in ("tls", "next", "previous", "cross")),
