@@ -27,7 +27,7 @@ from mtls_echo_pki.checks.check import check
 from mtls_echo_pki.directory.ca_folder import CAFolder, ca_folders
 from mtls_echo_pki.directory.ca_state import RolloverStage
 from mtls_echo_pki.directory.directory import Directory
-from mtls_echo_pki.files.pem import parse_key
+from mtls_echo_pki.files.private_key import parse_key
 from mtls_echo_pki.files.staging import DirectoryError
 from tests.support.pki import make_plain
 

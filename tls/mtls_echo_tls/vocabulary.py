@@ -26,6 +26,9 @@ class Vocabulary:
     ca: str = "ca"
     client_ca: str = "client_ca"
     crl: str = "crl"
+    unlock_file: str = "password_file"
+    # All the ways to give a password; empty where there are none.
+    unlock: str = "password or password_file"
     no_cert: str = "no_cert"
     server_trust: str = "server_trust"
     client_trust: str = "client_trust"

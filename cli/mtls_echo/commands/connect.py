@@ -16,6 +16,7 @@ import click
 
 from mtls_echo.console import CONNECTION_STATUSES, CommandError, broken_pipe
 from mtls_echo.parameters import Seconds, file_option, is_strict, verify_option
+from mtls_echo.password import ask_for_password
 from mtls_echo_tls.address import parse_address, reference_identifier
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ examples:
       The same handshake that `hello` alone makes, and every message of it.
   mtls-echo connect a.test:8443 hello --ca ca.crt --cert me.crt --key me.key
       With certificates of your own.
+  mtls-echo connect a.test:8443 hello --ca ca.crt --cert me.p12
+      The same with a PKCS#12 file, whose password is asked for.
   mtls-echo connect [::1]:8443 --repeat 1 --json
       One report per second, one line each.
   seq 100000 | mtls-echo connect | cmp - <(seq 100000)
@@ -63,8 +66,16 @@ exit status (with --repeat and --count: of the last connection that failed):
     "--as", "name", metavar="NAME", help="Which certificate of DIR to present.  [default: client]"
 )
 @click.option("--no-cert", is_flag=True, help="Present no certificate.")
-@file_option("--cert", help="Our certificate chain, PEM, ours first; may have the key in it.")
-@file_option("--key", help="The private key of --cert, PEM.")
+@file_option(
+    "--cert",
+    help="Our certificate chain, PEM, ours first, maybe with the key; or all of it as PKCS#12.",
+)
+@file_option("--key", help="The private key of --cert, PEM, maybe encrypted.")
+@file_option(
+    "--password-file",
+    help="Its first line opens an encrypted key or PKCS#12 file.  [default: ask, if there is a"
+    " terminal]",
+)
 @file_option("--ca", help="The CAs that the server is verified with, PEM; or `system`.")
 @file_option("--crl", help="The CRLs of those CAs, PEM: one of each, the root's included.")
 @verify_option("strict with --pki, default with files")
@@ -111,6 +122,7 @@ def connect(
     no_cert: bool,
     cert: Path | None,
     key: Path | None,
+    password_file: Path | None,
     ca: Path | None,
     crl: Path | None,
     verify: str | None,
@@ -143,8 +155,8 @@ def connect(
                 f"--alpn {protocol!r} is not a protocol name",
                 "it has 1 to 255 ASCII characters, for example http/1.1 (RFC 7301)",
             )
-    if name is not None and (no_cert or cert or key or ca or crl):
-        other = "--no-cert" if no_cert else "--cert, --key, --ca and --crl"
+    if name is not None and (no_cert or cert or key or password_file or ca or crl):
+        other = "--no-cert" if no_cert else "--cert, --key, --password-file, --ca and --crl"
         raise CommandError(
             f"--as and {other} exclude each other",
             "--as names a certificate of the --pki directory",
@@ -158,6 +170,9 @@ def connect(
             "give a MESSAGE with --repeat and --count",
         )
 
+    repeats = count != 1 if repeated else False
+    password = None if no_cert else ask_for_password(cert, key, password_file, once=not repeats)
+
     import trio
 
     from mtls_echo.commands.connect_io import Dialogue, StandardFileError
@@ -169,6 +184,8 @@ def connect(
         pki=pki,
         cert=cert,
         key=key,
+        password=password,
+        password_file=password_file,
         ca=ca,
         crl=crl,
         name=name or "client",

@@ -42,7 +42,7 @@ from mtls_echo_tls.diagnosis.context_info import with_vocabulary
 from mtls_echo_tls.diagnosis.exit_status import NO_CONNECTION, OK, USAGE, exit_status
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.report import Report, describe
-from mtls_echo_tls.material.load import ConfigurationError
+from mtls_echo_tls.material.errors import ConfigurationError
 from mtls_echo_tls.material.reloader import Reload, Reloader
 from mtls_echo_tls.path.certificates import PeerIdentity
 

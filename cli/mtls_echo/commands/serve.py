@@ -20,6 +20,7 @@ import click
 from mtls_echo.commands.serve_options import EPILOG, with_options
 from mtls_echo.console import CommandError
 from mtls_echo.parameters import is_strict
+from mtls_echo.password import ask_for_password
 from mtls_echo_pki.files.durable import os_reason
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
     """
     _refuse_contradictions(options)
     access = _access(options)
+    # Before a port is open: a client would wait for the answer.
+    named = (options[name] for name in ("cert", "key", "password_file"))
+    options["password"] = ask_for_password(*named)
     with contextlib.ExitStack() as listening:
         # Before a port is open: from then on a signal is a request to a server.
         listening.enter_context(_signals_held())
@@ -86,7 +90,7 @@ def _signals_held() -> Generator[None]:
 
 def _refuse_contradictions(options: dict[str, Any]) -> None:
     asked = options["client_auth"] != "none"
-    files = [options["cert"], options["key"], options["client_ca"], options["crl"]]
+    files = [options[name] for name in _FILES if name != "pki"]
     if options["client_ca"] is not None and not asked:
         raise CommandError(
             "--client-ca has no effect with --client-auth none",
@@ -100,8 +104,8 @@ def _refuse_contradictions(options: dict[str, Any]) -> None:
         )
     if any(file is not None for file in files) and options["name"] is not None:
         raise CommandError(
-            "--as names a credential in a --pki directory, and excludes --cert, --key and "
-            "--client-ca",
+            "--as names a credential in a --pki directory, and excludes --cert, --key, "
+            "--password-file, --client-ca and --crl",
             "leave out --as, or the files",
         )
     allowed = [kind for kind in _KINDS if options[f"allow_{kind}"]]
@@ -158,7 +162,7 @@ def _reloader(options: dict[str, Any], log: EventLog) -> Reloader:
     from mtls_echo_pki.files.pem_blocks import MaterialError
     from mtls_echo_pki.files.staging import DirectoryError
     from mtls_echo_server import events
-    from mtls_echo_tls.material.load import ConfigurationError
+    from mtls_echo_tls.material.errors import ConfigurationError
     from mtls_echo_tls.material.reloader import Reloader
 
     try:
@@ -180,14 +184,18 @@ def _reloader(options: dict[str, Any], log: EventLog) -> Reloader:
     return reloader
 
 
+_FILES = ("pki", "cert", "key", "password_file", "client_ca", "crl")
+
+
 def _read(options: dict[str, Any], *, create: bool) -> Material:
     from mtls_echo.vocabulary import COMMAND_LINE
     from mtls_echo_tls.material.load import server_material, without_trust
 
-    files = {name: options[name] for name in ("pki", "cert", "key", "client_ca", "crl")}
+    files = {name: options[name] for name in _FILES}
     own = (path for option, path in files.items() if option != "pki")
     material = server_material(
         **files,
+        password=options["password"],
         name=options["name"] or "server",
         create=create,
         strict=is_strict(options["verify"], *own),
@@ -202,7 +210,7 @@ def _context(options: dict[str, Any], material: Material) -> ssl.SSLContext:
     from mtls_echo.vocabulary import COMMAND_LINE
     from mtls_echo_server.context import ClientAuth, server_context
     from mtls_echo_tls.diagnosis.context_info import with_vocabulary
-    from mtls_echo_tls.material.load import ConfigurationError
+    from mtls_echo_tls.material.errors import ConfigurationError
 
     assert material.credential is not None  # noqa: S101  narrows the type: a server always has one
     versions = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}

@@ -21,6 +21,8 @@ examples:
       Try it from another terminal: mtls-echo connect localhost:8443 hello
   mtls-echo serve --cert s.crt --key s.key --client-ca ca.crt --listen 0.0.0.0:8443
       Your own certificates, reachable from other machines.
+  mtls-echo serve --cert s.p12 --password-file s.pass --client-ca ca.crt
+      The certificate and its key as PKCS#12, as Windows and Java export them.
   mtls-echo serve --allow-uri 'spiffe://prod.test/ns/*/sa/web'
       Of the clients with a valid certificate, only these are authorised.
   mtls-echo serve --client-auth none
@@ -96,11 +98,17 @@ _OPTIONS = (
     ),
     file_option(
         *("--cert", "--grpc-server-tls-cert", "cert"),
-        help="In place of --pki: the certificate, then intermediates, PEM; maybe the key, too.",
+        help="In place of --pki: the certificate, then intermediates, PEM, maybe with the key; "
+        "or all of it as PKCS#12.",
     ),
     file_option(
         *("--key", "--grpc-server-tls-key", "key"),
-        help="The private key of the certificate, PEM.",
+        help="The private key of the certificate, PEM, maybe encrypted.",
+    ),
+    file_option(
+        "--password-file",
+        help="Its first line opens an encrypted key or PKCS#12 file, and is read again at each "
+        "reload.  [default: ask, if there is a terminal]",
     ),
     file_option(
         *("--client-ca", "--grpc-server-tls-client-ca", "client_ca"),

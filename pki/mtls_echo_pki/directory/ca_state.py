@@ -43,8 +43,9 @@ from mtls_echo_pki.certificates.authority import Authority, utcnow
 from mtls_echo_pki.certificates.credential import key_id, public_key_id
 from mtls_echo_pki.certificates.request import KeyType, PrivateKey
 from mtls_echo_pki.files.durable import PUBLIC, read_file, sync_folder, write_file
-from mtls_echo_pki.files.pem import parse_certificates, parse_credential, parse_key, read_stable
+from mtls_echo_pki.files.pem import parse_certificates, parse_credential, read_stable
 from mtls_echo_pki.files.pem_blocks import MaterialError
+from mtls_echo_pki.files.private_key import parse_key
 
 # The files of the CA that issues, of its successor and of its predecessor.
 _NAMES = ("tls", "next", "previous")

@@ -121,12 +121,9 @@ def _unknown(file: str) -> FileFormat:
 
 
 def _der(contents: bytes, file: str) -> FileFormat | None:
-    if _PKCS12.match(contents):
-        legacy = "-legacy " if _LEGACY.search(contents) else ""
-        return FileFormat(
-            "is a PKCS#12 file, not PEM",
-            f"convert it: openssl pkcs12 {legacy}-in {file} -nodes -out {file}.pem",
-        )
+    if is_pkcs12(contents):
+        command = pkcs12_command(contents, file)
+        return FileFormat("is a PKCS#12 file, not PEM", f"convert it: {command}")
     if _PKCS7 in contents[:20]:
         return FileFormat(
             "is a DER PKCS#7 bundle, not PEM",
@@ -145,6 +142,22 @@ def _der(contents: bytes, file: str) -> FileFormat | None:
     if _parses(load_der_public_key, contents):
         return FileFormat("is a DER public key", PUBLIC_KEY_HINT)
     return None
+
+
+def is_pkcs12(contents: bytes) -> bool:
+    """Return whether a file is PKCS#12, by its first bytes."""
+    return _PKCS12.match(contents) is not None
+
+
+def is_legacy_pkcs12(contents: bytes) -> bool:
+    """Return whether OpenSSL 3 opens a PKCS#12 file with its legacy provider only."""
+    return _LEGACY.search(contents) is not None
+
+
+def pkcs12_command(contents: bytes, file: str) -> str:
+    """Return the command that makes PEM of a PKCS#12 file."""
+    legacy = "-legacy " if is_legacy_pkcs12(contents) else ""
+    return f"openssl pkcs12 {legacy}-in {file} -nodes -out {file}.pem"
 
 
 def _parses(parse: Callable[[bytes], object], contents: bytes) -> bool:

@@ -7,9 +7,6 @@ and the command that would put it right.
 
 Reasons are told apart by labels and structure (:mod:`mtls_echo_pki.files.pem_blocks`), never by
 the message of another library, which changes from one version to the next.
-
-An encrypted key is refused rather than asked about: a server that stops at an unseen prompt,
-after a reload at night, is worse than one that does not start.
 """
 
 from __future__ import annotations
@@ -21,17 +18,16 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from mtls_echo_pki.certificates.credential import Credential, is_key_of
 from mtls_echo_pki.certificates.der import UnreadableError
 from mtls_echo_pki.certificates.outline import outline_of
 from mtls_echo_pki.certificates.reading import parsing
-from mtls_echo_pki.certificates.request import PrivateKey
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.files.atomic_writer import read_consistent
 from mtls_echo_pki.files.durable import os_reason
+from mtls_echo_pki.files.formats import is_pkcs12
+from mtls_echo_pki.files.passwords import Password
 from mtls_echo_pki.files.pem_blocks import (
     Block,
     MaterialError,
@@ -40,6 +36,8 @@ from mtls_echo_pki.files.pem_blocks import (
     quoted,
     show_command,
 )
+from mtls_echo_pki.files.pkcs12 import parse_pkcs12
+from mtls_echo_pki.files.private_key import parse_key
 from mtls_echo_pki.printable import printable
 
 # Plain files that do not match may be caught between two writes. They are read again
@@ -51,19 +49,23 @@ _T = TypeVar("_T")
 _Contents: TypeAlias = tuple[list[x509.Certificate], tuple[x509.CertificateRevocationList, ...]]
 
 
-def read_credential(certificate: Path, key: Path, *, password: bytes | None = None) -> Credential:
+def read_credential(
+    certificate: Path, key: Path, *, password: Password | None = None
+) -> Credential:
     """Read a certificate chain and its private key, never one without the other.
 
     Two files in one folder are read from the same generation (see
     :mod:`mtls_echo_pki.files.atomic_writer`). Both may be the same file.
 
     Args:
-        certificate: PEM, the end-entity certificate first, then intermediates.
+        certificate: PEM, the end-entity certificate first, then intermediates. Or PKCS#12, named
+            as the key too.
         key: PEM, PKCS#8 or the traditional form.
-        password: Of an encrypted key.
+        password: Of an encrypted key, or what returns it when it is needed.
 
     Raises:
-        MaterialError: If either cannot be used, or they do not match.
+        PasswordError: If the key is encrypted, and the password missing or wrong.
+        MaterialError: If either file cannot be used, or they do not match.
     """
     return read_stable(
         (certificate, key),
@@ -161,13 +163,15 @@ def parse_credential(
     *,
     certificate_path: Path,
     key_path: Path,
-    password: bytes | None = None,
+    password: Password | None = None,
 ) -> Credential:
     """Parse what was read elsewhere; the paths are for the messages.
 
     Raises:
         MaterialError: As :func:`read_credential`.
     """
+    if certificate_path == key_path and is_pkcs12(certificate_pem):
+        return parse_pkcs12(certificate_pem, path=certificate_path, password=password)
     certificates = parse_certificates(certificate_pem, path=certificate_path)
     key = parse_key(key_pem, path=key_path, password=password)
     first, *rest = certificates
@@ -253,45 +257,6 @@ def parse_crls(pem: bytes, *, path: Path) -> tuple[x509.CertificateRevocationLis
             f"look at it with {show_command(path, 'crl')}",
         ) from error
     return crls
-
-
-def parse_key(pem: bytes, *, path: Path, password: bytes | None = None) -> PrivateKey:
-    """Parse a private key that was read elsewhere; the path is for the messages.
-
-    Raises:
-        MaterialError: If there is none, or one that cannot be used.
-    """
-    block = blocks_of("private key", pem, path)[0]
-    # The traditional form marks encryption in a header (RFC 1421 §4.6.1.1).
-    encrypted = block.label == "ENCRYPTED PRIVATE KEY" or b"Proc-Type: 4,ENCRYPTED" in block.text
-    if encrypted and password is None:
-        raise MaterialError(
-            path,
-            "the private key is encrypted",
-            f"decrypt it into a file only you can read: "
-            f"(umask 077; openssl pkey -in {quoted(path)} -out {quoted(path)}.plain)",
-        )
-    try:
-        key = load_pem_private_key(block.text, password if encrypted else None)
-    except (ValueError, TypeError) as error:
-        if encrypted:
-            raise MaterialError(path, "the password does not decrypt the private key") from error
-        raise MaterialError(
-            path, "the private key is damaged", f"look at it with {show_command(path, 'pkey')}"
-        ) from error
-    except UnsupportedAlgorithm as error:
-        raise _unsupported(path, "is of a kind, or on a curve, that is not supported") from error
-    if not isinstance(key, PrivateKey):
-        raise _unsupported(path, "is neither EC, Ed25519 nor RSA")
-    return key
-
-
-def _unsupported(path: Path, what: str) -> MaterialError:
-    return MaterialError(
-        path,
-        f"the private key {what}",
-        "have a certificate issued for an EC key: openssl ecparam -name prime256v1 -genkey",
-    )
 
 
 def _read(paths: tuple[Path, ...], optional: tuple[Path, ...]) -> dict[Path, bytes]:

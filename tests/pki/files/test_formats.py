@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
-from mtls_echo_pki.files.pem import parse_certificates, parse_key
+from mtls_echo_pki.files.pem import parse_certificates
 from mtls_echo_pki.files.pem_blocks import MaterialError, blocks
+from mtls_echo_pki.files.private_key import parse_key
 
 ROOT = Authority.root("formats")
 CREDENTIAL = ROOT.intermediate().issue(Request.server("a.test"))

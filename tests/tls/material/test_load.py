@@ -13,22 +13,26 @@ from types import SimpleNamespace
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from mtls_echo.vocabulary import COMMAND_LINE
+from mtls_echo_client.endpoints.monitor.remedies import CONFIGURATION
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.files.atomic_writer import publish
+from mtls_echo_pki.files.passwords import PasswordError
 from mtls_echo_pki.files.pem import read_credential
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_pki.files.staging import DirectoryError
 from mtls_echo_pki.flaws.registry import find_flaw
+from mtls_echo_tls.material.errors import ConfigurationError
 from mtls_echo_tls.material.load import (
-    ConfigurationError,
     client_material,
     default_pki,
     server_material,
 )
 from mtls_echo_tls.path.validate import examine
+from mtls_echo_tls.vocabulary import API, Vocabulary
 from tests.support.authorities import CLIENTS, SERVERS
 from tests.support.timing import TIMEOUT
 from tests.support.tls import ALICE, LOCALHOST
@@ -507,3 +511,99 @@ def test_a_mounted_key_has_the_mode_of_its_mount(secret: Path) -> None:
     (secret / "tls.key").resolve().chmod(0o644)
 
     assert server_material(pki=secret).warnings == ()
+
+
+# --- passwords -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def locked(files: Path) -> Path:
+    """`server.p12` and `locked.key`, with the password in `word`."""
+    (files / "server.p12").write_bytes(LOCALHOST.pkcs12(b"x"))
+    (files / "word").write_bytes(b"x\n")
+    (files / "word").chmod(0o600)
+    return files
+
+
+def test_a_password_or_its_file_opens_pkcs12_and_an_encrypted_key(locked: Path) -> None:
+    word = locked / "word"
+    for material in (
+        server_material(cert=locked / "server.p12", password=b"x"),
+        server_material(cert=locked / "server.p12", password=lambda: "x"),
+        server_material(cert=locked / "server.p12", password_file=word),
+        server_material(cert=locked / "server.crt", key=locked / "locked.key", password_file=word),
+        client_material(cert=locked / "server.p12", ca=locked / "servers.crt", password_file=word),
+    ):
+        assert material.credential == LOCALHOST
+        assert not any("password" in warning for warning in material.warnings)
+        assert material.files.password in (None, word)
+
+
+def test_a_password_is_asked_for_once_and_only_if_it_is_needed(locked: Path) -> None:
+    asked = list[str]()
+
+    def ask() -> str:
+        asked.append("")
+        return "wrong"
+
+    server_material(cert=locked / "server.crt", key=locked / "server.key", password=ask)
+    assert not asked
+    # What does not open may be half written: it is read more than once.
+    with pytest.raises(PasswordError):
+        server_material(cert=locked / "server.p12", password=ask)
+    assert len(asked) == 1
+
+
+def test_a_missing_password_is_asked_for_in_the_words_of_the_reader(locked: Path) -> None:
+    def hint(vocabulary: Vocabulary) -> str | None:
+        with pytest.raises(PasswordError) as caught:
+            server_material(cert=locked / "server.p12", vocabulary=vocabulary)
+        return caught.value.hint
+
+    assert hint(API) == "give its password: password or password_file"
+    assert hint(COMMAND_LINE) == "give its password: --password-file FILE"
+    # It has no setting for a password.
+    assert "convert it: openssl pkcs12" in (hint(CONFIGURATION) or "")
+
+
+def test_of_a_wrong_password_the_hint_tries_the_file(locked: Path) -> None:
+    word = locked / "word"
+    word.write_bytes(b"y")
+
+    with pytest.raises(PasswordError, match="does not open this PKCS#12 file") as caught:
+        server_material(cert=locked / "server.p12", password_file=word)
+
+    correct, _, command = (caught.value.hint or "").partition(", then try it: ")
+    assert correct == f"correct the first line of {word}"
+    assert subprocess.run(command.split(), capture_output=True).returncode != 0
+    word.write_bytes(b"x")
+    assert subprocess.run(command.split(), capture_output=True).returncode == 0
+
+
+def test_a_password_file_is_warned_of_where_it_is_open_or_useless(locked: Path) -> None:
+    word = locked / "word"
+    word.chmod(0o644)
+
+    material = server_material(cert=locked / "server.p12", password_file=word)
+    assert material.warnings == (
+        f"every user of this machine can read the password file {word}: chmod 600 {word}",
+    )
+    word.chmod(0o600)
+    key = locked / "server.key"
+    key.chmod(0o600)
+    material = server_material(cert=locked / "server.crt", key=key, password_file=word)
+    assert material.warnings == (f"{key} needs no password: password_file has no effect",)
+
+
+def test_what_does_not_go_with_a_password_is_refused(locked: Path) -> None:
+    word, p12 = locked / "word", locked / "server.p12"
+    with pytest.raises(ConfigurationError, match="exclude each other"):
+        server_material(cert=p12, password_file=word, password=b"x")
+    with pytest.raises(ConfigurationError, match="password_file has no effect without cert"):
+        client_material(ca=locked / "servers.crt", password_file=word)
+    with pytest.raises(
+        ConfigurationError, match=r"server\.p12 is a PKCS#12 file, which has the key"
+    ):
+        server_material(cert=p12, key=locked / "server.key", password_file=word)
+    with pytest.raises(ConfigurationError, match="pki and password_file exclude each other"):
+        server_material(pki=locked, password_file=word)

@@ -25,8 +25,9 @@ from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_pki.files.atomic_writer import publish
 from mtls_echo_server.context import server_context
 from mtls_echo_tls.material import reloader as reload
+from mtls_echo_tls.material.errors import ConfigurationError
 from mtls_echo_tls.material.file_digest import digest_files
-from mtls_echo_tls.material.load import ConfigurationError, Material, server_material
+from mtls_echo_tls.material.load import Material, server_material
 from mtls_echo_tls.material.reloader import Reload, Reloader
 from tests.support.mounts import by_rename, in_place, mount, secret
 from tests.support.pki import handshake, unprivileged

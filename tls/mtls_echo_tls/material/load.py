@@ -25,22 +25,23 @@ from mtls_echo_pki.certificates.reading import expiry
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_pki.directory.layout import ROLES
-from mtls_echo_pki.files.durable import is_folder, read_file
+from mtls_echo_pki.files.durable import is_folder
+from mtls_echo_pki.files.passwords import Password
 from mtls_echo_pki.files.pem import read_credential, read_trust
-from mtls_echo_pki.files.pem_blocks import MaterialError, has
 from mtls_echo_tls.diagnosis.context_info import context_info, describe_context
-from mtls_echo_tls.material.warnings import exposed_key_warnings, material_warnings
+from mtls_echo_tls.material.errors import ConfigurationError
+from mtls_echo_tls.material.named_files import (
+    check_password,
+    forbid_mixing,
+    in_folders_of,
+    key_of,
+    named_anchors,
+)
+from mtls_echo_tls.material.own_key import read_own, secret_warnings
+from mtls_echo_tls.material.warnings import material_warnings
 from mtls_echo_tls.path.local_cas import LocalCA, find_local_cas
 from mtls_echo_tls.sides import Side
 from mtls_echo_tls.vocabulary import API, Vocabulary
-
-
-class ConfigurationError(Exception):
-    """The settings given do not fit together; `hint` says what to give instead."""
-
-    def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.hint = hint
 
 
 class Files(NamedTuple):
@@ -50,6 +51,7 @@ class Files(NamedTuple):
     key: Path | None = None
     anchors: Path | None = None
     crl: Path | None = None
+    password: Path | None = None
 
 
 _NOWHERE = Files()
@@ -128,6 +130,8 @@ def server_material(
     key: Path | None = None,
     client_ca: Path | None = None,
     crl: Path | None = None,
+    password: Password | None = None,
+    password_file: Path | None = None,
     name: str = "server",
     create: bool = True,
     strict: bool = True,
@@ -139,8 +143,10 @@ def server_material(
         pki: A directory, made if it does not exist and ``create`` is set; ``name`` is the
             credential in it. Or a mounted Secret with ``tls.crt``, ``tls.key`` and ``ca.crt``.
             None and no file given: `default_pki`.
-        cert, key, client_ca, crl: PEM files in its place. ``cert`` may have the key in it;
-            ``client_ca`` may be ``system``, for the operating system's trust anchors.
+        cert, key, client_ca, crl: PEM files in its place. ``cert`` may have the key in it, or be
+            PKCS#12; ``client_ca`` may be ``system``, for the operating system's trust anchors.
+        password, password_file: Of an encrypted key or PKCS#12 file: the password, or what
+            returns it when it is needed; or a file, read at each call, whose first line it is.
         strict: Whether peers are going to be held to every rule of RFC 5280.
         vocabulary: What the arguments are called in an error.
 
@@ -148,11 +154,14 @@ def server_material(
         MaterialError, DirectoryError: A file or the directory cannot be used.
         ConfigurationError: The arguments do not fit together.
     """
-    names, key, client_ca = vocabulary, _key_of(cert, key), _named_anchors(client_ca)
-    files = {names.cert: cert, names.key: key, names.client_ca: client_ca, names.crl: crl}
+    names, key, client_ca = vocabulary, key_of(cert, key), named_anchors(client_ca)
+    files = {
+        **{names.cert: cert, names.key: key, names.client_ca: client_ca, names.crl: crl},
+        names.unlock_file: password_file,
+    }
     if not any(files.values()):
         return _from_directory(pki, name, "clients", "server", create, strict)
-    _forbid_mixing(pki, files, names)
+    forbid_mixing(pki, files, names)
     if cert is None or key is None:
         raise ConfigurationError(
             f"{names.cert if cert is None else names.key} is missing: a server needs both, or"
@@ -166,10 +175,20 @@ def server_material(
             f"{names.crl} has no effect without {names.client_ca}: it revokes what a CA issued",
             names.complete("give the CA of the clients' certificates: {client_ca}{file}"),
         )
+    check_password(cert, key, password, password_file, names)
     trust = read_trust(client_ca, crl=crl) if client_ca else None
-    credential, read = read_credential(cert, key), Files(cert, key, client_ca, crl)
-    local_cas = _in_folders_of(cert, client_ca)
-    return _material(credential, trust, str(cert), "server", read, local_cas, strict=strict)
+    credential = read_own(
+        cert, key, password=password, password_file=password_file, vocabulary=names
+    )
+    read, local_cas = (
+        Files(cert, key, client_ca, crl, password_file),
+        in_folders_of(cert, client_ca),
+    )
+    return _material(
+        *(credential, trust, str(cert), "server", read, local_cas),
+        strict=strict,
+        vocabulary=names,
+    )
 
 
 def client_material(
@@ -179,6 +198,8 @@ def client_material(
     key: Path | None = None,
     ca: Path | None = None,
     crl: Path | None = None,
+    password: Password | None = None,
+    password_file: Path | None = None,
     name: str = "client",
     no_cert: bool = False,
     create: bool = True,
@@ -190,12 +211,15 @@ def client_material(
     As `server_material`; without ``cert`` and ``key``, or with ``no_cert``, it has none to
     present.
     """
-    names, key, ca = vocabulary, _key_of(cert, key), _named_anchors(ca)
-    files = {names.cert: cert, names.key: key, names.ca: ca, names.crl: crl}
+    names, key, ca = vocabulary, key_of(cert, key), named_anchors(ca)
+    files = {
+        **{names.cert: cert, names.key: key, names.ca: ca, names.crl: crl},
+        names.unlock_file: password_file,
+    }
     if not any(files.values()):
         used = None if no_cert else name
         return _from_directory(pki, used, "servers", "client", create, strict)
-    _forbid_mixing(pki, files, names)
+    forbid_mixing(pki, files, names)
     if ca is None:
         raise ConfigurationError(
             f"{names.ca} is missing: without trust anchors no server can be verified",
@@ -210,11 +234,18 @@ def client_material(
         )
     if no_cert and cert is not None:
         raise ConfigurationError(f"{names.no_cert} contradicts {names.cert}", "give one of them")
-    credential = read_credential(cert, key) if cert and key else None
+    check_password(cert, key, password, password_file, names)
+    credential = None
+    if cert is not None and key is not None:
+        credential = read_own(
+            cert, key, password=password, password_file=password_file, vocabulary=names
+        )
     trust = read_trust(ca, crl=crl)
-    read = Files(cert, key, ca, crl)
-    source, local_cas = str(cert or ca), _in_folders_of(cert, ca)
-    return _material(credential, trust, source, "client", read, local_cas, strict=strict)
+    read = Files(cert, key, ca, crl, password_file)
+    source, local_cas = str(cert or ca), in_folders_of(cert, ca)
+    return _material(
+        credential, trust, source, "client", read, local_cas, strict=strict, vocabulary=names
+    )
 
 
 def without_trust(material: Material) -> Material:
@@ -266,44 +297,6 @@ def _from_secret(folder: Path, side: Side, *, present: bool, strict: bool) -> Ma
     return _material(credential, trust, str(folder), side, files, cas, strict=strict)
 
 
-def _key_of(cert: Path | None, key: Path | None) -> Path | None:
-    """The file of the private key: the certificate's own, if none is named and it has one."""
-    if cert is None or key is not None:
-        return key
-    try:
-        return cert if has("private key", read_file(cert), cert) else None
-    except OSError:
-        return None
-    except MaterialError:
-        return cert  # reading it will say why it cannot be used
-
-
-def _named_anchors(path: Path | None) -> Path | None:
-    """The file of the trust anchors; ``system`` names those of the operating system."""
-    if path != Path("system"):
-        return path
-    found = ssl.get_default_verify_paths().cafile
-    if not found:
-        raise ConfigurationError(
-            "OpenSSL knows of no file with the trust anchors of this system",
-            "name the file itself, or set SSL_CERT_FILE",
-        )
-    return Path(found)
-
-
-def _in_folders_of(*files: Path | None) -> tuple[LocalCA, ...]:
-    return find_local_cas(file.parent for file in files if file is not None)
-
-
-def _forbid_mixing(pki: Path | None, files: dict[str, Path | None], names: Vocabulary) -> None:
-    if pki is not None:
-        given = ", ".join(option for option, path in files.items() if path is not None)
-        raise ConfigurationError(
-            f"{names.pki} and {given} exclude each other: material comes from one place",
-            f"leave out {names.pki}, or the single files",
-        )
-
-
 def _material(
     credential: Credential | None,
     trust: Trust | None,
@@ -314,7 +307,8 @@ def _material(
     created: bool = False,
     *,
     strict: bool,
+    vocabulary: Vocabulary = API,
 ) -> Material:
     warnings = material_warnings(credential, trust, side, local_cas, strict=strict)
-    warnings += exposed_key_warnings(files.key)
+    warnings += secret_warnings(files.key, files.password, vocabulary)
     return Material(credential, trust, source, created, warnings, side, files, local_cas, strict)

@@ -31,8 +31,9 @@ from typing import NamedTuple, NoReturn
 import trio
 
 from mtls_echo_pki.files.durable import os_reason
+from mtls_echo_tls.material.errors import ConfigurationError
 from mtls_echo_tls.material.file_digest import digest_files
-from mtls_echo_tls.material.load import ConfigurationError, Material
+from mtls_echo_tls.material.load import Material
 from mtls_echo_tls.material.replacement import changed_parts, reason_to_keep
 from mtls_echo_tls.material.warnings import expiry_warnings
 

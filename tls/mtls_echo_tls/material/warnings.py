@@ -70,19 +70,19 @@ def material_warnings(
     return (*found, *_violations(credential, trust, strict=strict))
 
 
-def exposed_key_warnings(key: Path | None) -> tuple[str, ...]:
-    """That other users of this machine can read a private key, where its owner can change that.
+def exposure_warnings(file: Path | None, what: str) -> tuple[str, ...]:
+    """That other users of this machine can read a secret, where its owner can change that.
 
     Not of a mounted Secret, whose mode is set where it is mounted.
     """
     try:
-        if key is None or not key.stat().st_mode & stat.S_IROTH:
+        if file is None or not file.stat().st_mode & stat.S_IROTH:
             return ()
     except OSError:
         return ()  # it was replaced meanwhile
-    if os.path.lexists(key.parent / DATA) or not os.access(key.parent, os.W_OK):
+    if os.path.lexists(file.parent / DATA) or not os.access(file.parent, os.W_OK):
         return ()
-    return (f"every user of this machine can read the private key {key}: chmod 600 {quoted(key)}",)
+    return (f"every user of this machine can read the {what} {file}: chmod 600 {quoted(file)}",)
 
 
 def expiry_warnings(

@@ -17,8 +17,9 @@ from mtls_echo_client.endpoints.monitor.remedies import CONFIGURATION
 from mtls_echo_client.endpoints.plan import Problem, TLSSettings
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_tls.diagnosis.context_info import with_vocabulary
+from mtls_echo_tls.material.errors import ConfigurationError
 from mtls_echo_tls.material.file_digest import digest_files
-from mtls_echo_tls.material.load import ConfigurationError, Material, client_material
+from mtls_echo_tls.material.load import Material, client_material
 from mtls_echo_tls.material.reloader import Reload, Reloader
 from mtls_echo_tls.vocabulary import Vocabulary
 

@@ -19,6 +19,7 @@ CONFIGURATION = Vocabulary(
     cert="cert_file",
     key="key_file",
     crl="its CRL file",
+    unlock="",
     server_trust="ca_file",
     client_trust="its client CA file",
     certificate="cert_file and key_file in its tls_config",

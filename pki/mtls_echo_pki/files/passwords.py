@@ -1,0 +1,60 @@
+"""Passwords of private keys: where they come from, and what is said when one does not fit.
+
+A password is a value, or is asked for when a key turns out to be encrypted, as with
+``SSLContext.load_cert_chain``. It is used to open the key and not kept. A file of a password is
+read anew each time: a key and its password may be replaced while a server runs. Its first line
+counts, as for ``openssl -passin file:…``, so that an editor's newline at the end does no harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+from mtls_echo_pki.files.durable import os_reason, read_file
+from mtls_echo_pki.files.pem_blocks import MaterialError, quoted
+
+Password: TypeAlias = bytes | str | Callable[[], bytes | str]
+
+
+class PasswordError(MaterialError):
+    """A file that needs a password and got none, or not the right one.
+
+    Args:
+        path, reason, hint: As of every `MaterialError`.
+        missing: Whether there was none.
+    """
+
+    def __init__(self, path: Path, reason: str, hint: str | None, *, missing: bool) -> None:
+        super().__init__(path, reason, hint)
+        self.missing = missing
+
+
+def read_password(path: Path) -> bytes:
+    """Return the first line of a file, without its end.
+
+    Raises:
+        MaterialError: If the file cannot be read, or the line is empty.
+    """
+    try:
+        contents = read_file(path)
+    except FileNotFoundError as error:
+        raise MaterialError(path, "does not exist", "check the spelling of the path") from error
+    except PermissionError as error:
+        hint = f"see who may read it with: ls -l {quoted(path)}"
+        raise MaterialError(path, "permission denied", hint) from error
+    except OSError as error:
+        hint = "name a file with the password in its first line; it is read at every reload"
+        raise MaterialError(path, os_reason(error), hint) from error
+    password = contents.partition(b"\n")[0].removesuffix(b"\r")
+    if not password:
+        what = "its first line is empty" if contents else "is empty"
+        raise MaterialError(path, f"{what}: there is no password", "write it in the first line")
+    return password
+
+
+def resolve(password: Password | None) -> bytes | None:
+    """Return the bytes of a password, asking for it if need be; None without one, or an empty."""
+    given = password() if callable(password) else password
+    return (given.encode() if isinstance(given, str) else given) or None

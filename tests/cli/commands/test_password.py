@@ -1,0 +1,136 @@
+"""A key with a password: opened by a file, asked for on a terminal, never shown."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.authorities import CLIENTS, SERVERS
+from tests.support.command_line import COMMAND, Serving, environment, run, serving
+from tests.support.timing import TIMEOUT
+from tests.support.tls import ALICE, LOCALHOST
+
+WORD = "ein Geheimnis"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("files")
+    for name, contents in {
+        "server.p12": LOCALHOST.pkcs12(WORD.encode()),
+        "alice.p12": ALICE.pkcs12(WORD.encode()),
+        "servers.pem": SERVERS.trust.pem,
+        "clients.pem": CLIENTS.trust.pem,
+        "word": f"{WORD}\n".encode(),
+        "other": b"other",
+    }.items():
+        (folder / name).write_bytes(contents)
+        (folder / name).chmod(0o600)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(files: Path) -> Iterator[Serving]:
+    options = ["--cert", "server.p12", "--password-file", "word", "--client-ca", "clients.pem"]
+    named = [str(files / word) if "." in word or word == "word" else word for word in options]
+    with serving(*named) as running:
+        yield running
+
+
+def connecting(files: Path, server: Serving) -> list[str]:
+    where = ["connect", f"localhost:{server.port}", "hello"]
+    return [*where, "--ca", str(files / "servers.pem"), "--cert", str(files / "alice.p12")]
+
+
+def at_a_terminal(arguments: list[str], typed: str) -> tuple[int, str, str]:
+    """Run a command whose input and messages are a terminal's: status, output, what it shows."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, *arguments],
+        stdin=slave,
+        stdout=subprocess.PIPE,
+        stderr=slave,
+        env=environment(),
+        start_new_session=True,
+    )
+    os.close(slave)
+    shown = b""
+    while b"password of" not in shown or not shown.rstrip(b"\r\n").endswith(b": "):
+        shown += os.read(master, 1024)
+    os.write(master, typed.encode() + b"\n")
+    output, _ = process.communicate(timeout=TIMEOUT)
+    try:
+        while piece := os.read(master, 1024):
+            shown += piece
+    except OSError:
+        pass  # the other end is closed
+    os.close(master)
+    # A narrow terminal has lines wrapped.
+    return process.returncode, output.decode(), " ".join(shown.decode().split())
+
+
+def test_a_file_opens_both_ends(files: Path, server: Serving) -> None:
+    ran = run(*connecting(files, server), "--password-file", str(files / "word"))
+
+    assert (ran.returncode, ran.stdout) == (0, "hello\n"), ran.stderr
+
+
+def test_on_a_terminal_it_is_asked_for_and_not_shown(files: Path, server: Serving) -> None:
+    status, output, shown = at_a_terminal(connecting(files, server), WORD)
+
+    assert (status, output) == (0, "hello\n"), shown
+    assert f"password of {files / 'alice.p12'}:" in shown
+    assert WORD not in shown
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [("other", "the password does not open this PKCS#12 file"), ("", "with a password")],
+)
+def test_a_wrong_answer_ends_the_command(
+    files: Path, server: Serving, typed: str, message: str
+) -> None:
+    status, output, shown = at_a_terminal(connecting(files, server), typed)
+
+    assert (status, output) == (2, "")
+    assert message in shown
+
+
+def test_without_a_terminal_the_error_names_the_option(files: Path, server: Serving) -> None:
+    ran = run(*connecting(files, server))
+
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "alice.p12: is a PKCS#12 file with a password\n" in ran.stderr
+    assert "hint: give its password: --password-file FILE\n" in ran.stderr
+
+
+def test_with_its_messages_in_a_pipe_it_does_not_ask(files: Path, server: Serving) -> None:
+    master, slave = pty.openpty()
+    ran = subprocess.run(
+        [*COMMAND, *connecting(files, server)],
+        stdin=slave,
+        capture_output=True,
+        env=environment(),
+        timeout=TIMEOUT,
+    )
+    os.close(slave)
+    os.close(master)
+
+    assert ran.returncode == 2
+    assert b"--password-file FILE" in ran.stderr
+
+
+def test_a_server_asks_before_it_listens(files: Path) -> None:
+    serve = ["serve", "--listen", "127.0.0.1:0", "--cert", str(files / "server.p12")]
+    options = ["--client-ca", str(files / "clients.pem")]
+
+    status, _, shown = at_a_terminal([*serve, *options], "other")
+
+    assert status == 2
+    assert "password of" in shown
+    assert "listening" not in shown

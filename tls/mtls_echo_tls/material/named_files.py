@@ -1,0 +1,83 @@
+"""What is meant by the files that were named, before any is read as what it is to be."""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import suppress
+from pathlib import Path
+
+from mtls_echo_pki.files.durable import read_file
+from mtls_echo_pki.files.formats import is_pkcs12
+from mtls_echo_pki.files.passwords import Password
+from mtls_echo_pki.files.pem_blocks import MaterialError, has
+from mtls_echo_tls.material.errors import ConfigurationError
+from mtls_echo_tls.path.local_cas import LocalCA, find_local_cas
+from mtls_echo_tls.vocabulary import Vocabulary
+
+
+def key_of(cert: Path | None, key: Path | None) -> Path | None:
+    """The file of the private key: the certificate's own, if none is named and it has one."""
+    if cert is None or key is not None:
+        return key
+    try:
+        contents = read_file(cert)
+        has_key = is_pkcs12(contents) or has("private key", contents, cert)
+        return cert if has_key else None
+    except OSError:
+        return None
+    except MaterialError:
+        return cert  # reading it will say why it cannot be used
+
+
+def check_password(
+    cert: Path | None,
+    key: Path | None,
+    password: Password | None,
+    password_file: Path | None,
+    names: Vocabulary,
+) -> None:
+    """Refuse a password beside what it cannot open, and a second key."""
+    if password is not None and password_file is not None:
+        raise ConfigurationError("password and password_file exclude each other", "give one")
+    if password_file is not None and cert is None:
+        raise ConfigurationError(
+            f"{names.unlock_file} has no effect without {names.cert}",
+            names.complete("give the certificate and the key that it opens: {cert}{file}"),
+        )
+    if cert is None or key == cert:
+        return
+    with suppress(OSError):  # reading it will say so
+        if is_pkcs12(read_file(cert)):
+            raise ConfigurationError(
+                f"{names.key} contradicts {names.cert}: {cert} is a PKCS#12 file, which has the"
+                " key in it",
+                f"leave out {names.key}",
+            )
+
+
+def named_anchors(path: Path | None) -> Path | None:
+    """The file of the trust anchors; ``system`` names those of the operating system."""
+    if path != Path("system"):
+        return path
+    found = ssl.get_default_verify_paths().cafile
+    if not found:
+        raise ConfigurationError(
+            "OpenSSL knows of no file with the trust anchors of this system",
+            "name the file itself, or set SSL_CERT_FILE",
+        )
+    return Path(found)
+
+
+def in_folders_of(*files: Path | None) -> tuple[LocalCA, ...]:
+    """The CA certificates in the folders of these files."""
+    return find_local_cas(file.parent for file in files if file is not None)
+
+
+def forbid_mixing(pki: Path | None, files: dict[str, Path | None], names: Vocabulary) -> None:
+    """Refuse single files beside a directory."""
+    if pki is not None:
+        given = ", ".join(option for option, path in files.items() if path is not None)
+        raise ConfigurationError(
+            f"{names.pki} and {given} exclude each other: material comes from one place",
+            f"leave out {names.pki}, or the single files",
+        )
