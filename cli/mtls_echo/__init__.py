@@ -35,11 +35,9 @@ if TYPE_CHECKING:
     from mtls_echo_pki.files.pem import (
         read_crls as read_crls,
     )
-    from mtls_echo_pki.files.pem import (
-        read_trust as read_trust,
-    )
     from mtls_echo_pki.files.pem_blocks import MaterialError as MaterialError
     from mtls_echo_pki.files.staging import DirectoryError as DirectoryError
+    from mtls_echo_pki.files.trust_anchors import read_trust as read_trust
     from mtls_echo_pki.flaws.baseline import ValidationInput as ValidationInput
     from mtls_echo_pki.flaws.flaw import Flaw as Flaw
     from mtls_echo_pki.flaws.registry import FLAWS as FLAWS
@@ -96,7 +94,8 @@ _NAMES_IN = {
     "mtls_echo_pki.certificates.request": "KeyType Request Usage",
     "mtls_echo_pki.certificates.trust": "Trust",
     "mtls_echo_pki.directory.directory": "Directory",
-    "mtls_echo_pki.files.pem": "read_credential read_crls read_trust",
+    "mtls_echo_pki.files.pem": "read_credential read_crls",
+    "mtls_echo_pki.files.trust_anchors": "read_trust",
     "mtls_echo_pki.files.pem_blocks": "MaterialError",
     "mtls_echo_pki.files.staging": "DirectoryError",
     "mtls_echo_pki.flaws.baseline": "ValidationInput",

@@ -76,7 +76,10 @@ exit status (with --repeat and --count: of the last connection that failed):
     help="Its first line opens an encrypted key or PKCS#12 file.  [default: ask, if there is a"
     " terminal]",
 )
-@file_option("--ca", help="The CAs that the server is verified with, PEM; or `system`.")
+@file_option(
+    "--ca",
+    help="The CAs that the server is verified with, PEM; a folder of such files; or `system`.",
+)
 @file_option("--crl", help="The CRLs of those CAs, PEM: one of each, the root's included.")
 @verify_option("strict with --pki, default with files")
 @click.option(

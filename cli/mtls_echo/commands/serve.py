@@ -189,6 +189,7 @@ _FILES = ("pki", "cert", "key", "password_file", "client_ca", "crl")
 
 def _read(options: dict[str, Any], *, create: bool) -> Material:
     from mtls_echo.vocabulary import COMMAND_LINE
+    from mtls_echo_tls.material.errors import ConfigurationError
     from mtls_echo_tls.material.load import server_material, without_trust
 
     files = {name: options[name] for name in _FILES}
@@ -201,7 +202,17 @@ def _read(options: dict[str, Any], *, create: bool) -> Material:
         strict=is_strict(options["verify"], *own),
         vocabulary=COMMAND_LINE,
     )
-    return without_trust(material) if options["client_auth"] == "none" else material
+    if options["client_auth"] == "none":
+        return without_trust(material)
+    if material.trust is None:
+        where = f" in {material.source}" if options["cert"] is None else ""
+        raise ConfigurationError(
+            f"--client-auth {options['client_auth']} needs the CA of the clients' certificates:"
+            f" there is no {'ca.crt' if where else '--client-ca'}{where}",
+            f"{'put it there' if where else 'name it with --client-ca FILE'}, or ask for no"
+            " certificates with --client-auth none",
+        )
+    return material
 
 
 def _context(options: dict[str, Any], material: Material) -> ssl.SSLContext:

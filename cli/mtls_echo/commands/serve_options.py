@@ -112,7 +112,8 @@ _OPTIONS = (
     ),
     file_option(
         *("--client-ca", "--grpc-server-tls-client-ca", "client_ca"),
-        help="CA certificates whose clients are accepted, PEM; or `system`.",
+        help="CA certificates whose clients are accepted, PEM; a folder of such files; or "
+        "`system`.",
     ),
     file_option(
         "--crl",

@@ -36,9 +36,9 @@ from mtls_echo_pki.directory.layout import ROLES, Role
 from mtls_echo_pki.directory.ledger import Ledger, encode_ledger, read_ledger
 from mtls_echo_pki.files.atomic_writer import publish
 from mtls_echo_pki.files.durable import PUBLIC, is_folder, replace_file
-from mtls_echo_pki.files.pem import read_trust
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_pki.files.staging import DirectoryError, os_errors_as_directory_errors
+from mtls_echo_pki.files.trust_anchors import read_trust
 
 
 @dataclass

@@ -20,9 +20,10 @@ from mtls_echo_pki.directory.ca_state import RolloverStage, read_ca_state
 from mtls_echo_pki.directory.layout import PARTS, Role, credential_folders
 from mtls_echo_pki.directory.ledger import LedgerEntry
 from mtls_echo_pki.files.durable import is_folder
-from mtls_echo_pki.files.pem import read_credential, read_trust
+from mtls_echo_pki.files.pem import read_credential
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_pki.files.staging import DirectoryError, os_errors_as_directory_errors
+from mtls_echo_pki.files.trust_anchors import read_trust
 
 # A name becomes a folder and a common name (at most 64 characters, RFC 5280 A.1).
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]{0,63}")

@@ -23,7 +23,6 @@ from mtls_echo_pki.certificates.credential import Credential, is_key_of
 from mtls_echo_pki.certificates.der import UnreadableError
 from mtls_echo_pki.certificates.outline import outline_of
 from mtls_echo_pki.certificates.reading import parsing
-from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.files.atomic_writer import read_consistent
 from mtls_echo_pki.files.durable import os_reason
 from mtls_echo_pki.files.formats import is_pkcs12
@@ -77,31 +76,6 @@ def read_credential(
             password=password,
         ),
     )
-
-
-def read_trust(path: Path, *, crl: Path | None = None, crl_required: bool = True) -> Trust:
-    """Read trust anchors, and the CRLs that go with them.
-
-    Two files in one folder are read from the same generation: new anchors never come with
-    old CRLs.
-
-    Args:
-        path: PEM, certificates.
-        crl: PEM, CRLs; None for none.
-        crl_required: Whether the file must be there; without it there are no CRLs then.
-
-    Raises:
-        MaterialError: If a file cannot be used, or has no certificate, or no CRL, in it.
-    """
-    optional = (crl,) if crl is not None and not crl_required else ()
-
-    def parse(contents: dict[Path, bytes]) -> Trust:
-        trust = parse_trust(contents[path], path=path)
-        if crl is None or crl not in contents:
-            return trust
-        return Trust(trust.anchors, parse_crls(contents[crl], path=crl))
-
-    return read_stable((path,) if crl is None else (path, crl), parse, optional)
 
 
 def read_crls(path: Path) -> tuple[x509.CertificateRevocationList, ...]:
@@ -192,17 +166,6 @@ def parse_credential(
         f"`openssl pkey -pubout -in {quoted(key_path)}` and "
         f"`openssl x509 -pubkey -noout -in {quoted(certificate_path)}`",
     )
-
-
-def parse_trust(pem: bytes, *, path: Path) -> Trust:
-    """Parse trust anchors that were read elsewhere; the path is for the messages.
-
-    An end-entity certificate is not an error here: it may be pinned on purpose.
-
-    Raises:
-        MaterialError: As :func:`read_trust`.
-    """
-    return Trust(tuple(dict.fromkeys(parse_certificates(pem, path=path))))
 
 
 def parse_certificates(pem: bytes, *, path: Path) -> list[x509.Certificate]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -79,6 +79,9 @@ _OTHERS = {
     ),
     "DSA PRIVATE KEY": ("a DSA key, which TLS 1.3 does not have", None),
 }
+
+# What OpenSSL writes before a key.
+_KEY_PARAMETERS = frozenset({"EC PARAMETERS", "DSA PARAMETERS"})
 
 # Certificates under another label: to leave one out of a bundle would go unnoticed.
 _OTHER_CERTIFICATES = frozenset({"TRUSTED CERTIFICATE", "PKCS7"})
@@ -150,6 +153,30 @@ def has(kind: Kind, pem: bytes, path: Path) -> bool:
         MaterialError: If the file is not PEM.
     """
     return any(block.label in _LABELS[kind] for block in blocks(pem, path))
+
+
+def blocks_beside(kinds: Collection[Kind], pem: bytes, path: Path) -> dict[str, int]:
+    """Return what there is beside blocks of some kinds, each with the line of its first block.
+
+    Parameters of a key are part of it.
+
+    Raises:
+        MaterialError: If the file is not PEM.
+    """
+    own = frozenset[str]().union(*(_LABELS[kind] for kind in kinds))
+    found: dict[str, int] = {}
+    for block in blocks(pem, path):
+        if block.label not in own and block.label not in _KEY_PARAMETERS:
+            found.setdefault(_called(block.label), block.line)
+    return found
+
+
+def _called(label: str) -> str:
+    for kind, labels in _LABELS.items():
+        if label in labels:
+            return f"a {kind}"
+    what, _ = _OTHERS.get(label, (label, None))
+    return what
 
 
 def blocks(pem: bytes, path: Path) -> list[Block]:

@@ -134,3 +134,20 @@ def test_a_server_asks_before_it_listens(files: Path) -> None:
     assert status == 2
     assert "password of" in shown
     assert "listening" not in shown
+
+
+def test_a_server_without_a_ca_for_its_clients_is_told_so(files: Path, tmp_path: Path) -> None:
+    (tmp_path / "tls.crt").write_bytes(LOCALHOST.certificate_pem)
+    (tmp_path / "tls.key").write_bytes(LOCALHOST.key_pem)
+    own = ["--cert", str(files / "server.p12"), "--password-file", str(files / "word")]
+    message = (
+        "error: --client-auth required needs the CA of the clients' certificates: there is no"
+    )
+
+    for options, missing in (
+        (own, "--client-ca"),
+        (["--pki", str(tmp_path)], f"ca.crt in {tmp_path}"),
+    ):
+        ran = run("serve", "--listen", "127.0.0.1:0", *options)
+        assert ran.returncode == 2
+        assert f"{message} {missing}\n" in ran.stderr

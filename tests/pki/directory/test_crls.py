@@ -22,8 +22,9 @@ from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.checks.check import check
 from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_pki.files.atomic_writer import publish, read_consistent
-from mtls_echo_pki.files.pem import read_crls, read_trust
+from mtls_echo_pki.files.pem import read_crls
 from mtls_echo_pki.files.pem_blocks import MaterialError
+from mtls_echo_pki.files.trust_anchors import read_trust
 from tests.support.pki import handshake, strict_contexts
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)

@@ -17,7 +17,8 @@ import pytest
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.files.atomic_writer import DATA, publish, read_consistent
 from mtls_echo_pki.files.durable import locked, replace_file, write_file
-from mtls_echo_pki.files.pem import parse_credential, read_credential, read_trust
+from mtls_echo_pki.files.pem import parse_credential, read_credential
+from mtls_echo_pki.files.trust_anchors import read_trust
 from tests.support.pki import publish_credential, tree
 
 # How often is read in the race below. By hand: 50000.

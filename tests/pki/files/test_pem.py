@@ -26,8 +26,9 @@ from hypothesis import strategies as st
 
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
-from mtls_echo_pki.files.pem import parse_credential, parse_trust, read_credential, read_trust
+from mtls_echo_pki.files.pem import parse_credential, read_credential
 from mtls_echo_pki.files.pem_blocks import MaterialError
+from mtls_echo_pki.files.trust_anchors import parse_trust, read_trust
 from tests.support.pki import P256, SM2, VERSION, altered, negative_serial, unprivileged
 
 CREDENTIAL = Authority.root().intermediate().issue(Request.server("a.test"))

@@ -607,3 +607,89 @@ def test_what_does_not_go_with_a_password_is_refused(locked: Path) -> None:
         server_material(cert=p12, key=locked / "server.key", password_file=word)
     with pytest.raises(ConfigurationError, match="pki and password_file exclude each other"):
         server_material(pki=locked, password_file=word)
+
+
+# --- folders, and what else is in a file ---------------------------------------------------------
+
+
+def test_a_folder_of_cas_is_trust(files: Path) -> None:
+    folder = files / "folder"
+    (folder / "clients.pem").write_bytes(CLIENTS.trust.pem)
+    (folder / "servers.crt").write_bytes(SERVERS.trust.pem)
+
+    material = client_material(ca=folder)
+
+    assert material.trust is not None
+    assert {*material.trust.anchors} == {*CLIENTS.trust.anchors, *SERVERS.trust.anchors}
+    assert material.files.anchors == folder
+    assert material.warnings == ()
+
+
+def test_system_may_be_a_folder(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (files / "folder" / "servers.crt").write_bytes(SERVERS.trust.pem)
+    monkeypatch.setattr(
+        ssl,
+        "get_default_verify_paths",
+        lambda: SimpleNamespace(cafile=None, capath=str(files / "folder")),
+    )
+
+    assert client_material(ca=Path("system")).trust == SERVERS.trust
+
+
+def block(label: str) -> bytes:
+    return f"-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("extra", "what"),
+    [
+        (ALICE.key_pem, "a private key"),
+        (block("CERTIFICATE REQUEST"), "a certificate signing request"),
+        (block("PUBLIC KEY"), "a public key"),
+        (block("DH PARAMETERS") * 2, "DH PARAMETERS"),
+    ],
+)
+def test_what_is_not_used_of_a_file_is_named_with_its_line(
+    files: Path, extra: bytes, what: str
+) -> None:
+    (files / "more.pem").write_bytes(SERVERS.trust.pem + extra)
+    line = SERVERS.trust.pem.count(b"\n") + 1
+
+    assert client_material(ca=files / "more.pem").warnings == (
+        f"{files / 'more.pem'}, line {line}: {what}, which is not used",
+    )
+
+
+def test_a_certificate_and_a_key_are_not_left_over_where_they_are_used(files: Path) -> None:
+    both, key = files / "both.pem", files / "server.key"
+    both.write_bytes(block("EC PARAMETERS") + LOCALHOST.key_pem + LOCALHOST.certificate_pem)
+
+    assert server_material(cert=both).warnings == ()
+    line = 4
+    assert server_material(cert=both, key=key).warnings == (
+        f"{both}, line {line}: a private key, which is not used",
+    )
+
+
+def test_crls_among_the_anchors_are_used_and_said_to_be(files: Path) -> None:
+    bundle = files / "bundle.pem"
+    bundle.write_bytes(SERVERS.trust.pem + SERVERS.crl().public_bytes(Encoding.PEM))
+
+    material = client_material(ca=bundle)
+
+    assert material.trust is not None
+    assert len(material.trust.crls) == 1
+    assert material.warnings == (
+        f"{bundle}: there are CRLs in it, so revocation is checked, and needs one of each CA",
+    )
+    assert client_material(ca=bundle, crl=bundle).warnings == ()
+
+
+def test_a_bundle_of_a_pod_certificate_has_its_key_first(tmp_path: Path) -> None:
+    bundle = LOCALHOST.key_pem + LOCALHOST.certificate_pem
+    publish(tmp_path / "pod", {"credentialbundle.pem": bundle}, {})
+
+    material = server_material(cert=tmp_path / "pod" / "credentialbundle.pem")
+
+    assert material.credential == LOCALHOST
+    assert material.warnings == ()

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import pytest
 import trio
 import trio.testing
+from cryptography import x509
 
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential
@@ -23,7 +25,7 @@ from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_pki.files.atomic_writer import publish
-from mtls_echo_server.context import server_context
+from mtls_echo_server.context import ClientAuth, server_context
 from mtls_echo_tls.material import reloader as reload
 from mtls_echo_tls.material.errors import ConfigurationError
 from mtls_echo_tls.material.file_digest import digest_files
@@ -616,3 +618,77 @@ def test_what_is_published_all_at_once_is_known_by_its_links(tmp_path: Path) -> 
         digest_files([tmp_path / "mount" / "one"]).digest
         == digest_files([tmp_path / "mount" / "one"]).digest
     )
+
+
+# --- passwords and folders -----------------------------------------------------------------------
+
+
+async def test_a_password_file_is_read_anew_with_the_key(tmp_path: Path) -> None:
+    file, word = tmp_path / "server.p12", tmp_path / "word"
+
+    def write(credential: Credential, password: bytes) -> None:
+        file.write_bytes(credential.pkcs12(password))
+
+    write(issued(), b"one")
+    word.write_bytes(b"one\n")
+    word.chmod(0o600)
+    reloads: list[Reload] = []
+    reloader = Reloader(
+        partial(server_material, cert=file, password_file=word, client_ca=None),
+        lambda material: server_context(  # it asks for no certificate
+            cast("Credential", material.credential), client_auth=ClientAuth.NONE
+        ),
+        settle=0.01,
+        tell=reloads.append,
+    )
+    write(renewed := issued(), b"two")
+    assert not await reloader.check()
+    word.write_bytes(b"two\n")
+    assert await reloader.check()
+
+    assert reloader.material.credential == renewed
+    failed, done = reloads
+    assert failed.error == f"{file}: the password does not open this PKCS#12 file"
+    assert done.changed == ("certificate", "key")
+
+
+async def test_a_file_that_is_added_changed_or_removed_in_a_folder_is_noticed(
+    tmp_path: Path,
+) -> None:
+    folder, key = tmp_path / "cas", tmp_path / "tls.key"
+    folder.mkdir()
+    (folder / "one.pem").write_bytes(CLIENTS.trust.pem)
+    (tmp_path / "tls.crt").write_bytes((first := issued()).certificate_pem)
+    key.write_bytes(first.key_pem)
+    reloads: list[Reload] = []
+    reloader = Reloader(
+        partial(server_material, cert=tmp_path / "tls.crt", key=key, client_ca=folder),
+        lambda material: server_context(cast("Credential", material.credential), material.trust),
+        settle=0.01,
+        tell=reloads.append,
+    )
+
+    def trusted() -> set[x509.Certificate]:
+        assert reloader.material.trust is not None
+        return {*reloader.material.trust.anchors}
+
+    other = Authority.root("other").trust
+    (folder / "two.pem").write_bytes(other.pem)
+    assert await reloader.check()
+    assert trusted() == {*CLIENTS.trust.anchors, *other.anchors}
+    (folder / "two.pem").write_bytes(SERVERS.trust.pem)
+    assert await reloader.check()
+    assert trusted() == {*CLIENTS.trust.anchors, *SERVERS.trust.anchors}
+    (folder / "three.pem").write_bytes(b"")
+    assert not await reloader.check()
+    assert reloads[-1].error == f"{folder / 'three.pem'}: is empty"
+    (folder / "three.pem").unlink()
+    (folder / "one.pem").unlink()
+    assert await reloader.check()
+    assert trusted() == {*SERVERS.trust.anchors}
+    (folder / "notes.txt").write_text("not read")
+    assert not await reloader.check()
+    (folder / "two.pem").unlink()
+    assert not await reloader.check()
+    assert "has no CA certificate in it" in (reloads[-1].error or "")
+    assert trusted() == {*SERVERS.trust.anchors}

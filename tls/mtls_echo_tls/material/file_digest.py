@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from mtls_echo_pki.files.atomic_writer import DATA, read_consistent
+from mtls_echo_pki.files.pem_blocks import MaterialError
+from mtls_echo_pki.files.trust_anchors import files_meant
 
 
 class FileDigest(NamedTuple):
@@ -33,11 +35,12 @@ class FileDigest(NamedTuple):
 def digest_files(paths: Iterable[Path | None]) -> FileDigest:
     """Read regular files, which may be missing, and return a digest of their state.
 
+    In place of a folder those in it are read that hold trust anchors: which there are counts too.
     Files of one folder are read from one generation. A file that cannot be read is not an error:
     that is one more state it can be in.
     """
     digest, atomic = hashlib.sha256(), True
-    named = list(dict.fromkeys(path for path in paths if path is not None))
+    named = list(dict.fromkeys(_expanded(paths, digest.update)))
     for folder in dict.fromkeys(path.parent for path in named):
         names = [path.name for path in named if path.parent == folder]
         atomic = atomic and _are_published(folder, names)
@@ -52,6 +55,15 @@ def digest_files(paths: Iterable[Path | None]) -> FileDigest:
             digest.update(repr((folder, name, contents and len(contents))).encode())
             digest.update(contents or b"")
     return FileDigest(digest.digest(), atomic)
+
+
+def _expanded(paths: Iterable[Path | None], tell: Callable[[bytes], object]) -> Iterator[Path]:
+    """The files that are meant: in place of a folder, those in it that are read."""
+    for path in paths:
+        try:
+            yield from files_meant(path) if path is not None else ()
+        except MaterialError as error:
+            tell(repr((path, str(error))).encode())
 
 
 def _are_published(folder: Path, names: Iterable[str]) -> bool:

@@ -27,9 +27,11 @@ from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_pki.directory.layout import ROLES
 from mtls_echo_pki.files.durable import is_folder
 from mtls_echo_pki.files.passwords import Password
-from mtls_echo_pki.files.pem import read_credential, read_trust
+from mtls_echo_pki.files.pem import read_credential
+from mtls_echo_pki.files.trust_anchors import read_trust
 from mtls_echo_tls.diagnosis.context_info import context_info, describe_context
 from mtls_echo_tls.material.errors import ConfigurationError
+from mtls_echo_tls.material.leftovers import leftover_warnings
 from mtls_echo_tls.material.named_files import (
     check_password,
     forbid_mixing,
@@ -310,5 +312,6 @@ def _material(
     vocabulary: Vocabulary = API,
 ) -> Material:
     warnings = material_warnings(credential, trust, side, local_cas, strict=strict)
+    warnings += leftover_warnings(files.certificate, files.key, files.anchors, files.crl)
     warnings += secret_warnings(files.key, files.password, vocabulary)
     return Material(credential, trust, source, created, warnings, side, files, local_cas, strict)

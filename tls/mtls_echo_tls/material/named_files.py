@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from contextlib import suppress
 from pathlib import Path
@@ -56,10 +57,11 @@ def check_password(
 
 
 def named_anchors(path: Path | None) -> Path | None:
-    """The file of the trust anchors; ``system`` names those of the operating system."""
+    """The file or folder of the trust anchors; ``system`` names the operating system's."""
     if path != Path("system"):
         return path
-    found = ssl.get_default_verify_paths().cafile
+    places = ssl.get_default_verify_paths()
+    found = places.cafile or places.capath
     if not found:
         raise ConfigurationError(
             "OpenSSL knows of no file with the trust anchors of this system",
@@ -69,8 +71,10 @@ def named_anchors(path: Path | None) -> Path | None:
 
 
 def in_folders_of(*files: Path | None) -> tuple[LocalCA, ...]:
-    """The CA certificates in the folders of these files."""
-    return find_local_cas(file.parent for file in files if file is not None)
+    """The CA certificates in the folders of these files, or in those that are folders."""
+    return find_local_cas(
+        file if os.path.isdir(file) else file.parent for file in files if file is not None
+    )
 
 
 def forbid_mixing(pki: Path | None, files: dict[str, Path | None], names: Vocabulary) -> None:

@@ -162,6 +162,8 @@ class Reader:
             if name in written
         }
         first = cert or ca
+        if os.path.isdir(ca):  # what reads this form of configuration elsewhere takes a file only
+            raise self.error(places[ca], f"{ca}: is a directory", "name the file inside it")
         try:
             material = client_material(ca=ca, cert=cert, key=key, strict=self.strict)
             assert material.trust is not None  # noqa: S101  there is a ca_file

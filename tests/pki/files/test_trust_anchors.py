@@ -1,0 +1,175 @@
+"""Trust anchors from a folder, and CRLs among them."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mtls_echo_pki.certificates.authority import Authority
+from mtls_echo_pki.certificates.credential import private_key_pem
+from mtls_echo_pki.files.pem_blocks import MaterialError
+from mtls_echo_pki.files.trust_anchors import anchor_files, read_trust
+from tests.support.mounts import mount
+from tests.support.pki import unprivileged
+
+ONE, TWO = Authority.root("one"), Authority.root("two")
+BOTH = {*ONE.trust.anchors, *TWO.trust.anchors}
+LIST = ONE.crl()
+LIST_PEM = LIST.public_bytes(Encoding.PEM)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "the cas"
+    folder.mkdir()
+    (folder / "one.pem").write_bytes(ONE.trust.pem)
+    (folder / "two.crt").write_bytes(TWO.trust.pem)
+    return folder
+
+
+def refusal(folder: Path) -> MaterialError:
+    with pytest.raises(MaterialError) as caught:
+        read_trust(folder)
+    return caught.value
+
+
+def test_every_file_of_a_folder_is_read(folder: Path) -> None:
+    (folder / "three.cer").write_bytes(ONE.trust.pem + Authority.root("three").trust.pem)
+    for ignored in ("README", "one.key", ".hidden.pem", "old.pem.bak"):
+        (folder / ignored).write_text("nothing of interest")
+
+    anchors = read_trust(folder).anchors
+
+    assert len(anchors) == 3
+    assert {*anchors} > BOTH
+
+
+def test_links_by_hash_are_not_read_twice_and_files_so_named_are_read(folder: Path) -> None:
+    subprocess.run(["openssl", "rehash", str(folder)], check=True, capture_output=True)
+    links = [entry for entry in folder.iterdir() if entry.is_symlink()]
+    assert len(links) == 2
+    assert anchor_files(folder) == (folder / "one.pem", folder / "two.crt")
+
+    for link in links:  # as some programs install them
+        contents = link.read_bytes()
+        link.unlink()
+        link.write_bytes(contents)
+    (folder / "one.pem").unlink()
+    (folder / "two.crt").unlink()
+    assert {*read_trust(folder).anchors} == BOTH
+
+
+def test_a_mounted_folder_is_read_in_one_generation(tmp_path: Path) -> None:
+    mount(tmp_path / "m", {"one.pem": ONE.trust.pem, "two.pem": TWO.trust.pem})
+
+    assert {*read_trust(tmp_path / "m").anchors} == BOTH
+
+
+def test_a_folder_without_a_certificate_is_an_error(folder: Path) -> None:
+    for file in anchor_files(folder):
+        file.unlink()
+    reason = "has no CA certificate in it: no *.pem, *.crt or *.cer"
+    error = refusal(folder)
+    assert (error.path, error.reason) == (folder, reason)
+    assert error.hint == "copy the PEM file of the CA there, or name the file itself"
+
+    (folder / "ca.crl").write_bytes(LIST_PEM)
+    assert refusal(folder).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("name", "contents", "reason", "hint"),
+    [
+        ("x.pem", ONE.trust.pem[:200], "is cut off", "copy the file again, whole"),
+        ("x.crt", b"", "is empty", "was the program that writes it interrupted?"),
+        ("x.pem", b"hello\n" * 9, "is not PEM", "file "),
+        (
+            "x.cer",
+            ONE.certificate.public_bytes(Encoding.DER),
+            "is a DER certificate",
+            "openssl x509 -inform der",
+        ),
+        (
+            "x.pem",
+            private_key_pem(ONE.key),
+            "holds a private key where a certificate belongs",
+            "move it out of",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_an_error_and_not_left_out(
+    folder: Path, name: str, contents: bytes, reason: str, hint: str
+) -> None:
+    (folder / name).write_bytes(contents)
+
+    error = refusal(folder)
+
+    assert error.path == folder / name
+    assert error.reason.startswith(reason)
+    assert hint in (error.hint or "")
+
+
+def test_the_command_for_a_file_of_another_form_mends_the_folder(folder: Path) -> None:
+    file = folder / "x.cer"
+    file.write_bytes(Authority.root("three").certificate.public_bytes(Encoding.DER))
+
+    convert, _, remove = (refusal(folder).hint or "").partition("; then remove ")
+    command = f"{convert.removeprefix('convert it: ')} && rm {remove}"
+    subprocess.run(["sh", "-c", command], check=True, capture_output=True)
+
+    assert len(read_trust(folder).anchors) == 3
+
+
+def test_a_file_or_a_folder_without_permission_is_an_error() -> None:
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        folder.chmod(0o755)
+        for name in ("one.pem", "two.pem"):
+            (folder / name).write_bytes(ONE.trust.pem)
+            (folder / name).chmod(0o644)
+        (folder / "two.pem").chmod(0)
+        with unprivileged():
+            error = refusal(folder)
+        folder.chmod(0o700)
+        with unprivileged():
+            closed = refusal(folder)
+
+    assert (error.path, error.reason) == (folder / "two.pem", "permission denied")
+    assert (closed.path, closed.reason) == (folder, "permission denied")
+
+
+def test_a_link_that_leads_nowhere_is_an_error(folder: Path) -> None:
+    (folder / "gone.pem").symlink_to("nowhere")
+
+    error = refusal(folder)
+
+    assert (error.path.name, error.reason) == (
+        "gone.pem",
+        "is a link to a file that does not exist",
+    )
+
+
+def test_crls_among_certificates_are_used_with_those_of_their_own_file(
+    folder: Path, tmp_path: Path
+) -> None:
+    other = TWO.crl()
+    (tmp_path / "crl.pem").write_bytes(LIST_PEM + other.public_bytes(Encoding.PEM))
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(ONE.trust.pem + LIST_PEM)
+    (folder / "one.crl").write_bytes(LIST_PEM)
+
+    assert read_trust(bundle).crls == read_trust(folder).crls == (LIST,)
+    both = read_trust(bundle, crl=tmp_path / "crl.pem").crls
+    assert both == read_trust(folder, crl=tmp_path / "crl.pem").crls == (LIST, other)
+    assert read_trust(bundle, crl=bundle).crls == (LIST,)
+
+
+def test_a_damaged_crl_among_certificates_is_an_error(tmp_path: Path) -> None:
+    damaged = b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"
+    (tmp_path / "x.pem").write_bytes(ONE.trust.pem + damaged)
+
+    assert refusal(tmp_path / "x.pem").reason == "a CRL in it is damaged"
