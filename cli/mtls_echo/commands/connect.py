@@ -58,8 +58,8 @@ exit status (with --repeat and --count: of the last connection that failed):
 @file_option(
     "--pki",
     metavar="DIR",
-    help="Directory made by `mtls-echo pki init`, now if it does not exist; or a folder with"
-    " tls.crt, tls.key and ca.crt, such as a mounted Secret."
+    help="Directory made by `mtls-echo pki init`, now if it does not exist; or a mounted"
+    " Secret (tls.crt, tls.key, ca.crt) or pod certificate."
     "  [default: $MTLS_ECHO_PKI, or mtls-echo/pki among the user's state files, as for `serve`]",
 )
 @click.option(

@@ -90,7 +90,7 @@ _OPTIONS = (
         "--pki",
         metavar="DIR",
         help="Directory made by `mtls-echo pki init`, now and with test certificates if it does "
-        "not exist; or a folder with tls.crt, tls.key and ca.crt, such as a mounted Secret.  "
+        "not exist; or a mounted Secret (tls.crt, tls.key, ca.crt) or pod certificate.  "
         "[default: $MTLS_ECHO_PKI, or mtls-echo/pki among the user's state files]",
     ),
     click.option(

@@ -34,6 +34,7 @@ from mtls_echo_tls.material.load import (
 from mtls_echo_tls.path.validate import examine
 from mtls_echo_tls.vocabulary import API, Vocabulary
 from tests.support.authorities import CLIENTS, SERVERS
+from tests.support.mounts import mount
 from tests.support.timing import TIMEOUT
 from tests.support.tls import ALICE, LOCALHOST
 
@@ -685,11 +686,39 @@ def test_crls_among_the_anchors_are_used_and_said_to_be(files: Path) -> None:
     assert client_material(ca=bundle, crl=bundle).warnings == ()
 
 
-def test_a_bundle_of_a_pod_certificate_has_its_key_first(tmp_path: Path) -> None:
-    bundle = LOCALHOST.key_pem + LOCALHOST.certificate_pem
-    publish(tmp_path / "pod", {"credentialbundle.pem": bundle}, {})
+@pytest.mark.parametrize(
+    ("bundle", "anchors"),
+    [("credentialbundle.pem", "ca.crt"), ("credential-bundle.pem", "trust-bundle.pem")],
+)
+def test_a_pod_certificate_has_its_key_first_and_may_be_a_folder(
+    tmp_path: Path, bundle: str, anchors: str
+) -> None:
+    chain = SERVERS.intermediate().issue(Request.server("localhost"))
+    contents = {bundle: chain.key_pem + chain.certificate_pem, anchors: CLIENTS.trust.pem}
+    mount(pod := tmp_path / "pod", contents)
 
-    material = server_material(cert=tmp_path / "pod" / "credentialbundle.pem")
+    for material in (
+        server_material(cert=pod / bundle, client_ca=pod / anchors),
+        server_material(pki=pod),
+    ):
+        assert (material.credential, material.trust) == (chain, CLIENTS.trust)
+        assert material.files[:3] == (pod / bundle, pod / bundle, pod / anchors)
+        assert material.warnings == ()
+    assert client_material(pki=pod, no_cert=True).credential is None
 
-    assert material.credential == LOCALHOST
-    assert material.warnings == ()
+    renewed = SERVERS.issue(Request.server("localhost"))
+    contents[bundle] = renewed.key_pem + renewed.certificate_pem
+    mount(pod, contents)
+    assert server_material(pki=pod).credential == renewed
+
+
+def test_a_pod_certificate_without_a_trust_bundle_is_enough_for_a_server_only(
+    tmp_path: Path,
+) -> None:
+    bundle = tmp_path / "credentialbundle.pem"
+    bundle.write_bytes(LOCALHOST.key_pem + LOCALHOST.certificate_pem)
+    bundle.chmod(0o600)
+
+    assert server_material(pki=tmp_path).trust is None
+    with pytest.raises(MaterialError, match=r"ca\.crt: does not exist"):
+        client_material(pki=tmp_path)

@@ -33,11 +33,13 @@ from mtls_echo_tls.diagnosis.context_info import context_info, describe_context
 from mtls_echo_tls.material.errors import ConfigurationError
 from mtls_echo_tls.material.leftovers import leftover_warnings
 from mtls_echo_tls.material.named_files import (
+    anchors_in,
     check_password,
     forbid_mixing,
     in_folders_of,
     key_of,
     named_anchors,
+    secret_in,
 )
 from mtls_echo_tls.material.own_key import read_own, secret_warnings
 from mtls_echo_tls.material.warnings import material_warnings
@@ -143,7 +145,8 @@ def server_material(
 
     Args:
         pki: A directory, made if it does not exist and ``create`` is set; ``name`` is the
-            credential in it. Or a mounted Secret with ``tls.crt``, ``tls.key`` and ``ca.crt``.
+            credential in it. Or a mounted Secret with ``tls.crt``, ``tls.key`` and ``ca.crt``, or
+            a pod certificate, ``credentialbundle.pem``, in place of the first two.
             None and no file given: `default_pki`.
         cert, key, client_ca, crl: PEM files in its place. ``cert`` may have the key in it, or be
             PKCS#12; ``client_ca`` may be ``system``, for the operating system's trust anchors.
@@ -267,8 +270,8 @@ def _from_directory(
     strict: bool,
 ) -> Material:
     path = path or default_pki()
-    if os.path.lexists(path / "tls.crt"):
-        return _from_secret(path, side, present=name is not None, strict=strict)
+    if (secret := secret_in(path)) is not None:
+        return _from_secret(secret if name is not None else (None, None), path, side, strict)
     directory, created = Directory.open_or_create(path) if create else (Directory(path), False)
     credential = None if name is None else directory.credential(name)
     own, others = directory.path / (name or ""), directory.path / "trust" / trusted
@@ -286,10 +289,12 @@ def _from_directory(
     return _material(credential, trust, source, side, files, local_cas, created, strict=strict)
 
 
-def _from_secret(folder: Path, side: Side, *, present: bool, strict: bool) -> Material:
-    """Load a mounted Secret: ``tls.crt``, ``tls.key`` and ``ca.crt`` in one folder."""
-    certificate, key = (folder / "tls.crt", folder / "tls.key") if present else (None, None)
-    anchors, crl = folder / "ca.crt", folder / "crl.pem"
+def _from_secret(
+    own: tuple[Path | None, Path | None], folder: Path, side: Side, strict: bool
+) -> Material:
+    """Load a mounted Secret or pod certificate: our files, and the trust anchors beside them."""
+    certificate, key = own
+    anchors, crl = anchors_in(folder), folder / "crl.pem"
     credential = read_credential(certificate, key) if certificate and key else None
     trust = None
     if side == "client" or os.path.lexists(anchors):

@@ -15,6 +15,11 @@ from mtls_echo_tls.material.errors import ConfigurationError
 from mtls_echo_tls.path.local_cas import LocalCA, find_local_cas
 from mtls_echo_tls.vocabulary import Vocabulary
 
+# What the documentation of Kubernetes, and those who follow it, call the files of a projected pod
+# certificate and of a cluster's trust bundle.
+_BUNDLES = ("credentialbundle.pem", "credential-bundle.pem")
+_ANCHORS = ("ca.crt", "trust-bundle.pem")
+
 
 def key_of(cert: Path | None, key: Path | None) -> Path | None:
     """The file of the private key: the certificate's own, if none is named and it has one."""
@@ -28,6 +33,23 @@ def key_of(cert: Path | None, key: Path | None) -> Path | None:
         return None
     except MaterialError:
         return cert  # reading it will say why it cannot be used
+
+
+def secret_in(folder: Path) -> tuple[Path, Path] | None:
+    """The files of certificate and key in a mounted Secret, or the one of a pod certificate.
+
+    None for another folder.
+    """
+    if os.path.lexists(folder / "tls.crt"):
+        return folder / "tls.crt", folder / "tls.key"
+    bundles = (folder / name for name in _BUNDLES if os.path.lexists(folder / name))
+    return next(((bundle, bundle) for bundle in bundles), None)
+
+
+def anchors_in(folder: Path) -> Path:
+    """The file of the trust anchors in a mounted folder, whether it is there or not."""
+    found = (folder / name for name in _ANCHORS if os.path.lexists(folder / name))
+    return next(found, folder / _ANCHORS[0])
 
 
 def check_password(

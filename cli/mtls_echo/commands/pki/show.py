@@ -106,7 +106,8 @@ def _files(path: Path) -> list[Path]:
     patterns = (
         *(f"authorities/*/{name}.crt" for name in ("tls", "next", "previous", "cross")),
         *("trust/*/ca.crt", "trust/*/crl.pem", "*/tls.crt"),
-        *("tls.crt", "ca.crt", "crl.pem"),
+        *("tls.crt", "credentialbundle.pem", "credential-bundle.pem"),
+        *("ca.crt", "trust-bundle.pem", "crl.pem"),
     )
     files = [
         file
