@@ -22,7 +22,8 @@ from mtls_echo_tls.slugs import Cause, Slug
 # Kinds of a slug, with texts of their own.
 Variant = Literal[
     "identifiers-differ", "renamed-ca", "namesakes", "crl-signer", "rule",
-    "anchor-not-root", "critical-identifier", "near-name", "not-sent", "not-used", "odd-curve",
+    "anchor-not-root", "critical-identifier", "near-name", "not-sent", "withheld", "not-used",
+    "odd-curve",
 ]  # fmt: skip
 
 # What a certificate must have in place of the fault, where the fault does not say it itself.
@@ -94,6 +95,13 @@ VARIANTS: dict[Variant, Cause] = {
         " sent, because {detail}",
         "use a certificate with a P-256 or RSA key, which almost every server accepts",
         "have the client use a certificate with a P-256 or RSA key",
+        "RFC 8446 §4.4.2.3",
+    ),
+    "withheld": Cause(
+        "it has one whose kind of key the server does not accept, and did not send it: {detail}",
+        "use a certificate with a P-256 or RSA key, which almost every server accepts",
+        "accept signatures by every usual kind of key, or have the client use a certificate with"
+        " a P-256 or RSA key",
         "RFC 8446 §4.4.2.3",
     ),
     "not-used": Cause(

@@ -9,6 +9,7 @@ certificate; or the signature algorithms, or the groups, leave none of those tha
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
@@ -36,8 +37,16 @@ _KINDS = {
     "EC": ec.EllipticCurvePublicKey,
     "Ed25519": ed25519.Ed25519PublicKey,
 }
-_SCHEMES = {"RSA": "rsa_", "EC": "ecdsa_", "Ed25519": "ed25519"}
+_SCHEMES = {"RSA": ("rsa_pkcs1", "rsa_pss_rsae"), "EC": ("ecdsa_",), "Ed25519": ("ed25519",)}
 _MOST_SCHEMES = 8
+
+# In TLS 1.3 the scheme names the curve, and the older padding is not for handshakes.
+_SCHEMES_OF_CURVES = {
+    "secp256r1": "ecdsa_secp256r1_sha256",
+    "secp384r1": "ecdsa_secp384r1_sha384",
+    "secp521r1": "ecdsa_secp521r1_sha512",
+}
+_RSA_IN_TLS13 = "rsa_pss_rsae"
 
 # SignatureAlgorithm, the low byte of a TLS 1.2 pair (RFC 5246 §7.4.1.4.1), and the code points of
 # RFC 8446 §4.2.3 that TLS 1.2 may use too.
@@ -101,11 +110,37 @@ def why_unfit(
         return f"its key is on the curve {curve}, which the {peer} does not offer"
     fields = decoded([wanted])[0].fields if wanted is not None else {}
     offered: list[str] = fields.get("signature_algorithms", [])
-    kind = next((kind for kind, keys in _KINDS.items() if _has_key(certificate, keys)), None)
-    if kind is None or not offered or any(each.startswith(_SCHEMES[kind]) for each in offered):
+    kind = _kind_of(certificate)
+    if kind is None or not offered or fits(certificate, offered, only_tls13=only_tls13):
         return "OpenSSL left it out, for a reason that it does not give"
     shown = ", ".join(offered[:_MOST_SCHEMES])
     return f"its {kind} key makes none of the signatures that the {peer} accepts ({shown})"
+
+
+def fits(certificate: x509.Certificate, offered: Sequence[str], *, only_tls13: bool) -> bool:
+    """Whether its key makes a signature by one of these schemes; also if that is not known."""
+    kind = _kind_of(certificate)
+    if kind is None:
+        return odd_curve(certificate) is None or not only_tls13
+    schemes = _SCHEMES[kind]
+    if only_tls13 and kind == "RSA":
+        schemes = (_RSA_IN_TLS13,)
+    if only_tls13 and kind == "EC":
+        key = public_key(certificate)
+        assert isinstance(key, ec.EllipticCurvePublicKey)  # noqa: S101  narrows: so is its kind
+        curve = _SCHEMES_OF_CURVES.get(key.curve.name)
+        schemes = (curve,) if curve else ()
+    return any(each.startswith(schemes) for each in offered)
+
+
+def takes_usual_keys(offered: Sequence[str]) -> bool:
+    """Whether these schemes are for every kind of key that clients commonly have."""
+    usual = (_RSA_IN_TLS13, *_SCHEMES_OF_CURVES.values(), *_SCHEMES["Ed25519"])
+    return all(any(each.startswith(scheme) for each in offered) for scheme in usual)
+
+
+def _kind_of(certificate: x509.Certificate) -> str | None:
+    return next((kind for kind, keys in _KINDS.items() if _has_key(certificate, keys)), None)
 
 
 def is_strong(certificate: x509.Certificate) -> bool:

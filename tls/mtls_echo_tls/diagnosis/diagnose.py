@@ -32,11 +32,12 @@ from mtls_echo_pki.certificates.reading import (
 )
 from mtls_echo_tls.alerts import alert_name
 from mtls_echo_tls.causes import OWNERS
+from mtls_echo_tls.diagnosis import tables
 from mtls_echo_tls.diagnosis.cipher_mismatch import why_unfit
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import narrow
 from mtls_echo_tls.diagnosis.report import Alert, FaultFound, Issuer, Parameters, Report
-from mtls_echo_tls.diagnosis.verdict import Verdict, is_silent, verdict_of
+from mtls_echo_tls.diagnosis.verdict import Verdict, is_silent, verdict_of, without_certificate
 from mtls_echo_tls.diagnosis.wording import (
     Perspective,
     facts,
@@ -58,6 +59,9 @@ from mtls_echo_tls.trace.decoding import trace_of
 # Stacks whose clients send the name that they ask for.
 _NAMING = frozenset({"OpenSSL", "Go up to 1.20", "Go since 1.21", "rustls", "Java"})
 
+# Why a certificate of ours was not sent.
+_WITHHELD: Slugs = ("no-client-certificate", "no-common-signature-algorithm")
+
 # Trust anchors named in a report; a bundle of the web's CAs has more.
 _MOST_ANCHORS = 32
 
@@ -77,11 +81,14 @@ def diagnose(evidence: Evidence) -> Report:
 def _examine_path(evidence: Evidence, verdict: Verdict) -> CertificationPath:
     """Examine the path that was refused: the peer's when we refused, ours when the peer did."""
     rejected_by = verdict.rejected_by
-    if rejected_by is None:
-        return _own_path(evidence) if is_silent(verdict, evidence) else CertificationPath()
+    silent = is_silent(verdict, evidence)
+    if rejected_by is None and not silent:
+        return CertificationPath()
     unfit = _unfit_key(evidence, verdict)
     if unfit is not None:
         return CertificationPath(faults=(unfit,))
+    if silent:
+        return _own_path(evidence)
     if rejected_by != evidence.side:
         return _with_address(_own_path(evidence), evidence)
     if evidence.verify_code is None:
@@ -105,14 +112,17 @@ def _unfit_key(evidence: Evidence, verdict: Verdict) -> Fault | None:
     """A configured certificate that OpenSSL or the peer could not use, for the sake of its key."""
     cause, mine = verdict.candidates[0], evidence.context_info.credential
     only_tls13 = evidence.is_tls13 or evidence.reason == "UNSUPPORTED_PROTOCOL"
-    if cause == "no-client-certificate" and evidence.side == "client" and mine is not None:
+    if cause in tables.SILENT and not evidence.own_chain:
+        cause = without_certificate(evidence)[0]
+    if evidence.side == "server" and verdict.candidates[:2] == _WITHHELD:
+        sent = evidence.certificate_request
+        shown = ", ".join(sent.signature_algorithms[:8]) if sent is not None else "none"
+        return Fault(_WITHHELD[1], 0, f"the server accepts {shown}", "withheld")
+    withheld = evidence.certificate_requested and not evidence.own_chain
+    if evidence.side == "client" and withheld and cause in _WITHHELD and mine is not None:
         wanted = evidence.recorder.find("received", "CertificateRequest")
-        return Fault(
-            cause,
-            0,
-            why_unfit(mine.certificate, wanted, evidence.side, only_tls13=only_tls13),
-            "not-sent",
-        )
+        why = why_unfit(mine.certificate, wanted, evidence.side, only_tls13=only_tls13)
+        return Fault(cause, 0, why, "not-sent")
     if cause != "no-common-signature-algorithm":
         return None
     if evidence.side == "server" and verdict.rejected_by == "server" and not evidence.peer_chain:

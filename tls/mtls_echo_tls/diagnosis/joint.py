@@ -45,6 +45,9 @@ _CHAIN_CAUSES: frozenset[Slug] = frozenset(
 _BAD_SIGNATURE = 7
 _UNSIGNED: frozenset[Slug] = frozenset({"bad-signature", "impostor-authority"})
 
+# Why a client that has a certificate may send none.
+_WITHHELD: list[Slug] = ["no-common-signature-algorithm"]
+
 _TAMPERED: tuple[None, Slugs] = None, ("tampered",)
 
 
@@ -118,6 +121,8 @@ def _together(verifier: Report, presenter: Report) -> Slugs:
     """What the two reports of one refusal leave."""
     if _clocks_disagree(verifier, presenter):
         return ("clock-skew",)
+    if "no-client-certificate" in verifier.causes and presenter.causes == _WITHHELD:
+        return tuple(_WITHHELD)  # the server saw that there was none, the client knows why
     both = keep(verifier.causes, presenter.causes) or tuple(verifier.causes)
     if verifier.peer is None or presenter.own is None:
         return both

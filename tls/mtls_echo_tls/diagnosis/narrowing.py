@@ -37,7 +37,7 @@ from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.diagnosis.cipher_mismatch import is_strong, owns_its_key
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.tables import SHOWN_BESIDE
-from mtls_echo_tls.diagnosis.verdict import Verdict, is_silent
+from mtls_echo_tls.diagnosis.verdict import Verdict, is_silent, without_certificate
 from mtls_echo_tls.path.certificates import end_entity
 from mtls_echo_tls.path.rules import may_sign_crls
 from mtls_echo_tls.path.tampering import is_signed_by
@@ -143,7 +143,7 @@ def _behind_silence(path: CertificationPath, evidence: Evidence) -> Slugs:
     fault of ours in sight nothing is assumed: whatever knocks at a port leaves like that.)
     """
     if not evidence.own_chain:
-        return ("no-client-certificate",)
+        return without_certificate(evidence)
     if path.slugs or evidence.side == "server" or evidence.close_notify:
         return path.slugs
     return ("unknown-authority", "missing-intermediate")

@@ -18,6 +18,7 @@ from mtls_echo_tls import reasons
 from mtls_echo_tls.alerts import CERTIFICATE_ALERTS
 from mtls_echo_tls.alerts import AlertDescription as A
 from mtls_echo_tls.diagnosis import tables
+from mtls_echo_tls.diagnosis.cipher_mismatch import fits, takes_usual_keys
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.report import Outcome
 from mtls_echo_tls.path.certificates import end_entity, odd_curve
@@ -135,6 +136,8 @@ def _family_of_reason(reason: str, evidence: Evidence) -> Slugs:
     if reason == "NO_SHARED_CIPHER" and evidence.not_shared:
         return evidence.not_shared
     causes = reasons.CAUSES_BY_REASON.get(reason)
+    if evidence.side == "server" and causes == ("no-client-certificate",):
+        return without_certificate(evidence)
     if (causes is None or reason == reasons.BLURRED) and evidence.alert is not None:
         causes = reasons.CAUSES_BY_OWN_ALERT.get(evidence.alert.code, causes)
     if causes is None:
@@ -156,7 +159,7 @@ def _family_of_alert(code: int, evidence: Evidence) -> Slugs:
         if evidence.side == "client" and evidence.certificate_requested:
             without = _family_without_certificate(code, evidence)
             if without:
-                return without
+                return (*without_certificate(evidence), *without[1:])
         if code in CERTIFICATE_ALERTS:
             return UNKNOWN  # there was no certificate of ours to verify
     if code == A.protocol_version and evidence.hello_answered:
@@ -207,6 +210,24 @@ def _family_without_certificate(code: int, evidence: Evidence) -> Slugs:
         known = evidence.peer_stacks == frozenset({"GnuTLS"})
         return ("no-client-certificate",) if known else ("no-client-certificate", "tampered")
     return ("no-client-certificate", "not-authorised") if code == A.access_denied else ()
+
+
+def without_certificate(evidence: Evidence) -> Slugs:
+    """Why a client presents no certificate to a server that asks for one.
+
+    OpenSSL withholds one whose key makes none of the signatures that the server accepts, and a
+    server cannot tell: unless it accepts those of every usual kind of key.
+    """
+    none: Slug = "no-client-certificate"
+    unfit: Slug = "no-common-signature-algorithm"
+    asked, mine = evidence.certificate_request, evidence.context_info.credential
+    schemes = asked.signature_algorithms if asked is not None else []
+    if evidence.side == "server":
+        return (none,) if not schemes or takes_usual_keys(schemes) else (none, unfit)
+    if mine is None or asked is None:
+        return (none,)
+    fitting = fits(mine.certificate, schemes, only_tls13=evidence.is_tls13)
+    return (none,) if fitting else (unfit,)
 
 
 def _family_of_illegal_parameter(evidence: Evidence) -> Slugs:
