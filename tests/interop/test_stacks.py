@@ -185,8 +185,8 @@ def test_a_refused_client_is_told_the_right_cause_first(
 def said(report: dict[str, Any]) -> tuple[bool, list[str]]:
     """Whether the peer left without an alert, and what is suspected of it."""
     causes: list[str] = report["causes"]
-    silent = causes[0] in ("closed-without-alert", "truncated", "reset")
-    return silent, causes[1:] if silent else causes
+    silent = causes[-1] in ("closed-without-alert", "truncated", "reset")
+    return silent, (causes[:-1] or causes) if silent else causes
 
 
 def stack_of(report: dict[str, Any]) -> dict[str, str]:

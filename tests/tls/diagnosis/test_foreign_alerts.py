@@ -12,8 +12,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import Request
+from mtls_echo_pki.certificates.trust import Trust
+from mtls_echo_tls.diagnosis.context_info import ContextInfo
 from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.evidence import AlertSeen, Evidence
+from mtls_echo_tls.diagnosis.exit_status import exit_status
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.sides import Side
 from tests.support.authorities import CLIENTS, SERVERS
@@ -171,3 +174,63 @@ def test_an_address_was_asked_for_where_a_stack_would_have_sent_a_name(
     report = refused(alert, SERVERS.issue(Request.server(*names)), stacks, side="server")
 
     assert report.causes[0] == cause
+
+
+def left_in_silence(
+    credential: Credential = ALICE, *, side: Side = "client", root: bool = True, **more: Any
+) -> Report:
+    """Our report of a peer that closed without an alert when it had our certificate."""
+    issuer = (CLIENTS if side == "client" else SERVERS).certificate
+    return diagnose(
+        Evidence(
+            side,
+            stage="first-read" if side == "client" else "handshake",
+            failed=True,
+            hello_answered=True,
+            is_tls13=True,
+            transport_end="eof",
+            own_chain=credential.chain_der,
+            context_info=ContextInfo(trust=Trust((issuer,) if root else ())),
+            client_random="00" * 32,
+            certificate_requested=True,
+            **more,
+        )
+    )
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+@pytest.mark.parametrize("stacks", [UNKNOWN_STACK, OPENSSL], ids=["unknown", "node or curl"])
+def test_a_silent_close_is_most_often_about_the_ca(side: Side, stacks: frozenset[str]) -> None:
+    credential = ALICE if side == "client" else SERVERS.issue(Request.server("localhost"))
+    openssl = stacks == OPENSSL
+    report = left_in_silence(credential, side=side, peer_stacks=stacks, peer_is_openssl=openssl)
+
+    assert (report.outcome, report.rejected_by) == ("failed", None)
+    assert report.causes[0] == "unknown-authority"
+    assert report.causes[-1] == "closed-without-alert"
+    assert "closed the connection without an alert, perhaps because" in report.summary
+    assert report.remedy.endswith("log: it may have refused without telling")
+    assert exit_status(report) == 6
+
+
+@pytest.mark.parametrize(
+    ("credential", "cause"), [(OLD, "expired"), (MISUSED, "wrong-usage")], ids=["old", "misused"]
+)
+@pytest.mark.parametrize("openssl", [True, False])
+def test_what_can_be_seen_is_likelier_and_never_certain(
+    credential: Credential, cause: str, openssl: bool
+) -> None:
+    report = left_in_silence(credential, peer_is_openssl=openssl)
+
+    assert report.causes[:2] == [cause, "unknown-authority"]
+    assert report.causes[-1] == "closed-without-alert"
+    assert "closed the connection without an alert, most likely because" in report.summary
+    assert "found" in {fact.fact for fact in report.evidence}
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_of_a_clean_close_without_a_fault_nothing_is_assumed(side: Side) -> None:
+    credential = ALICE if side == "client" else SERVERS.issue(Request.server("localhost"))
+    report = left_in_silence(credential, side=side, close_notify=True)
+
+    assert report.causes == ["closed-without-alert"]

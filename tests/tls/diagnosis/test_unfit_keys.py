@@ -166,8 +166,8 @@ def test_nor_is_a_silent_server_told_anything_else() -> None:
     evidence.recorder.record("write", V13, 22, bytes.fromhex("0b 000004 00 000000"))
 
     assert diagnose(evidence).causes[:2] == [
-        "closed-without-alert",
         "no-common-signature-algorithm",
+        "closed-without-alert",
     ]
 
 

@@ -67,6 +67,12 @@ def test_an_issuer_that_is_named_makes_it_less_likely() -> None:
     )  # fmt: skip
 
 
+def test_what_the_named_ca_itself_has_signed_was_rather_revoked() -> None:
+    causes = by_listed_authorities(CAUSES, PATH, naming(THEIRS, OURS), complete=True)
+
+    assert causes[0] == "revoked"
+
+
 def test_without_a_list_nothing_changes() -> None:
     assert by_listed_authorities(CAUSES, PATH, naming()) == CAUSES
     assert by_listed_authorities(("revoked",), PATH, naming(THEIRS)) == ("revoked",)

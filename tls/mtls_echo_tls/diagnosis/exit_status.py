@@ -8,6 +8,7 @@ not TLS at all; 9 authenticated but not authorised.
 from __future__ import annotations
 
 from mtls_echo_tls.diagnosis.report import Report
+from mtls_echo_tls.diagnosis.tables import silence_in
 from mtls_echo_tls.slugs import Slug
 
 OK = 0
@@ -41,7 +42,7 @@ def exit_status(report: Report) -> int:
         return TIMEOUT
     if report.stage == "connect":
         return NO_CONNECTION
-    if cause in _MISMATCHES:
+    if cause in _MISMATCHES and silence_in(tuple(report.causes)) is None:
         return MISMATCH
     if report.rejected_by == "client":
         return REFUSED_SERVER

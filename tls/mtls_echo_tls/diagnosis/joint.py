@@ -110,7 +110,7 @@ def _agree(client: Report, server: Report) -> tuple[Side | None, Slugs]:
         # Refused by the other side, which does not know that it refused: it denies in words.
         if one.rejected_by is not None:
             return one.rejected_by, tuple(one.causes)
-        if one.causes and one.causes[0] not in _ENDINGS:
+        if one.causes and _ENDINGS.isdisjoint(one.causes):
             return None, tuple(one.causes)
         if one.causes and not other.causes:
             return None, tuple(one.causes)

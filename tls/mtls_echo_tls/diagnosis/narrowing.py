@@ -45,7 +45,7 @@ from mtls_echo_tls.path.validate import CertificationPath, examine
 from mtls_echo_tls.reasons import UNKNOWN
 from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Slug, Slugs, drop, keep
-from mtls_echo_tls.stacks.alerts import meant_by
+from mtls_echo_tls.stacks.alerts import likely_first, meant_by
 from mtls_echo_tls.stacks.request import by_listed_authorities
 
 # OpenSSL does not send a chain that its security level forbids, whether it was loaded or is
@@ -85,6 +85,20 @@ _SEEN_BY_OPENSSL: frozenset[Slug] = frozenset(
 # Alerts for what has no alert of its own, and that for a usage which our path has.
 _CATCHALLS = {AlertDescription.certificate_unknown, AlertDescription.unsupported_certificate}
 
+# What a peer that closes without an alert may have met, beside the faults that our path shows.
+_BEHIND_SILENCE: frozenset[Slug] = frozenset(
+    {
+        "unknown-authority",
+        "missing-intermediate",
+        "impostor-authority",
+        "wrong-usage",
+        "revoked",
+        "crl-missing",
+        "wrong-name",
+        "no-san",
+    }
+)
+
 # On which side of its dates a certificate is then (`valid_at`).
 _DATED: dict[Slug, int] = {
     "expired": 1,
@@ -92,6 +106,11 @@ _DATED: dict[Slug, int] = {
     "not-yet-valid": -1,
     "not-yet-valid-authority": -1,
 }
+
+# What is met more often than a rule that only strict verification minds.
+_USUAL: frozenset[Slug] = frozenset(
+    {"unknown-authority", "missing-intermediate", "impostor-authority", "revoked"}
+)
 
 # Found together, these are two readings of one fault, not two faults.
 _UNDECIDED: tuple[frozenset[Slug], ...] = (
@@ -115,7 +134,7 @@ def narrow(
         return _narrow_as_verifier(family, path, evidence), None
     if rejected_by is None:
         silent = is_silent(verdict, evidence)
-        return (*family, *_behind_silence(path, evidence)) if silent else family, None
+        return (*_behind_silence(path, evidence), *family) if silent else family, None
     if rejected_by == evidence.side:
         return family, None
     if evidence.own_chain:
@@ -139,14 +158,15 @@ def _behind_silence(path: CertificationPath, evidence: Evidence) -> Slugs:
     """Why a peer may have closed without an alert after it had seen our certificate, or none.
 
     node, asyncio, trio and curl since 8.17 refuse so. What is provably wrong with ours comes
-    first; without that it is most often a CA that the peer does not have. (Of a client without a
-    fault of ours in sight nothing is assumed: whatever knocks at a port leaves like that.)
+    first; without that it is most often a CA that the peer does not have. (Of a peer that has
+    closed cleanly nothing is assumed without a fault of ours: whatever looks at a port does so.)
     """
     if not evidence.own_chain:
         return without_certificate(evidence)
-    if path.slugs or evidence.side == "server" or evidence.close_notify:
-        return path.slugs
-    return ("unknown-authority", "missing-intermediate")
+    if evidence.close_notify and not path.slugs:
+        return ()
+    family = likely_first({*_BEHIND_SILENCE, *path.slugs})
+    return _narrow_as_presenter(family, path, evidence)
 
 
 def _narrow_as_verifier(family: Slugs, path: CertificationPath, evidence: Evidence) -> Slugs:
@@ -210,10 +230,6 @@ def _narrow_as_presenter(family: Slugs, path: CertificationPath, evidence: Evide
     shown = (*proved, *strict, *keep(shown, ("missing-intermediate",)))
     ruled_out = _disproved(path, evidence) - {*suspected}
     remaining = drop(family, {*ruled_out, *shown})
-    if strict and not proved and not evidence.peer_is_openssl:
-        # Few other verifiers are strict, and to all of them a CA may be unknown.
-        usual: Slugs = keep(remaining, ("unknown-authority", "missing-intermediate"))
-        shown, remaining = (*usual, *shown), drop(remaining, usual)
     if path.is_complete:
         # Every signature in it is sound: then only that of a CRL can be bad.
         last: Slugs = ("bad-signature",)
@@ -221,7 +237,13 @@ def _narrow_as_presenter(family: Slugs, path: CertificationPath, evidence: Evide
     elif same_name_root(path, evidence) is not None:
         first: Slugs = ("impostor-authority",)
         remaining = (*keep(first, remaining), *drop(remaining, first))
-    remaining = by_listed_authorities(remaining, path.certificates, evidence.recorder)
+    remaining = by_listed_authorities(
+        remaining, path.certificates, evidence.recorder, complete=path.is_complete
+    )
+    if strict and not proved and not (evidence.peer_is_openssl and evidence.alert is not None):
+        # Few other verifiers are strict, and to all of them a CA may be unknown.
+        usual = keep(remaining[:2], _USUAL)
+        shown, remaining = (*usual, *shown), drop(remaining, usual)
     possible = (*shown, *remaining) or UNKNOWN
     # The alert for everything else: what is left over when all that is known has been ruled out
     # is not proved by that.
@@ -252,7 +274,8 @@ def _may_be_another(shown: Slugs, family: Slugs, evidence: Evidence) -> bool:
     for nearly every verdict, and other stacks one for all.
     """
     vague = not {"unknown-authority", *UNKNOWN, *_DENIED}.isdisjoint(family)
-    return vague and not evidence.peer_is_openssl and "self-signed" not in shown
+    precise = evidence.peer_is_openssl and evidence.alert is not None
+    return vague and not precise and "self-signed" not in shown
 
 
 def same_name_root(path: CertificationPath, evidence: Evidence) -> x509.Certificate | None:

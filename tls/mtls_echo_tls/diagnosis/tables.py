@@ -15,6 +15,12 @@ from mtls_echo_tls.slugs import Slug, Slugs, drop, keep
 # Nothing was said; the reason may follow, as far as it can be guessed.
 SILENT: frozenset[Slug] = frozenset({"closed-without-alert", "truncated", "reset"})
 
+
+def silence_in(causes: Slugs) -> Slug | None:
+    """How a connection ended about which nothing was said, if that is among the causes."""
+    return next((slug for slug in causes if slug in SILENT), None)
+
+
 # X509_V_ERR_* (openssl/x509_vfy.h), stable numbers, unlike the texts beside them.
 CAUSES_BY_VERIFY_CODE: dict[int, Slugs] = {
     2: ("unknown-authority",),

@@ -20,7 +20,7 @@ from mtls_echo_tls.causes import cause_of
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import same_name_root
 from mtls_echo_tls.diagnosis.report import Fact, FaultFound, Outcome
-from mtls_echo_tls.diagnosis.tables import RULE_OF_VERIFY_CODE, SILENT
+from mtls_echo_tls.diagnosis.tables import RULE_OF_VERIFY_CODE, SILENT, silence_in
 from mtls_echo_tls.fault_causes import cause_of_fault
 from mtls_echo_tls.path.certificates import end_entity
 from mtls_echo_tls.path.rules import Fault, display_name
@@ -28,7 +28,7 @@ from mtls_echo_tls.path.summaries import LONGEST_NAME, names_of, rfc3339
 from mtls_echo_tls.path.validate import CertificationPath
 from mtls_echo_tls.reasons import UNKNOWN
 from mtls_echo_tls.sides import Side, peer_of
-from mtls_echo_tls.slugs import Cause, Slug, Slugs
+from mtls_echo_tls.slugs import Cause, Slug, Slugs, drop
 from mtls_echo_tls.stacks.fingerprint import display
 from mtls_echo_tls.stacks.request import accepted_authorities, enumerated, issuers
 from mtls_echo_tls.vocabulary import API, Vocabulary
@@ -181,13 +181,14 @@ def summary(evidence: Evidence, outcome: Outcome, words: Perspective, causes: Sl
         return f"the {peer} and we accepted each other"
     if evidence.closed_early is not None:
         return f"the {peer} closed the connection {evidence.closed_early}"
-    if rejected_by is None and len(causes) > 1 and causes[0] in SILENT:
+    silence = silence_in(causes)
+    if rejected_by is None and len(causes) > 1 and silence is not None:
         # What is provable, and what is merely common.
-        likely = "perhaps" if causes[1] == "unknown-authority" else "most likely"
-        how = "reset" if causes[0] == "reset" else "closed"
+        likely = "most likely" if fault_of(causes[0], words.faults) else "perhaps"
+        how = "reset" if silence == "reset" else "closed"
         ended = f"the {peer} {how} the connection without an alert"
         ended = f"the {peer} left without having sent a byte" if evidence.unused else ended
-        return f"{ended}, {likely} because {words.clause(causes[1])}"
+        return f"{ended}, {likely} because {words.clause(causes[0])}"
     if (len(causes) > 2 or causes[:1] == UNKNOWN) and evidence.alert is not None:
         why = f"alert {alert_name(evidence.alert.code)}, “{alert_meaning(evidence.alert.code)}”"
         if causes[:1] != UNKNOWN:
@@ -215,9 +216,9 @@ def remedy(evidence: Evidence, words: Perspective, causes: Slugs, path: Certific
     """What the reader can do about the first cause."""
     if not causes:
         return ""
-    first, others = causes[0], causes[1:]
-    if others and first in SILENT:
-        likely = remedy(evidence, words, others, path)
+    first, silence = causes[0], silence_in(causes)
+    if silence is not None and first != silence:
+        likely = remedy(evidence, words, drop(causes, SILENT), path)
         return f"{likely}; or read the {words.peer}'s log: it may have refused without telling"
     if first == "missing-intermediate" and words.reader_owns:
         where = {one.certificate: one.file for one in evidence.context_info.local_cas}
@@ -244,8 +245,8 @@ def facts(
 def _facts(
     evidence: Evidence, words: Perspective, causes: Slugs, path: CertificationPath
 ) -> Iterator[Fact]:
-    silent = causes[0] in SILENT
-    if len(causes) > 2 and not silent:
+    silent = silence_in(causes) is not None
+    if len(causes) > 2:
         yield Fact("most likely", words.clause(causes[0], evidence.verify_code))
         for slug in causes[1:_MOST_GUESSES]:
             yield Fact("or", words.clause(slug, evidence.verify_code))
@@ -288,9 +289,10 @@ def _refused(
     evidence: Evidence, words: Perspective, causes: Slugs, path: CertificationPath
 ) -> Iterator[Fact]:
     """The certificate that was refused, and each fault in its path with what was compared."""
-    refused_us = words.rejected_by == words.peer
+    silent = len(causes) > 1 and silence_in(causes) is not None
+    refused_us = silent or words.rejected_by == words.peer
     leaf = end_entity(evidence.own_chain if refused_us else evidence.peer_chain)
-    if words.rejected_by is None or (leaf is None and not path.faults):
+    if (words.rejected_by is None and not silent) or (leaf is None and not path.faults):
         return
     if leaf is not None:
         yield Fact("presented", _presented(leaf))

@@ -48,17 +48,26 @@ def _names(listed: Cursor) -> Iterator[bytes]:
 
 
 def by_listed_authorities(
-    causes: Slugs, path: Sequence[x509.Certificate], recorder: Recorder
+    causes: Slugs,
+    path: Sequence[x509.Certificate],
+    recorder: Recorder,
+    *,
+    complete: bool = False,
 ) -> Slugs:
-    """The causes why our path was refused, in the order that the server's list of CAs suggests."""
+    """The causes why our path was refused, in the order that the server's list of CAs suggests.
+
+    Complete is a path that leads to a root, by sound signatures.
+    """
     listed = accepted_authorities(recorder)
     first: Slugs = ("unknown-authority",)
     if not listed or first[0] not in causes:
         return causes
     if issuers(path).isdisjoint(listed):
         return (*first, *drop(causes, first))
-    # It has a CA of that name: then another certificate of that CA, or one that is missing.
-    beside = keep(("impostor-authority", "missing-intermediate"), causes)
+    # It has a CA of that name: then another certificate of that CA, or one that is missing. If
+    # we have that CA, and it did sign ours, there would have to be two CAs of the name.
+    about_ours: Slugs = ("revoked", "crl-missing") if complete else ()
+    beside = keep((*about_ours, "impostor-authority", "missing-intermediate"), causes)
     return (*beside, *first, *drop(causes, {*beside, *first}))
 
 
