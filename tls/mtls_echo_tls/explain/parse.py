@@ -87,8 +87,14 @@ _PATTERNS = (
     _Pattern("mbedTLS", r"got an alert message, type: \[2:(\d{1,3})\]", number_received),
     _Pattern("rustls", r"alertreceived\((\w{1,40})\)", name_received),
     _Pattern("rustls", r"sending fatal alert (?:alertdescription::)?(\w{1,40})", name_sent),
-    _Pattern("Go", r"remote error: tls: ([a-z ]{1,40})", name_received),
-    _Pattern("Go", r"local error: tls: ([a-z ]{1,40})", name_sent),
+    _Pattern(
+        "rustls", r"alertmessagepayload \{ level: \w+, description: (\w{1,40})", name_received
+    ),
+    _Pattern("Go", r"remote error: (?:tls: )?([a-z ]{1,40})", name_received),
+    _Pattern("Go", r"local error: (?:tls: )?([a-z ]{1,40})", name_sent),
+    # Of OTP before 21.3: its own alerts, unless they are from where alerts are decoded.
+    _Pattern("Erlang", r"\{alert,2,(\d{1,3}),\{\"(?!ssl_alert)", number_sent),
+    _Pattern("axTLS", rf"\balert: ({_RFC_NAMES}) error: ssl error \d", name_received),
     _Pattern("GnuTLS", r"received alert \[(\d{1,3})\]", number_received),
     _Pattern("GnuTLS", r"gnutls_handshake\(\) failed: ([a-z ]{1,60})", name_received),
     _Pattern(".NET", r"remote party sent a tls alert: '(\w{1,40})'", name_received),
@@ -137,6 +143,9 @@ def _group(slug: Slug) -> str:
 _ENDS: frozenset[Slug] = frozenset({"closed-without-alert", "reset", "truncated"})
 
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,256}(?:\x07|\x1b\\)")
+# Elixir writes the terms of Erlang with blanks in tuples, and colons before words.
+_TUPLE = re.compile(r",\s+(?=\{?:[a-z_])")
+_ATOM = re.compile(r"(?<![\w:.)\]]):(?=[a-z_]{2,40}\b)")
 _QUOTES = str.maketrans(
     "\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}"
     "\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}`",
@@ -152,6 +161,7 @@ def plain(text: str, *, joint: str = " ") -> str:
         joint: What a line break becomes; the empty string mends words that a terminal cut.
     """
     text = _ANSI.sub("", text).translate(_QUOTES).replace("\\n", " ")
+    text = _ATOM.sub("", _TUPLE.sub(",", text))
     text = joint.join(line.strip(" \t\r") for line in text.splitlines())
     return " ".join(text.lower().split()).strip("'\" ")
 

@@ -128,19 +128,24 @@ SIDES: tuple[tuple[str, Side], ...] = (
     (r"to upstream|upstream ssl certificate|upstream connect error|layer6 invalid", "client"),
     (r"the server refused us|we refused the server|the server turned us away", "client"),
     (r"the client refused us|we refused the client|turned the client away", "server"),
-    (r"tls handshake error from|failed to verify client certificate", "server"),
+    (r"tls handshake error from|failed to verify client(?:'s)? certificate", "server"),
+    (r"handshake error in client|client disconnected, failure reason", "client"),
+    (r"handshake error in server", "server"),
     (r"tls client authentication", "server"),
     (r"tls server authentication", "client"),
     # Functions and files of OpenSSL and mbedTLS that only one side runs.
-    (r"ssl_accept|(?:statem|s3|s23)_srvr\.c|ssl_(?:tls1[23]_)?(?:server|srv)\.c"
+    (r"ssl_accept|\btls_accept:|(?:statem|s3|s23)_srvr\.c|ssl_(?:tls1[23]_)?(?:server|srv)\.c"
          r"|(?:ssl(?:3|23)_get|tls_(?:early_)?(?:post_)?process)_client_", "server"),
-    (r"ssl_connect|(?:statem|s3|s23)_clnt\.c|ssl_(?:tls1[23]_)?(?:client|cli)\.c"
+    (r"ssl_connect(?!ion)|(?:statem|s3|s23)_clnt\.c|ssl_(?:tls1[23]_)?(?:client|cli)\.c"
+         r"|ssl_choose_client_version"
          r"|(?:ssl(?:3|23)_get|tls_(?:post_)?process)_(?:server_|certificate_request)", "client"),
-    (r"(?:\bget|\bpost|\bhead) \"?https://|error sending request for url", "client"),
+    (r"\b(?:get|post|head|put|patch|delete|options) [\\\"']{0,2}https://"
+         r"|error sending request for url", "client"),
     (r"onconnectsecure|authenticateasclient|httprequestexception|system\.net\.webexception"
          r"|gnutls\.c: .{0,8}\(emacs\)|\bwget: |unable to establish ssl", "client"),
-    (r"kestrel|httpsconnectionmiddleware|authenticateasserver|parseclienthello|\beap_(?:tls|peap|ttls)"
-         r"|unable to authenticate the request|\w/\d{1,5}: ssl handshake failure", "server"),
+    (r"kestrel|httpsconnectionmiddleware|authenticateasserver|parseclienthello"
+         r"|\beap_(?:tls|peap|ttls)|\brlm_eap\b|unable to authenticate the request"
+         r"|\w/\d{1,5}: ssl handshake failure", "server"),
     (r"transport: authentication handshake failed|failed to connect to all addresses", "client"),
     (r"^gnutls: |gnutls_handshake\(\) failed|pki verification of server", "client"),
     (r"unable to access 'https|err_cert_|fetch failed|net::err_|\bmozilla_|\bsec_error_",
@@ -149,11 +154,33 @@ SIDES: tuple[tuple[str, Side], ...] = (
     (r"\bldap_(?:start_tls|sasl|bind|initialize)|\bpr_(?:end_of_file|connect_reset)_error",
          "client"),
     (r"error: the certificate (?:of|is) ", "client"),
+    # Libraries and programs that are always one side: drivers of databases and brokers, HTTP
+    # clients, package managers; then servers.
+    (r"pymongo|serverselectiontimeouterror|pymysql|mysqldb|mysql2::|mysql\.connector|psycopg"
+         r"|\((?:20(?:02|03|06|13|26)), ?[\"']|\bpsql: |pgjdbc|npgsql|hikari|\bjdbc\b|sqlserver"
+         r"|odbc|ssl provider[:,]|sqlclient|lettuce|jedis|redisson|stackexchange\.redis"
+         r"|redis\.exceptions|mongosocket|librdkafka|rdkafka#|networkclient\)|adminclient"
+         r"|\bpika\b|sslsocket error", "client"),
+    (r"okhttp|httpurlconnection|httpsurlconnection|org\.apache\.http|resttemplate|webclient"
+         r"|could not (?:get|head|put|transfer) |smtptransport|convert socket to tls"
+         r"|nsurlerrordomain|nsurlsession|kcferrordomaincfnetwork", "client"),
+    (r"faraday|excon|net/http\.rb|open-uri|rubygems|mint\.transporterror|httpoison|hackney"
+         r"|guzzle|composer|file_get_contents|fsockopen|stream_socket_client", "client"),
+    (r"hyper(?:::error)?\(\s?(?:error\()?connect|hyper::client|reqwest|ureq|sendrequesterror"
+         r"|error trying to connect|grpc\._channel|_inactiverpcerror", "client"),
+    (r"npm err!|\bnpm (?:error|warn)|fetcherror|axioserror|_http_client|clientrequest\b"
+         r"|http/client\.py|urllib3|requests/adapters|smtplib|imaplib|botocore|mbedtls_connect"
+         r"|esp_http_client|start_ssl_client|wificlientsecure|sending client hello", "client"),
+    (r"ovpn-server|client-instance restarting", "server"),
+    (r"link local: \(not bound\)|\[soft,tls-error\] received, process restarting", "client"),
+    (r"uvicorn|gunicorn|hypercorn|http/server\.py|socketserver\.py|ranch listener|cowboy"
+         r"|tlsclienterror|nioendpoint", "server"),
 )  # fmt: skip
 
 # The same, where nothing better is known.
 HINTS: tuple[tuple[str, Side], ...] = (
     (r"server(?:'s)? certificate|\bdial tcp\b|(?:failed|unable|not|cannot|can't|trying) to connect"
-         r"|could not connect", "client"),
+         r"|could not connect|can't connect to|connection to \S{1,80} failed"
+         r"|(?:cannot|failed to|unable to) (?:re)?connect|\bdownload", "client"),
     (r"error accepting|failed to accept|from client\b|client connection from", "server"),
 )  # fmt: skip
