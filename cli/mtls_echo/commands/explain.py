@@ -122,7 +122,7 @@ def _pasted(words: tuple[str, ...]) -> str:
     text = " ".join(words)
     if words == ("-",) or (not words and not sys.stdin.isatty()):
         data = sys.stdin.buffer.read(MOST_BYTES + 1)
-        text = data[:MOST_BYTES].decode("utf-8", errors="replace")
+        text = _decoded(data[:MOST_BYTES])
         cut = len(data) > MOST_BYTES
     else:
         cut = len(text) > MOST_BYTES
@@ -134,6 +134,15 @@ def _pasted(words: tuple[str, ...]) -> str:
             "there is no text to explain", "mtls-echo explain 'tlsv1 alert unknown ca'"
         )
     return text
+
+
+def _decoded(data: bytes) -> str:
+    """As text: UTF-8, or UTF-16 as PowerShell writes it, with a byte order mark or without."""
+    encoding = "utf-8"
+    for start, wide in ((1, "utf-16-le"), (0, "utf-16-be")):
+        if data[start::2].count(0) > len(data) // 3:
+            encoding = wide
+    return data.decode(encoding, errors="replace").removeprefix("\ufeff")
 
 
 def _not_recognised(pasted: str, as_json: bool) -> None:

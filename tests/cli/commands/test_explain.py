@@ -284,6 +284,36 @@ def test_the_text_can_come_from_standard_input(arguments: tuple[str, ...]) -> No
     assert b"unknown_ca (48)" in ran.stdout
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
+def test_the_encodings_of_windows_are_read(encoding: str) -> None:
+    ran = _piped("tlsv1 alert unknown ca\r\n".encode(encoding))
+
+    assert ran.returncode == 0
+    assert b"unknown_ca (48)" in ran.stdout
+
+
+def test_bytes_that_are_no_text_are_not_recognised() -> None:
+    ran = _piped(bytes(range(256)) * 256)
+
+    assert ran.returncode == 1
+    assert b"not recognised" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FileNotFoundError: [Errno 2] No such file or directory: '/etc/ssl/certs/ca.pem'",
+        "Error: ENOENT: no such file or directory, open 'C:\\certs\\server.key'",
+        "open /etc/etcd/ssl/peer.crt: permission denied",
+        "unable to load client certificate: stat certs/tls.crt: no such file or directory",
+    ],
+)
+def test_a_file_of_certificates_that_is_not_there_is_told_as_a_file(text: str) -> None:
+    (finding,) = findings(text)
+
+    assert (finding.kind, finding.refused) == ("file", "nobody")
+
+
 def test_no_more_than_64_kib_are_looked_at() -> None:
     ran = _piped(b"x" * 70_000 + b" tlsv1 alert unknown ca")
 

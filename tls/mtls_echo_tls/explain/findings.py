@@ -193,6 +193,11 @@ def request_too_long(words: str) -> Finding:
     return Finding("reason", "printer", side="client", reason="LENGTH_MISMATCH", stated=causes)
 
 
+def no_file(name: str) -> Finding:
+    """A file that by its name has certificates or keys, and that is not there or not readable."""
+    return Finding("file", "nobody", meaning=f"{name} is not there, or may not be read")
+
+
 def number_received(digits: str) -> Finding | None:
     """An alert that was received, by its number."""
     return alert_received(int(digits))

@@ -32,6 +32,7 @@ from mtls_echo_tls.explain.findings import (
     low_byte_sent,
     name_received,
     name_sent,
+    no_file,
     number_of_verdict,
     number_received,
     number_sent,
@@ -65,6 +66,11 @@ _OPENSSL = (
     r"(?:^|\[ssl: |\[ssl\] |ssl routines:\w{0,60}:|openssl_internal:|err_ssl_|state=error: "
     r"|(?:tls|ssl)(?:/ssl)? error: |ssl_(?:read|write|connect|accept): )"
 )
+
+_NO_FILE = (
+    r"(?:no such file or directory|permission denied|cannot find the (?:file|path) specified)"
+)
+_SUFFIX = r"\.(?:pem|crt|cer|der|key|p12|pfx|jks|p7b|crl)\b"
 
 # Numbers and names that stand in the text itself.
 _PATTERNS = (
@@ -111,6 +117,8 @@ _PATTERNS = (
     _Pattern("OpenSSL", r"get_certificate_request:(length mismatch)\b", request_too_long),
     _Pattern("OpenSSL", rf"{_OPENSSL}({_REASONS})\b", own_reason),
     _Pattern("mtls-echo", r"\bsent:? alert \w{1,40} \((\d{1,3})\)", number_sent),
+    _Pattern("the system", rf"{_NO_FILE}.{{0,20}}?[\w'\"](\S{{0,160}}{_SUFFIX})", no_file),
+    _Pattern("the system", rf"(\S{{1,160}}{_SUFFIX})\W{{1,3}}(?:\w+: )?{_NO_FILE}", no_file),
 )  # fmt: skip
 
 
@@ -247,7 +255,7 @@ def _read(line: str, known: list[Match]) -> Iterator[Finding]:
 
 
 # Where what a pattern found stands among what the tables have (`tables.Match`).
-_RANK_OF = {"alert received": -1.0, "verdict": 1.5, "alert sent": 1.8, "reason": 2.5}
+_RANK_OF = {"alert received": -1.0, "verdict": 1.5, "alert sent": 1.8, "reason": 2.5, "file": 3.5}
 
 
 def _by_pattern(patterns: tuple[_Pattern, ...], line: str) -> Iterator[Finding]:
