@@ -100,6 +100,12 @@ _PATTERNS = (
     _Pattern("Go", r"local error: (?:tls: )?([a-z ]{1,40})", name_sent),
     # Of OTP before 21.3: its own alerts, unless they are from where alerts are decoded.
     _Pattern("Erlang", r"\{alert,2,(\d{1,3}),\{\"(?!ssl_alert)", number_sent),
+    _Pattern("Erlang", r"\bssl_alert\.erl:\d+:fatal error: ([a-z ]{1,40})", name_received),
+    _Pattern(
+        "Erlang", r"\b(?:ssl|d?tls)_(?!alert)\w+\.erl:\d+:fatal error: ([a-z ]{1,40})", name_sent
+    ),
+    _Pattern("Bouncy Castle", r"tlsfatalalertreceived: \w+\((\d{1,3})\)", number_received),
+    _Pattern("Bouncy Castle", r"tlsfatalalert: \w+\((\d{1,3})\)", number_sent),
     _Pattern("axTLS", rf"\balert: ({_RFC_NAMES}) error: ssl error \d", name_received),
     _Pattern("GnuTLS", r"received alert \[(\d{1,3})\]", number_received),
     _Pattern("GnuTLS", r"gnutls_handshake\(\) failed: ([a-z ]{1,60})", name_received),

@@ -160,7 +160,8 @@ SIDES: tuple[tuple[str, Side], ...] = (
          r"|\((?:20(?:02|03|06|13|26)), ?[\"']|\bpsql: |pgjdbc|npgsql|hikari|\bjdbc\b|sqlserver"
          r"|odbc|ssl provider[:,]|sqlclient|lettuce|jedis|redisson|stackexchange\.redis"
          r"|redis\.exceptions|mongosocket|librdkafka|rdkafka#|networkclient\)|adminclient"
-         r"|\bpika\b|sslsocket error", "client"),
+         r"|\bpika\b|amqplib|sslsocket error|mongonetwork|mongoserversel|\[thrd:"
+         r"|error occurred during connection handshake|brokers to talk to", "client"),
     (r"okhttp|httpurlconnection|httpsurlconnection|org\.apache\.http|resttemplate|webclient"
          r"|could not (?:get|head|put|transfer) |smtptransport|convert socket to tls"
          r"|nsurlerrordomain|nsurlsession|kcferrordomaincfnetwork", "client"),
@@ -171,7 +172,9 @@ SIDES: tuple[tuple[str, Side], ...] = (
     (r"npm err!|\bnpm (?:error|warn)|fetcherror|axioserror|_http_client|clientrequest\b"
          r"|http/client\.py|urllib3|requests/adapters|smtplib|imaplib|botocore|mbedtls_connect"
          r"|esp_http_client|start_ssl_client|wificlientsecure|sending client hello", "client"),
-    (r"ovpn-server|client-instance restarting", "server"),
+    (r"ctrl-event-eap|wpa_supplicant|esp-tls|esp-x509-crt-bundle|ssl connect attempt failed"
+         r"|failed to dial|while dialing", "client"),
+    (r"ovpn-server|client-instance restarting|ssl accept attempt failed", "server"),
     (r"link local: \(not bound\)|\[soft,tls-error\] received, process restarting", "client"),
     (r"uvicorn|gunicorn|hypercorn|http/server\.py|socketserver\.py|ranch listener|cowboy"
          r"|tlsclienterror|nioendpoint", "server"),
@@ -181,6 +184,8 @@ SIDES: tuple[tuple[str, Side], ...] = (
 HINTS: tuple[tuple[str, Side], ...] = (
     (r"server(?:'s)? certificate|\bdial tcp\b|(?:failed|unable|not|cannot|can't|trying) to connect"
          r"|could not connect|can't connect to|connection to \S{1,80} failed"
-         r"|(?:cannot|failed to|unable to) (?:re)?connect|\bdownload", "client"),
-    (r"error accepting|failed to accept|from client\b|client connection from", "server"),
+         r"|(?:cannot|failed to|unable to) (?:re)?connect|\bdownload"
+         r"|did not connect to", "client"),
+    (r"error accepting|failed to accept|from client\b|client connection from"
+         r"|(?:invalid|bad) (?:http )?request from|accepted connection from", "server"),
 )  # fmt: skip

@@ -167,7 +167,7 @@ def _forms() -> dict[str, list[_Form]]:
                 *(s[m.end() :] for s in written if (m := _PACKAGE.match(s))),
             ):
                 alone = spelling[0] != "?"
-                pieces = (spelling if alone else spelling[1:]).split(_HOLE)
+                pieces = (spelling if alone else spelling[1:]).removesuffix(".").split(_HOLE)
                 word = _WORD.search(pieces[0])
                 whole = word is not None and (word.end() < len(pieces[0]) or len(pieces) == 1)
                 key = word[0] if word is not None and whole else ""
