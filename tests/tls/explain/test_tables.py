@@ -29,7 +29,9 @@ def beside_its_program(row: TableRow, spelling: str) -> str:
     """The text as it could be printed: something in its holes, its program's words before it."""
     if not spelling.startswith("?"):
         return spelling.replace("…", "xyzzy")
-    return f"{program_words()[row.program][0]} {spelling[1:].replace('…', 'xyzzy')}"
+    short = spelling[1:].replace("…", "xyzzy")
+    what = "alert " if row.kind == "alert" else "error " if short.lstrip("-").isalnum() else ""
+    return f"{program_words()[row.program][0]} {what}{short}"
 
 
 def folded(spelling: str) -> str:

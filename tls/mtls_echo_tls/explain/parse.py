@@ -40,7 +40,7 @@ from mtls_echo_tls.explain.findings import (
     packed_error,
     request_too_long,
 )
-from mtls_echo_tls.explain.phrases import HINTS, PHRASES, PROGRAMS, SIDES, Refused
+from mtls_echo_tls.explain.phrases import FRAMES, HINTS, PHRASES, PROGRAMS, SIDES, Refused
 from mtls_echo_tls.explain.tables import VAGUE, Match, matches, rows
 from mtls_echo_tls.reasons import CAUSES_BY_REASON
 from mtls_echo_tls.sides import Side
@@ -188,16 +188,19 @@ def findings(text: str) -> list[Finding]:
         found = list(_read(line, known))
         if found:
             program, side = _printed_by(line, known)
-            return [_attributed(finding, program, side) for finding in found]
+            frame: Side | None = next((s for p, s in FRAMES if re.search(p, line)), None)
+            return [_attributed(finding, program, side, frame) for finding in found]
     return []
 
 
-def _attributed(finding: Finding, program: str | None, side: Side | None) -> Finding:
+def _attributed(
+    finding: Finding, program: str | None, side: Side | None, frame: Side | None
+) -> Finding:
     generic = finding.program == "OpenSSL"
     return replace(
         finding,
         program=program if program is not None and generic else finding.program,
-        side=finding.side or side,
+        side=frame or finding.side or side,
     )
 
 

@@ -171,21 +171,31 @@ SIDES: tuple[tuple[str, Side], ...] = (
          r"|error trying to connect|grpc\._channel|_inactiverpcerror", "client"),
     (r"npm err!|\bnpm (?:error|warn)|fetcherror|axioserror|_http_client|clientrequest\b"
          r"|http/client\.py|urllib3|requests/adapters|smtplib|imaplib|botocore|mbedtls_connect"
-         r"|esp_http_client|start_ssl_client|wificlientsecure|sending client hello", "client"),
+         r"|esp_http_client|start_ssl_client|wificlientsecure|sending client hello"
+         r"|websocket(?:_client|/_app\.py|/_core\.py)|winrm|mbedtls_net_connect", "client"),
     (r"ctrl-event-eap|wpa_supplicant|esp-tls|esp-x509-crt-bundle|ssl connect attempt failed"
-         r"|failed to dial|while dialing", "client"),
-    (r"ovpn-server|client-instance restarting|ssl accept attempt failed", "server"),
+         r"|failed to dial|while dialing|clickhouse[- ]client|db::netexception"
+         r"|secured connection with the server|\bom(?:relp|fwd)\b", "client"),
+    (r"ovpn-server|client-instance restarting|ssl accept attempt failed|servererrorhandler"
+         r"|failed to authenticate https connection|\bim(?:tcp|relp)\b|tcpsrv listener", "server"),
     (r"link local: \(not bound\)|\[soft,tls-error\] received, process restarting", "client"),
     (r"uvicorn|gunicorn|hypercorn|http/server\.py|socketserver\.py|ranch listener|cowboy"
          r"|tlsclienterror|nioendpoint", "server"),
 )  # fmt: skip
+
+# Frames that only one side runs, whatever a text is usually printed by.
+FRAMES: tuple[tuple[str, Side], ...] = (
+    (r"checkclienttrusted|\bserverhandshaker\b", "server"),
+    (r"checkservertrusted|\bclienthandshaker\b", "client"),
+)
 
 # The same, where nothing better is known.
 HINTS: tuple[tuple[str, Side], ...] = (
     (r"server(?:'s)? certificate|\bdial tcp\b|(?:failed|unable|not|cannot|can't|trying) to connect"
          r"|could not connect|can't connect to|connection to \S{1,80} failed"
          r"|(?:cannot|failed to|unable to) (?:re)?connect|\bdownload"
-         r"|did not connect to", "client"),
+         r"|did not connect to|(?:tls|ssl) connection towards"
+         r"|failed to tls handshake with", "client"),
     (r"error accepting|failed to accept|from client\b|client connection from"
          r"|(?:invalid|bad) (?:http )?request from|accepted connection from", "server"),
 )  # fmt: skip

@@ -41,6 +41,13 @@ _FIRST = ("phrases", "openssl")
 # Who pastes a Go error often leaves out its package.
 _PACKAGE = re.compile(r"(?:tls|x509): (?=(?:\S+ ){3})")
 
+# A number that is an error's, by what stands before it.
+_NUMBER = re.compile(r"-?(?:\d+|0x[\da-f]+)")
+_CALLED = re.compile(
+    r"(?:(?:error|errno|err|code|status|result|returned|returns|return|ret|rc|failed)\W{0,4}"
+    r"|[=(\[:] ?)\Z"
+)
+
 # What stands for `…` is no longer than this, and no piece is tried at more places.
 _LONGEST_HOLE = 400
 _MOST_PLACES = 64
@@ -195,7 +202,7 @@ def matches(line: str) -> list[Match]:
             spans = _spans(text, pieces)
             if spans:
                 row = TableRow._make(raw.split("\t"))
-                if alone or row.program in here:
+                if alone or (row.program in here and _meant(text, spans[0], row)):
                     found.setdefault(spans, []).append((own, row))
     best = [_one_of(spans, same, here) for spans, same in found.items()]
     best.sort(key=lambda match: (match.rank, not match.curated, -match.length))
@@ -220,6 +227,13 @@ def _spans(text: str, pieces: list[str]) -> tuple[tuple[int, int], ...]:
         if len(spans) == len(pieces) and _whole(text, start, spans[-1][1]):
             return tuple(spans)
     return ()
+
+
+def _meant(text: str, span: tuple[int, int], row: TableRow) -> bool:
+    """Whether a short spelling is one: a number beside a word for it, an alert's name likewise."""
+    if _NUMBER.fullmatch(text, *span):
+        return _CALLED.search(text, max(0, span[0] - 16), span[0]) is not None
+    return row.kind != "alert" or "alert" in text
 
 
 def _whole(text: str, start: int, end: int) -> bool:
