@@ -14,18 +14,20 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from cryptography import x509
 
 from mtls_echo_pki.certificates.credential import Credential, is_key_of
-from mtls_echo_pki.certificates.der import UnreadableError
+from mtls_echo_pki.certificates.der import UnreadableError, first
 from mtls_echo_pki.certificates.outline import outline_of
-from mtls_echo_pki.certificates.reading import parsing
+from mtls_echo_pki.certificates.reading import load_certificate, parsing
 from mtls_echo_pki.files.atomic_writer import read_consistent
 from mtls_echo_pki.files.durable import os_reason
 from mtls_echo_pki.files.formats import is_pkcs12
+from mtls_echo_pki.files.oddities import certificate_oddity, crl_oddity
 from mtls_echo_pki.files.passwords import Password
 from mtls_echo_pki.files.pem_blocks import (
     Block,
@@ -184,8 +186,10 @@ def parse_certificates(pem: bytes, *, path: Path) -> list[x509.Certificate]:
             command = show_command(path, "x509")
             if number > 1:
                 command = f"openssl storeutl -noout -text -certs {quoted(path)}"
-            reason = f"{which} in it{_damage(block)}"
-            raise MaterialError(path, reason, f"look at it with {command}") from error
+            reason, hint = _damage(block), f"look at it with {command}"
+            if len(wanted) == 1 and _is_followed(block):
+                hint = f"cut that off: openssl x509 -in {quoted(path)} -out {quoted(path)}.pem"
+            raise MaterialError(path, f"{which} in it{reason}", hint) from error
     return read
 
 
@@ -196,7 +200,19 @@ def _damage(block: Block) -> str:
     except ValueError:
         return " is damaged"
     whose = printable(str(subject)) or "without a subject"
-    return f", {whose}, has a part that is not as RFC 5280 has it, and cannot be used here"
+    part = certificate_oddity(block.der)
+    if part is None:
+        return f", {whose}, has a part that is not as RFC 5280 has it, and cannot be used here"
+    return f", {whose}, cannot be used here: {part}"
+
+
+def _is_followed(block: Block) -> bool:
+    """Whether only what follows the certificate keeps it from being read."""
+    with suppress(ValueError):
+        whole = first(block.der).der
+        load_certificate(whole)
+        return whole != block.der
+    return False
 
 
 def parse_crls(pem: bytes, *, path: Path) -> tuple[x509.CertificateRevocationList, ...]:
@@ -206,20 +222,31 @@ def parse_crls(pem: bytes, *, path: Path) -> tuple[x509.CertificateRevocationLis
         MaterialError: If there is none, or a damaged one. A file without a CRL is an error and
             not an empty set of them: nothing would be checked for revocation.
     """
-    wanted = blocks_of("CRL", pem, path)
+    return tuple(_parse_crl(block, path) for block in blocks_of("CRL", pem, path))
+
+
+def _parse_crl(block: Block, path: Path) -> x509.CertificateRevocationList:
     try:
         with parsing():
-            crls = tuple(x509.load_pem_x509_crl(block.text) for block in wanted)
-            for crl in crls:
-                # Read now what would be read, and might raise, later.
-                _ = crl.issuer, crl.last_update_utc, crl.next_update_utc, crl.extensions, len(crl)
+            crl = x509.load_pem_x509_crl(block.text)
+            # Read now what would be read, and might raise, later.
+            # (Not its issuer: OpenSSL takes names that `cryptography` does not.)
+            _ = crl.last_update_utc, crl.next_update_utc, crl.extensions, len(crl)
     except ValueError as error:
+        part = _crl_damage(block)
         raise MaterialError(
             path,
-            "a CRL in it is damaged",
-            f"look at it with {show_command(path, 'crl')}",
+            "a CRL in it is damaged" if part is None else f"a CRL in it cannot be used: {part}",
+            f"ask the CA for a new one; look at this one with {show_command(path, 'crl')}",
         ) from error
-    return crls
+    return crl
+
+
+def _crl_damage(block: Block) -> str | None:
+    try:
+        return crl_oddity(block.der)
+    except ValueError:
+        return None  # its base64 is damaged
 
 
 def _read(paths: tuple[Path, ...], optional: tuple[Path, ...]) -> dict[Path, bytes]:

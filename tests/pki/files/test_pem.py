@@ -94,7 +94,7 @@ CERTIFICATE_CASES = [
         "openssl storeutl",
         id="damaged third",
     ),
-    pytest.param(VERSION_6, "has a part that is not as RFC", "openssl x509", id="version 6"),
+    pytest.param(VERSION_6, "it is of version 6", "openssl x509", id="version 6"),
     pytest.param(
         ssl.PEM_cert_to_DER_cert(VERSION_6.decode()), "is not PEM", "file ", id="version 6 in DER"
     ),

@@ -34,6 +34,7 @@ from mtls_echo_pki.files.durable import os_reason
 from mtls_echo_tls.material.errors import ConfigurationError
 from mtls_echo_tls.material.file_digest import digest_files
 from mtls_echo_tls.material.load import Material
+from mtls_echo_tls.material.refusal import not_taken
 from mtls_echo_tls.material.replacement import changed_parts, reason_to_keep
 from mtls_echo_tls.material.warnings import expiry_warnings
 
@@ -279,27 +280,6 @@ class Reloader:
         for message in new:
             if self._warn is not None:
                 self._warn(message)
-
-
-def not_taken(material: Material, error: ssl.SSLError) -> ConfigurationError:
-    """The error for a certificate that could be read and that OpenSSL refuses."""
-    # EE_KEY_TOO_SMALL, CA_MD_TOO_WEAK and the like; others are not about strength.
-    if "_TOO_" in (error.reason or ""):
-        hint = (
-            "its key or its signature is too weak: have it issued again, with a P-256 key, or "
-            "with RSA of at least 2048 bits, and SHA-256"
-        )
-    elif error.reason in (None, "INVALID_CERTIFICATE"):
-        hint = "a part of it is malformed, an extension or a name: have it issued again"
-    else:
-        hint = (
-            "its key may be of a kind that is not usable here, such as RSA-PSS: have it issued "
-            "again, with a P-256 key"
-        )
-    reason = f" ({error.reason})" if error.reason else ""
-    return ConfigurationError(
-        f"{material.source}: OpenSSL does not take this certificate{reason}", hint
-    )
 
 
 class _Candidate(NamedTuple):

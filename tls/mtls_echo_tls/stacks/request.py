@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from cryptography import x509
 
-from mtls_echo_pki.certificates.reading import UNREADABLE
+from mtls_echo_pki.certificates.reading import issuer_name
 from mtls_echo_tls.slugs import Slugs, drop, keep
 from mtls_echo_tls.trace import cursor
 from mtls_echo_tls.trace.cursor import Cursor, MalformedError
@@ -73,13 +73,7 @@ def by_listed_authorities(
 
 def issuers(path: Sequence[x509.Certificate]) -> set[bytes]:
     """The names that issued the certificates of a path, DER."""
-    found: set[bytes] = set()
-    for certificate in path:
-        try:
-            found.add(certificate.issuer.public_bytes())
-        except UNREADABLE:
-            continue
-    return found
+    return {issuer_name(certificate).der for certificate in path}
 
 
 def enumerated(names: Sequence[bytes]) -> str:

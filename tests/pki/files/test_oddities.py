@@ -1,0 +1,167 @@
+"""A certificate or a CRL that cannot be used: which part of it is odd, in words."""
+
+from __future__ import annotations
+
+import base64
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mtls_echo_pki.certificates.authority import Authority
+from mtls_echo_pki.certificates.der import elements, encode, first
+from mtls_echo_pki.certificates.request import Request
+from mtls_echo_pki.files.oddities import certificate_oddity, crl_oddity
+from mtls_echo_pki.files.pem import read_crls
+from mtls_echo_pki.files.pem_blocks import MaterialError
+from mtls_echo_pki.files.trust_anchors import read_trust
+
+ROOT = Authority.root("odd root")
+LEAF = ROOT.issue(Request.server("localhost", subject="leaf")).certificate
+DER = LEAF.public_bytes(Encoding.DER)
+CRL = ROOT.crl()
+
+UTF8, INTEGER, PRINTABLE, IA5 = 0x0C, 0x02, 0x13, 0x16
+UTC_TIME, GENERALIZED_TIME = 0x17, 0x18
+SUBJECT = encode(UTF8, b"leaf")
+END = encode(UTC_TIME, f"{LEAF.not_valid_after_utc:%y%m%d%H%M%SZ}".encode())
+VERSION_3, VERSION_6, VERSION_2 = map(bytes.fromhex, ("a003020102", "a003020105", "a003020101"))
+EXTENDED_KEY_USAGE, KEY_USAGE = bytes.fromhex("0603551d25"), bytes.fromhex("0603551d0f")
+SAN = b"\x82\x09localhost"
+
+
+def replaced(old: bytes, new: bytes, der: bytes = DER) -> bytes:
+    """The certificate or CRL with another part, and all lengths put right."""
+    assert der.count(old) == 1, old
+    return _rebuilt(der, old, new)
+
+
+def _rebuilt(der: bytes, old: bytes, new: bytes) -> bytes:
+    """Replace an element, wherever it is, from the inside out."""
+    if der == old:
+        return new
+    whole = first(der)
+    if not whole.tag & 0x20 or old not in whole.contents:
+        return der.replace(old, new)
+    inner = b"".join(_rebuilt(part.der, old, new) for part in elements(whole.contents))
+    return encode(whole.tag, inner)
+
+
+def armoured(der: bytes, label: str = "CERTIFICATE") -> bytes:
+    body = base64.encodebytes(der)
+    return f"-----BEGIN {label}-----\n".encode() + body + f"-----END {label}-----\n".encode()
+
+
+DATE = "not as YYMMDDhhmmssZ or YYYYMMDDhhmmssZ"
+ODD = {
+    "no seconds": (
+        END,
+        encode(UTC_TIME, b"3001010000Z"),
+        f"its notAfter is written “3001010000Z”, {DATE}",
+    ),
+    "an offset": (
+        END,
+        encode(UTC_TIME, b"300101000000+0100"),
+        f"its notAfter is written “300101000000+0100”, {DATE}",
+    ),
+    "a fraction": (
+        END,
+        encode(GENERALIZED_TIME, b"20300101000000.5Z"),
+        f"its notAfter is written “20300101000000.5Z”, {DATE}",
+    ),
+    "a leap second": (
+        END,
+        encode(GENERALIZED_TIME, b"99991231235960Z"),
+        f"its notAfter is written “99991231235960Z”, {DATE}",
+    ),
+    "not a date": (END, encode(UTF8, b"soon\x1b"), rf"its notAfter is written “soon\x1b”, {DATE}"),
+    "printable": (
+        SUBJECT,
+        encode(PRINTABLE, b"*.a_b@c"),
+        "its subject has CN=*.a_b@c, with characters that a PrintableString cannot have",
+    ),
+    "IA5": (
+        SUBJECT,
+        encode(IA5, "Müller".encode()),
+        "its subject has CN=Müller, with characters that an IA5String cannot have",
+    ),
+    "Latin-1": (
+        SUBJECT,
+        encode(UTF8, "Müller".encode("latin-1")),
+        "its subject has CN=Müller, a UTF8String of bytes that are not UTF-8",
+    ),
+    "a number": (
+        SUBJECT,
+        encode(INTEGER, b"\5"),
+        "its subject has CN=#020105, which is not a text",
+    ),
+    "version 6": (VERSION_3, VERSION_6, "it is of version 6, and there are three"),
+    "version 2": (
+        VERSION_3,
+        VERSION_2,
+        "it is of version 2 and has extensions, which came with version 3",
+    ),
+    "a doubled extension": (EXTENDED_KEY_USAGE, KEY_USAGE, "its keyUsage is there twice"),
+    "a malformed extension": (SAN, b"\x82\x09local\xffost", "its subjectAltName is malformed"),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "words"), ODD.values(), ids=ODD)
+def test_the_odd_part_of_a_certificate_is_named(old: bytes, new: bytes, words: str) -> None:
+    assert certificate_oddity(replaced(old, new)) == words
+
+
+def test_nothing_is_odd_about_a_good_one() -> None:
+    assert certificate_oddity(DER) is None
+    assert crl_oddity(CRL.public_bytes(Encoding.DER)) is None
+    assert certificate_oddity(b"\x30\x03\x02") is None
+    assert crl_oddity(b"") is None
+
+
+@pytest.mark.parametrize("odd", ["no seconds", "printable", "version 6"])
+def test_a_file_that_cannot_be_used_says_why(odd: str, tmp_path: Path) -> None:
+    old, new, words = ODD[odd]
+    path = tmp_path / "odd.pem"
+    path.write_bytes(armoured(replaced(old, new)))
+
+    with pytest.raises(MaterialError) as refusal:
+        read_trust(path)
+
+    assert str(refusal.value).endswith(f", cannot be used here: {words}")
+
+
+def test_what_follows_a_certificate_is_cut_off_as_the_hint_says(tmp_path: Path) -> None:
+    path = tmp_path / "padded.pem"
+    path.write_bytes(armoured(DER + b"\0\0\0\0"))
+
+    with pytest.raises(MaterialError, match="4 bytes follow the certificate") as refusal:
+        read_trust(path)
+
+    assert refusal.value.hint is not None
+    subprocess.run(shlex.split(refusal.value.hint.partition(": ")[2]), check=True)
+    assert read_trust(Path(f"{path}.pem")).anchors == (LEAF,)
+
+
+def test_a_crl_that_cannot_be_used_says_why(tmp_path: Path) -> None:
+    begin = encode(UTC_TIME, f"{CRL.last_update_utc:%y%m%d%H%M%SZ}".encode())
+    odd = replaced(begin, encode(UTC_TIME, b"2401010000Z"), CRL.public_bytes(Encoding.DER))
+    path = tmp_path / "odd.crl"
+    path.write_bytes(armoured(odd, "X509 CRL"))
+
+    with pytest.raises(
+        MaterialError, match="cannot be used: its thisUpdate is written"
+    ) as refusal:
+        read_crls(path)
+
+    assert "ask the CA for a new one" in str(refusal.value.hint)
+
+
+def test_a_crl_of_a_ca_with_an_umlaut_in_an_old_string_type_is_read(tmp_path: Path) -> None:
+    teletex = encode(0x14, "Müller CA".encode("latin-1"))
+    odd = replaced(encode(UTF8, b"odd root"), teletex, CRL.public_bytes(Encoding.DER))
+    path = tmp_path / "odd.crl"
+    path.write_bytes(armoured(odd, "X509 CRL"))
+
+    assert len(read_crls(path)) == 1
