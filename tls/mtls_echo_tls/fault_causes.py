@@ -21,7 +21,7 @@ from mtls_echo_tls.slugs import Cause, Slug
 
 # Kinds of a slug, with texts of their own.
 Variant = Literal[
-    "identifiers-differ", "renamed-ca", "namesakes", "crl-signer", "rule",
+    "identifiers-differ", "malformed", "renamed-ca", "namesakes", "crl-signer", "rule",
     "anchor-not-root", "critical-identifier", "near-name", "not-sent", "withheld", "not-used",
     "odd-curve",
 ]  # fmt: skip
@@ -42,6 +42,12 @@ VARIANTS: dict[Variant, Cause] = {
         "{reissue}",
         "{reissue}",
         "RFC 5280 §4.2.1.2",
+    ),
+    "malformed": Cause(
+        "{its_bearer} has an extension that OpenSSL cannot read: {detail}",
+        "{reissue}",
+        "{reissue}",
+        "RFC 5280 §4.2",
     ),
     "renamed-ca": Cause(
         "{its_bearer} was issued under the name {above}, which none of {verifiers} trust anchors"

@@ -54,8 +54,8 @@ def test_with_files_of_ones_own_it_works_from_both_ends_with_one_warning_each(
         ran = run("connect", f"localhost:{running.port}", "hello", *own(files, "client", "--ca"))
 
     expected = (
-        "what the trust anchor 'x' issued is refused by strict verifiers (Python from 3.13 on by"
-        " default, and OpenSSL with -x509_strict): it has no keyUsage (RFC 5280 §4.2.1.3)"
+        "the trust anchor 'x' is refused by strict verifiers (Python from 3.13 on by default, and"
+        " OpenSSL with -x509_strict), and what it issued: it has no keyUsage (RFC 5280 §4.2.1.3)"
     )
     assert (ran.returncode, ran.stdout) == (0, "hello\n"), ran.stderr
     assert ran.stderr.count("warning:") == 1

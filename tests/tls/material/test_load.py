@@ -387,12 +387,13 @@ def test_an_authority_as_openssl_makes_it_by_itself_is_warned_about_and_its_faul
         return [(fault.slug, fault.detail) for fault in path.faults]
 
     assert client_material(ca=files / "own.crt").warnings == (
-        "every certificate below the trust anchor 'my CA' will be refused: it has no keyUsage"
-        " (RFC 5280 §4.2.1.3)",
+        "the trust anchor 'my CA' will be refused, and every certificate below it: it has no"
+        " keyUsage (RFC 5280 §4.2.1.3)",
     )
     assert client_material(ca=files / "own.crt", strict=False).warnings == (
-        "what the trust anchor 'my CA' issued is refused by strict verifiers (Python from 3.13 on"
-        " by default, and OpenSSL with -x509_strict): it has no keyUsage (RFC 5280 §4.2.1.3)",
+        "the trust anchor 'my CA' is refused by strict verifiers (Python from 3.13 on by default,"
+        " and OpenSSL with -x509_strict), and what it issued: it has no keyUsage (RFC 5280"
+        " §4.2.1.3)",
     )
     assert found(strict=True) == [
         ("not-conforming", "“my CA” has no keyUsage, which RFC 5280 requires")

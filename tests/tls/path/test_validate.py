@@ -355,6 +355,18 @@ def test_an_intermediate_as_anchor_cannot_be_checked_whichever_crls_there_are() 
     assert look(BELOW, "client", both).faults == (fault,)
 
 
+def test_of_two_that_are_revoked_openssl_meets_the_end_entity_first() -> None:
+    root = Authority.root("a root")
+    issuing = root.intermediate("an intermediate")
+    below = issuing.issue(Request.client("a.test"))
+    issuing.revoke(below)
+    root.revoke(issuing.certificate)
+
+    path = look(below, "client", Trust((root.certificate,), (root.crl(), issuing.crl())))
+
+    assert path.slugs == ("revoked", "revoked-authority")
+
+
 def test_crls_that_are_stale_early_or_forged_are_distinguished() -> None:
     now = datetime.datetime.now(datetime.UTC)
     credential, trust = CLIENTS.issue(Request.client("a.test")), CLIENTS.trust

@@ -62,10 +62,12 @@ CAUSES_BY_VERIFY_CODE: dict[int, Slugs] = {
 
 # fmt: off
 # What a verify code is not suspected to mean, and does mean where the path shows a fault of this
-# kind: OpenSSL did not find the CA that has signed, took another one of its name, or found no CRL
-# that it can use.
+# kind: OpenSSL did not find the CA that has signed, could not read what it compares, took another
+# CA of its name, or found no CRL that it can use.
 SHOWN_BESIDE: dict[int, frozenset[Variant]] = {
-    **dict.fromkeys((2, 7, 19, 20, 21), frozenset[Variant]({"identifiers-differ", "namesakes"})),
+    **dict.fromkeys(
+        (2, 7, 19, 20, 21), frozenset[Variant]({"identifiers-differ", "malformed", "namesakes"})
+    ),
     34: frozenset[Variant]({"critical-identifier"}),
     **dict.fromkeys((3, 8, 33, 44), frozenset[Variant]({"anchor-not-root"})),
 }

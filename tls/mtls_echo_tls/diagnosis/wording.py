@@ -20,7 +20,7 @@ from mtls_echo_tls.causes import cause_of
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import same_name_root
 from mtls_echo_tls.diagnosis.report import Fact, FaultFound, Outcome
-from mtls_echo_tls.diagnosis.tables import RULE_OF_VERIFY_CODE, SILENT, silence_in
+from mtls_echo_tls.diagnosis.tables import RULE_OF_VERIFY_CODE, SHOWN_BESIDE, SILENT, silence_in
 from mtls_echo_tls.fault_causes import cause_of_fault
 from mtls_echo_tls.path.certificates import end_entity
 from mtls_echo_tls.path.rules import Fault, display_name
@@ -95,6 +95,8 @@ def fault_of(
 ) -> FaultFound | None:
     """The fault that a cause is about: of several, that which OpenSSL meets first."""
     same = [fault for fault in faults if fault.slug == slug]
+    kinds = SHOWN_BESIDE.get(verify_code or 0, frozenset())
+    same.sort(key=lambda fault: fault.variant not in kinds)
     if slug.endswith("-authority") and slug != "not-an-authority":
         same.reverse()  # dates are checked from the anchor down
     said = RULE_OF_VERIFY_CODE.get(verify_code or 0, "")

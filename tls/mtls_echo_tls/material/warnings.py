@@ -35,7 +35,7 @@ from mtls_echo_pki.printable import printable
 from mtls_echo_tls.path.certificates import odd_curve
 from mtls_echo_tls.path.chain import has_signed
 from mtls_echo_tls.path.local_cas import LocalCA, omitted_cas
-from mtls_echo_tls.path.rules import is_ca, strict_violations
+from mtls_echo_tls.path.rules import is_ca, is_old_root, strict_violations
 from mtls_echo_tls.sides import Side
 
 # An expiry is warned about this long before: what remains of a 30-day certificate when a third of
@@ -189,11 +189,15 @@ def _violations(credential: Credential | None, trust: Trust | None, *, strict: b
     """What strict verifiers refuse: a CA made by `openssl req -x509`, say, has no keyUsage."""
     own = credential.path if credential is not None else ()
     # What is pinned stands alone on its path, which is not held to these rules.
-    anchors = [each for each in (trust.anchors if trust is not None else ()) if is_ca(each)]
+    anchors = [
+        each
+        for each in (trust.anchors if trust is not None else ())
+        if is_ca(each) or (is_old_root(each) and each not in own)
+    ]
     found = [
         (certificate in anchors, certificate, rules)
         for certificate in dict.fromkeys((*own, *anchors))
-        if (rules := strict_violations(certificate))
+        if (rules := strict_violations(certificate, anchor=certificate in anchors))
     ]
     warnings = [
         f"{_strictly_refused(certificate, is_anchor, certificate in own[:1], strict)}:"
@@ -211,10 +215,10 @@ def _strictly_refused(
 ) -> str:
     if is_leaf:
         return f"our certificate is refused by {_STRICT}"
+    who = f"the {'trust anchor' if is_anchor else 'CA'} {_subject(certificate)}"
     if is_anchor and strict:
-        return f"every certificate below the trust anchor {_subject(certificate)} will be refused"
-    what = "trust anchor" if is_anchor else "CA"
-    return f"what the {what} {_subject(certificate)} issued is refused by {_STRICT}"
+        return f"{who} will be refused, and every certificate below it"
+    return f"{who} is refused by {_STRICT}, and what it issued"
 
 
 def _subject(certificate: x509.Certificate) -> str:
@@ -222,4 +226,5 @@ def _subject(certificate: x509.Certificate) -> str:
 
 
 def _named(name: DistinguishedName) -> str:
-    return f"'{printable(name.common_name or str(name))}'"
+    text = printable(name.common_name or str(name))
+    return f"'{text}'" if text else "(without a name)"

@@ -52,15 +52,31 @@ def raw_violations(certificate: x509.Certificate) -> Iterator[tuple[str, str, bo
         return
 
 
+def permits_nothing(certificate: x509.Certificate) -> bool:
+    """Whether extendedKeyUsage is there and names no purpose (RFC 5280 §4.2.1.12 wants one)."""
+    try:
+        purposes = _value(certificate, ExtensionOID.EXTENDED_KEY_USAGE)
+        return purposes is not None and not [*elements(first(purposes).contents)]
+    except UnreadableError:
+        return False
+
+
 def _limits_without_ca(certificate: x509.Certificate) -> bool:
-    oid = ExtensionOID.BASIC_CONSTRAINTS.dotted_string
+    constraints = _value(certificate, ExtensionOID.BASIC_CONSTRAINTS)
+    if constraints is None:
+        return False
+    parts = [*elements(first(constraints).contents)]
+    is_ca = any(part.tag == _BOOLEAN and part.contents != b"\0" for part in parts)
+    return not is_ca and any(part.tag == INTEGER for part in parts)
+
+
+def _value(certificate: x509.Certificate, kind: x509.ObjectIdentifier) -> bytes | None:
+    """The DER of the first extension of a kind."""
     for extension in raw_extensions(certificate):
-        if extension.oid == oid:
+        if extension.oid == kind.dotted_string:
             *_, value = elements(first(extension.der).contents)
-            parts = [*elements(first(value.contents).contents)]
-            is_ca = any(part.tag == _BOOLEAN and part.contents != b"\0" for part in parts)
-            return not is_ca and any(part.tag == INTEGER for part in parts)
-    return False
+            return value.contents
+    return None
 
 
 def _has_explicit_curve(certificate: x509.Certificate) -> bool:

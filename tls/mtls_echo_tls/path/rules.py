@@ -35,12 +35,14 @@ from mtls_echo_pki.certificates.reading import (
     public_key,
     raw_extensions,
     subject_name,
+    unreadable_extensions,
     valid_at,
     value_of,
 )
+from mtls_echo_pki.files.oddities import extension_name
 from mtls_echo_tls.fault_causes import Variant
 from mtls_echo_tls.path.name_constraints import not_permitted
-from mtls_echo_tls.path.raw_rules import raw_violations
+from mtls_echo_tls.path.raw_rules import permits_nothing, raw_violations
 from mtls_echo_tls.path.reference import mismatch
 from mtls_echo_tls.sides import Side
 from mtls_echo_tls.slugs import Slug
@@ -66,6 +68,16 @@ _NEVER_CRITICAL = {
     ExtensionOID.AUTHORITY_KEY_IDENTIFIER.dotted_string: "authorityKeyIdentifier",
     ExtensionOID.SUBJECT_KEY_IDENTIFIER.dotted_string: "subjectKeyIdentifier",
 }
+
+# Which it reads whatever the certificate is used for.
+_READ_BY_OPENSSL = frozenset(
+    oid.dotted_string
+    for oid in (
+        *(ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE, ExtensionOID.EXTENDED_KEY_USAGE),
+        *(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, ExtensionOID.NAME_CONSTRAINTS),
+        *(ExtensionOID.SUBJECT_KEY_IDENTIFIER, ExtensionOID.AUTHORITY_KEY_IDENTIFIER),
+    )
+)
 
 _PURPOSES = {
     "server": (ExtendedKeyUsageOID.SERVER_AUTH, "serverAuth"),
@@ -120,6 +132,18 @@ def check_certificate(
         yield Fault("not-conforming", depth, rule, "rule", fix, strict=True)
 
 
+def check_extensions(certificate: x509.Certificate, depth: int) -> Iterator[Fault]:
+    """Check that OpenSSL can read the extensions that every verifier needs.
+
+    It takes a certificate where it cannot for one that no CA it knows has issued (verify code 20).
+    """
+    for oid in unreadable_extensions(certificate):
+        if oid in _READ_BY_OPENSSL:
+            name = extension_name(oid)
+            fix = f"with a well-formed {name}"
+            yield Fault("not-conforming", depth, f"{name} is malformed", "malformed", fix)
+
+
 def lacks_issuer_key(certificate: x509.Certificate) -> bool:
     """Whether it does not say which key of its issuer signed it (RFC 5280 §4.2.1.1)."""
     return value_of(certificate, x509.AuthorityKeyIdentifier) is None
@@ -158,7 +182,7 @@ def check_ca(
     usage = value_of(certificate, x509.KeyUsage)
     if constraints is None or not constraints.ca:
         # As a root OpenSSL takes one from before basicConstraints, unless it is to be strict.
-        old = certificate.version is x509.Version.v1 and is_self_issued(certificate)
+        old = is_old_root(certificate)
         may_sign = usage is not None and usage.key_cert_sign
         strict = last and constraints is None and (old or may_sign)
         detail = f"{ca_name} does not have CA:TRUE"
@@ -186,16 +210,24 @@ def is_ca(certificate: x509.Certificate) -> bool:
     return constraints is not None and constraints.ca
 
 
-def strict_violations(certificate: x509.Certificate) -> list[str]:
+def is_old_root(certificate: x509.Certificate) -> bool:
+    """Whether it may be a root of version 1, from before basicConstraints (RFC 5280 §6.1.4)."""
+    return certificate.version is x509.Version.v1 and is_self_issued(certificate)
+
+
+def strict_violations(certificate: x509.Certificate, *, anchor: bool = False) -> list[str]:
     """The rules that a certificate breaks and that only strict verifiers enforce, in words.
 
     None for an end-entity certificate that is self-signed: alone on its path, it is not held to
     the rules of RFC 5280 (RFC 6818 §2), and OpenSSL does not hold it to them.
     """
-    is_alone = is_self_issued(certificate) and not is_ca(certificate)
-    if is_alone or not has_readable_extensions(certificate):
+    if anchor and is_old_root(certificate):
+        return ["it is of version 1, without basicConstraints (RFC 5280 §4.2.1.9)"]
+    if is_self_issued(certificate) and not is_ca(certificate):
         return []
-    found: list[str] = []
+    found = [rule for rule, _, strict in raw_violations(certificate) if strict]
+    if not has_readable_extensions(certificate):
+        return found
     if is_ca(certificate) and value_of(certificate, x509.KeyUsage) is None:
         found.append("it has no keyUsage (RFC 5280 §4.2.1.3)")
     if is_ca(certificate) and value_of(certificate, x509.SubjectKeyIdentifier) is None:
@@ -248,7 +280,9 @@ def _purpose(certificate: x509.Certificate, depth: int, presenter: Side) -> Iter
     wanted, name = _PURPOSES[presenter]
     purposes = value_of(certificate, x509.ExtendedKeyUsage)
     # anyExtendedKeyUsage does not count: OpenSSL looks for the purpose itself.
-    if purposes is not None and wanted not in purposes:
+    if permits_nothing(certificate):
+        yield Fault("wrong-usage", depth, f"extendedKeyUsage is empty; {name} is needed")
+    elif purposes is not None and wanted not in purposes:
         found = ", ".join(_purpose_name(oid) for oid in itertools.islice(purposes, 8))
         yield Fault("wrong-usage", depth, f"extendedKeyUsage is {found}; {name} is needed")
 
@@ -296,7 +330,7 @@ def _nonconformities(certificate: x509.Certificate) -> Iterator[tuple[str, str]]
 
 def display_name(name: DistinguishedName) -> str:
     """The common name of a distinguished name, or all of it, in quotation marks."""
-    return f"“{short_name(name)}”"
+    return f"“{short_name(name)}”" if name else "“” (an empty name)"
 
 
 def short_name(name: DistinguishedName) -> str:

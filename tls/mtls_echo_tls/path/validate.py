@@ -57,7 +57,7 @@ _ORDER: Slugs = (
     "self-signed", "not-conforming", "missing-key-identifier", "unknown-critical-extension",
     "not-an-authority", "path-too-long", "wrong-usage", "name-not-permitted",
     "weak-key", "weak-signature", "no-san", "wrong-name",
-    "crl-missing", "crl-not-yet-valid", "crl-expired", "revoked-authority", "revoked",
+    "crl-missing", "crl-not-yet-valid", "crl-expired", "revoked", "revoked-authority",
     "bad-signature",
     # Dates are checked from the anchor down.
     "not-yet-valid-authority", "expired-authority", "not-yet-valid", "expired",
@@ -166,6 +166,8 @@ def _examine(
         # An anchor's signature is not checked; nor is a root's where the anchors are not known.
         is_anchor = ends and (built.anchored or (anchors is None and is_self_issued(certificate)))
         found += rules.check_certificate(certificate, depth, now, anchor=is_anchor)
+        if anchors is not None:  # our own OpenSSL has read
+            found += rules.check_extensions(certificate, depth)
         if depth:
             # What is not issued by itself is an anchor only where it was named as one.
             last = ends and (built.anchored or is_self_issued(certificate))
