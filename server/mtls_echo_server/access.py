@@ -35,6 +35,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mtls_echo_tls.denial import NOT_AMONG, ONLY_CERTAIN
+
 if TYPE_CHECKING:
     from mtls_echo_tls.path.certificates import PeerIdentity
 
@@ -83,10 +85,10 @@ class Access:
         if not self.restricted:
             return None
         if peer is None:
-            return "no client certificate was presented, and only certain clients are authorised"
+            return ONLY_CERTAIN
         if self._admits(peer):
             return None
-        return f'"{peer}" is not among the clients that are authorised'
+        return f'"{peer}" {NOT_AMONG}'
 
     def _admits(self, peer: PeerIdentity) -> bool:
         return (

@@ -38,6 +38,7 @@ from mtls_echo_pki.certificates.reading import (
     subject_name,
 )
 from mtls_echo_server.access import Access
+from mtls_echo_tls.denial import UNREADABLE
 from mtls_echo_tls.diagnosis.context_info import ContextInfo, context_info
 from mtls_echo_tls.path.certificates import is_readable
 from mtls_echo_tls.path.crl import revocation_faults
@@ -91,7 +92,7 @@ class Admission:
         """
         chain = connection.evidence.peer_chain
         if chain and not is_readable(chain[0]):
-            return "the client certificate cannot be read"
+            return UNREADABLE
         reason = self.reverify(connection, context)
         if reason is not None or not self._access.restricted:
             return reason

@@ -149,12 +149,14 @@ def _connection_text(
     if report.peer is not None:
         names = ", ".join(report.peer.names[:2]) or report.peer.subject
         line += f"; presented: {names}, issued by {report.peer.issuer}"
-    line += "".join(f"; found: {detail}" for detail in _found(report)[:_MOST_FOUND])
+    line += "".join(f"; {fact}" for fact in _found(report)[:_MOST_FOUND])
     return f"{line}; hint: {report.remedy}" if report.remedy else line
 
 
 def _found(report: Report) -> list[str]:
-    return [fact.value for fact in report.evidence if fact.fact == "found"]
+    """What explains it best: what was compared, or the reason that a client was given."""
+    shown = ("found", "told the client")
+    return [f"{fact.fact}: {fact.value}" for fact in report.evidence if fact.fact in shown]
 
 
 def warning(message: str, **fields: Any) -> Event:

@@ -65,6 +65,31 @@ def test_a_refusal_is_one_line_that_says_who_why_the_alert_and_what_to_do() -> N
 
 
 @pytest.mark.parametrize(
+    ("reason", "hint"),
+    [
+        ('"alice" is not among the clients that are authorised', "extend Access, if"),
+        ("the client certificate cannot be read", "have the client's certificate issued again"),
+        (
+            "the client certificate was revoked",
+            "nothing, if access was to end; Access is not what",
+        ),
+    ],
+)
+def test_a_denial_says_why_and_blames_the_rules_only_where_they_are_the_reason(
+    reason: str, hint: str
+) -> None:
+    evidence = Evidence("client", stage="established", version="TLSv1.3")
+    evidence.deny(reason)
+    assert ("Access extended" in diagnose(evidence).remedy) == reason.endswith("authorised")
+    evidence = Evidence("server", stage="established", version="TLSv1.3")
+    evidence.deny(reason)
+    event = events.connection("a:5", diagnose(evidence), ended="denied", received=0, sent=0)
+    [line] = log_lines(event)
+
+    assert f"; told the client: {reason}; hint: {hint}" in line
+
+
+@pytest.mark.parametrize(
     ("duration_ms", "said"), [(0.31, "0.3 ms"), (999.0, "999.0 ms"), (61_500.0, "61.5 s")]
 )
 def test_how_long_a_connection_lasted_is_said_in_a_unit_that_shows_it(

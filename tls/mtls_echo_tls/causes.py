@@ -17,6 +17,7 @@ operator of the other.
 from __future__ import annotations
 
 from mtls_echo_tls.certificate_causes import CERTIFICATE_CAUSES, FORGED_LIST
+from mtls_echo_tls.denial import UNREADABLE
 from mtls_echo_tls.sides import Side
 from mtls_echo_tls.slugs import Cause, Slug
 
@@ -214,6 +215,26 @@ BY_REASON: dict[tuple[Slug, str], Cause] = {
         for reason in ("ASN1_LIB", "X509_LIB", "CERT_LENGTH_MISMATCH")
     },
 }
+
+
+def denied_for(reason: str) -> Cause:
+    """The texts for a client that was turned away, and not because no rule names it."""
+    clause, rfc = CAUSES["not-authorised"].clause, CAUSES["not-authorised"].rfc
+    if reason == UNREADABLE:
+        return Cause(
+            clause,
+            "have our certificate issued again: a part of it is not as RFC 5280 has it",
+            "have the client's certificate issued again: a part of it is not as RFC 5280 has it",
+            rfc,
+        )
+    return Cause(
+        clause,
+        "use a certificate that the server's trust anchors and CRLs accept by now"
+        " ({other_certificate})",
+        "nothing, if access was to end; {access} is not what keeps the client out: it needs a"
+        " certificate that our trust anchors and CRLs accept by now",
+        rfc,
+    )
 
 
 def cause_of(slug: Slug, verify_code: int | None = None, reason: str | None = None) -> Cause:

@@ -12,6 +12,11 @@ from mtls_echo_pki.printable import printable
 
 DENIAL = b"mtls-echo: not authorised: "
 
+# What the reason says where no rule names the client, and where its certificate cannot be read.
+NOT_AMONG = "is not among the clients that are authorised"
+ONLY_CERTAIN = "no client certificate was presented, and only certain clients are authorised"
+UNREADABLE = "the client certificate cannot be read"
+
 # The line quotes the client's own names, which are untrusted.
 _LONGEST_LINE = 512
 

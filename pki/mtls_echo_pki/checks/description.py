@@ -14,7 +14,8 @@ from pathlib import Path
 
 import msgspec
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from mtls_echo_pki.certificates.crl import reason_of
 from mtls_echo_pki.certificates.der import UnreadableError
@@ -33,6 +34,13 @@ from mtls_echo_pki.certificates.reading import (
 )
 from mtls_echo_pki.files.pem_blocks import MaterialError, show_command
 
+# Keys that are read in part, or not at all.
+_KEYS = {
+    PublicKeyAlgorithmOID.DSA: "DSA",
+    PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5: "RSA",
+    PublicKeyAlgorithmOID.RSASSA_PSS: "RSA-PSS",
+}
+
 
 class Description(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One certificate of one file.
@@ -46,6 +54,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         serial: Lower-case hex.
         fingerprint: SHA-256 of the DER, lower-case hex.
         unreadable: The extensions that cannot be read, as dotted OIDs; left out if there are none.
+        version: That of the certificate; left out if it is 3, as it should be.
     """
 
     path: str
@@ -60,6 +69,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     not_before: datetime
     not_after: datetime
     unreadable: list[str] = []
+    version: int = 3
 
 
 class RevokedDescription(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +148,7 @@ def describe(certificate: x509.Certificate, *, path: Path, position: int) -> Des
             not_before=period(certificate)[0],
             not_after=period(certificate)[1],
             unreadable=unreadable,
+            version=certificate.version.value + 1,
         )
 
 
@@ -162,6 +173,7 @@ def _usage(certificate: x509.Certificate) -> list[str]:
 
 
 def _key(certificate: x509.Certificate) -> str:
+    algorithm = certificate.public_key_algorithm_oid
     try:
         key = public_key(certificate)
     except UnreadableError:
@@ -170,10 +182,15 @@ def _key(certificate: x509.Certificate) -> str:
         case ec.EllipticCurvePublicKey():
             return f"EC {key.curve.name}"
         case rsa.RSAPublicKey():
-            return f"RSA {key.key_size}"
+            kind = "RSA-PSS" if algorithm == PublicKeyAlgorithmOID.RSASSA_PSS else "RSA"
+            return f"{kind} {key.key_size}"
+        case dsa.DSAPublicKey():
+            return f"DSA {key.key_size}"
         case ed25519.Ed25519PublicKey():
             return "Ed25519"
         case ed448.Ed448PublicKey():
             return "Ed448"
+        case _ if algorithm == PublicKeyAlgorithmOID.EC_PUBLIC_KEY:
+            return "EC, on a curve that is not known here"
         case _:
-            return certificate.public_key_algorithm_oid.dotted_string
+            return _KEYS.get(algorithm, algorithm.dotted_string)

@@ -352,7 +352,7 @@ async def test_a_peer_that_leaves_in_the_handshake_gives_no_reason(
 async def test_an_identity_that_may_not_enter_is_denied_on_both_sides() -> None:
     async with connected(V13) as (one, other):
         for evidence in (one.evidence, other.evidence):
-            evidence.deny("no --allow-* names alice.test")
+            evidence.deny('"alice.test" is not among the clients that are authorised')
         for report in (diagnose(one.evidence), diagnose(other.evidence)):
             assert (report.outcome, report.rejected_by) == ("denied", "server")
             assert report.causes == ["not-authorised"]

@@ -66,3 +66,15 @@ async def test_openssl_refuses_it_and_both_ends_say_why(
     # Of an address the server has not heard: no client sends one as SNI.
     if lacks.startswith("DNS"):
         assert lacks in server.remedy
+
+
+def test_names_that_are_not_listed_are_counted() -> None:
+    many = [f"host-{number:03}.example.test" for number in range(800)]
+    long = [f"{'a' * 60}.{'b' * 60}.{number}.test" for number in range(9)]
+
+    detail = mismatch(naming(*many).certificate, "x.test").detail
+    assert detail.startswith("it names host-000.example.test, host-001.example.test, ")
+    assert detail.endswith(" and 793 more; x.test was asked for")
+    assert mismatch(naming(*long).certificate, "x.test").detail == (
+        f"it names {long[0]} and 8 more; x.test was asked for"
+    )

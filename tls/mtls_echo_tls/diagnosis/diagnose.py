@@ -21,7 +21,6 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_pki.certificates.identifiers import (
     has_unreadable_names,
-    hosts,
     subject_alternative_names,
 )
 from mtls_echo_pki.certificates.reading import (
@@ -48,6 +47,7 @@ from mtls_echo_tls.diagnosis.wording import (
 )
 from mtls_echo_tls.fault_causes import fix_of
 from mtls_echo_tls.path.certificates import end_entity, odd_curve
+from mtls_echo_tls.path.reference import listed_hosts
 from mtls_echo_tls.path.rules import Fault, short_name
 from mtls_echo_tls.path.summaries import bounded, summarise
 from mtls_echo_tls.path.validate import CertificationPath, examine
@@ -178,7 +178,7 @@ def _with_address(path: CertificationPath, evidence: Evidence) -> CertificationP
     dotless = any("." not in name for name in names.get_values_for_type(x509.DNSName))
     if names.get_values_for_type(x509.IPAddress) or (dotless and "Java" in stacks):
         return path
-    named = ", ".join(hosts(leaf)[:8])
+    named = listed_hosts(leaf)
     detail = f"it names {named or 'no host'}, and no address; no name was asked for"
     fault = Fault("wrong-name" if named else "no-san", 0, detail)
     return replace(path, faults=(*path.faults, fault))

@@ -16,7 +16,8 @@ from cryptography import x509
 from mtls_echo_pki.certificates.reading import issuer_name, period, subject_name
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.alerts import AlertDescription, alert_meaning, alert_name
-from mtls_echo_tls.causes import cause_of
+from mtls_echo_tls.causes import cause_of, denied_for
+from mtls_echo_tls.denial import NOT_AMONG, ONLY_CERTAIN
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import same_name_root
 from mtls_echo_tls.diagnosis.report import Fact, FaultFound, Outcome
@@ -35,6 +36,9 @@ from mtls_echo_tls.vocabulary import API, Vocabulary
 
 # Candidates named in full; the slugs of the others follow on one line.
 _MOST_GUESSES = 3
+
+# Names of a certificate that was presented.
+_MOST_PRESENTED = 4
 
 
 @dataclass(frozen=True)
@@ -232,6 +236,9 @@ def remedy(evidence: Evidence, words: Perspective, causes: Slugs, path: Certific
             "read the client's log: many programs refuse a server without telling it, most often"
             " because its certificate's CA is not among their trust anchors ({ca})"
         )
+    denied = evidence.denied or ""
+    if "client certificate" in denied and not denied.endswith((NOT_AMONG, ONLY_CERTAIN)):
+        return words.remedy(denied_for(denied))
     fault = fault_of(first, words.faults, evidence.verify_code)
     return words.remedy(texts_of(first, fault, evidence.verify_code, words.reason), fault)
 
@@ -350,7 +357,9 @@ def _alert_fact(evidence: Evidence, causes: Slugs) -> Fact:
 
 
 def _presented(leaf: x509.Certificate) -> str:
-    names = ", ".join(names_of(leaf)[:4]) or subject_name(leaf).common_name or "no name"
+    named = names_of(leaf)
+    listed = [*named[:_MOST_PRESENTED], *(["…"] if len(named) > _MOST_PRESENTED else [])]
+    names = ", ".join(listed) or subject_name(leaf).common_name or "no name"
     issuer = issuer_name(leaf).common_name or str(issuer_name(leaf)) or "an unnamed CA"
     names, issuer = names[:LONGEST_NAME], issuer[:LONGEST_NAME]
     return f"certificate for {names}, issued by {issuer}"

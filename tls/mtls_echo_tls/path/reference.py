@@ -14,7 +14,9 @@ from cryptography import x509
 
 from mtls_echo_pki.certificates.identifiers import hosts, subject_alternative_names
 
+# Names that are listed, and their characters: what was asked for comes behind them.
 _MOST_NAMES = 8
+_LONGEST_LIST = 160
 
 
 class Mismatch(NamedTuple):
@@ -27,7 +29,7 @@ class Mismatch(NamedTuple):
 def mismatch(leaf: x509.Certificate, reference: str) -> Mismatch:
     """How the names in a certificate differ from the reference identifier."""
     presented = subject_alternative_names(leaf).get_values_for_type(x509.DNSName)
-    detail = f"it names {', '.join(hosts(leaf)[:_MOST_NAMES])}; {reference} was asked for"
+    detail = f"it names {listed_hosts(leaf)}; {reference} was asked for"
     try:
         address = ipaddress.ip_address(reference)
     except ValueError:
@@ -37,6 +39,16 @@ def mismatch(leaf: x509.Certificate, reference: str) -> Mismatch:
         return Mismatch(detail)
     detail += ", which is there as a dNSName: only an iPAddress entry names an address"
     return Mismatch(detail, f"IP:{address}")
+
+
+def listed_hosts(leaf: x509.Certificate) -> str:
+    """The hosts that a certificate names, the first ones, and how many there are besides."""
+    named = hosts(leaf)
+    listed = named[:_MOST_NAMES]
+    while len(listed) > 1 and len(", ".join(listed)) > _LONGEST_LIST:
+        listed.pop()
+    more = len(named) - len(listed)
+    return f"{', '.join(listed)} and {more} more" if more > 0 else ", ".join(listed)
 
 
 def _is_same_address(name: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

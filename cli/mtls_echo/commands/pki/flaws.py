@@ -4,9 +4,11 @@ A bad credential is made to be seen failing, and how to see it is not obvious: w
 what it has to trust, which of the two programs would not even load it. So the command prints
 the two lines to run, for this flaw, on this directory, and what will come of it.
 
-Most flaws are shown by this program on both ends. Two kinds are not: a key that is too weak for
-OpenSSL's default security level, and a private key that is not the certificate's, are refused here
-before a connection is made, as they should be. ``openssl`` can be told to present them.
+Most flaws are shown by this program on both ends. Two kinds are not: a key or a signature that is
+too weak for OpenSSL's default security level, and a private key that is not the certificate's, are
+refused here before a connection is made, as they should be. ``openssl`` can be told to present
+them. What OpenSSL finds too weak to load differs (3.6 loads a signature over SHA-1), so it is
+asked.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from click.shell_completion import CompletionItem
 from mtls_echo.console import print_result, wrap
 
 if TYPE_CHECKING:
+    from mtls_echo_pki.certificates.credential import Credential
     from mtls_echo_pki.certificates.request import Usage
     from mtls_echo_pki.flaws.baseline import ValidationInput
     from mtls_echo_pki.flaws.flaw import Flaw
@@ -63,7 +66,8 @@ def flaws(as_json: bool) -> None:
 
     Each differs from a good one in exactly one respect. With it come the verify code of OpenSSL
     (with X509_STRICT), or its reason where it is not a verdict on a certificate, and the alert
-    that the refused side receives. "load" is what keeps OpenSSL from presenting it by default.
+    that the refused side receives. "load" is what keeps OpenSSL from presenting it by default (a
+    signature over SHA-1 only before OpenSSL 3.6).
 
     \b
     examples:
@@ -122,16 +126,26 @@ def advice(directory: Path, name: str, usage: Usage, flaw: Flaw, inputs: Validat
         lines.append(f"for the {verifier}: {', '.join(str(folder / file) for file in beside)}")
     if not inputs.trust.anchors:
         lines.append(f"{folder / 'ca.crt'} is empty: the {verifier} refuses to start with it")
-    if _needs_openssl(flaw):
-        lines.append("mtls-echo does not load such a credential; openssl can be made to")
-    present, meet = _commands(directory, folder, usage, flaw, inputs, beside)
+    reason = _reason_not_loaded(flaw, inputs.credential)
+    if reason is not None:
+        lines.append(f"mtls-echo cannot present it: {reason}; the openssl command can")
+    present, meet = _commands(directory, folder, usage, inputs, beside, loads=reason is None)
     first, second = (present, meet) if presenter == "server" else (meet, present)
     lines += ["see it fail:", f"  {first}", f"  {second}"]
     return "\n".join(lines)
 
 
-def _needs_openssl(flaw: Flaw) -> bool:
-    return flaw.load_error is not None or flaw.differs == "end-entity: private key"
+def _reason_not_loaded(flaw: Flaw, credential: Credential) -> str | None:
+    """Why a credential is not loaded here; None if it is."""
+    import ssl
+
+    if flaw.differs == "end-entity: private key":
+        return "a key that is not the certificate's is refused when it is read"
+    try:
+        credential.load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    except ssl.SSLError as error:
+        return f"the OpenSSL used here does not load it ({error.reason})"
+    return None
 
 
 def _other(usage: Usage) -> str:
@@ -142,9 +156,10 @@ def _commands(
     directory: Path,
     folder: Path,
     usage: Usage,
-    flaw: Flaw,
     inputs: ValidationInput,
     beside: list[str],
+    *,
+    loads: bool,
 ) -> tuple[str, str]:
     """Return the command of the side with the credential, and that of its verifier."""
     place, certificate, key = map(_quoted, (directory, folder / "tls.crt", folder / "tls.key"))
@@ -166,7 +181,7 @@ def _commands(
         meet = f"mtls-echo serve {material}"
         present = f"mtls-echo connect {_ADDRESS} hello --pki {place} --as {folder.name}"
         weak = f"openssl s_client -connect {_ADDRESS} -servername localhost"
-    if _needs_openssl(flaw):
+    if not loads:
         anchors = _quoted(directory / "trust" / f"{_other(usage)}s" / "ca.crt")
         present = (
             f"{weak} -cipher DEFAULT:@SECLEVEL=0 -CAfile {anchors} "

@@ -146,6 +146,7 @@ def _certificate_lines(description: Description) -> list[str]:
         f"  key          {description.key}",
         f"  serial       {description.serial}",
         f"  fingerprint  {description.fingerprint}",
+        *([f"  version      {description.version}"] if description.version != 3 else []),
         *([f"  unreadable   extension {odd}"] if odd else []),
     ]
 

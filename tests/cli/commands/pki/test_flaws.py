@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mtls_echo.commands.pki.group import pki
+from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_pki.flaws.baseline import ValidationInput
@@ -126,6 +128,29 @@ def test_a_flaw_that_cannot_be_is_refused_and_nothing_is_issued(
     assert error in result.stderr.splitlines()[0]
     assert hint in result.stderr.splitlines()[-1]
     assert tree(made) == before
+
+
+@pytest.mark.parametrize("loads", [True, False])
+def test_what_openssl_does_not_load_is_presented_by_its_own_command(
+    made: Path, monkeypatch: pytest.MonkeyPatch, loads: bool
+) -> None:
+    """OpenSSL 3.6 loads a signature over SHA-1, and those before it do not."""
+
+    def load(credential: Credential, context: ssl.SSLContext) -> None:
+        if not loads:
+            error = ssl.SSLError("refused")
+            error.reason = "CA_MD_TOO_WEAK"
+            raise error
+
+    monkeypatch.setattr(Credential, "load_into", load)
+    said = issue(made, "weak-signature", "server").stdout
+
+    refused = (
+        "mtls-echo cannot present it: the OpenSSL used here does not load it (CA_MD_TOO_WEAK)"
+    )
+    assert (refused in said) == (not loads)
+    assert ("openssl s_server" in said) == (not loads)
+    assert (f"mtls-echo serve --pki {made} --as bad" in said) == loads
 
 
 def test_a_key_that_is_not_the_certificates_is_not_read_back(made: Path) -> None:
