@@ -3,60 +3,24 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
-import re
-import stat
 import subprocess
 import sys
 import tempfile
-from datetime import datetime
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
-from cryptography.hazmat.primitives.serialization import pkcs12
 
 from mtls_echo.commands.pki.errors import as_command_errors
-from mtls_echo.commands.pki.group import KEY_TYPES, pki
+from mtls_echo.commands.pki.group import KEY_TYPES
 from mtls_echo.commands.pki.pkcs12 import PASSWORD_VARIABLE
 from mtls_echo.console import CommandError
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import KeyType
 from mtls_echo_pki.directory.directory import Directory
-from tests.support.pki import (
-    EXTENDED_KEY_USAGE,
-    KEY_USAGE,
-    P256,
-    SM2,
-    altered,
-    negative_serial,
-    run,
-    tree,
-    unprivileged,
-)
-
-
-def invoke(*arguments: str | Path, env: dict[str, str] | None = None) -> Result:
-    return CliRunner().invoke(pki, [str(argument) for argument in arguments], env=env)
-
-
-def refused(result: Result, *, error: str, hint: str | None = None) -> None:
-    """Assert a refusal in the form every command has, and no traceback."""
-    assert result.exit_code == 2, result.output
-    assert isinstance(result.exception, SystemExit)
-    lines = result.stderr.splitlines()
-    assert lines[0].startswith("mtls-echo: error: ")
-    assert error in lines[0]
-    if hint is not None:
-        assert lines[-1].startswith("mtls-echo: hint: ")
-        assert hint in lines[-1]
-    assert result.stdout == ""
-
-
-@pytest.fixture
-def made(tmp_path: Path) -> Path:
-    return Directory.create(tmp_path / "pki").path
+from tests.cli.commands.pki.invoking import invoke, refused
+from tests.cli.commands.pki.invoking import made as made
+from tests.support.pki import run, tree, unprivileged
 
 
 def test_the_commands_work_one_after_the_other_in_processes_of_their_own(tmp_path: Path) -> None:
@@ -165,207 +129,6 @@ def test_issue_needs_a_pki(tmp_path: Path) -> None:
         hint="mtls-echo pki init",
     )
     refused(invoke("issue", tmp_path, "a", "a.test", "--client"), error="is not a PKI directory")
-
-
-@pytest.mark.parametrize("source", ["variable", "file"])
-def test_pkcs12_is_private_and_its_password_is_never_shown(
-    made: Path, tmp_path: Path, source: str
-) -> None:
-    packed, secret = tmp_path / "alice.p12", "correct horse"
-    (tmp_path / "password").write_text(f"{secret}\nsecond line\n")
-    from_file = ["--pkcs12-password-file", str(tmp_path / "password")]
-
-    before = os.umask(0)
-    try:
-        result = invoke(
-            *("issue", made, "alice", "alice@mail.test", "--client", "--pkcs12", packed),
-            *(from_file if source == "file" else []),
-            env={PASSWORD_VARIABLE: secret if source == "variable" else "not this"},
-        )
-    finally:
-        os.umask(before)
-
-    assert result.exit_code == 0, result.output
-    assert secret not in result.output
-    assert stat.S_IMODE(packed.stat().st_mode) == 0o600
-    unpacked = pkcs12.load_pkcs12(packed.read_bytes(), secret.encode())
-    assert unpacked.cert is not None
-    assert unpacked.cert.certificate == Directory(made).credential("alice").certificate
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["alice.p12", "password", "pki"]
-
-
-def test_pkcs12_is_read_by_openssl(made: Path, tmp_path: Path) -> None:
-    arguments: list[str | Path] = [
-        "issue",
-        made,
-        "alice",
-        "alice@mail.test",
-        "--client",
-        "--pkcs12",
-    ]
-    assert not invoke(*arguments, tmp_path / "a.p12", env={PASSWORD_VARIABLE: "x"}).exit_code
-
-    listed = subprocess.run(
-        ["openssl", "pkcs12", "-in", tmp_path / "a.p12", "-nodes", "-passin", "pass:x"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-
-    assert "friendlyName: alice" in listed
-    assert "BEGIN PRIVATE KEY" in listed
-
-
-@pytest.mark.parametrize("trouble", ["exists", "no folder", "empty password", "no password file"])
-def test_pkcs12_trouble_is_found_before_anything_is_issued(
-    made: Path, tmp_path: Path, trouble: str
-) -> None:
-    packed = tmp_path / "a.p12"
-    options: list[str | Path] = []
-    if trouble == "exists":
-        packed.write_bytes(b"precious")
-    elif trouble == "no folder":
-        packed = tmp_path / "missing" / "a.p12"
-    elif trouble == "no password file":
-        options = ["--pkcs12-password-file", tmp_path / "missing"]
-    before = tree(tmp_path)
-
-    result = invoke(
-        *("issue", made, "alice", "alice@mail.test", "--client", "--pkcs12", packed, *options),
-        env={PASSWORD_VARIABLE: "" if trouble == "empty password" else "x"},
-    )
-
-    refused(
-        result,
-        error={"exists": "exists already", "empty password": "is empty"}.get(
-            trouble, "no such file"
-        ),
-    )
-    assert tree(tmp_path) == before
-
-
-def test_a_pkcs12_file_taken_for_what_is_then_refused_is_given_back(
-    made: Path, tmp_path: Path
-) -> None:
-    before = tree(tmp_path)
-
-    refused(
-        invoke(
-            *("issue", made, "server", "a.test", "--client", "--pkcs12", tmp_path / "a.p12"),
-            env={PASSWORD_VARIABLE: "x"},
-        ),
-        error="already something",
-    )
-
-    assert tree(tmp_path) == before
-
-
-def test_show_prints_what_matters_to_a_person(made: Path) -> None:
-    shown = invoke("show", made / "client").stdout
-
-    assert re.fullmatch(
-        r"""\S+/client/tls\.crt
-  subject      CN=client
-  issuer       CN=mtls-echo clients CA [0-9a-f]{6}
-  names        client\.test
-  validity     \S+ \S+ to \S+ \S+ UTC, expires in 30 days
-  usage        client
-  key          EC secp256r1
-  serial       [0-9a-f]+
-  fingerprint  [0-9a-f]{64}
-""",
-        shown,
-    ), shown
-
-
-def test_show_prints_a_json_list_for_scripts(made: Path) -> None:
-    described = json.loads(invoke("show", made, "--json").stdout)
-
-    described, ends = described[:-2], described[-2:]
-    assert [(end["roles"], end["stage"], end["next"]) for end in ends] == [
-        (["servers"], "settled", []),
-        (["clients"], "settled", []),
-    ]
-    assert [Path(entry["path"]).relative_to(made).as_posix() for entry in described] == [
-        "authorities/clients/tls.crt",
-        "authorities/servers/tls.crt",
-        "trust/clients/ca.crt",
-        "trust/servers/ca.crt",
-        "client/tls.crt",
-        "server/tls.crt",
-    ]
-    entry = described[-1]
-    assert {key: entry[key] for key in ("position", "subject", "names", "usage", "key")} == {
-        "position": 1,
-        "subject": "CN=server",
-        "names": ["localhost", "127.0.0.1", "::1"],
-        "usage": ["server"],
-        "key": "EC secp256r1",
-    }
-    credential = Directory(made).credential("server")
-    assert entry["fingerprint"] == credential.fingerprint
-    assert int(entry["serial"], 16) == credential.certificate.serial_number
-    assert datetime.fromisoformat(entry["not_after"]) == credential.certificate.not_valid_after_utc
-
-
-def test_show_shows_every_certificate_of_a_file_and_each_ca_once(tmp_path: Path) -> None:
-    path = Directory.create(tmp_path / "pki", intermediate=True, single_authority=True).path
-
-    one = json.loads(invoke("show", path / "server" / "tls.crt", "--json").stdout)
-    everything = json.loads(invoke("show", path, "--json").stdout)
-
-    assert [(entry["position"], entry["usage"]) for entry in one] == [
-        (1, ["server"]),
-        (2, ["authority"]),
-    ]
-    assert everything.pop()["roles"] == ["servers", "clients"]
-    assert sum("authorities" in entry["path"] for entry in everything) == 2
-    assert "tls.crt (2)" in invoke("show", path / "server").stdout
-
-
-@pytest.mark.parametrize(
-    ("path", "error"),
-    [
-        ("server/tls.key", "holds a private key where a certificate belongs"),
-        ("missing", "does not exist"),
-        ("..", "has no certificates in it"),
-        ("authorities/servers/ledger.json", "is not PEM"),
-    ],
-)
-def test_show_says_why_there_is_nothing_to_show(made: Path, path: str, error: str) -> None:
-    refused(invoke("show", made / path), error=error)
-
-
-def test_show_names_a_key_it_does_not_know_by_its_algorithm(made: Path, tmp_path: Path) -> None:
-    certificate = Directory(made).credential("server").certificate
-    (tmp_path / "sm2.crt").write_bytes(altered(certificate, P256, SM2))
-
-    assert "  key          1.2.840.10045.2.1\n" in invoke("show", tmp_path / "sm2.crt").stdout
-
-
-def test_show_takes_a_serial_number_as_it_is(made: Path, tmp_path: Path) -> None:
-    certificate = Directory(made).credential("server").certificate
-    (tmp_path / "odd.crt").write_bytes(negative_serial(certificate))
-
-    shown = run("show", "odd.crt", cwd=tmp_path)
-
-    assert (shown.returncode, shown.stderr) == (0, "")
-    assert "  serial       -" in shown.stdout
-
-
-def test_show_names_the_extension_that_it_cannot_read(made: Path, tmp_path: Path) -> None:
-    credential = Directory(made).credential("server")
-    twice = altered(credential.certificate, EXTENDED_KEY_USAGE, KEY_USAGE)
-    (tmp_path / "odd.crt").write_bytes(credential.certificate_pem + twice)
-
-    shown = invoke("show", tmp_path / "odd.crt").stdout
-    described = json.loads(invoke("show", tmp_path / "odd.crt", "--json").stdout)
-
-    assert shown.count("CN=server") == 2
-    assert shown.count("localhost, 127.0.0.1, ::1") == 2
-    assert shown.rstrip().splitlines()[-1] == "  unreadable   extension 2.5.29.15"
-    assert "unreadable" not in described[0]
-    assert described[1]["unreadable"] == ["2.5.29.15"]
 
 
 def test_an_error_of_the_operating_system_may_name_no_file() -> None:

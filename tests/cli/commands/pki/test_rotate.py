@@ -14,7 +14,7 @@ from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_pki.directory.rollover import Step
 from mtls_echo_pki.flaws.registry import find_flaw
-from tests.cli.commands.pki.test_group import invoke, refused
+from tests.cli.commands.pki.invoking import invoke, refused
 from tests.support.pki import tree
 
 SERIAL = "[0-9a-f]{30,40}"

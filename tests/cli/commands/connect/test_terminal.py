@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import pytest
 
 from mtls_echo_tls.denial import denial_line
+from tests.cli.commands.connect.world import versions
+from tests.cli.commands.connect.world import world as world
 from tests.support.clients import (
     PROGRAM,
-    VERSIONS,
     Behaviour,
     World,
     close_at_once,
@@ -27,13 +28,6 @@ from tests.support.clients import (
     serving,
 )
 from tests.support.timing import HOUR, TELLING, TIMEOUT
-
-versions = pytest.mark.parametrize("version", list(VERSIONS))
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return World.create(tmp_path_factory.mktemp("world"))
 
 
 @dataclass
