@@ -26,20 +26,16 @@ from pathlib import Path
 import pytest
 
 import tests.support.command_line as command_line
+from tests.interop.foreign_clients import CLIENTS, Case, Observed, observe
 from tests.interop.foreign_peers import (
-    CLIENTS,
     IN_FLIGHT,
     PLAINTEXT_ALERT_UNREAD,
-    SERVERS,
     VERSIONS,
-    Case,
-    ForeignServer,
-    Observed,
-    Relay,
     need,
-    observe,
     write_material,
 )
+from tests.interop.foreign_servers import SERVERS, ForeignServer
+from tests.interop.relay import Relay
 
 # What a client did wrong, and the alert for it (RFC 5246 §7.2.2, RFC 8446 §6.2). Only the
 # missing certificate has a different one in each version.

@@ -21,19 +21,9 @@ from typing import Any
 import pytest
 
 import tests.support.command_line as command_line
-from tests.interop.foreign_peers import (
-    CLIENTS,
-    SERVERS,
-    SOURCES,
-    VERSIONS,
-    Case,
-    ForeignClient,
-    ForeignServer,
-    need,
-    program_server,
-    started,
-    write_material,
-)
+from tests.interop.foreign_clients import CLIENTS, Case, ForeignClient
+from tests.interop.foreign_peers import SOURCES, VERSIONS, need, started, write_material
+from tests.interop.foreign_servers import SERVERS, ForeignServer, program_server
 from tests.support.timing import TIMEOUT
 
 # Our client's credential, and what is wrong with it.
