@@ -27,12 +27,12 @@ PYTEST_OPTIONS ?= -n $(WORKERS) --dist loadfile
 
 # One of each kind: a refusal is told to the other end and by both alike, every failure there is is
 # observed, clients are admitted or denied, a PKI's keys and lists are replaced, endpoints come and
-# go (without the two tests of very many), and the README's blocks run as pasted.
-MONITOR := tests/client/endpoints/monitor/test_monitor.py
-QUICK := tests/tls/stream/test_refusal.py tests/cli/failures/test_registry.py \
-  tests/server/test_admission.py tests/pki/directory/test_rotation.py $(MONITOR) \
-  --deselect $(MONITOR)::test_a_thousand_changes_leave_nothing_behind \
-  --deselect $(MONITOR)::test_five_hundred_endpoints_are_dialled_a_few_at_a_time_and_all_come_up \
+# go (but not very many of them), and the README's blocks run as pasted.
+MONITOR := $(addprefix tests/client/endpoints/monitor/test_,check.py lasting.py changes.py)
+ROTATION := $(addprefix tests/pki/directory/rotation/test_,renew.py revoke.py publication.py)
+QUICK := tests/tls/stream/test_refusal.py tests/tls/stream/test_unfit_peers.py \
+  tests/cli/failures/test_registry.py \
+  tests/server/test_admission.py tests/server/test_resumption.py $(ROTATION) $(MONITOR) \
   tests/project/test_docs.py::test_every_block_of_the_readme_runs_as_pasted_and_in_order
 
 .DEFAULT_GOAL := help
