@@ -35,6 +35,8 @@ class Watch:
     def _read(self) -> None:
         assert self.process.stdout is not None
         for text in self.process.stdout:
+            if not text.endswith("\n"):
+                break  # cut off when the process was killed
             with self._arrived:
                 self.lines.append(json.loads(text))
                 self._arrived.notify_all()
