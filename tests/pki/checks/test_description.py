@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mtls_echo_pki.checks.description import describe
-from mtls_echo_pki.files.pem import read_trust
+from mtls_echo_pki.files.trust_anchors import read_trust
 
 CONFIGURATION = "[req]\ndistinguished_name=name\n[name]\n[v3]\nbasicConstraints=CA:FALSE\n"
 KEYS = {
