@@ -203,7 +203,7 @@ def _read(options: dict[str, Any], *, create: bool) -> Material:
         vocabulary=COMMAND_LINE,
     )
     if options["client_auth"] == "none":
-        return without_trust(material)
+        return without_trust(material, COMMAND_LINE)
     if material.trust is None:
         where = f" in {material.source}" if options["cert"] is None else ""
         raise ConfigurationError(

@@ -151,3 +151,17 @@ def test_a_server_without_a_ca_for_its_clients_is_told_so(files: Path, tmp_path:
         ran = run("serve", "--listen", "127.0.0.1:0", *options)
         assert ran.returncode == 2
         assert f"{message} {missing}\n" in ran.stderr
+
+
+def test_a_password_file_that_opens_nothing_is_called_by_its_option(
+    files: Path, tmp_path: Path
+) -> None:
+    plain = tmp_path / "plain.pem"
+    plain.write_bytes(LOCALHOST.certificate_pem + LOCALHOST.key_pem)
+    plain.chmod(0o600)
+    own = ["--cert", str(plain), "--password-file", str(files / "word")]
+
+    with serving(*own, "--client-auth", "none") as running:
+        warning = running.wait_for("warning")
+
+    assert f"{plain} needs no password: --password-file has no effect" in str(warning)

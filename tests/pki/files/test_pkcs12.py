@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.files.passwords import PasswordError, read_password
 from mtls_echo_pki.files.pem import read_credential
 from mtls_echo_pki.files.pem_blocks import MaterialError
+from mtls_echo_pki.files.pkcs12 import parse_pkcs12
 from mtls_echo_pki.files.private_key import is_locked
 
 ROOT = Authority.root("pkcs12")
@@ -159,6 +164,23 @@ def test_a_file_that_is_cut_off_is_not_a_matter_of_its_password(folder: Path) ->
 
     with pytest.raises(MaterialError, match="is a PKCS#12 file that is cut off"):
         read_credential(file, file, password=b"geheim")
+
+
+PACKED = CREDENTIAL.pkcs12(b"geheim")
+BARE = pkcs12.serialize_key_and_certificates(
+    None, CREDENTIAL.key, CREDENTIAL.certificate, CREDENTIAL.chain, NoEncryption()
+)
+
+
+@given(st.sampled_from([PACKED, BARE]), st.integers(0, 4000), st.binary(max_size=9))
+def test_no_damage_to_a_file_causes_anything_but_an_explanation(
+    contents: bytes, position: int, noise: bytes
+) -> None:
+    spoilt = contents[:position] + noise + contents[position + len(noise) :]
+
+    # Any exception but MaterialError fails the test.
+    with contextlib.suppress(MaterialError):
+        assert parse_pkcs12(spoilt, path=Path("x.p12"), password=b"geheim").key_pem
 
 
 # --- keys ----------------------------------------------------------------------------------------

@@ -611,6 +611,20 @@ def test_what_does_not_go_with_a_password_is_refused(locked: Path) -> None:
         server_material(pki=locked, password_file=word)
 
 
+def test_a_root_that_is_sent_is_needless_where_it_is_a_trust_anchor(files: Path) -> None:
+    chain = files / "chain.pem"
+    chain.write_bytes(LOCALHOST.certificate_pem + SERVERS.trust.pem)
+
+    def warnings(client_ca: str) -> tuple[str, ...]:
+        ca, key = files / client_ca, files / "server.key"
+        return server_material(cert=chain, key=key, client_ca=ca).warnings
+
+    assert warnings("clients.crt") == ()
+    (warning,) = warnings("servers.crt")
+    assert warning.startswith("our chain has the root '")
+    assert warning.endswith("any other must not take it from us; leave it out")
+
+
 # --- folders, and what else is in a file ---------------------------------------------------------
 
 

@@ -253,12 +253,16 @@ def client_material(
     )
 
 
-def without_trust(material: Material) -> Material:
+def without_trust(material: Material, vocabulary: Vocabulary = API) -> Material:
     """The same without trust anchors, for a server that asks for no certificate."""
     files = material.files._replace(anchors=None, crl=None)
     source, side, created = material.source, material.side, material.created
     credential, local_cas, strict = material.credential, material.local_cas, material.strict
-    return _material(credential, None, source, side, files, local_cas, created, strict=strict)
+    return _material(
+        *(credential, None, source, side, files, local_cas, created),
+        strict=strict,
+        vocabulary=vocabulary,
+    )
 
 
 def _from_directory(

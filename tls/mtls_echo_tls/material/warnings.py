@@ -67,6 +67,7 @@ def material_warnings(
         found += (trust and _sent_from_trust(credential, trust)) or _omitted(credential, local_cas)
     if trust is not None:
         found += _missing_crls(trust)
+        found += _needless_root(credential, trust)
     return (*found, *_violations(credential, trust, strict=strict))
 
 
@@ -162,6 +163,15 @@ def _sent_from_trust(credential: Credential, trust: Trust) -> list[str]:
         f"our chain lacks {_subject(anchor)}; it is sent because it is among our trust anchors"
         for anchor in trust.anchors
         if not is_self_issued(anchor) and has_signed(anchor, last)
+    ]
+
+
+def _needless_root(credential: Credential | None, trust: Trust) -> list[str]:
+    return [
+        f"our chain has the root {_subject(root)} in it, which is a trust anchor: a peer that"
+        " trusts it has it, and any other must not take it from us; leave it out"
+        for root in (credential.chain if credential is not None else ())
+        if is_self_issued(root) and root in trust.anchors
     ]
 
 
