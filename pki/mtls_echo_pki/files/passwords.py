@@ -3,11 +3,13 @@
 A password is a value, or is asked for when a key turns out to be encrypted, as with
 ``SSLContext.load_cert_chain``. It is used to open the key and not kept. A file of a password is
 read anew each time: a key and its password may be replaced while a server runs. Its first line
-counts, as for ``openssl -passin file:…``, so that an editor's newline at the end does no harm.
+counts, as for ``openssl -passin file:…``, so that an editor's newline at the end does no harm; nor
+does its byte-order mark.
 """
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -47,7 +49,12 @@ def read_password(path: Path) -> bytes:
     except OSError as error:
         hint = "name a file with the password in its first line; it is read at every reload"
         raise MaterialError(path, os_reason(error), hint) from error
-    password = contents.partition(b"\n")[0].removesuffix(b"\r")
+    if contents.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        file = quoted(path)
+        command = f"(umask 077; iconv -f UTF-16 -t UTF-8 {file} > {file}.txt)"
+        raise MaterialError(path, "is UTF-16 text", f"convert it: {command}")
+    line = contents.removeprefix(codecs.BOM_UTF8).partition(b"\n")[0]
+    password = line.removesuffix(b"\r")
     if not password:
         what = "its first line is empty" if contents else "is empty"
         raise MaterialError(path, f"{what}: there is no password", "write it in the first line")

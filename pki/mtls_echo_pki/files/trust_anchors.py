@@ -89,13 +89,24 @@ def anchor_files(folder: Path) -> tuple[Path, ...]:
     except OSError as error:
         hint = f"see who may list it with: ls -ld {quoted(folder)}"
         raise MaterialError(folder, os_reason(error), hint) from error
-    # What a hash names is usually a link to another file of the folder.
     named = [name for name in names if name.endswith(_SUFFIXES) and not name.startswith(".")]
     hashed = [name for name in names if _HASHED.fullmatch(name)]
-    files: dict[str, Path] = {}
-    for name in (*named, *hashed):
-        files.setdefault(os.path.realpath(folder / name), folder / name)
-    return tuple(files.values())
+    # What a hash names is usually a link to another file of the folder.
+    known = {_path_in(folder, name) for name in named}
+    own = [name for name in hashed if _target_of(folder, name) not in known]
+    return tuple(folder / name for name in (*named, *own))
+
+
+def _target_of(folder: Path, name: str) -> str | None:
+    """Where a link leads to, one step; None if it is not a link."""
+    try:
+        return _path_in(folder, os.readlink(folder / name))
+    except OSError:
+        return None
+
+
+def _path_in(folder: Path, name: str) -> str:
+    return os.path.normpath(os.path.join(folder, name))
 
 
 def _is_folder(path: Path) -> bool:

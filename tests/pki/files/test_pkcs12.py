@@ -242,6 +242,7 @@ def test_an_encryption_of_old_is_not_said_to_be_a_wrong_password(
         (b"geheim", b"geheim"),
         (b"geheim\n", b"geheim"),
         (b"geheim\r\n", b"geheim"),
+        (b"\xef\xbb\xbfgeheim\n", b"geheim"),
         (b" two words \nanother line\n", b" two words "),
     ],
 )
@@ -249,6 +250,17 @@ def test_the_first_line_is_the_password(contents: bytes, password: bytes, tmp_pa
     (tmp_path / "pw").write_bytes(contents)
 
     assert read_password(tmp_path / "pw") == password
+
+
+def test_a_password_as_powershell_writes_it_is_named_with_a_command(tmp_path: Path) -> None:
+    (tmp_path / "pw").write_bytes("geheim\r\n".encode("utf-16"))
+
+    with pytest.raises(MaterialError, match="pw: is UTF-16 text") as caught:
+        read_password(tmp_path / "pw")
+
+    command = (caught.value.hint or "").removeprefix("convert it: ")
+    subprocess.run(["sh", "-c", command], check=True)
+    assert read_password(tmp_path / "pw.txt") == b"geheim"
 
 
 def test_a_file_without_a_password_says_why(tmp_path: Path) -> None:

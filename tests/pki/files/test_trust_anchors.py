@@ -48,11 +48,20 @@ def test_every_file_of_a_folder_is_read(folder: Path) -> None:
     assert {*anchors} > BOTH
 
 
-def test_links_by_hash_are_not_read_twice_and_files_so_named_are_read(folder: Path) -> None:
+def test_links_by_hash_are_not_read_twice_and_files_so_named_are_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     subprocess.run(["openssl", "rehash", str(folder)], check=True, capture_output=True)
     links = [entry for entry in folder.iterdir() if entry.is_symlink()]
     assert len(links) == 2
     assert anchor_files(folder) == (folder / "one.pem", folder / "two.crt")
+
+    monkeypatch.chdir(folder)
+    assert anchor_files(Path()) == (Path("one.pem"), Path("two.crt"))
+    monkeypatch.chdir(folder.parent)
+    assert anchor_files(Path(folder.name)) == tuple(
+        Path(folder.name, name) for name in ("one.pem", "two.crt")
+    )
 
     for link in links:  # as some programs install them
         contents = link.read_bytes()
