@@ -67,7 +67,8 @@ def check_password(
             f"{names.unlock_file} has no effect without {names.cert}",
             names.complete("give the certificate and the key that it opens: {cert}{file}"),
         )
-    if cert is None or key == cert:
+    # Where no password can be given, reading it says how to convert it.
+    if cert is None or key == cert or not names.unlock:
         return
     with suppress(OSError):  # reading it will say so
         if is_pkcs12(read_file(cert)):

@@ -23,6 +23,7 @@ from mtls_echo_client.endpoints.plan import TLSSettings
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_tls.address import reference_identifier
 from mtls_echo_tls.material.load import client_material
+from mtls_echo_tls.vocabulary import Vocabulary
 
 # What a key or a certificate begins with; written in place of a path by mistake, it must not get
 # into a log.
@@ -30,6 +31,9 @@ _PEM = "-----BEGIN"
 
 _STRONG_ENOUGH = "use a P-256 key, or RSA of at least 2048 bits, signed with SHA-256 or better"
 
+
+# There is no key for a password.
+_NO_PASSWORDS = Vocabulary(unlock="")
 
 # About settings that are there, and say nothing.
 EMPTY = "is empty, and might mean TLS or plaintext"
@@ -165,7 +169,9 @@ class Reader:
         if os.path.isdir(ca):  # what reads this form of configuration elsewhere takes a file only
             raise self.error(places[ca], f"{ca}: is a directory", "name the file inside it")
         try:
-            material = client_material(ca=ca, cert=cert, key=key, strict=self.strict)
+            material = client_material(
+                ca=ca, cert=cert, key=key, strict=self.strict, vocabulary=_NO_PASSWORDS
+            )
             assert material.trust is not None  # noqa: S101  there is a ca_file
             client_context(material.trust, material.credential)
         except MaterialError as error:

@@ -82,7 +82,9 @@ class ContextSource:
 
     def _load(self) -> Material:
         cert, key, ca = self.settings.cert_file, self.settings.key_file, self.settings.ca_file
-        return client_material(cert=cert, key=key, ca=ca, strict=self._strict)
+        return client_material(
+            cert=cert, key=key, ca=ca, strict=self._strict, vocabulary=self._vocabulary
+        )
 
     def _build(self, material: Material) -> ssl.SSLContext:
         if material.trust is None:

@@ -8,10 +8,16 @@ import ssl
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+)
 
 from mtls_echo_client.endpoints.configuration.errors import EndpointsError
 from mtls_echo_client.endpoints.configuration.read import parse_configuration, read_configuration
 from mtls_echo_client.endpoints.plan import TLSSettings
+from mtls_echo_pki.files.pem import read_credential
 from mtls_echo_tls.address import Address
 from tests.client.endpoints.configuration.reading import folder as folder
 from tests.client.endpoints.configuration.reading import parse, refusal
@@ -186,3 +192,31 @@ def test_what_loads_but_will_not_work_is_a_warning(folder: Path) -> None:
     assert warning == (
         "[0].tls_config.cert_file: our certificate's extendedKeyUsage does not include clientAuth"
     )
+
+
+@pytest.mark.parametrize("key", ["alice.p12", "alice.key"])
+def test_pkcs12_is_refused_with_a_command_where_no_password_can_be_given(
+    folder: Path, key: str
+) -> None:
+    credential = read_credential(folder / "alice.crt", folder / "alice.key")
+    (folder / "alice.p12").write_bytes(credential.pkcs12(b"geheim"))
+    text = PROPOSAL.replace("alice.crt", "alice.p12").replace("alice.key", key)
+
+    refused = refusal(text, folder)
+
+    assert "alice.p12: is a PKCS#12 file" in str(refused)
+    assert "convert it: openssl pkcs12 -in" in (refused.hint or "")
+
+
+def test_an_encrypted_key_is_refused_with_a_command(folder: Path) -> None:
+    credential = read_credential(folder / "alice.crt", folder / "alice.key")
+    pem = credential.key.private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"geheim")
+    )
+    (folder / "locked.key").write_bytes(pem)
+
+    refused = refusal(PROPOSAL.replace("alice.key", "locked.key"), folder)
+
+    assert "[0].tls_config.key_file: " in str(refused)
+    assert "locked.key: the private key is encrypted" in str(refused)
+    assert "openssl pkey -in" in (refused.hint or "")
