@@ -80,7 +80,7 @@ CERTIFICATE_CAUSES: dict[Slug, Cause] = {
         _PATH,
     ),
     "unknown-authority": Cause(
-        "{its} certificate was issued by a CA that is not among {verifiers} trust anchors",
+        "{its} certificate was issued by {signer}a CA that is not among {verifiers} trust anchors",
         "use a certificate from a CA that the {verifier} trusts, or have our"
         " CA's certificate added to the {verifier}'s trust anchors ({ca}{file})",
         "if that issuer is right, add its certificate to the trust anchors ({ca}{file});"
@@ -88,7 +88,7 @@ CERTIFICATE_CAUSES: dict[Slug, Cause] = {
         _PATH,
     ),
     "impostor-authority": Cause(
-        "{its} certificate names a known CA as its issuer, but another key signed it",
+        "{its} certificate names a known CA{the_signer} as its issuer, but another key signed it",
         "have the certificate issued again by the CA that the {verifier} trusts: the one"
         " that signed ours is called the same, and has another key",
         "do not trust it, unless our CA was made anew under its old name: then its new"
@@ -97,8 +97,8 @@ CERTIFICATE_CAUSES: dict[Slug, Cause] = {
         "RFC 5280 §4.2.1.1",
     ),
     "missing-intermediate": Cause(
-        "{it} did not send the intermediate certificate that links {its} certificate to a"
-        " trust anchor",
+        "{it} did not send the intermediate certificate {of_signer}that links {its} certificate"
+        " to a trust anchor",
         "append the certificate of the CA that issued ours to the certificate file"
         " ({cert}), after our own",
         "ask the operator of the {owner} to append the certificate of the CA that issued"
@@ -128,7 +128,7 @@ CERTIFICATE_CAUSES: dict[Slug, Cause] = {
         "RFC 5280 §4.2.1.9",
     ),
     "name-not-permitted": Cause(
-        "{its} certificate carries a name that its CA may not give",
+        "{its} certificate carries a name that its CA may not give{why}",
         "have it issued for names that its CA may give (nameConstraints), or by another CA",
         "have the {owner}'s certificate issued by a CA that may give this name",
         "RFC 5280 §4.2.1.10",

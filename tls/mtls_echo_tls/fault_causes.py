@@ -7,6 +7,8 @@ reissued. Beside the places of `mtls_echo_tls.causes` these texts have
 * ``{its_bearer}``: the certificate that has it: "{its} certificate", or the CA's;
 * ``{subject}``: whose certificate that is;
 * ``{above}``: the CA that issued that certificate;
+* ``{signer}``, ``{the_signer}``, ``{of_signer}``: the same within a sentence, or nothing where it
+  is not known; also in the texts of a slug, as is ``{why}``: what was compared, or nothing;
 * ``{detail}``: what was compared; ``{fix}``: what a new certificate must have;
 * ``{reissue}``: to have that certificate reissued, so that the rule is kept.
 """
@@ -141,8 +143,11 @@ _CA_CLAUSES: dict[Slug, str] = {
     "weak-key": "the key of {bearer}, above {its} certificate, is too weak",
     "weak-signature": "{its_bearer} is signed with an algorithm that is broken",
     "bad-signature": "the signature on {its_bearer} is wrong",
-    "impostor-authority": "{its_bearer} names a known CA as its issuer, but another key signed it",
-    "name-not-permitted": "{its_bearer} carries a name that a CA above it may not give",
+    "unknown-authority": "{its} certificate leads to {above}, a CA that is not among {verifiers}"
+    " trust anchors",
+    "impostor-authority": "{its_bearer} names a known CA{the_signer} as its issuer, but another"
+    " key signed it",
+    "name-not-permitted": "{its_bearer} carries a name that a CA above it may not give{why}",
     "not-an-authority": "{its} certificate was issued below {bearer}, which may not issue any",
 }
 

@@ -108,7 +108,7 @@ async def test_a_failure_of_the_connection_is_no_bug_of_its_handler(pki: Authori
             assert isinstance(stream.transport, trio.abc.HalfCloseableStream)
             await stream.transport.aclose()  # without close_notify
             report = await here.event("connection")
-            assert report["causes"] == ["truncated"]
+            assert report["causes"][-1] == "truncated"
         assert not [event for event in here.events if event.name == "error"]
 
 

@@ -82,7 +82,7 @@ def test_without_it_an_unknown_ca_comes_first_and_no_clock(alert: int) -> None:
 
     assert report.causes[0] == "unknown-authority"
     assert "clock" not in report.remedy
-    assert "most likely our certificate was issued by a CA" in report.summary
+    assert "most likely our certificate was issued by “clients”, a CA that" in report.summary
 
 
 def test_the_finer_go_says_unknown_ca_of_one() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ssl
 from dataclasses import replace
 
+from cryptography.x509.oid import NameOID
+
 from mtls_echo_client.context import client_context
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
@@ -30,6 +32,10 @@ async def test_a_weak_ca_among_our_anchors_stops_our_own_chain(version: ssl.TLSV
     refused, refuser = await reports(*tls_pair(client, server_context(own, trust)))
 
     assert (refuser.rejected_by, refuser.causes) == ("server", ["weak-key"])
-    assert refuser.summary == "we refused the client: a key in our certification path is too weak"
-    assert refuser.remedy.startswith("have it issued for a P-256 key")
+    weak = inputs.credential.chain[0].subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+    assert refuser.summary == (
+        f"we refused the client: the key of the intermediate “{weak!s}”, above our certificate,"
+        " is too weak"
+    )
+    assert refuser.remedy.startswith("have our certificate issued by a CA with a P-256 key")
     assert join_reports(refused, refuser).causes == ("weak-key",)

@@ -34,7 +34,7 @@ from mtls_echo_tls.causes import OWNERS
 from mtls_echo_tls.diagnosis import tables
 from mtls_echo_tls.diagnosis.cipher_mismatch import why_unfit
 from mtls_echo_tls.diagnosis.evidence import Evidence
-from mtls_echo_tls.diagnosis.narrowing import narrow
+from mtls_echo_tls.diagnosis.narrowing import OWN_CHAIN, narrow
 from mtls_echo_tls.diagnosis.report import Alert, FaultFound, Issuer, Parameters, Report
 from mtls_echo_tls.diagnosis.verdict import Verdict, is_silent, verdict_of, without_certificate
 from mtls_echo_tls.diagnosis.wording import (
@@ -58,6 +58,9 @@ from mtls_echo_tls.trace.decoding import trace_of
 
 # Stacks whose clients send the name that they ask for.
 _NAMING = frozenset({"OpenSSL", "Go up to 1.20", "Go since 1.21", "rustls", "Java"})
+
+# What depends on the anchors that a path leads to.
+_OF_ANCHORS: Slugs = ("unknown-authority", "missing-intermediate", "impostor-authority")
 
 # Why a certificate of ours was not sent.
 _WITHHELD: Slugs = ("no-client-certificate", "no-common-signature-algorithm")
@@ -92,7 +95,8 @@ def _examine_path(evidence: Evidence, verdict: Verdict) -> CertificationPath:
     if rejected_by != evidence.side:
         return _with_address(_own_path(evidence), evidence)
     if evidence.verify_code is None:
-        return CertificationPath()
+        # OpenSSL did not send our own chain.
+        return _own_path(evidence) if evidence.ground in OWN_CHAIN else CertificationPath()
     mine = evidence.context_info
     known = mine.trust if mine.complete else None
     our_chain = mine.credential.path if mine.credential else ()
@@ -142,10 +146,11 @@ def _unfit_key(evidence: Evidence, verdict: Verdict) -> Fault | None:
 
 
 def _own_path(evidence: Evidence) -> CertificationPath:
-    """Examine what we presented."""
+    """Examine what we presented, or would have."""
     mine = evidence.context_info
+    configured = mine.credential.chain_der if mine.credential else ()
     return examine(
-        evidence.own_chain,
+        evidence.own_chain or (configured if evidence.ground in OWN_CHAIN else ()),
         presenter=evidence.side,
         # On the server the name is SNI; a client that asked for an address sends none.
         reference=evidence.server_name if evidence.side == "server" else None,
@@ -195,7 +200,10 @@ def _report(
     owner = owner or (OWNERS.get(causes[0]) if causes else None)
     faults, mine = _faults(path, evidence), evidence.context_info
     vocabulary = mine.vocabulary.for_other_files() if mine.other_files else mine.vocabulary
-    words = Perspective(evidence.side, rejected_by, owner, vocabulary, faults, evidence.ground)
+    about = _suspected(path)
+    words = Perspective(
+        evidence.side, rejected_by, owner, vocabulary, faults, evidence.ground, about
+    )
     return Report(
         side=evidence.side,
         outcome=verdict.outcome,
@@ -231,12 +239,13 @@ def _faults(path: CertificationPath, evidence: Evidence) -> list[FaultFound]:
 
 
 def _fault(fault: Fault, path: CertificationPath, presenter: Side) -> FaultFound:
+    found = _located(fault, path)
+    return msgspec.structs.replace(found, fix=fault.fix or fix_of(fault.slug, presenter))
+
+
+def _located(fault: Fault, path: CertificationPath) -> FaultFound:
     found = FaultFound(
-        slug=fault.slug,
-        depth=fault.depth,
-        detail=fault.detail,
-        variant=fault.variant,
-        fix=fault.fix or fix_of(fault.slug, presenter),
+        slug=fault.slug, depth=fault.depth, detail=fault.detail, variant=fault.variant
     )
     if fault.depth >= len(path.certificates):
         return found
@@ -248,6 +257,16 @@ def _fault(fault: Fault, path: CertificationPath, presenter: Side) -> FaultFound
         issuer=bounded(short_name(issuer_name(certificate))),
         root=is_self_issued(certificate),
     )
+
+
+def _suspected(path: CertificationPath) -> list[FaultFound]:
+    """Where in a path that is as it should be the causes would lie that only the verifier sees."""
+    if not path.certificates:
+        return []
+    depth = len(path.certificates) - 1
+    if depth and is_self_issued(path.certificates[-1]):
+        depth -= 1  # the CA is the root, and this is what the root has issued
+    return [_located(Fault(slug, depth, ""), path) for slug in _OF_ANCHORS]
 
 
 def _anchors(evidence: Evidence) -> list[str]:

@@ -50,7 +50,7 @@ from mtls_echo_tls.stacks.request import by_listed_authorities
 
 # OpenSSL does not send a chain that its security level forbids, whether it was loaded or is
 # completed from the trust anchors; of the peer's chain it says so with a verify code.
-_OWN_CHAIN: dict[str, Slug] = {
+OWN_CHAIN: dict[str, Slug] = {
     "CA_KEY_TOO_SMALL": "weak-key",
     "EE_KEY_TOO_SMALL": "weak-key",
     "CA_MD_TOO_WEAK": "weak-signature",
@@ -128,8 +128,8 @@ def narrow(
     if evidence.reason == "NO_SHARED_CIPHER" and _cannot_sign(evidence):
         # TLS 1.2 then finds no suite, and never gets to showing the certificate.
         return ("wrong-usage",), evidence.side
-    if evidence.verify_code is None and evidence.ground in _OWN_CHAIN:
-        return (_OWN_CHAIN[evidence.ground],), evidence.side
+    if evidence.verify_code is None and evidence.ground in OWN_CHAIN:
+        return (OWN_CHAIN[evidence.ground],), evidence.side
     if evidence.verify_code is not None:
         return _narrow_as_verifier(family, path, evidence), None
     if rejected_by is None:

@@ -34,6 +34,9 @@ from mtls_echo_tls.stacks.fingerprint import display
 from mtls_echo_tls.stacks.request import accepted_authorities, enumerated, issuers
 from mtls_echo_tls.vocabulary import API, Vocabulary
 
+# What stands in the texts for a CA or a comparison that is not known: nothing.
+_UNNAMED = {"signer": "", "the_signer": "", "of_signer": "", "why": ""}
+
 # Candidates named in full; the slugs of the others follow on one line.
 _MOST_GUESSES = 3
 
@@ -46,7 +49,8 @@ class Perspective:
     """Completes a cause's texts for the reader on one side.
 
     Who was refused owns the fault, unless another owner is given; when neither side refused, the
-    texts name no owner.
+    texts name no owner. `about` has, for causes that the path does not show, where in the path
+    they would be.
     """
 
     side: Side
@@ -55,6 +59,7 @@ class Perspective:
     vocabulary: Vocabulary = API
     faults: Sequence[FaultFound] = ()
     reason: str | None = None
+    about: Sequence[FaultFound] = ()
 
     @property
     def peer(self) -> Side:
@@ -72,6 +77,7 @@ class Perspective:
         """A text of the catalogue, with the sides named as the reader would name them."""
         ours = self.reader_owns
         places: dict[str, str] = {
+            **_UNNAMED,
             "it": "we" if ours else "it",
             "its": "our" if ours else "its",
             "owner": self.side if ours else self.peer,
@@ -86,8 +92,13 @@ class Perspective:
 
     def clause(self, slug: Slug, verify_code: int | None = None) -> str:
         """The clause that names this cause."""
-        fault = fault_of(slug, self.faults, verify_code)
+        fault = self.fault(slug, verify_code)
         return self.text(texts_of(slug, fault, verify_code, self.reason).clause, fault)
+
+    def fault(self, slug: Slug, verify_code: int | None = None) -> FaultFound | None:
+        """The fault that this cause is about, or would be."""
+        found = fault_of(slug, self.faults, verify_code)
+        return fault_of(slug, self.about) if found is None else found
 
     def remedy(self, cause: Cause, fault: FaultFound | None = None) -> str:
         """What the reader can do about it."""
@@ -139,7 +150,10 @@ def _fault_places(
             f"have {bearer} reissued by {above} {fix}, for the same key, and put in place of the"
             " present one where that is sent or trusted"
         )
+    named = {"signer": f"{above}, ", "the_signer": f", {above},", "of_signer": f"of {above} "}
     return {
+        **(named if fault.issuer else {}),
+        "why": f": {fault.detail}" if fault.detail else "",
         "subject": subject,
         "fix": fix,
         "bearer": bearer, "its_bearer": holder, "above": above, "detail": fault.detail,
@@ -168,6 +182,7 @@ def in_third_person(
     verifier = peer_of(owner) if owner else None
     anchors = _anchors(vocabulary)
     places: dict[str, str] = {
+        **_UNNAMED,
         "it": it,
         "its": "its" if named or "{it}" in text else f"{it}'s",
         "owner": owner or "client or server",
@@ -239,7 +254,7 @@ def remedy(evidence: Evidence, words: Perspective, causes: Slugs, path: Certific
     denied = evidence.denied or ""
     if "client certificate" in denied and not denied.endswith((NOT_AMONG, ONLY_CERTAIN)):
         return words.remedy(denied_for(denied))
-    fault = fault_of(first, words.faults, evidence.verify_code)
+    fault = words.fault(first, evidence.verify_code)
     return words.remedy(texts_of(first, fault, evidence.verify_code, words.reason), fault)
 
 
