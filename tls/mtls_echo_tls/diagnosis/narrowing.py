@@ -227,7 +227,8 @@ def _narrow_as_presenter(family: Slugs, path: CertificationPath, evidence: Evide
         return (*proved, *drop(shown, {*proved})) or family
     # What is wrong with a CA that was not sent is one candidate more, and not the likeliest.
     suspected, strict = shown, keep(shown, _slugs_of_presented(path, evidence, strict=True))
-    shown = (*proved, *strict, *keep(shown, ("missing-intermediate",)))
+    missing: Slugs = keep(shown, ("missing-intermediate",))
+    shown = (*proved, *missing, *strict)
     ruled_out = _disproved(path, evidence) - {*suspected}
     remaining = drop(family, {*ruled_out, *shown})
     if path.is_complete:
@@ -243,7 +244,7 @@ def _narrow_as_presenter(family: Slugs, path: CertificationPath, evidence: Evide
     if strict and not proved and not (evidence.peer_is_openssl and evidence.alert is not None):
         # Few other verifiers are strict, and to all of them a CA may be unknown.
         usual = keep(remaining[:2], _USUAL)
-        shown, remaining = (*usual, *shown), drop(remaining, usual)
+        shown, remaining = (*missing, *usual, *strict), drop(remaining, usual)
     possible = (*shown, *remaining) or UNKNOWN
     # The alert for everything else: what is left over when all that is known has been ruled out
     # is not proved by that.

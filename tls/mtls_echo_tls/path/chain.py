@@ -11,14 +11,14 @@ Of an issuer that is not known here it cannot be decided which of the two it is,
 name may exist in either place. Two things rule the missing intermediate out. The anchors may
 permit no further CA below them (pathLenConstraint), and a certificate's authorityKeyIdentifier may
 name its issuer's issuer: where that is the issuer itself, it is a root. (A CA that writes that
-falsely is itself an unknown CA.) The reverse proves nothing: any CA can name one of our anchors
-there.
+falsely is itself an unknown CA.) The reverse is no proof, as any CA can name one of our anchors
+there, but makes the missing intermediate the likelier of the two.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -167,7 +167,10 @@ def _dead_end(
     elif is_self_issued(current) and depth == 0:
         yield Fault("self-signed", 0, f"subject and issuer are both {issuer}")
     elif anchors is None:
-        return
+        above = _above_issuer(current)
+        if above:
+            detail = f"{issuer} was not sent; by its key identifier, {above} issued it"
+            yield Fault("missing-intermediate", depth, detail, "below-known")
     elif signer is not None and not is_self_issued(signer):
         yield from _unsent(signer, depth, inputs, path)
     elif any(subject_name(anchor) == issuer_name(current) for anchor in anchors):
@@ -293,6 +296,10 @@ def _unknown(
     elif not any(_has_room(anchor, path) for anchor in anchors):
         last = f"{issuer} is not among the trust anchors, which permit no CA below them"
         yield Fault("unknown-authority", depth, detail if renamed else last, variant)
+    elif renamed is None and any(map(_is_above(current), anchors)):
+        detail += f"; by its key identifier, the trust anchor {_above_issuer(current)} issued it"
+        yield Fault("missing-intermediate", depth, detail, "below-known")
+        yield Fault("unknown-authority", depth, detail)
     else:
         yield Fault("unknown-authority", depth, detail, variant)
         yield Fault("missing-intermediate", depth, detail)
@@ -307,6 +314,20 @@ def _is_issued_by_root(certificate: x509.Certificate) -> bool:
     """Whether its issuer's issuer, as authorityKeyIdentifier names it, is the issuer itself."""
     identifier = value_of(certificate, x509.AuthorityKeyIdentifier)
     return identifier is not None and _issuers_issuer(identifier) == [issuer_name(certificate)]
+
+
+def _is_above(certificate: x509.Certificate) -> Callable[[x509.Certificate], bool]:
+    """Whether an anchor issued its issuer, by what authorityKeyIdentifier says."""
+    identifier = value_of(certificate, x509.AuthorityKeyIdentifier)
+    above = _issuers_issuer(identifier) if identifier is not None else []
+    return lambda anchor: subject_name(anchor) in above
+
+
+def _above_issuer(certificate: x509.Certificate) -> str:
+    """The issuer's issuer, as authorityKeyIdentifier names it; "" if it does not, or is a root."""
+    identifier = value_of(certificate, x509.AuthorityKeyIdentifier)
+    above = _issuers_issuer(identifier) if identifier is not None else []
+    return display_name(above[0]) if above and above[0] != issuer_name(certificate) else ""
 
 
 def _issuers_issuer(identifier: x509.AuthorityKeyIdentifier) -> list[DistinguishedName]:

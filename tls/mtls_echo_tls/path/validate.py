@@ -136,7 +136,7 @@ def examine(
             found += revocation_faults(path.certificates, crls, moment)
         if not strict:
             found = [fault for fault in found if not fault.strict]
-        found.sort(key=lambda fault: _ORDER.index(fault.slug))
+        found.sort(key=_rank)
         return replace(path, faults=tuple(_bounded(found)))
     return CertificationPath()
 
@@ -199,6 +199,12 @@ def _namesakes(
                 f" {ca_name}: OpenSSL tries one of them"
             )
             yield Fault("missing-key-identifier", depth, detail, "namesakes")
+
+
+def _rank(fault: Fault) -> int:
+    """Its place among the faults; the likelier of two readings comes first."""
+    likelier = fault.variant == "below-known"
+    return _ORDER.index("unknown-authority" if likelier else fault.slug) * 2 - likelier
 
 
 def _bounded(faults: Sequence[Fault]) -> Iterator[Fault]:
