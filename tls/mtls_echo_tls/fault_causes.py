@@ -24,8 +24,8 @@ from mtls_echo_tls.slugs import Cause, Slug
 # Kinds of a slug, with texts of their own.
 Variant = Literal[
     "identifiers-differ", "malformed", "renamed-ca", "namesakes", "crl-signer", "rule",
-    "anchor-not-root", "critical-identifier", "near-name", "not-sent", "withheld", "not-used",
-    "odd-curve", "below-known",
+    "anchor-not-root", "critical-identifier", "explicit-curve", "near-name", "not-sent",
+    "withheld", "not-used", "odd-curve", "below-known",
 ]  # fmt: skip
 
 # What a certificate must have in place of the fault, where the fault does not say it itself.
@@ -97,6 +97,12 @@ VARIANTS: dict[Variant, Cause] = {
         "{reissue}",
         "{reissue}",
         "RFC 5280 §4.2.1.1",
+    ),
+    "explicit-curve": Cause(
+        "{its_bearer} breaks a rule of RFC 5480: {detail}",
+        "{reissue}",
+        "{reissue}",
+        "RFC 5480 §2.1.1",
     ),
     "not-sent": Cause(
         "{it} presented no certificate, and one is required: the one that is configured was not"

@@ -128,9 +128,10 @@ async def test_nothing_tells_namesakes_without_identifiers_apart(
     bearer = replace(ALICE, certificate=without_identifiers(ROOT, ALICE.certificate))
 
     trust = Trust(tuple(anchors if first else anchors[::-1]))
-    _, verifier = await met(bearer, trust, version)
+    refused, verifier = await met(bearer, trust, version)
 
     assert verifier.causes == ["missing-key-identifier"]
+    assert "missing-key-identifier" in refused.causes
     assert "nothing tells them apart" in verifier.summary
     assert any("2 trust anchors are called “Field CA”" in f.detail for f in verifier.faults)
 

@@ -168,6 +168,8 @@ async def test_a_rule_that_only_the_der_shows_is_told_by_both_ends(
     assert refused.causes[0] == "not-conforming"
     # Whether the verifier is strict, and there is nothing else, the refused end cannot know.
     assert (len(refused.causes) > 1) is (rule != EXPLICIT)
+    # To which no lenient verification would help.
+    assert ("strict" in verifier.remedy) is ("strict" in verifier.summary) is (rule != EXPLICIT)
     for report in (refused, verifier):
         assert rule in report.summary
         assert fix in report.remedy

@@ -39,7 +39,7 @@ from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.tables import SHOWN_BESIDE
 from mtls_echo_tls.diagnosis.verdict import Verdict, is_silent, without_certificate
 from mtls_echo_tls.path.certificates import end_entity
-from mtls_echo_tls.path.rules import may_sign_crls
+from mtls_echo_tls.path.rules import lacks_issuer_key, may_sign_crls
 from mtls_echo_tls.path.tampering import is_signed_by
 from mtls_echo_tls.path.validate import CertificationPath, examine
 from mtls_echo_tls.reasons import UNKNOWN
@@ -139,6 +139,7 @@ def narrow(
         return family, None
     if evidence.own_chain:
         family = _narrow_as_presenter(_with_provable(family, path, evidence), path, evidence)
+        family = _with_namesakes(family, path, evidence)
     return _with_tampering(family, path, evidence), None
 
 
@@ -152,6 +153,22 @@ def _with_provable(family: Slugs, path: CertificationPath, evidence: Evidence) -
     verifier = peer_of(evidence.side)
     stacks = evidence.peer_stacks if evidence.peer_is_openssl else frozenset[str]()
     return (*keep(path.slugs, meant_by(stacks, evidence.alert.code, verifier)), *family)
+
+
+def _with_namesakes(causes: Slugs, path: CertificationPath, evidence: Evidence) -> Slugs:
+    """The causes, and that the verifier may have two CAs of one name and have tried the wrong one.
+
+    OpenSSL does where no identifier tells them apart, and then says that the signature is wrong.
+    """
+    first: Slugs = ("impostor-authority",)
+    is_about_signature = evidence.alert is not None and (
+        evidence.alert.code == AlertDescription.decrypt_error
+    )
+    named = any(lacks_issuer_key(c) and not is_self_issued(c) for c in path.certificates)
+    if not is_about_signature or not named or first[0] not in causes:
+        return causes
+    place = causes.index(first[0]) + 1
+    return tuple(dict.fromkeys((*causes[:place], "missing-key-identifier", *causes[place:])))
 
 
 def _behind_silence(path: CertificationPath, evidence: Evidence) -> Slugs:

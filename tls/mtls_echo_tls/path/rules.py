@@ -113,7 +113,14 @@ def check_certificate(
     yield from check_validity(certificate, depth, now)
     yield from _strength(certificate, depth, anchor=anchor)
     for rule, fix, strict in raw_violations(certificate):
-        yield Fault("not-conforming", depth, rule, "rule", fix, strict=strict)
+        yield Fault(
+            "not-conforming",
+            depth,
+            rule,
+            "rule" if strict else "explicit-curve",
+            fix,
+            strict=strict,
+        )
     if not has_readable_extensions(certificate):
         return  # what seems to be absent may only be unreadable
     critical = (each.oid for each in raw_extensions(certificate) if each.critical)
