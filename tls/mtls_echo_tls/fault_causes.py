@@ -15,6 +15,7 @@ reissued. Beside the places of `mtls_echo_tls.causes` these texts have
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal
 
@@ -36,6 +37,13 @@ _FIXES: dict[Slug, str] = {
     "not-an-authority": "with CA:TRUE and keyUsage keyCertSign, cRLSign",
     "not-conforming": "by that rule",
 }
+
+_ENDED_BY_REISSUING: frozenset[Slug] = frozenset(
+    {
+        *("not-conforming", "missing-key-identifier", "unknown-critical-extension"),
+        *("wrong-usage", "weak-signature"),
+    }
+)
 
 VARIANTS: dict[Variant, Cause] = {
     "identifiers-differ": Cause(
@@ -200,6 +208,17 @@ def cause_of_fault(
     cause = CERTIFICATE_CAUSES[slug]
     owner, verifier = _CA_REMEDIES.get(slug, (cause.owner, cause.verifier))
     return replace(cause, clause=_CA_CLAUSES[slug], owner=owner, verifier=verifier)
+
+
+def joined_fixes(slug: Slug, fix: str, beside: Iterable[tuple[Slug, str]]) -> str:
+    """What a reissued certificate must have, in place of this fault and the others in the old one.
+
+    With one rule kept and another still broken it would be refused again.
+    """
+    if not fix or slug not in _ENDED_BY_REISSUING:
+        return fix
+    others = (other for found, other in beside if found in _ENDED_BY_REISSUING and other)
+    return ", and ".join(dict.fromkeys((fix, *others)))
 
 
 def fix_of(slug: Slug, presenter: str) -> str:

@@ -199,3 +199,32 @@ def test_a_chain_beyond_openssls_bound_is_said_to_be_so_and_nothing_is_missing()
     short = examine(many, presenter="client", anchors=[x509.load_der_x509_certificate(ders[1])])
     assert short.faults == ()  # OpenSSL leaves out what is not on the path
     assert path.faults[0].detail == "106 certificates were sent; OpenSSL follows 100"
+
+
+async def test_a_hint_names_everything_that_the_new_certificate_must_have() -> None:
+    """Made anew by one rule only, it would be refused again by the other."""
+    tbs = TBSCertificate.of(ROOT.certificate)
+    lax = tuple(
+        x509.Extension(each.oid, False, each.value)
+        for each in tbs.extensions
+        if each.oid != ExtensionOID.KEY_USAGE
+    )
+    bad = ROOT.certify(replace(tbs, extensions=lax))
+    bearer = ROOT.issue(Request.client("alice.test"))
+
+    refused, verifier = await met(bearer, Trust((bad,)), ssl.TLSVersion.TLSv1_3)
+
+    made = "with basicConstraints marked critical, and with keyUsage keyCertSign, cRLSign"
+    assert verifier.causes == ["not-conforming"]
+    assert f"have the root “Root” made anew {made}, with the same name and key" in verifier.remedy
+    account = join_reports(refused, verifier)
+    assert all(made in text for text in account.remedies.values())
+    as_told = tuple(
+        x509.Extension(each.oid, True, each.value)
+        if each.oid in (ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE)
+        else each
+        for each in tbs.extensions
+    )
+    repaired = ROOT.certify(replace(tbs, extensions=as_told))
+    _, verifier = await met(bearer, Trust((repaired,)), ssl.TLSVersion.TLSv1_3)
+    assert verifier.outcome == "echoed"

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
+from msgspec.structs import replace
 
-from mtls_echo_pki.certificates.reading import issuer_name, period, subject_name
+from mtls_echo_pki.certificates.reading import period, subject_name
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.alerts import AlertDescription, alert_meaning, alert_name
 from mtls_echo_tls.causes import cause_of, denied_for
@@ -22,10 +23,10 @@ from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import same_name_root
 from mtls_echo_tls.diagnosis.report import Fact, FaultFound, Outcome
 from mtls_echo_tls.diagnosis.tables import RULE_OF_VERIFY_CODE, SHOWN_BESIDE, SILENT, silence_in
-from mtls_echo_tls.fault_causes import cause_of_fault
+from mtls_echo_tls.fault_causes import cause_of_fault, joined_fixes
 from mtls_echo_tls.path.certificates import end_entity
 from mtls_echo_tls.path.rules import Fault, display_name
-from mtls_echo_tls.path.summaries import LONGEST_NAME, names_of, rfc3339
+from mtls_echo_tls.path.summaries import presented_as, rfc3339
 from mtls_echo_tls.path.validate import CertificationPath
 from mtls_echo_tls.reasons import UNKNOWN
 from mtls_echo_tls.sides import Side, peer_of
@@ -39,9 +40,6 @@ _UNNAMED = {"signer": "", "the_signer": "", "of_signer": "", "why": ""}
 
 # Candidates named in full; the slugs of the others follow on one line.
 _MOST_GUESSES = 3
-
-# Names of a certificate that was presented.
-_MOST_PRESENTED = 4
 
 
 @dataclass(frozen=True)
@@ -108,14 +106,22 @@ class Perspective:
 def fault_of(
     slug: Slug, faults: Iterable[FaultFound], verify_code: int | None = None
 ) -> FaultFound | None:
-    """The fault that a cause is about: of several, that which OpenSSL meets first."""
-    same = [fault for fault in faults if fault.slug == slug]
+    """The fault that a cause is about: of several, that which OpenSSL meets first.
+
+    Its `fix` is all that a new certificate must have in place of the one at fault.
+    """
+    every = list(faults)
+    same = [fault for fault in every if fault.slug == slug]
     kinds = SHOWN_BESIDE.get(verify_code or 0, frozenset())
     same.sort(key=lambda fault: fault.variant not in kinds)
     if slug.endswith("-authority") and slug != "not-an-authority":
         same.reverse()  # dates are checked from the anchor down
     said = RULE_OF_VERIFY_CODE.get(verify_code or 0, "")
-    return next((fault for fault in same if said in fault.detail), same[0] if same else None)
+    found = next((fault for fault in same if said in fault.detail), same[0] if same else None)
+    if found is None:
+        return None
+    beside = ((fault.slug, fault.fix) for fault in every if fault.depth == found.depth)
+    return replace(found, fix=joined_fixes(slug, found.fix, beside))
 
 
 def texts_of(
@@ -319,7 +325,7 @@ def _refused(
     if (words.rejected_by is None and not silent) or (leaf is None and not path.faults):
         return
     if leaf is not None:
-        yield Fact("presented", _presented(leaf))
+        yield Fact("presented", presented_as(leaf))
     # Two readings of one fault share their detail.
     details = dict.fromkeys(_located(fault, path) for fault in path.faults if fault.slug in causes)
     yield from (Fact("found", detail) for detail in details)
@@ -369,12 +375,3 @@ def _alert_fact(evidence: Evidence, causes: Slugs) -> Fact:
     if not sent and evidence.stage == "first-read":
         text += ", with the first read (TLS 1.3 verifies clients after their Finished)"
     return Fact("sent" if sent else "received", text)
-
-
-def _presented(leaf: x509.Certificate) -> str:
-    named = names_of(leaf)
-    listed = [*named[:_MOST_PRESENTED], *(["…"] if len(named) > _MOST_PRESENTED else [])]
-    names = ", ".join(listed) or subject_name(leaf).common_name or "no name"
-    issuer = issuer_name(leaf).common_name or str(issuer_name(leaf)) or "an unnamed CA"
-    names, issuer = names[:LONGEST_NAME], issuer[:LONGEST_NAME]
-    return f"certificate for {names}, issued by {issuer}"

@@ -11,12 +11,14 @@ from cryptography import x509
 from mtls_echo_pki.certificates.der import UnreadableError
 from mtls_echo_pki.certificates.identifiers import subject_alternative_names
 from mtls_echo_pki.certificates.outline import FIRST_MOMENT, outline_of
+from mtls_echo_pki.certificates.reading import issuer_name, subject_name
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.ordinary import cache_ordinary
 from mtls_echo_tls.path.certificates import end_entity
 
 # Names of a peer's choosing are cut: a certificate may carry thousands.
 _MOST_NAMES = 16
+_MOST_PRESENTED = 4
 LONGEST_NAME = 256
 
 # And what they become when each unprintable character is written as up to ten others.
@@ -62,6 +64,15 @@ def names_of(leaf: x509.Certificate) -> list[str]:
     """The entries of its subjectAltName: at most 16, each cut at 256 characters."""
     entries = list(subject_alternative_names(leaf))[:_MOST_NAMES]
     return [bounded(str(entry.value)) for entry in entries]
+
+
+def presented_as(leaf: x509.Certificate) -> str:
+    """Whose certificate it is, and of which CA, in a few words."""
+    named = names_of(leaf)
+    listed = [*named[:_MOST_PRESENTED], *(["…"] if len(named) > _MOST_PRESENTED else [])]
+    names = ", ".join(listed) or subject_name(leaf).common_name or "no name"
+    issuer = issuer_name(leaf).common_name or str(issuer_name(leaf)) or "an unnamed CA"
+    return f"certificate for {names[:LONGEST_NAME]}, issued by {issuer[:LONGEST_NAME]}"
 
 
 def bounded(text: str) -> str:
