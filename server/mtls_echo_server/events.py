@@ -139,7 +139,12 @@ def _connection_text(
         ms = report.duration_ms
         took = f"{ms:.1f} ms" if ms < 1000 else f"{ms / 1000:.1f} s"
         traffic = f"{received} bytes in, {sent} bytes out"
-        return f"finished {where}: {_ENDED.get(ended, ended)}, {traffic}, {took}"
+        how = _ENDED.get(ended, ended)
+        if ended == "client" and not received and not sent:
+            # curl leaves so, without an alert, where the name is not the one that it asked for.
+            why = "".join(f", {fact}" for fact in _found(report))
+            how += f" before it had sent a byte, as some do that refuse our certificate{why}"
+        return f"finished {where}: {how}, {traffic}, {took}"
     word = {"refused": "refused", "denied": "denied", "failed": "failed"}[report.outcome]
     if report.rejected_by == "client":
         word = "refused by"

@@ -111,6 +111,28 @@ async def test_an_anonymous_client_may_not_enter_where_only_certain_ones_may(
             assert await echoed(stream) == b"hello"
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize(("asked", "is_named"), [("other.test", False), ("localhost", True)])
+async def test_a_client_that_leaves_without_a_byte_may_have_minded_the_name(
+    pki: Authorities, version: ssl.TLSVersion, asked: str, is_named: bool
+) -> None:
+    """curl compares the name after the handshake, and sends no alert."""
+    context = pki.client_context(pki.alice)
+    context.check_hostname = False
+    context.minimum_version = context.maximum_version = version
+    async with running(pki.server_context(), limits=limits()) as here:
+        stream = TLSStream(await here.tcp(), context, server_name=asked)
+        await stream.do_handshake()
+        await here.event("accepted")
+        await stream.aclose()
+        report = await here.event("connection")
+        [told] = [event.text for event in here.events if event.name == "connection"]
+    assert report["outcome"] == "echoed"
+    assert "closed by the client before it had sent a byte, as some do that refuse" in told
+    assert ("; other.test was asked for" in told) is not is_named
+    assert ("found: it names localhost" in told) is not is_named
+
+
 async def test_the_context_is_asked_for_at_each_connection(pki: Authorities) -> None:
     contexts = [pki.server_context()]
     async with (

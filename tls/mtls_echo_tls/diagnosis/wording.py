@@ -25,6 +25,7 @@ from mtls_echo_tls.diagnosis.report import Fact, FaultFound, Outcome
 from mtls_echo_tls.diagnosis.tables import RULE_OF_VERIFY_CODE, SHOWN_BESIDE, SILENT, silence_in
 from mtls_echo_tls.fault_causes import cause_of_fault, joined_fixes
 from mtls_echo_tls.path.certificates import end_entity
+from mtls_echo_tls.path.reference import unnamed
 from mtls_echo_tls.path.rules import Fault, display_name
 from mtls_echo_tls.path.summaries import presented_as, rfc3339
 from mtls_echo_tls.path.validate import CertificationPath
@@ -268,7 +269,10 @@ def facts(
     evidence: Evidence, words: Perspective, causes: Slugs, path: CertificationPath
 ) -> list[Fact]:
     """What was compared and what crossed the connection, in the order of finding."""
-    found = _facts(evidence, words, causes, path) if causes else ()
+    found: Iterable[Fact] = _facts(evidence, words, causes, path) if causes else ()
+    if not causes and evidence.unused and evidence.side == "server":
+        # curl and others compare the name after the handshake, and send no alert.
+        found = [Fact("found", it) for it in unnamed(evidence.own_chain, evidence.server_name)]
     return [Fact(fact.fact, printable(fact.value)) for fact in found]
 
 

@@ -12,7 +12,13 @@ from typing import NamedTuple
 
 from cryptography import x509
 
-from mtls_echo_pki.certificates.identifiers import hosts, subject_alternative_names
+from mtls_echo_pki.certificates.identifiers import (
+    has_unreadable_names,
+    hosts,
+    names_host,
+    subject_alternative_names,
+)
+from mtls_echo_tls.path.certificates import end_entity
 
 # Names that are listed, and their characters: what was asked for comes behind them.
 _MOST_NAMES = 8
@@ -29,7 +35,7 @@ class Mismatch(NamedTuple):
 def mismatch(leaf: x509.Certificate, reference: str) -> Mismatch:
     """How the names in a certificate differ from the reference identifier."""
     presented = subject_alternative_names(leaf).get_values_for_type(x509.DNSName)
-    detail = f"it names {listed_hosts(leaf)}; {reference} was asked for"
+    detail = f"it names {listed_hosts(leaf) or 'no host'}; {reference} was asked for"
     try:
         address = ipaddress.ip_address(reference)
     except ValueError:
@@ -39,6 +45,14 @@ def mismatch(leaf: x509.Certificate, reference: str) -> Mismatch:
         return Mismatch(detail)
     detail += ", which is there as a dNSName: only an iPAddress entry names an address"
     return Mismatch(detail, f"IP:{address}")
+
+
+def unnamed(chain: tuple[bytes, ...], reference: str | None) -> list[str]:
+    """How a presented certificate differs from what was asked for; empty if it does not."""
+    leaf = end_entity(chain)
+    if leaf is None or reference is None or has_unreadable_names(leaf):
+        return []
+    return [mismatch(leaf, reference).detail] if not names_host(leaf, reference) else []
 
 
 def listed_hosts(leaf: x509.Certificate) -> str:
