@@ -11,6 +11,7 @@ from mtls_echo_pki.certificates.request import Request
 from mtls_echo_server.context import ClientAuth, server_context
 from mtls_echo_tls.denial import denial_in
 from mtls_echo_tls.diagnosis.failure import TLSFailure
+from mtls_echo_tls.stream.tls import TLSStream
 from tests.server.service.world import pki as pki
 from tests.support.servers import (
     VERSIONS,

@@ -23,6 +23,7 @@ from tests.client.endpoints.discovery.planning import (
     running,
 )
 from tests.client.endpoints.discovery.planning import folder as folder
+from tests.client.endpoints.discovery.planning import material as material
 from tests.client.endpoints.discovery.planning import resolver as resolver
 from tests.support.endpoints import TLS
 from tests.support.timing import TIMEOUT

@@ -10,6 +10,7 @@ from mtls_echo_client.endpoints.configuration.errors import EndpointsError
 from mtls_echo_client.endpoints.plan import Plan, Problem
 from tests.client.endpoints.discovery.planning import Resolver, addresses, name_targets, planner
 from tests.client.endpoints.discovery.planning import folder as folder
+from tests.client.endpoints.discovery.planning import material as material
 from tests.client.endpoints.discovery.planning import resolver as resolver
 from tests.support.endpoints import LISTED, TLS, thanos
 
