@@ -62,22 +62,26 @@ class Fault:
 
 
 class World:
-    """One PKI in the form of a profile, made by its tool where that is installed."""
+    """One PKI in the form of a profile, made by its tool where that is installed.
+
+    Attributes:
+        authority: `_new_authority`, with the CA that the same arguments gave before.
+    """
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
+        self.authority = cache(self._new_authority)
+        self._key = cache(self._new_key)
         self._made: Made | None = make(profile)
         self.made_by = self._made.by if self._made else "modelled with cryptography"
 
     def __str__(self) -> str:
         return self.profile.name
 
-    @cache  # noqa: B019  worlds live as long as the program
-    def _key(self, owner: str, bits: int = 2048) -> Key:
+    def _new_key(self, owner: str, bits: int = 2048) -> Key:
         return new_key("RSA" if bits != 2048 else self.profile.key_type, bits)
 
-    @cache  # noqa: B019
-    def authority(
+    def _new_authority(
         self, name: str, issuer: Issued | None = None, *, key: str = "", **changes: Any
     ) -> Issued:
         """A root or an intermediate; its key goes by its name unless another is named."""
