@@ -34,14 +34,23 @@ def started(
         # Nothing of the caller's: neither the PKI nor the settings.
         env={"PATH": os.environ.get("PATH", ""), "HOME": str(folder)},
     )
-    watchdog = threading.Timer(SECONDS, process.kill)
+    try:
+        with killed_after(SECONDS, process):
+            yield process
+    finally:
+        process.communicate()
+
+
+@contextmanager
+def killed_after(seconds: float, process: subprocess.Popen[str]) -> Iterator[None]:
+    """Kill a process when its time is up, and at the end of the block in any case."""
+    watchdog = threading.Timer(seconds, process.kill)
     watchdog.start()
     try:
-        yield process
+        yield
     finally:
         watchdog.cancel()
         process.kill()
-        process.communicate()
 
 
 def event(server: subprocess.Popen[str], name: str) -> dict[str, Any] | None:

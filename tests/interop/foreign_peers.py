@@ -41,13 +41,13 @@ import shutil
 import socket
 import ssl
 import subprocess
-import threading
 from collections.abc import Generator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
+from benchmarks.processes import killed_after
 
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request, Usage
@@ -156,13 +156,10 @@ def started(*command: str) -> Generator[subprocess.Popen[str]]:
         text=True,
         errors="replace",
     )
-    watchdog = threading.Timer(TIMEOUT, process.kill)
-    watchdog.start()
     try:
-        yield process
+        with killed_after(TIMEOUT, process):
+            yield process
     finally:
-        watchdog.cancel()
-        process.kill()
         process.wait()
         for pipe in (process.stdin, process.stdout):
             # What s_client never read of its input cannot be flushed any more.

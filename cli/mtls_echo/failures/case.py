@@ -12,7 +12,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TypeAlias
 
 from mtls_echo.demo.scenes import DemoCredentials
@@ -173,21 +173,12 @@ def strict_context(
 ) -> ssl.SSLContext:
     """The context of one of our ends: the good credential and trust unless others are given."""
     good, one = credentials(), VERSIONS[version]
-    if side == "client":
-        return client_context(
-            trust or good.server_trust,
-            credential or good.alice,
-            minimum_version=one,
-            maximum_version=one,
-            alpn=alpn,
-        )
-    return server_context(
-        credential or good.server,
-        trust or good.client_trust,
-        minimum_version=one,
-        maximum_version=one,
-        alpn=alpn,
+    context = (
+        partial(client_context, trust or good.server_trust, credential or good.alice)
+        if side == "client"
+        else partial(server_context, credential or good.server, trust or good.client_trust)
     )
+    return context(minimum_version=one, maximum_version=one, alpn=alpn)
 
 
 def lenient_context(

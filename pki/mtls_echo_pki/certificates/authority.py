@@ -17,9 +17,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_echo_pki.certificates.credential import Credential, private_key_pem
+from mtls_echo_pki.certificates.credential import Credential, pem_of, private_key_pem
 from mtls_echo_pki.certificates.crl import DEFAULT_CRL_LIFETIME, CRLState
 from mtls_echo_pki.certificates.lifetimes import timestamp
 from mtls_echo_pki.certificates.profile import certificate_for
@@ -151,7 +150,7 @@ class Authority:
     @property
     def certificate_pem(self) -> bytes:
         """:attr:`path` as PEM."""
-        return b"".join(c.public_bytes(Encoding.PEM) for c in self.path)
+        return pem_of(self.path)
 
     @property
     def key_pem(self) -> bytes:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -100,7 +100,7 @@ class Credential:
     @property
     def certificate_pem(self) -> bytes:
         """The contents of ``tls.crt``: end-entity certificate, then intermediates."""
-        return b"".join(c.public_bytes(Encoding.PEM) for c in self.path)
+        return pem_of(self.path)
 
     @property
     def key_pem(self) -> bytes:
@@ -166,6 +166,11 @@ def public_key_id(key: CertificatePublicKeyTypes) -> str:
     digest = hashes.Hash(hashes.SHA256())
     digest.update(_spki(key))
     return digest.finalize().hex()
+
+
+def pem_of(objects: Iterable[x509.Certificate | x509.CertificateRevocationList]) -> bytes:
+    """Serialise certificates or CRLs, one after the other (RFC 7468)."""
+    return b"".join(each.public_bytes(Encoding.PEM) for each in objects)
 
 
 def private_key_pem(key: PrivateKey) -> bytes:

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_echo_pki.certificates.credential import nameless_file
+from mtls_echo_pki.certificates.credential import nameless_file, pem_of
 from mtls_echo_pki.certificates.reading import fingerprint, parsing
 
 
@@ -64,12 +64,12 @@ class Trust:
     @property
     def pem(self) -> bytes:
         """The contents of ``ca.crt``."""
-        return b"".join(anchor.public_bytes(Encoding.PEM) for anchor in self.anchors)
+        return pem_of(self.anchors)
 
     @property
     def crl_pem(self) -> bytes:
         """The contents of ``crl.pem``; empty without CRLs."""
-        return b"".join(crl.public_bytes(Encoding.PEM) for crl in self.crls)
+        return pem_of(self.crls)
 
     @property
     def fingerprints(self) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_pki.certificates.authority import Authority, utcnow
-from mtls_echo_pki.certificates.credential import key_id, public_key_id
+from mtls_echo_pki.certificates.credential import key_id, pem_of, public_key_id
 from mtls_echo_pki.certificates.request import KeyType, PrivateKey
 from mtls_echo_pki.files.durable import PUBLIC, read_file, sync_folder, write_file
 from mtls_echo_pki.files.pem import parse_certificates, parse_credential, read_stable
@@ -203,7 +203,7 @@ class CAState:
         if self.cross is not None:
             files["cross.crt"] = self.cross.public_bytes(Encoding.PEM)
         if self.retired:
-            files["retired.crt"] = b"".join(c.public_bytes(Encoding.PEM) for c in self.retired)
+            files["retired.crt"] = pem_of(self.retired)
         return files
 
 

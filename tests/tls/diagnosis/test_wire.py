@@ -278,14 +278,19 @@ def test_a_version_that_was_agreed_on_is_not_in_dispute(
     assert diagnose(evidence).causes == causes
 
 
+async def _met(version: ssl.TLSVersion, server_name: str) -> tuple[Report, Report]:
+    """What a client that asks for this name, and the server, report of their connection."""
+    ours, theirs = tcp_pair()
+    one = TLSStream(TCPStream(ours), client_side(version), server_name=server_name)
+    other = TLSStream(TCPStream(theirs), server_side(version), server_side=True)
+    return await reports(one, other)
+
+
 @both_versions
 async def test_the_reason_is_a_fact_on_both_sides_of_every_refusal(
     version: ssl.TLSVersion,
 ) -> None:
-    ours, theirs = tcp_pair()
-    one = TLSStream(TCPStream(ours), client_side(version), server_name="wrong.test")
-    other = TLSStream(TCPStream(theirs), server_side(version), server_side=True)
-    client, server = await reports(one, other)
+    client, server = await _met(version, "wrong.test")
     assert reason_in(client) == "CERTIFICATE_VERIFY_FAILED"
     assert reason_in(server) == "SSLV3_ALERT_BAD_CERTIFICATE"
 
@@ -294,10 +299,7 @@ async def test_the_reason_is_a_fact_on_both_sides_of_every_refusal(
 async def test_both_reports_say_what_was_asked_of_the_client_and_what_was_agreed_on(
     version: ssl.TLSVersion,
 ) -> None:
-    ours, theirs = tcp_pair()
-    one = TLSStream(TCPStream(ours), client_side(version), server_name="localhost")
-    other = TLSStream(TCPStream(theirs), server_side(version), server_side=True)
-    client, server = await reports(one, other)
+    client, server = await _met(version, "localhost")
     assert client.requested == server.requested
     assert client.requested is not None
     assert client.requested.authorities == []  # `ssl` names none, whatever a server trusts
