@@ -66,7 +66,7 @@ def test_two_ends_that_come_together(causes: str, judge: str, expected: str) -> 
     assert graded_as(outcome(causes, judge, causes=[], outcome="echoed")).grade == expected
 
 
-def test_a_sound_pair_that_does_not_meet_is_wrong_and_so_is_no_report() -> None:
+def test_a_sound_pair_that_does_not_meet_is_wrong_and_so_is_not_a_report() -> None:
     assert graded_as(outcome("", causes=["expired"])).grade == "false"
     silent = outcome("expired")
     silent.report = None

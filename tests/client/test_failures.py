@@ -82,7 +82,7 @@ async def test_ipv6_is_an_address_like_any_other(world: World) -> None:
     assert session.report.outcome == "echoed"
 
 
-async def test_an_empty_echo_is_no_proof(world: World) -> None:
+async def test_an_empty_echo_proves_nothing(world: World) -> None:
     with pytest.raises(ValueError, match="proves nothing"):
         await exchange(world, echo, b"")
 
@@ -163,7 +163,7 @@ async def test_an_end_before_the_echo_is_a_failure(
 
 
 @versions
-async def test_a_close_notify_in_place_of_the_echo_is_no_success(
+async def test_a_close_notify_in_place_of_the_echo_is_not_a_success(
     world: World, version: str
 ) -> None:
     failure = await failure_of(world, saying(), version=version)
@@ -248,7 +248,7 @@ async def test_a_failed_connection_names_each_address_tried(world: World) -> Non
     assert exit_status(caught.value.report) == 3
 
 
-async def test_a_name_that_leads_nowhere_is_no_connection(world: World) -> None:
+async def test_a_name_that_leads_nowhere_makes_no_connection(world: World) -> None:
     with pytest.raises(TLSFailure) as caught:
         await connect("nowhere.invalid", 1, alice(world))
 

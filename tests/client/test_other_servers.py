@@ -128,7 +128,7 @@ async def test_what_a_server_made_us_quote_is_bounded(world: World) -> None:
 
 
 @versions
-async def test_a_server_that_speaks_before_it_is_spoken_to_is_no_echo_server(
+async def test_a_server_that_speaks_before_it_is_spoken_to_is_not_an_echo_server(
     world: World, version: str
 ) -> None:
     failure = await failure_of(world, saying(b"220 welcome\r\n"), version=version)
@@ -195,7 +195,7 @@ async def test_a_denial_is_found_while_still_sending(world: World) -> None:
     assert exit_status(caught.value.report) == 9
 
 
-async def test_an_empty_answer_and_a_refusal_are_no_answers(
+async def test_an_empty_answer_and_a_refusal_are_not_answers(
     world: World, mock_clock: trio.testing.MockClock
 ) -> None:
     anonymous = client_context(world.servers.trust)

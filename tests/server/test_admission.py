@@ -53,7 +53,7 @@ DENIED = [
     pytest.param(ALICE, OTHERS.trust, "issuer is not trusted", id="authority dropped"),
     pytest.param(BELOW, OTHERS.trust, "issuer is not trusted", id="authority above dropped"),
     pytest.param(
-        ALICE, Authority.root("clients").trust, "issuer is not trusted", id="namesake trusted"
+        ALICE, Authority.root("clients").trust, "issuer is not trusted", id="same name trusted"
     ),
     pytest.param(
         ALICE, Trust((dated(CLIENTS, -20, -10),)), "not valid any more", id="authority expired"

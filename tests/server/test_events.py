@@ -242,7 +242,7 @@ def test_what_authenticated_clients_do_is_always_written() -> None:
 
 
 def hostile_certificate() -> bytes:
-    """Signed by whoever; with names that are long, and longer still when they are escaped."""
+    """Signed by any CA; with names that are long, and longer still when they are escaped."""
     key = ec.generate_private_key(ec.SECP256R1())
     evil = "\u202e\U000e0001\x1b" * 20
     name = x509.Name(

@@ -12,10 +12,10 @@ DEFAULT = "default_client_config: {tls_config: {ca_file: servers.crt}}\n"
 
 
 def make_files(folder: Path) -> None:
-    """Sound certificates and keys, and files that are none."""
+    """Valid certificates and keys, and files that are neither."""
     World.create(folder)
     for kind in ("crt", "key"):  # by the name that the corpus of refusals quotes
-        (folder / f"untrusted.{kind}").rename(folder / f"stranger.{kind}")
+        (folder / f"untrusted.{kind}").rename(folder / f"foreign.{kind}")
     (folder / "empty.crt").touch()
     (folder / "garbage.crt").write_text(
         "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"

@@ -30,7 +30,7 @@ OTHER_CLIENT = OTHERS.issue(Request.client("other.test"))
 
 
 @dataclass(frozen=True)
-class Encounter:
+class PlayedFlaw:
     """What came of a handshake: each side's report, and OpenSSL's reason where it failed."""
 
     verifier: Report
@@ -39,7 +39,7 @@ class Encounter:
     presenter_reason: str | None
 
 
-async def meet_verifier(inputs: ValidationInput, role: FlawRole, tls: TLSVersion) -> Encounter:
+async def meet_verifier(inputs: ValidationInput, role: FlawRole, tls: TLSVersion) -> PlayedFlaw:
     """Let the presenter of a credential and its verifier shake hands over TCP.
 
     The verifier is as strict as this project's contexts, on every version of Python; the presenter
@@ -49,12 +49,14 @@ async def meet_verifier(inputs: ValidationInput, role: FlawRole, tls: TLSVersion
     if role == "server":
         one, other = tls_pair(verifier, presenter, name=inputs.reference)
         verifier_report, presenter_report = await reports(one, other)
-        return Encounter(
+        return PlayedFlaw(
             verifier_report, presenter_report, one.evidence.reason, other.evidence.reason
         )
     one, other = tls_pair(presenter, verifier)
     presenter_report, verifier_report = await reports(one, other)
-    return Encounter(verifier_report, presenter_report, other.evidence.reason, one.evidence.reason)
+    return PlayedFlaw(
+        verifier_report, presenter_report, other.evidence.reason, one.evidence.reason
+    )
 
 
 def contexts(

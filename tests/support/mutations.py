@@ -1,4 +1,4 @@
-"""DER as nobody signed it: certificates and CRLs of every kind we make, with some bytes changed.
+"""Altered DER: certificates and CRLs of every kind that we make, with some bytes changed.
 
 ``MTLS_ECHO_FUZZ=50000`` sets how many are tried by each test that uses them; 2,000 otherwise.
 """

@@ -67,7 +67,7 @@ def test_openssls_symbol_for_a_received_alert_is_understood(reason: str, code: i
 
 
 @pytest.mark.parametrize("reason", [None, "", "CERTIFICATE_VERIFY_FAILED", "TLSV1_ALERT_", "X"])
-def test_what_is_no_alert_of_the_peer_is_none(reason: str | None) -> None:
+def test_what_is_not_an_alert_of_the_peer_is_none(reason: str | None) -> None:
     assert alert_of_reason(reason) is None
 
 

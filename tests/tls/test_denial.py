@@ -1,4 +1,4 @@
-"""The one line that turns an identity away."""
+"""The denial line, by which an authenticated client is refused."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ the same to both ends. What can be done depends on the moment. Before the keys a
 everything is in the clear and can be read, altered and forged, and only the Finished messages
 reveal it; from then on no alteration goes unnoticed, and what remains is to close the connection.
 
-Each function takes the path between one client and one server (`encounters.TCPPath`) and acts
+Each function takes the path between one client and one server (`play.TCPPath`) and acts
 once. A flight is the data of one receive: over loopback the ends write a flight in one piece.
 """
 

@@ -182,7 +182,7 @@ def _attributes(rdn: Element) -> Iterator[Attribute]:
     for attribute in elements(rdn.contents):
         parts = [*elements(attribute.contents)]
         if attribute.tag != SEQUENCE or len(parts) < 2:
-            raise UnreadableError("an attribute of a name is no pair")
+            raise UnreadableError("an attribute of a name is not a pair")
         yield Attribute(dotted(parts[0].contents), parts[1])
 
 

@@ -100,8 +100,8 @@ def check_crls(path: Path, trust: Trust, ca: CAFolder | None, now: datetime) -> 
                 f"the CRL of {name} {validity(begin, end or begin, now)}, so no peer is accepted",
                 "wait, or check this machine's clock" if now < begin else again,
             )
-        namesakes = [c for c in (*trust.anchors, *own) if subject_name(c) == name]
-        if namesakes and not any(is_crl_of(crl, each) for each in namesakes):
+        same_name = [c for c in (*trust.anchors, *own) if subject_name(c) == name]
+        if same_name and not any(is_crl_of(crl, each) for each in same_name):
             yield Defect(
                 path,
                 f"the CRL of {name} was not signed by it",

@@ -21,9 +21,9 @@ either happened or it did not. ``retired.crt``, a certificate without a key, sta
 retired" from "it never began".
 
 With intermediates, each CA is two: the issuing one, and the root above it that is trusted.
-The keys of roots lie beside as plain files, ``root.key`` or ``root-….key``, so that they can be
-taken away. They are recognised by their public key, not by their name; they are there before a
-step that needs them, and removed after the one that ends their use.
+The keys of roots are plain files in the same folder, ``root.key`` or ``root-….key``, so that they
+can be taken away. They are recognised by their public key, not by their name; they are there
+before a step that needs them, and removed after the one that ends their use.
 """
 
 from __future__ import annotations

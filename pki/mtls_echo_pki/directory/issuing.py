@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 ROLE_OF: dict[Usage, Role] = {Usage.SERVER: "servers", Usage.CLIENT: "clients"}
 
-# What a maker returns: the credential, and the files that lie beside it.
+# What a maker returns: the credential, and the files beside it.
 _Made: TypeAlias = tuple[Credential, dict[str, bytes]]
 
 

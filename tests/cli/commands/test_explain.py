@@ -96,7 +96,7 @@ def test_every_alert_is_known_by_number_and_by_name_in_each_spelling(
         assert found[0].alert == code, text
 
 
-def test_the_alerts_that_are_no_refusal_are_not_explained_as_one() -> None:
+def test_the_alerts_that_are_not_refusals_are_not_explained_as_one() -> None:
     assert findings("* TLSv1.3 (IN), TLS alert, close notify (256):") == []
     assert findings("Verify return code: 0 (ok)") == []
 

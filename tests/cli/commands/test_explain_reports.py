@@ -145,7 +145,7 @@ def test_a_file_that_cannot_be_used_is_named(
     assert "Traceback" not in ran.stderr
 
 
-def test_a_file_of_another_kind_beside_one_with_reports_is_no_text(
+def test_a_file_of_another_kind_beside_one_with_reports_is_not_text(
     world: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "notes").write_text("hello")

@@ -25,7 +25,7 @@ from mtls_echo_tls.slugs import Slug
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "failures.md").read_text("utf-8")
-SAYINGS = read_messages(ROOT / "tests/cli/commands/explain_corpus.toml")
+TEXTS = read_messages(ROOT / "tests/cli/commands/explain_corpus.toml")
 ENTRIES = {
     heading: text
     for heading, _, text in (part.partition("\n") for part in PAGE.split("\n## ")[1:])
@@ -44,15 +44,15 @@ def played() -> Played:
     reason="the page was written with OpenSSL 3.0; others choose a few alerts differently",
 )
 def test_the_handbook_is_up_to_date(played: Played) -> None:
-    assert page(played, SAYINGS) == PAGE, "`make docs` writes docs/failures.md anew"
+    assert page(played, TEXTS) == PAGE, "`make docs` writes docs/failures.md anew"
 
 
 def test_a_change_in_what_happens_makes_the_handbook_stale(played: Played) -> None:
     less = {slug: sightings for slug, sightings in played.items() if slug != "expired"}
-    sayings = [saying for saying in SAYINGS if saying.cause != "expired"]
+    texts = [text for text in TEXTS if text.cause != "expired"]
 
-    assert page(less, SAYINGS) != page(played, SAYINGS)
-    assert page(played, sayings) != page(played, SAYINGS)
+    assert page(less, TEXTS) != page(played, TEXTS)
+    assert page(played, texts) != page(played, TEXTS)
 
 
 def test_there_is_one_entry_for_each_cause_in_order() -> None:
@@ -107,7 +107,7 @@ def test_other_programs_are_quoted_and_only_in_their_own_words() -> None:
 
     assert {program for program, _ in quoted} == set(PROGRAMS)
     for program, phrases in quoted:
-        said = " ".join(" ".join(s.text.split()) for s in SAYINGS if s.stack == program)
+        said = " ".join(" ".join(s.text.split()) for s in TEXTS if s.stack == program)
         for phrase in re.findall(r"`([^`]*)`", phrases):
             for part in phrase.split("…"):
                 assert part in said.replace("`", "'"), part

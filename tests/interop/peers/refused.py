@@ -21,7 +21,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 20.0  # against a hang only
+TIMEOUT = 20.0  # against a hang only
 VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 
 
@@ -55,7 +55,7 @@ def connect(port: int, settings: ssl.SSLContext, size: int) -> str:
     """What a client sees."""
     try:
         with (
-            socket.create_connection(("127.0.0.1", port), PATIENCE) as tcp,
+            socket.create_connection(("127.0.0.1", port), TIMEOUT) as tcp,
             settings.wrap_socket(tcp, server_hostname="localhost") as tls,
         ):
             tls.sendall((b"hello\n" * (size // 6 + 1))[:size])
@@ -73,7 +73,7 @@ def serve(listener: socket.socket, settings: ssl.SSLContext, name: str) -> None:
     """Echo, one connection at a time."""
     while True:
         tcp, _ = listener.accept()
-        tcp.settimeout(PATIENCE)
+        tcp.settimeout(TIMEOUT)
         try:
             with tcp, settings.wrap_socket(tcp, server_side=True) as tls:
                 echoed = 0

@@ -182,7 +182,7 @@ def test_a_lifetime_is_a_number_and_a_unit(text: str, lifetime: timedelta, words
     "text",
     ["", "30", "d", "0d", "-1d", "1.5h", "1w", "30 d", "30D", "36501d", "9" * 30 + "s", "٣d"],
 )
-def test_anything_else_is_no_lifetime(text: str) -> None:
+def test_anything_else_is_not_a_lifetime(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not a lifetime; write 60s|hundred years"):
         parse_lifetime(text)
 

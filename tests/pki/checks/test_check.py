@@ -263,7 +263,7 @@ def test_a_certificate_that_cannot_be_read_is_found(directory: Directory) -> Non
     assert finding.hint.startswith("look at it with openssl x509 -in")
 
 
-def test_an_anchor_on_an_unknown_curve_is_no_reason_to_stop(directory: Directory) -> None:
+def test_an_anchor_on_an_unknown_curve_is_not_a_reason_to_stop(directory: Directory) -> None:
     trust = directory.trust("servers")
     odd = altered(trust.anchors[0], P256, SM2)
     folder = directory.path / "trust" / "servers"

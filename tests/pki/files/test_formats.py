@@ -242,7 +242,7 @@ def test_damage_is_named_with_its_line(contents: bytes, reason: str, tmp_path: P
         b"\xff\xfe commentary\n\0\0\n",
     ],
 )
-def test_commentary_is_no_boundary(comment: bytes, tmp_path: Path) -> None:
+def test_commentary_is_not_a_boundary(comment: bytes, tmp_path: Path) -> None:
     found = parse_certificates(comment + PEM + comment, path=tmp_path / "x")
 
     assert found == PATH

@@ -342,7 +342,7 @@ def test_trust_drops_duplicates_and_keeps_a_pinned_end_entity() -> None:
     assert trust.anchors == CREDENTIAL.path
 
 
-def test_a_certificate_on_an_unknown_curve_may_be_trusted_but_is_no_credential_of_ours(
+def test_a_certificate_on_an_unknown_curve_may_be_trusted_but_is_not_a_credential_of_ours(
     files: tuple[Path, Path],
 ) -> None:
     files[0].write_bytes(altered(CREDENTIAL.certificate, P256, SM2))

@@ -94,7 +94,7 @@ def shown_by(credential: Credential) -> bytes:
 
 
 def refused(running: ServeProcess, context: ssl.SSLContext) -> str:
-    """The alert with which the server turns a client away."""
+    """The alert with which the server refuses a client."""
 
     def talk() -> None:
         with running.connect(context) as tls:

@@ -126,7 +126,7 @@ def test_a_list_that_vanishes_from_a_directory_stays_in_force(tmp_path: Path) ->
         assert served(running, client_of(alice, trust=server_trust))
 
 
-def test_without_client_authentication_the_authorities_of_clients_are_no_concern(
+def test_without_client_authentication_the_authorities_of_clients_do_not_matter(
     tmp_path: Path,
 ) -> None:
     directory = Directory.create(tmp_path / "pki")

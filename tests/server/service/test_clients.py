@@ -85,7 +85,7 @@ async def test_client_authentication_is_what_it_is_called(
 
 
 @versions
-async def test_an_authenticated_client_that_may_not_enter_reads_why_and_a_clean_end(
+async def test_an_authenticated_client_that_is_not_authorised_reads_why_and_a_clean_end(
     pki: Authorities, version: ssl.TLSVersion
 ) -> None:
     rules = access(cn=["bob"])
@@ -101,7 +101,7 @@ async def test_an_authenticated_client_that_may_not_enter_reads_why_and_a_clean_
     assert not [event for event in here.events if event.name == "accepted"]
 
 
-async def test_an_anonymous_client_may_not_enter_where_only_certain_ones_may(
+async def test_an_anonymous_client_is_denied_where_only_certain_ones_are_authorised(
     pki: Authorities,
 ) -> None:
     context = pki.server_context(ClientAuth.OPTIONAL)

@@ -96,7 +96,7 @@ async def test_a_bug_in_a_handler_ends_its_own_connection_only(pki: Authorities)
         assert await echoed(other) == b"hello"
 
 
-async def test_a_failure_of_the_connection_is_no_bug_of_its_handler(pki: Authorities) -> None:
+async def test_a_failure_of_the_connection_is_not_a_bug_of_its_handler(pki: Authorities) -> None:
     async def in_a_nursery(stream: Connection) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stream.receive_some)

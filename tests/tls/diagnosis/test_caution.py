@@ -96,7 +96,7 @@ def test_no_host_name_is_looked_for_in_a_clients_certificate() -> None:
 
 
 @pytest.mark.parametrize("stage", ["handshake", "first-read", "established"])
-def test_a_failure_without_any_trace_is_no_success(stage: Stage) -> None:
+def test_a_failure_without_any_trace_is_not_a_success(stage: Stage) -> None:
     report = diagnose(_evidence(stage=stage))
     assert (report.outcome, report.causes) == ("failed", ["internal-error"])
 

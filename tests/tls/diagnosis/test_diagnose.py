@@ -328,7 +328,7 @@ async def test_a_peer_that_leaves_in_the_handshake_gives_no_reason(
     assert report.client_random is not None
 
 
-async def test_an_identity_that_may_not_enter_is_denied_on_both_sides() -> None:
+async def test_an_identity_that_is_not_authorised_is_denied_on_both_sides() -> None:
     async with connected(V13) as (one, other):
         for evidence in (one.evidence, other.evidence):
             evidence.deny('"alice.test" is not among the clients that are authorised')

@@ -338,7 +338,7 @@ def test_a_chain_that_openssl_completes_silently_is_warned_about(tmp_path: Path)
     assert any("our chain lacks" in warning for warning in material.warnings)
 
 
-def test_an_anchor_that_is_no_root_is_warned_about_with_crls(tmp_path: Path) -> None:
+def test_an_anchor_that_is_not_a_root_is_warned_about_with_crls(tmp_path: Path) -> None:
     """With CRLs OpenSSL wants it checked, and cannot: see tests/tls/path/test_crl.py."""
     root = Authority.root("a root")
     issuing = root.intermediate("an intermediate")

@@ -117,7 +117,7 @@ def test_what_was_right_may_not_become_wrong(
     assert "restart" in str(found.hint)
 
 
-def test_an_expired_list_is_no_successor_of_a_valid_one_though_it_is_newer() -> None:
+def test_an_expired_list_is_not_a_successor_of_a_valid_one_though_it_is_newer() -> None:
     hour = timedelta(hours=1)
     short = listed(CLIENTS, lifetime=1)
     later = NOW + timedelta(days=1) + hour

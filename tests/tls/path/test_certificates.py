@@ -1,4 +1,4 @@
-"""Who the peer proved to be."""
+"""The identity that a peer has proved."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_an_identity_is_called_by_its_name_else_its_common_name_else_its_fingerp
 
 
 @pytest.mark.parametrize("junk", [b"", b"junk", LOCALHOST.chain_der[0][:-1]])
-def test_what_is_no_certificate_is_an_error_or_none(junk: bytes) -> None:
+def test_what_is_not_a_certificate_is_an_error_or_none(junk: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
         PeerIdentity.from_der(junk)
     assert end_entity((junk,)) is None

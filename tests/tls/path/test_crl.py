@@ -37,29 +37,29 @@ OF_ISSUING = ISSUING.crl()
 
 
 def test_a_list_speaks_for_its_authority_and_not_for_one_called_the_same() -> None:
-    namesake = Authority.root("clients")
+    same_name = Authority.root("clients")
 
     assert issued_by(issuer_of(FIRST), ROOT.certificate)
     assert not issued_by(issuer_of(FIRST), ISSUING.certificate)
-    assert not issued_by(issuer_of(FIRST), namesake.certificate)
+    assert not issued_by(issuer_of(FIRST), same_name.certificate)
 
 
 def test_a_certificate_is_looked_for_in_the_newest_valid_list_of_its_issuer() -> None:
     coming = Authority(ROOT.certificate, ROOT.key, clock=lambda: NOW + timedelta(days=9)).crl()
-    namesakes = Authority.root("clients").crl()
+    same_names = Authority.root("clients").crl()
     leaf, issuing, root = PATH
 
     assert sort_key(OLD) < sort_key(FIRST) < sort_key(SECOND) < sort_key(coming)
     for crls, expected in (
         ((SECOND, coming, OLD, OF_ISSUING, FIRST), SECOND),
         ((OLD, OF_ISSUING), OLD),
-        ((namesakes, OF_ISSUING), None),
+        ((same_names, OF_ISSUING), None),
         ((), None),
     ):
         assert applicable_crl(issuing, root, crls, NOW) is expected
     assert applicable_crl(leaf, issuing, (SECOND, OF_ISSUING), NOW) is OF_ISSUING
     # With an unknown key above it, the name has to do.
-    assert applicable_crl(issuing, None, (namesakes,), NOW) is namesakes
+    assert applicable_crl(issuing, None, (same_names,), NOW) is same_names
 
 
 def test_every_certificate_of_a_path_needs_a_valid_list_of_its_issuer() -> None:
@@ -81,7 +81,7 @@ def test_every_certificate_of_a_path_needs_a_valid_list_of_its_issuer() -> None:
 @both_versions
 @pytest.mark.parametrize("listed", [(ISSUING,), (ISSUING, ROOT)])
 @pytest.mark.parametrize("anchors", [(ISSUING,), (ISSUING, ROOT)])
-async def test_openssl_cannot_check_an_anchor_that_is_no_root(
+async def test_openssl_cannot_check_an_anchor_that_is_not_a_root(
     anchors: tuple[Authority, ...], listed: tuple[Authority, ...], version: ssl.TLSVersion
 ) -> None:
     trust = Trust(

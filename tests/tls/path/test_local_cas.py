@@ -183,7 +183,7 @@ def test_a_forgotten_intermediate_is_named_at_start_with_its_file(tmp_path: Path
     assert material.trust.anchors == SERVERS.trust.anchors
 
 
-def test_a_whole_chain_beside_its_issuers_is_no_reason_to_warn(tmp_path: Path) -> None:
+def test_a_whole_chain_beside_its_issuers_is_not_a_reason_to_warn(tmp_path: Path) -> None:
     put(tmp_path, a_crt=BEARER.certificate_pem, a_key=BEARER.key_pem, ca_pem=SERVERS.trust.pem)
     put(tmp_path, issuing_pem=pem(ISSUING.certificate), root_pem=pem(ROOT.certificate))
 

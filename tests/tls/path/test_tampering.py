@@ -82,7 +82,7 @@ def test_an_rsa_signature_over_another_content_is_known_without_a_search() -> No
     assert "for another content" in proof
 
 
-def test_what_is_no_signature_at_all_was_damaged() -> None:
+def test_what_is_not_a_signature_at_all_was_damaged() -> None:
     authority = AUTHORITIES[KeyType.P256]
     sound = authority.issue(Request.client("alice.test")).certificate
     der = der_of(sound)

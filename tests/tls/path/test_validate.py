@@ -272,7 +272,7 @@ def test_a_presenter_sees_that_its_issuer_is_not_a_root() -> None:
     assert look(naming_above(ALONE, UNTRUSTED_CA), "client", None).slugs == ()
 
 
-def test_a_root_that_is_known_here_and_is_no_anchor_is_untrusted() -> None:
+def test_a_root_that_is_known_here_and_is_not_an_anchor_is_untrusted() -> None:
     mine = UNTRUSTED_CA.issue(Request.client("a.test"))
     assert verified(mine, CLIENTS).slugs == BOTH
     assert verified(mine, CLIENTS, UNTRUSTED_CA).slugs == ("unknown-authority",)

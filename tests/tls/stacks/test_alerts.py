@@ -18,12 +18,12 @@ def test_every_row_names_known_causes_a_registered_alert_and_a_source() -> None:
     for row in table():
         assert {*row.faults} <= CAUSES.keys(), row
         assert row.alert in {*A}, row
-        assert row.judge in (None, "client", "server"), row
+        assert row.verifier in (None, "client", "server"), row
         assert row.source, row
 
 
 def test_no_row_is_there_twice() -> None:
-    keys = [(row.stack, row.judge, row.alert) for row in table()]
+    keys = [(row.stack, row.verifier, row.alert) for row in table()]
 
     assert len(keys) == len(set(keys))
 
@@ -32,22 +32,22 @@ def test_no_row_is_there_twice() -> None:
 def test_the_rows_of_openssl_agree_with_its_own_table(alert: int) -> None:
     [row] = [row for row in table() if (row.stack, row.alert) == ("OpenSSL", alert)]
 
-    # A clock is no verdict of OpenSSL's.
+    # A clock is not a verdict of OpenSSL's.
     assert {*row.faults} >= {*CAUSES_BY_OPENSSL_ALERT[alert]} - {"clock-skew"}
 
 
-@pytest.mark.parametrize("judge", ["client", "server"])
+@pytest.mark.parametrize("verifier", ["client", "server"])
 @pytest.mark.parametrize("alert", [A.bad_certificate, A.certificate_unknown, A.unknown_ca])
-def test_an_unknown_ca_comes_first_where_nothing_is_known(alert: int, judge: Side) -> None:
-    causes = meant_by(ANY, alert, judge)
+def test_an_unknown_ca_comes_first_where_nothing_is_known(alert: int, verifier: Side) -> None:
+    causes = meant_by(ANY, alert, verifier)
 
     assert causes[:3] == ("unknown-authority", "missing-intermediate", "impostor-authority")
 
 
-@pytest.mark.parametrize("judge", ["client", "server"])
+@pytest.mark.parametrize("verifier", ["client", "server"])
 @pytest.mark.parametrize("alert", sorted({row.alert for row in table()}))
-def test_clocks_weak_keys_and_name_constraints_are_never_first(alert: int, judge: Side) -> None:
-    causes = meant_by(ANY, alert, judge)
+def test_clocks_weak_keys_and_name_constraints_are_never_first(alert: int, verifier: Side) -> None:
+    causes = meant_by(ANY, alert, verifier)
 
     never = {"clock-skew", "weak-key", "name-not-permitted", "unknown-critical-extension"}
     assert never.isdisjoint(causes[:1])

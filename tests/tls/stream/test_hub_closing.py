@@ -99,7 +99,7 @@ async def test_closed_by_another_task_an_answer_on_its_way_is_finished() -> None
             await client.aclose()
 
 
-async def test_a_second_sender_and_a_second_receiver_are_turned_away_at_rest() -> None:
+async def test_a_second_sender_and_a_second_receiver_are_refused_at_rest() -> None:
     async with hub_of_a_test() as hub, answered(hub) as (client, side):
         await put_to_rest(client, side)
         with pytest.raises(trio.BusyResourceError):

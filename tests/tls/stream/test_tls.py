@@ -305,7 +305,7 @@ async def test_what_was_proved_is_known_only_after_the_first_byte_in_tls_1_3() -
         assert (one.evidence.stage, other.evidence.stage) == ("established", "established")
 
 
-async def test_a_clean_close_in_place_of_the_first_byte_is_no_success() -> None:
+async def test_a_clean_close_in_place_of_the_first_byte_is_not_a_success() -> None:
     async with connected(V13) as (one, other), trio.open_nursery() as nursery:
         nursery.start_soon(other.aclose)
         assert await one.receive_some() == b""

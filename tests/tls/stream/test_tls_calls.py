@@ -105,7 +105,7 @@ async def test_all_who_wait_for_a_handshake_learn_that_it_failed() -> None:
     await other.aclose()
 
 
-async def test_a_cancelled_handshake_breaks_the_stream_and_is_no_success(
+async def test_a_cancelled_handshake_breaks_the_stream_and_is_not_a_success(
     patient_clock: trio.testing.MockClock,
 ) -> None:
     one, other = tls_pair(client_side(), server_side())

@@ -160,7 +160,7 @@ async def test_what_arrived_before_a_damaged_record_is_delivered_first(
         assert refused.value.report.alert.name == "bad_record_mac"
 
 
-async def test_close_notify_in_the_middle_of_a_handshake_is_no_success() -> None:
+async def test_close_notify_in_the_middle_of_a_handshake_is_not_a_success() -> None:
     ours, raw = tcp_pair()
     stream = TLSStream(TCPStream(ours), client_side(), server_name="localhost")
 

@@ -135,7 +135,7 @@ def _issuer(
     path: Sequence[x509.Certificate],
 ) -> x509.Certificate | None:
     fitting = [c for c in candidates if c not in path and _may_have_signed(c, current)]
-    # A signature that cannot be verified here is no reason to say that a path ends.
+    # A signature that cannot be verified here does not prove that the path ends.
     unproved: x509.Certificate | None = None
     for candidate in fitting:
         signed = is_signed_by(current, candidate)

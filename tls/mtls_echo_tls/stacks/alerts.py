@@ -2,9 +2,9 @@
 
 One alert, many meanings: Go's clients say bad_certificate of whatever they cannot verify, Java's
 servers certificate_unknown, gnutls-serv access_denied, while OpenSSL has an alert of its own for
-nearly every verdict. The table (`alerts.tsv`) has one row for each stack, the side that judges and
-the alert, with the stack's source or the version that was measured. An application may override
-any of it by verifying for itself, and a proxy answers with its own stack.
+nearly every verdict. The table (`alerts.tsv`) has one row for each stack, the side that verifies
+and the alert, with the stack's source or the version that was measured. An application may
+override any of it by verifying for itself, and a proxy answers with its own stack.
 
 What is common among the faults that remain is another matter, counted in public issues: behind
 alerts 42, 46 and 48 together stood a CA that the verifier does not have in 24 threads of 46. A
@@ -47,10 +47,10 @@ _DATED: frozenset[Slug] = frozenset({"expired", "not-yet-valid"})
 
 
 class AlertRow(NamedTuple):
-    """A row of the table; the judge is None where both sides send the same."""
+    """A row of the table; the verifier is None where both sides send the same."""
 
     stack: str
-    judge: Side | None
+    verifier: Side | None
     alert: int
     faults: Slugs
     source: str
@@ -64,27 +64,27 @@ def table() -> tuple[AlertRow, ...]:
     return tuple(
         AlertRow(
             stack=stack,
-            judge=None if judge == "both" else cast("Side", judge),
+            verifier=None if verifier == "both" else cast("Side", verifier),
             alert=int(alert),
             faults=cast("Slugs", tuple(faults.split())),
             source=source,
         )
-        for stack, judge, alert, faults, source in rows
+        for stack, verifier, alert, faults, source in rows
     )
 
 
-def meant_by(stacks: Set[str], alert: int, judge: Side) -> Slugs:
+def meant_by(stacks: Set[str], alert: int, verifier: Side) -> Slugs:
     """The faults for which one of these stacks sends the alert, the common ones first.
 
     Of no certificate at all nothing is said here: that is known without a table. An empty set of
     stacks means that any of them may have sent it.
     """
-    rows = (row for row in table() if row.alert == alert and row.judge in (None, judge))
+    rows = (row for row in table() if row.alert == alert and row.verifier in (None, verifier))
     found: set[Slug] = {
         slug for row in rows if not stacks or row.stack in stacks for slug in row.faults
     }
     found.discard("no-client-certificate")
-    if judge == "server":
+    if verifier == "server":
         found -= {"wrong-name", "no-san"}  # a client's certificate is not checked for a host
     if found & _DATED:
         found.add("clock-skew")

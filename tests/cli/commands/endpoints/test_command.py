@@ -131,7 +131,7 @@ def test_discovered_endpoints_are_tried_and_a_bad_file_is_a_problem(world: World
     assert "bad.json" in ran.stdout
 
 
-def test_nothing_to_connect_to_is_no_success(world: World) -> None:
+def test_nothing_to_connect_to_is_not_a_success(world: World) -> None:
     world.targets()
     ran = endpoints(world.write(group(files="targets.json")))
 

@@ -152,7 +152,7 @@ def test_check_prints_one_line_for_each_finding_and_exits_with_1(made: Path) -> 
     assert "mode 0640" in lines[1]
 
 
-def test_check_of_what_is_no_pki_exits_with_2(tmp_path: Path) -> None:
+def test_check_of_what_is_not_a_pki_exits_with_2(tmp_path: Path) -> None:
     refused(invoke("check", tmp_path), error="is not a PKI directory", hint="pki init")
 
 

@@ -178,7 +178,7 @@ def test_relative_paths_of_an_inline_text_begin_at_the_current_folder(
         parse_configuration("- {}")
 
 
-def test_a_byte_order_mark_is_no_part_of_the_text(folder: Path) -> None:
+def test_a_byte_order_mark_is_not_a_part_of_the_text(folder: Path) -> None:
     (folder / "marked.yaml").write_bytes(b"\xef\xbb\xbf" + (LISTED + TLS).encode())
 
     assert len(read_configuration(folder / "marked.yaml").groups) == 1

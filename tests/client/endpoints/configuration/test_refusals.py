@@ -176,7 +176,7 @@ def test_a_text_given_inline_is_bounded_too(folder: Path) -> None:
     assert str(refusal("#" * ((1 << 20) + 1), folder)) == "FILE: larger than 1 MiB"
 
 
-def test_a_text_given_inline_may_be_bytes_that_are_no_text(folder: Path) -> None:
+def test_a_text_given_inline_may_be_bytes_that_are_not_text(folder: Path) -> None:
     assert str(refusal("- \udcff", folder)) == "FILE: line 1: is not UTF-8"
 
 

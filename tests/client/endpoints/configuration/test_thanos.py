@@ -66,9 +66,9 @@ def test_every_endpoint_of_the_shape_that_shipped_is_a_group_of_one(folder: Path
             id="only the anchors",
         ),
         pytest.param(
-            "cert_file: stranger.crt, key_file: stranger.key",
+            "cert_file: foreign.crt, key_file: foreign.key",
             "servers.crt",
-            "stranger.crt",
+            "foreign.crt",
             ssl.TLSVersion.TLSv1_3,
             " (ca_file: default_client_config.tls_config)",
             id="only the pair",
@@ -82,10 +82,10 @@ def test_every_endpoint_of_the_shape_that_shipped_is_a_group_of_one(folder: Path
             id="enabled, which takes nothing away",
         ),
         pytest.param(
-            "ca_file: clients.crt, cert_file: stranger.crt, key_file: stranger.key,"
+            "ca_file: clients.crt, cert_file: foreign.crt, key_file: foreign.key,"
             " insecure_skip_verify: false, min_version: '1.3'",
             "clients.crt",
-            "stranger.crt",
+            "foreign.crt",
             ssl.TLSVersion.TLSv1_3,
             "",
             id="everything",

@@ -59,7 +59,7 @@ async def test_a_name_is_looked_up_again_and_a_failure_keeps_its_addresses(
         await until(lambda plan: addresses(plan) == ["10.0.0.3:1"] and not plan.problems)
 
 
-async def test_another_order_of_addresses_is_no_other_plan(
+async def test_another_order_of_addresses_is_not_another_plan(
     folder: Path, resolver: Resolver
 ) -> None:
     making = planner(folder, NAMED)

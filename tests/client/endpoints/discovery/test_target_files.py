@@ -259,7 +259,7 @@ def test_a_half_written_file_keeps_its_targets_until_it_is_whole(tmp_path: Path)
     assert troubles(looked, path) == []
 
 
-def test_a_file_that_becomes_what_it_was_is_no_problem_any_more(tmp_path: Path) -> None:
+def test_a_file_that_becomes_what_it_was_is_not_a_problem_any_more(tmp_path: Path) -> None:
     path = tmp_path / "t.json"
     path.write_bytes(written("a.test:1"))
     looked = Discovery().look([path])

@@ -105,7 +105,7 @@ async def test_a_refusal_on_either_side_is_reported_by_cause_and_status(
     assert "--" not in status.report.remedy, "there is no such option here"
 
 
-async def test_a_server_that_turns_us_away_after_the_handshake_is_denied(
+async def test_a_server_that_denies_us_after_the_handshake_is_denied(
     servers: EndpointServers,
 ) -> None:
     site = servers.site(access=Access(dns=("bob.test",)))
@@ -160,7 +160,7 @@ async def test_a_server_that_is_none_never_counts_as_proved(
     assert (status.state, status.admitted) == ("down", False)
 
 
-async def test_a_closed_port_is_no_connection(servers: EndpointServers) -> None:
+async def test_a_closed_port_is_not_a_connection(servers: EndpointServers) -> None:
     status = one(await Monitor().check_once(plan(endpoint(free_port(), servers.tls()))))
 
     assert status.report is not None

@@ -67,7 +67,7 @@ async def test_a_server_that_stops_is_noticed_and_found_again_when_it_is_back(
         assert (up.admitted, up.attempts) == (True, 0)
 
 
-async def test_a_good_bye_is_heard_between_two_checks_and_the_server_dialled_at_once(
+async def test_a_close_notify_is_noticed_between_two_checks_and_the_server_dialled_at_once(
     servers: EndpointServers,
 ) -> None:
     """The next check would come in a minute, and the cap of every wait is as long."""

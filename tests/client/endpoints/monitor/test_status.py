@@ -138,7 +138,7 @@ def test_a_dropped_one_stays_dropped_until_it_succeeds() -> None:
     assert (one.status.state, one.status.admitted) == ("up", True)
 
 
-def test_a_lost_connection_is_no_verdict_and_counts_against_no_member() -> None:
+def test_a_lost_connection_is_not_a_verdict_and_counts_against_no_member() -> None:
     one = standing()
     one.proved(ECHOED, 0.001, 0.0)
     one.lost(UNREACHED)
@@ -195,7 +195,7 @@ def test_the_proved_identity_is_shown_only_while_it_is_up() -> None:
         pytest.param(lambda one: one.proved(report(), 1.0, 1.0), True, id="another certificate"),
     ],
 )
-def test_measurements_are_no_news(change: Any, worth_a_line: bool) -> None:
+def test_measurements_are_not_news(change: Any, worth_a_line: bool) -> None:
     one = standing()
     one.proved(ECHOED, 0.001, 0.0)
     before = one.status

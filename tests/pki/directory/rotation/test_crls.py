@@ -163,12 +163,12 @@ def test_who_is_revoked_twice_stays_revoked_as_at_first() -> None:
 
 def test_only_the_issuer_can_revoke() -> None:
     theirs = Authority.root("theirs").issue("a.test")
-    namesake = Authority.root().issue("a.test")
+    same_name = Authority.root().issue("a.test")
 
     with pytest.raises(ValueError, match=r"revoke it with the one called CN=theirs"):
         ROOT.revoke(theirs)
     with pytest.raises(ValueError, match="not issued by this CA"):
-        ROOT.revoke(namesake)
+        ROOT.revoke(same_name)
     with pytest.raises(ValueError, match="delta CRLs"):
         ROOT.revoke(ROOT.issue("a.test"), x509.ReasonFlags.remove_from_crl)
 
@@ -368,11 +368,11 @@ def test_check_finds_a_crl_that_no_verifier_can_use_and_says_so_once(directory: 
     now = datetime.now(UTC)
     early = replace(authority, clock=lambda: now + timedelta(days=2, minutes=55)).crl()
     late = replace(authority, crl_state=CRLState(), clock=lambda: now - timedelta(days=9)).crl()
-    namesake = Authority.root(authority.certificate.subject.rfc4514_string()[3:])
+    same_name = Authority.root(authority.certificate.subject.rfc4514_string()[3:])
     for crl, what in (
         (early, "not valid for another 2 days, so no peer is accepted"),
         (late, "expired 2 days ago, so no peer is accepted"),
-        (namesake.crl(), "was not signed by it"),
+        (same_name.crl(), "was not signed by it"),
     ):
         published(directory, (crl,))
 
