@@ -232,6 +232,29 @@ async def test_a_client_of_tls_13_cannot_tell_a_version_from_a_missing_certifica
     assert one.causes[2:] == ["no-common-signature-algorithm", "tampered"]
 
 
+@pytest.mark.parametrize(
+    ("minimum", "maximum", "named"), [(V12, V12, True), (V13, V13, True), (V12, V13, False)]
+)
+async def test_a_handshake_failure_may_be_about_the_one_version_that_was_offered(
+    minimum: ssl.TLSVersion, maximum: ssl.TLSVersion, named: bool
+) -> None:
+    """GnuTLS says so, and a server without TLS 1.3, which knows none of its cipher suites."""
+    near, raw = tcp_pair()
+    context = client_side()
+    context.minimum_version, context.maximum_version = minimum, maximum
+
+    async def peer(connection: trio.SocketStream) -> None:
+        await connection.receive_some(65536)
+        await connection.send_all(b"\x15\x03\x03\x00\x02\x02\x28")
+        await connection.aclose()
+
+    stream = TLSStream(TCPStream(near), context, server_name="localhost")
+    report = await against_raw(stream, raw, peer)
+
+    assert report.causes[0] == "no-common-cipher"
+    assert (report.causes[1] == "no-common-version") is named
+
+
 async def test_without_a_common_cipher_both_sides_say_so() -> None:
     theirs, ours = client_side(V12), server_side(V12)
     theirs.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256")

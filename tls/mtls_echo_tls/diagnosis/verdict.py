@@ -26,11 +26,16 @@ from mtls_echo_tls.reasons import UNKNOWN
 from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Slug, Slugs, drop
 from mtls_echo_tls.stacks.alerts import meant_by
+from mtls_echo_tls.trace.cursor import MalformedError, numbers
+from mtls_echo_tls.trace.messages import hello_extensions
 
 # The alerts that are about a certificate, in one stack or another.
 _ABOUT_CERTIFICATES = CERTIFICATE_ALERTS | {A.decrypt_error}
 
 _NOT_ALLOWED: Slugs = ("tampered", "protocol-violation")
+
+# The extension of a ClientHello that lists its versions (RFC 8446 §4.2.1).
+_SUPPORTED_VERSIONS = 43
 
 # What OpenSSL accepts as a Certificate message, in bytes (SSL_MAX_CERT_LIST_DEFAULT).
 _LONGEST_CERTIFICATE_MESSAGE = 100 * 1024
@@ -173,7 +178,10 @@ def _family_of_alert(code: int, evidence: Evidence) -> Slugs:
         # Before ServerHello it says "no common parameters", and after it nothing in particular.
         if evidence.hello_answered or evidence.side == "server":
             return _meant_by_peer(code, evidence) or UNKNOWN
-        return ("no-common-cipher", "no-common-group", "no-common-signature-algorithm",
+        # GnuTLS says so of versions too, and a server that knows no TLS 1.3 finds in a hello for
+        # that alone no cipher suite that it knows.
+        version: Slugs = ("no-common-version",) if _offers_one_version(evidence) else ()
+        return ("no-common-cipher", *version, "no-common-group", "no-common-signature-algorithm",
                 "no-server-certificate", "wrong-usage")  # fmt: skip
     causes = tables.CAUSES_BY_OPENSSL_ALERT.get(code, ()) if evidence.peer_is_openssl else ()
     causes = causes or _meant_by_peer(code, evidence)
@@ -186,6 +194,18 @@ def _family_of_alert(code: int, evidence: Evidence) -> Slugs:
         # protocol_version where TLS 1.3 was offered, and with handshake_failure where it was not.
         causes = drop(causes, {"no-server-certificate", "no-common-signature-algorithm"})
     return causes
+
+
+def _offers_one_version(evidence: Evidence) -> bool:
+    """Whether our ClientHello leaves the server no choice of TLS versions."""
+    hello = evidence.recorder.find("sent", "ClientHello")
+    if hello is None:
+        return False
+    try:
+        listed = dict(hello_extensions(hello.body)).get(_SUPPORTED_VERSIONS)
+        return listed is None or len([*numbers(listed, 1)]) == 1
+    except MalformedError:
+        return False
 
 
 def _meant_by_peer(code: int, evidence: Evidence) -> Slugs:
