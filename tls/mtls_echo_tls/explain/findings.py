@@ -218,6 +218,18 @@ def name_sent(name: str) -> Finding | None:
     return alert_sent(alert_named(name))
 
 
+def name_of_client(name: str) -> Finding | None:
+    """An alert that the client sent, by its name: which side prints it is not said."""
+    finding = alert_received(alert_named(name), "client")
+    return None if finding is None else replace(finding, side=None)
+
+
+def name_of_server(name: str) -> Finding | None:
+    """The same of the server."""
+    finding = alert_received(alert_named(name), "server")
+    return None if finding is None else replace(finding, side=None)
+
+
 def low_byte_received(digits: str) -> Finding | None:
     """An alert that was received; its number is the low byte."""
     return alert_received(int(digits) & 0xFF)  # level and description in one number

@@ -30,6 +30,8 @@ from mtls_echo_tls.explain.findings import (
     decimal_error,
     low_byte_received,
     low_byte_sent,
+    name_of_client,
+    name_of_server,
     name_received,
     name_sent,
     no_file,
@@ -104,6 +106,10 @@ _PATTERNS = (
     _Pattern(
         "Erlang", r"\b(?:ssl|d?tls)_(?!alert)\w+\.erl:\d+:fatal error: ([a-z ]{1,40})", name_sent
     ),
+    _Pattern("Erlang", r"(?<!generated )(?<!received )server alert: fatal - ([a-z ]{1,40})",
+             name_of_server),
+    _Pattern("Erlang", r"(?<!generated )(?<!received )client alert: fatal - ([a-z ]{1,40})",
+             name_of_client),
     _Pattern("Bouncy Castle", r"tlsfatalalertreceived: \w+\((\d{1,3})\)", number_received),
     _Pattern("Bouncy Castle", r"tlsfatalalert: \w+\((\d{1,3})\)", number_sent),
     _Pattern("axTLS", rf"\balert: ({_RFC_NAMES}) error: ssl error \d", name_received),
@@ -113,7 +119,7 @@ _PATTERNS = (
     _Pattern(
         "Windows", r"fatal alert was received.{0,90}?(?:code is|:) (\d{1,3})\b", number_received
     ),
-    _Pattern("Windows", r"fatal alert was generated.{0,120}?code is:? (\d{1,3})\b", number_sent),
+    _Pattern("Windows", r"fatal alert was generated.{0,160}?code is:? (\d{1,3})\b", number_sent),
     _Pattern("curl", r"\(in\), tls alert, [^(]{1,40}\((\d{1,4})\)", low_byte_received),
     _Pattern("OpenSSL",
          r"verif(?:y|ication) (?:return )?(?:error|code):? ?(?:num=|\()?(\d{1,3})\b",

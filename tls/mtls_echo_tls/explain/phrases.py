@@ -151,7 +151,7 @@ SIDES: tuple[tuple[str, Side], ...] = (
     (r"unable to access 'https|err_cert_|fetch failed|net::err_|\bmozilla_|\bsec_error_",
          "client"),
     (r"ssl_error_\w{1,40}_alert|initializesecuritycontext|schannel: ", "client"),
-    (r"\bldap_(?:start_tls|sasl|bind|initialize)|\bpr_(?:end_of_file|connect_reset)_error",
+    (r"\bcurl#\d\d|\bldap_(?:start_tls|sasl|bind|initialize)|\bpr_(?:end_of_file|connect_reset)_error",
          "client"),
     (r"error: the certificate (?:of|is) ", "client"),
     # Libraries and programs that are always one side: drivers of databases and brokers, HTTP
@@ -160,8 +160,10 @@ SIDES: tuple[tuple[str, Side], ...] = (
          r"|\((?:20(?:02|03|06|13|26)), ?[\"']|\bpsql: |pgjdbc|npgsql|hikari|\bjdbc\b|sqlserver"
          r"|odbc|ssl provider[:,]|sqlclient|lettuce|jedis|redisson|stackexchange\.redis"
          r"|redis\.exceptions|mongosocket|librdkafka|rdkafka#|networkclient\)|adminclient"
-         r"|\bpika\b|amqplib|sslsocket error|mongonetwork|mongoserversel|\[thrd:"
+         r"|paho[/\\\\]mqtt|\bpika\b|amqplib|sslsocket error|mongonetwork|mongoserversel|\[thrd:"
          r"|error occurred during connection handshake|brokers to talk to", "client"),
+    (r"resourceaccessexception|i/o error on \w{3,7} request for|cjcommunicationsexception"
+         r"|communications link failure", "client"),
     (r"okhttp|httpurlconnection|httpsurlconnection|org\.apache\.http|resttemplate|webclient"
          r"|could not (?:get|head|put|transfer) |smtptransport|convert socket to tls"
          r"|nsurlerrordomain|nsurlsession|kcferrordomaincfnetwork", "client"),
@@ -180,13 +182,23 @@ SIDES: tuple[tuple[str, Side], ...] = (
          r"|failed to authenticate https connection|\bim(?:tcp|relp)\b|tcpsrv listener", "server"),
     (r"link local: \(not bound\)|\[soft,tls-error\] received, process restarting", "client"),
     (r"uvicorn|gunicorn|hypercorn|http/server\.py|socketserver\.py|ranch listener|cowboy"
+         r"|tonic::transport::server|accept loop error"
          r"|tlsclienterror|nioendpoint", "server"),
 )  # fmt: skip
 
 # Frames that only one side runs, whatever a text is usually printed by.
 FRAMES: tuple[tuple[str, Side], ...] = (
-    (r"checkclienttrusted|\bserverhandshaker\b", "server"),
-    (r"checkservertrusted|\bclienthandshaker\b", "client"),
+    (
+        r"checkclient(?:trusted|certs)|\bserverhandshaker\b|\bclienthello\$\w{0,40}consumer"
+        r"|\(\*conn\)\.serve\b|handshake_server(?:_tls13)?\.go",
+        "server",
+    ),
+    (
+        r"checkserver(?:trusted|certs)|\bclienthandshaker\b|\bserverhello\$\w{0,40}consumer"
+        r"|\bcertificaterequest\$\w{0,40}consumer|\(\*transport\)\.roundtrip"
+        r"|handshake_client(?:_tls13)?\.go",
+        "client",
+    ),
 )
 
 # The same, where nothing better is known.
@@ -196,6 +208,7 @@ HINTS: tuple[tuple[str, Side], ...] = (
          r"|(?:cannot|failed to|unable to) (?:re)?connect|\bdownload"
          r"|did not connect to|(?:tls|ssl) connection towards"
          r"|failed to tls handshake with", "client"),
-    (r"error accepting|failed to accept|from client\b|client connection from"
+    (r"error accepting|failed to accept|invalid client certificate|from client\b"
+         r"|client connection from"
          r"|(?:invalid|bad) (?:http )?request from|accepted connection from", "server"),
 )  # fmt: skip
