@@ -1,33 +1,39 @@
-"""Ask for the password of a private key on the terminal, before anything else happens.
+"""Passwords that can be had only once: typed on the terminal, or read from a pipe.
 
-Only where there is one: standard input and standard error both. A command in a pipe, under cron or
-in a container ends with an error that names ``--password-file`` in its place. What is typed is not
-shown, and not logged.
+It is asked for only where there is a terminal: standard input and standard error both. A command
+in a pipe, under cron or in a container ends with an error that names ``--password-file`` in its
+place. What is typed is not shown, and not logged.
+
+A pipe, such as bash makes of ``<(pass show tls)``, serves a command that reads its files once.
+Others read a password file again at each reload, which a pipe cannot be.
 """
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from pathlib import Path
 
 import click
 
+from mtls_echo.console import CommandError
 from mtls_echo_pki.printable import printable
 
 
-class AskedPassword:
-    """A password that was typed; called, it is given out.
+class HeldPassword:
+    """A password that cannot be read again; called, it is given out.
 
     Args:
-        password: What was typed.
+        password: What was typed, or came from a pipe.
         once: Forget it then. A command that reads its files again needs it again.
     """
 
-    def __init__(self, password: str, *, once: bool) -> None:
+    def __init__(self, password: str | bytes, *, once: bool) -> None:
         self._password = password
         self._once = once
 
-    def __call__(self) -> str:
+    def __call__(self) -> str | bytes:
         """The password."""
         password = self._password
         if self._once:
@@ -35,20 +41,44 @@ class AskedPassword:
         return password
 
 
+def piped_password(file: Path) -> bytes | None:
+    """Read the first line of a pipe; None if the file is something else.
+
+    Raises:
+        CommandError: If it is empty.
+    """
+    try:
+        if not stat.S_ISFIFO(os.stat(file).st_mode):
+            return None
+        with open(file, "rb") as pipe:
+            password = pipe.readline().rstrip(b"\r\n")
+    except OSError:
+        return None  # reading it as a file will say so
+    if not password:
+        raise CommandError(f"{file}: there is no password in this pipe", "write one to it")
+    return password
+
+
 def ask_for_password(
     cert: Path | None, key: Path | None, password_file: Path | None, *, once: bool = False
-) -> AskedPassword | None:
-    """Ask for the password of a key that has one.
+) -> HeldPassword | None:
+    """Ask for the password of a key that has one, or read it from a pipe.
 
     Args:
         cert, key: The files; without the second the first has the key in it.
-        password_file: Where it is to be read from, if not here.
+        password_file: Where it is to be read from; a pipe is read here, if it is used once.
         once: Whether it is used once only.
 
     Returns:
-        What was typed; None where nothing has to be asked, or nothing can be.
+        What was read or typed; None where nothing has to be asked, or nothing can be.
+
+    Raises:
+        CommandError: If a pipe is empty.
     """
     file = key or cert
+    if once and password_file is not None and file is not None:
+        piped = piped_password(password_file)
+        return None if piped is None else HeldPassword(piped, once=True)
     if file is None or password_file is not None or not _has_terminal():
         return None
 
@@ -58,7 +88,7 @@ def ask_for_password(
         return None
     text = f"password of {printable(str(file))}"
     typed: str = click.prompt(text, hide_input=True, default="", show_default=False, err=True)
-    return AskedPassword(typed, once=once)
+    return HeldPassword(typed, once=once)
 
 
 def _has_terminal() -> bool:

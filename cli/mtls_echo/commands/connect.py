@@ -188,7 +188,8 @@ def connect(
         cert=cert,
         key=key,
         password=password,
-        password_file=password_file,
+        # From a pipe it has been read.
+        password_file=None if password is not None else password_file,
         ca=ca,
         crl=crl,
         name=name or "client",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -165,3 +166,36 @@ def test_a_password_file_that_opens_nothing_is_called_by_its_option(
         warning = running.wait_for("warning")
 
     assert f"{plain} needs no password: --password-file has no effect" in str(warning)
+
+
+def test_a_pipe_is_read_by_a_command_that_reads_its_files_once(
+    files: Path, server: Serving
+) -> None:
+    def piped(*options: str) -> subprocess.CompletedProcess[str]:
+        words = [*COMMAND, *connecting(files, server), *options]
+        script = f"{shlex.join(words)} --password-file <(cat {files / 'word'})"
+        return subprocess.run(
+            ["bash", "-c", script],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env=environment(),
+            timeout=TIMEOUT,
+        )
+
+    once = piped()
+    assert (once.returncode, once.stdout) == (0, "hello\n"), once.stderr
+    again = piped("--count", "2")
+    assert again.returncode == 2
+    assert "not a regular file" in again.stderr
+    assert "it is read at every reload" in again.stderr
+
+
+def test_an_empty_pipe_is_an_error(files: Path, server: Serving) -> None:
+    script = f"{shlex.join([*COMMAND, *connecting(files, server)])} --password-file <(true)"
+    ran = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, env=environment(), timeout=TIMEOUT
+    )
+
+    assert ran.returncode == 2
+    assert "there is no password in this pipe" in ran.stderr

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mtls_echo.console import CommandError
+from mtls_echo.password import piped_password
 
 if TYPE_CHECKING:
     from mtls_echo_pki.certificates.credential import Credential
@@ -33,16 +34,14 @@ def read_password(file: Path | None) -> bytes:
 
     Raises:
         CommandError: If it is empty, or there is no terminal to ask on.
-        OSError: If the file cannot be read.
+        MaterialError: If the file cannot be read.
     """
-    from mtls_echo_pki.files.durable import read_file
+    from mtls_echo_pki.files import passwords
 
     if file is not None:
-        password = read_file(file).partition(b"\n")[0].removesuffix(b"\r")
-        source = str(file)
-    elif PASSWORD_VARIABLE in os.environ:
+        return piped_password(file) or passwords.read_password(file)
+    if PASSWORD_VARIABLE in os.environ:
         password = os.environb[PASSWORD_VARIABLE.encode()]
-        source = PASSWORD_VARIABLE
     elif sys.stdin.isatty():
         prompted: str = click.prompt("PKCS#12 password", hide_input=True, confirmation_prompt=True)
         return prompted.encode()
@@ -52,7 +51,7 @@ def read_password(file: Path | None) -> bytes:
             f"set {PASSWORD_VARIABLE} or give --pkcs12-password-file FILE",
         )
     if not password:
-        raise CommandError(f"{source}: the PKCS#12 password is empty", "choose one")
+        raise CommandError(f"{PASSWORD_VARIABLE}: the PKCS#12 password is empty", "choose one")
     return password
 
 

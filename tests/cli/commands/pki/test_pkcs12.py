@@ -87,9 +87,12 @@ def test_pkcs12_trouble_is_found_before_anything_is_issued(
 
     refused(
         result,
-        error={"exists": "exists already", "empty password": "is empty"}.get(
-            trouble, "no such file"
-        ),
+        error={
+            "exists": "exists already",
+            "no folder": "no such file",
+            "empty password": "is empty",
+            "no password file": "does not exist",
+        }[trouble],
     )
     assert tree(tmp_path) == before
 
