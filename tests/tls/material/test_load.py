@@ -613,7 +613,7 @@ def test_what_does_not_go_with_a_password_is_refused(locked: Path) -> None:
 
 def test_a_root_that_is_sent_is_needless_where_it_is_a_trust_anchor(files: Path) -> None:
     chain = files / "chain.pem"
-    chain.write_bytes(LOCALHOST.certificate_pem + SERVERS.trust.pem)
+    chain.write_bytes(LOCALHOST.certificate_pem + SERVERS.trust.pem * 2)
 
     def warnings(client_ca: str) -> tuple[str, ...]:
         ca, key = files / client_ca, files / "server.key"

@@ -170,7 +170,7 @@ def _needless_root(credential: Credential | None, trust: Trust) -> list[str]:
     return [
         f"our chain has the root {_subject(root)} in it, which is a trust anchor: a peer that"
         " trusts it has it, and any other must not take it from us; leave it out"
-        for root in (credential.chain if credential is not None else ())
+        for root in dict.fromkeys(credential.chain if credential is not None else ())
         if is_self_issued(root) and root in trust.anchors
     ]
 
