@@ -217,6 +217,24 @@ BY_REASON: dict[tuple[Slug, str], Cause] = {
 }
 
 
+def _malformed(part: str, which: str) -> Cause:
+    return Cause(
+        f"{part} in {{its}} certificate, or in that of a CA above it, {which}",
+        "have the certificate with that part issued anew, by another program",
+        "have the {owner}'s certificate issued anew: `openssl x509 -noout -text` shows that part",
+        "RFC 5280 §4.1",
+    )
+
+
+# X509_V_ERR_ERROR_IN_CERT_NOT_BEFORE_FIELD and the next, and those by which OpenSSL has found no
+# issuer where there is one.
+_UNREADABLE_PARTS: dict[int | None, Cause] = {
+    13: _malformed("notBefore", "is not written as RFC 5280 has it"),
+    14: _malformed("notAfter", "is not written as RFC 5280 has it"),
+    **dict.fromkeys((2, 20, 21), _malformed("an extension", "is one that OpenSSL does not take")),
+}
+
+
 def denied_for(reason: str) -> Cause:
     """The texts for a client that was turned away, and not because no rule names it."""
     clause, rfc = CAUSES["not-authorised"].clause, CAUSES["not-authorised"].rfc
@@ -241,4 +259,6 @@ def cause_of(slug: Slug, verify_code: int | None = None, reason: str | None = No
     """The texts for a cause; OpenSSL's verdict and reason tell ways for it to come about apart."""
     if slug == "bad-signature" and verify_code == 8:  # X509_V_ERR_CRL_SIGNATURE_FAILURE
         return FORGED_LIST
+    if slug == "not-conforming" and verify_code in _UNREADABLE_PARTS:
+        return _UNREADABLE_PARTS[verify_code]
     return BY_REASON.get((slug, reason or "")) or CAUSES[slug]

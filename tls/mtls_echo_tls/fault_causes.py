@@ -38,7 +38,7 @@ _FIXES: dict[Slug, str] = {
     "not-conforming": "by that rule",
 }
 
-_ENDED_BY_REISSUING: frozenset[Slug] = frozenset(
+_ENDED_BY_REISSUING = frozenset[str](
     {
         *("not-conforming", "missing-key-identifier", "unknown-critical-extension"),
         *("wrong-usage", "weak-signature"),
@@ -210,7 +210,7 @@ def cause_of_fault(
     return replace(cause, clause=_CA_CLAUSES[slug], owner=owner, verifier=verifier)
 
 
-def joined_fixes(slug: Slug, fix: str, beside: Iterable[tuple[Slug, str]]) -> str:
+def joined_fixes(slug: Slug, fix: str, beside: Iterable[tuple[str, str]]) -> str:
     """What a reissued certificate must have, in place of this fault and the others in the old one.
 
     With one rule kept and another still broken it would be refused again.

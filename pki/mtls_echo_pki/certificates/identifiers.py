@@ -31,6 +31,7 @@ import idna
 from cryptography import x509
 
 from mtls_echo_pki.certificates.der import UnreadableError, elements, first
+from mtls_echo_pki.certificates.outline import Attribute, DistinguishedName
 from mtls_echo_pki.certificates.reading import (
     extension,
     is_unreadable,
@@ -84,8 +85,27 @@ def general_name(identity: str) -> x509.GeneralName:
 
 
 def identity_text(name: x509.GeneralName) -> str:
-    """Return a presented identifier as the string :func:`general_name` would take."""
-    return str(name.value)
+    """Return a presented identifier as the string :func:`general_name` would take.
+
+    Of what it would not take: a name as RFC 4514 has it, a dotted OID, an otherName with its type.
+    """
+    match name:
+        case x509.DirectoryName():
+            return str(DistinguishedName.of(name.value))
+        case x509.RegisteredID():
+            return name.value.dotted_string
+        case x509.OtherName():
+            return f"{name.type_id.dotted_string}:{_other_text(name.value)}"
+        case _:
+            return str(name.value)
+
+
+def _other_text(der: bytes) -> str:
+    try:
+        text = Attribute("", first(der)).text
+    except UnreadableError:
+        text = None
+    return f"#{der.hex()}" if text is None else text
 
 
 def _uri(identity: str) -> str:

@@ -63,6 +63,7 @@ def _utf8(value: bytes) -> str:
 # The string types by their tags. OpenSSL, too, takes a TeletexString for Latin-1.
 _DECODERS: dict[int, Callable[[bytes], str]] = {
     0x0C: _utf8,
+    0x12: _utf8,  # NumericString
     0x13: _utf8,  # PrintableString
     0x14: lambda value: value.decode("latin-1"),  # TeletexString
     0x16: _utf8,  # IA5String

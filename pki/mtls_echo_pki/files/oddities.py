@@ -8,12 +8,21 @@ in a name, an extension, what follows the certificate.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from datetime import datetime
 
 from cryptography.x509.oid import ExtensionOID
 
-from mtls_echo_pki.certificates.der import INTEGER, Element, UnreadableError, elements, first
+from mtls_echo_pki.certificates.der import (
+    BIT_STRING,
+    INTEGER,
+    SEQUENCE,
+    Element,
+    UnreadableError,
+    elements,
+    first,
+)
 from mtls_echo_pki.certificates.outline import (
     Attribute,
     DistinguishedName,
@@ -28,15 +37,17 @@ from mtls_echo_pki.printable import printable
 # RFC 5280 §4.1.2.5: to the second, in UTC.
 _UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
 _DATES = {
-    _UTC_TIME: re.compile(rb"\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])([01]\d|2[0-3])[0-5]\d[0-5]\dZ"),
-    _GENERALIZED_TIME: re.compile(
-        rb"\d{4}(0[1-9]|1[0-2])([0-2]\d|3[01])([01]\d|2[0-3])[0-5]\d[0-5]\dZ"
-    ),
+    _UTC_TIME: re.compile(rb"\d{6}([01]\d|2[0-3])[0-5]\d[0-5]\dZ"),
+    _GENERALIZED_TIME: re.compile(rb"\d{8}([01]\d|2[0-3])[0-5]\d[0-5]\dZ"),
 }
 
 _VERSION = 0xA0
 _UTF8, _PRINTABLE, _IA5 = 0x0C, 0x13, 0x16
 _TYPES = {_PRINTABLE: "a PrintableString", _IA5: "an IA5String"}
+
+# What OpenSSL takes in a name (B_ASN1_PRINTABLE): strings, a BIT STRING and a SEQUENCE.
+_STRINGS = frozenset({_UTF8, 0x12, _PRINTABLE, 0x14, _IA5, 0x1C, 0x1E})
+_ALLOWED = _STRINGS | {BIT_STRING, SEQUENCE}
 
 # X.680 §41.4.
 _NOT_PRINTABLE = re.compile(rb"[^A-Za-z0-9 '()+,\-./:=?]")
@@ -96,8 +107,8 @@ def _of_certificate(der: bytes) -> Iterator[str]:
             yield f"it is of version {version}, and there are three"
         elif version == 2 and outline.extensions:
             yield "it is of version 2 and has extensions, which came with version 3"
-    dates = [*elements(parts[3].contents)]
-    yield from _dates(zip(("notBefore", "notAfter"), dates, strict=False))
+    dates, moments = [*elements(parts[3].contents)], (outline.begin, outline.end)
+    yield from _dates(zip(("notBefore", "notAfter"), dates, moments, strict=False))
     yield from _name(outline.subject, "its subject")
     yield from _name(outline.issuer, ISSUER)
     yield from _doubled(outline.extensions)
@@ -111,7 +122,8 @@ def _of_crl(der: bytes) -> Iterator[str]:
     yield from _trailing(der, "CRL")
     parts = [part for part in elements(tbs.contents) if part.tag != INTEGER]
     dates = [part for part in parts[2:4] if part.tag in _DATES]
-    yield from _dates(zip(("thisUpdate", "nextUpdate"), dates, strict=False))
+    moments = outline.begin, outline.end
+    yield from _dates(zip(("thisUpdate", "nextUpdate"), dates, moments, strict=False))
     yield from _name(outline.issuer, ISSUER)
     yield from _doubled(outline.extensions)
 
@@ -122,12 +134,14 @@ def _trailing(der: bytes, what: str) -> Iterator[str]:
         yield f"{count} bytes follow the {what}" if count > 1 else f"a byte follows the {what}"
 
 
-def _dates(dates: Iterator[tuple[str, Element]]) -> Iterator[str]:
-    for name, date in dates:
+def _dates(dates: Iterable[tuple[str, Element, datetime | None]]) -> Iterator[str]:
+    for name, date, moment in dates:
         form = _DATES.get(date.tag)
+        text = printable(date.contents.decode("latin-1"))
         if form is None or not form.fullmatch(date.contents):
-            text = printable(date.contents.decode("latin-1"))
             yield f"its {name} is written “{text}”, not as YYMMDDhhmmssZ or YYYYMMDDhhmmssZ"
+        elif moment is None:
+            yield f"its {name} is written “{text}”, and there is no such day"
 
 
 def _name(name: DistinguishedName, where: str) -> Iterator[str]:
@@ -141,8 +155,10 @@ def _name(name: DistinguishedName, where: str) -> Iterator[str]:
 
 def _why_odd(attribute: Attribute) -> str | None:
     tag, contents = attribute.value.tag, attribute.value.contents
-    if attribute.text is None:
-        return "which is not a text"
+    if tag not in _ALLOWED:
+        return "which is of no type that a name can have"
+    if attribute.text is None and tag in _STRINGS:
+        return "which cannot be decoded"
     if tag == _UTF8:
         try:
             contents.decode()

@@ -17,7 +17,7 @@ from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import is_key_of, key_id
 from mtls_echo_pki.certificates.crl import CRLState, crl_number, is_crl_of
 from mtls_echo_pki.certificates.der import UnreadableError, elements, encode, first
-from mtls_echo_pki.certificates.identifiers import hosts, names_host, subject_of
+from mtls_echo_pki.certificates.identifiers import hosts, identity_text, names_host, subject_of
 from mtls_echo_pki.certificates.outline import DistinguishedName, outline_of
 from mtls_echo_pki.certificates.reading import (
     expiry,
@@ -283,3 +283,14 @@ def test_nothing_but_a_certificate_has_an_outline() -> None:
     for der in (b"", b"\x30", b"\x30\x80", b"\x30\x03\x02\x01\x01", b"\x30\x84\xff\xff\xff\xff"):
         with pytest.raises(UnreadableError):
             outline_of(der)
+
+
+def test_a_presented_identifier_of_any_type_has_a_text() -> None:
+    directory = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a, b")])
+    upn = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
+
+    assert identity_text(x509.DirectoryName(directory)) == r"CN=a\, b"
+    assert identity_text(x509.RegisteredID(x509.ObjectIdentifier("1.2.3.4"))) == "1.2.3.4"
+    assert identity_text(x509.OtherName(upn, encode(UTF8, b"a@b"))) == f"{upn.dotted_string}:a@b"
+    assert identity_text(x509.OtherName(upn, b"\x05\x00")) == f"{upn.dotted_string}:#0500"
+    assert identity_text(x509.OtherName(upn, b"\x05")).endswith(":#05")

@@ -95,7 +95,22 @@ ODD = {
     "a number": (
         SUBJECT,
         encode(INTEGER, b"\5"),
-        "its subject has CN=#020105, which is not a text",
+        "its subject has CN=#020105, which is of no type that a name can have",
+    ),
+    "visible": (
+        SUBJECT,
+        encode(0x1A, b"leaf"),
+        "its subject has CN=leaf, which is of no type that a name can have",
+    ),
+    "half a character": (
+        SUBJECT,
+        encode(0x1E, b"\0l\0"),
+        "its subject has CN=#1e03006c00, which cannot be decoded",
+    ),
+    "no such day": (
+        END,
+        encode(UTC_TIME, b"300230000000Z"),
+        "its notAfter is written “300230000000Z”, and there is no such day",
     ),
     "version 6": (VERSION_3, VERSION_6, "it is of version 6, and there are three"),
     "version 2": (

@@ -17,7 +17,11 @@ from mtls_echo_pki.certificates.reading import load_certificate
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.files.pem import read_credential
+from mtls_echo_pki.flaws.baseline import with_extension
 from mtls_echo_server.context import server_context
+from mtls_echo_tls.diagnosis.context_info import ContextInfo
+from mtls_echo_tls.diagnosis.diagnose import diagnose
+from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.material.load import client_material
 from mtls_echo_tls.path.rules import Fault, strict_violations
 from mtls_echo_tls.path.validate import examine
@@ -121,3 +125,66 @@ def test_a_root_of_version_1_is_refused_by_strict_verifiers_only(tmp_path: Path)
     )
     assert len(warnings(strict=False)) == 1
     assert strict_violations(ROOT.certificate, anchor=True) == []
+
+
+NETSCAPE_TYPE = x509.ObjectIdentifier("2.16.840.1.113730.1.1")
+
+
+@both_versions
+@pytest.mark.parametrize(("bits", "permitted"), [("03020780", True), ("03020640", False)])
+async def test_the_usage_that_old_cas_write_is_named(
+    version: ssl.TLSVersion, bits: str, permitted: bool
+) -> None:
+    kind = x509.UnrecognizedExtension(NETSCAPE_TYPE, bytes.fromhex(bits))
+    bearer = ROOT.issue(Request.client("alice.test"), alter=lambda tbs: with_extension(tbs, kind))
+    client = client_context(SERVERS.trust, bearer)
+    client.minimum_version = client.maximum_version = version
+
+    refused, verifier = await reports(*tls_pair(client, server_context(LOCALHOST, ROOT.trust)))
+
+    assert (verifier.outcome == "echoed") is permitted
+    if not permitted:
+        assert verifier.causes == refused.causes == ["wrong-usage"]
+        for report in (refused, verifier):
+            found = [fact.value for fact in report.evidence if fact.fact == "found"]
+            assert found == [
+                "nsCertType, an extension of Netscape's, does not permit a TLS client"
+            ]
+
+
+def test_what_openssl_calls_unknown_and_is_anchored_has_a_part_that_it_does_not_take() -> None:
+    """An extension that is well-formed and refused: keyUsage that permits nothing, say."""
+    info = ContextInfo(trust=ROOT.trust, complete=True)
+    evidence = Evidence(
+        "server",
+        stage="handshake",
+        version="TLSv1.3",
+        reason="CERTIFICATE_VERIFY_FAILED",
+        verify_code=20,
+        failed=True,
+        peer_chain=ALICE.chain_der,
+        context_info=info,
+    )
+
+    report = diagnose(evidence)
+
+    assert report.causes == ["not-conforming", "internal-error"]
+    assert "an extension in its certificate, or in that of a CA above it, is one" in report.summary
+    assert "unknown" not in report.summary
+
+
+@pytest.mark.parametrize(("code", "part"), [(13, "notBefore"), (14, "notAfter")])
+def test_a_date_that_openssl_cannot_read_is_the_fault_of_the_certificate(
+    code: int, part: str
+) -> None:
+    evidence = Evidence(
+        "client", stage="handshake", verify_code=code, failed=True, peer_chain=(b"0\x00",)
+    )
+
+    report = diagnose(evidence)
+
+    assert report.causes == ["not-conforming"]
+    assert f"{part} in its certificate, or in that of a CA above it, is not written" in (
+        report.summary
+    )
+    assert "the other side's log" not in report.remedy

@@ -207,7 +207,9 @@ def _shown_to_us(family: Slugs, path: CertificationPath, evidence: Evidence) -> 
     if family == UNKNOWN:
         shown = path.slugs[:1]
     if not shown:
-        return family
+        # OpenSSL found no CA that issued it, and there is one: it could not read what it compares.
+        is_there = path.anchored and family[0] == "unknown-authority"
+        return ("not-conforming", *UNKNOWN) if is_there else family
     # OpenSSL reports the first that it meets; the others are in the report's ``faults``.
     shown = keep(shown, next((pair for pair in _UNDECIDED if pair <= {*shown}), shown[:1]))
     return (*shown, "clock-skew") if _is_clock_suspect(shown, evidence) else shown

@@ -31,6 +31,7 @@ CAUSES_BY_VERIFY_CODE: dict[int, Slugs] = {
     10: ("expired", "expired-authority"),
     11: ("crl-not-yet-valid",),
     12: ("crl-expired",),
+    **dict.fromkeys((13, 14), ("not-conforming",)),  # a date that is malformed
     18: ("self-signed",),
     19: ("unknown-authority", "impostor-authority", "empty-trust"),
     20: ("unknown-authority", "missing-intermediate", "impostor-authority", "empty-trust"),
@@ -140,7 +141,7 @@ CAUSES_BY_ALERT: dict[int, Slugs] = {
 _ALERT_OF_VERIFY: dict[int, int] = {
     **dict.fromkeys((2, 3, 18, 19, 20, 21, 22, 24, 25, 79), A.unknown_ca),
     **dict.fromkeys((7, 8), A.decrypt_error),
-    **dict.fromkeys((9, 11, 62, 64, 66, 67, 68, 94), A.bad_certificate),
+    **dict.fromkeys((9, 11, 13, 14, 62, 64, 66, 67, 68, 94), A.bad_certificate),
     **dict.fromkeys((10, 12), A.certificate_expired),
     23: A.certificate_revoked,
     26: A.unsupported_certificate,

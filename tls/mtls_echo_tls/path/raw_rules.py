@@ -23,12 +23,16 @@ from mtls_echo_pki.certificates.der import (
 )
 from mtls_echo_pki.certificates.outline import signed_parts
 from mtls_echo_pki.certificates.reading import raw_extensions
+from mtls_echo_tls.sides import Side
 
 _EC_PUBLIC_KEY = "1.2.840.10045.2.1"
 
 # The tag of the version, which may be left out, and where the key stands after it.
 _VERSION, _KEY = 0xA0, 5
 _BOOLEAN = 0x01
+
+_NETSCAPE_TYPE = x509.ObjectIdentifier("2.16.840.1.113730.1.1")
+_NETSCAPE_BITS = {"client": 0x80, "server": 0x40}
 
 
 def raw_violations(certificate: x509.Certificate) -> Iterator[tuple[str, str, bool]]:
@@ -59,6 +63,16 @@ def permits_nothing(certificate: x509.Certificate) -> bool:
         return purposes is not None and not [*elements(first(purposes).contents)]
     except UnreadableError:
         return False
+
+
+def permits_by_netscape(certificate: x509.Certificate, presenter: Side) -> bool:
+    """Whether nsCertType, which old CAs write and OpenSSL heeds, permits what it is used for."""
+    try:
+        types = _value(certificate, _NETSCAPE_TYPE)
+        bits = b"" if types is None else first(types).contents[1:2]
+        return types is None or bool(bits and bits[0] & _NETSCAPE_BITS[presenter])
+    except UnreadableError:
+        return True
 
 
 def _limits_without_ca(certificate: x509.Certificate) -> bool:

@@ -42,7 +42,7 @@ from mtls_echo_pki.certificates.reading import (
 from mtls_echo_pki.files.oddities import extension_name
 from mtls_echo_tls.fault_causes import Variant
 from mtls_echo_tls.path.name_constraints import not_permitted
-from mtls_echo_tls.path.raw_rules import permits_nothing, raw_violations
+from mtls_echo_tls.path.raw_rules import permits_by_netscape, permits_nothing, raw_violations
 from mtls_echo_tls.path.reference import mismatch
 from mtls_echo_tls.sides import Side
 from mtls_echo_tls.slugs import Slug
@@ -76,12 +76,21 @@ _READ_BY_OPENSSL = frozenset(
         *(ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE, ExtensionOID.EXTENDED_KEY_USAGE),
         *(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, ExtensionOID.NAME_CONSTRAINTS),
         *(ExtensionOID.SUBJECT_KEY_IDENTIFIER, ExtensionOID.AUTHORITY_KEY_IDENTIFIER),
+        ExtensionOID.CRL_DISTRIBUTION_POINTS,
     )
 )
 
 _PURPOSES = {
     "server": (ExtendedKeyUsageOID.SERVER_AUTH, "serverAuth"),
     "client": (ExtendedKeyUsageOID.CLIENT_AUTH, "clientAuth"),
+}
+
+_OTHER_PURPOSES = {
+    ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE: "anyExtendedKeyUsage",
+    ExtendedKeyUsageOID.EMAIL_PROTECTION: "emailProtection",
+    ExtendedKeyUsageOID.CODE_SIGNING: "codeSigning",
+    ExtendedKeyUsageOID.TIME_STAMPING: "timeStamping",
+    ExtendedKeyUsageOID.OCSP_SIGNING: "OCSPSigning",
 }
 
 
@@ -268,6 +277,9 @@ def check_end_entity(
 ) -> Iterator[Fault]:
     """Check that an end-entity certificate fits its use (RFC 5280 §4.2.1.3, RFC 9525 §6)."""
     yield from _purpose(leaf, 0, presenter)
+    if not permits_by_netscape(leaf, presenter):
+        detail = f"nsCertType, an extension of Netscape's, does not permit a TLS {presenter}"
+        yield Fault("wrong-usage", 0, detail)
     usage = value_of(leaf, x509.KeyUsage)
     if usage is not None:
         # RSA key exchange in TLS 1.2 encrypts to the server's key instead of having it sign.
@@ -346,5 +358,5 @@ def short_name(name: DistinguishedName) -> str:
 
 
 def _purpose_name(oid: x509.ObjectIdentifier) -> str:
-    names = dict(_PURPOSES.values())
+    names = {**dict(_PURPOSES.values()), **_OTHER_PURPOSES}
     return names.get(oid, oid.dotted_string)

@@ -9,7 +9,7 @@ import msgspec
 from cryptography import x509
 
 from mtls_echo_pki.certificates.der import UnreadableError
-from mtls_echo_pki.certificates.identifiers import subject_alternative_names
+from mtls_echo_pki.certificates.identifiers import identity_text, subject_alternative_names
 from mtls_echo_pki.certificates.outline import FIRST_MOMENT, outline_of
 from mtls_echo_pki.certificates.reading import issuer_name, subject_name
 from mtls_echo_pki.printable import printable
@@ -63,7 +63,7 @@ def _summarised(certificate: bytes) -> CertificateSummary | None:
 def names_of(leaf: x509.Certificate) -> list[str]:
     """The entries of its subjectAltName: at most 16, each cut at 256 characters."""
     entries = list(subject_alternative_names(leaf))[:_MOST_NAMES]
-    return [bounded(str(entry.value)) for entry in entries]
+    return [bounded(identity_text(entry)) for entry in entries]
 
 
 def presented_as(leaf: x509.Certificate) -> str:
