@@ -138,8 +138,10 @@ _BY_NAME = {a.name.replace("_", ""): a.value for a in A if a is not A.close_noti
 
 
 def alert_named(name: str) -> int | None:
-    """The code of an alert by any stack's name for it."""
-    return _BY_NAME.get(re.sub(r"[ _-]", "", name))
+    """The code of an alert by any stack's name for it, whatever words follow that name."""
+    words = re.split(r"[ _-]+", name.strip())
+    names = ("".join(words[:last]) for last in range(len(words), 0, -1))
+    return next((_BY_NAME[each] for each in names if each in _BY_NAME), None)
 
 
 def alert_received(code: int | None, refused: Refused = "peer") -> Finding | None:

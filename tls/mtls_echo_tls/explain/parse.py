@@ -96,7 +96,7 @@ _PATTERNS = (
     _Pattern("rustls", r"alertreceived\((\w{1,40})\)", name_received),
     _Pattern("rustls", r"sending fatal alert (?:alertdescription::)?(\w{1,40})", name_sent),
     _Pattern(
-        "rustls", r"alertmessagepayload \{ level: \w+, description: (\w{1,40})", name_received
+        "rustls", r"\blevel: fatal,\W.{0,200}?description: (\w{1,40})", name_received
     ),
     _Pattern("Go", r"remote error: (?:tls: )?([a-z ]{1,40})", name_received),
     _Pattern("Go", r"local error: (?:tls: )?([a-z ]{1,40})", name_sent),
@@ -112,7 +112,9 @@ _PATTERNS = (
              name_of_client),
     _Pattern("Bouncy Castle", r"tlsfatalalertreceived: \w+\((\d{1,3})\)", number_received),
     _Pattern("Bouncy Castle", r"tlsfatalalert: \w+\((\d{1,3})\)", number_sent),
-    _Pattern("axTLS", rf"\balert: ({_RFC_NAMES}) error: ssl error \d", name_received),
+    _Pattern(
+        "axTLS", rf"\balert: ({_RFC_NAMES})\b(?=.{{0,120}}error: ssl error \d)", name_received
+    ),
     _Pattern("GnuTLS", r"received alert \[(\d{1,3})\]", number_received),
     _Pattern("GnuTLS", r"gnutls_handshake\(\) failed: ([a-z ]{1,60})", name_received),
     _Pattern(".NET", r"remote party sent a tls alert: '(\w{1,40})'", name_received),
@@ -164,7 +166,7 @@ _ENDS: frozenset[Slug] = frozenset({"closed-without-alert", "reset", "truncated"
 
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,256}(?:\x07|\x1b\\)")
 # Elixir writes the terms of Erlang with blanks in tuples, and colons before words.
-_TUPLE = re.compile(r",\s+(?=\{?:[a-z_])")
+_TUPLE = re.compile(r",\s+(?=\{?:[a-z_])|(?<=\{bad_cert),\s+(?=\{)")
 _ATOM = re.compile(r"(?<![\w:.)\]]):(?=[a-z_]{2,40}\b)")
 _QUOTES = str.maketrans(
     "\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}"

@@ -162,6 +162,9 @@ SIDES: tuple[tuple[str, Side], ...] = (
          r"|redis\.exceptions|mongosocket|librdkafka|rdkafka#|networkclient\)|adminclient"
          r"|paho[/\\\\]mqtt|\bpika\b|amqplib|sslsocket error|mongonetwork|mongoserversel|\[thrd:"
          r"|error occurred during connection handshake|brokers to talk to", "client"),
+    (r"error trying to reach service|error response from daemon|docker\.errors"
+         r"|tls: error: connect - force", "client"),
+    (r"tls: error: accept - force", "server"),
     (r"resourceaccessexception|i/o error on \w{3,7} request for|cjcommunicationsexception"
          r"|communications link failure", "client"),
     (r"okhttp|httpurlconnection|httpsurlconnection|org\.apache\.http|resttemplate|webclient"
