@@ -159,8 +159,10 @@ def _connection_text(
 
 
 def _found(report: Report) -> list[str]:
-    """What explains it best: what was compared, or the reason that a client was given."""
-    shown = ("found", "told the client")
+    """What explains it best: what was compared, what a client was told, or what it spoke."""
+    shown = {"found", "told the client"}
+    if report.causes == ["plaintext-client"]:
+        shown.add("received")
     return [f"{fact.fact}: {fact.value}" for fact in report.evidence if fact.fact in shown]
 
 

@@ -58,6 +58,18 @@ async def test_an_altered_echo_is_caught_at_its_first_wrong_byte(
     assert exit_status(failure.report) == 6
 
 
+@versions
+async def test_an_answer_in_http_may_be_about_the_certificate(world: World, version: str) -> None:
+    """nginx completes the handshake, and refuses the certificate in its answer."""
+    refusing = transforming(lambda _: b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    failure = await failure_of(world, refusing, b"hello\n", version=version)
+
+    assert failure.report.causes == ["altered-echo"]
+    assert "this is an HTTP server, and no echo server" in failure.report.remedy
+    assert "curl --cacert FILE --cert FILE --key FILE https://HOST:PORT/" in failure.report.remedy
+
+
 @pytest.mark.parametrize(
     ("behaviour", "told"),
     [

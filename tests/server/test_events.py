@@ -89,6 +89,16 @@ def test_a_denial_says_why_and_blames_the_rules_only_where_they_are_the_reason(
     assert f"; told the client: {reason}; hint: {hint}" in line
 
 
+def test_of_a_client_that_does_not_speak_tls_its_first_bytes_are_logged() -> None:
+    evidence = Evidence("server", stage="handshake", first_bytes=b"PROXY TCP4 \x1b[31m\r\n" * 9)
+    event = events.connection("a:5", diagnose(evidence), ended="failure", received=0, sent=0)
+
+    [line] = log_lines(event)
+
+    assert r"speak TLS; received: 'PROXY TCP4 \x1b[31m\r\nPROXY TCP4 \x1b[3'; hint: " in line
+    assert line.isprintable()
+
+
 @pytest.mark.parametrize(
     ("duration_ms", "said"), [(0.31, "0.3 ms"), (999.0, "999.0 ms"), (61_500.0, "61.5 s")]
 )

@@ -235,6 +235,16 @@ _UNREADABLE_PARTS: dict[int | None, Cause] = {
 }
 
 
+# nginx completes the handshake with a client whose certificate it does not accept, and then says
+# so in its answer to the first request.
+ANSWERED_IN_HTTP = _either(
+    CAUSES["altered-echo"].clause,
+    "this is an HTTP server, and no echo server; whether it accepts our certificate, its answer to"
+    " a request tells: curl --cacert FILE --cert FILE --key FILE https://HOST:PORT/",
+    "",
+)
+
+
 def denied_for(reason: str) -> Cause:
     """The texts for a client that was turned away, and not because no rule names it."""
     clause, rfc = CAUSES["not-authorised"].clause, CAUSES["not-authorised"].rfc

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from mtls_echo_pki.certificates.reading import period, subject_name
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.alerts import AlertDescription, alert_meaning, alert_name
-from mtls_echo_tls.causes import cause_of, denied_for
+from mtls_echo_tls.causes import ANSWERED_IN_HTTP, cause_of, denied_for
 from mtls_echo_tls.denial import NOT_AMONG, ONLY_CERTAIN
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import same_name_root
@@ -258,6 +258,8 @@ def remedy(evidence: Evidence, words: Perspective, causes: Slugs, path: Certific
             "read the client's log: many programs refuse a server without telling it, most often"
             " because its certificate's CA is not among their trust anchors ({ca})"
         )
+    if first == "altered-echo" and "received 'HTTP/" in (evidence.mismatched_echo or ""):
+        return words.remedy(ANSWERED_IN_HTTP)
     denied = evidence.denied or ""
     if "client certificate" in denied and not denied.endswith((NOT_AMONG, ONLY_CERTAIN)):
         return words.remedy(denied_for(denied))
