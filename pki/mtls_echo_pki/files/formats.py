@@ -46,6 +46,18 @@ class FileFormat(NamedTuple):
     hint: str
 
 
+# Commands that put right what a variable, a JSON file, a shell or a mail program did to PEM.
+_WITH_LINE_ENDS = (
+    r"""awk '{gsub(/\\+r/, ""); gsub(/\\+n/, "\n"); gsub(/\\/, ""); """
+    r"""sub(/^[^-]*-----BEGIN/, "-----BEGIN"); sub(/-----[^-]*$/, "-----")} 1'"""
+)
+_SPLIT = (
+    r"""awk '{gsub(/-----(BEGIN|END) [A-Z0-9 ]+-----/, "\n&\n")} 1' {} | """
+    r"""awk '!/-----/ {gsub(/^[ \t]+|[ \t]+$/, ""); gsub(/[ \t]+/, "\n")} NF'"""
+)
+_STRIP = "sed 's/^[^A-Za-z0-9+/=-]*//; s/[^A-Za-z0-9+/=-]*$//'"
+
+
 def unusual_text(contents: bytes, file: str) -> FileFormat | None:
     """Say what keeps OpenSSL from the boundaries of a text that has some; None if nothing does.
 
@@ -67,10 +79,26 @@ def unusual_text(contents: bytes, file: str) -> FileFormat | None:
             "has lines that end with a carriage return only, which OpenSSL takes for one line",
             f"convert it: {guarded(command, contents)}",
         )
-    if re.search(rb"-----BEGIN [A-Z0-9 ]+-----(\\r)?\\n", contents):
-        command = f"printf '%b' \"$(tr -d '\"' < {file})\" > {file}.pem"
+    if re.search(rb"-----BEGIN [A-Z0-9 ]+-----(\\+r)?\\+n", contents):
+        command = f"{_WITH_LINE_ENDS} {file} > {file}.pem"
         return FileFormat(
             r"has \n written out in place of line ends, as in an environment variable",
+            f"convert it: {guarded(command, contents)}",
+        )
+    if re.search(rb"(?m)^-----BEGIN [A-Z0-9 ]+-----\s*$", contents):
+        return None
+    if re.search(rb"-----BEGIN [A-Z0-9 ]+-----[ \t]+[A-Za-z0-9+/]{16}", contents):
+        command = f"{_SPLIT} > {file}.pem".replace("{}", file)
+        return FileFormat(
+            "has blanks in place of line ends, as echo prints a variable without quotation marks",
+            f"convert it: {guarded(command, contents)}",
+        )
+    if re.search(
+        rb"(?m)^[ \t]*[>\"'#|][>\"'#| \t]*-----BEGIN [A-Z0-9 ]+-----[\"', \t]*\r?$", contents
+    ):
+        command = f"{_STRIP} {file} > {file}.pem"
+        return FileFormat(
+            "has more in each line than PEM: a quotation mark, or what marks a quoted text",
             f"convert it: {guarded(command, contents)}",
         )
     return None

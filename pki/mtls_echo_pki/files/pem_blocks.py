@@ -33,8 +33,8 @@ _NEARLY = re.compile(
     re.IGNORECASE,
 )
 _CORRECTION = (
-    "awk 'toupper($0) ~ /^[^A-Z0-9]*(BEGIN|END) .*(CERTIFICATE|KEY|CRL)[^A-Z0-9]*$/ "
-    r'{ gsub(/^[^A-Za-z0-9]+|[^A-Za-z0-9]+$/, ""); gsub(/ +/, " "); '
+    "awk 'toupper($0) ~ /^[^A-Z0-9]*(BEGIN|END)[^A-Z0-9]+.*(CERTIFICATE|KEY|CRL)[^A-Z0-9]*$/ "
+    r'{ gsub(/^[^A-Za-z0-9]+|[^A-Za-z0-9]+$/, ""); gsub(/[^A-Za-z0-9]+/, " "); '
     """$0 = "-----" toupper($0) "-----" } 1'"""
 )
 _BASE64 = re.compile(r"\s*[A-Za-z0-9+/]{40,}={0,2}\s*")

@@ -58,6 +58,28 @@ def four_dashes(pem: bytes) -> bytes:
         pytest.param(PEM.decode().encode("utf-16-be"), "is UTF-16 text", id="utf-16-be"),
         pytest.param(PEM.replace(b"\n", rb"\n"), r"has \n written out", id="literal"),
         pytest.param(b'"%b"\n' % PEM.replace(b"\n", rb"\n"), r"has \n written out", id="quoted"),
+        pytest.param(PEM.replace(b"\n", rb"\\r\\n"), r"has \n written out", id="doubled"),
+        pytest.param(
+            b'{"tls.crt": "%b"}' % PEM.replace(b"\n", rb"\n").replace(b"/", rb"\/"),
+            r"has \n written out",
+            id="json",
+        ),
+        pytest.param(PEM.replace(b"\n", b" "), "has blanks in place of line ends", id="one line"),
+        pytest.param(
+            b"".join(b"> %b\n" % line for line in PEM.splitlines()),
+            "has more in each line than PEM",
+            id="mail",
+        ),
+        pytest.param(
+            b"".join(b'"%b"\n' % line for line in PEM.splitlines()),
+            "has more in each line than PEM",
+            id="quoted lines",
+        ),
+        pytest.param(
+            PEM.replace(b"BEGIN CERT", b"BEGIN\xc2\xa0CERT"),
+            "line 1 is nearly a boundary",
+            id="no-break space",
+        ),
         pytest.param(PEM.replace(b"\n", b"\r"), "has lines that end with a carriage", id="cr"),
         pytest.param(encodebytes(PEM), "is base64 of a PEM file", id="base64"),
         pytest.param(encodebytes(DER), "is base64 without boundaries", id="bare"),
