@@ -195,6 +195,12 @@ def request_too_long(words: str) -> Finding:
     return Finding("reason", "printer", side="client", reason="LENGTH_MISMATCH", stated=causes)
 
 
+def no_server_hello(words: str) -> Finding:
+    """An OpenSSL client up to 1.0.2: what came was no ServerHello, nor a record it knows."""
+    causes: Slugs = ("plaintext-peer", "no-common-version")
+    return Finding("reason", "nobody", side="client", reason="UNKNOWN_PROTOCOL", stated=causes)
+
+
 def no_file(name: str) -> Finding:
     """A file that by its name has certificates or keys, and that is not there or not readable."""
     return Finding("file", "nobody", meaning=f"{name} is not there, or may not be read")
@@ -235,6 +241,12 @@ def name_of_server(name: str) -> Finding | None:
 def low_byte_received(digits: str) -> Finding | None:
     """An alert that was received; its number is the low byte."""
     return alert_received(int(digits) & 0xFF)  # level and description in one number
+
+
+def low_byte_alert(digits: str) -> Finding | None:
+    """An alert of which it is not said who sent it; its number is the low byte."""
+    finding = low_byte_received(digits)
+    return None if finding is None else replace(finding, kind="alert", refused="unsaid", side=None)
 
 
 def low_byte_sent(digits: str) -> Finding | None:

@@ -28,6 +28,7 @@ from mtls_echo_tls.explain.findings import (
     alert_named,
     alert_received,
     decimal_error,
+    low_byte_alert,
     low_byte_received,
     low_byte_sent,
     name_of_client,
@@ -35,6 +36,7 @@ from mtls_echo_tls.explain.findings import (
     name_received,
     name_sent,
     no_file,
+    no_server_hello,
     number_of_verdict,
     number_received,
     number_sent,
@@ -87,6 +89,9 @@ _PATTERNS = (
     _Pattern("Envoy", r"\b(?:tls|ssl)[ _]error:?[ _|]{0,3}(2684\d{5}):", decimal_error),
     _Pattern("OpenSSL", r"\balert read: ?fatal: ?([a-z ]{1,40})", name_received),
     _Pattern("OpenSSL", r"\balert write: ?fatal: ?([a-z ]{1,40})", name_sent),
+    _Pattern("eggdrop", r"\balert during read: ?fatal \(([a-z ]{1,40})\)", name_received),
+    _Pattern("eggdrop", r"\balert during write: ?fatal \(([a-z ]{1,40})\)", name_sent),
+    _Pattern("hs-tls", r"got alert : \[\(alertlevel_fatal,(\w{1,40})\)", name_received),
     _Pattern("BusyBox", r"tls error from peer \(alert code (\d{1,3})\)", number_received),
     _Pattern("OpenSSL", r"<<< tls 1\.\d, alert \[length 0002\], fatal (\w{1,40})", name_received),
     _Pattern("OpenSSL", r">>> tls 1\.\d, alert \[length 0002\], fatal (\w{1,40})", name_sent),
@@ -129,7 +134,9 @@ _PATTERNS = (
     _Pattern("HAProxy", r"(?:\bverify|ssl_c_err)=(\d{1,3})\b", number_of_verdict),
     _Pattern("curl", r"\(out\), tls alert, [^(]{1,40}\((\d{1,4})\)", low_byte_sent),
     _Pattern("OpenSSL", r"get_certificate_request:(length mismatch)\b", request_too_long),
+    _Pattern("OpenSSL", r"ssl23_get_server_hello:(unknown protocol)\b", no_server_hello),
     _Pattern("OpenSSL", rf"{_OPENSSL}({_REASONS})\b", own_reason),
+    _Pattern("curl", r"(?<!\), )tls alert, [a-z ]{1,40} \((\d{3,4})\)", low_byte_alert),
     _Pattern("mtls-echo", r"\bsent:? alert \w{1,40} \((\d{1,3})\)", number_sent),
     _Pattern("the system", rf"{_NO_FILE}.{{0,20}}?[\w'\"](\S{{0,160}}{_SUFFIX})", no_file),
     _Pattern("the system", rf"(\S{{1,160}}{_SUFFIX})\W{{1,3}}(?:\w+: )?{_NO_FILE}", no_file),
@@ -272,7 +279,10 @@ def _read(line: str, known: list[Match]) -> Iterator[Finding]:
 
 
 # Where what a pattern found stands among what the tables have (`tables.Match`).
-_RANK_OF = {"alert received": -1.0, "verdict": 1.5, "alert sent": 1.8, "reason": 2.5, "file": 3.5}
+_RANK_OF = {
+    "alert received": -1.0, "verdict": 1.5, "alert sent": 1.8, "reason": 2.5, "file": 3.5,
+    "alert": 4.5,
+}  # fmt: skip
 
 
 def _by_pattern(patterns: tuple[_Pattern, ...], line: str) -> Iterator[Finding]:

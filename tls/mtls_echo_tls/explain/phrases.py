@@ -162,6 +162,9 @@ SIDES: tuple[tuple[str, Side], ...] = (
          r"|redis\.exceptions|mongosocket|librdkafka|rdkafka#|networkclient\)|adminclient"
          r"|paho[/\\\\]mqtt|\bpika\b|amqplib|sslsocket error|mongonetwork|mongoserversel|\[thrd:"
          r"|error occurred during connection handshake|brokers to talk to", "client"),
+    (r"netty\.http\.client|(?:postgresql|mysql|redis) connection failed"
+         r"|cassandra::errors|nohostavailable|expecting server hello", "client"),
+    (r"expecting client hello|\baccept_error\b", "server"),
     (r"error trying to reach service|error response from daemon|docker\.errors"
          r"|tls: error: connect - force", "client"),
     (r"tls: error: accept - force", "server"),
