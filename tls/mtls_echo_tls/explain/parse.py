@@ -115,6 +115,7 @@ _PATTERNS = (
              name_of_server),
     _Pattern("Erlang", r"(?<!generated )(?<!received )client alert: fatal - ([a-z ]{1,40})",
              name_of_client),
+    _Pattern("Erlang", r"received undefined alert: fatal - ([a-z ]{1,40})", name_received),
     _Pattern("Bouncy Castle", r"tlsfatalalertreceived: \w+\((\d{1,3})\)", number_received),
     _Pattern("Bouncy Castle", r"tlsfatalalert: \w+\((\d{1,3})\)", number_sent),
     _Pattern(

@@ -128,6 +128,7 @@ SIDES: tuple[tuple[str, Side], ...] = (
     (r"to upstream|upstream ssl certificate|upstream connect error|layer6 invalid", "client"),
     (r"the server refused us|we refused the server|the server turned us away", "client"),
     (r"the client refused us|we refused the client|turned the client away", "server"),
+    (r"http: tls handshake error|\btls :?server: in state", "server"),
     (r"tls handshake error from|failed to verify client(?:'s)? certificate", "server"),
     (r"handshake error in client|client disconnected, failure reason", "client"),
     (r"handshake error in server", "server"),
@@ -162,6 +163,8 @@ SIDES: tuple[tuple[str, Side], ...] = (
          r"|redis\.exceptions|mongosocket|librdkafka|rdkafka#|networkclient\)|adminclient"
          r"|paho[/\\\\]mqtt|\bpika\b|amqplib|sslsocket error|mongonetwork|mongoserversel|\[thrd:"
          r"|error occurred during connection handshake|brokers to talk to", "client"),
+    (r"error dialing backend|http: proxy error:|\[postgresql error\]|\btls :?client: in state",
+         "client"),
     (r"netty\.http\.client|(?:postgresql|mysql|redis) connection failed"
          r"|cassandra::errors|nohostavailable|expecting server hello", "client"),
     (r"expecting client hello|\baccept_error\b", "server"),
