@@ -240,7 +240,7 @@ _UNREADABLE_PARTS: dict[int | None, Cause] = {
 ANSWERED_IN_HTTP = _either(
     CAUSES["altered-echo"].clause,
     "this is an HTTP server, and no echo server; whether it accepts our certificate, its answer to"
-    " a request tells: curl --cacert FILE --cert FILE --key FILE https://HOST:PORT/",
+    " a request tells, which curl can make with the same certificate and key",
     "",
 )
 
