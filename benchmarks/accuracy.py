@@ -235,7 +235,13 @@ def _arguments(end: End, side: Side, folder: Path, layout: Layout) -> list[str]:
         return b"".join(one.certificate.public_bytes(Encoding.PEM) for one in signed)
 
     anchors = "--client-ca" if side == "server" else "--ca"
-    found = [anchors, file("anchors", certificates(end.trusts)), *end.options]
+    found = [
+        anchors,
+        file("anchors", certificates(end.trusts)),
+        "--verify",
+        "strict",
+        *end.options,
+    ]
     if end.chain and layout != "alone":
         for number, issuer in enumerate(end.chain[0].issuers):
             file(f"issuer-{number}", certificates((issuer,)))
