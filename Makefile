@@ -55,7 +55,7 @@ quick: $(VENV)/.dev
 
 # Random order finds who needs what another test left; this finds who needs it in any order.
 alone: $(VENV)/.dev
-	@$(BIN)/python -m pytest -p tests.support.alone $(PYTEST_OPTIONS)
+	@$(BIN)/python -m pytest -p tests.support.plugins.alone $(PYTEST_OPTIONS)
 
 check: lint test-wheel
 

@@ -16,7 +16,7 @@ import trio.testing
 from hypothesis import HealthCheck, settings
 
 from tests.support import timing
-from tests.support.forecast import Forecast
+from tests.support.plugins.forecast import Forecast
 
 OBSERVED = "observed"
 

@@ -38,7 +38,16 @@ def test_skipped(): pass
 def test_each_test_has_a_process_of_its_own(tmp_path: Path, workers: str) -> None:
     (tmp_path / "test_some.py").write_text(TESTS)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    command = [sys.executable, "-m", "pytest", "-p", "tests.support.alone", "-rA", "-n", workers]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "tests.support.plugins.alone",
+        "-rA",
+        "-n",
+        workers,
+    ]
     done = subprocess.run(
         [*command, str(tmp_path)],
         cwd=ROOT,

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.forecast import LAST_RUNS
+from tests.support.plugins.forecast import LAST_RUNS
 from tests.support.timing import TIMEOUT
 
 ROOT = Path(__file__).parents[2]
 
 CONFTEST = """
-from tests.support.forecast import Forecast
+from tests.support.plugins.forecast import Forecast
 
 def pytest_configure(config):
     if not hasattr(config, "workerinput"):

@@ -52,7 +52,7 @@ def test_a_skip_fails_there_with_its_reason(tmp_path: Path, workers: str) -> Non
             timeout=TIMEOUT,
         )
 
-    there = run(PYTEST_ADDOPTS="-p tests.support.nothing_missing")
+    there = run(PYTEST_ADDOPTS="-p tests.support.plugins.nothing_missing")
 
     assert there.returncode == 1, there.stdout
     assert "1 failed, 1 passed, 1 xfailed, 2 errors" in there.stdout
@@ -66,5 +66,5 @@ def test_continuous_integration_is_such_a_machine() -> None:
     script = (ROOT / ".ci" / "run").read_text("utf-8")
     exported, commands = script.split("make demo")
 
-    assert 'export CI=true PYTEST_ADDOPTS="-p tests.support.nothing_missing"' in exported
+    assert 'export CI=true PYTEST_ADDOPTS="-p tests.support.plugins.nothing_missing"' in exported
     assert "pytest" not in commands

@@ -19,7 +19,7 @@ import pytest
 
 from mtls_echo_pki.checks.check import check
 from mtls_echo_pki.directory.directory import Directory
-from tests.support.kill_points import SCENARIOS, whole
+from tests.pki.directory.kill_points import SCENARIOS, whole
 from tests.support.timing import TIMEOUT
 
 ROOT = Path(__file__).parents[3]
@@ -41,7 +41,7 @@ def quick() -> Iterator[Path]:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_killed_at_any_change_to_the_disk_a_command_is_done_or_not(name: str, quick: Path) -> None:
     ran = subprocess.run(
-        [sys.executable, "-m", "tests.support.kill_points", name, quick],
+        [sys.executable, "-m", "tests.pki.directory.kill_points", name, quick],
         cwd=ROOT,
         capture_output=True,
         text=True,

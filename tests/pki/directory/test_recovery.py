@@ -22,9 +22,9 @@ from mtls_echo_pki.files.staging import DirectoryError
 from tests.pki.directory.changes import CHANGES
 from tests.pki.directory.changes import directory as directory
 from tests.pki.directory.changes import old as old
+from tests.pki.directory.kill_points import whole
 from tests.pki.directory.rotation.rolling import renew_all, verdict
 from tests.pki.directory.test_kill import quick as quick
-from tests.support.kill_points import whole
 from tests.support.pki import make_plain, tree
 from tests.support.timing import TIMEOUT
 

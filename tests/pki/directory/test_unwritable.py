@@ -21,8 +21,8 @@ from mtls_echo_pki.files.staging import DirectoryError
 from tests.pki.directory.changes import CHANGES
 from tests.pki.directory.changes import directory as directory
 from tests.pki.directory.changes import old as old
+from tests.pki.directory.kill_points import whole
 from tests.pki.directory.test_kill import quick as quick
-from tests.support.kill_points import whole
 from tests.support.pki import UNPRIVILEGED_UID, on_a_small_disk, tree, unprivileged
 
 

@@ -21,8 +21,8 @@ from mtls_echo_pki.flaws.flaw import Flaw, FlawRole, TLSVersion
 from mtls_echo_pki.flaws.keys import StolenCertificate
 from mtls_echo_pki.flaws.registry import FLAWS, find_flaw
 from mtls_echo_tls.causes import CAUSES
+from tests.pki.flaws.input_differences import differences, offence
 from tests.support.flaws import REQUESTS, TLS_VERSIONS, load_error, meet_verifier
-from tests.support.input_differences import differences, offence
 
 each_flaw = pytest.mark.parametrize(
     ("flaw", "role"),

@@ -1,6 +1,6 @@
 """A pytest plugin that runs each test in a process of its own, as if it were the only one.
 
-    python -m pytest -p tests.support.alone
+    python -m pytest -p tests.support.plugins.alone
 
 The process is forked when all tests are known and none has run: it has all the modules, and
 nothing that another test, or a fixture for another test, has left behind.
