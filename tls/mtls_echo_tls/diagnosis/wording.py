@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from cryptography import x509
 from msgspec.structs import replace
 
-from mtls_echo_pki.certificates.reading import period, subject_name
+from mtls_echo_pki.certificates.reading import subject_name
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.alerts import AlertDescription, alert_meaning, alert_name
 from mtls_echo_tls.causes import ANSWERED_IN_HTTP, cause_of, denied_for
@@ -26,8 +25,8 @@ from mtls_echo_tls.diagnosis.tables import RULE_OF_VERIFY_CODE, SHOWN_BESIDE, SI
 from mtls_echo_tls.fault_causes import cause_of_fault, joined_fixes
 from mtls_echo_tls.path.certificates import end_entity
 from mtls_echo_tls.path.reference import unnamed
-from mtls_echo_tls.path.rules import Fault, display_name
-from mtls_echo_tls.path.summaries import presented_as, rfc3339
+from mtls_echo_tls.path.rules import display_name
+from mtls_echo_tls.path.summaries import presented_as, rfc3339, validity
 from mtls_echo_tls.path.validate import CertificationPath
 from mtls_echo_tls.reasons import UNKNOWN
 from mtls_echo_tls.sides import Side, peer_of
@@ -39,8 +38,8 @@ from mtls_echo_tls.vocabulary import API, Vocabulary
 # What stands in the texts for a CA or a comparison that is not known: nothing.
 _UNNAMED = {"signer": "", "the_signer": "", "of_signer": "", "why": ""}
 
-# Candidates named in full; the slugs of the others follow on one line.
-_MOST_GUESSES = 3
+# Further candidates named in full; the slugs of the others follow on one line.
+_NAMED = 2
 
 
 @dataclass(frozen=True)
@@ -211,12 +210,10 @@ def summary(evidence: Evidence, outcome: Outcome, words: Perspective, causes: Sl
         return f"the {peer} closed the connection {evidence.closed_early}"
     silence = silence_in(causes)
     if rejected_by is None and len(causes) > 1 and silence is not None:
-        # What is provable, and what is merely common.
-        likely = "most likely" if fault_of(causes[0], words.faults) else "perhaps"
         how = "reset" if silence == "reset" else "closed"
         ended = f"the {peer} {how} the connection without an alert"
         ended = f"the {peer} left without having sent a byte" if evidence.unused else ended
-        return f"{ended}, {likely} because {words.clause(causes[0])}"
+        return f"{ended}, {_likelihood(causes, words)} because {words.clause(causes[0])}"
     if (len(causes) > 2 or causes[:1] == UNKNOWN) and evidence.alert is not None:
         why = f"alert {alert_name(evidence.alert.code)}, “{alert_meaning(evidence.alert.code)}”"
         if causes[:1] != UNKNOWN:
@@ -225,11 +222,8 @@ def summary(evidence: Evidence, outcome: Outcome, words: Perspective, causes: Sl
     else:
         why = ", or ".join(words.clause(slug, evidence.verify_code) for slug in causes[:2])
     if outcome == "denied":
-        who = (
-            f"the {peer} turned us away"
-            if evidence.side == "client"
-            else f"turned the {peer} away"
-        )
+        ours = evidence.side == "client"
+        who = f"the {peer} turned us away" if ours else f"turned the {peer} away"
         return f"{who}: {why}"
     if rejected_by is None:
         if not causes and evidence.stage == "established":
@@ -238,6 +232,12 @@ def summary(evidence: Evidence, outcome: Outcome, words: Perspective, causes: Sl
     if rejected_by == evidence.side:
         return f"we refused the {peer}: {why}"
     return f"the {peer} refused us: {why}"
+
+
+def _likelihood(causes: Slugs, words: Perspective) -> str:
+    """Of the first of several causes: behind a silence only what is provable is likely."""
+    guessed = silence_in(causes) is not None and not fault_of(causes[0], words.faults)
+    return "perhaps" if guessed else "most likely"
 
 
 def remedy(evidence: Evidence, words: Perspective, causes: Slugs, path: CertificationPath) -> str:
@@ -283,11 +283,11 @@ def _facts(
 ) -> Iterator[Fact]:
     silent = silence_in(causes) is not None
     if len(causes) > 2:
-        yield Fact("most likely", words.clause(causes[0], evidence.verify_code))
-        for slug in causes[1:_MOST_GUESSES]:
-            yield Fact("or", words.clause(slug, evidence.verify_code))
-        if len(causes) > _MOST_GUESSES:
-            yield Fact("or", f"rarer: {', '.join(causes[_MOST_GUESSES:])}")
+        yield Fact(_likelihood(causes, words), words.clause(causes[0], evidence.verify_code))
+        others = drop(causes[1:], SILENT)  # how it ended was seen
+        yield from (Fact("or", words.clause(s, evidence.verify_code)) for s in others[:_NAMED])
+        if rarer := others[_NAMED:]:
+            yield Fact("or", f"rarer: {', '.join(rarer)}")
     if evidence.connect_error is not None:
         yield Fact("system", evidence.connect_error)
     if evidence.denied is not None:
@@ -333,39 +333,26 @@ def _refused(
     if leaf is not None:
         yield Fact("presented", presented_as(leaf))
     # Two readings of one fault share their detail.
-    details = dict.fromkeys(_located(fault, path) for fault in path.faults if fault.slug in causes)
+    details = dict.fromkeys(path.located(fault) for fault in path.faults if fault.slug in causes)
     yield from (Fact("found", detail) for detail in details)
     for fault in path.faults:
         if fault.slug not in causes:
-            yield Fact("also wrong", f"{_located(fault, path)} ({fault.slug})")
+            yield Fact("also wrong", f"{path.located(fault)} ({fault.slug})")
     impostor = refused_us and "impostor-authority" in causes
     other = same_name_root(path, evidence) if impostor else None
     if other is not None:
         who = display_name(subject_name(other))
         yield Fact("beside it", f"a root that is called {who} too, and has another key")
     if leaf is not None and "clock-skew" in causes:
-        yield Fact("valid", _validity(leaf))
+        yield Fact("valid", validity(leaf))
         own = evidence.context_info.credential
         if own is not None and not refused_us:
-            yield Fact("our own", f"certificate is valid {_validity(own.certificate)}")
+            yield Fact("our own", f"certificate is valid {validity(own.certificate)}")
         if evidence.ended_at is not None:
             yield Fact("our clock", rfc3339(evidence.ended_at))
     compared = {fault.slug for fault in path.faults}
     if "wrong-name" in causes and "wrong-name" not in compared and evidence.server_name:
         yield Fact("reference", f"{evidence.server_name} (the name that was asked for)")
-
-
-def _validity(certificate: x509.Certificate) -> str:
-    since, until = period(certificate)
-    return f"{rfc3339(since)} to {rfc3339(until)}"
-
-
-def _located(fault: Fault, path: CertificationPath) -> str:
-    """A fault's detail, with the certificate that has it unless it is the end-entity's."""
-    if fault.depth == 0 or fault.depth >= len(path.certificates):
-        return fault.detail
-    name = display_name(subject_name(path.certificates[fault.depth]))
-    return fault.detail if fault.detail.startswith(name) else f"{name}: {fault.detail}"
 
 
 def _alert_fact(evidence: Evidence, causes: Slugs) -> Fact:

@@ -117,3 +117,9 @@ def odd_curve(certificate: x509.Certificate | None) -> str | None:
 def is_readable(certificate: bytes) -> bool:
     """Whether `end_entity` reads this certificate."""
     return end_entity((certificate,)) is not None
+
+
+def shortened(identifier: bytes) -> str:
+    """A key identifier as `openssl x509` prints it, its middle left out."""
+    digits = identifier.hex(":").upper()
+    return digits if len(digits) <= 29 else f"{digits[:14]}…{digits[-5:]}"

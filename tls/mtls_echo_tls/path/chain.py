@@ -11,7 +11,7 @@ Of an issuer that is not known here it cannot be decided which of the two it is,
 name may exist in either place. Two things rule the missing intermediate out. The anchors may
 permit no further CA below them (pathLenConstraint), and a certificate's authorityKeyIdentifier may
 name its issuer's issuer: where that is the issuer itself, it is a root. (A CA that writes that
-falsely is itself an unknown CA.) The reverse is no proof, as any CA can name one of our anchors
+falsely is itself an unknown CA.) The reverse proves nothing, as any CA can name one of our anchors
 there, but makes the missing intermediate the likelier of the two.
 """
 
@@ -33,6 +33,7 @@ from mtls_echo_pki.certificates.reading import (
     value_of,
 )
 from mtls_echo_tls.fault_causes import Variant
+from mtls_echo_tls.path.certificates import shortened
 from mtls_echo_tls.path.rules import Fault, check_validity, display_name
 from mtls_echo_tls.path.tampering import evidence_of_tampering, is_signed_by
 
@@ -190,7 +191,7 @@ def _identifiers_differ(current: x509.Certificate, depth: int, signer: x509.Cert
     own = value_of(signer, x509.SubjectKeyIdentifier)
     key = wanted.key_identifier if wanted is not None else None
     if key is not None and own is not None and key != own.digest:
-        named, has = f"{_hex(key)}", f"subjectKeyIdentifier is {_hex(own.digest)}"
+        named, has = f"{shortened(key)}", f"subjectKeyIdentifier is {shortened(own.digest)}"
     else:
         named = "another issuer or serial number"
         has = (
@@ -236,11 +237,10 @@ def _unsigned(
         detail = f"the key of another CA with the name {issuer} signed it"
         yield Fault("impostor-authority", depth, detail)
         return
-    for candidate in identified:
-        evidence = evidence_of_tampering(current, candidate, thorough=inputs.thorough)
-        if evidence is not None:
-            yield Fault("bad-signature", depth, evidence)
-            return
+    proofs = (evidence_of_tampering(current, c, thorough=inputs.thorough) for c in identified)
+    if proof := next(filter(None, proofs), None):
+        yield Fault("bad-signature", depth, proof)
+        return
     detail = f"the signature does not verify with the key of {issuer}"
     yield Fault("bad-signature", depth, detail)
     yield Fault("impostor-authority", depth, detail)
@@ -366,9 +366,3 @@ def _may_have_signed(issuer: x509.Certificate, subject: x509.Certificate) -> boo
 def has_signed(issuer: x509.Certificate, subject: x509.Certificate) -> bool:
     """Whether names, key identifiers and the signature all say so."""
     return _may_have_signed(issuer, subject) and is_signed_by(subject, issuer) is True
-
-
-def _hex(identifier: bytes) -> str:
-    """A key identifier as `openssl x509` prints it, its middle left out."""
-    digits = identifier.hex(":").upper()
-    return digits if len(digits) <= 29 else f"{digits[:14]}…{digits[-5:]}"

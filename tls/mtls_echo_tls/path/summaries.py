@@ -11,7 +11,7 @@ from cryptography import x509
 from mtls_echo_pki.certificates.der import UnreadableError
 from mtls_echo_pki.certificates.identifiers import identity_text, subject_alternative_names
 from mtls_echo_pki.certificates.outline import FIRST_MOMENT, outline_of
-from mtls_echo_pki.certificates.reading import issuer_name, subject_name
+from mtls_echo_pki.certificates.reading import issuer_name, period, subject_name
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.ordinary import cache_ordinary
 from mtls_echo_tls.path.certificates import end_entity
@@ -84,3 +84,9 @@ def bounded(text: str) -> str:
 def rfc3339(moment: datetime.datetime) -> str:
     """A moment in RFC 3339, UTC, to the second."""
     return moment.replace(microsecond=0).isoformat().replace("+00:00", "Z")
+
+
+def validity(certificate: x509.Certificate) -> str:
+    """The period in which a certificate is valid."""
+    since, until = period(certificate)
+    return f"{rfc3339(since)} to {rfc3339(until)}"

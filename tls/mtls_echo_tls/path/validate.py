@@ -35,7 +35,7 @@ from mtls_echo_pki.printable import printable
 from mtls_echo_tls.path import rules
 from mtls_echo_tls.path.chain import LONGEST_PATH, ChainInputs, build_chain
 from mtls_echo_tls.path.crl import revocation_faults
-from mtls_echo_tls.path.rules import Fault
+from mtls_echo_tls.path.rules import Fault, display_name
 from mtls_echo_tls.sides import Side
 from mtls_echo_tls.slugs import Slugs
 
@@ -101,6 +101,13 @@ class CertificationPath:
     def intermediates(self) -> tuple[x509.Certificate, ...]:
         """The CAs between the end-entity certificate and a root."""
         return tuple(c for c in self.certificates[1:] if not is_self_issued(c))
+
+    def located(self, fault: Fault) -> str:
+        """A fault's detail, with the certificate that has it unless it is the end-entity's."""
+        if fault.depth == 0 or fault.depth >= len(self.certificates):
+            return fault.detail
+        name = display_name(subject_name(self.certificates[fault.depth]))
+        return fault.detail if fault.detail.startswith(name) else f"{name}: {fault.detail}"
 
 
 def examine(
