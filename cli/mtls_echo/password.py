@@ -14,6 +14,7 @@ import os
 import stat
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -45,18 +46,25 @@ def piped_password(file: Path) -> bytes | None:
     """Read the first line of a pipe; None if the file is something else.
 
     Raises:
-        CommandError: If it is empty.
+        CommandError: If it is empty, or cannot be a password.
     """
     try:
         if not stat.S_ISFIFO(os.stat(file).st_mode):
             return None
         with open(file, "rb") as pipe:
-            password = pipe.readline().rstrip(b"\r\n")
+            line = pipe.readline()
     except OSError:
         return None  # reading it as a file will say so
-    if not password:
+    if not line.rstrip(b"\r\n"):
         raise CommandError(f"{file}: there is no password in this pipe", "write one to it")
-    return password
+
+    from mtls_echo_pki.files.passwords import first_line
+    from mtls_echo_pki.files.pem_blocks import MaterialError
+
+    try:
+        return first_line(line, file)
+    except MaterialError as error:
+        raise CommandError(str(error), "write the password to the pipe as UTF-8 text") from error
 
 
 def ask_for_password(
@@ -73,7 +81,7 @@ def ask_for_password(
         What was read or typed; None where nothing has to be asked, or nothing can be.
 
     Raises:
-        CommandError: If a pipe is empty.
+        CommandError: If a pipe is empty, or what was typed cannot be a password.
     """
     file = key or cert
     if once and password_file is not None and file is not None:
@@ -87,8 +95,30 @@ def ask_for_password(
     if not is_locked(file):
         return None
     text = f"password of {printable(str(file))}"
-    typed: str = click.prompt(text, hide_input=True, default="", show_default=False, err=True)
-    return HeldPassword(typed, once=once)
+    return HeldPassword(typed_password(text, default="", show_default=False, err=True), once=once)
+
+
+def typed_password(text: str, **options: Any) -> bytes:
+    """Return what is typed, unseen, at a prompt.
+
+    Args:
+        text: The prompt.
+        **options: Of `click.prompt`.
+
+    Raises:
+        CommandError: If it is not text in the terminal's encoding. It is not in the error.
+    """
+    try:
+        typed: str = click.prompt(text, hide_input=True, **options)
+        encoded = typed.encode()
+    except UnicodeError:
+        raise CommandError(
+            "what was typed is not text in the terminal's encoding",
+            "see what that is with: locale charmap",
+        ) from None
+    if b"\0" in encoded:
+        raise CommandError("what was typed has a NUL byte in it", "leave it out")
+    return encoded
 
 
 def _has_terminal() -> bool:

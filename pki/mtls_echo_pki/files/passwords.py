@@ -17,6 +17,8 @@ from typing import TypeAlias
 from mtls_echo_pki.files.durable import os_reason, read_file
 from mtls_echo_pki.files.pem_blocks import MaterialError, quoted
 
+NUL_BYTE = "has a NUL byte in it: is it UTF-16 text?"
+
 Password: TypeAlias = bytes | str | Callable[[], bytes | str]
 
 
@@ -37,7 +39,7 @@ def read_password(path: Path) -> bytes:
     """Return the first line of a file, without its end.
 
     Raises:
-        MaterialError: If the file cannot be read, or the line is empty.
+        MaterialError: If the file cannot be read, or the line is empty or cannot be a password.
     """
     try:
         contents = read_file(path)
@@ -49,6 +51,15 @@ def read_password(path: Path) -> bytes:
     except OSError as error:
         hint = "name a file with the password in its first line; it is read at every reload"
         raise MaterialError(path, os_reason(error), hint) from error
+    return first_line(contents, path)
+
+
+def first_line(contents: bytes, path: Path) -> bytes:
+    """Return the password in the first line of what was read, without its end.
+
+    Raises:
+        MaterialError: If the line is empty, or cannot be a password.
+    """
     if contents.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         file = quoted(path)
         command = f"(umask 077; iconv -f UTF-16 -t UTF-8 {file} > {file}.txt)"
@@ -58,10 +69,28 @@ def read_password(path: Path) -> bytes:
     if not password:
         what = "its first line is empty" if contents else "is empty"
         raise MaterialError(path, f"{what}: there is no password", "write it in the first line")
+    if b"\0" in password:
+        raise MaterialError(path, f"its first line {NUL_BYTE}", "write it as UTF-8 text")
     return password
 
 
-def resolve(password: Password | None) -> bytes | None:
-    """Return the bytes of a password, asking for it if need be; None without one, or an empty."""
+def resolve(password: Password | None, path: Path) -> bytes | None:
+    """Return the bytes of a password, asking for it if need be; None without one, or an empty.
+
+    Args:
+        password: As it was given.
+        path: The file that it is to open, for the messages.
+
+    Raises:
+        PasswordError: If it cannot be a password. It is not in the error, nor in its cause.
+    """
     given = password() if callable(password) else password
-    return (given.encode() if isinstance(given, str) else given) or None
+    try:
+        resolved = given.encode() if isinstance(given, str) else given
+    except UnicodeEncodeError:
+        what = "the password has a character in it that UTF-8 cannot encode"
+        raise PasswordError(path, what, None, missing=False) from None
+    if resolved and b"\0" in resolved:
+        # cryptography panics at it, with the password in the message.
+        raise PasswordError(path, f"the password {NUL_BYTE}", None, missing=False)
+    return resolved or None

@@ -57,7 +57,7 @@ def parse_key(pem: bytes, *, path: Path, password: Password | None = None) -> Pr
         MaterialError: If there is none, or one that cannot be used.
     """
     block = blocks_of("private key", pem, path)[0]
-    given = resolve(password) if _is_encrypted(block) else None
+    given = resolve(password, path) if _is_encrypted(block) else None
     if _is_encrypted(block) and given is None:
         raise PasswordError(
             path,

@@ -48,7 +48,7 @@ def connecting(files: Path, server: Serving) -> list[str]:
     return [*where, "--ca", str(files / "servers.pem"), "--cert", str(files / "alice.p12")]
 
 
-def at_a_terminal(arguments: list[str], typed: str) -> tuple[int, str, str]:
+def at_a_terminal(arguments: list[str], typed: str | bytes) -> tuple[int, str, str]:
     """Run a command whose input and messages are a terminal's: status, output, what it shows."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
@@ -63,7 +63,7 @@ def at_a_terminal(arguments: list[str], typed: str) -> tuple[int, str, str]:
     shown = b""
     while b"password of" not in shown or not shown.rstrip(b"\r\n").endswith(b": "):
         shown += os.read(master, 1024)
-    os.write(master, typed.encode() + b"\n")
+    os.write(master, (typed.encode() if isinstance(typed, str) else typed) + b"\n")
     output, _ = process.communicate(timeout=TIMEOUT)
     try:
         while piece := os.read(master, 1024):
@@ -91,15 +91,20 @@ def test_on_a_terminal_it_is_asked_for_and_not_shown(files: Path, server: Servin
 
 @pytest.mark.parametrize(
     ("typed", "message"),
-    [("other", "the password does not open this PKCS#12 file"), ("", "with a password")],
+    [
+        ("other", "the password does not open this PKCS#12 file"),
+        ("", "with a password"),
+        (b"s\xe9same", "what was typed is not text in the terminal's encoding"),
+    ],
 )
 def test_a_wrong_answer_ends_the_command(
-    files: Path, server: Serving, typed: str, message: str
+    files: Path, server: Serving, typed: str | bytes, message: str
 ) -> None:
     status, output, shown = at_a_terminal(connecting(files, server), typed)
 
     assert (status, output) == (2, "")
     assert message in shown
+    assert "Traceback" not in shown
 
 
 def test_without_a_terminal_the_error_names_the_option(files: Path, server: Serving) -> None:
@@ -199,3 +204,27 @@ def test_an_empty_pipe_is_an_error(files: Path, server: Serving) -> None:
 
     assert ran.returncode == 2
     assert "there is no password in this pipe" in ran.stderr
+
+
+def test_a_pipe_is_read_as_a_file_is(files: Path, server: Serving) -> None:
+    def piped(contents: str) -> subprocess.CompletedProcess[str]:
+        command = shlex.join([*COMMAND, *connecting(files, server)])
+        return subprocess.run(
+            ["bash", "-c", f"{command} --password-file <(printf '{contents}')"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env=environment(),
+            timeout=TIMEOUT,
+        )
+
+    ran = piped(rf"\xef\xbb\xbf{WORD}\r\n")
+    assert (ran.returncode, ran.stdout) == (0, "hello\n"), ran.stderr
+    for contents, reason in (
+        (r"\xff\xfee\0\n\0", "is UTF-16 text"),
+        (r"e\0i\0n\0\n\0", "its first line has a NUL byte in it"),
+    ):
+        ran = piped(contents)
+        assert ran.returncode == 2
+        assert reason in ran.stderr
+        assert "hint: write the password to the pipe as UTF-8 text" in ran.stderr

@@ -110,6 +110,47 @@ def test_a_wrong_password_does_not_open_it(folder: Path, password: bytes) -> Non
     assert caught.value.hint == f"try it: openssl pkcs12 -in {file} -noout"
 
 
+@pytest.mark.parametrize(
+    ("password", "reason"),
+    [
+        (b"ge\0heim", "the password has a NUL byte in it: is it UTF-16 text?"),
+        ("ge\0heim", "the password has a NUL byte in it: is it UTF-16 text?"),
+        (lambda: "ge\udce9heim", "the password has a character in it that UTF-8 cannot encode"),
+    ],
+)
+def test_what_cannot_be_a_password_is_refused_without_showing_it(
+    folder: Path, password: str, reason: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = export(folder, *BOTH)
+    command = "pkcs8 -topk8 -in key.pem -out new.key -passout pass:geheim"
+    subprocess.run(["openssl", *command.split()], cwd=folder, check=True)
+
+    for files in ((file, file), (folder / "chain.pem", folder / "new.key")):
+        with pytest.raises(PasswordError) as caught:
+            read_credential(*files, password=password)
+        assert caught.value.reason == reason
+        # A traceback would show it.
+        assert caught.value.__cause__ is None
+        assert caught.value.__context__ is None or caught.value.__suppress_context__
+    assert "".join(capfd.readouterr()) == ""
+
+
+def test_a_panic_of_the_library_is_a_file_that_does_not_open(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, load = export(folder, *BOTH), pkcs12.load_pkcs12
+
+    def panics(contents: bytes, _: bytes | None) -> object:
+        return load(contents, b"a\0b")
+
+    monkeypatch.setattr(pkcs12, "load_pkcs12", panics)
+
+    with pytest.raises(PasswordError, match="does not open this PKCS#12 file") as caught:
+        read_credential(file, file, password=b"geheim")
+
+    assert caught.value.__context__ is None
+
+
 def test_without_the_legacy_provider_both_reasons_are_said_and_the_command_works(
     folder: Path,
 ) -> None:
@@ -264,6 +305,7 @@ def test_a_password_as_powershell_writes_it_is_named_with_a_command(tmp_path: Pa
 
 
 def test_a_file_without_a_password_says_why(tmp_path: Path) -> None:
+    (tmp_path / "wide").write_bytes("geheim\n".encode("utf-16-be"))
     (tmp_path / "empty").touch()
     (tmp_path / "blank").write_bytes(b"\r\ngeheim\n")
     os.mkfifo(tmp_path / "pipe")
@@ -271,6 +313,7 @@ def test_a_file_without_a_password_says_why(tmp_path: Path) -> None:
         "absent": "does not exist",
         "empty": "is empty: there is no password",
         "blank": "its first line is empty: there is no password",
+        "wide": "its first line has a NUL byte in it: is it UTF-16 text?",
         "pipe": "not a regular file",
         ".": "is a directory",
     }

@@ -146,3 +146,31 @@ async def test_a_password_file_is_read_anew_with_the_key(tmp_path: Path) -> None
     failed, done = reloads
     assert failed.error == f"{file}: the password does not open this PKCS#12 file"
     assert done.changed == ("certificate", "key")
+
+
+async def test_a_nul_byte_in_a_password_file_is_a_failed_reload_without_the_password(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file, word = tmp_path / "server.p12", tmp_path / "word"
+    file.write_bytes(issued().pkcs12(b"sesame"))
+    word.write_bytes(b"sesame\n")
+    word.chmod(0o600)
+    reloads: list[Reload] = []
+    reloader = Reloader(
+        partial(server_material, cert=file, password_file=word, client_ca=None),
+        lambda material: server_context(
+            cast("Credential", material.credential), client_auth=ClientAuth.NONE
+        ),
+        settle=0.01,
+        tell=reloads.append,
+    )
+
+    word.write_bytes("sesame\n".encode("utf-16-le"))
+    assert not await reloader.check()
+
+    (failed,) = reloads
+    assert failed.error == f"{word}: its first line has a NUL byte in it: is it UTF-16 text?"
+    # Neither as text nor as Rust shows it.
+    written = "".join(capfd.readouterr())
+    assert "sesame" not in written
+    assert "115" not in written

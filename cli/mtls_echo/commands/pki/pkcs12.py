@@ -15,10 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from mtls_echo.console import CommandError
-from mtls_echo.password import piped_password
+from mtls_echo.password import piped_password, typed_password
 
 if TYPE_CHECKING:
     from mtls_echo_pki.certificates.credential import Credential
@@ -43,8 +41,7 @@ def read_password(file: Path | None) -> bytes:
     if PASSWORD_VARIABLE in os.environ:
         password = os.environb[PASSWORD_VARIABLE.encode()]
     elif sys.stdin.isatty():
-        prompted: str = click.prompt("PKCS#12 password", hide_input=True, confirmation_prompt=True)
-        return prompted.encode()
+        return typed_password("PKCS#12 password", confirmation_prompt=True)
     else:
         raise CommandError(
             "there is no password for the PKCS#12 file and no terminal to ask on",
