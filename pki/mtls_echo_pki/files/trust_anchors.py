@@ -2,7 +2,8 @@
 
 Of a folder, its ``*.pem``, ``*.crt``, ``*.cer`` and ``*.crl`` files are read, and those that are
 named by a hash, as ``openssl rehash`` names them: each once, whatever links lead to it. Each must
-be usable. A CA that was left out would go unnoticed until one of its peers is refused.
+be usable. A CA that was left out would go unnoticed until one of its peers is refused, and a CRL
+for longer: so what else in the folder holds one is told too (:func:`passed_over`).
 
 CRLs among the certificates are used as CRLs: revocation is then checked, as with a file of them.
 """
@@ -11,19 +12,26 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from mtls_echo_pki.certificates.der import UnreadableError
+from mtls_echo_pki.certificates.reading import parsing
 from mtls_echo_pki.certificates.trust import Trust
-from mtls_echo_pki.files.durable import is_folder, os_reason
+from mtls_echo_pki.files.durable import is_folder, os_reason, read_file
 from mtls_echo_pki.files.pem import parse_certificates, parse_crls, read_stable
 from mtls_echo_pki.files.pem_blocks import MaterialError, has, quoted
 
 _SUFFIXES = (".pem", ".crt", ".cer", ".crl")
-_HASHED = re.compile(r"[0-9a-f]{8}\.r?[0-9]+")
+_HASHED = re.compile(r"[0-9a-f]{8}\.r?[0-9]+", re.IGNORECASE)
+_PEM_BEGIN = b"-----BEGIN "
+
+# How many of a folder's other files are looked into.
+_MOST_OTHERS = 128
 
 # How often a folder is read again whose files come and go meanwhile.
 _MOST_ATTEMPTS = 20
@@ -84,17 +92,58 @@ def anchor_files(folder: Path) -> tuple[Path, ...]:
     Raises:
         MaterialError: If the folder cannot be listed.
     """
-    try:
-        names = sorted(os.listdir(folder))
-    except OSError as error:
-        hint = f"see who may list it with: ls -ld {quoted(folder)}"
-        raise MaterialError(folder, os_reason(error), hint) from error
-    named = [name for name in names if name.endswith(_SUFFIXES) and not name.startswith(".")]
+    names = _names_in(folder)
+    named = [name for name in names if _has_suffix(name)]
     hashed = [name for name in names if _HASHED.fullmatch(name)]
     # What a hash names is usually a link to another file of the folder.
     known = {_path_in(folder, name) for name in named}
     own = [name for name in hashed if _target_of(folder, name) not in known]
     return tuple(folder / name for name in (*named, *own))
+
+
+def passed_over(folder: Path) -> Iterator[tuple[Path, str]]:
+    """The files of a folder that are not read, for their names, and what each holds.
+
+    Only what holds certificates or CRLs, in PEM or DER, is of interest. Hidden files are not.
+
+    Raises:
+        MaterialError: If the folder cannot be listed.
+    """
+    names = [name for name in _names_in(folder) if not name.startswith(".")]
+    others = [name for name in names if not (_has_suffix(name) or _HASHED.fullmatch(name))]
+    read = {os.path.realpath(file) for file in anchor_files(folder)}
+    for file in (folder / name for name in others[:_MOST_OTHERS]):
+        if os.path.realpath(file) not in read:
+            with suppress(OSError, MaterialError):
+                held = _held(read_file(file), file)
+                if held is not None:
+                    yield file, held
+
+
+def _held(contents: bytes, path: Path) -> str | None:
+    if _PEM_BEGIN in contents:
+        kinds = [kind for kind in ("certificate", "CRL") if has(kind, contents, path)]
+        return " and ".join(f"{kind}s" for kind in kinds) or None
+    for parse, what in (
+        (x509.load_der_x509_certificate, "a DER certificate"),
+        (x509.load_der_x509_crl, "a DER CRL"),
+    ):
+        with suppress(UnreadableError), parsing():
+            parse(contents)
+            return what
+    return None
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError as error:
+        hint = f"see who may list it with: ls -ld {quoted(folder)}"
+        raise MaterialError(folder, os_reason(error), hint) from error
+
+
+def _has_suffix(name: str) -> bool:
+    return name.lower().endswith(_SUFFIXES) and not name.startswith(".")
 
 
 def _target_of(folder: Path, name: str) -> str | None:

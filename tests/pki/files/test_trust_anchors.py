@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import private_key_pem
 from mtls_echo_pki.files.pem_blocks import MaterialError
-from mtls_echo_pki.files.trust_anchors import anchor_files, read_trust
+from mtls_echo_pki.files.trust_anchors import anchor_files, passed_over, read_trust
 from tests.support.mounts import mount
 from tests.support.pki import unprivileged
 
@@ -46,6 +46,48 @@ def test_every_file_of_a_folder_is_read(folder: Path) -> None:
 
     assert len(anchors) == 3
     assert {*anchors} > BOTH
+
+
+@pytest.mark.parametrize("name", ["revoked.CRL", "5f0ffa03.R0", "5F0FFA03.r0", "list.Pem"])
+def test_names_are_compared_without_case(folder: Path, name: str) -> None:
+    (folder / "two.crt").rename(folder / "CA.CRT")
+    (folder / name).write_bytes(LIST_PEM)
+
+    trust = read_trust(folder)
+
+    assert {*trust.anchors} == BOTH
+    assert trust.crls == (LIST,)
+    assert [*passed_over(folder)] == []
+
+
+def test_files_that_are_not_read_and_hold_something_are_told(folder: Path) -> None:
+    lists = {
+        "list.crl.txt": LIST_PEM,
+        "crl": ONE.trust.pem + LIST_PEM,
+        "old.pem.bak": TWO.trust.pem,
+    }
+    ders = {
+        "ca.crl.der": LIST.public_bytes(Encoding.DER),
+        "c.der": ONE.certificate.public_bytes(Encoding.DER),
+    }
+    for name, contents in (lists | ders).items():
+        (folder / name).write_bytes(contents)
+    for ignored in ("README", "one.key", ".one.pem.swp", "notes.der"):
+        (folder / ignored).write_text("-----BEGIN nothing of interest")
+    (folder / ".hidden").write_bytes(LIST_PEM)
+    (folder / "one.key").write_bytes(private_key_pem(ONE.key))
+    (folder / "link").symlink_to("one.pem")
+    (folder / "nowhere").symlink_to("gone")
+    (folder / "below").mkdir()
+
+    assert {file.name: held for file, held in passed_over(folder)} == {
+        "list.crl.txt": "CRLs",
+        "crl": "certificates and CRLs",
+        "old.pem.bak": "certificates",
+        "ca.crl.der": "a DER CRL",
+        "c.der": "a DER certificate",
+    }
+    assert read_trust(folder).crls == ()
 
 
 def test_links_by_hash_are_not_read_twice_and_files_so_named_are_read(
