@@ -17,6 +17,7 @@ from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_server.context import server_context
+from mtls_echo_tls.material.errors import ConfigurationError
 from mtls_echo_tls.material.load import (
     client_material,
     server_material,
@@ -42,6 +43,26 @@ def test_a_folder_of_cas_is_trust(files: Path) -> None:
     assert material.warnings == ()
 
 
+def test_a_crl_in_a_folder_of_cas_is_used_or_it_is_said_that_it_is_not(files: Path) -> None:
+    folder, crl = files / "folder", SERVERS.crl()
+    (folder / "servers.crt").write_bytes(SERVERS.trust.pem)
+    (folder / "list.crl.txt").write_bytes(crl.public_bytes(Encoding.PEM))
+    (folder / "list.der").write_bytes(crl.public_bytes(Encoding.DER))
+
+    assert client_material(ca=folder).warnings == tuple(
+        f"{folder / name}: there {what} in it, and it is not read: its name ends in none of .pem,"
+        " .crt, .cer and .crl"
+        for name, what in (("list.crl.txt", "are CRLs"), ("list.der", "is a DER CRL"))
+    )
+    listed = client_material(ca=folder, crl=folder / "list.crl.txt")
+    assert len(listed.warnings) == 1
+
+    (folder / "list.crl.txt").rename(folder / "LIST.CRL")
+    trust = client_material(ca=folder).trust
+    assert trust is not None
+    assert trust.crls == (crl,)
+
+
 def test_system_may_be_a_folder(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (files / "folder" / "servers.crt").write_bytes(SERVERS.trust.pem)
     monkeypatch.setattr(
@@ -51,6 +72,30 @@ def test_system_may_be_a_folder(files: Path, monkeypatch: pytest.MonkeyPatch) ->
     )
 
     assert client_material(ca=Path("system")).trust == SERVERS.trust
+
+
+@pytest.mark.parametrize("named", ["system", "./system"])
+@pytest.mark.parametrize("is_file", [True, False])
+def test_system_is_refused_where_something_here_has_that_name(
+    files: Path, monkeypatch: pytest.MonkeyPatch, named: str, *, is_file: bool
+) -> None:
+    monkeypatch.chdir(files)
+    if is_file:
+        (files / "system").write_bytes(SERVERS.trust.pem)
+    else:
+        (files / "folder").rename("system")
+        (files / "system" / "servers.crt").write_bytes(SERVERS.trust.pem)
+
+    for load in (
+        partial(client_material, ca=Path(named)),
+        partial(server_material, cert=Path("server.crt"), client_ca=Path(named)),
+    ):
+        with pytest.raises(
+            ConfigurationError, match="a file or folder of that name here"
+        ) as caught:
+            load()
+        assert str(files / "system") in (caught.value.hint or "")
+    assert client_material(ca=files / "system").trust == SERVERS.trust
 
 
 def block(label: str) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 from mtls_echo_pki.files.durable import read_file
 from mtls_echo_pki.files.formats import is_pkcs12
 from mtls_echo_pki.files.passwords import Password
-from mtls_echo_pki.files.pem_blocks import MaterialError, has
+from mtls_echo_pki.files.pem_blocks import MaterialError, has, quoted
 from mtls_echo_tls.material.errors import ConfigurationError
 from mtls_echo_tls.path.local_cas import LocalCA, find_local_cas
 from mtls_echo_tls.vocabulary import Vocabulary
@@ -80,9 +80,22 @@ def check_password(
 
 
 def named_anchors(path: Path | None) -> Path | None:
-    """The file or folder of the trust anchors; ``system`` names the operating system's."""
+    """The file or folder of the trust anchors; ``system`` names the operating system's.
+
+    Raises:
+        ConfigurationError: If OpenSSL does not know where those are, or ``system`` could also be
+            a file or folder here.
+    """
     if path != Path("system"):
         return path
+    if os.path.lexists(path):
+        # A Path does not tell ./system from system.
+        raise ConfigurationError(
+            "system means the trust anchors of the operating system, and there is a file or folder"
+            " of that name here",
+            f"name that one by its absolute path, {quoted(path.absolute())}; for the operating"
+            " system's, start in another folder",
+        )
     places = ssl.get_default_verify_paths()
     found = places.cafile or places.capath
     if not found:
