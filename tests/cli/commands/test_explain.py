@@ -299,6 +299,30 @@ def test_bytes_that_are_no_text_are_not_recognised() -> None:
     assert b"not recognised" in ran.stderr
 
 
+_IN_A_HANDLER = (
+    'http: panic serving 127.0.0.1:40388: Get "https://api.test/": {}'
+    "\ngoroutine 7 [running]:\nnet/http.(*conn).serve(0xc000146000, {{0x7c8d48, 0xc000126db0}})"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "side"),
+    [
+        (_IN_A_HANDLER.format("x509: certificate signed by unknown authority"), "client"),
+        (_IN_A_HANDLER.format("remote error: tls: bad certificate"), "client"),
+        ("remote error: tls: bad certificate\nnet/http.(*conn).serve(0xc000146000)", None),
+        ("remote error: tls: bad certificate\nnet/http.(*Transport).roundTrip(0xc000146000)"
+         "\nnet/http.(*conn).serve(0xc000146000)", "client"),
+        ("javax.net.ssl.SSLHandshakeException: bad_certificate at ServerHandshaker.java:1"
+         " ClientHandshaker.java:1", None),
+    ],
+)  # fmt: skip
+def test_the_frames_of_a_handler_do_not_make_a_server_of_the_client_it_runs(
+    text: str, side: str | None
+) -> None:
+    assert findings(text)[0].side == side
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -204,7 +204,8 @@ def findings(text: str) -> list[Finding]:
         found = list(_read(line, known))
         if found:
             program, side = _printed_by(line, known)
-            frame: Side | None = next((s for p, s in FRAMES if re.search(p, line)), None)
+            frames: list[Side] = [s for p, s in FRAMES if re.search(p, line)]
+            frame = frames[0] if len(frames) == 1 else None
             return [_attributed(finding, program, side, frame) for finding in found]
     return []
 

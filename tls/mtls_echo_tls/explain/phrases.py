@@ -142,6 +142,10 @@ SIDES: tuple[tuple[str, Side], ...] = (
          r"|(?:ssl(?:3|23)_get|tls_(?:post_)?process)_(?:server_|certificate_request)", "client"),
     (r"\b(?:get|post|head|put|patch|delete|options) [\\\"']{0,2}https://"
          r"|error sending request for url", "client"),
+    # Frames of Go: a server's handler may be the client of another server, so its own frames
+    # (`(*conn).serve`) say nothing, and a client's come first.
+    (r"\(\*transport\)\.roundtrip|handshake_client(?:_tls13)?\.go", "client"),
+    (r"handshake_server(?:_tls13)?\.go", "server"),
     (r"onconnectsecure|authenticateasclient|httprequestexception|system\.net\.webexception"
          r"|gnutls\.c: .{0,8}\(emacs\)|\bwget: |unable to establish ssl", "client"),
     (r"kestrel|httpsconnectionmiddleware|authenticateasserver|parseclienthello"
@@ -195,17 +199,15 @@ SIDES: tuple[tuple[str, Side], ...] = (
          r"|tlsclienterror|nioendpoint", "server"),
 )  # fmt: skip
 
-# Frames that only one side runs, whatever a text is usually printed by.
+# Frames of Java's handshake: what threw the exception, whichever side usually prints its text.
 FRAMES: tuple[tuple[str, Side], ...] = (
     (
-        r"checkclient(?:trusted|certs)|\bserverhandshaker\b|\bclienthello\$\w{0,40}consumer"
-        r"|\(\*conn\)\.serve\b|handshake_server(?:_tls13)?\.go",
+        r"checkclient(?:trusted|certs)|\bserverhandshaker\b|\bclienthello\$\w{0,40}consumer",
         "server",
     ),
     (
         r"checkserver(?:trusted|certs)|\bclienthandshaker\b|\bserverhello\$\w{0,40}consumer"
-        r"|\bcertificaterequest\$\w{0,40}consumer|\(\*transport\)\.roundtrip"
-        r"|handshake_client(?:_tls13)?\.go",
+        r"|\bcertificaterequest\$\w{0,40}consumer",
         "client",
     ),
 )
