@@ -7,12 +7,14 @@ may ask beforehand (`is_locked`).
 
 from __future__ import annotations
 
+import base64
 import re
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from mtls_echo_pki.certificates.der import first
 from mtls_echo_pki.certificates.request import PrivateKey
 from mtls_echo_pki.files.durable import read_file
 from mtls_echo_pki.files.formats import is_pkcs12
@@ -44,7 +46,11 @@ def is_locked(path: Path) -> bool:
         contents = read_file(path)
         if is_pkcs12(contents):
             return needs_password(contents)
-        return _is_encrypted(blocks_of("private key", contents, path)[0])
+        block = blocks_of("private key", contents, path)[0]
+        if not _is_encrypted(block):
+            return False
+        _is_intact(block, path)
+        return True
     except (OSError, MaterialError):
         return False
 
@@ -57,6 +63,8 @@ def parse_key(pem: bytes, *, path: Path, password: Password | None = None) -> Pr
         MaterialError: If there is none, or one that cannot be used.
     """
     block = blocks_of("private key", pem, path)[0]
+    if _is_encrypted(block):
+        _is_intact(block, path)
     given = resolve(password, path) if _is_encrypted(block) else None
     if _is_encrypted(block) and given is None:
         raise PasswordError(
@@ -83,6 +91,27 @@ def parse_key(pem: bytes, *, path: Path, password: Password | None = None) -> Pr
     if not isinstance(key, PrivateKey):
         raise unsupported_key(path, "is neither EC, Ed25519 nor RSA")
     return key
+
+
+def _is_intact(block: Block, path: Path) -> None:
+    """Refuse an encrypted key that no password can open.
+
+    Raises:
+        MaterialError: If it is damaged.
+    """
+    lines = block.text.split(b"\n")[1:-2]
+    if block.label != "ENCRYPTED PRIVATE KEY":
+        # Headers, each of a name and a value, stand first (RFC 1421 §4.4).
+        lines = [line for line in lines if b":" not in line]
+    what = "it is not base64"
+    try:
+        der = base64.b64decode(b"".join(b"".join(lines).split()), validate=True)
+        if block.label == "ENCRYPTED PRIVATE KEY":
+            what = "part of it is missing"
+            first(der)
+    except ValueError as error:
+        reason = f"the private key is damaged: {what}"
+        raise MaterialError(path, reason, "copy the file again, whole") from error
 
 
 def _is_encrypted(block: Block) -> bool:

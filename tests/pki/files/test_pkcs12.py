@@ -6,20 +6,27 @@ import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    pkcs12,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
-from mtls_echo_pki.files.passwords import PasswordError, read_password
+from mtls_echo_pki.files.passwords import PasswordError
 from mtls_echo_pki.files.pem import read_credential
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_pki.files.pkcs12 import parse_pkcs12
-from mtls_echo_pki.files.private_key import is_locked
+from mtls_echo_pki.files.private_key import is_locked, parse_key
 
 ROOT = Authority.root("pkcs12")
 ISSUING = ROOT.intermediate()
@@ -208,6 +215,10 @@ def test_a_file_that_is_cut_off_is_not_a_matter_of_its_password(folder: Path) ->
 
 
 PACKED = CREDENTIAL.pkcs12(b"geheim")
+ENCRYPTED = {
+    form: CREDENTIAL.key.private_bytes(Encoding.PEM, form, BestAvailableEncryption(b"geheim"))
+    for form in (PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL)
+}
 BARE = pkcs12.serialize_key_and_certificates(
     None, CREDENTIAL.key, CREDENTIAL.certificate, CREDENTIAL.chain, NoEncryption()
 )
@@ -247,6 +258,64 @@ def test_an_encrypted_key_is_opened_and_a_wrong_password_named(folder: Path, com
     assert caught.value.reason == "the password does not decrypt the private key"
 
 
+def _with_a_bang(lines: list[bytes]) -> None:
+    lines[-3] = b"!" + lines[-3][1:]
+
+
+def _without_padding(lines: list[bytes]) -> None:
+    lines[-2] = lines[-2].rstrip(b"=")[:-1] + b"=" * 3
+
+
+def _without_a_line(lines: list[bytes]) -> None:
+    del lines[-3]
+
+
+PKCS8, TRADITIONAL = "pkcs8 -topk8 -in key.pem", "ec -in key.pem -aes256"
+
+
+@pytest.mark.parametrize(
+    ("command", "spoil", "reason"),
+    [
+        (PKCS8, _with_a_bang, "it is not base64"),
+        (TRADITIONAL, _with_a_bang, "it is not base64"),
+        (PKCS8, _without_padding, "it is not base64"),
+        (TRADITIONAL, _without_padding, "it is not base64"),
+        (PKCS8, _without_a_line, "part of it is missing"),
+    ],
+)
+def test_a_damaged_key_is_not_a_matter_of_its_password(
+    folder: Path, command: str, spoil: Callable[[list[bytes]], None], reason: str
+) -> None:
+    made = [*command.split(), "-passout", "pass:geheim", "-out", "new.key"]
+    subprocess.run(["openssl", *made], cwd=folder, check=True, capture_output=True)
+    files = folder / "chain.pem", folder / "new.key"
+    lines = files[1].read_bytes().splitlines()
+    spoil(lines)
+    files[1].write_bytes(b"\n".join(lines) + b"\n")
+
+    assert not is_locked(files[1])
+    for password in (b"geheim", b"falsch", never):
+        with pytest.raises(MaterialError) as caught:
+            read_credential(*files, password=password)
+        assert caught.value.reason == f"the private key is damaged: {reason}"
+
+
+@given(
+    st.sampled_from([PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL]),
+    st.integers(30, 400),
+    st.binary(max_size=9),
+)
+def test_no_damage_to_an_encrypted_key_causes_anything_but_an_explanation(
+    form: PrivateFormat, position: int, noise: bytes
+) -> None:
+    contents = ENCRYPTED[form]
+    spoilt = contents[:position] + noise + contents[position + len(noise) :]
+
+    # Any exception but MaterialError fails the test.
+    with contextlib.suppress(MaterialError):
+        parse_key(spoilt, path=Path("x.key"), password=b"geheim")
+
+
 @pytest.mark.parametrize(
     "command",
     ["ec -in key.pem -des", "pkcs8 -topk8 -v2 rc2-40-cbc -in key.pem"],
@@ -272,54 +341,3 @@ def test_an_encryption_of_old_is_not_said_to_be_a_wrong_password(
     made = folder / "old.key.aes"
     assert read_credential(files[0], made, password=b"neu") == CREDENTIAL
     assert made.stat().st_mode & 0o077 == 0
-
-
-# --- files of passwords --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("contents", "password"),
-    [
-        (b"geheim", b"geheim"),
-        (b"geheim\n", b"geheim"),
-        (b"geheim\r\n", b"geheim"),
-        (b"\xef\xbb\xbfgeheim\n", b"geheim"),
-        (b" two words \nanother line\n", b" two words "),
-    ],
-)
-def test_the_first_line_is_the_password(contents: bytes, password: bytes, tmp_path: Path) -> None:
-    (tmp_path / "pw").write_bytes(contents)
-
-    assert read_password(tmp_path / "pw") == password
-
-
-def test_a_password_as_powershell_writes_it_is_named_with_a_command(tmp_path: Path) -> None:
-    (tmp_path / "pw").write_bytes("geheim\r\n".encode("utf-16"))
-
-    with pytest.raises(MaterialError, match="pw: is UTF-16 text") as caught:
-        read_password(tmp_path / "pw")
-
-    command = (caught.value.hint or "").removeprefix("convert it: ")
-    subprocess.run(["sh", "-c", command], check=True)
-    assert read_password(tmp_path / "pw.txt") == b"geheim"
-
-
-def test_a_file_without_a_password_says_why(tmp_path: Path) -> None:
-    (tmp_path / "wide").write_bytes("geheim\n".encode("utf-16-be"))
-    (tmp_path / "empty").touch()
-    (tmp_path / "blank").write_bytes(b"\r\ngeheim\n")
-    os.mkfifo(tmp_path / "pipe")
-    reasons = {
-        "absent": "does not exist",
-        "empty": "is empty: there is no password",
-        "blank": "its first line is empty: there is no password",
-        "wide": "its first line has a NUL byte in it: is it UTF-16 text?",
-        "pipe": "not a regular file",
-        ".": "is a directory",
-    }
-
-    for name, reason in reasons.items():
-        with pytest.raises(MaterialError) as caught:
-            read_password(tmp_path / name)
-        assert (caught.value.path, caught.value.reason) == (tmp_path / name, reason)
-        assert caught.value.hint
