@@ -17,6 +17,8 @@ from typing import TypeAlias
 from mtls_echo_pki.files.durable import os_reason, read_file
 from mtls_echo_pki.files.pem_blocks import MaterialError, quoted
 
+# What openssl reads of a line, with the password of a key or a PKCS#12 file.
+OPENSSL_READS = 1023
 NUL_BYTE = "has a NUL byte in it: is it UTF-16 text?"
 
 Password: TypeAlias = bytes | str | Callable[[], bytes | str]
@@ -94,3 +96,10 @@ def resolve(password: Password | None, path: Path) -> bytes | None:
         # cryptography panics at it, with the password in the message.
         raise PasswordError(path, f"the password {NUL_BYTE}", None, missing=False)
     return resolved or None
+
+
+def too_long(password: bytes) -> str:
+    """Return what is to be added of a password that does not fit, if it is a long one."""
+    if len(password) <= OPENSSL_READS:
+        return ""
+    return f": it has {len(password)} bytes, and openssl reads {OPENSSL_READS} of a file's line"

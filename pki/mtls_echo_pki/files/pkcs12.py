@@ -23,7 +23,7 @@ from mtls_echo_pki.certificates.reading import parsing
 from mtls_echo_pki.certificates.request import PrivateKey
 from mtls_echo_pki.certificates.tbs import is_issued_by
 from mtls_echo_pki.files.formats import is_legacy_pkcs12, pkcs12_command
-from mtls_echo_pki.files.passwords import Password, PasswordError, resolve
+from mtls_echo_pki.files.passwords import Password, PasswordError, resolve, too_long
 from mtls_echo_pki.files.pem_blocks import MaterialError, quoted
 
 
@@ -41,7 +41,9 @@ def parse_pkcs12(contents: bytes, *, path: Path, password: Password | None = Non
     """
     is_whole(contents, path)
     opened = _opened(contents, None)
-    if opened is None:
+    if isinstance(opened, UnreadableError):
+        if _is_decrypted(opened):
+            raise _unsupported(path, "of a kind, or on a curve, that is not supported")
         given = resolve(password, path)
         if given is None:
             raise PasswordError(
@@ -51,14 +53,15 @@ def parse_pkcs12(contents: bytes, *, path: Path, password: Password | None = Non
                 missing=True,
             )
         opened = _opened(contents, given)
-    if opened is None:
-        raise _not_opened(contents, path)
+        if isinstance(opened, UnreadableError):
+            raise _not_opened(contents, path, given, opened)
     return _credential(opened, path)
 
 
 def needs_password(contents: bytes) -> bool:
     """Return whether a PKCS#12 file can only be read with a password."""
-    return _opened(contents, None) is None
+    opened = _opened(contents, None)
+    return isinstance(opened, UnreadableError) and not _is_decrypted(opened)
 
 
 def is_whole(contents: bytes, path: Path) -> None:
@@ -76,26 +79,59 @@ def is_whole(contents: bytes, path: Path) -> None:
         raise MaterialError(path, reason, "copy the file again, whole") from error
 
 
-def _opened(contents: bytes, password: bytes | None) -> pkcs12.PKCS12KeyAndCertificates | None:
+def _opened(
+    contents: bytes, password: bytes | None
+) -> pkcs12.PKCS12KeyAndCertificates | UnreadableError:
     try:
         with parsing():
             return pkcs12.load_pkcs12(contents, password)
-    except (UnreadableError, UnsupportedAlgorithm):
-        return None
+    except UnreadableError as error:
+        return error
     except BaseException as error:
         # Rust's is no Exception, and its text may hold what was passed.
         if type(error).__name__ != "PanicException":
             raise
-        return None
+    return UnreadableError("Invalid password or PKCS12 data")
 
 
-def _not_opened(contents: bytes, path: Path) -> PasswordError:
+def _is_decrypted(error: UnreadableError) -> bool:
+    """Whether a file was decrypted, and what is in it cannot be used."""
+    return isinstance(error.__cause__, UnsupportedAlgorithm)
+
+
+def _not_opened(
+    contents: bytes, path: Path, password: bytes, error: UnreadableError
+) -> PasswordError:
     reason = "the password does not open this PKCS#12 file"
     hint = f"try it: openssl pkcs12 -in {quoted(path)} -noout"
-    if is_legacy_pkcs12(contents):
+    if not _is_utf8(password):
+        # openssl takes it for Latin-1 in one place and as it is in another.
+        reason = "the password is not UTF-8 text, and opens no PKCS#12 file here"
+        hint = f"convert it: {pkcs12_command(contents, quoted(path))}"
+    elif is_legacy_pkcs12(contents):
         reason += ", or its encryption (RC2 or RC4) cannot be read here"
         hint = f"convert it: {pkcs12_command(contents, quoted(path))}"
+    elif not str(error).startswith("Invalid password"):
+        reason += ", or its private key, or its encryption, cannot be used here"
+    else:
+        reason += too_long(password)
     return PasswordError(path, reason, hint, missing=False)
+
+
+def _is_utf8(password: bytes) -> bool:
+    try:
+        password.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _unsupported(path: Path, what: str) -> MaterialError:
+    return MaterialError(
+        path,
+        f"is a PKCS#12 file whose private key is {what}",
+        "have a certificate issued for an EC key: openssl ecparam -name prime256v1 -genkey",
+    )
 
 
 def _credential(opened: pkcs12.PKCS12KeyAndCertificates, path: Path) -> Credential:
@@ -109,11 +145,7 @@ def _credential(opened: pkcs12.PKCS12KeyAndCertificates, path: Path) -> Credenti
             f" KEY -out {quoted(path)}",
         )
     if not isinstance(key, PrivateKey):
-        raise MaterialError(
-            path,
-            "is a PKCS#12 file whose private key is neither EC, Ed25519 nor RSA",
-            "have a certificate issued for an EC key: openssl ecparam -name prime256v1 -genkey",
-        )
+        raise _unsupported(path, "neither EC, Ed25519 nor RSA")
     certificate = next((each for each in found if is_key_of(key, each)), None)
     if certificate is None:
         raise MaterialError(

@@ -18,7 +18,7 @@ from mtls_echo_pki.certificates.der import first
 from mtls_echo_pki.certificates.request import PrivateKey
 from mtls_echo_pki.files.durable import read_file
 from mtls_echo_pki.files.formats import is_pkcs12
-from mtls_echo_pki.files.passwords import Password, PasswordError, resolve
+from mtls_echo_pki.files.passwords import Password, PasswordError, resolve, too_long
 from mtls_echo_pki.files.pem_blocks import (
     Block,
     MaterialError,
@@ -78,13 +78,13 @@ def parse_key(pem: bytes, *, path: Path, password: Password | None = None) -> Pr
         key = load_pem_private_key(block.text, given)
     except (ValueError, TypeError) as error:
         if given is not None:
-            raise _not_decrypted(block, path) from error
+            raise _not_decrypted(block, path, given, error) from error
         raise MaterialError(
             path, "the private key is damaged", f"look at it with {show_command(path, 'pkey')}"
         ) from error
     except UnsupportedAlgorithm as error:
         if given is not None:
-            raise _not_decrypted(block, path) from error
+            raise _not_decrypted(block, path, given, error) from error
         raise unsupported_key(
             path, "is of a kind, or on a curve, that is not supported"
         ) from error
@@ -119,7 +119,7 @@ def _is_encrypted(block: Block) -> bool:
     return block.label == "ENCRYPTED PRIVATE KEY" or b"Proc-Type: 4,ENCRYPTED" in block.text
 
 
-def _not_decrypted(block: Block, path: Path) -> PasswordError:
+def _not_decrypted(block: Block, path: Path, password: bytes, error: Exception) -> PasswordError:
     reason = "the password does not decrypt the private key"
     file = quoted(path)
     hint = f"try it: openssl pkey -in {file} -noout"
@@ -129,6 +129,10 @@ def _not_decrypted(block: Block, path: Path) -> PasswordError:
             "encrypt it anew: (umask 077; openssl pkcs8 -topk8 -provider legacy -provider default"
             f" -in {file} -out {file}.aes)"
         )
+    elif not str(error).startswith("Incorrect password"):
+        reason += ", or the key, or its encryption, cannot be used here"
+    else:
+        reason += too_long(password)
     return PasswordError(path, reason, hint, missing=False)
 
 

@@ -105,7 +105,7 @@ def test_a_missing_password_is_said_to_be_missing(folder: Path, password: bytes 
     assert caught.value.hint == f"convert it: openssl pkcs12 -in {file} -nodes -out {file}.pem"
 
 
-@pytest.mark.parametrize("password", [b"wrong", b"geheim\n", "gehëim", b"\xff", b"x" * 2000])
+@pytest.mark.parametrize("password", [b"wrong", b"geheim\n", "gehëim", b"x" * 1023])
 def test_a_wrong_password_does_not_open_it(folder: Path, password: bytes) -> None:
     file = export(folder, *BOTH)
 
@@ -253,9 +253,14 @@ def test_an_encrypted_key_is_opened_and_a_wrong_password_named(folder: Path, com
 
     assert is_locked(files[1])
     assert read_credential(*files, password=lambda: "geheim") == CREDENTIAL
-    with pytest.raises(PasswordError) as caught:
-        read_credential(*files, password=b"falsch")
-    assert caught.value.reason == "the password does not decrypt the private key"
+    reasons = list[str]()
+    for word in (b"falsch", b"auch falsch", b"wieder falsch", b"x" * 1023):
+        with pytest.raises(PasswordError) as caught:
+            read_credential(*files, password=word)
+        reasons.append(caught.value.reason)
+    # One in 256 decrypts to what has a padding.
+    assert "the password does not decrypt the private key" in reasons
+    assert all(each.startswith("the password does not decrypt the private") for each in reasons)
 
 
 def _with_a_bang(lines: list[bytes]) -> None:
