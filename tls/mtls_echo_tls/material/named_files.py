@@ -86,7 +86,7 @@ def named_anchors(path: Path | None) -> Path | None:
         ConfigurationError: If OpenSSL does not know where those are, or ``system`` could also be
             a file or folder here.
     """
-    if path != Path("system"):
+    if path is None or path != Path("system"):
         return path
     if os.path.lexists(path):
         # A Path does not tell ./system from system.
