@@ -29,8 +29,14 @@ def odd(certificate: x509.Certificate, old: bytes, new: bytes) -> x509.Certifica
     return load_certificate(der.replace(old, new))
 
 
-def refused(credential: Credential, trust: Trust) -> tuple[str, str | None]:
-    material = Material(credential, trust, "s.pem", side="server", files=FILES)
+def odd_list(authority: Authority, old: bytes, new: bytes) -> x509.CertificateRevocationList:
+    der = authority.crl().public_bytes(Encoding.DER)
+    assert old in der
+    return x509.load_der_x509_crl(der.replace(old, new))
+
+
+def refused(credential: Credential, trust: Trust, files: Files = FILES) -> tuple[str, str | None]:
+    material = Material(credential, trust, "s.pem", side="server", files=files)
     with pytest.raises(ssl.SSLError) as refusal:
         material.context(_server_context)
     error = not_taken(material, refusal.value)
@@ -76,3 +82,38 @@ def test_a_malformed_extension_of_ours_is_named(trust: Trust) -> None:
 
     assert message == "s.pem: OpenSSL does not take this certificate (INVALID_CERTIFICATE)"
     assert hint == "its keyUsage is malformed: have it issued again"
+
+
+def test_of_a_folder_the_file_of_the_certificate_is_named(tmp_path: Path) -> None:
+    anchor = odd(OTHER.certificate, b"Other CA", ODD)
+    (tmp_path / "a.pem").write_bytes(ROOT.trust.pem)
+    (tmp_path / "b.pem").write_bytes(Trust((anchor,)).pem)
+    files = FILES._replace(anchors=tmp_path)
+    trust = Trust((ROOT.certificate, anchor))
+
+    message, hint = refused(LEAF, trust, files)
+
+    assert message == f"{tmp_path / 'b.pem'}: OpenSSL does not take this certificate"
+    assert hint is not None
+    assert hint.endswith("have it issued again")
+
+    (tmp_path / "b.pem").write_bytes(trust.pem)
+    message, hint = refused(LEAF, trust, files)
+    assert message.startswith(f"{tmp_path / 'b.pem'}: OpenSSL does not take the certificate 'Oth")
+    assert hint is not None
+    assert hint.endswith("or take it out of that file")
+
+
+@pytest.mark.parametrize("among_anchors", [False, True])
+def test_the_crl_at_fault_is_found_by_loading_each(tmp_path: Path, *, among_anchors: bool) -> None:
+    crl = odd_list(OTHER, b"Other CA", ODD)
+    trust = Trust((ROOT.certificate, OTHER.certificate), (ROOT.crl(), crl))
+    ca, lists = tmp_path / "ca.pem", tmp_path / "crl.pem"
+    ca.write_bytes(trust.pem + (trust.crl_pem if among_anchors else b""))
+    lists.write_bytes(ROOT.crl().public_bytes(Encoding.PEM) if among_anchors else trust.crl_pem)
+
+    assert refused(LEAF, trust, FILES._replace(anchors=ca, crl=lists)) == (
+        f"{ca if among_anchors else lists}: OpenSSL does not take the CRL of 'Othér CA'",
+        "its issuer's name has CN=Othér CA, a UTF8String of bytes that are not UTF-8: have the"
+        " certificate of that CA, and then it issued again, or take it out of that file",
+    )
