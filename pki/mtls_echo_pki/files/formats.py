@@ -182,10 +182,11 @@ def is_legacy_pkcs12(contents: bytes) -> bool:
     return _LEGACY.search(contents) is not None
 
 
-def pkcs12_command(contents: bytes, file: str) -> str:
-    """Return the command that makes PEM of a PKCS#12 file."""
+def pkcs12_command(contents: bytes, file: str, *, anchors: bool = False) -> str:
+    """Return the command that makes PEM of a PKCS#12 file: of its CA certificates, or of all."""
     legacy = "-legacy " if is_legacy_pkcs12(contents) else ""
-    return f"openssl pkcs12 {legacy}-in {file} -nodes -out {file}.pem"
+    what = "-nokeys -cacerts" if anchors else "-nodes"
+    return f"openssl pkcs12 {legacy}-in {file} {what} -out {file}.pem"
 
 
 def _parses(parse: Callable[[bytes], object], contents: bytes) -> bool:

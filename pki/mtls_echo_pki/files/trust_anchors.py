@@ -23,6 +23,7 @@ from mtls_echo_pki.certificates.der import UnreadableError
 from mtls_echo_pki.certificates.reading import parsing
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.files.durable import is_folder, os_reason, read_file
+from mtls_echo_pki.files.formats import is_pkcs12, pkcs12_command
 from mtls_echo_pki.files.pem import parse_certificates, parse_crls, read_stable
 from mtls_echo_pki.files.pem_blocks import MaterialError, has, quoted
 
@@ -74,6 +75,14 @@ def parse_trust(pem: bytes, *, path: Path) -> Trust:
     Raises:
         MaterialError: As :func:`read_trust`.
     """
+    if is_pkcs12(pem):
+        # Its key has no business here, and its first certificate must not be trusted.
+        raise MaterialError(
+            path,
+            "is a PKCS#12 file, not PEM",
+            "take the CA certificates out of it: "
+            + pkcs12_command(pem, quoted(path), anchors=True),
+        )
     return _joined([Trust(tuple(parse_certificates(pem, path=path)), _crls_in(pem, path))])
 
 
@@ -185,7 +194,8 @@ def _read(
 
 def _parse(pem: bytes, path: Path, folder: Path | None) -> Trust:
     try:
-        if folder is not None and has("CRL", pem, path) and not has("certificate", pem, path):
+        only_lists = folder is not None and not is_pkcs12(pem)
+        if only_lists and has("CRL", pem, path) and not has("certificate", pem, path):
             return Trust((), parse_crls(pem, path=path))
         return parse_trust(pem, path=path)
     except MaterialError as error:

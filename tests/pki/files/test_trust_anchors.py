@@ -10,7 +10,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_pki.certificates.authority import Authority
-from mtls_echo_pki.certificates.credential import private_key_pem
+from mtls_echo_pki.certificates.credential import Credential, private_key_pem
+from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_pki.files.trust_anchors import anchor_files, passed_over, read_trust
 from tests.support.mounts import mount
@@ -19,6 +20,8 @@ from tests.support.pki import unprivileged
 ONE, TWO = Authority.root("one"), Authority.root("two")
 BOTH = {*ONE.trust.anchors, *TWO.trust.anchors}
 LIST = ONE.crl()
+ISSUED = ONE.issue(Request.client("alice.test"))
+BEARER = Credential(ISSUED.key, ISSUED.certificate, ONE.trust.anchors)
 LIST_PEM = LIST.public_bytes(Encoding.PEM)
 
 
@@ -173,6 +176,26 @@ def test_the_command_for_a_file_of_another_form_mends_the_folder(folder: Path) -
     subprocess.run(["sh", "-c", command], check=True, capture_output=True)
 
     assert len(read_trust(folder).anchors) == 3
+
+
+@pytest.mark.parametrize("in_folder", [False, True])
+def test_of_a_pkcs12_file_only_its_ca_certificates_are_to_be_taken(
+    tmp_path: Path, *, in_folder: bool
+) -> None:
+    file, copy = tmp_path / "me.pem", tmp_path / "me.pem.pem"
+    file.write_bytes(BEARER.pkcs12(b"sesame"))
+
+    error = refusal(tmp_path if in_folder else file)
+    assert (error.path, error.reason) == (file, "is a PKCS#12 file, not PEM")
+    command = (error.hint or "").removeprefix("take the CA certificates out of it: ")
+    command, _, remove = command.partition("; then remove ")
+    assert command == f"openssl pkcs12 -in {file} -nokeys -cacerts -out {copy}"
+    assert remove == (str(file) if in_folder else "")
+
+    given = command.replace("-nokeys", "-passin pass:sesame -nokeys")
+    subprocess.run(["sh", "-c", given], check=True, capture_output=True)
+    assert b"PRIVATE KEY" not in copy.read_bytes()
+    assert read_trust(copy).anchors == ONE.trust.anchors
 
 
 def test_a_file_or_a_folder_without_permission_is_an_error() -> None:
