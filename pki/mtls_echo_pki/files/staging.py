@@ -132,7 +132,10 @@ def os_errors_as_directory_errors(path: Path) -> Generator[None]:
     except OSError as error:
         hint = None
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            barrier = _unreadable(Path(error.filename or path))
             hint = "name a directory you may write to"
+            if barrier is not None:
+                hint = f"see who may read it with: ls -ld {shlex.quote(str(barrier))}"
         elif error.errno in (errno.ENOSPC, errno.EDQUOT):
             hint = "make room and try again: nothing was changed"
         where = Path(error.filename2 or error.filename or path)
@@ -140,6 +143,19 @@ def os_errors_as_directory_errors(path: Path) -> Generator[None]:
         visible = Path(*(part for part in where.parts if not _STAGING.fullmatch(part)))
         reason = os_reason(error)
         raise DirectoryError(f"{visible}: {reason}", hint) from error
+
+
+def _unreadable(path: Path) -> Path | None:
+    """The file, or the folder above it, that we may not read; None if that is not the trouble."""
+    for place in (*reversed(path.parents), path):
+        if not os.path.lexists(place):
+            return None
+        wanted = os.X_OK if place != path else os.R_OK
+        if os.path.isdir(place):
+            wanted |= os.X_OK
+        if not os.access(place, wanted, effective_ids=os.access in os.supports_effective_ids):
+            return place
+    return None
 
 
 def _refuse_taken(path: Path) -> None:

@@ -189,7 +189,15 @@ def _read(
         return _joined(parts)
 
     optional = (crl,) if crl is not None and not crl_required else ()
-    return read_stable(files if crl is None else (*files, crl), parse, optional)
+    try:
+        return read_stable(files if crl is None else (*files, crl), parse, optional)
+    except MaterialError as error:
+        if folder is None or error.path not in files or os.path.isfile(error.path):
+            raise
+        if not os.path.exists(error.path):
+            raise  # a link: where it leads is of more use
+        hint = f"move it out of {quoted(folder)}, where only files belong"
+        raise MaterialError(error.path, error.reason, hint) from error
 
 
 def _parse(pem: bytes, path: Path, folder: Path | None) -> Trust:

@@ -17,7 +17,7 @@ from mtls_echo_pki.directory.ca_state import CAState, RolloverStage
 from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_pki.files.atomic_writer import publish
 from mtls_echo_pki.files.pem_blocks import MaterialError
-from mtls_echo_pki.files.staging import DirectoryError
+from mtls_echo_pki.files.staging import DirectoryError, os_errors_as_directory_errors
 from tests.pki.directory.changes import CHANGES
 from tests.pki.directory.changes import directory as directory
 from tests.pki.directory.changes import old as old
@@ -175,6 +175,19 @@ def test_without_permission_nothing_changes_and_the_folder_is_named(
 
     assert "may write to" in str(refusal.value.hint)
     assert contents(directory) == before
+
+
+def test_what_cannot_be_read_is_said_to_be_so(directory: Directory) -> None:
+    closed_to_us = directory.path / "authorities"
+    for file in ("", "servers/tls.crt"):
+        with closed(directory):
+            os.chmod(closed_to_us, 0)
+            with (
+                pytest.raises(DirectoryError, match="permission denied") as refusal,
+                os_errors_as_directory_errors(directory.path),
+            ):
+                os.stat(closed_to_us / file) if file else os.listdir(closed_to_us)
+        assert refusal.value.hint == f"see who may read it with: ls -ld {closed_to_us}"
 
 
 def contents(directory: Directory) -> dict[str, bytes | str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -214,6 +216,20 @@ def test_a_file_or_a_folder_without_permission_is_an_error() -> None:
 
     assert (error.path, error.reason) == (folder / "two.pem", "permission denied")
     assert (closed.path, closed.reason) == (folder, "permission denied")
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"), [(os.mkdir, "is a directory"), (os.mkfifo, "not a regular file")]
+)
+def test_what_is_no_file_is_to_be_moved_out(
+    folder: Path, make: Callable[[Path], None], reason: str
+) -> None:
+    make(folder / "x.pem")
+
+    error = refusal(folder)
+
+    assert (error.path, error.reason) == (folder / "x.pem", reason)
+    assert error.hint == f"move it out of '{folder}', where only files belong"
 
 
 def test_a_link_that_leads_nowhere_is_an_error(folder: Path) -> None:

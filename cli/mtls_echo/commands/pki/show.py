@@ -100,6 +100,7 @@ def _end(overview: Overview) -> str:
 def _files(path: Path) -> list[Path]:
     """Return the files in ``path`` that can be shown; ``path`` may be one of them."""
     from mtls_echo_pki.files.durable import is_folder
+    from mtls_echo_pki.files.trust_anchors import anchor_files
 
     if not is_folder(path):
         return [path]
@@ -116,10 +117,11 @@ def _files(path: Path) -> list[Path]:
         # With a single CA one folder is a link to the other; ..data is another.
         if not file.parent.is_symlink() and not file.parent.name.startswith("..")
     ]
+    files = files or [*anchor_files(path)]
     if not files:
         raise CommandError(
             f"{path}: has no certificates in it",
-            "name a PKI directory, a folder with tls.crt or ca.crt, or a PEM file",
+            "name a PKI directory, a folder with tls.crt, ca.crt or CAs in it, or a PEM file",
         )
     return files
 

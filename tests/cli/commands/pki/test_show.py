@@ -99,6 +99,17 @@ def test_show_says_why_there_is_nothing_to_show(made: Path, path: str, error: st
     refused(invoke("show", made / path), error=error)
 
 
+def test_show_shows_a_folder_of_cas(made: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "cas"
+    folder.mkdir()
+    for role, name in (("servers", "one.pem"), ("clients", "TWO.CRT")):
+        (folder / name).write_bytes((made / "trust" / role / "ca.crt").read_bytes())
+
+    shown = json.loads(invoke("show", folder, "--json").stdout)
+
+    assert {Path(entry["path"]).name for entry in shown} == {"one.pem", "TWO.CRT"}
+
+
 def test_show_names_a_key_it_does_not_know_by_its_algorithm(made: Path, tmp_path: Path) -> None:
     certificate = Directory(made).credential("server").certificate
     (tmp_path / "sm2.crt").write_bytes(altered(certificate, P256, SM2))
