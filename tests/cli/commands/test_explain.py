@@ -324,18 +324,37 @@ def test_the_frames_of_a_handler_do_not_make_a_server_of_the_client_it_runs(
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "means"),
     [
-        "FileNotFoundError: [Errno 2] No such file or directory: '/etc/ssl/certs/ca.pem'",
-        "Error: ENOENT: no such file or directory, open 'C:\\certs\\server.key'",
-        "open /etc/etcd/ssl/peer.crt: permission denied",
-        "unable to load client certificate: stat certs/tls.crt: no such file or directory",
+        ("FileNotFoundError: [Errno 2] No such file or directory: '/etc/ssl/certs/ca.pem'",
+         "/etc/ssl/certs/ca.pem is not there"),
+        ("Error: ENOENT: no such file or directory, open 'C:\\certs\\server.key'",
+         "c:\\certs\\server.key is not there"),
+        ("open C:\\certs\\client.pem: The system cannot find the file specified.",
+         "c:\\certs\\client.pem is not there"),
+        ("open 'C:\\my certs\\ca.cer': The system cannot find the path specified.",
+         "c:\\my certs\\ca.cer is not there"),
+        ("open /etc/etcd/ssl/peer.crt: permission denied",
+         "/etc/etcd/ssl/peer.crt may not be read by the program"),
+        ("permission denied: server.key", "server.key may not be read by the program"),
+        ("Access to the path '~/a.pfx' is denied.", "~/a.pfx may not be read by the program"),
+        ("No such file or directory: /etc/certs/ca.pem", "/etc/certs/ca.pem is not there"),
+        ("No such file or directory: ./server.key.old", "./server.key.old is not there"),
+        ("no such file or directory (ca.pem)", "ca.pem is not there"),
+        ("java.io.FileNotFoundException: /etc/k.jks (No such file or directory)",
+         "/etc/k.jks is not there"),
+        ("02001002:fopen:No such file or directory:bss_file.c:398:fopen('/etc/a/s.key','r')",
+         "/etc/a/s.key is not there"),
+        ("unable to load client certificate: stat certs/tls.crt: no such file or directory",
+         "certs/tls.crt is not there"),
     ],
-)
-def test_a_file_of_certificates_that_is_not_there_is_told_as_a_file(text: str) -> None:
+)  # fmt: skip
+def test_a_file_of_certificates_that_cannot_be_read_is_named_and_told_as_a_file(
+    text: str, means: str
+) -> None:
     (finding,) = findings(text)
 
-    assert (finding.kind, finding.refused) == ("file", "nobody")
+    assert (finding.kind, finding.refused, finding.meaning) == ("file", "nobody", means)
 
 
 def test_no_more_than_64_kib_are_looked_at() -> None:

@@ -202,8 +202,13 @@ def no_server_hello(words: str) -> Finding:
 
 
 def no_file(name: str) -> Finding:
-    """A file that by its name has certificates or keys, and that is not there or not readable."""
-    return Finding("file", "nobody", meaning=f"{name} is not there, or may not be read")
+    """A file that by its name has certificates or keys, and that is not there."""
+    return Finding("file", "nobody", meaning=f"{name} is not there")
+
+
+def denied_file(name: str) -> Finding:
+    """Such a file that is not readable for the program."""
+    return Finding("file", "nobody", meaning=f"{name} may not be read by the program")
 
 
 def number_received(digits: str) -> Finding | None:

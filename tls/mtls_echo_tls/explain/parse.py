@@ -28,6 +28,7 @@ from mtls_echo_tls.explain.findings import (
     alert_named,
     alert_received,
     decimal_error,
+    denied_file,
     low_byte_alert,
     low_byte_received,
     low_byte_sent,
@@ -71,10 +72,13 @@ _OPENSSL = (
     r"|(?:tls|ssl)(?:/ssl)? error: |ssl_(?:read|write|connect|accept): )"
 )
 
-_NO_FILE = (
-    r"(?:no such file or directory|permission denied|cannot find the (?:file|path) specified)"
+_NO_FILE = r"(?:no such file or directory|(?:the system )?cannot find the (?:file|path) specified)"
+_DENIED = r"(?:permission denied|access is denied)"
+# The name of a file, whole: between quotes with blanks too, else after a blank or a sign.
+_FILE = (
+    r"((?:(?<=['\"])[^'\"]{1,160}?|(?<![^\s(:=\[])(?!//)(?:[a-z]:)?[\w./~\\-][^\s'\"():;,=\[\]]{0,160}?)"
+    r"\.(?:pem|crt|cer|der|key|p12|pfx|jks|p7b|crl)\b(?:[\w./\\-]{0,40}\w)?)"
 )
-_SUFFIX = r"\.(?:pem|crt|cer|der|key|p12|pfx|jks|p7b|crl)\b"
 
 # Numbers and names that stand in the text itself.
 _PATTERNS = (
@@ -139,8 +143,10 @@ _PATTERNS = (
     _Pattern("OpenSSL", rf"{_OPENSSL}({_REASONS})\b", own_reason),
     _Pattern("curl", r"(?<!\), )tls alert, [a-z ]{1,40} \((\d{3,4})\)", low_byte_alert),
     _Pattern("mtls-echo", r"\bsent:? alert \w{1,40} \((\d{1,3})\)", number_sent),
-    _Pattern("the system", rf"{_NO_FILE}.{{0,20}}?[\w'\"](\S{{0,160}}{_SUFFIX})", no_file),
-    _Pattern("the system", rf"(\S{{1,160}}{_SUFFIX})\W{{1,3}}(?:\w+: )?{_NO_FILE}", no_file),
+    _Pattern("the system", rf"{_NO_FILE}.{{0,40}}?{_FILE}", no_file),
+    _Pattern("the system", rf"{_FILE}\W{{1,3}}(?:\w+: )?{_NO_FILE}", no_file),
+    _Pattern("the system", rf"{_DENIED}.{{0,40}}?{_FILE}", denied_file),
+    _Pattern("the system", rf"{_FILE}\W{{1,3}}(?:\w+: )?(?:{_DENIED}|is denied)", denied_file),
 )  # fmt: skip
 
 
