@@ -8,6 +8,7 @@ it is not known, both are answered.
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from dataclasses import dataclass
@@ -39,6 +40,17 @@ _NO_CAUSE = {
     " what is in it: `mtls-echo pki show FILE` names its format, or what to convert",
     "vague": BETTER_TEXT,
 }
+_NOT_OPENED = (
+    "try the password with this very file: `openssl pkcs12 -in FILE -noout`, of a key"
+    " `openssl pkey -in FILE -noout`, of a Java keystore `keytool -list -keystore FILE`; a key in"
+    " a store may have another password than the store, and a line break at the end of a password"
+    " file may be taken for part of it. A file that its own password does not open is damaged:"
+    " copy it again"
+)
+_ABOUT_PASSWORD = re.compile(
+    r"(?:[^:,]{1,60}: )?(?:wrong (?:\w+ )?pass(?:word|phrase)|(?:the|incorrect|bad) password"
+    r"|no passphrase|key password|the key is encrypted)"
+)
 
 
 @dataclass(frozen=True)
@@ -157,9 +169,17 @@ def _for_side(finding: Finding, side: Side) -> SideAnswer:
         means={slug: says(slug) for slug in causes},
         find_out=_find_out(finding, side, rejected_by, causes),
         remedies={slug: remedy(slug) for slug in causes[:_CAUSES_SHOWN]},
-        remedy=remedy(causes[0]) if causes else _NO_CAUSE[finding.kind],
+        remedy=remedy(causes[0]) if causes else _without_cause(finding),
         rfc=", ".join(dict.fromkeys(texts[s].rfc for s in causes[:2] if texts[s].rfc)),
     )
+
+
+def _without_cause(finding: Finding) -> str:
+    """What to do about what is not the cause of a handshake's end."""
+    about_password = _ABOUT_PASSWORD.match(finding.meaning) or "password" in finding.words
+    if finding.kind == "file" and about_password:
+        return _NOT_OPENED
+    return _NO_CAUSE[finding.kind]
 
 
 def _who(finding: Finding, side: Side | None) -> str:

@@ -357,6 +357,28 @@ def test_a_file_of_certificates_that_cannot_be_read_is_named_and_told_as_a_file(
     assert (finding.kind, finding.refused, finding.meaning) == ("file", "nobody", means)
 
 
+@pytest.mark.parametrize(
+    ("text", "is_about_password"),
+    [
+        ("PKCS12 routines::mac verify failure", True),
+        ("Mac verify error: invalid password?", True),
+        ("unable to load key server.key: bad decrypt", True),
+        ("error:04800065:PEM routines::bad decrypt", True),
+        ("java.io.IOException: keystore password was incorrect", True),
+        ("Given final block not properly padded", True),
+        ("The specified network password is not correct", True),
+        ("curl: (58) could not parse PKCS12 file, check password, OpenSSL error", True),
+        ("permission denied: server.key", False),
+        ("PEM routines::no start line", False),
+    ],
+)
+def test_a_wrong_password_has_a_remedy_of_its_own(text: str, is_about_password: bool) -> None:
+    (answer, *_) = explained(text)["answers"]
+
+    assert answer["causes"] == []
+    assert answer["remedy"].startswith("try the password with") is is_about_password
+
+
 def test_no_more_than_64_kib_are_looked_at() -> None:
     ran = _piped(b"x" * 70_000 + b" tlsv1 alert unknown ca")
 
