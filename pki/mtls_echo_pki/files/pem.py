@@ -100,9 +100,22 @@ def read_contents(path: Path) -> _Contents:
         pem = contents[path]
         crls = parse_crls(pem, path=path) if has("CRL", pem, path) else ()
         only_lists = bool(crls) and not has("certificate", pem, path)
+        if not crls and not has("certificate", pem, path) and has("private key", pem, path):
+            raise _only_a_key(blocks_of("private key", pem, path)[0], path)
         return ([] if only_lists else parse_certificates(pem, path=path)), crls
 
     return read_stable((path,), parse)
+
+
+def _only_a_key(block: Block, path: Path) -> MaterialError:
+    # The traditional form says it in a header (RFC 1421 §4.6.1.1), PKCS#8 in its label.
+    how = "encrypted with a password" if b"ENCRYPTED" in block.text else "not encrypted"
+    return MaterialError(
+        path,
+        f"holds a private key, {how}, and neither a certificate nor a CRL",
+        "where a certificate belongs, the two files may be swapped; the public key, to compare"
+        f" with a certificate's: openssl pkey -in {quoted(path)} -pubout",
+    )
 
 
 def read_stable(

@@ -89,7 +89,10 @@ def test_show_shows_every_certificate_of_a_file_and_each_ca_once(tmp_path: Path)
 @pytest.mark.parametrize(
     ("path", "error"),
     [
-        ("server/tls.key", "holds a private key where a certificate belongs"),
+        (
+            "server/tls.key",
+            "holds a private key, not encrypted, and neither a certificate nor a CRL",
+        ),
         ("missing", "does not exist"),
         ("..", "has no certificates in it"),
         ("authorities/servers/ledger.json", "is not PEM"),
@@ -108,6 +111,28 @@ def test_show_shows_a_folder_of_cas(made: Path, tmp_path: Path) -> None:
     shown = json.loads(invoke("show", folder, "--json").stdout)
 
     assert {Path(entry["path"]).name for entry in shown} == {"one.pem", "TWO.CRT"}
+
+
+@pytest.mark.parametrize(
+    ("label", "header", "how"),
+    [
+        ("ENCRYPTED PRIVATE KEY", "", "encrypted with a password"),
+        ("EC PRIVATE KEY", "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n",
+         "encrypted with a password"),
+        ("RSA PRIVATE KEY", "", "not encrypted"),
+    ],
+)  # fmt: skip
+def test_show_says_what_the_file_of_a_key_is(
+    tmp_path: Path, label: str, header: str, how: str
+) -> None:
+    key = tmp_path / "server.key"
+    key.write_text(f"-----BEGIN {label}-----\n{header}AAAA\n-----END {label}-----\n")
+
+    refused(
+        invoke("show", key),
+        error=f"holds a private key, {how}, and neither a certificate nor a CRL",
+        hint=f"openssl pkey -in {key} -pubout",
+    )
 
 
 def test_show_names_a_key_it_does_not_know_by_its_algorithm(made: Path, tmp_path: Path) -> None:
