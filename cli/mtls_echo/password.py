@@ -10,6 +10,7 @@ Others read a password file again at each reload, which a pipe cannot be.
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import sys
@@ -20,6 +21,9 @@ import click
 
 from mtls_echo.console import CommandError
 from mtls_echo_pki.printable import printable
+
+# Far more than openssl reads of a line with a password.
+_LONGEST_LINE = 64 * 1024
 
 
 class HeldPassword:
@@ -51,10 +55,16 @@ def piped_password(file: Path) -> bytes | None:
     try:
         if not stat.S_ISFIFO(os.stat(file).st_mode):
             return None
-        with open(file, "rb") as pipe:
-            line = pipe.readline()
+        # What follows the line may be messages, and the pipe standard input.
+        with open(file, "rb", buffering=0) as pipe:
+            line = _line_of(pipe)
     except OSError:
         return None  # reading it as a file will say so
+    if len(line) == _LONGEST_LINE:
+        raise CommandError(
+            f"{file}: the first line in this pipe is too long for a password",
+            "end the password with a newline",
+        )
     if not line.rstrip(b"\r\n"):
         raise CommandError(f"{file}: there is no password in this pipe", "write one to it")
 
@@ -65,6 +75,15 @@ def piped_password(file: Path) -> bytes | None:
         return first_line(line, file)
     except MaterialError as error:
         raise CommandError(str(error), "write the password to the pipe as UTF-8 text") from error
+
+
+def _line_of(pipe: io.FileIO) -> bytes:
+    line = bytearray()
+    while len(line) < _LONGEST_LINE and not line.endswith(b"\n"):
+        if not (byte := pipe.read(1)):
+            break
+        line += byte
+    return bytes(line)
 
 
 def ask_for_password(

@@ -228,3 +228,26 @@ def test_a_pipe_is_read_as_a_file_is(files: Path, server: Serving) -> None:
         assert ran.returncode == 2
         assert reason in ran.stderr
         assert "hint: write the password to the pipe as UTF-8 text" in ran.stderr
+
+
+def test_what_follows_the_password_on_standard_input_is_the_messages(
+    files: Path, server: Serving
+) -> None:
+    arguments = [word for word in connecting(files, server) if word != "hello"]
+
+    def fed(contents: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*COMMAND, *arguments, "--password-file", "/dev/stdin"],
+            input=contents,
+            capture_output=True,
+            text=True,
+            env=environment(),
+            timeout=TIMEOUT,
+        )
+
+    ran = fed(f"{WORD}\nhello\nhello again\n")
+    assert (ran.returncode, ran.stdout) == (0, "hello\nhello again\n"), ran.stderr
+    assert WORD not in ran.stderr
+    ran = fed("x" * 70_000)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "the first line in this pipe is too long for a password" in ran.stderr
