@@ -174,3 +174,34 @@ async def test_a_nul_byte_in_a_password_file_is_a_failed_reload_without_the_pass
     written = "".join(capfd.readouterr())
     assert "sesame" not in written
     assert "115" not in written
+
+
+def test_the_hint_for_a_mounted_key_with_a_password_names_what_takes_one(locked: Path) -> None:
+    folder = locked / "mounted"
+    folder.mkdir()
+    for name, source in {
+        "tls.crt": "server.crt",
+        "tls.key": "locked.key",
+        "ca.crt": "servers.crt",
+    }.items():
+        (folder / name).write_bytes((locked / source).read_bytes())
+    prefix = "name its files in place of the folder: "
+
+    with pytest.raises(PasswordError, match="is encrypted") as caught:
+        client_material(pki=folder, vocabulary=COMMAND_LINE)
+    assert caught.value.hint == (
+        f"{prefix}--cert {folder}/tls.crt --key {folder}/tls.key --ca {folder}/ca.crt"
+        " --password-file FILE"
+    )
+    assert client_material(
+        cert=folder / "tls.crt",
+        key=folder / "tls.key",
+        ca=folder / "ca.crt",
+        password_file=locked / "word",
+    ).credential
+    (folder / "ca.crt").unlink()
+    with pytest.raises(PasswordError, match="is encrypted") as caught:
+        server_material(pki=folder)
+    assert caught.value.hint == (
+        f"{prefix}cert {folder}/tls.crt, key {folder}/tls.key, password or password_file"
+    )

@@ -27,7 +27,6 @@ from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_pki.directory.layout import ROLES
 from mtls_echo_pki.files.durable import is_folder
 from mtls_echo_pki.files.passwords import Password
-from mtls_echo_pki.files.pem import read_credential
 from mtls_echo_pki.files.trust_anchors import read_trust
 from mtls_echo_tls.diagnosis.context_info import context_info, describe_context
 from mtls_echo_tls.material.errors import ConfigurationError
@@ -41,7 +40,7 @@ from mtls_echo_tls.material.named_files import (
     named_anchors,
     secret_in,
 )
-from mtls_echo_tls.material.own_key import read_own, secret_warnings
+from mtls_echo_tls.material.own_key import read_mounted, read_own, secret_warnings
 from mtls_echo_tls.material.warnings import material_warnings
 from mtls_echo_tls.path.local_cas import LocalCA, find_local_cas
 from mtls_echo_tls.sides import Side
@@ -165,7 +164,7 @@ def server_material(
         names.unlock_file: password_file,
     }
     if not any(files.values()):
-        return _from_directory(pki, name, "clients", "server", create, strict)
+        return _from_directory(pki, name, "clients", "server", create, strict, names)
     forbid_mixing(pki, files, names)
     if cert is None or key is None:
         raise ConfigurationError(
@@ -223,7 +222,7 @@ def client_material(
     }
     if not any(files.values()):
         used = None if no_cert else name
-        return _from_directory(pki, used, "servers", "client", create, strict)
+        return _from_directory(pki, used, "servers", "client", create, strict, names)
     forbid_mixing(pki, files, names)
     if ca is None:
         raise ConfigurationError(
@@ -272,16 +271,18 @@ def _from_directory(
     side: Side,
     create: bool,
     strict: bool,
+    names: Vocabulary,
 ) -> Material:
     path = path or default_pki()
     if (secret := secret_in(path)) is not None:
-        return _from_secret(secret if name is not None else (None, None), path, side, strict)
+        own = secret if name is not None else (None, None)
+        return _from_secret(own, path, side, strict, names)
     directory, created = Directory.open_or_create(path) if create else (Directory(path), False)
     credential = None if name is None else directory.credential(name)
-    own, others = directory.path / (name or ""), directory.path / "trust" / trusted
+    mine, others = directory.path / (name or ""), directory.path / "trust" / trusted
     files = Files(
-        None if name is None else own / "tls.crt",
-        None if name is None else own / "tls.key",
+        None if name is None else mine / "tls.crt",
+        None if name is None else mine / "tls.key",
         others / "ca.crt",
         others / "crl.pem",
     )
@@ -294,12 +295,14 @@ def _from_directory(
 
 
 def _from_secret(
-    own: tuple[Path | None, Path | None], folder: Path, side: Side, strict: bool
+    own: tuple[Path | None, Path | None], folder: Path, side: Side, strict: bool, names: Vocabulary
 ) -> Material:
     """Load a mounted Secret or pod certificate: our files, and the trust anchors beside them."""
     certificate, key = own
     anchors, crl = anchors_in(folder), folder / "crl.pem"
-    credential = read_credential(certificate, key) if certificate and key else None
+    credential = None
+    if certificate and key:
+        credential = read_mounted(certificate, key, anchors, side, vocabulary=names)
     trust = None
     if side == "client" or os.path.lexists(anchors):
         trust = read_trust(anchors, crl=crl, crl_required=False)

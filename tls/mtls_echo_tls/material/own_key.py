@@ -16,6 +16,7 @@ from mtls_echo_pki.files.pem import read_credential
 from mtls_echo_pki.files.pem_blocks import quoted
 from mtls_echo_pki.files.private_key import is_locked
 from mtls_echo_tls.material.warnings import exposure_warnings
+from mtls_echo_tls.sides import Side
 from mtls_echo_tls.vocabulary import Vocabulary
 
 
@@ -49,6 +50,28 @@ def read_own(
             joint = "then" if hint.startswith("try it") else "or"
             hint = f"correct the first line of {password_file}, {joint} {command}"
         raise PasswordError(error.path, error.reason, hint, missing=error.missing) from error
+
+
+def read_mounted(
+    cert: Path, key: Path, anchors: Path, side: Side, *, vocabulary: Vocabulary
+) -> Credential:
+    """Read a certificate and its key from a mounted folder, to which no password belongs.
+
+    Raises:
+        MaterialError: A file cannot be used, or the key has a password.
+    """
+    try:
+        return read_credential(cert, key)
+    except PasswordError as error:
+        if not vocabulary.unlock:
+            raise
+        trust = vocabulary.ca if side == "client" else vocabulary.client_ca
+        named = {vocabulary.cert: cert, vocabulary.key: key, trust: anchors}
+        settings = [f"{name} {quoted(path)}" for name, path in named.items() if path.exists()]
+        settings.append(vocabulary.complete("{unlock}{file}"))
+        between = " " if vocabulary.file else ", "
+        hint = f"name its files in place of the folder: {between.join(settings)}"
+        raise PasswordError(error.path, error.reason, hint, missing=True) from error
 
 
 def secret_warnings(
