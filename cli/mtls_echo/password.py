@@ -106,15 +106,26 @@ def ask_for_password(
     if once and password_file is not None and file is not None:
         piped = piped_password(password_file)
         return None if piped is None else HeldPassword(piped, once=True)
-    if file is None or password_file is not None or not _has_terminal():
+    if cert is None or file is None or password_file is not None or not _has_terminal():
         return None
 
     from mtls_echo_pki.files.private_key import is_locked
 
-    if not is_locked(file):
+    # Of what cannot be used whatever the password is, reading it says why.
+    if not is_locked(file) or (file != cert and (_is_pkcs12(file) or _is_pkcs12(cert))):
         return None
     text = f"password of {printable(str(file))}"
     return HeldPassword(typed_password(text, default="", show_default=False, err=True), once=once)
+
+
+def _is_pkcs12(file: Path) -> bool:
+    from mtls_echo_pki.files.durable import read_file
+    from mtls_echo_pki.files.formats import is_pkcs12
+
+    try:
+        return is_pkcs12(read_file(file))
+    except OSError:
+        return False
 
 
 def typed_password(text: str, **options: Any) -> bytes:

@@ -26,7 +26,7 @@ from mtls_echo_pki.files.pem_blocks import (
     quoted,
     show_command,
 )
-from mtls_echo_pki.files.pkcs12 import needs_password
+from mtls_echo_pki.files.pkcs12 import is_whole, needs_password
 
 # The AES ciphers of NIST, des-EDE3-CBC, and pbeWithSHAAnd3-KeyTripleDES-CBC, which names its own.
 _USUAL_CIPHERS = tuple(
@@ -45,6 +45,7 @@ def is_locked(path: Path) -> bool:
     try:
         contents = read_file(path)
         if is_pkcs12(contents):
+            is_whole(contents, path)
             return needs_password(contents)
         block = blocks_of("private key", contents, path)[0]
         if not _is_encrypted(block):

@@ -10,6 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+)
 
 from tests.support.authorities import CLIENTS, SERVERS
 from tests.support.command_line import COMMAND, Serving, environment, run, serving
@@ -113,6 +118,38 @@ def test_without_a_terminal_the_error_names_the_option(files: Path, server: Serv
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "alice.p12: is a PKCS#12 file with a password\n" in ran.stderr
     assert "hint: give its password: --password-file FILE\n" in ran.stderr
+
+
+def test_what_no_password_can_put_right_is_not_asked_about(files: Path, tmp_path: Path) -> None:
+    p12, pem, cut = files / "alice.p12", tmp_path / "alice.pem", tmp_path / "cut.p12"
+    pem.write_bytes(ALICE.certificate_pem)
+    cut.write_bytes(p12.read_bytes()[:-20])
+    encryption = BestAvailableEncryption(WORD.encode())
+    key = tmp_path / "alice.key"
+    key.write_bytes(ALICE.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption))
+    for own, reason in (
+        (["--cert", cut], "is a PKCS#12 file that is cut off"),
+        (["--cert", pem, "--key", p12], "is a PKCS#12 file, not PEM"),
+        (["--cert", p12, "--key", key], "contradicts --cert"),
+        (["--key", key], "--cert is missing"),
+    ):
+        master, slave = pty.openpty()
+        where = ["connect", "localhost:9", "hello", "--ca", str(files / "servers.pem")]
+        process = subprocess.run(
+            [*COMMAND, *where, *map(str, own)],
+            stdin=slave,
+            stdout=subprocess.PIPE,
+            stderr=slave,
+            env=environment(),
+            start_new_session=True,
+            timeout=TIMEOUT,
+        )
+        shown = " ".join(os.read(master, 65536).decode().split())
+        os.close(slave)
+        os.close(master)
+        assert process.returncode == 2
+        assert "password of" not in shown
+        assert reason in shown
 
 
 def test_with_its_messages_in_a_pipe_it_does_not_ask(files: Path, server: Serving) -> None:

@@ -210,6 +210,7 @@ def test_a_file_that_is_cut_off_is_not_a_matter_of_its_password(folder: Path) ->
     file = export(folder, *BOTH)
     file.write_bytes(file.read_bytes()[:-20])
 
+    assert not is_locked(file)
     with pytest.raises(MaterialError, match="is a PKCS#12 file that is cut off"):
         read_credential(file, file, password=b"geheim")
 
