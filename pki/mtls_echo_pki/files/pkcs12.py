@@ -88,7 +88,7 @@ def _opened(
     except UnreadableError as error:
         return error
     except BaseException as error:
-        # Rust's is no Exception, and its text may hold what was passed.
+        # A panic of Rust's is not an Exception, and its text may hold what was passed.
         if type(error).__name__ != "PanicException":
             raise
     return UnreadableError("Invalid password or PKCS12 data")

@@ -27,7 +27,7 @@ async def test_plain_files_are_taken_when_they_match_again(
     attempts: list[Reload] = []
     load = partial(
         server_material,
-        **{"cert": tmp_path / "tls.crt", "key": tmp_path / "tls.key"},  # type: ignore[arg-type]
+        **{"cert": tmp_path / "tls.crt", "key": tmp_path / "tls.key"},  # type: ignore[arg-type]  # paths only
         client_ca=tmp_path / "ca.crt",
     )
     reloader = Reloader(load, World.build.__get__(World(tmp_path / "x")), tell=attempts.append)

@@ -81,7 +81,8 @@ async def test_a_plan_is_published_once(folder: Path) -> None:
         nursery.start_soon(making.run, publish)
         before = making._discovery
         (folder / "t.json").write_text('[{"targets": ["a.test:1"], "labels": {} } ]')
-        while making._discovery is before:  # read anew, and it says the same  # noqa: ASYNC110
+        # Read anew, it says the same: there is no event to wait for.
+        while making._discovery is before:  # noqa: ASYNC110
             await trio.sleep(0.001)
         name_targets(folder / "t.json", "a.test:1", "b.test:1")
         await changed.wait()

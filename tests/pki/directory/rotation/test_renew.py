@@ -24,7 +24,9 @@ from tests.support.pki import END_ENTITIES, tree
 
 @pytest.mark.parametrize("rekey", [False, True], ids=["same key", "new key"])
 @pytest.mark.parametrize("request_", END_ENTITIES)
-def test_a_renewed_certificate_says_the_same_of_a_later_time(request_, rekey: bool) -> None:  # type: ignore[no-untyped-def]
+def test_a_renewed_certificate_says_the_same_of_a_later_time(
+    request_: Request, rekey: bool
+) -> None:
     then = datetime.now(UTC) - 3 * DAY
     authority = Authority.root()
     before = replace(authority, clock=lambda: then).issue(request_)
