@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mtls_echo_tls.diagnosis.context_info import ContextInfo, describe_context
+from mtls_echo_tls.profile import use_intermediate_profile
 
 if TYPE_CHECKING:
     from mtls_echo_pki.certificates.credential import Credential
@@ -58,6 +59,8 @@ def client_context(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = minimum_version
     context.maximum_version = maximum_version
+
+    use_intermediate_profile(context)
 
     server_trust.load_into(context)
     # The common name is free text: only subjectAltName names a host (RFC 9525 §2).

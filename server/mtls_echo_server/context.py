@@ -38,6 +38,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtls_echo_tls.diagnosis.context_info import ContextInfo, describe_context
+from mtls_echo_tls.profile import use_intermediate_profile
 
 if TYPE_CHECKING:
     from mtls_echo_pki.certificates.credential import Credential
@@ -120,6 +121,8 @@ def server_context(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = minimum_version
     context.maximum_version = maximum_version
+
+    use_intermediate_profile(context)
 
     # The end-entity certificate and its intermediates; a root sent along would be 0.5 KiB that
     # the client must ignore.
