@@ -34,7 +34,7 @@ from tests.support.clients import (
     stalling,
     truncate,
 )
-from tests.support.timing import TIMEOUT, flying, passing
+from tests.support.timing import TIMEOUT, flying
 
 # --- servers that refuse, deny, or go away -------------------------------------------------------
 
@@ -182,7 +182,7 @@ async def test_a_close_notify_in_place_of_the_echo_is_not_a_success(
 async def test_silence_ends_at_the_deadline(
     world: World, tls: bool, stage: str, mock_clock: trio.testing.MockClock
 ) -> None:
-    unanswered = leaving_unanswered(passing(mock_clock, 1), tls=tls)
+    unanswered = leaving_unanswered(flying(mock_clock), tls=tls)
     failure = await failure_of(world, unanswered, timeout=1)
 
     assert failure.report.causes == ["timeout"]

@@ -29,7 +29,7 @@ from tests.support.clients import (
     serving,
     transforming,
 )
-from tests.support.timing import TIMEOUT, flying, passing
+from tests.support.timing import TIMEOUT, flying
 
 
 @versions
@@ -211,7 +211,7 @@ async def test_an_empty_answer_and_a_refusal_are_not_answers(
     world: World, mock_clock: trio.testing.MockClock
 ) -> None:
     anonymous = client_context(world.servers.trust)
-    unanswered = leaving_unanswered(passing(mock_clock, 1), tls=True)
+    unanswered = leaving_unanswered(flying(mock_clock), tls=True)
     for context, behaviour, status in (
         (alice(world), answering(), 6),
         (anonymous, echo, 5),
