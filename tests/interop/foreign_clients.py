@@ -11,14 +11,16 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from tests.interop.foreign_peers import (
     IN_FLIGHT,
-    JAVA,
-    NODE,
+    Program,
     alert_seen,
+    java,
+    node,
     own_files,
     payload,
     python_context,
@@ -195,24 +197,24 @@ class ForeignClient:
     Attributes:
         program: What must be installed.
         once: Runs it for one connection.
-        command: Runs it for many; exclusive with ``once``.
+        program_for_many: Runs it for many; exclusive with ``once``.
     """
 
     program: str
     once: _OneByOne | None = None
-    command: tuple[str, ...] = ()
+    program_for_many: Program = tuple
 
     def observe(self, port: int, folder: Path, cases: Sequence[Case]) -> Observed:
         """See `observe`."""
         if self.once is None:
-            return _batch(self.command, port, folder, cases)
+            return _batch(self.program_for_many(), port, folder, cases)
         return _each(self.once, port, folder, cases)
 
 
 CLIENTS = {
     "openssl": ForeignClient("openssl", once=_openssl_once),
     "curl": ForeignClient("curl", once=_curl_once),
-    "node": ForeignClient("node", command=NODE),
-    "java": ForeignClient("java", command=JAVA),
+    "node": ForeignClient("node", program_for_many=partial(node, "refused")),
+    "java": ForeignClient("java", program_for_many=partial(java, "Refused")),
     "python": ForeignClient(sys.executable, once=_python_once),
 }

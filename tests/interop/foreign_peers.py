@@ -33,18 +33,22 @@ does; the Python peer imitates it, so that the server meets those bytes there to
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import dataclasses
+import functools
 import os
 import re
 import shutil
 import socket
 import ssl
 import subprocess
-from collections.abc import Generator
+import tempfile
+from collections.abc import Callable, Generator, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from benchmarks.processes import killed_after
@@ -181,10 +185,25 @@ def python_context(
     return context
 
 
-NODE = ("node", str(SOURCES / "refused.mjs"))
+Program: TypeAlias = Callable[[], Sequence[str]]
+"""The words that start a peer; asked for when it is needed, since it may have to be compiled."""
 
-# Serial: threads of a collector would only take turns with the server on a small machine.
-JAVA = ("java", "-XX:+UseSerialGC", str(SOURCES / "Refused.java"))
+
+def node(source: str) -> Sequence[str]:
+    """A peer in JavaScript."""
+    return ("node", str(SOURCES / f"{source}.mjs"))
+
+
+@functools.cache
+def java(name: str) -> Sequence[str]:
+    """A peer in Java, compiled once in each test process: that takes longer than to run it."""
+    classes = tempfile.mkdtemp(prefix="mtls-echo-classes-")
+    atexit.register(shutil.rmtree, classes)
+    source = str(SOURCES / f"{name}.java")
+    subprocess.run(["javac", "-d", classes, source], check=True, timeout=TIMEOUT)
+    # To start quickly is worth more here than to run quickly. Serial: threads of a collector would
+    # only take turns with the server on a small machine.
+    return ("java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", classes, name)
 
 
 def close_listener(listener: socket.socket) -> None:

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import IO, TypeAlias
 
 from tests.interop.foreign_peers import (
-    JAVA,
-    NODE,
+    Program,
     alert_seen,
     close_listener,
+    java,
+    node,
     own_files,
     python_context,
     started,
@@ -81,12 +82,12 @@ class ForeignServer:
 
 @contextlib.contextmanager
 def program_server(
-    command: Sequence[str], folder: Path, cases: Sequence[str]
+    program: Program, folder: Path, cases: Sequence[str]
 ) -> Generator[ForeignServer]:
     """A program under tests/interop/peers as the server of these cases."""
     here = ForeignServer()
     with (
-        started(*command, "server", str(folder), *cases) as process,
+        started(*program(), "server", str(folder), *cases) as process,
         _thread_of(here.read, process),
     ):
         yield here
@@ -174,7 +175,7 @@ _StartServer: TypeAlias = Callable[
 # Program needed, and how to run it.
 SERVERS: dict[str, tuple[str, _StartServer]] = {
     "openssl": ("openssl", _s_server),
-    "node": ("node", partial(program_server, NODE)),
-    "java": ("java", partial(program_server, JAVA)),
+    "node": ("node", partial(program_server, partial(node, "refused"))),
+    "java": ("java", partial(program_server, partial(java, "Refused"))),
     "python": (sys.executable, _python_server),
 }

@@ -7,12 +7,13 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from mtls_echo_pki.directory.directory import Directory
-from tests.interop.foreign_peers import SOURCES, alert_seen, need, started
+from tests.interop.foreign_peers import Program, alert_seen, java, need, node, started
 from tests.support.servers import ServeProcess
 
 Command = Callable[[int, Path, str], list[str]]
@@ -31,19 +32,16 @@ def _openssl(port: int, pki: Path, version: str) -> list[str]:
     ]
 
 
-def _program(*program: str) -> Command:
+def _program(program: Program) -> Command:
     def command(port: int, pki: Path, version: str) -> list[str]:
         files = [str(pki / file) for file in FILES]
-        return [*program, str(port), *files, version.replace("tls1", "TLSv1")]
+        return [*program(), str(port), *files, version.replace("tls1", "TLSv1")]
 
     return command
 
 
-_node = _program("node", str(SOURCES / "staying.mjs"))
-# To start it quickly is worth more here than to have it run quickly.
-_java = _program(
-    *("java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", str(SOURCES / "Staying.java"))
-)
+_node = _program(partial(node, "staying"))
+_java = _program(partial(java, "Staying"))
 
 
 def answer(process: subprocess.Popen[str], line: str) -> str:

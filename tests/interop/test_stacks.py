@@ -22,7 +22,7 @@ import pytest
 
 import tests.support.command_line as command_line
 from tests.interop.foreign_clients import CLIENTS, Case, ForeignClient
-from tests.interop.foreign_peers import SOURCES, VERSIONS, need, started, write_material
+from tests.interop.foreign_peers import SOURCES, VERSIONS, Program, need, started, write_material
 from tests.interop.foreign_servers import SERVERS, ForeignServer, program_server
 from tests.support.timing import TIMEOUT
 
@@ -64,7 +64,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def go_program(tmp_path_factory: pytest.TempPathFactory) -> str:
+def go_program(tmp_path_factory: pytest.TempPathFactory) -> Program:
     """The Go peer, compiled once."""
     need("go")
     folder = tmp_path_factory.mktemp("go")
@@ -73,7 +73,7 @@ def go_program(tmp_path_factory: pytest.TempPathFactory) -> str:
     command = ["go", "build", "-o", str(program), str(SOURCES / "refused.go")]
     done = subprocess.run(command, env={**os.environ, **kept}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return str(program)
+    return lambda: (str(program),)
 
 
 # --- they judge our client -----------------------------------------------------------------------
@@ -128,7 +128,7 @@ def server(
 ) -> Iterator[ForeignServer]:
     start: Callable[[Path, Sequence[str]], contextlib.AbstractContextManager[ForeignServer]]
     if server_stack == "go":
-        start = partial(program_server, [request.getfixturevalue("go_program")])
+        start = partial(program_server, request.getfixturevalue("go_program"))
     elif server_stack == "gnutls":
         start = gnutls_server
     else:
@@ -231,8 +231,7 @@ def client_stack(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def client(client_stack: str, request: pytest.FixtureRequest) -> ForeignClient:
     if client_stack == "go":
-        program: str = request.getfixturevalue("go_program")
-        return ForeignClient("go", command=(program,))
+        return ForeignClient("go", program_for_many=request.getfixturevalue("go_program"))
     if client_stack in ("gnutls", "openssl"):
         once = gnutls_once if client_stack == "gnutls" else openssl_once
         return ForeignClient(client_stack, once=once)

@@ -29,7 +29,7 @@ from mtls_echo_tls.stream.tls import TLSStream
 from mtls_echo_tls.trace.messages import HANDSHAKE, Message
 from mtls_echo_tls.trace.openssl_peer import is_openssl
 from mtls_echo_tls.trace.recorder import Recorder
-from tests.interop.foreign_peers import SOURCES, need, write_material
+from tests.interop.foreign_peers import java, need, write_material
 from tests.support.authorities import SERVERS
 from tests.support.timing import TIMEOUT
 from tests.support.tls import (
@@ -51,7 +51,6 @@ PYTHON = (
 NODE = (
     "require('tls').connect({host: '127.0.0.1', port: process.argv[1], servername: 'localhost'})"
 )
-JAVA = ["java", "-XX:+UseSerialGC", str(SOURCES / "Refused.java"), "client"]
 
 CLIENT_COMMANDS = {
     "openssl": ["openssl", "s_client", "-connect", "127.0.0.1:PORT"],
@@ -112,7 +111,7 @@ def test_clients_on_openssl_are_recognised(name: str, folder: Path) -> None:
 def test_java_is_not_taken_for_openssl(folder: Path) -> None:
     need("java")
     for version in ("TLSv1.2", "TLSv1.3"):
-        command = [*JAVA, "FOLDER", "PORT", f"{version}/client/0/1"]
+        command = [*java("Refused"), "client", "FOLDER", "PORT", f"{version}/client/0/1"]
         assert not is_openssl(recorded(hello_of(command, folder).body))
 
 
