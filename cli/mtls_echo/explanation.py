@@ -176,7 +176,7 @@ def _for_side(finding: Finding, side: Side) -> SideAnswer:
 
 def _without_cause(finding: Finding) -> str:
     """What to do about what is not the cause of a handshake's end."""
-    about_password = _ABOUT_PASSWORD.match(finding.meaning) or "password" in finding.words
+    about_password = _ABOUT_PASSWORD.match(finding.meaning) or "password" in finding.words.lower()
     if finding.kind == "file" and about_password:
         return _NOT_OPENED
     return _NO_CAUSE[finding.kind]

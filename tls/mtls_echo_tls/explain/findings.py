@@ -139,7 +139,7 @@ _BY_NAME = {a.name.replace("_", ""): a.value for a in A if a is not A.close_noti
 
 def alert_named(name: str) -> int | None:
     """The code of an alert by any stack's name for it, whatever words follow that name."""
-    words = re.split(r"[ _-]+", name.strip())
+    words = re.split(r"[ _-]+", name.strip().lower())
     names = ("".join(words[:last]) for last in range(len(words), 0, -1))
     return next((_BY_NAME[each] for each in names if each in _BY_NAME), None)
 

@@ -45,7 +45,16 @@ from mtls_echo_tls.explain.findings import (
     packed_error,
     request_too_long,
 )
-from mtls_echo_tls.explain.phrases import FRAMES, HINTS, PHRASES, PROGRAMS, SIDES, Refused
+from mtls_echo_tls.explain.phrases import (
+    FRAMES,
+    HINTS,
+    PHRASES,
+    PROGRAMS,
+    SIDES,
+    STEMS,
+    Phrase,
+    Refused,
+)
 from mtls_echo_tls.explain.tables import VAGUE, Match, matches, rows
 from mtls_echo_tls.reasons import CAUSES_BY_REASON
 from mtls_echo_tls.sides import Side
@@ -131,7 +140,9 @@ _PATTERNS = (
     _Pattern(
         "Windows", r"fatal alert was received.{0,90}?(?:code is|:) (\d{1,3})\b", number_received
     ),
-    _Pattern("Windows", r"fatal alert was generated.{0,160}?code is:? (\d{1,3})\b", number_sent),
+    _Pattern(
+        "Windows", r"fatal alert was generated.{0,160}?(?:code is:?|:) (\d{1,3})\b", number_sent
+    ),
     _Pattern("curl", r"\(in\), tls alert, [^(]{1,40}\((\d{1,4})\)", low_byte_received),
     _Pattern("OpenSSL",
          r"verif(?:y|ication) (?:return )?(?:error|code):? ?(?:num=|\()?(\d{1,3})\b",
@@ -182,10 +193,14 @@ _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,256}(?:\x07|\x1
 # Elixir writes the terms of Erlang with blanks in tuples, and colons before words.
 _TUPLE = re.compile(r",\s+(?=\{?:[a-z_])|(?<=\{bad_cert),\s+(?=\{)")
 _ATOM = re.compile(r"(?<![\w:.)\]]):(?=[a-z_]{2,40}\b)")
+# Windows's numbers have 32 bits, and some programs print them with 64.
+_SIGN_EXTENDED = re.compile(r"\b0xffffffff(?=8[0-9a-f]{7}\b)", re.IGNORECASE)
+# And the one letter that is longer in lower case.
 _QUOTES = str.maketrans(
     "\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}"
-    "\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}`",
-    "''\"\"'",
+    "\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}`"
+    "\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}",
+    "''\"\"'I",
 )
 
 
@@ -196,18 +211,24 @@ def plain(text: str, *, joint: str = " ") -> str:
         text: As it was pasted.
         joint: What a line break becomes; the empty string mends words that a terminal cut.
     """
+    return _one_line(text, joint).lower()
+
+
+def _one_line(text: str, joint: str) -> str:
+    """The same in the case that it was pasted in, and as long, so that places are the same."""
     text = _ANSI.sub("", text).translate(_QUOTES).replace("\\n", " ")
-    text = _ATOM.sub("", _TUPLE.sub(",", text))
+    text = _SIGN_EXTENDED.sub("0x", _ATOM.sub("", _TUPLE.sub(",", text)))
     text = joint.join(line.strip(" \t\r") for line in text.splitlines())
-    return " ".join(text.lower().split()).strip("'\" ")
+    return " ".join(text.split()).strip("'\" ")
 
 
 def findings(text: str) -> list[Finding]:
     """Everything that the text proves, most certain first; empty when nothing is recognised."""
     for joint in (" ", ""):
-        line = plain(text[:MOST], joint=joint)
+        cased = _one_line(text[:MOST], joint)
+        line = cased.lower()
         known = matches(line)
-        found = list(_read(line, known))
+        found = list(_read(line, cased, known))
         if found:
             program, side = _printed_by(line, known)
             frames: list[Side] = [s for p, s in FRAMES if re.search(p, line)]
@@ -248,14 +269,14 @@ def _printed_by(line: str, known: list[Match]) -> tuple[str | None, Side | None]
     return program, side
 
 
-def _read(line: str, known: list[Match]) -> Iterator[Finding]:
+def _read(line: str, cased: str, known: list[Match]) -> Iterator[Finding]:
     bare = _BARE.fullmatch(line)
     if bare is not None:
         code = int(bare[1]) if bare[1].isdigit() else alert_named(bare[1])
         finding = alert_received(code)
         if finding is not None:
             yield replace(
-                finding, kind="alert", program="RFC 8446", words=bare[0],
+                finding, kind="alert", program="RFC 8446", words=cased,
                 decides="whether your program sent or received it; and a number could also be"
                 " something else: then write `verify code 20` or `curl: (60)`"
                 if bare[1].isdigit() else "whether your program sent or received it",
@@ -270,20 +291,27 @@ def _read(line: str, known: list[Match]) -> Iterator[Finding]:
             refused = "unsaid" if slug in _ENDS else "nobody"
         alert = re.search(r"alert \w{1,40} \((\d{1,3})\)", line)
         yield Finding(
-            "statement", refused, "mtls-echo", ours[0], stated=(slug,),
+            "statement", refused, "mtls-echo", cased[ours.start() : ours.end()], stated=(slug,),
             alert=int(alert[1]) if alert else None,
         )  # fmt: skip
-    ranked = [(_RANK_OF[f.kind], f) for f in _by_pattern(_PATTERNS, line)]
-    ranked += [(float(match.rank), match.finding(line)) for match in known]
+    ranked = [(_RANK_OF[f.kind], f) for f in _by_pattern(_PATTERNS, line, cased)]
+    ranked += [(float(match.rank), match.finding(cased)) for match in known]
     ranked += [
-        (99.0, Finding("statement", phrase.refused, phrase.program, match[0],
-                 phrase.side, stated=phrase.causes, decides=phrase.decides))
-        for phrase in PHRASES
+        (rank, _said(phrase, cased[match.start() : match.end()]))
+        for rank, phrases in ((6.5, STEMS), (99.0, PHRASES))
+        for phrase in phrases
         if (match := re.search(phrase.pattern, line))
-    ]  # fmt: skip
+    ]
     ranked.sort(key=lambda each: each[0])
     certain = [finding for rank, finding in ranked if rank < VAGUE]
     yield from certain or (() if ours else (finding for _, finding in ranked))
+
+
+def _said(phrase: Phrase, words: str) -> Finding:
+    return Finding(
+        phrase.kind, phrase.refused, phrase.program, words, phrase.side,
+        stated=phrase.causes, decides=phrase.decides,
+    )  # fmt: skip
 
 
 # Where what a pattern found stands among what the tables have (`tables.Match`).
@@ -293,12 +321,13 @@ _RANK_OF = {
 }  # fmt: skip
 
 
-def _by_pattern(patterns: tuple[_Pattern, ...], line: str) -> Iterator[Finding]:
+def _by_pattern(patterns: tuple[_Pattern, ...], line: str, cased: str) -> Iterator[Finding]:
     for program, pattern, read in patterns:
         for match in re.finditer(pattern, line):
-            finding = read(match[1])
+            finding = read(cased[match.start(1) : match.end(1)])
             if finding is not None:
-                yield replace(finding, program=program, words=match[0])
+                words = cased[match.start() : match.end()]
+                yield replace(finding, program=program, words=words)
                 break
 
 

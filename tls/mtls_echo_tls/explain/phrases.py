@@ -32,7 +32,7 @@ ALERT_WORDS: dict[str, int] = {
 
 
 class Phrase(NamedTuple):
-    """A stock phrase.
+    """A stock phrase: it says little, and counts only when nothing else in the text says more.
 
     Attributes:
         program: Whose.
@@ -40,7 +40,6 @@ class Phrase(NamedTuple):
         causes: What it states, most likely first.
         refused: Who refused, seen from the program that prints it.
         side: Which side prints it.
-        vague: It says little, and counts only when nothing else in the text says more.
         decides: What would tell the causes apart, or who refused.
     """
 
@@ -49,8 +48,14 @@ class Phrase(NamedTuple):
     causes: Slugs
     refused: Refused = "printer"
     side: Side | None = None
-    vague: bool = False
     decides: str = ""
+
+    @property
+    def kind(self) -> Kind:
+        """A statement; about a file where it states no cause and refuses nobody."""
+        if self.causes:
+            return "statement"
+        return "file" if self.refused == "nobody" else "vague"
 
 
 _UNTRUSTED: Slugs = ("unknown-authority", "missing-intermediate", "self-signed")
@@ -68,30 +73,90 @@ _WHY = "the other side's log: an end without an alert says nothing about why"
 PHRASES: tuple[Phrase, ...] = (
     # Exit statuses, the least that can be said.
     Phrase("curl", r"(?:curl\b.{0,20}|exit(?:ed)?(?: with)? (?:status|code)? ?|^)\(?60\)?\b",
-         _UNVERIFIED, "unsaid", "client", True,
+         _UNVERIFIED, "unsaid", "client",
          decides="the words after `curl: (60)`, and `curl -v`"),
     Phrase("curl", r"(?:curl\b.{0,20}|exit(?:ed)?(?: with)? (?:status|code)? ?)\(?56\)?\b",
-         (*_TO_CLIENT, "reset"), "unsaid", "client", True,
+         (*_TO_CLIENT, "reset"), "unsaid", "client",
          "the words after `curl: (56)`: a TLS 1.3 server's refusal arrives with the first read"),
     Phrase("curl", r"(?:curl\b.{0,20}|exit(?:ed)?(?: with)? (?:status|code)? ?)\(?35\)?\b",
          ("plaintext-peer", "no-common-version", "no-common-cipher", "no-client-certificate"),
-         "unsaid", "client", True,
+         "unsaid", "client",
          "the words after `curl: (35)`: some alert or error ended the handshake"),
-    Phrase("curl", r"curl\b.{0,20}\(?51\)?\b", _NAME, side="client", vague=True),
-    Phrase("curl", r"curl\b.{0,20}\(?52\)?\b", _CLOSED, "unsaid", "client", True, _WHY),
-    Phrase("curl", r"curl\b.{0,20}\(?58\)?\b", ("key-not-owned",), "nobody", "client", True),
-    Phrase("curl", r"curl\b.{0,20}\(?77\)?\b", ("empty-trust",), side="client", vague=True),
-    Phrase("wget", r"wget\b.{0,20}exit.{0,12} 5\b", _UNVERIFIED, side="client", vague=True),
+    Phrase("curl", r"curl\b.{0,20}\(?51\)?\b", _NAME, side="client"),
+    Phrase("curl", r"curl\b.{0,20}\(?52\)?\b", _CLOSED, "unsaid", "client", _WHY),
+    Phrase("curl", r"curl\b.{0,20}\(?58\)?\b", ("key-not-owned",), "nobody", "client"),
+    Phrase("curl", r"curl\b.{0,20}\(?77\)?\b", ("empty-trust",), side="client"),
+    Phrase("wget", r"wget\b.{0,20}exit.{0,12} 5\b", _UNVERIFIED, side="client"),
     Phrase("mtls-echo", r"^(?:mtls-echo.{0,20})?exit(?:ed)?(?: with)? (?:status|code)? ?4\W?$",
-         _UNVERIFIED, side="client", vague=True),
+         _UNVERIFIED, side="client"),
     Phrase("mtls-echo", r"^(?:mtls-echo.{0,20})?exit(?:ed)?(?: with)? (?:status|code)? ?5\W?$",
-         _TO_CLIENT, "server", "client", True),
+         _TO_CLIENT, "server", "client"),
     Phrase("mtls-echo", r"^(?:mtls-echo.{0,20})?exit(?:ed)?(?: with)? (?:status|code)? ?6\W?$",
-         _CLOSED, "unsaid", "client", True, _WHY),
+         _CLOSED, "unsaid", "client", _WHY),
     Phrase("mtls-echo", r"^(?:mtls-echo.{0,20})?exit(?:ed)?(?: with)? (?:status|code)? ?8\W?$",
-         ("no-common-version", "plaintext-peer"), "unsaid", "client", True),
+         ("no-common-version", "plaintext-peer"), "unsaid", "client"),
     Phrase("mtls-echo", r"^(?:mtls-echo.{0,20})?exit(?:ed)?(?: with)? (?:status|code)? ?9\W?$",
-         ("not-authorised",), "server", "client", True),
+         ("not-authorised",), "server", "client"),
+)  # fmt: skip
+
+_CERT = r"\b(?:certificates?|certs?)\b"
+_DIFFERS = r"(?:(?:does|do|did) not|doesn't|don't|didn't) match"
+_FAILS = r"\b(?:fail\w*|error|invalid|problem)"
+_CANNOT = r"(?:cannot|can't|could ?n[o']t|unable to|failed to|failure|error)"
+_IN_A_FILE = (
+    rf"(?:{_CERT}|private key|\bkey ?file|\bca (?:file|bundle)|key ?store|trust ?store"
+    r"|\.pem\b|\.crt\b|\.key\b|pkcs|\bpem\b)"
+)
+
+# How programs that no table has say the same few things. They name no side, except where only
+# one can say so, and count only where no known text does.
+STEMS: tuple[Phrase, ...] = (
+    Phrase("the program", rf"\bkey\b.{{0,40}}{_DIFFERS}.{{0,40}}{_CERT}"
+         rf"|{_CERT}.{{0,40}}{_DIFFERS}.{{0,30}}\bkey\b"
+         rf"|{_CERT} and .{{0,20}}\bkey\b.{{0,20}}mismatch", ("key-not-owned",), "nobody"),
+    Phrase("the program",
+         rf"{_CERT}.{{0,60}}{_DIFFERS}.{{0,40}}\b(?:host|domain|name|address|expected)"
+         rf"|\b(?:host|host ?name|name|domain|cn|san)\b.{{0,60}}{_DIFFERS}.{{0,60}}{_CERT}"
+         rf"|{_CERT}.{{0,20}}(?:host ?name|common name|\bcn|domain|name) mismatch",
+         _NAME, side="client"),
+    Phrase("the program",
+         rf"{_CERT} (?:chain )?.{{0,60}}\bexpired\b|\bexpired (?:\w+ ){{0,2}}{_CERT}",
+         ("expired", "expired-authority", "clock-skew")),
+    Phrase("the program", rf"{_CERT}.{{0,40}}\bnot (?:yet|currently) valid", _DATES[1:]),
+    Phrase("the program", rf"{_CERT}.{{0,40}}\brevoked\b|\brevoked {_CERT}", ("revoked",)),
+    Phrase("the program", r"\bself[- ]signed\b", ("self-signed", "unknown-authority")),
+    Phrase("the program",
+         rf"(?:client|peer) (?:did not|didn't|has not|failed to)"
+         rf" (?:present|provide|send|return|supply)\w* .{{0,20}}{_CERT}"
+         rf"|\bno (?:client|peer) {_CERT} (?:was |were |has been |is )?(?!available)"
+         rf"|client {_CERT} (?:is |was )?(?:required|missing|not (?:provided|sent|given))",
+         _NO_CERTIFICATE, "server"),
+    Phrase("the program",
+         rf"{_CERT}.{{0,80}}\b(?:untrusted|not (?:be )?trusted|isn't trusted"
+         r"|unknown (?:ca|issuer|authority))"
+         rf"|\b(?:untrusted|unknown|unrecogni[sz]ed) (?:\w+ ){{0,2}}"
+         rf"(?:{_CERT}|issuer|root|(?:certificate )?authority)", _UNTRUSTED),
+    Phrase("the program",
+         rf"\b(?:verif\w+|validat\w+).{{0,60}}{_CERT}.{{0,40}}{_FAILS}|\bbad {_CERT}"
+         rf"|{_CERT}.{{0,60}}\b(?:verif\w+|validat\w+|check)\b.{{0,30}}{_FAILS}"
+         rf"|\binvalid (?:\w+ ){{0,2}}{_CERT}"
+         rf"|{_CERT} (?:is |was |are )?(?:invalid|rejected|not (?:valid|accepted|verified))"
+         rf"|{_CANNOT} (?:verify\w*|validat\w+|authenticat\w+) .{{0,60}}{_CERT}"
+         rf"|(?:fail\w*|error) .{{0,20}}{_CERT} (?:verif\w+|validat\w+)"
+         rf"|{_CERT} (?:error|problem)\b", _UNVERIFIED),
+    Phrase("the program", r"\bno (?:shared|common|matching|mutual|acceptable) cipher"
+         r"|\bno cipher\w* (?:suites? )?in common|\bcipher (?:suites? )?mismatch",
+         ("no-common-cipher",)),
+    Phrase("the program",
+         r"\b(?:unsupported|incompatible|no common|disabled) (?:tls |ssl )?(?:protocol )?version"
+         r"|\bprotocol version .{0,30}not supported", ("no-common-version",)),
+    Phrase("the program",
+         r"\b(?:not|isn't) (?:an? )?(?:valid )?pem\b|\bpem .{0,20}(?:invalid|malformed|not found)"
+         rf"|(?:does not|doesn't) contain .{{0,40}}{_IN_A_FILE}"
+         rf"|{_CANNOT}\W+(?:\w+\W+){{0,3}}?"
+         rf"(?:load|read|open|pars|import|decod|set|find)\w*\W+.{{0,60}}?{_IN_A_FILE}"
+         r"|\bno (?:valid )?(?:\w+ )?(?:certificate|(?:private )?key) ?(?:file )?(?:\w+ ){0,3}"
+         r"(?:specified|configured|found)\b", (), "nobody"),
 )  # fmt: skip
 
 # Whose log or message this is, and which side such a program is when it prints one.
@@ -131,7 +196,8 @@ SIDES: tuple[tuple[str, Side], ...] = (
     (r"http: tls handshake error|\btls :?server: in state", "server"),
     (r"tls handshake error from|failed to verify client(?:'s)? certificate", "server"),
     (r"handshake error in client|client disconnected, failure reason", "client"),
-    (r"handshake error in server", "server"),
+    (r"handshake error in server|(?:tls|ssl) accept (?:failed|error)"
+         r"|accept (?:tls|ssl) connection", "server"),
     (r"tls client authentication", "server"),
     (r"tls server authentication", "client"),
     # Functions and files of OpenSSL and mbedTLS that only one side runs.
@@ -189,7 +255,7 @@ SIDES: tuple[tuple[str, Side], ...] = (
          r"|esp_http_client|start_ssl_client|wificlientsecure|sending client hello"
          r"|websocket(?:_client|/_app\.py|/_core\.py)|winrm|mbedtls_net_connect", "client"),
     (r"ctrl-event-eap|wpa_supplicant|esp-tls|esp-x509-crt-bundle|ssl connect attempt failed"
-         r"|failed to dial|while dialing|clickhouse[- ]client|db::netexception"
+         r"|failed to dial|while dialing|clickhouse[- ]client"
          r"|secured connection with the server|\bom(?:relp|fwd)\b", "client"),
     (r"ovpn-server|client-instance restarting|ssl accept attempt failed|servererrorhandler"
          r"|failed to authenticate https connection|\bim(?:tcp|relp)\b|tcpsrv listener", "server"),
@@ -217,7 +283,7 @@ HINTS: tuple[tuple[str, Side], ...] = (
     (r"server(?:'s)? certificate|\bdial tcp\b|(?:failed|unable|not|cannot|can't|trying) to connect"
          r"|could not connect|can't connect to|connection to \S{1,80} failed"
          r"|(?:cannot|failed to|unable to) (?:re)?connect|\bdownload"
-         r"|did not connect to|(?:tls|ssl) connection towards"
+         r"|did not connect to|(?:tls|ssl) connection towards|db::netexception"
          r"|failed to tls handshake with", "client"),
     (r"error accepting|failed to accept|invalid client certificate|from client\b"
          r"|client connection from"
