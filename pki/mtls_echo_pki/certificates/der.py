@@ -9,8 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-INTEGER, BIT_STRING, OCTET_STRING, OBJECT_IDENTIFIER = 0x02, 0x03, 0x04, 0x06
-SEQUENCE, SET = 0x30, 0x31
+BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING, OBJECT_IDENTIFIER = 0x01, 0x02, 0x03, 0x04, 0x06
+UTF8_STRING, SEQUENCE, SET = 0x0C, 0x30, 0x31
+
+# NumericString, PrintableString, IA5String and VisibleString: each with characters of its own.
+_RESTRICTED, _CONSTRUCTED = frozenset({0x12, 0x13, 0x16, 0x1A}), 0x20
+
+_FALSE = bytes([BOOLEAN, 1, 0])
+
+# The parts of a certificate that are read here are nested less deeply.
+_DEEPEST = 16
 
 
 class UnreadableError(ValueError):
@@ -65,6 +73,38 @@ def encode(tag: int, contents: bytes) -> bytes:
         return bytes([tag, length]) + contents
     octets = length.to_bytes((length.bit_length() + 7) // 8)
     return bytes([tag, 0x80 | len(octets)]) + octets + contents
+
+
+def canonical(element: Element, depth: int = _DEEPEST) -> bytes:
+    """Return an element as strict readers of DER want it, with what others have left in it.
+
+    Lengths are as short as they can be, what is false by default is left out, sets are in order,
+    and a string of a type that forbids some characters is a UTF8String.
+
+    Raises:
+        UnreadableError: If a part is cut off, or nested too deeply.
+    """
+    if element.tag == BOOLEAN:
+        if len(element.contents) != 1:
+            raise UnreadableError("a BOOLEAN is not one octet")
+        return encode(BOOLEAN, b"\xff" if any(element.contents) else b"\0")
+    if element.tag in _RESTRICTED:
+        return encode(UTF8_STRING, text_of(element.contents).encode())
+    if not element.tag & _CONSTRUCTED:
+        return encode(element.tag, element.contents)
+    if not depth:
+        raise UnreadableError("DER elements are nested too deeply")
+    parts = [canonical(part, depth - 1) for part in elements(element.contents)]
+    kept = [part for part in parts if part != _FALSE]
+    return encode(element.tag, b"".join(sorted(kept) if element.tag == SET else kept))
+
+
+def text_of(contents: bytes) -> str:
+    """Return a string that should be ASCII or UTF-8, and is Latin-1 as a rule where it is not."""
+    try:
+        return contents.decode()
+    except UnicodeDecodeError:
+        return contents.decode("latin-1")
 
 
 def dotted(contents: bytes) -> str:

@@ -24,16 +24,21 @@ from typing import NamedTuple, TypeAlias
 from cryptography import x509
 
 from mtls_echo_pki.certificates.der import (
+    BOOLEAN,
     INTEGER,
     SEQUENCE,
+    UTF8_STRING,
     Element,
     UnreadableError,
+    canonical,
     dotted,
     elements,
+    encode,
     first,
+    text_of,
 )
 
-_BOOLEAN, _VERSION, _EXTENSIONS, _CRL_EXTENSIONS = 0x01, 0xA0, 0xA3, 0xA0
+_VERSION, _EXTENSIONS, _CRL_EXTENSIONS = 0xA0, 0xA3, 0xA0
 
 # Most certificates have less than 2 KiB.
 _ORDINARY = 4096
@@ -53,21 +58,14 @@ _SHORT = {
 }
 
 
-def _utf8(value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")  # which is what it is, as a rule
-
-
 # The string types by their tags. OpenSSL, too, takes a TeletexString for Latin-1.
 _DECODERS: dict[int, Callable[[bytes], str]] = {
-    0x0C: _utf8,
-    0x12: _utf8,  # NumericString
-    0x13: _utf8,  # PrintableString
+    UTF8_STRING: text_of,
+    0x12: text_of,  # NumericString
+    0x13: text_of,  # PrintableString
     0x14: lambda value: value.decode("latin-1"),  # TeletexString
-    0x16: _utf8,  # IA5String
-    0x1A: _utf8,  # VisibleString
+    0x16: text_of,  # IA5String
+    0x1A: text_of,  # VisibleString
     0x1C: lambda value: value.decode("utf-32-be"),  # UniversalString
     0x1E: lambda value: value.decode("utf-16-be"),  # BMPString
 }
@@ -286,19 +284,50 @@ def signed_parts(der: bytes) -> list[Element]:
     return [*elements(first(first(der).contents).contents)]
 
 
+def version_of(parts: list[Element]) -> int:
+    """Return the version of a certificate, from the parts of what is signed.
+
+    Raises:
+        UnreadableError: If what stands in its place is not a number.
+    """
+    if parts[0].tag != _VERSION:
+        return 1
+    contents = first(parts[0].contents).contents
+    number = int.from_bytes(contents, signed=True)
+    written = number.to_bytes(number.bit_length() // 8 + 1, signed=True)
+    if canonical(parts[0]) != encode(_VERSION, encode(INTEGER, written)):
+        raise UnreadableError("its version is not a number")
+    return number + 1
+
+
+def canonical_algorithm(identifier: Element) -> bytes:
+    """An AlgorithmIdentifier with the parameters that it may have, which OpenSSL does not mind."""
+    kind, *parameters = elements(identifier.contents)
+    kept = [] if is_without_parameters(dotted(kind.contents)) else parameters[:1]
+    return encode(SEQUENCE, b"".join(map(canonical, (kind, *kept))))
+
+
+def is_without_parameters(algorithm: str) -> bool:
+    """Return whether a signature algorithm has none (RFC 5758 §3.2, RFC 8410 §3)."""
+    return algorithm.startswith(("1.2.840.10045.4.", "1.3.101."))
+
+
 def _raw_extensions(parts: list[Element], tag: int) -> Iterator[RawExtension]:
     with suppress(UnreadableError):  # what follows a malformed one is not found
         for part in parts:
             for extension in elements(first(part.contents).contents) if part.tag == tag else ():
                 oid, *rest = (*elements(extension.contents), extension)
-                critical = any(e.tag == _BOOLEAN and e.contents != b"\0" for e in rest)
+                critical = any(e.tag == BOOLEAN and e.contents != b"\0" for e in rest)
                 yield RawExtension(dotted(oid.contents), critical, extension.der)
 
 
 # UTCTime (RFC 5280 §4.1.2.5.1) and GeneralizedTime; what others write after the minutes, too.
+_UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
 _TIMES = {
-    0x17: re.compile(rb"(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)?(?:[.,]\d+)?(Z|[+-]\d{4})?"),
-    0x18: re.compile(rb"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)?(?:[.,]\d+)?(Z|[+-]\d{4})?"),
+    _UTC_TIME: re.compile(rb"(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)?(?:[.,]\d+)?(Z|[+-]\d{4})?"),
+    _GENERALIZED_TIME: re.compile(
+        rb"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)?(?:[.,]\d+)?(Z|[+-]\d{4})?"
+    ),
 }
 FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
 
@@ -309,7 +338,7 @@ def _moment(time: Element) -> datetime | None:
     if not match:
         return None
     year, month, day, hour, minute, second = (int(number or 0) for number in match.groups()[:6])
-    if time.tag == 0x17:
+    if time.tag == _UTC_TIME:
         year += 2000 if year < 50 else 1900
     if year == 0:
         return FIRST_MOMENT
@@ -321,3 +350,11 @@ def _moment(time: Element) -> datetime | None:
         return datetime(year, month, day, hour, minute, second, tzinfo=UTC) - offset
     except (ValueError, OverflowError):
         return None
+
+
+def time_of(moment: datetime) -> bytes:
+    """Return a date as a certificate has it (RFC 5280 §4.1.2.5)."""
+    text = f"{moment.year:04}{moment:%m%d%H%M%SZ}".encode()
+    if 1950 <= moment.year < 2050:
+        return encode(_UTC_TIME, text[2:])
+    return encode(_GENERALIZED_TIME, text)

@@ -7,7 +7,8 @@ and what it warns of the user cannot change. OpenSSL reads more than it does, so
 here may be a certificate that a handshake has accepted.
 
 So names, dates, serial numbers and the list of extensions are read here, from the DER, each by
-itself; ``cryptography`` reads keys, and the contents of one extension at a time. What cannot be
+itself; ``cryptography`` reads keys, and the contents of one extension at a time, of a copy that is
+put right where it refuses a certificate as a whole. What cannot be
 read raises :exc:`UnreadableError` and nothing else. Inside :func:`parsing`, whatever
 ``cryptography`` raises is one, too, and its warnings are not shown.
 """
@@ -15,11 +16,12 @@ read raises :exc:`UnreadableError` and nothing else. Inside :func:`parsing`, wha
 from __future__ import annotations
 
 import hashlib
+import ssl
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TypeAlias, TypeVar, overload
+from typing import Any, TypeAlias, TypeVar, cast, overload
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -31,6 +33,7 @@ from mtls_echo_pki.certificates.der import (
     INTEGER,
     SEQUENCE,
     UnreadableError,
+    canonical,
     elements,
     encode,
     first,
@@ -41,8 +44,12 @@ from mtls_echo_pki.certificates.outline import (
     DistinguishedName,
     Outline,
     RawExtension,
+    canonical_algorithm,
     crl_outline_of,
     outline_of,
+    signed_parts,
+    time_of,
+    version_of,
 )
 
 # What reading a part of a certificate or a CRL with `cryptography` may raise.
@@ -90,23 +97,87 @@ def parsing() -> Generator[None]:
 
 
 def load_certificate(der: bytes) -> x509.Certificate:
-    """Parse a DER certificate.
+    """Parse a certificate, in DER or nearly so (:func:`is_odd`).
 
     Raises:
-        UnreadableError: If ``cryptography`` cannot read it; see :func:`outline_of` for what can be
-            read of it all the same.
+        UnreadableError: If it has a part without which nothing can be verified; see
+            :func:`outline_of` for what can be read of it all the same.
     """
-    with parsing():
-        return x509.load_der_x509_certificate(der)
+    try:
+        with parsing():
+            return x509.load_der_x509_certificate(der)
+    except UnreadableError:
+        with parsing():
+            return cast("x509.Certificate", _Odd(der))
+
+
+def is_odd(certificate: x509.Certificate) -> bool:
+    """Return whether ``cryptography`` refuses a certificate that OpenSSL reads."""
+    return isinstance(certificate, _Odd)
+
+
+class _Odd:
+    """A certificate that is not quite DER, or that RFC 5280 forbids, as one of ``cryptography``.
+
+    Which reads a copy, put right: lengths, strings, dates, the version. What is signed, hashed,
+    compared and sent is the certificate itself.
+    """
+
+    def __init__(self, der: bytes) -> None:
+        self._der = der
+        self._copy = x509.load_der_x509_certificate(_put_right(der))
+
+    def public_bytes(self, encoding: Encoding) -> bytes:
+        if encoding is Encoding.DER:
+            return self._der
+        return ssl.DER_cert_to_PEM_cert(self._der).encode()
+
+    @property
+    def tbs_certificate_bytes(self) -> bytes:
+        return first(first(self._der).contents).der
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._copy, name)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Odd) and other._der == self._der
+
+    def __hash__(self) -> int:
+        return hash(self._der)
+
+
+def _put_right(der: bytes) -> bytes:
+    outline, parts = outline_of(der), signed_parts(der)
+    whole, signed = first(der), first(first(der).contents)
+    if outline.begin is None or outline.end is None or whole.der != der:
+        raise UnreadableError("a date cannot be read, or something follows the certificate")
+    number = version_of(parts)
+    if parts[0].tag == _VERSION:
+        del parts[0]
+    serial, algorithm, issuer, validity, *rest = parts
+    _, outer, signature = elements(whole.contents)
+    dates = [*elements(validity.contents)]
+    if {whole.tag, signed.tag, outer.tag} != {SEQUENCE} or len(dates) != 2:
+        raise UnreadableError("it does not have the parts of a certificate")
+    contents = (
+        b"" if number == 1 else _VERSION_3,
+        canonical(serial),
+        canonical_algorithm(algorithm),
+        canonical(issuer),
+        encode(SEQUENCE, b"".join(map(time_of, (outline.begin, outline.end)))),
+        *map(canonical, rest),
+    )
+    copy = encode(SEQUENCE, b"".join(contents))
+    return encode(SEQUENCE, copy + canonical_algorithm(outer) + canonical(signature))
 
 
 # --- parts ---------------------------------------------------------------------------------------
 
 
 def _outline(of: _Signed) -> Outline:
-    if isinstance(of, x509.Certificate):
-        return outline_of(of.public_bytes(Encoding.DER))
-    return crl_outline_of(of.tbs_certlist_bytes)
+    if isinstance(of, x509.CertificateRevocationList):
+        return crl_outline_of(of.tbs_certlist_bytes)
+    return outline_of(of.public_bytes(Encoding.DER))
 
 
 def subject_name(certificate: x509.Certificate) -> DistinguishedName:
@@ -117,6 +188,11 @@ def subject_name(certificate: x509.Certificate) -> DistinguishedName:
 def issuer_name(of: _Signed) -> DistinguishedName:
     """Return the issuer's name."""
     return _outline(of).issuer
+
+
+def version(certificate: x509.Certificate) -> int:
+    """Return the version, which is 3 as a rule."""
+    return version_of(signed_parts(certificate.public_bytes(Encoding.DER)))
 
 
 def serial_number(certificate: x509.Certificate) -> int:
@@ -160,12 +236,10 @@ def extension(of: _Signed, kind: type[_E]) -> _E | None:
 def _alone(of: _Signed, wanted: RawExtension) -> x509.Extensions:
     """Read one extension, in a certificate or CRL that has no other."""
     extensions = encode(SEQUENCE, wanted.der)
-    if isinstance(of, x509.Certificate):
+    if not isinstance(of, x509.CertificateRevocationList):
         parts = [p for p in elements(first(of.tbs_certificate_bytes).contents) if p.tag < _VERSION]
         kept = _VERSION_3 + b"".join(part.der for part in parts)
-        return x509.load_der_x509_certificate(
-            _holding(of, kept + encode(_EXTENSIONS, extensions))
-        ).extensions
+        return load_certificate(_holding(of, kept + encode(_EXTENSIONS, extensions))).extensions
     parts = [p for p in elements(first(of.tbs_certlist_bytes).contents) if p.tag < _VERSION]
     kept = _VERSION_2 + b"".join(part.der for part in parts if part.tag != INTEGER)
     return x509.load_der_x509_crl(

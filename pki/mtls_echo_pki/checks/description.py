@@ -31,6 +31,7 @@ from mtls_echo_pki.certificates.reading import (
     subject_name,
     unreadable_extensions,
     usage,
+    version,
 )
 from mtls_echo_pki.files.pem_blocks import MaterialError, show_command
 
@@ -148,7 +149,7 @@ def describe(certificate: x509.Certificate, *, path: Path, position: int) -> Des
             not_before=period(certificate)[0],
             not_after=period(certificate)[1],
             unreadable=unreadable,
-            version=certificate.version.value + 1,
+            version=version(certificate),
         )
 
 

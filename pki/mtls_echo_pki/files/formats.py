@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_der_public_key
 
 from mtls_echo_pki.certificates.der import UnreadableError
-from mtls_echo_pki.certificates.reading import parsing
+from mtls_echo_pki.certificates.reading import load_certificate, parsing
 
 REQUEST_HINT = "send it to your CA: what comes back is the certificate"
 PUBLIC_KEY_HINT = (
@@ -158,7 +158,7 @@ def _der(contents: bytes, file: str) -> FileFormat | None:
             f"convert it: openssl pkcs7 -inform der -in {file} -print_certs -out {file}.pem",
         )
     for parse, what, command in (
-        (x509.load_der_x509_certificate, "certificate", "x509"),
+        (load_certificate, "certificate", "x509"),
         (x509.load_der_x509_crl, "CRL", "crl"),
         (_load_key, "private key", "pkey"),
     ):

@@ -20,6 +20,7 @@ from mtls_echo_pki.certificates.der import (
     SEQUENCE,
     Element,
     UnreadableError,
+    dotted,
     elements,
     first,
 )
@@ -28,10 +29,16 @@ from mtls_echo_pki.certificates.outline import (
     DistinguishedName,
     RawExtension,
     crl_outline_of,
+    is_without_parameters,
     outline_of,
     signed_parts,
+    version_of,
 )
-from mtls_echo_pki.certificates.reading import load_certificate, unreadable_extensions
+from mtls_echo_pki.certificates.reading import (
+    is_odd,
+    load_certificate,
+    unreadable_extensions,
+)
 from mtls_echo_pki.printable import printable
 
 # RFC 5280 §4.1.2.5: to the second, in UTC.
@@ -101,19 +108,26 @@ def trailing_bytes(der: bytes) -> int:
 def _of_certificate(der: bytes) -> Iterator[str]:
     outline, parts = outline_of(der), signed_parts(der)
     yield from _trailing(der, "certificate")
+    version = version_of(parts)
+    if not 0 < version < 4:
+        yield f"it is of version {version}, and there are three"
+    elif version == 2 and outline.extensions:
+        yield "it is of version 2 and has extensions, which came with version 3"
     if parts[0].tag == _VERSION:
-        version = int.from_bytes(first(parts.pop(0).contents).contents) + 1
-        if version > 3:
-            yield f"it is of version {version}, and there are three"
-        elif version == 2 and outline.extensions:
-            yield "it is of version 2 and has extensions, which came with version 3"
-    dates, moments = [*elements(parts[3].contents)], (outline.begin, outline.end)
+        del parts[0]
+    kind, *parameters = elements(parts[1].contents)
+    if parameters and is_without_parameters(dotted(kind.contents)):
+        yield "its signature algorithm has parameters, and is one that has none"
+    dates, moments = elements(parts[3].contents), (outline.begin, outline.end)
     yield from _dates(zip(("notBefore", "notAfter"), dates, moments, strict=False))
     yield from _name(outline.subject, "its subject")
     yield from _name(outline.issuer, ISSUER)
     yield from _doubled(outline.extensions)
-    for oid in unreadable_extensions(load_certificate(der)):
+    certificate = load_certificate(der)
+    for oid in unreadable_extensions(certificate):
         yield f"its {extension_name(oid)} is malformed"
+    if is_odd(certificate):
+        yield "a part of it is not encoded as DER has it"
 
 
 def _of_crl(der: bytes) -> Iterator[str]:

@@ -23,7 +23,7 @@ from cryptography import x509
 from mtls_echo_pki.certificates.credential import Credential, is_key_of
 from mtls_echo_pki.certificates.der import UnreadableError, first
 from mtls_echo_pki.certificates.outline import outline_of
-from mtls_echo_pki.certificates.reading import load_certificate, parsing
+from mtls_echo_pki.certificates.reading import UNREADABLE, load_certificate, parsing
 from mtls_echo_pki.files.atomic_writer import read_consistent
 from mtls_echo_pki.files.durable import os_reason
 from mtls_echo_pki.files.formats import is_pkcs12
@@ -192,8 +192,7 @@ def parse_certificates(pem: bytes, *, path: Path) -> list[x509.Certificate]:
     wanted, read = blocks_of("certificate", pem, path), list[x509.Certificate]()
     for number, block in enumerate(wanted, start=1):
         try:
-            with parsing():
-                read.append(x509.load_pem_x509_certificate(block.text))
+            read.append(_certificate(block))
         except UnreadableError as error:
             which = "a certificate" if len(wanted) == 1 else f"certificate {number}"
             command = show_command(path, "x509")
@@ -204,6 +203,14 @@ def parse_certificates(pem: bytes, *, path: Path) -> list[x509.Certificate]:
                 hint = f"cut that off: openssl x509 -in {quoted(path)} -out {quoted(path)}.pem"
             raise MaterialError(path, f"{which} in it{reason}", hint) from error
     return read
+
+
+def _certificate(block: Block) -> x509.Certificate:
+    with parsing():
+        try:
+            return x509.load_pem_x509_certificate(block.text)
+        except UNREADABLE:
+            return load_certificate(block.der)
 
 
 def _damage(block: Block) -> str:

@@ -20,7 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_pki.certificates.der import UnreadableError
-from mtls_echo_pki.certificates.reading import parsing
+from mtls_echo_pki.certificates.reading import load_certificate, parsing
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.files.durable import is_folder, os_reason, read_file
 from mtls_echo_pki.files.formats import is_pkcs12, pkcs12_command
@@ -134,7 +134,7 @@ def _held(contents: bytes, path: Path) -> str | None:
         kinds = [kind for kind in ("certificate", "CRL") if has(kind, contents, path)]
         return " and ".join(f"{kind}s" for kind in kinds) or None
     for parse, what in (
-        (x509.load_der_x509_certificate, "a DER certificate"),
+        (load_certificate, "a DER certificate"),
         (x509.load_der_x509_crl, "a DER CRL"),
     ):
         with suppress(UnreadableError), parsing():

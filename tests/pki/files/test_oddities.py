@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import shlex
+import ssl
 import subprocess
 from pathlib import Path
 
@@ -11,15 +12,18 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_pki.certificates.authority import Authority
-from mtls_echo_pki.certificates.der import elements, encode, first
+from mtls_echo_pki.certificates.credential import private_key_pem
+from mtls_echo_pki.certificates.der import SEQUENCE, elements, encode, first
 from mtls_echo_pki.certificates.request import Request
+from mtls_echo_pki.checks.description import describe
 from mtls_echo_pki.files.oddities import certificate_oddity, crl_oddity
-from mtls_echo_pki.files.pem import read_crls
+from mtls_echo_pki.files.pem import read_credential, read_crls
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_pki.files.trust_anchors import read_trust
 
 ROOT = Authority.root("odd root")
-LEAF = ROOT.issue(Request.server("localhost", subject="leaf")).certificate
+OWN = ROOT.issue(Request.server("localhost", subject="leaf"))
+LEAF = OWN.certificate
 DER = LEAF.public_bytes(Encoding.DER)
 CRL = ROOT.crl()
 
@@ -135,7 +139,7 @@ def test_nothing_is_odd_about_a_good_one() -> None:
     assert crl_oddity(b"") is None
 
 
-@pytest.mark.parametrize("odd", ["no seconds", "printable", "version 6"])
+@pytest.mark.parametrize("odd", ["not a date", "no such day", "a leap second"])
 def test_a_file_that_cannot_be_used_says_why(odd: str, tmp_path: Path) -> None:
     old, new, words = ODD[odd]
     path = tmp_path / "odd.pem"
@@ -145,6 +149,71 @@ def test_a_file_that_cannot_be_used_says_why(odd: str, tmp_path: Path) -> None:
         read_trust(path)
 
     assert str(refusal.value).endswith(f", cannot be used here: {words}")
+
+
+KEY = bytes.fromhex("301306072a8648ce3d020106082a8648ce3d030107")
+ECDSA = bytes.fromhex("06082a8648ce3d040302")
+CRITICAL = bytes.fromhex("0603551d0f0101ff")
+NOT_DER = "a part of it is not encoded as DER has it"
+TAKEN = {
+    **{odd: ODD[odd] for odd in ("no seconds", "an offset", "a fraction", "printable", "IA5")},
+    **{odd: ODD[odd] for odd in ("version 6", "version 2")},
+    "a control character": (
+        SUBJECT,
+        encode(PRINTABLE, b"a\0b"),
+        "its subject has CN=a\\00b, with characters that a PrintableString cannot have",
+    ),
+    "parameters": (
+        encode(SEQUENCE, ECDSA),
+        encode(SEQUENCE, ECDSA + b"\5\0"),
+        "its signature algorithm has parameters, and is one that has none",
+    ),
+    "not critical, written out": (CRITICAL, CRITICAL[:-1] + b"\0", NOT_DER),
+    "critical, not as DER has it": (CRITICAL, CRITICAL[:-1] + b"\1", NOT_DER),
+    "a long length": (KEY, bytes([SEQUENCE, 0x81, len(KEY) - 2]) + KEY[2:], NOT_DER),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "words"), TAKEN.values(), ids=TAKEN)
+def test_a_certificate_that_openssl_takes_is_taken(
+    old: bytes, new: bytes, words: str, tmp_path: Path
+) -> None:
+    odd = _rebuilt(DER, old, new) if old != CRITICAL else DER.replace(old, new)
+    path = tmp_path / "odd.pem"
+    path.write_bytes(armoured(odd) + private_key_pem(OWN.key))
+
+    read = read_credential(path, path)
+
+    read.load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    assert read.chain_der == (odd,)
+    assert (read.certificate == LEAF, read.certificate in {LEAF}) == (False, False)
+    assert read_trust(path).anchors == (read.certificate,)
+    assert certificate_oddity(odd) == words
+    shown = describe(read.certificate, path=path, position=1)
+    assert shown.names == ["localhost"]
+    assert shown.key == "EC secp256r1"
+    assert shown.unreadable == []
+    assert shown.version in {2, 3, 6}
+    if old != END:
+        assert shown.not_after == LEAF.not_valid_after_utc
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param(VERSION_3, bytes.fromhex("a0030c0102"), id="version is text"),
+        pytest.param(VERSION_3, bytes.fromhex("a00402020002"), id="version is padded"),
+        pytest.param(CRITICAL, bytes.fromhex("0603551d0f0102ffff"), id="boolean is long"),
+    ],
+)
+def test_a_certificate_that_openssl_refuses_is_refused(
+    old: bytes, new: bytes, tmp_path: Path
+) -> None:
+    odd, path = DER.replace(old, new), tmp_path / "odd.pem"
+    path.write_bytes(armoured(odd))
+
+    with pytest.raises(MaterialError):
+        read_trust(path)
 
 
 def test_what_follows_a_certificate_is_cut_off_as_the_hint_says(tmp_path: Path) -> None:

@@ -94,9 +94,11 @@ CERTIFICATE_CASES = [
         "openssl storeutl",
         id="damaged third",
     ),
-    pytest.param(VERSION_6, "it is of version 6", "openssl x509", id="version 6"),
     pytest.param(
-        ssl.PEM_cert_to_DER_cert(VERSION_6.decode()), "is not PEM", "file ", id="version 6 in DER"
+        ssl.PEM_cert_to_DER_cert(VERSION_6.decode()),
+        "is a DER certificate",
+        "-inform der",
+        id="version 6 in DER",
     ),
     pytest.param(b"x" * (1 << 20) + b"x", "larger than 1 MiB", "fewer certificates", id="huge"),
 ]

@@ -159,7 +159,8 @@ def test_an_issuer_of_an_unknown_version_raises_nothing() -> None:
     strange = issuer.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020105"), 1)
 
     assert strange != issuer
-    assert examine([leaf, strange], presenter="client", anchors=()) == CertificationPath()
+    path = examine([leaf, strange], presenter="client", anchors=())
+    assert [each.public_bytes(Encoding.DER) for each in path.certificates] == [leaf, strange]
 
 
 def test_an_attacker_cannot_make_us_compare_names() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mtls_echo_pki.certificates.credential import Credential
@@ -22,6 +23,7 @@ from mtls_echo_pki.certificates.lifetimes import timestamp
 from mtls_echo_pki.certificates.outline import DistinguishedName
 from mtls_echo_pki.certificates.reading import (
     invalidity,
+    is_odd,
     is_self_issued,
     issuer_name,
     period,
@@ -30,6 +32,7 @@ from mtls_echo_pki.certificates.reading import (
 )
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.files.atomic_writer import DATA
+from mtls_echo_pki.files.oddities import certificate_oddity
 from mtls_echo_pki.files.pem_blocks import quoted
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.path.certificates import odd_curve
@@ -68,6 +71,7 @@ def material_warnings(
     if trust is not None:
         found += _missing_crls(trust)
         found += _needless_root(credential, trust)
+    found += _oddities(credential, trust)
     return (*found, *_violations(credential, trust, strict=strict))
 
 
@@ -195,6 +199,22 @@ def _missing_crls(trust: Trust) -> list[str]:
     return found
 
 
+def _oddities(credential: Credential | None, trust: Trust | None) -> list[str]:
+    """What OpenSSL takes, and strict readers of DER refuse before they verify anything."""
+    own = credential.path if credential is not None else ()
+    anchors = trust.anchors if trust is not None else ()
+    found = [each for each in dict.fromkeys((*own, *anchors)) if is_odd(each)]
+    warnings = [
+        f"{_whose(each, each in anchors, each in own[:1])} is read by OpenSSL, and not by some"
+        f" other programs: {certificate_oddity(each.public_bytes(Encoding.DER))}"
+        for each in found[:_MOST_NAMED]
+    ]
+    if len(found) > _MOST_NAMED:
+        more = len(found) - _MOST_NAMED
+        warnings.append(f"{more} more certificates are read by OpenSSL, and not by some programs")
+    return warnings
+
+
 def _violations(credential: Credential | None, trust: Trust | None, *, strict: bool) -> list[str]:
     """What strict verifiers refuse: a CA made by `openssl req -x509`, say, has no keyUsage."""
     own = credential.path if credential is not None else ()
@@ -223,12 +243,18 @@ def _violations(credential: Credential | None, trust: Trust | None, *, strict: b
 def _strictly_refused(
     certificate: x509.Certificate, is_anchor: bool, is_leaf: bool, strict: bool
 ) -> str:
+    who = _whose(certificate, is_anchor, is_leaf)
     if is_leaf:
-        return f"our certificate is refused by {_STRICT}"
-    who = f"the {'trust anchor' if is_anchor else 'CA'} {_subject(certificate)}"
+        return f"{who} is refused by {_STRICT}"
     if is_anchor and strict:
         return f"{who} will be refused, and every certificate below it"
     return f"{who} is refused by {_STRICT}, and what it issued"
+
+
+def _whose(certificate: x509.Certificate, is_anchor: bool, is_leaf: bool) -> str:
+    if is_leaf:
+        return "our certificate"
+    return f"the {'trust anchor' if is_anchor else 'CA'} {_subject(certificate)}"
 
 
 def _subject(certificate: x509.Certificate) -> str:
