@@ -33,7 +33,8 @@ CAUSES: dict[Slug, Cause] = {
         "{it} presented no certificate, and one is required",
         "connect with a certificate: {certificate}",
         "nothing to do here, unless anonymous clients are welcome ({no_client_certificate});"
-        " the client connects with {cert} and {key}",
+        " the client connects with {cert} and {key}, or, if it does already, with a P-256 or RSA"
+        " key in place of one that it could not use here",
         "RFC 8446 §4.4.2.4",
     ),
     "no-server-certificate": Cause(

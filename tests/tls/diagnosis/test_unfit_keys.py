@@ -181,3 +181,21 @@ def test_a_server_that_accepts_few_keys_cannot_tell_none_from_withheld(
     assert report.causes[0] == "no-client-certificate"
     assert (report.causes == ["no-client-certificate"]) is certain
     assert certain or "has one whose kind of key the server does not accept" in report.summary
+
+
+@pytest.mark.parametrize(
+    ("accepted", "odd"),
+    [
+        (ALL, "such as one on secp256k1 or a Brainpool curve"),
+        ([*ALL, "brainpoolP256r1tls13_sha256"], "such as one on secp256k1"),
+    ],
+)
+def test_a_server_says_what_it_asked_for(accepted: list[str], odd: str) -> None:
+    """That none was sent is certain; that the client has none is not."""
+    reason = "PEER_DID_NOT_RETURN_A_CERTIFICATE"
+    report = diagnose(without_certificate("server", LOCALHOST, accepted, reason=reason))
+
+    (asked,) = [each.value for each in report.evidence if each.fact == "asked for"]
+    assert asked.startswith("a certificate of any CA whose key signs by ecdsa_secp384r1_sha384, ")
+    assert asked.endswith(f"a client does not send one whose key does not, {odd}")
+    assert "in place of one that it could not use here" in report.remedy

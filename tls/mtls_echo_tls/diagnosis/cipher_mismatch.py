@@ -105,7 +105,7 @@ def why_unfit(
     """Why our certificate was left out of a handshake, as far as that can be known."""
     curve, peer = odd_curve(certificate), peer_of(side)
     if curve and only_tls13:
-        return f"its key is on the curve {curve}, for which TLS 1.3 has no signature scheme"
+        return f"its key is on the curve {curve}, for which RFC 8446 has no signature scheme"
     if curve:
         return f"its key is on the curve {curve}, which the {peer} does not offer"
     fields = decoded([wanted])[0].fields if wanted is not None else {}

@@ -32,7 +32,12 @@ from mtls_echo_tls.reasons import UNKNOWN
 from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Cause, Slug, Slugs, drop
 from mtls_echo_tls.stacks.fingerprint import display
-from mtls_echo_tls.stacks.request import accepted_authorities, enumerated, issuers
+from mtls_echo_tls.stacks.request import (
+    accepted_authorities,
+    enumerated,
+    issuers,
+    request_in_words,
+)
 from mtls_echo_tls.vocabulary import API, Vocabulary
 
 # What stands in the texts for a CA or a comparison that is not known: nothing.
@@ -298,6 +303,9 @@ def _facts(
     if evidence.closed_early is not None:
         yield Fact("received", "close_notify, which gives no reason")
     yield from _refused(evidence, words, causes, path)
+    asked = evidence.certificate_request
+    if evidence.side == "server" and causes == ("no-client-certificate",) and asked is not None:
+        yield Fact("asked for", request_in_words(asked, only_tls13=evidence.is_tls13))
     if words.rejected_by == words.peer or silent:
         yield from _of_peer(evidence, words, path)
     if evidence.verify_code is not None:

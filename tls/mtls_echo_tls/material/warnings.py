@@ -147,8 +147,9 @@ def _unfit_key(credential: Credential) -> list[str]:
     if curve is None:
         return []
     return [
-        f"our certificate's key is on the curve {curve}, for which TLS 1.3 has no signature"
-        " scheme, and which few programs accept in TLS 1.2: it will not be sent, or be refused"
+        f"our certificate's key is on the curve {curve}, for which RFC 8446 (TLS 1.3) has no"
+        " signature scheme, and which few programs accept in TLS 1.2: it will not be sent, or be"
+        " refused"
     ]
 
 

@@ -16,6 +16,7 @@ from mtls_echo_pki.certificates.reading import issuer_name
 from mtls_echo_tls.slugs import Slugs, drop, keep
 from mtls_echo_tls.trace import cursor
 from mtls_echo_tls.trace.cursor import Cursor, MalformedError
+from mtls_echo_tls.trace.decoding import Requested
 from mtls_echo_tls.trace.recorder import Recorder
 
 _AUTHORITIES = 47
@@ -45,6 +46,20 @@ def accepted_authorities(recorder: Recorder) -> tuple[bytes, ...]:
 def _names(listed: Cursor) -> Iterator[bytes]:
     while listed.left:
         yield listed.vector(2)
+
+
+def request_in_words(asked: Requested, *, only_tls13: bool) -> str:
+    """What was asked for, and that a client without such a certificate may have another."""
+    issuer = " or ".join(asked.authorities[:_MOST_NAMES]) or "any CA"
+    signature = ", ".join(asked.signature_algorithms[:_MOST_NAMES])
+    more = len(asked.signature_algorithms) - _MOST_NAMES
+    signature += f" or {more} more" if more > 0 else ""
+    has_brainpool = any("brainpool" in scheme for scheme in asked.signature_algorithms)
+    odd = "secp256k1" if has_brainpool else "secp256k1 or a Brainpool curve"
+    return (
+        f"a certificate of {issuer} whose key signs by {signature}; a client does not send one"
+        f" whose key does not{f', such as one on {odd}' if only_tls13 else ''}"
+    )
 
 
 def by_listed_authorities(
