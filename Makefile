@@ -3,6 +3,7 @@
 # make test    - run every test, in another order each time; it begins with how many and how long
 # make quick   - run a telling part of them, in less than 30 seconds
 # make alone   - run every test in a process of its own
+# make bits    - flip every bit of a connection in turn, which takes some minutes
 # make check   - format, lint, type-check, and test the built wheel
 # make docs    - write docs/failures.md anew, from what really happens
 # make lock    - refresh the pinned requirements (needs uv)
@@ -36,7 +37,7 @@ QUICK := tests/tls/stream/test_refusal.py tests/tls/stream/test_unfit_peers.py \
   tests/project/test_docs.py::test_every_block_of_the_readme_runs_as_pasted_and_in_order
 
 .DEFAULT_GOAL := help
-.PHONY: help demo observe test quick alone docs check lint test-wheel lock clean
+.PHONY: help demo observe test quick alone bits docs check lint test-wheel lock clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -56,6 +57,10 @@ quick: $(VENV)/.dev
 # Random order finds who needs what another test left; this finds who needs it in any order.
 alone: $(VENV)/.dev
 	@$(BIN)/python -m pytest -p tests.support.plugins.alone $(PYTEST_OPTIONS)
+
+# The tests try a sample of them.
+bits: $(VENV)/.dev
+	@MTLS_ECHO_EVERY_BIT=1 $(BIN)/python -m pytest $(PYTEST_OPTIONS) --dist load tests/attacks/test_alteration.py
 
 check: lint test-wheel
 

@@ -66,7 +66,8 @@ cli/demo: cli
 cli/demo/rotation: cli cli/demo
 cli/demo/endpoints: cli cli/demo cli/commands/endpoints
 cli/failures: cli cli/demo
-cli/commands: cli cli/demo cli/demo/rotation cli/demo/endpoints
+cli/attacks: cli cli/demo cli/failures
+cli/commands: cli cli/demo cli/demo/rotation cli/demo/endpoints cli/attacks
 """
 
 MOST_MODULES = 12

@@ -95,10 +95,10 @@ async def forge_alert(path: TCPPath) -> None:
 
 async def strip_tls13(path: TCPPath) -> None:
     """Remove TLS 1.3 from the versions that ClientHello offers."""
-    await _relay_both(path, to_server=_once(_without_tls13))
+    await _relay_both(path, to_server=_once(without_tls13))
 
 
-def _without_tls13(hello: bytes) -> bytes:
+def without_tls13(hello: bytes) -> bytes:
     """The same ClientHello, with another number for the extension that offers TLS 1.3."""
     place = _RANDOM + 32
     place += 1 + hello[place]  # legacy_session_id

@@ -1,0 +1,122 @@
+"""Claim: no altered bit is accepted, in any record, in either direction.
+
+Each bit of a whole connection is flipped in turn: handshake, a message, its echo, close_notify.
+What is encrypted is authenticated with the record (RFC 8446 §5.2), and the receiver refuses it.
+What is in the clear is authenticated by what follows: the signatures in CertificateVerify and, in
+TLS 1.2, ServerKeyExchange; the Finished messages; and the keys, which depend on all of it. Where
+the bit is part of a length, the receiver waits for what does not come, until its deadline.
+
+One thing is accepted, since it says nothing: the version in the header of a record before
+encryption begins "MUST be ignored for all purposes" (RFC 8446 §5.1). And the server's close_notify
+needs no protection from alteration here: the client closes first, when it has had every echo.
+
+A sample of the bits is tried; ``MTLS_ECHO_EVERY_BIT=1`` tries all of them (`make bits`).
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Iterator
+
+import trio.testing
+
+from mtls_echo.attacks.relay import Attack, Record
+from mtls_echo_pki.certificates.request import KeyType, Request
+from mtls_echo_tls.diagnosis.joint import join_reports
+from mtls_echo_tls.sides import Side
+from mtls_echo_tls.trace.messages import CHANGE_CIPHER_SPEC
+from tests.attacks.world import (
+    CANARY,
+    V12,
+    Connection,
+    attacked,
+    both_directions,
+    both_versions,
+    client_of,
+    server_of,
+)
+from tests.support.authorities import CLIENTS, SERVERS
+from tests.support.servers import limits
+
+# One in so many bits. An altered certificate in the clear costs most: its report finds the bit.
+SAMPLE = {V12: 89}
+SAMPLE_OF_ENCRYPTED = 37
+
+# Signatures of one length: every connection has the same records.
+SERVER, ALICE = (
+    SERVERS.issue(Request.server("localhost", subject="server", key_type=KeyType.ED25519)),
+    CLIENTS.issue(Request.client("alice.test", subject="alice", key_type=KeyType.ED25519)),
+)
+
+# Of the ends, in seconds that pass when nothing else can happen.
+DEADLINE = 10.0
+
+# The version in a record's header, in bits.
+LEGACY_VERSION = range(8, 24)
+
+
+def bits_of(record: Record, stride: int) -> Iterator[int]:
+    """Some bits of a record, but at least one, or all of them."""
+    bits = 8 * len(record.data)
+    if os.environ.get("MTLS_ECHO_EVERY_BIT"):
+        stride = 1
+    # Begins elsewhere in each record, so that each field of the headers is met.
+    return iter(range(record.number * 5 % min(stride, bits), bits, stride))
+
+
+def flip(target: Record, bit: int) -> Attack:
+    def attack(record: Record) -> list[bytes]:
+        meant = (record.sender, record.number) == (target.sender, target.number)
+        return [record.altered(bit) if meant else record.data]
+
+    return attack
+
+
+def is_refused(connection: Connection) -> bool:
+    """Whether both ends report a failure, and nothing came through."""
+    return connection.echoed == 0 and "echoed" not in (
+        connection.client.outcome,
+        connection.server.outcome,
+    )
+
+
+@both_versions
+@both_directions
+async def test_no_altered_bit_is_accepted(
+    version: ssl.TLSVersion, sender: Side, patient_clock: trio.testing.MockClock
+) -> None:
+    client, server = client_of(version, ALICE), server_of(version, SERVER)
+    short = limits(handshake_timeout=DEADLINE, idle_timeout=DEADLINE)
+    accepted: list[tuple[int, int]] = []
+    async with attacked(context=server, limits=short) as path:
+        clean = await path.converse(client, messages=[CANARY])
+        *records, goodbye = clean.tap.sent_by(sender)
+        for record in records:
+            for bit in bits_of(record, SAMPLE.get(version, SAMPLE_OF_ENCRYPTED)):
+                connection = await path.converse(
+                    client, flip(record, bit), [CANARY], timeout=DEADLINE
+                )
+                if not is_refused(connection):
+                    assert connection.verdicts == ("echoed", "echoed"), (record.number, bit)
+                    assert connection.echoed == len(CANARY)
+                    accepted.append((record.number, bit))
+                    continue
+                for report in connection.client, connection.server:
+                    assert report.causes, (record.number, bit)
+                    assert report.summary
+                if connection.client.client_random == connection.server.client_random:
+                    join_reports(connection.client, connection.server)
+        for bit in bits_of(goodbye, SAMPLE_OF_ENCRYPTED):
+            connection = await path.converse(client, flip(goodbye, bit), [CANARY])
+            assert connection.echoed == len(CANARY)
+            if sender == "client":
+                assert connection.server.outcome in ("refused", "failed")
+                assert {"tampered", "truncated"} & {*connection.server.causes}
+
+    keys_change = [record.content_type for record in records].index(CHANGE_CIPHER_SPEC)
+    assert [
+        (number, bit)
+        for number, bit in accepted
+        if number > keys_change or bit not in LEGACY_VERSION
+    ] == []
