@@ -26,7 +26,7 @@ from mtls_echo_tls.slugs import Cause, Slug
 Variant = Literal[
     "identifiers-differ", "malformed", "renamed-ca", "namesakes", "crl-signer", "rule",
     "anchor-not-root", "critical-identifier", "explicit-curve", "near-name", "not-sent",
-    "withheld", "not-used", "odd-curve", "below-known",
+    "withheld", "not-used", "odd-curve",
 ]  # fmt: skip
 
 # What a certificate must have in place of the fault, where the fault does not say it itself.
@@ -139,7 +139,6 @@ VARIANTS: dict[Variant, Cause] = {
         "have the {owner} use a certificate with a P-256 or RSA key",
         "RFC 8422 §5.1.1",
     ),
-    "below-known": CERTIFICATE_CAUSES["missing-intermediate"],
     "rule": Cause(
         "{its_bearer} breaks a rule of RFC 5280 that strict verification enforces: {detail}",
         "{reissue}",

@@ -23,10 +23,7 @@ from dataclasses import replace
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtls_echo_pki.certificates.identifiers import (
-    has_unreadable_names,
-    hosts,
-)
+from mtls_echo_pki.certificates.identifiers import has_unreadable_names, hosts
 from mtls_echo_pki.certificates.reading import (
     is_self_issued,
     issuer_name,
@@ -249,17 +246,7 @@ def _narrow_as_presenter(family: Slugs, path: CertificationPath, evidence: Evide
     missing: Slugs = keep(shown, ("missing-intermediate",))
     shown = (*proved, *missing, *strict)
     ruled_out = _disproved(path, evidence) - {*suspected}
-    remaining = drop(family, {*ruled_out, *shown})
-    if path.is_complete:
-        # Every signature in it is sound: then only that of a CRL can be bad.
-        last: Slugs = ("bad-signature",)
-        remaining = (*drop(remaining, last), *keep(last, remaining))
-    elif same_name_root(path, evidence) is not None:
-        first: Slugs = ("impostor-authority",)
-        remaining = (*keep(first, remaining), *drop(remaining, first))
-    remaining = by_listed_authorities(
-        remaining, path.certificates, evidence.recorder, complete=path.is_complete
-    )
+    remaining = _likelier_first(drop(family, {*ruled_out, *shown}), path, evidence)
     if strict and not proved and not (evidence.peer_is_openssl and evidence.alert is not None):
         # Few other verifiers are strict, and to all of them a CA may be unknown.
         usual = keep(remaining[:2], _USUAL)
@@ -270,6 +257,25 @@ def _narrow_as_presenter(family: Slugs, path: CertificationPath, evidence: Evide
     is_catchall = evidence.alert is not None and evidence.alert.code in _CATCHALLS
     left_over = is_catchall and not shown and len(possible) == 1
     return (*drop(possible, {*UNKNOWN}), *UNKNOWN) if left_over else possible
+
+
+def _likelier_first(causes: Slugs, path: CertificationPath, evidence: Evidence) -> Slugs:
+    """The causes that our path does not show, in the order that it suggests all the same."""
+    namesake = same_name_root(path, evidence) is not None
+    if path.is_complete:
+        # Every signature in it is sound: then only that of a CRL can be bad.
+        last: Slugs = ("bad-signature",)
+        causes = (*drop(causes, last), *keep(last, causes))
+    elif namesake:
+        first: Slugs = ("impostor-authority",)
+        causes = (*keep(first, causes), *drop(causes, first))
+    known, complete = path.certificates, path.is_complete
+    causes = by_listed_authorities(causes, known, evidence.recorder, complete=complete)
+    pair: Slugs = ("missing-intermediate", "unknown-authority")
+    if namesake or not path.why_omitted or not {*pair} <= {*causes}:
+        return causes
+    place = causes.index(pair[1])
+    return tuple(dict.fromkeys((*causes[:place], *pair, *causes[place:])))
 
 
 def _slugs_of_presented(

@@ -343,12 +343,12 @@ def _refused(
     # Two readings of one fault share their detail.
     details = dict.fromkeys(path.located(fault) for fault in path.faults if fault.slug in causes)
     yield from (Fact("found", detail) for detail in details)
-    for fault in path.faults:
-        if fault.slug not in causes:
-            yield Fact("also wrong", f"{path.located(fault)} ({fault.slug})")
+    if path.why_omitted and "missing-intermediate" in causes:
+        yield Fact("its issuer", f"was not sent; {path.why_omitted}")
+    others = (fault for fault in path.faults if fault.slug not in causes)
+    yield from (Fact("also wrong", f"{path.located(one)} ({one.slug})") for one in others)
     impostor = refused_us and "impostor-authority" in causes
-    other = same_name_root(path, evidence) if impostor else None
-    if other is not None:
+    if impostor and (other := same_name_root(path, evidence)) is not None:
         who = display_name(subject_name(other))
         yield Fact("beside it", f"a root that is called {who} too, and has another key")
     if leaf is not None and "clock-skew" in causes:

@@ -12,18 +12,18 @@ name may exist in either place. Two things rule the missing intermediate out. Th
 permit no further CA below them (pathLenConstraint), and a certificate's authorityKeyIdentifier may
 name its issuer's issuer: where that is the issuer itself, it is a root. (A CA that writes that
 falsely is itself an unknown CA.) The reverse proves nothing, as any CA can name one of our anchors
-there, but makes the missing intermediate the likelier of the two.
+there, but makes the missing intermediate the likelier of the two; and so does what else a
+certificate tells of its issuer (`mtls_echo_tls.path.issuers`).
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
 
-from mtls_echo_pki.certificates.outline import DistinguishedName
 from mtls_echo_pki.certificates.reading import (
     is_self_issued,
     is_valid_at,
@@ -34,6 +34,13 @@ from mtls_echo_pki.certificates.reading import (
 )
 from mtls_echo_tls.fault_causes import Variant
 from mtls_echo_tls.path.certificates import shortened
+from mtls_echo_tls.path.issuers import (
+    above_issuer,
+    is_above,
+    is_issued_by_root,
+    issuers_issuer,
+    why_intermediate,
+)
 from mtls_echo_tls.path.rules import Fault, check_validity, display_name
 from mtls_echo_tls.path.tampering import evidence_of_tampering, is_signed_by
 
@@ -168,10 +175,10 @@ def _dead_end(
     elif is_self_issued(current) and depth == 0:
         yield Fault("self-signed", 0, f"subject and issuer are both {issuer}")
     elif anchors is None:
-        above = _above_issuer(current)
+        above = above_issuer(current)
         if above:
             detail = f"{issuer} was not sent; by its key identifier, {above} issued it"
-            yield Fault("missing-intermediate", depth, detail, "below-known")
+            yield Fault("missing-intermediate", depth, detail)
     elif signer is not None and not is_self_issued(signer):
         yield from _unsent(signer, depth, inputs, path)
     elif any(subject_name(anchor) == issuer_name(current) for anchor in anchors):
@@ -290,49 +297,30 @@ def _unknown(
         now = display_name(subject_name(renamed))
         detail = f"it was issued under the name {issuer}, by the key of the trust anchor {now}"
         variant = "renamed-ca"
-    if _is_issued_by_root(current):
+    if is_issued_by_root(current):
         root = f"{issuer} is a root by its key identifier, and is not among the trust anchors"
         yield Fault("unknown-authority", depth, detail if renamed else root, variant)
     elif not any(_has_room(anchor, path) for anchor in anchors):
         last = f"{issuer} is not among the trust anchors, which permit no CA below them"
         yield Fault("unknown-authority", depth, detail if renamed else last, variant)
-    elif renamed is None and any(map(_is_above(current), anchors)):
-        detail += f"; by its key identifier, the trust anchor {_above_issuer(current)} issued it"
-        yield Fault("missing-intermediate", depth, detail, "below-known")
-        yield Fault("unknown-authority", depth, detail)
+    elif renamed is None and (why := _why_below(current, anchors) or why_intermediate(current)):
+        yield Fault("missing-intermediate", depth, f"{detail}; {why}")
+        yield Fault("unknown-authority", depth, f"{detail}; {why}")
     else:
         yield Fault("unknown-authority", depth, detail, variant)
         yield Fault("missing-intermediate", depth, detail)
 
 
+def _why_below(current: x509.Certificate, anchors: Sequence[x509.Certificate]) -> str:
+    """Why the issuer of this certificate is likely to stand below one of the anchors."""
+    if not any(map(is_above(current), anchors)):
+        return ""
+    return f"by its key identifier, the trust anchor {above_issuer(current)} issued it"
+
+
 def _not_sent(issuer: x509.Certificate, depth: int) -> Fault:
     detail = f"{display_name(subject_name(issuer))} was not sent, and is known here"
     return Fault("missing-intermediate", depth, detail)
-
-
-def _is_issued_by_root(certificate: x509.Certificate) -> bool:
-    """Whether its issuer's issuer, as authorityKeyIdentifier names it, is the issuer itself."""
-    identifier = value_of(certificate, x509.AuthorityKeyIdentifier)
-    return identifier is not None and _issuers_issuer(identifier) == [issuer_name(certificate)]
-
-
-def _is_above(certificate: x509.Certificate) -> Callable[[x509.Certificate], bool]:
-    """Whether an anchor issued its issuer, by what authorityKeyIdentifier says."""
-    identifier = value_of(certificate, x509.AuthorityKeyIdentifier)
-    above = _issuers_issuer(identifier) if identifier is not None else []
-    return lambda anchor: subject_name(anchor) in above
-
-
-def _above_issuer(certificate: x509.Certificate) -> str:
-    """The issuer's issuer, as authorityKeyIdentifier names it; "" if it does not, or is a root."""
-    identifier = value_of(certificate, x509.AuthorityKeyIdentifier)
-    above = _issuers_issuer(identifier) if identifier is not None else []
-    return display_name(above[0]) if above and above[0] != issuer_name(certificate) else ""
-
-
-def _issuers_issuer(identifier: x509.AuthorityKeyIdentifier) -> list[DistinguishedName]:
-    names = identifier.authority_cert_issuer or ()
-    return [DistinguishedName.of(n.value) for n in names if isinstance(n, x509.DirectoryName)]
 
 
 def _has_room(anchor: x509.Certificate, path: Sequence[x509.Certificate]) -> bool:
@@ -359,7 +347,7 @@ def _may_have_signed(issuer: x509.Certificate, subject: x509.Certificate) -> boo
     number = wanted.authority_cert_serial_number
     if number is not None and number != serial_number(issuer):
         return False
-    above = _issuers_issuer(wanted)
+    above = issuers_issuer(wanted)
     return not above or above[0] == issuer_name(issuer)
 
 

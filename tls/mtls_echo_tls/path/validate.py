@@ -35,6 +35,7 @@ from mtls_echo_pki.printable import printable
 from mtls_echo_tls.path import rules
 from mtls_echo_tls.path.chain import LONGEST_PATH, ChainInputs, build_chain
 from mtls_echo_tls.path.crl import revocation_faults
+from mtls_echo_tls.path.issuers import why_intermediate
 from mtls_echo_tls.path.rules import Fault, display_name
 from mtls_echo_tls.sides import Side
 from mtls_echo_tls.slugs import Slugs
@@ -53,10 +54,9 @@ _LONGEST_DETAIL = 256
 # signature, dates), so that the first fault is the one it reports.
 # fmt: off
 _ORDER: Slugs = (
-    "empty-trust", "unknown-authority", "missing-intermediate", "impostor-authority",
-    "self-signed", "not-conforming", "missing-key-identifier", "unknown-critical-extension",
-    "not-an-authority", "path-too-long", "wrong-usage", "name-not-permitted",
-    "weak-key", "weak-signature", "no-san", "wrong-name",
+    "empty-trust", "unknown-authority", "impostor-authority", "self-signed", "not-conforming",
+    "missing-key-identifier", "unknown-critical-extension", "not-an-authority", "path-too-long",
+    "wrong-usage", "name-not-permitted", "weak-key", "weak-signature", "no-san", "wrong-name",
     "crl-missing", "crl-not-yet-valid", "crl-expired", "revoked", "revoked-authority",
     "bad-signature",
     # Dates are checked from the anchor down.
@@ -101,6 +101,13 @@ class CertificationPath:
     def intermediates(self) -> tuple[x509.Certificate, ...]:
         """The CAs between the end-entity certificate and a root."""
         return tuple(c for c in self.certificates[1:] if not is_self_issued(c))
+
+    @property
+    def why_omitted(self) -> str:
+        """Why a CA above the last certificate was probably left out; "" if nothing says so."""
+        if not self.certificates or self.is_complete or "missing-intermediate" in self.slugs:
+            return ""
+        return why_intermediate(self.certificates[-1])
 
     def located(self, fault: Fault) -> str:
         """A fault's detail, with the certificate that has it unless it is the end-entity's."""
@@ -209,9 +216,9 @@ def _namesakes(
 
 
 def _rank(fault: Fault) -> int:
-    """Its place among the faults; the likelier of two readings comes first."""
-    likelier = fault.variant == "below-known"
-    return _ORDER.index("unknown-authority" if likelier else fault.slug) * 2 - likelier
+    """Its place among the faults; of two readings of one, the likelier was found first."""
+    missing = fault.slug == "missing-intermediate"
+    return _ORDER.index("unknown-authority" if missing else fault.slug)
 
 
 def _bounded(faults: Sequence[Fault]) -> Iterator[Fault]:
