@@ -100,7 +100,7 @@ class Serving:
 
 
 @contextlib.contextmanager
-def serving(*arguments: str, pki: Path | None = None) -> Iterator[Serving]:
+def serving(*arguments: str, pki: Path | None = None, **more: str) -> Iterator[Serving]:
     """Run `mtls-echo serve` on a free port for as long as the block lasts."""
     process = subprocess.Popen(
         [*COMMAND, "serve", "--listen", "127.0.0.1:0", "--log-format", "json", *arguments],
@@ -108,7 +108,7 @@ def serving(*arguments: str, pki: Path | None = None) -> Iterator[Serving]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment(pki),
+        env=environment(pki, **more),
     )
     running = Serving(process)
     try:
