@@ -2,13 +2,13 @@
 
 Results go to standard output, everything else to standard error with a ``mtls-echo:`` prefix,
 without capitalised initials and without full stops at the end. An error says what is wrong with
-what, and ends with one hint that can be acted on. Nothing here imports more than click.
+what, and ends with one hint that can be acted on. Nothing here imports more than click
+until it is needed: help is printed with this module alone.
 """
 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
 import os
 import re
@@ -16,12 +16,14 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Generator, Iterable
-from pathlib import Path
-from typing import IO, Any, NoReturn, TextIO
+from typing import IO, TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
 from mtls_echo_pki.printable import printable
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PROGRAM = "mtls-echo"
 
@@ -75,6 +77,8 @@ class CommandGroup(click.Group):
         return [(name, each.get_short_help_str(limit=1000)) for name, each in found if each]
 
     def _like(self, ctx: click.Context, name: str) -> list[str]:
+        import difflib
+
         own = self.list_commands(ctx)
         inner = {
             sub: f"'{each} {sub}'"
@@ -330,6 +334,8 @@ def _output() -> TextIO | None:
 
 def this_command() -> str:
     """This program, as it can be called from here."""
+    from pathlib import Path
+
     running = Path(sys.argv[0]).resolve()
     found = shutil.which(PROGRAM)
     if found is not None and Path(found).resolve() == running:
@@ -342,6 +348,7 @@ def this_command() -> str:
 def short_path(path: Path) -> str:
     """The shortest way to write a path from here, quoted for a shell."""
     import shlex
+    from pathlib import Path
 
     for place, prefix in ((Path.cwd, ""), (Path.home, "~/")):
         try:
