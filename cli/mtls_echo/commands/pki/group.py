@@ -178,7 +178,6 @@ def issue(
     """
     from mtls_echo_pki.certificates.request import KeyType, Request, Usage
     from mtls_echo_pki.directory.directory import Directory
-    from mtls_echo_pki.flaws.registry import find_flaw
 
     if slug is not None and pkcs12_file is not None:
         raise click.UsageError("--flaw and --pkcs12 exclude each other")
@@ -196,6 +195,8 @@ def issue(
             key_type=KeyType(key_type),
         )
         if slug is not None:
+            from mtls_echo_pki.flaws.registry import find_flaw
+
             flaw = find_flaw(slug)
             inputs = pki_directory.issue_flawed(name, request, flaw)
             credential = inputs.credential
