@@ -156,7 +156,14 @@ STEMS: tuple[Phrase, ...] = (
          rf"|{_CANNOT}\W+(?:\w+\W+){{0,3}}?"
          rf"(?:load|read|open|pars|import|decod|set|find)\w*\W+.{{0,60}}?{_IN_A_FILE}"
          r"|\bno (?:valid )?(?:\w+ )?(?:certificate|(?:private )?key) ?(?:file )?(?:\w+ ){0,3}"
-         r"(?:specified|configured|found)\b", (), "nobody"),
+         r"(?:specified|configured|found)\b"
+         r"|\bssl_(?:ctx_(?:load|use|check|set)|load_client_ca|use)_\w+|\bpem_read_bio",
+         (), "nobody"),
+    Phrase("the program",
+         r"\b(?:connect\w*|handshake|negotiation)\b.{0,60}\btim(?:ed|e)[ -]?out\b",
+         ("timeout",), "nobody"),
+    Phrase("the program", r"\b(?:tls|ssl|https|handshake|rpc)\b.{0,200}\beof\b",
+         _CLOSED, "unsaid", decides=_WHY),
 )  # fmt: skip
 
 # Whose log or message this is, and which side such a program is when it prints one.
