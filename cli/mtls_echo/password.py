@@ -19,8 +19,10 @@ from typing import Any
 
 import click
 
-from mtls_echo.console import CommandError
+from mtls_echo.console import CommandError, say
 from mtls_echo_pki.printable import printable
+
+_STANDARD_INPUT = frozenset({"/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"})
 
 # Far more than openssl reads of a line with a password.
 _LONGEST_LINE = 64 * 1024
@@ -47,26 +49,29 @@ class HeldPassword:
 
 
 def piped_password(file: Path) -> bytes | None:
-    """Read the first line of a pipe; None if the file is something else.
+    """Read the first line of a pipe, or of standard input; None if the file is something else.
 
     Raises:
         CommandError: If it is empty, or cannot be a password.
     """
+    is_input = str(file) in _STANDARD_INPUT and not os.isatty(0)
     try:
-        if not stat.S_ISFIFO(os.stat(file).st_mode):
+        if not is_input and not stat.S_ISFIFO(os.stat(file).st_mode):
             return None
-        # What follows the line may be messages, and the pipe standard input.
-        with open(file, "rb", buffering=0) as pipe:
+        # What follows the line may be messages, and the pipe standard input. A file that is
+        # standard input would be opened anew by its name, and its first line be a message, too.
+        with open(0 if is_input else file, "rb", buffering=0, closefd=not is_input) as pipe:
             line = _line_of(pipe)
     except OSError:
         return None  # reading it as a file will say so
+    where = "standard input" if is_input else "this pipe"
     if len(line) == _LONGEST_LINE:
         raise CommandError(
-            f"{file}: the first line in this pipe is too long for a password",
+            f"{file}: the first line in {where} is too long for a password",
             "end the password with a newline",
         )
     if not line.rstrip(b"\r\n"):
-        raise CommandError(f"{file}: there is no password in this pipe", "write one to it")
+        raise CommandError(f"{file}: there is no password in {where}", "write one to it")
 
     from mtls_echo_pki.files.passwords import first_line
     from mtls_echo_pki.files.pem_blocks import MaterialError
@@ -74,7 +79,7 @@ def piped_password(file: Path) -> bytes | None:
     try:
         return first_line(line, file)
     except MaterialError as error:
-        raise CommandError(str(error), "write the password to the pipe as UTF-8 text") from error
+        raise CommandError(str(error), f"write the password to {where} as UTF-8 text") from error
 
 
 def _line_of(pipe: io.FileIO) -> bytes:
@@ -103,13 +108,16 @@ def ask_for_password(
         CommandError: If a pipe is empty, or what was typed cannot be a password.
     """
     file = key or cert
+    from mtls_echo_pki.files.private_key import is_locked
+
     if once and password_file is not None and file is not None:
         piped = piped_password(password_file)
+        if piped is not None and not is_locked(file):
+            unneeded = f"{file} needs no password: --password-file has no effect"
+            say(f"warning: {unneeded}")
         return None if piped is None else HeldPassword(piped, once=True)
     if cert is None or file is None or password_file is not None or not _has_terminal():
         return None
-
-    from mtls_echo_pki.files.private_key import is_locked
 
     # Of what cannot be used whatever the password is, reading it says why.
     if not is_locked(file) or (file != cert and (_is_pkcs12(file) or _is_pkcs12(cert))):

@@ -54,7 +54,7 @@ VARIANTS: dict[Variant, Cause] = {
         "RFC 5280 §4.2.1.2",
     ),
     "malformed": Cause(
-        "{its_bearer} has an extension that OpenSSL cannot read: {detail}",
+        "{its_bearer} has an extension that is not well-formed: {detail}",
         "{reissue}",
         "{reissue}",
         "RFC 5280 §4.2",

@@ -87,13 +87,14 @@ def general_name(identity: str) -> x509.GeneralName:
 def identity_text(name: x509.GeneralName) -> str:
     """Return a presented identifier as the string :func:`general_name` would take.
 
-    Of what it would not take: a name as RFC 4514 has it, a dotted OID, an otherName with its type.
+    Of what it would not take: a name as RFC 4514 has it, an OID after ``RID:``, an otherName with
+    its type.
     """
     match name:
         case x509.DirectoryName():
             return str(DistinguishedName.of(name.value))
         case x509.RegisteredID():
-            return name.value.dotted_string
+            return f"RID:{name.value.dotted_string}"
         case x509.OtherName():
             return f"{name.type_id.dotted_string}:{_other_text(name.value)}"
         case _:

@@ -35,6 +35,9 @@ _LEGACY = re.compile(re.escape(bytes.fromhex("060a2a864886f70d010c01")) + rb"[\x
 # ContentInfo of signedData (RFC 2315 §7).
 _PKCS7 = bytes.fromhex("06092a864886f70d010702")
 
+# What `openssl pkcs12` takes out of a file: everything, or the CA certificates only.
+_ALL, _ANCHORS = "-nodes", "-nokeys -cacerts"
+
 _JAVA = {b"\xfe\xed\xfe\xed": "JKS", b"\xce\xce\xce\xce": "JCEKS"}
 _PEM_BEGIN = b"-----BEGIN "
 
@@ -119,27 +122,34 @@ def not_pem(contents: bytes, file: str) -> FileFormat:
     """
     if not contents.strip():
         return FileFormat("is empty", "was the program that writes it interrupted?")
-    java = _JAVA.get(contents[:4])
-    if java is not None:
-        return FileFormat(
-            f"is a Java key store ({java}), not PEM",
-            f"convert it: keytool -importkeystore -srckeystore {file} -srcstoretype {java} "
-            f"-destkeystore {file}.p12 -deststoretype PKCS12; "
-            f"then: openssl pkcs12 -in {file}.p12 -nodes -out {file}.pem",
-        )
-    if contents[:1] == b"\x30":
-        return _der(contents, file) or _unknown(file)
+    if (binary := _binary(contents, file)) is not None:
+        return binary
     decoded = _from_base64(contents)
     if decoded is not None and _PEM_BEGIN in decoded:
         command = guarded(f"base64 -d {file} > {file}.pem", decoded)
         return FileFormat("is base64 of a PEM file", f"decode it: {command}")
-    inner = _der(decoded, f"{file}.der") if decoded is not None else None
+    inner = _binary(decoded, f"{file}.der") if decoded is not None else None
     if inner is not None:
+        command = f"base64 -d {file} > {file}.der"
+        if "private key" in inner.reason:
+            command = f"(umask 077; {command})"
         return FileFormat(
             f"is base64 without boundaries; what it holds {inner.reason}",
-            f"decode it: base64 -d {file} > {file}.der; then {inner.hint}",
+            f"decode it: {command}; then {inner.hint}",
         )
     return _unknown(file)
+
+
+def _binary(contents: bytes, file: str) -> FileFormat | None:
+    java = _JAVA.get(contents[:4])
+    if java is None:
+        return _der(contents, file) if contents[:1] == b"\x30" else None
+    return FileFormat(
+        f"is a Java key store ({java}), not PEM",
+        f"convert it: keytool -importkeystore -srckeystore {file} -srcstoretype {java} "
+        f"-destkeystore {file}.p12 -deststoretype PKCS12; "
+        f"then: openssl pkcs12 -in {file}.p12 {_ALL} -out {file}.pem",
+    )
 
 
 def _unknown(file: str) -> FileFormat:
@@ -185,8 +195,12 @@ def is_legacy_pkcs12(contents: bytes) -> bool:
 def pkcs12_command(contents: bytes, file: str, *, anchors: bool = False) -> str:
     """Return the command that makes PEM of a PKCS#12 file: of its CA certificates, or of all."""
     legacy = "-legacy " if is_legacy_pkcs12(contents) else ""
-    what = "-nokeys -cacerts" if anchors else "-nodes"
-    return f"openssl pkcs12 {legacy}-in {file} {what} -out {file}.pem"
+    return f"openssl pkcs12 {legacy}-in {file} {_ANCHORS if anchors else _ALL} -out {file}.pem"
+
+
+def of_anchors(hint: str | None) -> str | None:
+    """Return a hint whose command takes what is to be trusted from a file, and no private key."""
+    return hint and hint.replace(f" {_ALL} ", f" {_ANCHORS} ")
 
 
 def _parses(parse: Callable[[bytes], object], contents: bytes) -> bool:

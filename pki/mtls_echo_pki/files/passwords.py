@@ -51,7 +51,9 @@ def read_password(path: Path) -> bytes:
         hint = f"see who may read it with: ls -l {quoted(path)}"
         raise MaterialError(path, "permission denied", hint) from error
     except OSError as error:
-        hint = "name a file with the password in its first line; it is read at every reload"
+        hint = "name a file with the password in its first line"
+        if path.is_fifo():
+            hint += "; a pipe can be read once, and the password is read again at every reload"
         raise MaterialError(path, os_reason(error), hint) from error
     return first_line(contents, path)
 

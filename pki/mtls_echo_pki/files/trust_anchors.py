@@ -23,7 +23,7 @@ from mtls_echo_pki.certificates.der import UnreadableError
 from mtls_echo_pki.certificates.reading import load_certificate, parsing
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.files.durable import is_folder, os_reason, read_file
-from mtls_echo_pki.files.formats import is_pkcs12, pkcs12_command
+from mtls_echo_pki.files.formats import is_pkcs12, of_anchors, pkcs12_command
 from mtls_echo_pki.files.pem import parse_certificates, parse_crls, read_stable
 from mtls_echo_pki.files.pem_blocks import MaterialError, has, quoted
 
@@ -83,7 +83,11 @@ def parse_trust(pem: bytes, *, path: Path) -> Trust:
             "take the CA certificates out of it: "
             + pkcs12_command(pem, quoted(path), anchors=True),
         )
-    return _joined([Trust(tuple(parse_certificates(pem, path=path)), _crls_in(pem, path))])
+    try:
+        certificates = parse_certificates(pem, path=path)
+    except MaterialError as error:
+        raise MaterialError(path, error.reason, of_anchors(error.hint)) from error
+    return _joined([Trust(tuple(certificates), _crls_in(pem, path))])
 
 
 def files_meant(path: Path) -> tuple[Path, ...]:

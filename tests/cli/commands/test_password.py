@@ -230,7 +230,39 @@ def test_a_pipe_is_read_by_a_command_that_reads_its_files_once(
     again = piped("--count", "2")
     assert again.returncode == 2
     assert "not a regular file" in again.stderr
-    assert "it is read at every reload" in again.stderr
+    assert "the password is read again at every reload" in again.stderr
+
+
+@pytest.mark.parametrize("key", ["enc.key", "plain.key"])
+def test_a_password_in_standard_input_is_not_a_message(
+    key: str, files: Path, server: Serving, tmp_path: Path
+) -> None:
+    """From a pipe or a file alike; and it is said of a key that needs none."""
+    locked = ALICE.key.private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(WORD.encode())
+    )
+    written = {"enc.key": locked, "plain.key": ALICE.key_pem, "in": f"{WORD}\nhello\n".encode()}
+    for name, contents in {**written, "alice.pem": ALICE.certificate_pem}.items():
+        (tmp_path / name).write_bytes(contents)
+    named = {
+        "--ca": files / "servers.pem",
+        "--cert": tmp_path / "alice.pem",
+        "--key": tmp_path / key,
+    }
+    options = [str(word) for option in named.items() for word in option]
+    words = [*COMMAND, "connect", f"localhost:{server.port}", *options]
+    with open(tmp_path / "in", "rb") as source:
+        ran = subprocess.run(
+            [*words, "--password-file", "/dev/stdin"],
+            stdin=source,
+            capture_output=True,
+            text=True,
+            env=environment(),
+            timeout=TIMEOUT,
+        )
+
+    assert (ran.returncode, ran.stdout) == (0, "hello\n"), ran.stderr
+    assert ("plain.key needs no password" in ran.stderr) is (key == "plain.key")
 
 
 def test_an_empty_pipe_is_an_error(files: Path, server: Serving) -> None:
@@ -264,7 +296,7 @@ def test_a_pipe_is_read_as_a_file_is(files: Path, server: Serving) -> None:
         ran = piped(contents)
         assert ran.returncode == 2
         assert reason in ran.stderr
-        assert "hint: write the password to the pipe as UTF-8 text" in ran.stderr
+        assert "hint: write the password to this pipe as UTF-8 text" in ran.stderr
 
 
 def test_what_follows_the_password_on_standard_input_is_the_messages(
@@ -287,4 +319,4 @@ def test_what_follows_the_password_on_standard_input_is_the_messages(
     assert WORD not in ran.stderr
     ran = fed("x" * 70_000)
     assert (ran.returncode, ran.stdout) == (2, "")
-    assert "the first line in this pipe is too long for a password" in ran.stderr
+    assert "the first line in standard input is too long for a password" in ran.stderr

@@ -290,7 +290,7 @@ def test_a_presented_identifier_of_any_type_has_a_text() -> None:
     upn = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 
     assert identity_text(x509.DirectoryName(directory)) == r"CN=a\, b"
-    assert identity_text(x509.RegisteredID(x509.ObjectIdentifier("1.2.3.4"))) == "1.2.3.4"
+    assert identity_text(x509.RegisteredID(x509.ObjectIdentifier("1.2.3.4"))) == "RID:1.2.3.4"
     assert identity_text(x509.OtherName(upn, encode(UTF8, b"a@b"))) == f"{upn.dotted_string}:a@b"
     assert identity_text(x509.OtherName(upn, b"\x05\x00")) == f"{upn.dotted_string}:#0500"
     assert identity_text(x509.OtherName(upn, b"\x05")).endswith(":#05")

@@ -22,6 +22,7 @@ from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.files.pem import parse_certificates
 from mtls_echo_pki.files.pem_blocks import MaterialError, blocks
 from mtls_echo_pki.files.private_key import parse_key
+from mtls_echo_pki.files.trust_anchors import parse_trust
 
 ROOT = Authority.root("formats")
 CREDENTIAL = ROOT.intermediate().issue(Request.server("a.test"))
@@ -184,6 +185,20 @@ def test_a_java_key_store_is_named_by_its_kind(kind: str, tmp_path: Path) -> Non
 
     assert caught.value.reason == f"is a Java key store ({kind}), not PEM"
     assert f"-srcstoretype {kind}" in hinted(caught.value)
+
+
+@pytest.mark.parametrize("encode", [bytes, encodebytes], ids=["as it is", "base64"])
+@pytest.mark.parametrize(
+    "store", [b"\xfe\xed\xfe\xed" + bytes(60), CREDENTIAL.pkcs12(b"x")], ids=["JKS", "PKCS#12"]
+)
+def test_of_what_holds_keys_the_ca_certificates_are_taken(
+    store: bytes, encode: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    with pytest.raises(MaterialError) as caught:
+        parse_trust(encode(store), path=tmp_path / "store")
+
+    assert " -nokeys -cacerts " in hinted(caught.value)
+    assert "-nodes" not in hinted(caught.value)
 
 
 @pytest.mark.skipif(shutil.which("keytool") is None, reason="keytool is missing")

@@ -62,7 +62,7 @@ async def test_the_ca_is_named_and_not_called_unknown(
     assert verifier.verify_code == 20
     assert verifier.causes == ["not-conforming"]
     assert (
-        "the root “Root”, above its certificate, has an extension that OpenSSL cannot read:"
+        "the root “Root”, above its certificate, has an extension that is not well-formed:"
         " keyUsage is malformed"
     ) in verifier.summary
     assert "with a well-formed keyUsage" in verifier.remedy

@@ -6,6 +6,7 @@ read anew each time. It is used here, to open the key, and kept nowhere.
 
 from __future__ import annotations
 
+import os
 import shlex
 from functools import cache
 from pathlib import Path
@@ -78,6 +79,8 @@ def secret_warnings(
     key: Path | None, password_file: Path | None, vocabulary: Vocabulary
 ) -> tuple[str, ...]:
     """Who else can read a key that is not encrypted, or the file of its password."""
+    if password_file is not None and password_file.is_relative_to("/dev"):
+        password_file = Path(os.path.realpath(password_file))  # standard input, from a file
     exposed = exposure_warnings(password_file, "password file")
     if key is None or is_locked(key):
         return exposed

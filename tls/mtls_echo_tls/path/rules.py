@@ -149,9 +149,10 @@ def check_certificate(
 
 
 def check_extensions(certificate: x509.Certificate, depth: int) -> Iterator[Fault]:
-    """Check that OpenSSL can read the extensions that every verifier needs.
+    """Check that the extensions which every verifier needs are well-formed.
 
-    It takes a certificate where it cannot for one that no CA it knows has issued (verify code 20).
+    OpenSSL reads some that are not. Where it cannot, it takes the certificate for one that no CA
+    it knows has issued (verify code 20).
     """
     for oid in unreadable_extensions(certificate):
         if oid in _READ_BY_OPENSSL:

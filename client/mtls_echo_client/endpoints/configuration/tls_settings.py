@@ -176,7 +176,7 @@ class Reader:
             client_context(material.trust, material.credential)
         except MaterialError as error:
             place = places.get(error.path, places[first])
-            raise self.error(place, str(error), error.hint) from error
+            raise self.error(place, str(error), _hint(error, ca)) from error
         except ssl.SSLError as error:
             reason = (error.reason or "no reason given").replace("_", " ").lower()
             raise self.error(
@@ -184,3 +184,11 @@ class Reader:
             ) from error
         self.warnings += (f"{places[first]}: {warning}" for warning in material.warnings)
         self._proved.add(files)
+
+
+def _hint(error: MaterialError, ca: Path) -> str | None:
+    """The hint, and what the file is for that its command writes."""
+    hint = error.hint or ""
+    if error.path != ca and " -nodes " in hint:
+        return f"{hint}; name what it writes as cert_file and as key_file"
+    return f"{hint}; name that file as key_file" if "openssl pkey -in" in hint else error.hint

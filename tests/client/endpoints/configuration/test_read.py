@@ -206,6 +206,7 @@ def test_pkcs12_is_refused_with_a_command_where_no_password_can_be_given(
 
     assert "alice.p12: is a PKCS#12 file" in str(refused)
     assert "convert it: openssl pkcs12 -in" in (refused.hint or "")
+    assert (refused.hint or "").endswith("; name what it writes as cert_file and as key_file")
 
 
 def test_an_encrypted_key_is_refused_with_a_command(folder: Path) -> None:
@@ -220,3 +221,4 @@ def test_an_encrypted_key_is_refused_with_a_command(folder: Path) -> None:
     assert "[0].tls_config.key_file: " in str(refused)
     assert "locked.key: the private key is encrypted" in str(refused)
     assert "openssl pkey -in" in (refused.hint or "")
+    assert (refused.hint or "").endswith("; name that file as key_file")
