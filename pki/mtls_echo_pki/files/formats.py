@@ -12,13 +12,13 @@ import binascii
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_der_public_key
 
 from mtls_echo_pki.certificates.der import UnreadableError
 from mtls_echo_pki.certificates.reading import load_certificate, parsing
+from mtls_echo_pki.files.foreign_files import FileFormat, archive, foreign
 
 REQUEST_HINT = "send it to your CA: what comes back is the certificate"
 PUBLIC_KEY_HINT = (
@@ -42,13 +42,6 @@ _JAVA = {b"\xfe\xed\xfe\xed": "JKS", b"\xce\xce\xce\xce": "JCEKS"}
 _PEM_BEGIN = b"-----BEGIN "
 
 
-class FileFormat(NamedTuple):
-    """What a file is, as a clause, and what to do."""
-
-    reason: str
-    hint: str
-
-
 # Commands that put right what a variable, a JSON file, a shell or a mail program did to PEM.
 _WITH_LINE_ENDS = (
     r"""awk '{gsub(/\\+r/, ""); gsub(/\\+n/, "\n"); gsub(/\\/, ""); """
@@ -68,6 +61,8 @@ def unusual_text(contents: bytes, file: str) -> FileFormat | None:
         contents: The file's.
         file: Its path, quoted for a shell.
     """
+    if (packed := archive(contents, file)) is not None:
+        return packed
     wide = contents.find(_PEM_BEGIN.decode().encode("utf-16-le"))
     if wide >= 0:
         # In big-endian text the pattern is found too, one byte later.
@@ -137,7 +132,7 @@ def not_pem(contents: bytes, file: str) -> FileFormat:
             f"is base64 without boundaries; what it holds {inner.reason}",
             f"decode it: {command}; then {inner.hint}",
         )
-    return _unknown(file)
+    return foreign(contents, file) or _unknown(file)
 
 
 def _binary(contents: bytes, file: str) -> FileFormat | None:

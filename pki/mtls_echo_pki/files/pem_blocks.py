@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from mtls_echo_pki.files.foreign_files import of_openssh
 from mtls_echo_pki.files.formats import (
     PUBLIC_KEY_HINT,
     REQUEST_HINT,
@@ -60,6 +61,9 @@ _MISTAKEN: dict[Kind, tuple[Kind, str]] = {
     ),
 }
 
+_OPENSSH = "OPENSSH PRIVATE KEY"
+_NOT_FOR_TLS = "name the file that your CA sent, or that you made a request with"
+
 # What stands in a file in place of the thing wanted: as the message calls it, and how to get from
 # it to what is wanted, if that is known.
 _OTHERS = {
@@ -73,12 +77,19 @@ _OTHERS = {
         "a certificate in OpenSSL's own format",
         "convert it: openssl x509 -in {0} -out {0}.pem",
     ),
-    "OPENSSH PRIVATE KEY": (
-        "a key in OpenSSH's format",
-        "convert a copy of it: ssh-keygen -p -m PKCS8 -f {}",
+    _OPENSSH: ("a key in OpenSSH's format", None),
+    "PGP PUBLIC KEY BLOCK": ("a PGP key", _NOT_FOR_TLS),
+    "PGP PRIVATE KEY BLOCK": ("a PGP key", _NOT_FOR_TLS),
+    "PGP MESSAGE": ("what PGP has encrypted", "decrypt it: (umask 077; gpg -o {0}.pem -d {0})"),
+    "AGE ENCRYPTED FILE": (
+        "what age has encrypted",
+        "decrypt it: (umask 077; age -d -i IDENTITY -o {0}.pem {0})",
     ),
     "DSA PRIVATE KEY": ("a DSA key, which TLS 1.3 does not have", None),
 }
+
+# OpenSSH's keys come without an X.509 certificate.
+_NO_CA = "name the file of the certificate that your CA issued for the key"
 
 # What OpenSSL writes before a key.
 _KEY_PARAMETERS = frozenset({"EC PARAMETERS", "DSA PARAMETERS"})
@@ -265,6 +276,8 @@ def _not_the(wanted: Kind, path: Path, found: list[Block]) -> MaterialError:
         if block.label in _OTHERS:
             what, hint = _OTHERS[block.label]
             hint = hint and hint.format(quoted(path))
+            if block.label == _OPENSSH:
+                hint = of_openssh(block.der, quoted(path)) if wanted == "private key" else _NO_CA
             return MaterialError(path, f"holds {what} where a {wanted} belongs", hint)
     labels = ", ".join(sorted({block.label for block in found}))
     return MaterialError(path, f"has no {wanted} in it, only: {labels}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import re
 import shutil
 import subprocess
@@ -185,6 +188,83 @@ def test_a_java_key_store_is_named_by_its_kind(kind: str, tmp_path: Path) -> Non
 
     assert caught.value.reason == f"is a Java key store ({kind}), not PEM"
     assert f"-srcstoretype {kind}" in hinted(caught.value)
+
+
+FOREIGN = {
+    "gzip": (gzip.compress(PEM), "is packed by gzip", "gzip -dc"),
+    "bzip2": (bz2.compress(PEM), "is packed by bzip2", "bzip2 -dc"),
+    "xz": (lzma.compress(PEM), "is packed by xz", "xz -dc"),
+    "zstd": (b"\x28\xb5\x2f\xfd" + bytes(60), "is packed by zstd", "zstd -dc"),
+    "ZIP": (b"PK\x03\x04" + bytes(60), "is a ZIP archive", "unzip"),
+    "tar": (bytes(257) + b"ustar" + bytes(250) + PEM, "is a tar archive", "tar -xf"),
+    "tar.gz": (gzip.compress(bytes(257) + b"ustar" + bytes(250)), "packed by gzip", "tar -xf"),
+    "page": (b"<!DOCTYPE html>\n<html><title>Sign in", "is a web page (HTML)", "curl -f"),
+    "old page": (b"\r\n\n<HTML><BODY>404", "is a web page (HTML)", "curl -f"),
+    "XML": (b'<?xml version="1.0"?><Error>', "is XML", "curl -f"),
+    "HTTP": (b"HTTP/1.1 200 OK\r\n\r\n", "is a whole HTTP response", "without -i"),
+    "LFS": (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS", "git lfs pull"),
+    "vault": (b"$ANSIBLE_VAULT;1.1;AES256\n61\n", "by Ansible Vault", "ansible-vault decrypt"),
+    "NSS": (b"SQLite format 3\0" + bytes(60), "cert9.db", "certutil -L"),
+    "PuTTY": (b"PuTTY-User-Key-File-3: ecdsa-sha2-nistp256\n", "of PuTTY", "puttygen"),
+    "PuTTY 25519": (b"PuTTY-User-Key-File-3: ssh-ed25519\n", "of PuTTY", "openssl genpkey"),
+    "SSH": (b"ssh-rsa AAAAB3Nz x\n", "is an SSH public key", "X.509"),
+    "SSH certificate": (
+        b"ecdsa-sha2-nistp256-cert-v01@openssh.com AAAA x\n",
+        "is a certificate of OpenSSH",
+        "X.509",
+    ),
+    "SSH2": (b"---- BEGIN SSH2 PUBLIC KEY ----\nAAAA\n", "is an SSH public key", "X.509"),
+    "PGP": (
+        b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQ==\n-----END PGP PUBLIC KEY BLOCK-----\n",
+        "holds a PGP key where",
+        "name the file",
+    ),
+    "netrc": (b"machine a.test\nlogin me\npassword geheim\n", "is a .netrc file", "name the file"),
+    "JSON": (b'{"error": "unauthorized"}', "is JSON", "jq -r"),
+    "YAML": (
+        b"kind: Secret\ndata:\n  tls.crt: %b\n" % encodebytes(PEM).replace(b"\n", b""),
+        "base64 of PEM as its tls.crt",
+        "base64 -d",
+    ),
+}
+
+
+@pytest.mark.parametrize(("contents", "reason", "hint"), FOREIGN.values(), ids=FOREIGN)
+def test_what_is_something_else_altogether_is_named(
+    contents: bytes, reason: str, hint: str, tmp_path: Path
+) -> None:
+    with pytest.raises(MaterialError) as caught:
+        parse_trust(contents, path=tmp_path / "ca.pem")
+
+    assert reason in caught.value.reason
+    assert hint in (caught.value.hint or "")
+    assert "geheim" not in f"{caught.value}{caught.value.hint}"
+
+
+@pytest.mark.parametrize("kind", ["gzip", "bzip2", "xz", "YAML"])
+def test_the_command_for_what_is_packed_works(kind: str, tmp_path: Path) -> None:
+    contents, reason, _ = FOREIGN[kind]
+    (tmp_path / "ca.pem").write_bytes(contents)
+
+    command = refused(tmp_path / "ca.pem", reason, parse_certificates)
+    subprocess.run(["bash", "-c", command], check=True, capture_output=True)
+
+    assert (tmp_path / "ca.pem.pem").read_bytes() == PEM
+
+
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen is missing")
+def test_the_command_for_a_key_of_openssh_works(tmp_path: Path) -> None:
+    file = tmp_path / "id"
+    made = "ssh-keygen", "-q", "-N", "", "-t"
+    run(*made, "ecdsa", "-f", "id", folder=tmp_path)
+
+    command = refused(file, "holds a key in OpenSSH's format", parse_key)
+    subprocess.run(["bash", "-c", f"{command} -q -N ''"], check=True, capture_output=True)
+
+    converted = tmp_path / "id.pem"
+    assert parse_key(converted.read_bytes(), path=converted)
+    run(*made, "ed25519", "-f", "id25519", folder=tmp_path)
+    assert "openssl genpkey" in refused(tmp_path / "id25519", "holds a key in", parse_key)
 
 
 @pytest.mark.parametrize("encode", [bytes, encodebytes], ids=["as it is", "base64"])
