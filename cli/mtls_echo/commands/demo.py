@@ -1,4 +1,4 @@
-"""`mtls-echo demo`: the lesson, in one terminal: connections, a rotation, or many endpoints."""
+"""`mtls-echo demo`: the lesson, in one terminal: connections, rotation, attacks, endpoints."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ examples:
       In TLS 1.3 only.
   mtls-echo demo --rotation
       Replace certificates, keys and CAs of a service while clients use it.
+  mtls-echo demo --attacks
+      Listen, phish, guess and more, with a password and with mutual TLS.
   mtls-echo demo --endpoints --keep ./many
       Connect to four servers, and leave them running for a second terminal.
 
@@ -37,6 +39,11 @@ exit status:
     help="Replace certificates under load instead: one expires, a key leaks, a CA changes.",
 )
 @click.option(
+    "--attacks",
+    is_flag=True,
+    help="Attack a login instead: once with a password, once with mutual TLS.",
+)
+@click.option(
     "--endpoints",
     is_flag=True,
     help="Connect one client to many servers instead, each with TLS settings of its own.",
@@ -48,7 +55,9 @@ exit status:
     help="With --endpoints: make everything in DIR, and serve until Ctrl-C, for `mtls-echo"
     " endpoints` in a second terminal.",
 )
-def demo(tls: str | None, *, rotation: bool, endpoints: bool, keep: Path | None) -> None:
+def demo(
+    tls: str | None, *, rotation: bool, attacks: bool, endpoints: bool, keep: Path | None
+) -> None:
     """Show mutual TLS connections succeed and fail, from both ends.
 
     Makes CAs and certificates on the fly, starts a server, and connects clients: with a
@@ -57,7 +66,12 @@ def demo(tls: str | None, *, rotation: bool, endpoints: bool, keep: Path | None)
     """
     import trio
 
-    chosen = {"--tls": tls, "--rotation": rotation, "--endpoints": endpoints}
+    chosen = {
+        "--tls": tls,
+        "--rotation": rotation,
+        "--attacks": attacks,
+        "--endpoints": endpoints,
+    }
     if len(given := [option for option, value in chosen.items() if value]) > 1:
         raise CommandError(f"{' and '.join(given)} exclude each other")
     if keep is not None and not endpoints:
@@ -68,6 +82,10 @@ def demo(tls: str | None, *, rotation: bool, endpoints: bool, keep: Path | None)
         from mtls_echo.demo.rotation.run import replace_certificates
 
         mismatches = trio.run(replace_certificates, open_console())
+    elif attacks:
+        from mtls_echo.attacks.run import show_attacks
+
+        mismatches = trio.run(show_attacks, open_console())
     elif endpoints:
         from mtls_echo.demo.endpoints.run import tour
         from mtls_echo_pki.files.staging import DirectoryError

@@ -171,6 +171,6 @@ def _conclude(console: Console, count: int, mismatches: list[str]) -> None:
         f" {pki}/trust/servers/ca.crt --cert {identity}.crt --key {identity}.key",
     ):
         drawing.show_command(console, line)
-    console.print("\nThere is more to watch: certificates that change, and many servers.\n")
-    for option in ("--rotation", "--endpoints"):
+    console.print("\nThere is more to watch: certificates that change, attacks, many servers.\n")
+    for option in ("--rotation", "--attacks", "--endpoints"):
         drawing.show_command(console, f"{command} demo {option}")

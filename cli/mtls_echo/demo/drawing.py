@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _WIDEST = 100
 
 # With fewer, one report is below the other.
-_TWO_COLUMNS = 60
+TWO_COLUMNS = 60
 
 _INDENT = 2
 
@@ -80,7 +80,7 @@ def show_diagram(console: Console, messages: Sequence[Message], report: Report) 
 
 def show_accounts(console: Console, client: Report | None, server: Report | None) -> None:
     """Print both reports side by side; None for a peer that does not speak TLS."""
-    if console.width < _TWO_COLUMNS:
+    if console.width < TWO_COLUMNS:
         for side, report in (("client", client), ("server", server)):
             text = Text.assemble((f"what the {side} saw\n", "bold"), _described(report))
             console.print(Padding(text, (1, 0, 0, _INDENT)))

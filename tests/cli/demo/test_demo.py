@@ -168,7 +168,7 @@ def test_the_commands_it_ends_with_work_when_pasted(tmp_path: Path, shown: str) 
 def test_it_names_the_demonstrations_that_are_left(shown: str) -> None:
     offered = re.findall(r"demo (--\w+)$", shown, re.MULTILINE)
 
-    assert offered == ["--rotation", "--endpoints"]
+    assert offered == ["--rotation", "--attacks", "--endpoints"]
     for option in offered:
         assert option in run("demo", "--help").stdout
 
