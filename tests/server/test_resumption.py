@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import socket
 import ssl
 
 import pytest
@@ -32,23 +30,7 @@ from tests.server.admission_world import (
     two_lists,
     versions,
 )
-from tests.support.servers import limits, running
-from tests.support.timing import TIMEOUT
-
-
-def visit(
-    context: ssl.SSLContext, port: int, session: ssl.SSLSession | None
-) -> tuple[bytes, bool | None, ssl.SSLSession | None]:
-    """Say hello over a connection that resumes a session, as only the standard library does."""
-    with (
-        socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as tcp,
-        context.wrap_socket(tcp, server_hostname="localhost", session=session) as tls,
-    ):
-        tls.sendall(b"hello")
-        received, session, reused = tls.recv(1000), tls.session, tls.session_reused
-        with contextlib.suppress(OSError):
-            tls.unwrap()
-        return received, reused, session
+from tests.support.servers import limits, running, visit
 
 
 @versions

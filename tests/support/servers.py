@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -271,6 +272,21 @@ def run_command(
         env={**os.environ, **(env or {})},
         check=False,
     )
+
+
+def visit(
+    context: ssl.SSLContext, port: int, session: ssl.SSLSession | None
+) -> tuple[bytes, bool | None, ssl.SSLSession | None]:
+    """Say hello over a connection that resumes a session, as only the standard library does."""
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as tcp,
+        context.wrap_socket(tcp, server_hostname="localhost", session=session) as tls,
+    ):
+        tls.sendall(b"hello")
+        received, session, reused = tls.recv(1000), tls.session, tls.session_reused
+        with contextlib.suppress(OSError):
+            tls.unwrap()
+        return received, reused, session
 
 
 def read_to_end(sock: socket.socket) -> bytes:
