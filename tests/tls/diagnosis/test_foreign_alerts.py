@@ -13,6 +13,7 @@ from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.trust import Trust
+from mtls_echo_pki.flaws.registry import FLAWS
 from mtls_echo_tls.diagnosis.context_info import ContextInfo
 from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.evidence import AlertSeen, Evidence
@@ -127,6 +128,33 @@ def test_an_alert_in_the_clear_may_then_be_forged() -> None:
 def test_a_revocation_is_what_the_alert_says_in_every_stack() -> None:
     assert refused(44, stacks=OPENSSL).causes == ["revoked"]
     assert refused(44).causes[0] == "revoked"
+
+
+STOLEN = FLAWS["key-not-owned"].build(CLIENTS, Request.client("alice.test")).credential
+
+
+@pytest.mark.parametrize("stacks", [OPENSSL, GO_OLD, GNUTLS, UNKNOWN_STACK])
+def test_a_key_that_is_not_the_certificates_is_seen_where_it_was_loaded(
+    stacks: frozenset[str],
+) -> None:
+    def report(credential: Credential, loaded: Credential, alert: int = 51) -> Report:
+        return refused(alert, credential, stacks, context_info=ContextInfo(loaded))
+
+    found = report(STOLEN, STOLEN)
+    assert found.causes == ["key-not-owned"]
+    assert [(fault.slug, fault.depth) for fault in found.faults] == [("key-not-owned", 0)]
+    assert "key-not-owned" not in report(ALICE, ALICE).causes
+    # Another was loaded than was presented: files may change.
+    assert report(ALICE, STOLEN).faults == []
+    # Other alerts are about the certificate, whatever the key is.
+    assert "key-not-owned" not in report(STOLEN, STOLEN, 44).causes
+
+
+def test_of_an_altered_handshake_of_tls_13_no_alert_could_be_read() -> None:
+    """Both directions would have other keys than the peer's; an alert in the clear has none."""
+    assert "tampered" not in refused(51, ALICE, OPENSSL).causes
+    assert "tampered" in refused(51, ALICE, OPENSSL, side="server", protected=False).causes
+    assert "tampered" in refused(20, ALICE, OPENSSL).causes
 
 
 @pytest.mark.parametrize("alert", [40, 41, 42, 46, 116])

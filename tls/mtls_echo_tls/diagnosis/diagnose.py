@@ -32,7 +32,7 @@ from mtls_echo_pki.certificates.reading import (
 from mtls_echo_tls.alerts import alert_name
 from mtls_echo_tls.causes import OWNERS
 from mtls_echo_tls.diagnosis import tables
-from mtls_echo_tls.diagnosis.cipher_mismatch import why_unfit
+from mtls_echo_tls.diagnosis.cipher_mismatch import owns_its_key, why_unfit
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import OWN_CHAIN, narrow
 from mtls_echo_tls.diagnosis.report import Alert, FaultFound, Issuer, Parameters, Report
@@ -93,7 +93,8 @@ def _examine_path(evidence: Evidence, verdict: Verdict) -> CertificationPath:
     if silent:
         return _own_path(evidence)
     if rejected_by != evidence.side:
-        return _with_address(_own_path(evidence), evidence)
+        path = _with_address(_own_path(evidence), evidence)
+        return _with_key(path, evidence) if "key-not-owned" in verdict.candidates else path
     if evidence.verify_code is None:
         # OpenSSL did not send our own chain.
         return _own_path(evidence) if evidence.ground in OWN_CHAIN else CertificationPath()
@@ -187,6 +188,19 @@ def _with_address(path: CertificationPath, evidence: Evidence) -> CertificationP
     detail = f"it names {named or 'no host'}, and no address; no name was asked for"
     fault = Fault("wrong-name" if named else "no-san", 0, detail)
     return replace(path, faults=(*path.faults, fault))
+
+
+def _with_key(path: CertificationPath, evidence: Evidence) -> CertificationPath:
+    """The path, and that the key we sign with is not the certificate's, if that is so.
+
+    OpenSSL loads them all the same if the file of an EC key (RFC 5915) says that it is.
+    """
+    mine = evidence.context_info.credential
+    presented = path.certificates[:1] == (mine.certificate,) if mine is not None else False
+    if mine is None or not presented or owns_its_key(mine):
+        return path
+    detail = "the private key that was loaded belongs to another public key"
+    return replace(path, faults=(Fault("key-not-owned", 0, detail), *path.faults))
 
 
 def _report(
