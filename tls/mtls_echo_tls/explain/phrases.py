@@ -251,7 +251,8 @@ SIDES: tuple[tuple[str, Side], ...] = (
     (r"resourceaccessexception|i/o error on \w{3,7} request for|cjcommunicationsexception"
          r"|communications link failure", "client"),
     (r"okhttp|httpurlconnection|httpsurlconnection|org\.apache\.http|resttemplate|webclient"
-         r"|could not (?:get|head|put|transfer) |smtptransport|convert socket to tls"
+         r"|could not (?:(?:get|head|put) ['\"]?http|transfer artifact)|smtptransport"
+         r"|convert socket to tls"
          r"|nsurlerrordomain|nsurlsession|kcferrordomaincfnetwork", "client"),
     (r"faraday|excon|net/http\.rb|open-uri|rubygems|mint\.transporterror|httpoison|hackney"
          r"|guzzle|composer|file_get_contents|fsockopen|stream_socket_client", "client"),
@@ -290,9 +291,12 @@ HINTS: tuple[tuple[str, Side], ...] = (
     (r"server(?:'s)? certificate|\bdial tcp\b|(?:failed|unable|not|cannot|can't|trying) to connect"
          r"|could not connect|can't connect to|connection to \S{1,80} failed"
          r"|(?:cannot|failed to|unable to) (?:re)?connect|\bdownload"
+         r"|\bat (?:[\w$]+\.)+\w*client\w*\.\w+\("
+         r"|(?<!listening )\b(?:for|from|to|url|fetch\w*|open\w*|access\w*|load\w*|request\w*)"
+         r"\b[ :='\"(]{1,4}(?:https|wss|ldaps|mqtts|amqps|imaps|smtps)://"
          r"|did not connect to|(?:tls|ssl) connection towards|db::netexception"
          r"|failed to tls handshake with", "client"),
     (r"error accepting|failed to accept|invalid client certificate|from client\b"
-         r"|client connection from"
+         r"|client connection from|(?<!response to )\bconnection from \S{1,60}[\d\]>)]"
          r"|(?:invalid|bad) (?:http )?request from|accepted connection from", "server"),
 )  # fmt: skip
