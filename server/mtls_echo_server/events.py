@@ -134,7 +134,7 @@ def _connection_text(
     if ended in _CUT_OFF and not report.causes:
         return f"cut off {where}: {_CUT_OFF[ended]}, {received} bytes in, {sent} bytes out"
     if silent and report.causes != ["timeout"]:
-        return f"failed {where}: connected and left without a word"
+        return f"failed {where}: connected and left without a word, as health checks do"
     if report.outcome == "echoed":
         ms = report.duration_ms
         took = f"{ms:.1f} ms" if ms < 1000 else f"{ms / 1000:.1f} s"

@@ -246,6 +246,10 @@ ANSWERED_IN_HTTP = _either(
 )
 
 
+# A client that goes in the middle of the handshake may never have meant to finish it.
+IF_PROBE = "nothing to do, if it was a load balancer's health check or a port scanner"
+
+
 def denied_for(reason: str) -> Cause:
     """The texts for a client that was turned away, and not because no rule names it."""
     clause, rfc = CAUSES["not-authorised"].clause, CAUSES["not-authorised"].rfc

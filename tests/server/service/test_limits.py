@@ -264,4 +264,4 @@ async def test_a_scan_of_the_port_is_called_what_it_is(pki: Authorities) -> None
         (await here.tcp()).close()
         await here.event("connection")
     [text] = [event.text for event in here.events if event.name == "connection"]
-    assert text.endswith(": connected and left without a word")
+    assert text.endswith(": connected and left without a word, as health checks do")

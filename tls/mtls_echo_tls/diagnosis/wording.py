@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from mtls_echo_pki.certificates.reading import subject_name
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.alerts import AlertDescription, alert_meaning, alert_name
-from mtls_echo_tls.causes import ANSWERED_IN_HTTP, cause_of, denied_for
+from mtls_echo_tls.causes import ANSWERED_IN_HTTP, IF_PROBE, cause_of, denied_for
 from mtls_echo_tls.denial import NOT_AMONG, ONLY_CERTAIN
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import same_name_root
@@ -218,7 +218,11 @@ def summary(evidence: Evidence, outcome: Outcome, words: Perspective, causes: Sl
         how = "reset" if silence == "reset" else "closed"
         ended = f"the {peer} {how} the connection without an alert"
         ended = f"the {peer} left without having sent a byte" if evidence.unused else ended
-        return f"{ended}, {_likelihood(causes, words)} because {words.clause(causes[0])}"
+        likelihood = _likelihood(causes, words)
+        if _may_be_probe(evidence) and likelihood == "perhaps":
+            ended = "the client left in the middle of the handshake, as health checks do"
+            likelihood = "or perhaps"
+        return f"{ended}, {likelihood} because {words.clause(causes[0])}"
     if (len(causes) > 2 or causes[:1] == UNKNOWN) and evidence.alert is not None:
         why = f"alert {alert_name(evidence.alert.code)}, “{alert_meaning(evidence.alert.code)}”"
         if causes[:1] != UNKNOWN:
@@ -239,6 +243,14 @@ def summary(evidence: Evidence, outcome: Outcome, words: Perspective, causes: Sl
     return f"the {peer} refused us: {why}"
 
 
+def _may_be_probe(evidence: Evidence) -> bool:
+    """Whether a client went without having finished its part of the handshake, or begun it.
+
+    A load balancer's health check leaves this trace, and a port scanner.
+    """
+    return evidence.side == "server" and evidence.stage == "handshake"
+
+
 def _likelihood(causes: Slugs, words: Perspective) -> str:
     """Of the first of several causes: behind a silence only what is provable is likely."""
     guessed = silence_in(causes) is not None and not fault_of(causes[0], words.faults)
@@ -252,12 +264,16 @@ def remedy(evidence: Evidence, words: Perspective, causes: Slugs, path: Certific
     first, silence = causes[0], silence_in(causes)
     if silence is not None and first != silence:
         likely = remedy(evidence, words, drop(causes, SILENT), path)
+        if _may_be_probe(evidence) and _likelihood(causes, words) == "perhaps":
+            likely = f"{IF_PROBE}; otherwise {likely}"
         return f"{likely}; or read the {words.peer}'s log: it may have refused without telling"
     if first == "missing-intermediate" and words.reader_owns:
         where = {one.certificate: one.file for one in evidence.context_info.local_cas}
         files = [str(where[one]) for one in path.omitted if one in where]
         if files:
             return f"append to the certificate file, in this order: {', '.join(files)}"
+    if silence is not None and _may_be_probe(evidence) and not evidence.own_chain:
+        return f"{IF_PROBE}; otherwise {words.remedy(cause_of(first, None))}"
     if first == "closed-without-alert" and evidence.side == "server" and evidence.own_chain:
         return words.text(
             "read the client's log: many programs refuse a server without telling it, most often"
