@@ -101,7 +101,8 @@ exit status (with --repeat and --count: of the last connection that failed):
 @click.option(
     "--trace",
     is_flag=True,
-    help="Draw the handshake, message by message, on standard error; with --json, report it.",
+    help="Draw the handshake, message by message, on standard error, 60 columns wide or more; with"
+    " --json, report it.",
 )
 @click.option(
     "--repeat",

@@ -177,7 +177,10 @@ class Dialogue:
             from mtls_echo_tls.diagrams.full import NARROWEST, WIDTH, sequence
 
             plain = not (sys.stderr.encoding or "").lower().startswith("utf")
-            width = min(WIDTH, max(NARROWEST, width_of(sys.stderr) or WIDTH))
+            columns = width_of(sys.stderr) or WIDTH
+            width = min(WIDTH, max(NARROWEST, columns))
+            if columns < NARROWEST:
+                say(f"the drawing is {NARROWEST} columns wide, and this terminal has {columns}")
             click.echo("\n".join(sequence(report, width=width, ascii_only=plain)), err=True)
 
     async def _conclude(self, report: Report, status: int) -> int:

@@ -79,7 +79,7 @@ class Rounds:
             from mtls_echo.commands.endpoints.table import draw
 
             console = _console()
-            console.print(draw(statuses, problems, console))
+            console.print(draw(statuses, problems, console), crop=False)
         return verdict(statuses)
 
     async def watch(self) -> int:

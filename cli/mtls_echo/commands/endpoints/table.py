@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import bisect
 import datetime
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.cells import cell_len
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -68,7 +69,7 @@ def draw(
 ) -> RenderableType:
     """All of it, however long; ``in_full`` with what was compared for each kind of failure."""
     below = [*_reasons(statuses, in_full=in_full), *problem_lines(problems)]
-    return Group(_table(statuses, console), Text(count(statuses)), *below)
+    return Group(_table(statuses, console, whole=True), Text(count(statuses)), *below)
 
 
 def draw_screen(
@@ -121,7 +122,7 @@ def _height(block: RenderableType, console: Console) -> int:
     return len(console.render_lines(block, pad=False))
 
 
-def _table(statuses: Sequence[Status], console: Console) -> RenderableType:
+def _table(statuses: Sequence[Status], console: Console, *, whole: bool = False) -> RenderableType:
     wide = console.width >= WIDE
     names = [(_group(each, wide=wide), where(each.endpoint, wide=wide)) for each in statuses]
     rows = [_cells(status, wide=wide) for status in statuses]
@@ -131,7 +132,7 @@ def _table(statuses: Sequence[Status], console: Console) -> RenderableType:
     fits = False
     if not wide and is_for_a_person(console):
         if _widths(rows, room) is None:
-            return _stack(names, rows, console)
+            return _stack(names, rows, console, whole=whole)
         fits = True
     table = new_table(console)
     if wide:
@@ -202,7 +203,11 @@ def _longest_word(texts: Iterable[Text]) -> int:
 
 
 def _stack(
-    names: Sequence[tuple[Text, Text]], rows: Sequence[Mapping[str, Text]], console: Console
+    names: Sequence[tuple[Text, Text]],
+    rows: Sequence[Mapping[str, Text]],
+    console: Console,
+    *,
+    whole: bool,
 ) -> RenderableType:
     """Each endpoint, and its cells below it."""
     room = console.width - INDENT
@@ -216,7 +221,8 @@ def _stack(
         if group != before:
             lines.append(group)
         before = group
-        lines += [address, _listed(cells, room) if widths is None else _aligned(cells, widths)]
+        shown = _Whole(address) if whole else address
+        lines += [shown, _listed(cells, room) if widths is None else _aligned(cells, widths)]
     return Group(*lines)
 
 
@@ -308,6 +314,38 @@ def _near(status: Status) -> datetime.timedelta:
     return min(_NEAR, (status.not_after - datetime.datetime.fromisoformat(peer.not_before)) / 3)
 
 
+class _Whole:
+    """A text that is wrapped between its words: what is copied from it is a host or a path.
+
+    A word that is wider than the terminal is broken by that, which copies it whole; not on a
+    screen that is drawn again and again, whose lines have to be counted.
+    """
+
+    def __init__(self, text: Text, indent: int = 0) -> None:
+        self._text = text
+        self._indent = indent
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        room = options.max_width - self._indent
+        for whole in self._text.split("\n", allow_blank=True):
+            for line in whole.divide(_between_words(whole.plain, room)):
+                line.rstrip()
+                line.pad_left(self._indent)
+                line.no_wrap, line.overflow = True, "ignore"
+                yield line
+
+
+def _between_words(text: str, room: int) -> list[int]:
+    """Where lines begin that have room, or are a word."""
+    found, width = list[int](), 0
+    for word in re.finditer(r"\S+\s*", text):
+        if width and width + cell_len(word[0].rstrip()) > room:
+            found.append(word.start())
+            width = 0
+        width += cell_len(word[0])
+    return found
+
+
 # --- below the table -----------------------------------------------------------------------------
 
 
@@ -340,6 +378,8 @@ def _reason(alike: Sequence[Status], *, in_full: bool) -> RenderableType:
         below.append(hint)
     below.rstrip()
     blank = [Text()] if in_full else []
+    if in_full:
+        return Group(*blank, _Whole(text), *([_Whole(below, INDENT)] if below else []))
     return Group(*blank, text, *([_indented(below)] if below else []))
 
 

@@ -84,11 +84,22 @@ def drawn(
     )
     problems = more.get("problems", ())
     whole = draw_screen if height else draw
-    console.print(whole(statuses, problems, console))
+    console.print(whole(statuses, problems, console), crop=bool(height))
     return file.getvalue()
 
 
 # --- the table -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [40, 60])
+def test_a_host_is_whole_however_long(width: int) -> None:
+    host = "a-server-of-a-very-long-name.in-its-namespace.svc.cluster.local"
+    shown = drawn(down(address=Address(host, 8443)), down(3), width=width)
+
+    assert f"\n{host}:8443\n" in shown
+    assert f"\n{host}:8443,\n" in shown
+    others = [line for line in shown.splitlines() if host not in line]
+    assert max(map(len, others)) <= width
 
 
 @pytest.mark.parametrize("width", [40, 60, 72, 80, 100, 160])
