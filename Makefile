@@ -5,7 +5,7 @@
 # make alone   - run every test in a process of its own
 # make bits    - flip every bit of a connection in turn, which takes some minutes
 # make check   - format, lint, type-check, and test the built wheel
-# make docs    - write docs/failures.md anew, from what really happens
+# make docs    - write docs/failures.md and docs/why-mtls.md anew, from what really happens
 # make lock    - refresh the pinned requirements (needs uv)
 # make clean   - remove everything that was made here
 #
@@ -68,6 +68,8 @@ check: lint test-wheel
 docs: $(VENV)/.run
 	@$(BIN)/python -m mtls_echo.failures.handbook tests/cli/commands/explain_corpus.toml >docs/failures.md.new
 	@mv docs/failures.md.new docs/failures.md
+	@$(BIN)/python -m mtls_echo.attacks.page tests/attacks >docs/why-mtls.md.new
+	@mv docs/why-mtls.md.new docs/why-mtls.md
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

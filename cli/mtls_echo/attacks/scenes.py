@@ -121,7 +121,7 @@ async def eavesdrop(parties: Parties) -> tuple[Half, Half]:
         nursery.cancel_scope.cancel()
     overheard = [record.data.decode().rstrip() for record in relay.taps[0].sent_by("client")]
     plain = Half(
-        happened=(f"listened to {len(overheard)} lines of alice",),
+        happened=("read every byte that passed",),
         holds=_quoted(overheard),
         client=_quoted(answers),
         succeeded=LOGIN in overheard,
@@ -138,7 +138,7 @@ async def eavesdrop(parties: Parties) -> tuple[Half, Half]:
         nursery.cancel_scope.cancel()
     wire = relay.taps[0].everything
     return plain, Half(
-        happened=(f"listened to {len(relay.taps[0].records)} records of TLS",),
+        happened=("read every byte that passed",),
         holds=(
             f"the name {BANK}, which is in the clear" if BANK.encode() in wire else "nothing",
             "bytes that cannot be told from random",
@@ -285,7 +285,7 @@ async def _guess_keys(parties: Parties) -> Half:
     cost = measure_handshake(with_new_key, context, BANK)
     return Half(
         happened=(
-            f"presented alice's certificate {len(visits)} times, and signed with a guessed key",
+            f"presented alice's certificate {len(visits)} times, each with another guessed key",
             f"a guess costs {BANK} {_ms(cost.server)} to refuse",
         ),
         holds=("alice's certificate, which is not a secret",),

@@ -6,15 +6,21 @@ import io
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import trio
 from rich.console import Console
 
 from mtls_echo.attacks.guessing import KEY_STEPS, years
 from mtls_echo.attacks.lesson import SCENES
+from mtls_echo.attacks.page import Played, page, play_scenes, read_claims
 from mtls_echo.attacks.run import show_attacks
 from tests.support.command_line import run
 from tests.support.timing import TIMEOUT
+
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs" / "why-mtls.md").read_text("utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +68,7 @@ def test_the_time_for_a_key_is_computed(shown: str) -> None:
     needed = years(KEY_STEPS, 1e18)
 
     assert 1.0e13 < needed < 1.1e13
-    assert f"{needed / 1e12:.0f} million million years" in scene(shown, 4)
+    assert f"{needed / 1e12:.0f} trillion years" in scene(shown, 4)
 
 
 def test_what_mutual_tls_does_not_prevent_is_said_too(shown: str) -> None:
@@ -70,6 +76,39 @@ def test_what_mutual_tls_does_not_prevent_is_said_too(shown: str) -> None:
 
     for limit in ("stolen private key", "compromised end", "authorisation", "passkeys"):
         assert limit in after
+
+
+# --- docs/why-mtls.md ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def played() -> Played:
+    return trio.run(play_scenes)
+
+
+def test_the_page_is_up_to_date(played: Played) -> None:
+    written = page(played, read_claims(ROOT / "tests" / "attacks"))
+
+    assert written == PAGE, "`make docs` writes docs/why-mtls.md anew"
+
+
+def test_nothing_in_it_differs_from_run_to_run() -> None:
+    assert not re.search(r"\d{4}-\d\d-\d\d|\d\d:\d\d:\d\d", PAGE)  # dates and times
+    assert not re.search(r"(?:localhost|127\.0\.0\.1):\d", PAGE)  # ports
+    assert not re.search(r"\d ms", PAGE)
+    assert "… ms" in PAGE
+
+
+def test_every_claim_has_a_line(played: Played) -> None:
+    modules = [path.stem for path in (ROOT / "tests" / "attacks").glob("test_*.py")]
+
+    assert len(modules) >= 13
+    for module in modules:
+        assert re.search(rf"^- `{module}`: [A-Z]", PAGE, re.MULTILINE)
+    assert page(played, {"test_other": "Another claim."}) != PAGE
+
+
+# --- deviations, and other terminals -------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
