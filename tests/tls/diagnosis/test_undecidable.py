@@ -8,6 +8,7 @@ differs, a program that named one cause would name it in the other world too.
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import ssl
 from dataclasses import dataclass
@@ -21,10 +22,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from mtls_echo_client.context import client_context
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential
+from mtls_echo_pki.certificates.reading import valid_at
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.tbs import TBSCertificate
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_server.context import server_context
+from mtls_echo_tls.diagnosis.cipher_mismatch import is_strong, owns_its_key
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.joint import JointReport, join_reports
 from mtls_echo_tls.diagnosis.report import Report
@@ -64,6 +67,9 @@ class Shape:
             self.of(certificate.issuer.rfc4514_string()),
             self.of(key),
             self.of(certificate.not_valid_after_utc - certificate.not_valid_before_utc),
+            valid_at(certificate, datetime.datetime.now(datetime.UTC)),
+            is_strong(certificate),
+            certificate.signature_algorithm_oid,
             len(certificate.subject.rdns),
             certificate.version,
             tuple(self._of_extension(extension) for extension in certificate.extensions),
@@ -86,6 +92,7 @@ class Shape:
         return (
             evidence.stage, evidence.reason, evidence.verify_code, evidence.alert,
             evidence.version, evidence.cipher, evidence.server_name, mine.local_cas,
+            mine.credential is None or owns_its_key(mine.credential),
             [[self.of_certificate(one) for one in chain] for chain in read],
             [self.of_certificate(anchor) for anchor in anchors],
             self._verdicts([*read[0], *read[1], *anchors]),
