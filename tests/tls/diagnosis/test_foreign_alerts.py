@@ -41,11 +41,13 @@ def refused(
     *,
     side: Side = "client",
     protected: bool = True,
+    root: bytes | None = None,
     **more: Any,
 ) -> Report:
     """Our report of a certificate that the peer has refused; the root is in its own file."""
     chain = credential.chain_der if credential is not None else ()
-    root = (CLIENTS if side == "client" else SERVERS).certificate.public_bytes(Encoding.DER)
+    ca = CLIENTS if side == "client" else SERVERS
+    root = root or ca.certificate.public_bytes(Encoding.DER)
     evidence = Evidence(
         side,
         stage="first-read",
@@ -75,6 +77,21 @@ def test_what_is_provably_wrong_comes_first(
 
     assert report.causes[:2] == [cause, "unknown-authority"]
     assert report.outcome == "refused"
+
+
+@pytest.mark.parametrize("stacks", [UNKNOWN_STACK, GO_OLD, JAVA])
+def test_a_rule_that_few_enforce_comes_after_it_and_after_the_usual(
+    stacks: frozenset[str],
+) -> None:
+    critical = bytes.fromhex("0603551d130101ff")
+    whole = CLIENTS.certificate.public_bytes(Encoding.DER)
+    root = whole.replace(critical, critical[:-1] + b"\0")
+    report = refused(46 if stacks == JAVA else 42, OLD, stacks, root=root)
+
+    assert root != whole
+    assert report.causes[0] == "expired"
+    assert "not-conforming" in report.causes[2:]
+    assert next(each.value for each in report.evidence if each.fact == "found")[:8] == "notAfter"
 
 
 @pytest.mark.parametrize("alert", [42, 46, 48])

@@ -247,10 +247,10 @@ def _narrow_as_presenter(family: Slugs, path: CertificationPath, evidence: Evide
     shown = (*proved, *missing, *strict)
     ruled_out = _disproved(path, evidence) - {*suspected}
     remaining = _likelier_first(drop(family, {*ruled_out, *shown}), path, evidence)
-    if strict and not proved and not (evidence.peer_is_openssl and evidence.alert is not None):
+    if strict and not (evidence.peer_is_openssl and evidence.alert is not None):
         # Few other verifiers are strict, and to all of them a CA may be unknown.
         usual = keep(remaining[:2], _USUAL)
-        shown, remaining = (*missing, *usual, *strict), drop(remaining, usual)
+        shown, remaining = (*proved, *missing, *usual, *strict), drop(remaining, usual)
     possible = (*shown, *remaining) or UNKNOWN
     # The alert for everything else: what is left over when all that is known has been ruled out
     # is not proved by that.

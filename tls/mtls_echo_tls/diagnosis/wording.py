@@ -357,7 +357,9 @@ def _refused(
     if leaf is not None:
         yield Fact("presented", presented_as(leaf))
     # Two readings of one fault share their detail.
-    details = dict.fromkeys(path.located(fault) for fault in path.faults if fault.slug in causes)
+    named = [fault for fault in path.faults if fault.slug in causes]
+    named.sort(key=lambda fault: causes.index(fault.slug))
+    details = dict.fromkeys(map(path.located, named))
     yield from (Fact("found", detail) for detail in details)
     if path.why_omitted and "missing-intermediate" in causes:
         yield Fact("its issuer", f"was not sent; {path.why_omitted}")
