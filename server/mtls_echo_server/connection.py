@@ -24,8 +24,10 @@ from dataclasses import dataclass
 
 import trio
 
+from mtls_echo_tls.diagnosis.evidence import TransportEnd
 from mtls_echo_tls.stream.answering import AnsweringStream
 from mtls_echo_tls.stream.hub import Hub
+from mtls_echo_tls.stream.records import missing_of_handshake
 from mtls_echo_tls.stream.tcp import SCRATCH, TCPStream
 
 # A connection that retires is closed after this many seconds without data: more than a round trip
@@ -60,6 +62,10 @@ class Limits:
         grace_period: What a stop leaves to open connections, and a reached age to a busy one.
         max_connection_age: After which a connection retires, so that its client authenticates
             again: or an expired certificate would not matter to one that never disconnects.
+        max_handshakes: Connections in their handshake, or being closed, at once. None: as many as
+            clients, so that all of them may come back at once; 64 at least.
+        max_handshakes_per_network: Those of one network (`mtls_echo_server.pending`). None: half
+            of them, 64 at least.
 
     Raises:
         ValueError: A limit that would admit no client.
@@ -70,37 +76,56 @@ class Limits:
     max_connections: int = 1000
     grace_period: float = 30.0
     max_connection_age: float = math.inf
+    max_handshakes: int | None = None
+    max_handshakes_per_network: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("handshake_timeout", "idle_timeout", "max_connections", "max_connection_age"):
             if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be more than 0")
+        for name in ("max_handshakes", "max_handshakes_per_network"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be more than 0")
         if not self.grace_period >= 0:
             raise ValueError("grace_period must be at least 0")
 
     @property
     def max_pending(self) -> int:
-        """Connections in their handshake, or being closed, at once (`pending`).
+        """``max_handshakes``, or what None stands for."""
+        return self.max_handshakes or max(self.max_connections, LEAST_PENDING)
 
-        As many as clients, so that all of them may come back at once.
-        """
-        return max(self.max_connections, LEAST_PENDING)
+    @property
+    def max_pending_per_network(self) -> int:
+        """``max_handshakes_per_network``, or what None stands for; no more than `max_pending`."""
+        share = self.max_handshakes_per_network or max(self.max_pending // 2, LEAST_PENDING)
+        return min(share, self.max_pending)
 
 
-async def first_bytes(transport: TCPStream) -> int:
-    """Read a client's first bytes into `SCRATCH`, return how many; answer one that speaks HTTP.
+async def first_record(transport: TCPStream, begun: bytearray) -> tuple[int, TransportEnd]:
+    """Read a client's first record into `SCRATCH`; answer one that speaks HTTP.
 
-    0 when the client has closed the connection, -1 when it has reset it.
+    Returns how many bytes there are, and whether the client has ended its side before that was a
+    whole record. ``begun`` has the bytes of an unfinished one, as long as this waits: state of
+    OpenSSL's, 40 KiB of it, is made for a client only that has sent one.
     """
     try:
         while (size := transport.take()) < 0:
             await trio.lowlevel.wait_readable(transport.socket)
+        if bytes(SCRATCH[: min(size, 4)]) in _HTTP:
+            with contextlib.suppress(trio.BrokenResourceError):
+                transport.push([_HTTP_ANSWER])
+        if size and (missing := missing_of_handshake(SCRATCH[:size])):
+            begun += SCRATCH[:size]
+            while missing and (more := await transport.receive_some(missing)):
+                begun += more
+                missing = missing_of_handshake(begun)
+            size = len(begun)
+            SCRATCH[:size] = begun
+            return size, "eof" if missing else "open"
     except trio.BrokenResourceError:
-        return -1
-    if bytes(SCRATCH[: min(size, 4)]) in _HTTP:
-        with contextlib.suppress(trio.BrokenResourceError):
-            transport.push([_HTTP_ANSWER])
-    return size
+        SCRATCH[: len(begun)] = begun
+        return len(begun), "reset"
+    return size, "open" if size else "eof"
 
 
 class Connection(AnsweringStream):
@@ -173,11 +198,11 @@ class Connection(AnsweringStream):
         """Break off, without close_notify: the client must see that the stream was cut."""
         self._abandon()
 
-    def begin(self, size: int) -> None:
-        """Take the first bytes, before the handshake; without any, raise `TLSFailure`."""
-        if size <= 0:
-            raise self._lost("reset" if size else "eof")
+    def begin(self, size: int, end: TransportEnd) -> None:
+        """Take the first record, before the handshake; if there is none, raise `TLSFailure`."""
         self.evidence.keep_first_bytes(SCRATCH[:size])
+        if end != "open":
+            raise self._lost(end)
         self._records.feed(SCRATCH[:size])
 
     def _waits(self, now: float | None = None) -> None:

@@ -119,7 +119,7 @@ _ENDED: dict[Ended, str] = {
 # Where the server ended it, and not for anything that the client did.
 _CUT_OFF: dict[Ended, str] = {
     "abort": "we cut it off while stopping",
-    "crowded": "too many others were waiting to be admitted, and it had waited longest",
+    "crowded": "too many were waiting to be admitted, and of its network it had waited longest",
     "interrupted": "it was busy when its time was over",
 }
 

@@ -36,7 +36,7 @@ from mtls_echo_server import events as _events
 from mtls_echo_server.accepting import Acceptor
 from mtls_echo_server.access import Access
 from mtls_echo_server.admission import Admission, ContextSource
-from mtls_echo_server.connection import Connection, Limits, first_bytes
+from mtls_echo_server.connection import Connection, Limits, first_record
 from mtls_echo_server.events import Ended, Events
 from mtls_echo_server.handlers import echo
 from mtls_echo_server.listeners import listen
@@ -45,7 +45,7 @@ from mtls_echo_server.pending import PendingConnections, Slot
 from mtls_echo_tls.address import Address
 from mtls_echo_tls.denial import denial_line
 from mtls_echo_tls.diagnosis.diagnose import diagnose
-from mtls_echo_tls.diagnosis.evidence import Evidence
+from mtls_echo_tls.diagnosis.evidence import Evidence, TransportEnd
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.stream.delivery import CLOSE_TIMEOUT
 from mtls_echo_tls.stream.hub import Hub, open_hub
@@ -67,7 +67,7 @@ class Server:
     Args:
         context: From `server_context`; or a function that returns the current one, so that keys
             and trust can change while serving (`mtls_echo_tls.material.reloader.Reloader`). It is
-            called when a client's first bytes have arrived, and again before the client is served.
+            called when a client's first record has arrived, and again before the client is served.
         handler: Serves one authenticated client. It may raise `TLSFailure`, which ends the
             connection; anything else is a bug, logged. It does not close the stream: when it
             returns, or its time is over, the service does, with close_notify.
@@ -99,7 +99,9 @@ class Server:
         self._events: Events = events
         self._trace = trace
         self._capacity = trio.Semaphore(self._limits.max_connections)
-        self._pending = PendingConnections(self._limits.max_pending)
+        self._pending = PendingConnections(
+            self._limits.max_pending, self._limits.max_pending_per_network
+        )
         self._open: set[Connection] = set()
         self._departures = trio.lowlevel.ParkingLot()
         self._stop = trio.Event()
@@ -126,6 +128,7 @@ class Server:
                     self._pending, self._capacity, self._limits, self._events, self._attend
                 )
                 async with trio.open_nursery() as accepting:
+                    accepting.start_soon(self._pending.expire)
                     for sock in sockets:
                         accepting.start_soon(acceptor.run, sock, self._tasks)
                     if self._log is not None:
@@ -186,11 +189,12 @@ class Server:
     async def _serve(self, transport: TCPStream, slot: Slot, where: str) -> None:
         connection: Connection | None = None
         ended: Ended | None = None
+        begun = bytearray()
         try:
             with slot.scope:
-                size = await first_bytes(transport)
-                # Not before the first byte: a client that stayed silent across a reload must get
-                # the new context.
+                size, end = await first_record(transport, begun)
+                # Not before the first record: a client that stayed silent across a reload must
+                # get the new context.
                 connection = Connection(
                     transport,
                     self._context(),
@@ -199,14 +203,15 @@ class Server:
                     scope=slot.scope,
                     hub=self._hub,
                 )
-                if await self._authenticate(connection, size):
+                if await self._authenticate(connection, size, end):
+                    self._pending.authenticated(slot)
                     await self._admit(connection, slot, where)
             if connection is not None and not slot.cancelled:
                 ended = self._conclude(connection, slot)
         finally:
             # Before the stream is closed, which takes until the client closes too.
             if connection is None:
-                self._report_silence(slot, where)
+                self._report_unbegun(slot, where, begun)
             else:
                 self._report_end(connection, slot, where, ended)
                 if not connection.close_at_once():
@@ -215,15 +220,14 @@ class Server:
                     with slot.scope:
                         await connection.aclose()
 
-    async def _authenticate(self, connection: Connection, size: int) -> bool:
+    async def _authenticate(self, connection: Connection, size: int, end: TransportEnd) -> bool:
         """Whether the client proved itself, as far as the context demands it."""
         try:
-            connection.begin(size)
+            connection.begin(size, end)
             await connection.do_handshake()
         except TLSFailure:
             return False
         await trio.lowlevel.checkpoint_if_cancelled()  # it may have come too late
-        connection.scope.deadline = math.inf
         return True
 
     async def _admit(self, connection: Connection, slot: Slot, where: str) -> None:
@@ -271,9 +275,10 @@ class Server:
 
     # --- how it ended ----------------------------------------------------------------------------
 
-    def _report_silence(self, slot: Slot, where: str) -> None:
-        """Report a client that sent nothing before its deadline, or before it was cancelled."""
+    def _report_unbegun(self, slot: Slot, where: str, begun: bytearray) -> None:
+        """Report a client that sent no whole record before its deadline, or was cancelled."""
         evidence = Evidence("server", stage="handshake")
+        evidence.keep_first_bytes(begun)
         if slot.scope.cancelled_caught and not slot.cancelled:
             evidence.time_out()
         else:

@@ -255,4 +255,6 @@ def _limits(options: dict[str, Any]) -> Limits:
         max_connections=options["max_connections"],
         grace_period=options["grace_period"],
         max_connection_age=options["max_connection_age"] or math.inf,
+        max_handshakes=options["max_handshakes"],
+        max_handshakes_per_network=options["max_handshakes_per_network"],
     )

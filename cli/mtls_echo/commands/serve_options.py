@@ -165,6 +165,18 @@ _OPTIONS = (
         show_default=True,
         help="Clients served at once; others wait in the kernel's queue.",
     ),
+    click.option(
+        "--max-handshakes",
+        type=click.IntRange(min=1),
+        help="Unfinished handshakes at once; beyond, the oldest of the network with most is "
+        "ended.  [default: as many as --max-connections, 64 at least]",
+    ),
+    click.option(
+        "--max-handshakes-per-network",
+        type=click.IntRange(min=1),
+        help="Of those, from one network (IPv4 /24, IPv6 /56): raise it where all clients come "
+        "through one load balancer.  [default: half, 64 at least]",
+    ),
     _period("--grace-period", 30, "Time that a stop leaves to busy connections."),
     _period(
         "--max-connection-age",

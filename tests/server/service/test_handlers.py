@@ -124,7 +124,8 @@ async def test_a_context_that_cannot_be_had_ends_that_connection_only(pki: Autho
     async with running(current, limits=limits()) as here:
         contexts.append(None)
         async with await here.tcp() as stream:
-            await stream.send_all(b"\x16")  # it is not asked for before
+            # It is not asked for before there is a whole record.
+            await stream.send_all(b"\x16\x03\x01\0\1\1")
             with contextlib.suppress(trio.BrokenResourceError):
                 assert await everything(stream) == b""
         assert (await here.event("error"))["message"] == "RuntimeError: no context"

@@ -219,11 +219,30 @@ async def test_accepting_outlives_a_shortage_of_descriptors(
         {"max_connections": 0},
         {"grace_period": -1},
         {"max_connection_age": float("nan")},
+        {"max_handshakes": 0},
+        {"max_handshakes_per_network": -1},
     ],
 )
 def test_limits_that_would_admit_no_client_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Limits(**wrong)  # type: ignore[arg-type]  # the point of the test
+
+
+@pytest.mark.parametrize(
+    ("given", "total", "share"),
+    [
+        ({}, 1000, 500),
+        ({"max_connections": 2}, 64, 64),
+        ({"max_connections": 100}, 100, 64),
+        ({"max_handshakes": 10}, 10, 10),
+        ({"max_handshakes": 300, "max_handshakes_per_network": 20}, 300, 20),
+    ],
+)
+def test_a_network_has_half_of_the_handshakes_unless_said(
+    given: dict[str, int], total: int, share: int
+) -> None:
+    made = limits(**given)
+    assert (made.max_pending, made.max_pending_per_network) == (total, share)
 
 
 async def test_silent_connections_keep_no_client_out(pki: Authorities) -> None:

@@ -89,6 +89,7 @@ class Evidence:
         version, cipher, group, signature, alpn, resumed: What was negotiated; None before. The
             signature is the server's.
         context_info: What our own context was made from.
+        settled: Whether all is read already that ever will be.
         started, duration: In seconds; by a clock that is never set.
         ended_at: When it ended, by this machine's clock: certificates are verified against that.
     """
@@ -136,6 +137,7 @@ class Evidence:
     duration: float | None = None
     ended_at: datetime.datetime | None = None
     recorder: Recorder = field(default_factory=Recorder, repr=False, compare=False)
+    settled: bool = field(default=False, repr=False, compare=False)
 
     @property
     def is_protected(self) -> bool:
@@ -220,6 +222,8 @@ class Evidence:
         """The connection failed: this is all that will be known of it."""
         self.failed = True
         self._conclude()
+        # Nothing is sent or received after a deadline; thousands may pass at the same time.
+        self.settled = self.timed_out
 
     def finish(self) -> None:
         """Fix the end and the duration: what follows is not part of it."""
@@ -289,7 +293,8 @@ class Evidence:
         known = object.__new__(Evidence)
         for name in _FIELDS:  # in half the time that `copy.copy` takes
             setattr(known, name, getattr(self, name))
-        known._conclude()
+        if not self.settled:
+            known._conclude()
         return known
 
     def _conclude(self) -> None:
@@ -345,7 +350,7 @@ class Evidence:
             if signature
             else self.signature
         )
-        if self.failed and not self.peer_stacks:
+        if self.failed and not self.peer_stacks and not self.timed_out:
             self.peer_stacks = recognise(self.recorder)
             self.peer_is_openssl |= self.peer_stacks == frozenset({"OpenSSL"})
         alert = self.recorder.fatal_alert if alerted else None

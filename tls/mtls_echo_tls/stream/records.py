@@ -21,11 +21,26 @@ import ssl
 
 from mtls_echo_tls.trace import recorder as _trace
 from mtls_echo_tls.trace.cleartext import CleartextRecorder
+from mtls_echo_tls.trace.messages import HANDSHAKE
 
 # The largest plaintext a record can carry (RFC 8446 §5.1).
 RECORD = 16_384
 
+# Its header: content type, a version, the length of what follows.
+_HEADER = 5
+
 _NOTHING = memoryview(b"")
+
+
+def missing_of_handshake(begun: bytes | bytearray | memoryview) -> int:
+    """How many bytes a handshake record that begins so still lacks; 0 of any other, or nothing."""
+    size = len(begun)
+    if size == 0 or begun[0] != HANDSHAKE or begun[1:2] not in (b"", b"\x03"):
+        return 0
+    if size < _HEADER:
+        return _HEADER - size
+    length = int.from_bytes(begun[3:_HEADER])
+    return max(_HEADER + length - size, 0) if length <= RECORD else 0
 
 
 class Records:
