@@ -117,12 +117,20 @@ STEMS: tuple[Phrase, ...] = (
     Phrase("the program",
          rf"{_CERT}.{{0,60}}{_DIFFERS}.{{0,40}}\b(?:host|domain|name|address|expected)"
          rf"|\b(?:host|host ?name|name|domain|cn|san)\b.{{0,60}}{_DIFFERS}.{{0,60}}{_CERT}"
-         rf"|{_CERT}.{{0,20}}(?:host ?name|common name|\bcn|domain|name) mismatch",
+         rf"|{_CERT}.{{0,20}}(?:host ?name|common name|\bcn|domain|name) mismatch"
+         rf"|{_CANNOT} verify (?:the )?(?:host ?name|server name|(?:server )?identity)",
          _NAME, side="client"),
     Phrase("the program",
          rf"{_CERT} (?:chain )?.{{0,60}}\bexpired\b|\bexpired (?:\w+ ){{0,2}}{_CERT}",
          ("expired", "expired-authority", "clock-skew")),
     Phrase("the program", rf"{_CERT}.{{0,40}}\bnot (?:yet|currently) valid", _DATES[1:]),
+    Phrase("the program",
+         rf"{_CERT}.{{0,20}}\bdates?\b.{{0,20}}invalid|{_CERT}.{{0,20}}not valid (?:before|after)",
+         _DATES),
+    Phrase("the program", r"\bcrl\b.{0,30}\bexpired", ("crl-expired",)),
+    Phrase("the program",
+         rf"\b(?:crl|ocsp|revocation)\b.{{0,60}}(?:{_FAILS}|unavailable|not found)"
+         rf"|{_CANNOT} .{{0,40}}\b(?:crl|revocation)\b", ("crl-missing", "revoked")),
     Phrase("the program", rf"{_CERT}.{{0,40}}\brevoked\b|\brevoked {_CERT}", ("revoked",)),
     Phrase("the program", r"\bself[- ]signed\b", ("self-signed", "unknown-authority")),
     Phrase("the program",
@@ -137,19 +145,38 @@ STEMS: tuple[Phrase, ...] = (
          rf"|\b(?:untrusted|unknown|unrecogni[sz]ed) (?:\w+ ){{0,2}}"
          rf"(?:{_CERT}|issuer|root|(?:certificate )?authority)", _UNTRUSTED),
     Phrase("the program",
-         rf"\b(?:verif\w+|validat\w+).{{0,60}}{_CERT}.{{0,40}}{_FAILS}|\bbad {_CERT}"
+         rf"\b(?:verif\w+|validat\w+).{{0,60}}{_CERT}.{{0,40}}{_FAILS}"
          rf"|{_CERT}.{{0,60}}\b(?:verif\w+|validat\w+|check)\b.{{0,30}}{_FAILS}"
          rf"|\binvalid (?:\w+ ){{0,2}}{_CERT}"
          rf"|{_CERT} (?:is |was |are )?(?:invalid|rejected|not (?:valid|accepted|verified))"
          rf"|{_CANNOT} (?:verify\w*|validat\w+|authenticat\w+) .{{0,60}}{_CERT}"
          rf"|(?:fail\w*|error) .{{0,20}}{_CERT} (?:verif\w+|validat\w+)"
+         rf"|{_CERT} (?:could not|cannot|can't) be (?:verified|validated)"
          rf"|{_CERT} (?:error|problem)\b", _UNVERIFIED),
+    Phrase("the program", rf"\bbad {_CERT}", ("wrong-name", *_UNTRUSTED, "expired"), "unsaid"),
+    Phrase("the program", r"\bincomplete (?:\w+ )?chain|\bchain (?:is )?incomplete"
+         rf"|\bintermediate (?:{_CERT} )?(?:is |was )?(?:missing|not found)",
+         ("missing-intermediate", "unknown-authority")),
+    Phrase("the program", r"\bissuer\b.{0,40}\b(?:not found|unknown|missing|not trusted)"
+         rf"|{_CANNOT} find .{{0,20}}\bissuer", _UNTRUSTED),
+    Phrase("the program", rf"{_CERT} pin\w*.{{0,30}}(?:{_FAILS}|mismatch)"
+         rf"|{_CERT}.{{0,40}}\bfingerprint\b.{{0,40}}(?:mismatch|not match)"
+         r"|\bfingerprint mismatch", ("unknown-authority", "impostor-authority")),
     Phrase("the program", r"\bno (?:shared|common|matching|mutual|acceptable) cipher"
-         r"|\bno cipher\w* (?:suites? )?in common|\bcipher (?:suites? )?mismatch",
+         r"|\bno cipher\w* (?:suites? )?in common|\bcipher\w* (?:suites? )?mismatch"
+         r"|\bcipher\w* (?:suites? )?(?:is |are )?not supported|\bunsupported cipher",
          ("no-common-cipher",)),
     Phrase("the program",
-         r"\b(?:unsupported|incompatible|no common|disabled) (?:tls |ssl )?(?:protocol )?version"
-         r"|\bprotocol version .{0,30}not supported", ("no-common-version",)),
+         r"\b(?:unsupported|incompatible|no common|disabled) (?:ssl/)?"
+         r"(?:tls |ssl )?(?:protocol )?version"
+         r"|\b(?:protocol|tls|ssl) version .{0,30}(?:not supported|mismatch|too (?:old|low))",
+         ("no-common-version",)),
+    Phrase("the program",
+         r"\bnot (?:an? )?(?:ssl|tls)(?:/tls)? (?:traffic|record|message|handshake)"
+         r"|\bplain ?(?:http|text)\b.{0,40}\b(?:tls|ssl|https)\b", _NOT_TLS, "nobody"),
+    Phrase("the program", r"(?:does not|doesn't|not) support\w* (?:start)?(?:tls|ssl)\b(?! ?v?\d)"
+         r"|\b(?:start)?tls (?:is |was )?not (?:supported|available|offered|enabled)",
+         _NOT_TLS, "nobody", "client"),
     Phrase("the program",
          r"\b(?:not|isn't) (?:an? )?(?:valid )?pem\b|\bpem .{0,20}(?:invalid|malformed|not found)"
          rf"|(?:does not|doesn't) contain .{{0,40}}{_IN_A_FILE}"
@@ -157,13 +184,24 @@ STEMS: tuple[Phrase, ...] = (
          rf"(?:load|read|open|pars|import|decod|set|find)\w*\W+.{{0,60}}?{_IN_A_FILE}"
          r"|\bno (?:valid )?(?:\w+ )?(?:certificate|(?:private )?key) ?(?:file )?(?:\w+ ){0,3}"
          r"(?:specified|configured|found)\b"
-         r"|\bssl_(?:ctx_(?:load|use|check|set)|load_client_ca|use)_\w+|\bpem_read_bio",
+         r"|\bssl_(?:ctx_(?:load|use|check|set)|load_client_ca|use)_\w+|\bpem_read_bio"
+         r"|\b(?:invalid|bad|missing|incomplete) (?:tls|ssl) (?:config\w*|settings?|options?)"
+         rf"|{_CANNOT} (?:set ?up|create|initiali[sz]e) (?:the )?(?:tls|ssl) (?:context|listener)"
+         r"|(?:wrong|incorrect|invalid|bad) (?:\w+ ){0,2}(?:pass ?phrase|password)\b.{0,40}"
+         rf"{_IN_A_FILE}|{_IN_A_FILE} (?:pass ?phrase|password) (?:is |was )?(?:wrong|in\w+)",
          (), "nobody"),
     Phrase("the program",
          r"\b(?:connect\w*|handshake|negotiation)\b.{0,60}\btim(?:ed|e)[ -]?out\b",
          ("timeout",), "nobody"),
-    Phrase("the program", r"\b(?:tls|ssl|https|handshake|rpc)\b.{0,200}\beof\b",
+    Phrase("the program", r"\b(?:tls|ssl|https|handshake|rpc|connection)\b.{0,200}\beof\b"
+         r"|\b(?:clos\w+|disconnect\w*|abort\w*|terminat\w*|interrupt\w*)\b.{0,60}\bhandshak"
+         r"|\bhandshak\w*\b.{0,60}\b(?:closed|abort\w*|terminat\w*|interrupt\w*|disconnect)"
+         r"|\bconnection (?:was )?closed by (?:the )?(?:server|client|peer|remote)",
          _CLOSED, "unsaid", decides=_WHY),
+    Phrase("the program", r"\bbad handshake\b|\b(?:tls|ssl)\b.{0,20}"
+         rf"(?:negotiation|handshake|connection|connect|accept)\b.{{0,30}}{_FAILS}"
+         rf"|{_FAILS}.{{0,30}}\b(?:tls|ssl) (?:negotiation|handshake)", (), "unsaid",
+         decides=_WHICH),
 )  # fmt: skip
 
 # Whose log or message this is, and which side such a program is when it prints one.
@@ -294,7 +332,8 @@ HINTS: tuple[tuple[str, Side], ...] = (
          r"|\bat (?:[\w$]+\.)+\w*client\w*\.\w+\("
          r"|(?<!listening )\b(?:for|from|to|url|fetch\w*|open\w*|access\w*|load\w*|request\w*)"
          r"\b[ :='\"(]{1,4}(?:https|wss|ldaps|mqtts|amqps|imaps|smtps)://"
-         r"|did not connect to|(?:tls|ssl) connection towards|db::netexception"
+         r"|\b(?:error|fail\w*|unable|while|when|problem) connecting to|did not connect to"
+         r"|(?:tls|ssl) connection towards|db::netexception"
          r"|failed to tls handshake with", "client"),
     (r"error accepting|failed to accept|invalid client certificate|from client\b"
          r"|client connection from|(?<!response to )\bconnection from \S{1,60}[\d\]>)]"
