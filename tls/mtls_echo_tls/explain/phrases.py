@@ -300,6 +300,7 @@ SIDES: tuple[tuple[str, Side], ...] = (
          r"|http/client\.py|urllib3|requests/adapters|smtplib|imaplib|botocore|mbedtls_connect"
          r"|esp_http_client|start_ssl_client|wificlientsecure|sending client hello"
          r"|websocket(?:_client|/_app\.py|/_core\.py)|winrm|mbedtls_net_connect", "client"),
+    (r"esp_https_server|esp_tls_(?:create_)?server", "server"),
     (r"ctrl-event-eap|wpa_supplicant|esp-tls|esp-x509-crt-bundle|ssl connect attempt failed"
          r"|failed to dial|while dialing|clickhouse[- ]client"
          r"|secured connection with the server|\bom(?:relp|fwd)\b", "client"),
@@ -334,7 +335,7 @@ HINTS: tuple[tuple[str, Side], ...] = (
          r"\b[ :='\"(]{1,4}(?:https|wss|ldaps|mqtts|amqps|imaps|smtps)://"
          r"|\b(?:error|fail\w*|unable|while|when|problem) connecting to|did not connect to"
          r"|(?:tls|ssl) connection towards|db::netexception"
-         r"|failed to tls handshake with", "client"),
+         r"|failed to tls handshake with|tonic(?: error: |::)transport", "client"),
     (r"error accepting|failed to accept|invalid client certificate|from client\b"
          r"|client connection from|(?<!response to )\bconnection from \S{1,60}[\d\]>)]"
          r"|(?:invalid|bad) (?:http )?request from|accepted connection from", "server"),
