@@ -112,7 +112,9 @@ def _not_opened(
         reason += ", or its encryption (RC2 or RC4) cannot be read here"
         hint = f"convert it: {pkcs12_command(contents, quoted(path))}"
     elif not str(error).startswith("Invalid password"):
-        reason += ", or its private key, or its encryption, cannot be used here"
+        # Of a certificate, OpenSSL may take in PEM what cannot be read here.
+        reason += ", or its private key, a certificate or its encryption cannot be used here"
+        hint = f"convert it: {pkcs12_command(contents, quoted(path))}"
     else:
         reason += too_long(password)
     return PasswordError(path, reason, hint, missing=False)

@@ -38,8 +38,8 @@ def test_an_unsupported_key_is_not_said_to_be_a_wrong_password(curve: str, tmp_p
     with pytest.raises(PasswordError) as caught:
         read_credential(file, file, password=b"geheim")
     assert caught.value.reason == (
-        "the password does not open this PKCS#12 file, or its private key, or its encryption,"
-        " cannot be used here"
+        "the password does not open this PKCS#12 file, or its private key, a certificate or its"
+        " encryption cannot be used here"
     )
 
 
