@@ -25,8 +25,8 @@ from mtls_echo_tls.slugs import Cause, Slug
 # Kinds of a slug, with texts of their own.
 Variant = Literal[
     "identifiers-differ", "malformed", "renamed-ca", "namesakes", "crl-signer", "rule",
-    "anchor-not-root", "critical-identifier", "explicit-curve", "near-name", "not-sent",
-    "withheld", "not-used", "odd-curve",
+    "anchor-not-root", "critical-identifier", "explicit-curve", "odd-date", "near-name",
+    "not-sent", "withheld", "not-used", "odd-curve",
 ]  # fmt: skip
 
 # What a certificate must have in place of the fault, where the fault does not say it itself.
@@ -111,6 +111,12 @@ VARIANTS: dict[Variant, Cause] = {
         "{reissue}",
         "{reissue}",
         "RFC 5480 §2.1.1",
+    ),
+    "odd-date": Cause(
+        "{its_bearer} has a date that RFC 5280 does not permit: {detail}",
+        "{reissue}",
+        "{reissue}",
+        "RFC 5280 §4.1.2.5",
     ),
     "not-sent": Cause(
         "{it} presented no certificate, and one is required: the one that is configured was not"

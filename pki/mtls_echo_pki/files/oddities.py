@@ -118,8 +118,7 @@ def _of_certificate(der: bytes) -> Iterator[str]:
     kind, *parameters = elements(parts[1].contents)
     if parameters and is_without_parameters(dotted(kind.contents)):
         yield "its signature algorithm has parameters, and is one that has none"
-    dates, moments = elements(parts[3].contents), (outline.begin, outline.end)
-    yield from _dates(zip(("notBefore", "notAfter"), dates, moments, strict=False))
+    yield from odd_dates(der)
     yield from _name(outline.subject, "its subject")
     yield from _name(outline.issuer, ISSUER)
     yield from _doubled(outline.extensions)
@@ -140,6 +139,20 @@ def _of_crl(der: bytes) -> Iterator[str]:
     yield from _dates(zip(("thisUpdate", "nextUpdate"), dates, moments, strict=False))
     yield from _name(outline.issuer, ISSUER)
     yield from _doubled(outline.extensions)
+
+
+def odd_dates(der: bytes) -> Iterator[str]:
+    """The dates of a certificate that are not written as RFC 5280 has it.
+
+    OpenSSL reads the certificate, and every verification of it fails.
+
+    Raises:
+        UnreadableError: If it does not have the parts of a certificate.
+    """
+    outline = outline_of(der)
+    _, _, validity, *_ = [part for part in signed_parts(der) if part.tag == SEQUENCE]
+    dates, moments = elements(validity.contents), (outline.begin, outline.end)
+    yield from _dates(zip(("notBefore", "notAfter"), dates, moments, strict=False))
 
 
 def _trailing(der: bytes, what: str) -> Iterator[str]:

@@ -39,6 +39,16 @@ def test_one_warning_names_what_is_odd(files: tuple[Path, Path]) -> None:
     assert material.not_after == OWN.certificate.not_valid_after_utc
 
 
+def test_a_date_that_no_verifier_takes_is_what_is_wrong_with_it() -> None:
+    end = f"{OWN.certificate.not_valid_after_utc:%y%m%d%H%M%SZ}".encode()
+    odd = OWN.chain_der[0].replace(end, end[:10] + b".5Z")
+    path = examine([odd], presenter="server", anchors=[OWN.certificate], reference="localhost")
+
+    (fault,) = [each for each in path.faults if each.slug == "not-conforming"]
+    assert (fault.depth, fault.variant, fault.strict) == (0, "odd-date", False)
+    assert fault.detail.startswith("its notAfter is written “")
+
+
 def test_a_path_of_it_is_examined() -> None:
     path = examine([ODD], presenter="server", anchors=[OWN.certificate], reference="localhost")
 

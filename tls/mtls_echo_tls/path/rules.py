@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from mtls_echo_pki.certificates.der import UnreadableError
@@ -28,6 +29,7 @@ from mtls_echo_pki.certificates.lifetimes import timestamp
 from mtls_echo_pki.certificates.outline import DistinguishedName
 from mtls_echo_pki.certificates.reading import (
     has_readable_extensions,
+    is_odd,
     is_self_issued,
     issuer_name,
     parsing,
@@ -39,7 +41,7 @@ from mtls_echo_pki.certificates.reading import (
     valid_at,
     value_of,
 )
-from mtls_echo_pki.files.oddities import extension_name
+from mtls_echo_pki.files.oddities import extension_name, odd_dates
 from mtls_echo_tls.fault_causes import Variant
 from mtls_echo_tls.path.name_constraints import not_permitted
 from mtls_echo_tls.path.raw_rules import permits_by_netscape, permits_nothing, raw_violations
@@ -170,6 +172,10 @@ def check_validity(
     certificate: x509.Certificate, depth: int, now: datetime.datetime
 ) -> Iterator[Fault]:
     """Check that a certificate is valid at that time (RFC 5280 §4.1.2.5)."""
+    for odd in odd_dates(certificate.public_bytes(Encoding.DER)) if is_odd(certificate) else ():
+        yield Fault(
+            "not-conforming", depth, odd, "odd-date", "with its dates in UTC, with seconds"
+        )
     when = valid_at(certificate, now)
     if when > 0:
         end = timestamp(period(certificate)[1])
