@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
 
 from mtls_echo.console import is_colourless, width_of
 
@@ -43,3 +46,35 @@ def open_console(
     elif console.is_dumb_terminal or not console.is_terminal:
         console.width = width
     return console
+
+
+class Whole:
+    """A text that is wrapped between its words: what is copied from it is a host or a path.
+
+    A word that is wider than the terminal is broken by that, which copies it whole; not on a
+    screen that is drawn again and again, whose lines have to be counted.
+    """
+
+    def __init__(self, text: Text, indent: int = 0) -> None:
+        self._text = text
+        self._indent = indent
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        room = options.max_width - self._indent
+        for whole in self._text.split("\n", allow_blank=True):
+            for line in whole.divide(_between_words(whole.plain, room)):
+                line.rstrip()
+                line.pad_left(self._indent)
+                line.no_wrap, line.overflow = True, "ignore"
+                yield line
+
+
+def _between_words(text: str, room: int) -> list[int]:
+    """Where lines begin that have room, or are a word."""
+    found, width = list[int](), 0
+    for word in re.finditer(r"\S+\s*", text):
+        if width and width + cell_len(word[0].rstrip()) > room:
+            found.append(word.start())
+            width = 0
+        width += cell_len(word[0])
+    return found

@@ -37,7 +37,7 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
-from mtls_echo_pki.certificates.reading import fingerprint, parsing
+from mtls_echo_pki.certificates.reading import fingerprint, is_odd, parsing
 from mtls_echo_pki.certificates.request import PrivateKey
 
 if TYPE_CHECKING:
@@ -138,8 +138,10 @@ class Credential:
             name: The friendly name (alias) that importers show.
 
         Raises:
-            ValueError: If the password is empty.
+            ValueError: If the password is empty, or a certificate is one that only OpenSSL reads.
         """
+        if any(map(is_odd, self.path)):
+            raise ValueError("a certificate that is not quite DER cannot be packed")
         return pkcs12.serialize_key_and_certificates(
             name.encode() or None,
             self.key,

@@ -280,3 +280,11 @@ def is_silent(verdict: Verdict, evidence: Evidence) -> bool:
     unused = evidence.unused or evidence.stage in ("handshake", "first-read")
     sent = bool(evidence.own_chain) or evidence.recorder.find("sent", "Certificate") is not None
     return unused and sent
+
+
+def may_be_probe(evidence: Evidence) -> bool:
+    """Whether a client went without having finished its part of the handshake, or begun it.
+
+    A load balancer's health check leaves this trace, and a port scanner.
+    """
+    return evidence.side == "server" and evidence.stage == "handshake"

@@ -22,6 +22,7 @@ from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import same_name_root
 from mtls_echo_tls.diagnosis.report import Fact, FaultFound, Outcome
 from mtls_echo_tls.diagnosis.tables import RULE_OF_VERIFY_CODE, SHOWN_BESIDE, SILENT, silence_in
+from mtls_echo_tls.diagnosis.verdict import may_be_probe
 from mtls_echo_tls.fault_causes import cause_of_fault, joined_fixes
 from mtls_echo_tls.path.certificates import end_entity
 from mtls_echo_tls.path.reference import unnamed
@@ -219,7 +220,7 @@ def summary(evidence: Evidence, outcome: Outcome, words: Perspective, causes: Sl
         ended = f"the {peer} {how} the connection without an alert"
         ended = f"the {peer} left without having sent a byte" if evidence.unused else ended
         likelihood = _likelihood(causes, words)
-        if _may_be_probe(evidence) and likelihood == "perhaps":
+        if may_be_probe(evidence) and likelihood == "perhaps":
             ended = "the client left in the middle of the handshake, as health checks do"
             likelihood = "or perhaps"
         return f"{ended}, {likelihood} because {words.clause(causes[0])}"
@@ -243,14 +244,6 @@ def summary(evidence: Evidence, outcome: Outcome, words: Perspective, causes: Sl
     return f"the {peer} refused us: {why}"
 
 
-def _may_be_probe(evidence: Evidence) -> bool:
-    """Whether a client went without having finished its part of the handshake, or begun it.
-
-    A load balancer's health check leaves this trace, and a port scanner.
-    """
-    return evidence.side == "server" and evidence.stage == "handshake"
-
-
 def _likelihood(causes: Slugs, words: Perspective) -> str:
     """Of the first of several causes: behind a silence only what is provable is likely."""
     guessed = silence_in(causes) is not None and not fault_of(causes[0], words.faults)
@@ -264,7 +257,7 @@ def remedy(evidence: Evidence, words: Perspective, causes: Slugs, path: Certific
     first, silence = causes[0], silence_in(causes)
     if silence is not None and first != silence:
         likely = remedy(evidence, words, drop(causes, SILENT), path)
-        if _may_be_probe(evidence) and _likelihood(causes, words) == "perhaps":
+        if may_be_probe(evidence) and _likelihood(causes, words) == "perhaps":
             likely = f"{IF_PROBE}; otherwise {likely}"
         return f"{likely}; or read the {words.peer}'s log: it may have refused without telling"
     if first == "missing-intermediate" and words.reader_owns:
@@ -272,7 +265,7 @@ def remedy(evidence: Evidence, words: Perspective, causes: Slugs, path: Certific
         files = [str(where[one]) for one in path.omitted if one in where]
         if files:
             return f"append to the certificate file, in this order: {', '.join(files)}"
-    if silence is not None and _may_be_probe(evidence) and not evidence.own_chain:
+    if silence is not None and may_be_probe(evidence) and not evidence.own_chain:
         return f"{IF_PROBE}; otherwise {words.remedy(cause_of(first, None))}"
     if first == "closed-without-alert" and evidence.side == "server" and evidence.own_chain:
         return words.text(

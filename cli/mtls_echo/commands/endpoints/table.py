@@ -15,17 +15,16 @@ from __future__ import annotations
 
 import bisect
 import datetime
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from mtls_echo.commands.endpoints.text import cause, count, duration, explanation
-from mtls_echo.terminal import WIDTH
+from mtls_echo.terminal import WIDTH, Whole
 from mtls_echo_client.endpoints.monitor.status import State, Status
 from mtls_echo_client.endpoints.plan import Endpoint, Problem
 from mtls_echo_pki.printable import printable
@@ -221,7 +220,7 @@ def _stack(
         if group != before:
             lines.append(group)
         before = group
-        shown = _Whole(address) if whole else address
+        shown = Whole(address) if whole else address
         lines += [shown, _listed(cells, room) if widths is None else _aligned(cells, widths)]
     return Group(*lines)
 
@@ -314,38 +313,6 @@ def _near(status: Status) -> datetime.timedelta:
     return min(_NEAR, (status.not_after - datetime.datetime.fromisoformat(peer.not_before)) / 3)
 
 
-class _Whole:
-    """A text that is wrapped between its words: what is copied from it is a host or a path.
-
-    A word that is wider than the terminal is broken by that, which copies it whole; not on a
-    screen that is drawn again and again, whose lines have to be counted.
-    """
-
-    def __init__(self, text: Text, indent: int = 0) -> None:
-        self._text = text
-        self._indent = indent
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        room = options.max_width - self._indent
-        for whole in self._text.split("\n", allow_blank=True):
-            for line in whole.divide(_between_words(whole.plain, room)):
-                line.rstrip()
-                line.pad_left(self._indent)
-                line.no_wrap, line.overflow = True, "ignore"
-                yield line
-
-
-def _between_words(text: str, room: int) -> list[int]:
-    """Where lines begin that have room, or are a word."""
-    found, width = list[int](), 0
-    for word in re.finditer(r"\S+\s*", text):
-        if width and width + cell_len(word[0].rstrip()) > room:
-            found.append(word.start())
-            width = 0
-        width += cell_len(word[0])
-    return found
-
-
 # --- below the table -----------------------------------------------------------------------------
 
 
@@ -379,7 +346,7 @@ def _reason(alike: Sequence[Status], *, in_full: bool) -> RenderableType:
     below.rstrip()
     blank = [Text()] if in_full else []
     if in_full:
-        return Group(*blank, _Whole(text), *([_Whole(below, INDENT)] if below else []))
+        return Group(*blank, Whole(text), *([Whole(below, INDENT)] if below else []))
     return Group(*blank, text, *([_indented(below)] if below else []))
 
 
