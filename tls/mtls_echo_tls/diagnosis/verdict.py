@@ -36,7 +36,6 @@ _NOT_ALLOWED: Slugs = ("tampered", "protocol-violation")
 
 # The extension of a ClientHello that lists its versions (RFC 8446 §4.2.1).
 _SUPPORTED_VERSIONS = 43
-_TLS_12 = 0x0303
 
 # What OpenSSL accepts as a Certificate message, in bytes (SSL_MAX_CERT_LIST_DEFAULT).
 _LONGEST_CERTIFICATE_MESSAGE = 100 * 1024
@@ -179,14 +178,10 @@ def _family_of_alert(code: int, evidence: Evidence) -> Slugs:
         # Before ServerHello it says "no common parameters", and after it nothing in particular.
         if evidence.hello_answered or evidence.side == "server":
             return _meant_by_peer(code, evidence) or UNKNOWN
-        # GnuTLS says so of versions too, and so does a server that knows no TLS 1.3 of a hello for
-        # that alone; one that knows it has cipher suites in common with all others.
-        offered = _versions_offered(evidence)
-        first: Slugs = ("no-common-cipher",)
-        if len(offered) == 1:
-            version: Slugs = ("no-common-version",)
-            first = (*first, *version) if offered == [_TLS_12] else (*version, *first)
-        return (*first, "no-common-group", "no-common-signature-algorithm",
+        # GnuTLS says so of versions too, and a server that knows no TLS 1.3 finds in a hello for
+        # that alone no cipher suite that it knows.
+        version: Slugs = ("no-common-version",) if _offers_one_version(evidence) else ()
+        return ("no-common-cipher", *version, "no-common-group", "no-common-signature-algorithm",
                 "no-server-certificate", "wrong-usage")  # fmt: skip
     causes = tables.CAUSES_BY_OPENSSL_ALERT.get(code, ()) if evidence.peer_is_openssl else ()
     causes = causes or _meant_by_peer(code, evidence)
@@ -208,16 +203,16 @@ def _is_protected(evidence: Evidence) -> bool:
     return evidence.alert is not None and evidence.alert.protected is True
 
 
-def _versions_offered(evidence: Evidence) -> list[int]:
-    """The TLS versions in our ClientHello; none if it is not known."""
+def _offers_one_version(evidence: Evidence) -> bool:
+    """Whether our ClientHello leaves the server no choice of TLS versions."""
     hello = evidence.recorder.find("sent", "ClientHello")
     if hello is None:
-        return []
+        return False
     try:
         listed = dict(hello_extensions(hello.body)).get(_SUPPORTED_VERSIONS)
-        return [_TLS_12] if listed is None else [*numbers(listed, 1)]
+        return listed is None or len([*numbers(listed, 1)]) == 1
     except MalformedError:
-        return []
+        return False
 
 
 def _meant_by_peer(code: int, evidence: Evidence) -> Slugs:
