@@ -42,6 +42,9 @@ _SLACK, _SLACK_PART = 0.25, 1 / 64
 # Or a server for two clients would evict a third for being the second in its handshake.
 LEAST_PENDING = 64
 
+# By default one network can make the server keep no more than 55 MiB.
+MOST_PER_NETWORK = 1000
+
 # The first bytes of a plaintext HTTP request; "PRI " begins HTTP/2 (RFC 9113 §3.4).
 _HTTP = (b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"DELE", b"PATC", b"CONN", b"TRAC", b"PRI ")
 _HTTP_TEXT = b"This port speaks TLS, and you do not: use https:// instead of http://\n"
@@ -65,7 +68,7 @@ class Limits:
         max_handshakes: Connections in their handshake, or being closed, at once. None: as many as
             clients, so that all of them may come back at once; 64 at least.
         max_handshakes_per_network: Those of one network (`mtls_echo_server.pending`). None: half
-            of them, 64 at least.
+            of them; 64 at least, 1,000 at most.
 
     Raises:
         ValueError: A limit that would admit no client.
@@ -97,8 +100,8 @@ class Limits:
     @property
     def max_pending_per_network(self) -> int:
         """``max_handshakes_per_network``, or what None stands for; no more than `max_pending`."""
-        share = self.max_handshakes_per_network or max(self.max_pending // 2, LEAST_PENDING)
-        return min(share, self.max_pending)
+        half = min(max(self.max_pending // 2, LEAST_PENDING), MOST_PER_NETWORK)
+        return min(self.max_handshakes_per_network or half, self.max_pending)
 
 
 async def first_record(transport: TCPStream, begun: bytearray) -> tuple[int, TransportEnd]:

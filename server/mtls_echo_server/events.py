@@ -248,5 +248,14 @@ def suppressed(flood: tuple[str, ...], count: int, seconds: float) -> Event:
     )
 
 
+def unwritten(count: int, seconds: float) -> Event:
+    """Some events were lost: the log took no more, unread or on a full disk."""
+    return Event(
+        "suppressed",
+        f"{count} events in {seconds:.0f} s were not written: the log took no more",
+        {"of": "log", "like": [], "count": count, "seconds": round(seconds, 1)},
+    )
+
+
 def _host(where: str) -> str:
     return where.rpartition(":")[0]

@@ -14,15 +14,14 @@ client_random each had is lost, that it happened is not). A count that is due is
 next event, the last ones before ``stopped``, and all of them in time while `EventLog.run` runs.
 What authenticated clients do is always written.
 
-**A log that cannot be written never stops the server**: the reader of standard error may go away.
-(One that stays and reads nothing does stop it, as it would any program that logs to a pipe.)
+**A log that cannot be written never stops the server**: its reader may go away, or stay and read
+nothing, and a disk may be full. What cannot be written is held, up to a bound, then counted, and
+the count is written when there is room again (`mtls_echo_server.log_file`).
 """
 
 from __future__ import annotations
 
 import math
-import os
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +31,8 @@ from typing import IO, Any, Literal, cast
 import msgspec
 
 from mtls_echo_pki.printable import printable
-from mtls_echo_server.events import Event, suppressed
+from mtls_echo_server.events import Event, suppressed, unwritten
+from mtls_echo_server.log_file import LogFile
 
 LogFormat = Literal["text", "json"]
 
@@ -87,7 +87,7 @@ class EventLog:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._format = log_format
-        self._file = file
+        self._file = LogFile(file, clock)
         self._clock = clock
         self._buckets: dict[tuple[str, ...], _Bucket] = {}
         self._look_at = -math.inf
@@ -107,11 +107,14 @@ class EventLog:
             self.flush(final=last)
         if event.flood is None or self._admit(event.flood):
             self._write(event)
+        if last:
+            self._file.catch_up(last=True)
 
     def flush(self, *, final: bool = False) -> None:
         """Write the counts that are due; when final, also those of floods that have not ended."""
         now = self._clock()
         self._look_at = now + _LOOK
+        self._catch_up(last=final)
         for flood, bucket in list(self._buckets.items()):
             bucket.refill(now)
             over = bucket.tokens >= bucket.burst
@@ -139,41 +142,33 @@ class EventLog:
         return False
 
     def _write(self, event: Event) -> None:
-        file = self._file or _standard_error()
-        if file is None:
-            return
+        if self._file.is_behind:
+            self._catch_up()
         moment = datetime.now(UTC)
         if self._format == "json":
             line = _json(event, moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"))
         else:
             text = f"{moment.astimezone():%H:%M:%S} {printable(event.text)}"
             line = text if len(text) <= _LONGEST_LINE else f"{text[: _LONGEST_LINE - 1]}…"
-            line += self._drawing(event, file)
-        try:
-            file.write(f"{line}\n")
-            file.flush()
-        except BrokenPipeError:
-            if file is sys.stderr:
-                # Its buffer could not be emptied at exit either, which would then be the exit
-                # status (120) of a server that stopped as it should.
-                sys.stderr = open(os.devnull, "w")  # noqa: SIM115  open until the end
-        except (OSError, ValueError):
-            pass  # the disk is full or the file closed: no reason to stop serving
+            line += self._drawing(event)
+        self._file.write(f"{line}\n")
 
-    def _drawing(self, event: Event, file: IO[str]) -> str:
+    def _catch_up(self, *, last: bool = False) -> None:
+        """Write what could not be written before, and how much was lost meanwhile."""
+        if self._file.is_behind and self._file.catch_up(last=last):
+            lost, seconds = self._file.take_lost()
+            if lost:
+                self._write(unwritten(lost, seconds))
+
+    def _drawing(self, event: Event) -> str:
         """Draw the handshake of a traced connection, indented unlike an event."""
         if event.report is None or not event.report.trace:
             return ""
         from mtls_echo_tls.diagrams.full import WIDTH, sequence
 
-        encoding = getattr(file, "encoding", None) or "utf-8"
-        plain = not encoding.lower().startswith("utf")
+        plain = not self._file.encoding.lower().startswith("utf")
         drawn = sequence(event.report, width=WIDTH - 2, ascii_only=plain)
         return "".join(f"\n  {line}" for line in drawn)
-
-
-def _standard_error() -> IO[str] | None:
-    return sys.stderr  # None in a process started without (``2>&-``), unlike its type
 
 
 def _json(event: Event, stamp: str) -> str:

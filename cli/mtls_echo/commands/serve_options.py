@@ -175,7 +175,7 @@ _OPTIONS = (
         "--max-handshakes-per-network",
         type=click.IntRange(min=1),
         help="Of those, from one network (IPv4 /24, IPv6 /56): raise it where all clients come "
-        "through one load balancer.  [default: half, 64 at least]",
+        "through one load balancer.  [default: half; 64 at least, 1000 at most]",
     ),
     _period("--grace-period", 30, "Time that a stop leaves to busy connections."),
     _period(

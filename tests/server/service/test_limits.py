@@ -233,6 +233,7 @@ def test_limits_that_would_admit_no_client_are_refused(wrong: dict[str, float]) 
     [
         ({}, 1000, 500),
         ({"max_connections": 2}, 64, 64),
+        ({"max_connections": 5000}, 5000, 1000),
         ({"max_connections": 100}, 100, 64),
         ({"max_handshakes": 10}, 10, 10),
         ({"max_handshakes": 300, "max_handshakes_per_network": 20}, 300, 20),
