@@ -300,7 +300,7 @@ SIDES: tuple[tuple[str, Side], ...] = (
          r"|http/client\.py|urllib3|requests/adapters|smtplib|imaplib|botocore|mbedtls_connect"
          r"|esp_http_client|start_ssl_client|wificlientsecure|sending client hello"
          r"|websocket(?:_client|/_app\.py|/_core\.py)|winrm|mbedtls_net_connect", "client"),
-    (r"esp_https_server|esp_tls_(?:create_)?server", "server"),
+    (r"chttp2_server\.cc|esp_https_server|esp_tls_(?:create_)?server", "server"),
     (r"ctrl-event-eap|wpa_supplicant|esp-tls|esp-x509-crt-bundle|ssl connect attempt failed"
          r"|failed to dial|while dialing|clickhouse[- ]client"
          r"|secured connection with the server|\bom(?:relp|fwd)\b", "client"),
