@@ -13,17 +13,19 @@ from __future__ import annotations
 import ssl
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from mtls_echo.attacks.bank import Bank, Customer
-from mtls_echo.attacks.copies import is_signature_over, present_copy
+from mtls_echo.attacks.bank import WELCOME, Bank, Customer
+from mtls_echo.attacks.copies import present_copy
+from mtls_echo.attacks.handmade import present
 from mtls_echo.attacks.impostor import Impostor, Site
 from mtls_echo.attacks.parties import BANK, LOOKALIKE, Parties, running_server
 from mtls_echo.attacks.scenes import LOGIN, ORDER, THEFT, phish
-from tests.attacks.world import V12, V13, both_versions
+from mtls_echo_tls.alerts import AlertDescription
+from tests.attacks.world import both_versions
 
 PARTIES = Parties.make()
-
-CIPHER = {V12: "", V13: "TLS_AES_256_GCM_SHA384"}
 
 
 @pytest.mark.real_time
@@ -37,43 +39,50 @@ async def test_with_a_password_the_phisher_is_in_and_no_one_notices() -> None:
     assert not with_it.succeeded
 
 
-@both_versions
-async def test_with_mutual_tls_it_holds_a_signature_over_one_handshake(
-    version: ssl.TLSVersion,
-) -> None:
+async def test_with_mutual_tls_it_holds_a_signature_over_one_handshake() -> None:
+    """And it does present that signature to the real server, in a TLS 1.3 handshake of its own."""
     bank = Bank()
-    context = PARTIES.server(PARTIES.bank, mutual=True, version=version)
-    async with running_server(context, bank.serve) as real:
-        phisher = Impostor(
-            Site(real.port, BANK, lambda: PARTIES.client(version=version)), order=THEFT
-        )
-        lookalike = PARTIES.server(PARTIES.lookalike, mutual=True, version=version)
+    async with running_server(PARTIES.server(PARTIES.bank, mutual=True), bank.serve) as real:
+        phisher = Impostor(Site(real.port, BANK, PARTIES.client), order=THEFT)
+        lookalike = PARTIES.server(PARTIES.lookalike, mutual=True)
         async with running_server(lookalike, phisher.serve, trace=True) as fake:
             victim = await Customer(None, (ORDER,)).visit(
-                fake.port, PARTIES.client(PARTIES.alice, version=version), LOOKALIKE
+                fake.port, PARTIES.client(PARTIES.alice), LOOKALIKE
             )
         [noticed] = [event.report for event in real.events if event.report]
+    proof, verdict = phisher.proof, phisher.verdict
 
     # The victim's client was deceived: it accepted the look-alike, and proved itself to it.
     assert victim.report.rejected_by is None
-    assert victim.answers == []
-    assert phisher.certificate == PARTIES.alice.chain_der[0]
-    assert phisher.signature is not None
-    # In TLS 1.2 the phisher put that signature into its handshake; in TLS 1.3 it cannot even that.
-    assert noticed.rejected_by == "server"
-    assert "key-not-owned" in noticed.causes
-    assert phisher.refusal is not None
-    assert phisher.refusal.rejected_by == "server"
-    for report in noticed, phisher.refusal:
-        assert report.alert is not None
-        assert report.alert.name == "decrypt_error"
-    assert phisher.answers == []
+    assert proof is not None
+    assert proof.certificate == PARTIES.alice.chain_der[0]
+    # The real server knows whose certificate was abused, and that it was not its owner.
+    assert (noticed.rejected_by, noticed.causes) == ("server", ["key-not-owned"])
+    assert noticed.peer is not None
+    assert noticed.peer.fingerprint == PARTIES.alice.fingerprint
+    assert verdict is not None
+    assert verdict.alert == AlertDescription.decrypt_error
+    assert victim.answers == phisher.answers == []
     assert bank.orders == []
     # And why: it was made for the one handshake and not for the other.
-    cipher = CIPHER[version]
-    good = (phisher.signature, phisher.certificate)
-    assert is_signature_over(*good, phisher.victims_handshake, cipher)
-    assert not is_signature_over(*good, phisher.own_handshake, cipher)
+    assert proof.is_valid_here
+    assert not proof.is_valid_in(verdict.transcript)
+
+
+async def test_the_phishers_client_would_be_let_in_with_a_signature_that_fits() -> None:
+    """So nothing else about its handshake is wrong; it takes the private key to make one."""
+    key = PARTIES.alice.key
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    async with running_server(PARTIES.server(PARTIES.bank, mutual=True), Bank().serve) as real:
+        answer = await present(
+            real.port,
+            BANK,
+            PARTIES.alice.chain_der[0],
+            lambda content: key.sign(content, ec.ECDSA(hashes.SHA256())),
+        )
+
+    assert answer.alert is None
+    assert answer.data == f"{WELCOME}alice.test\n".encode()
 
 
 @both_versions

@@ -49,7 +49,7 @@ async def test_before_the_client_it_is_refused_and_the_server_hears_nothing(
     assert verdict(seen) == ("client", "unknown_ca", True)
     assert visit.answers == proxy.heard == []
     assert bank.orders == []
-    assert proxy.certificate is None  # it has not even seen who alice is
+    assert proxy.proof is None  # it has not even seen who alice is
     assert [event.name for event in real.events] == ["listening", "stopped"]
 
 

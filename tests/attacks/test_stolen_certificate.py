@@ -13,11 +13,14 @@ import ssl
 from collections.abc import Callable
 
 import pytest
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
-from mtls_echo.attacks.copies import present_copy, replay_signature
+from mtls_echo.attacks.copies import present_copy
+from mtls_echo.attacks.handmade import Sign, present
 from mtls_echo.attacks.relay import HEADER, Attack, Record
 from mtls_echo_pki.flaws.keys import StolenCertificate
+from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.sides import Side
 from mtls_echo_tls.trace.messages import CERTIFICATE_VERIFY, HANDSHAKE
@@ -26,6 +29,7 @@ from tests.attacks.world import (
     CANARY,
     LOCALHOST,
     V12,
+    V13,
     Connection,
     attacked,
     both_versions,
@@ -113,6 +117,19 @@ def altered(verify: bytes) -> bytes:
     return verify[:-1] + bytes([verify[-1] ^ 1])
 
 
+def replay_signature(verify: bytes) -> Attack:
+    """Put another CertificateVerify in the place of the client's."""
+
+    def attack(record: Record) -> list[bytes]:
+        data = record.data
+        is_verify = record.content_type == HANDSHAKE and data[HEADER] == CERTIFICATE_VERIFY
+        if record.sender != "client" or not is_verify:
+            return [data]
+        return [data[: HEADER - 2] + len(verify).to_bytes(2) + verify]
+
+    return attack
+
+
 @pytest.mark.parametrize("forge", [made_up, altered, bytes])
 async def test_a_forged_signature_in_the_place_of_the_clients(
     forge: Callable[[bytes], bytes],
@@ -143,3 +160,41 @@ def put_back() -> Attack:
         return [data]
 
     return attack
+
+
+# --- in TLS 1.3, by a client made by hand --------------------------------------------------------
+
+OTHER_KEY = ec.generate_private_key(ec.SECP256R1())
+SHA256 = ec.ECDSA(hashes.SHA256())
+
+
+def by_alice(content: bytes) -> bytes:
+    assert isinstance(ALICE.key, ec.EllipticCurvePrivateKey)
+    return ALICE.key.sign(content, SHA256)
+
+
+# fmt: off
+SIGNATURES: dict[str, Sign] = {
+    "made up": lambda _: utils.encode_dss_signature(2**255 + 1, 2**254 + 3),
+    "not even one": lambda _: b"",
+    "by another key": lambda content: OTHER_KEY.sign(content, SHA256),
+    "by alice, altered": lambda content: altered(by_alice(content)),
+    "by alice, in another handshake": lambda content: by_alice(content[:-1] + b"\0"),
+    "by alice, as a server": lambda content: by_alice(content.replace(b"client", b"server")),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("sign", SIGNATURES.values(), ids=SIGNATURES)
+async def test_no_other_signature_is_accepted(sign: Sign) -> None:
+    """With the right one, the same client is let in: `test_phishing` does that."""
+    async with attacked(V13) as path:
+        answer = await present(path.relay.port, "localhost", ALICE.chain_der[0], sign)
+        report = await path.next_report()
+
+    assert answer.alert in (AlertDescription.decrypt_error, AlertDescription.decode_error)
+    assert answer.data == b""
+    assert report.rejected_by == "server"
+    assert report.alert is not None
+    assert report.alert.code == answer.alert
+    assert shown(report) == ALICE.fingerprint

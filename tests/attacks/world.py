@@ -137,9 +137,13 @@ class AttackedPath:
             client = session.report
         except TLSFailure as failure:
             client = failure.report
+        server = await self.next_report()
+        return Connection(client, server, self.relay.taps[-1], echoed)
+
+    async def next_report(self) -> Report:
+        """The server's report of the connection after the last that was asked for."""
         self._connections += 1
-        fields = await self._server.event("connection", self._connections)
-        return Connection(client, msgspec.convert(fields, Report), self.relay.taps[-1], echoed)
+        return msgspec.convert(await self._server.event("connection", self._connections), Report)
 
 
 @asynccontextmanager

@@ -1,13 +1,12 @@
-"""What can be done with a certificate and no key: present it, and sign something else.
+"""A client's certificate without its key, and the signature that it is worthless without.
 
 A certificate is public. It is sent in each handshake, in TLS 1.2 in the clear; a server that asks
 for it gets it. To log in with it one also has to sign the handshake with its private key, in
-CertificateVerify (RFC 8446 §4.4.3, RFC 5246 §7.4.8). These are the two ways to try without:
+CertificateVerify (RFC 8446 §4.4.3, RFC 5246 §7.4.8).
 
-* `present_copy` signs with another key. No library loads a certificate with a key that is not its
-  own; but what OpenSSL compares are public keys, and the file of an EC key (RFC 5915 §3) says what
-  its public key is. This one says that of the certificate.
-* `replay_signature` presents a signature that the owner of the key did make, in another handshake.
+An attacker can sign with a key of its own (`present_copy`). No library loads a certificate with a
+key that does not belong to it; but what OpenSSL compares are public keys, and the file of an EC
+key (RFC 5915 §3) says what its public key is. This one says that of the certificate.
 """
 
 from __future__ import annotations
@@ -27,12 +26,11 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from mtls_echo.attacks.relay import HEADER, Attack, Record
 from mtls_echo_pki.certificates.credential import nameless_file
 from mtls_echo_tls.trace.messages import CERTIFICATE_VERIFY, HANDSHAKE, Message
 
 # Of TLS 1.3's registry (RFC 8446 §4.2.3); the same number in TLS 1.2.
-_ECDSA_P256 = b"\x04\x03"
+ECDSA_P256 = b"\x04\x03"
 
 
 def present_copy(context: ssl.SSLContext, certificate: bytes) -> None:
@@ -60,64 +58,58 @@ def _point(key: ec.EllipticCurvePublicKey) -> bytes:
     return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
 
-def signature_in(handshake: Sequence[Message]) -> bytes | None:
-    """The client's CertificateVerify of a handshake, as either end recorded it."""
-    return _split(handshake)[1]
-
-
-def is_signature_over(
-    verify: bytes, certificate: bytes, handshake: Sequence[Message], cipher: str = ""
-) -> bool:
-    """Return whether a CertificateVerify was made for this handshake, as a server checks it.
+def split_at_signature(handshake: Sequence[Message]) -> tuple[bytes, bytes]:
+    """What the client's CertificateVerify of a handshake is over, and that message.
 
     Args:
-        verify: The message: its header, ecdsa_secp256r1_sha256, and the signature.
-        certificate: The client's, DER, with a P-256 key.
-        handshake: Either end's record of it; only what comes before CertificateVerify counts.
-        cipher: That of a TLS 1.3 handshake, which says what its messages are hashed with.
-
-    Raises:
-        ValueError: It was made with another algorithm.
+        handshake: As either end recorded it.
     """
-    scheme, size = verify[4:6], int.from_bytes(verify[6:8])
-    key = x509.load_der_x509_certificate(certificate).public_key()
-    if scheme != _ECDSA_P256 or not isinstance(key, ec.EllipticCurvePublicKey):
-        raise ValueError("only ecdsa_secp256r1_sha256 is understood")
-    signed, _ = _split(handshake)
-    if cipher.startswith("TLS_"):  # RFC 8446 §4.4.3
-        digest = hashlib.new(cipher.rpartition("_")[2].lower(), signed).digest()
-        signed = b" " * 64 + b"TLS 1.3, client CertificateVerify\0" + digest
-    try:
-        key.verify(verify[8 : 8 + size], signed, ec.ECDSA(hashes.SHA256()))
-    except InvalidSignature:
-        return False
-    return True
-
-
-def _split(handshake: Sequence[Message]) -> tuple[bytes, bytes | None]:
-    """What the client's CertificateVerify is over, and that message."""
-    signed = b""
+    before = b""
     for message in handshake:
         if message.content_type != HANDSHAKE:
             continue
         from_client = message.direction == handshake[0].direction  # as ClientHello
         if from_client and message.body[0] == CERTIFICATE_VERIFY:
-            return signed, message.body
-        signed += message.body
-    return signed, None
+            return before, message.body
+        before += message.body
+    return before, b""
 
 
-def replay_signature(verify: bytes) -> Attack:
-    """Put a CertificateVerify of another handshake in the place of the client's.
+def content_to_sign(transcript: bytes, cipher: str) -> bytes:
+    """What a client signs, in TLS 1.3 (RFC 8446 §4.4.3) or 1.2 (RFC 5246 §7.4.8).
 
-    For TLS 1.2, where it passes in the clear. In TLS 1.3 only the client itself could.
+    Args:
+        transcript: All messages of the handshake so far.
+        cipher: The suite agreed on, by OpenSSL's name; it tells the version too.
     """
+    if not cipher.startswith("TLS_"):
+        return transcript
+    digest = hashlib.new(cipher.rpartition("_")[2].lower(), transcript).digest()
+    return b" " * 64 + b"TLS 1.3, client CertificateVerify\0" + digest
 
-    def attack(record: Record) -> list[bytes]:
-        data = record.data
-        is_verify = record.content_type == HANDSHAKE and data[HEADER] == CERTIFICATE_VERIFY
-        if record.sender != "client" or not is_verify:
-            return [data]
-        return [data[: HEADER - 2] + len(verify).to_bytes(2) + verify]
 
-    return attack
+def is_signature_over(verify: bytes, certificate: bytes, transcript: bytes, cipher: str) -> bool:
+    """Return whether a CertificateVerify is valid in a handshake, as its server checks it.
+
+    Args:
+        verify: The message.
+        certificate: The client's, DER, with a P-256 key.
+        transcript, cipher: As for `content_to_sign`.
+
+    Raises:
+        ValueError: It was made with another algorithm.
+    """
+    key = x509.load_der_x509_certificate(certificate).public_key()
+    if verify[4:6] != ECDSA_P256 or not isinstance(key, ec.EllipticCurvePublicKey):
+        raise ValueError("only ecdsa_secp256r1_sha256 is understood")
+    content = content_to_sign(transcript, cipher)
+    try:
+        key.verify(signature_of(verify), content, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def signature_of(verify: bytes) -> bytes:
+    """The signature in a CertificateVerify, after its header, the algorithm and its length."""
+    return verify[8 : 8 + int.from_bytes(verify[6:8])]

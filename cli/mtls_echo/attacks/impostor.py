@@ -23,14 +23,10 @@ from dataclasses import dataclass, field
 
 import trio
 
-from mtls_echo.attacks.bank import TIMEOUT
-from mtls_echo.attacks.copies import present_copy, replay_signature, signature_in
-from mtls_echo.attacks.relay import Relay
+from mtls_echo.attacks.copies import is_signature_over, signature_of, split_at_signature
+from mtls_echo.attacks.handmade import Answer, present
 from mtls_echo_client.session import Session, connect
-from mtls_echo_tls.diagnosis.failure import TLSFailure
-from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.stream.tls import TLSStream
-from mtls_echo_tls.trace.messages import Message
 
 
 @dataclass(frozen=True)
@@ -40,6 +36,31 @@ class Site:
     port: int
     name: str
     context: Callable[[], ssl.SSLContext]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a client with a certificate gives to a server, and where it is worth something.
+
+    Attributes:
+        certificate: DER.
+        verify: The CertificateVerify message.
+        transcript, cipher: The handshake that it was made for.
+    """
+
+    certificate: bytes
+    verify: bytes
+    transcript: bytes
+    cipher: str
+
+    @property
+    def is_valid_here(self) -> bool:
+        """Whether it is, in that handshake."""
+        return self.is_valid_in(self.transcript)
+
+    def is_valid_in(self, transcript: bytes) -> bool:
+        """Whether it would be in another handshake of the same suite."""
+        return is_signature_over(self.verify, self.certificate, transcript, self.cipher)
 
 
 @dataclass
@@ -53,11 +74,9 @@ class Impostor:
 
     Attributes:
         heard: What victims said, in the clear.
-        certificate: The victim's, if it was asked for one; DER.
-        signature: The CertificateVerify that came with it.
-        victims_handshake, own_handshake: The messages of both, as mallory's ends recorded them.
-        answers: What the real server said to the attacker's own order.
-        refusal: The report of the attacker's client, when the real server let nothing through.
+        answers: What the real server said to the attacker itself.
+        proof: The victim's, if it was asked for one.
+        verdict: What the real server made of it.
     """
 
     site: Site
@@ -65,53 +84,44 @@ class Impostor:
     swap: tuple[str, str] | None = None
     heard: list[str] = field(default_factory=list[str])
     answers: list[str] = field(default_factory=list[str])
-    certificate: bytes | None = None
-    signature: bytes | None = None
-    victims_handshake: list[Message] = field(default_factory=list[Message])
-    own_handshake: list[Message] = field(default_factory=list[Message])
-    refusal: Report | None = None
+    proof: Proof | None = None
+    verdict: Answer | None = None
 
     async def serve(self, victim: TLSStream) -> None:
         """Hand on everything between a victim and the real server."""
-        async with trio.open_nursery() as nursery:
-            port = self.site.port
-            context = self.site.context()
-            if chain := victim.evidence.peer_chain:
-                self.certificate = chain[0]
-                self.victims_handshake = list(victim.evidence.recorder.messages)
-                self.signature = signature_in(self.victims_handshake)
-                present_copy(context, chain[0])
-            if self.signature is not None:
-                relay = Relay(port, replay_signature(self.signature))
-                port = await nursery.start(relay.run)
-            try:
-                async with await connect(
-                    "127.0.0.1", port, context, server_name=self.site.name, timeout=TIMEOUT
-                ) as session:
-                    await self._hand_on(victim, session)
-            except TLSFailure as failure:
-                self._refused(failure)
-            nursery.cancel_scope.cancel()
+        if victim.evidence.peer_chain:
+            await self._hand_on_proof(victim)
+            return
+        async with await connect(
+            "127.0.0.1", self.site.port, self.site.context(), server_name=self.site.name
+        ) as session:
+            await self._hand_on_words(victim, session)
+            if self.order is not None:
+                await session.send(f"{self.order}\n".encode())
+                self.answers += _lines(await session.receive())
 
-    async def _hand_on(self, victim: TLSStream, session: Session) -> None:
+    async def _hand_on_proof(self, victim: TLSStream) -> None:
+        evidence = victim.evidence
+        transcript, verify = split_at_signature(evidence.recorder.messages)
+        certificate, cipher = evidence.peer_chain[0], evidence.cipher or ""
+        self.proof = Proof(certificate, verify, transcript, cipher)
+        signature = signature_of(verify)
+        site = self.site
+        self.verdict = await present(site.port, site.name, certificate, lambda _: signature)
+        self.answers += _lines(self.verdict.data)
+
+    async def _hand_on_words(self, victim: TLSStream, session: Session) -> None:
         async with trio.open_nursery() as nursery:
 
             async def answer() -> None:
-                try:
-                    while True:
-                        await victim.send_all(self._altered(await session.receive(), back=True))
-                except TLSFailure as failure:
-                    self._refused(failure)
-                    nursery.cancel_scope.cancel()
+                while True:
+                    await victim.send_all(self._altered(await session.receive(), back=True))
 
             nursery.start_soon(answer)
             while said := await victim.receive_some():
-                self.heard += said.decode("utf-8", "replace").splitlines()
+                self.heard += _lines(said)
                 await session.send(self._altered(said))
             nursery.cancel_scope.cancel()
-        if self.order is not None and self.refusal is None:
-            await session.send(f"{self.order}\n".encode())
-            self.answers += (await session.receive()).decode("utf-8", "replace").splitlines()
 
     def _altered(self, words: bytes, *, back: bool = False) -> bytes:
         if self.swap is None:
@@ -119,6 +129,6 @@ class Impostor:
         said, meant = self.swap[::-1] if back else self.swap
         return words.replace(said.encode(), meant.encode())
 
-    def _refused(self, failure: TLSFailure) -> None:
-        self.refusal = failure.report
-        self.own_handshake = list(failure.evidence.recorder.messages)
+
+def _lines(data: bytes) -> list[str]:
+    return data.decode("utf-8", "replace").splitlines()

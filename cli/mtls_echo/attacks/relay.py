@@ -146,7 +146,7 @@ async def _forward(
     with contextlib.suppress(trio.BrokenResourceError):
         while chunk := await source.receive_some():
             arrived += chunk
-            for data in _take_records(arrived):
+            for data in take_records(arrived):
                 record = Record(sender, len(tap.sent_by(sender)), data)
                 tap.records.append(record)
                 delivered = attack(record)
@@ -168,7 +168,7 @@ async def _end(stream: trio.SocketStream) -> None:
             pass
 
 
-def _take_records(arrived: bytearray) -> Iterator[bytes]:
+def take_records(arrived: bytearray) -> Iterator[bytes]:
     """Take the whole records from the front; of what is not TLS, everything."""
     while arrived:
         size = len(arrived)

@@ -15,8 +15,8 @@ from functools import partial
 
 import trio
 
-from mtls_echo.attacks.bank import Accounts, Bank, Customer, Visit
-from mtls_echo.attacks.copies import is_signature_over, present_copy
+from mtls_echo.attacks.bank import WELCOME, Accounts, Bank, Customer, Visit
+from mtls_echo.attacks.copies import present_copy
 from mtls_echo.attacks.guessing import (
     Tries,
     measure_handshake,
@@ -27,6 +27,7 @@ from mtls_echo.attacks.parties import BANK, LOOKALIKE, Parties, RunningServer, r
 from mtls_echo.attacks.relay import Relay
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.trust import Trust
+from mtls_echo_tls.alerts import alert_name
 from mtls_echo_tls.slugs import Slug
 
 LOGIN = "alice correct-horse-battery"
@@ -44,8 +45,6 @@ LEAKED = (
 # The beginning of every list of common passwords.
 COMMON = ("123456", "password", "qwerty", "111111", "dragon", "letmein", "monkey", "sunshine")
 WEAK = COMMON[-1]
-
-_TLS12 = ssl.TLSVersion.TLSv1_2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,17 +175,14 @@ async def _impersonate(
     swap: tuple[str, str] | None,
     mutual: bool,
 ) -> Half:
-    # TLS 1.2: mallory can put alice's signature into a handshake of its own. In TLS 1.3, where it
-    # is encrypted, not even that.
-    client = partial(parties.client, version=_TLS12)
-    server = partial(parties.server, mutual=mutual, version=_TLS12)
     bank = Bank() if mutual else _password_bank()
-    async with running_server(server(parties.bank), bank.serve) as real:
-        impostor = Impostor(Site(real.port, BANK, client), order=order, swap=swap)
-        async with running_server(server(presented), impostor.serve, trace=True) as fake:
+    async with running_server(parties.server(parties.bank, mutual=mutual), bank.serve) as real:
+        impostor = Impostor(Site(real.port, BANK, parties.client), order=order, swap=swap)
+        context = parties.server(presented, mutual=mutual)
+        async with running_server(context, impostor.serve, trace=True) as fake:
             customer = Customer(None if mutual else LOGIN, (ORDER,))
-            context = client(parties.alice if mutual else None, *extra)
-            visit = await customer.visit(fake.port, context, name)
+            trusting = parties.client(parties.alice if mutual else None, *extra)
+            visit = await customer.visit(fake.port, trusting, name)
     stolen = [done for _, done in bank.orders if "mallory" in done]
     return Half(
         happened=(*_handed_on(impostor, name), *(f"{BANK} did: {done}" for done in stolen)),
@@ -194,31 +190,31 @@ async def _impersonate(
         client=_said(visit),
         log=tuple(real.log),
         causes=real.causes,
-        succeeded=bool(stolen),
+        succeeded=bool(stolen) or any(each.startswith(WELCOME) for each in impostor.answers),
     )
 
 
 def _handed_on(impostor: Impostor, name: str) -> list[str]:
     """What became of what the victim gave."""
-    given = "certificate and a signature" if impostor.certificate else "name and password"
+    given = "certificate and a signature" if impostor.proof else "name and password"
     where = "" if name == BANK else f" at {name}"
     done = [f"got alice's {given}{where}", f"sent both on to {BANK}"]
-    if impostor.refusal is not None and impostor.refusal.alert is not None:
-        alert = impostor.refusal.alert
-        done.append(f"was answered by an alert: {alert.name} ({alert.code})")
+    if impostor.verdict is not None and impostor.verdict.alert is not None:
+        number = impostor.verdict.alert
+        done.append(f"was answered by an alert: {alert_name(number)} ({number})")
     return done
 
 
 def _loot(impostor: Impostor, name: str) -> list[str]:
     """What the attacker holds; of a signature, what it is good for."""
-    if impostor.certificate is None or impostor.signature is None:
+    proof, verdict = impostor.proof, impostor.verdict
+    if proof is None or verdict is None:
         return list(_quoted(impostor.heard))
-    valid = partial(is_signature_over, impostor.signature, impostor.certificate)
     theirs = "mallory" if name == BANK else name
     return [
         "alice's certificate, which is not a secret",
-        f"a signature by alice: {_verdict(valid(impostor.victims_handshake))} in her handshake"
-        f" with {theirs}, {_verdict(valid(impostor.own_handshake))} in mallory's with {BANK}",
+        f"a signature by alice: {_verdict(proof.is_valid_here)} in her handshake with {theirs},"
+        f" {_verdict(proof.is_valid_in(verdict.transcript))} in mallory's with {BANK}",
     ]
 
 
