@@ -10,12 +10,12 @@ from mtls_echo.attacks.parties import BANK, LOOKALIKE
 from mtls_echo.attacks.scenes import AttackScene, eavesdrop, guess, intercept, phish, stuff
 
 INTRODUCTION = (
-    "TLS is what protects https. Each connection begins with a handshake, in which the server"
-    " proves who it is. It presents a certificate: a CA (certification authority) confirms in it"
-    " the server's name and public key. And it signs with the private key that belongs to that."
-    " Anyone can verify a signature with the public key; only the owner of the private key can"
-    " make one. In mutual TLS the client proves who it is in the same way. Without, it usually"
-    " sends a name and a password once it is connected.",
+    "TLS is what protects https, and much else. A connection begins with a handshake, in which the"
+    " server proves who it is. It presents a certificate, in which a CA (certification authority)"
+    " confirms the server's name and its public key. And it signs the handshake with the private"
+    " key that goes with it. Anyone can check such a signature with the public key; only with the"
+    " private key can it be made. In mutual TLS the client proves who it is in the same way."
+    " Without, the server usually asks for a name and a password later.",
     "Mallory, an attacker, tries five ways into alice's account at her bank, each of them once"
     " with a password and once with mutual TLS. Connections, certificates and attacks are real,"
     " and on this machine only.",
@@ -38,9 +38,9 @@ SCENES = (
     ),
     AttackScene(
         title="phishing",
-        story=f"Alice follows a link to {LOOKALIKE}. That name is mallory's, and so is the site."
-        " It has a good certificate for its name, so alice's client finds nothing wrong. It looks"
-        f" like {BANK}, since it hands everything on to the real one.",
+        story=f"Alice follows a link to {LOOKALIKE}. The name and the site are mallory's. The site"
+        " has a valid certificate for that name, so alice's client finds nothing wrong. And it"
+        f" looks like {BANK}, since it hands everything on to the real one and back.",
         why="A password is the secret itself: it works for anyone who has heard it. A private key"
         " is never sent. What alice's client sends is a signature, made with the key over this one"
         " handshake: over random numbers that both sides chose for it, and over the certificate"
@@ -55,16 +55,16 @@ SCENES = (
         story="Another site was broken into, and the names and passwords of its customers are for"
         " sale. Alice uses the same password there and at her bank. (This is called credential"
         " stuffing.)",
-        why="With mutual TLS a client without a certificate is refused in the handshake, before"
-        " it can send a password. And no server ever has alice's private key, so none can leak"
-        " it.",
+        why="With mutual TLS a client without a certificate is refused in the handshake, and"
+        " nothing that it sends is read. Nor can anything leak that would help: no server ever has"
+        " alice's private key.",
         cause="no-client-certificate",
         play=stuff,
     ),
     AttackScene(
         title="guessing",
-        story="Mallory has no list, but time. Alice's password is a common one. Her certificate"
-        " mallory has, since certificates are public; what is missing is the private key.",
+        story="Mallory has no list, but time. Alice's password is a common one. With mutual TLS"
+        " mallory has her certificate, since certificates are public, and guesses the key.",
         why="People choose passwords that they can remember, and others can guess those. A key is"
         " a random number. The best method known to find one of this kind (P-256) takes about"
         " 2^128 steps: a billion computers that take a billion steps a second each would need"
