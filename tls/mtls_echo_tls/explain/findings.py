@@ -221,6 +221,14 @@ def number_sent(digits: str) -> Finding | None:
     return alert_sent(int(digits))
 
 
+def schannel_sent(digits: str) -> Finding | None:
+    """An alert that Windows says it sent: handshake_failure mostly for want of a cipher suite."""
+    finding = number_sent(digits)
+    if finding is None or finding.alert != A.handshake_failure:
+        return finding
+    return replace(finding, stated=("no-common-cipher", "no-common-version", "no-common-group"))
+
+
 def name_received(name: str) -> Finding | None:
     """An alert that was received, by its name."""
     return alert_received(alert_named(name))

@@ -44,6 +44,7 @@ from mtls_echo_tls.explain.findings import (
     own_reason,
     packed_error,
     request_too_long,
+    schannel_sent,
 )
 from mtls_echo_tls.explain.phrases import (
     FRAMES,
@@ -141,7 +142,7 @@ _PATTERNS = (
         "Windows", r"fatal alert was received.{0,90}?(?:code is|:) (\d{1,3})\b", number_received
     ),
     _Pattern(
-        "Windows", r"fatal alert was generated.{0,160}?(?:code is:?|:) (\d{1,3})\b", number_sent
+        "Windows", r"fatal alert was generated.{0,160}?(?:code is:?|:) (\d{1,3})\b", schannel_sent
     ),
     _Pattern("curl", r"\(in\), tls alert, [^(]{1,40}\((\d{1,4})\)", low_byte_received),
     _Pattern("OpenSSL",

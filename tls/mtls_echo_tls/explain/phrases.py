@@ -243,6 +243,7 @@ SIDES: tuple[tuple[str, Side], ...] = (
     (r"handshake error in client|client disconnected, failure reason", "client"),
     (r"handshake error in server|(?:tls|ssl) accept (?:failed|error)"
          r"|accept (?:tls|ssl) connection", "server"),
+    (r"\bconnected\(0000", "client"),
     (r"tls client authentication", "server"),
     (r"tls server authentication", "client"),
     # Functions and files of OpenSSL and mbedTLS that only one side runs.
@@ -327,7 +328,9 @@ FRAMES: tuple[tuple[str, Side], ...] = (
 
 # The same, where nothing better is known.
 HINTS: tuple[tuple[str, Side], ...] = (
-    (r"server(?:'s)? certificate|\bdial tcp\b|(?:failed|unable|not|cannot|can't|trying) to connect"
+    (r"\bopenssl s_client\b"
+         r"|server(?:'s)? certificate|\bdial tcp\b"
+         r"|(?:failed|unable|not|cannot|can't|trying) to connect"
          r"|could not connect|can't connect to|connection to \S{1,80} failed"
          r"|(?:cannot|failed to|unable to) (?:re)?connect|\bdownload"
          r"|\bat (?:[\w$]+\.)+\w*client\w*\.\w+\("
@@ -336,7 +339,8 @@ HINTS: tuple[tuple[str, Side], ...] = (
          r"|\b(?:error|fail\w*|unable|while|when|problem) connecting to|did not connect to"
          r"|(?:tls|ssl) connection towards|db::netexception"
          r"|failed to tls handshake with|tonic(?: error: |::)transport", "client"),
-    (r"error accepting|failed to accept|invalid client certificate|from client\b"
+    (r"\bopenssl s_server\b"
+         r"|error accepting|failed to accept|invalid client certificate|from client\b"
          r"|client connection from|(?<!response to )\bconnection from \S{1,60}[\d\]>)]"
          r"|(?:invalid|bad) (?:http )?request from|accepted connection from", "server"),
 )  # fmt: skip
