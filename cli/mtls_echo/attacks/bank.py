@@ -68,12 +68,12 @@ class Accounts:
         for name, password in passwords.items():
             salt = os.urandom(_SALT)
             self._hashes[name] = salt, self._hash(password, salt)
-        self._nobody = os.urandom(_SALT), b""
+        self._unknown = os.urandom(_SALT), b""
 
     def check(self, name: str, password: str) -> bool:
         """Return whether this is the password of that name; blocking, for about 50 ms."""
         began = time.thread_time()
-        salt, expected = self._hashes.get(name, self._nobody)
+        salt, expected = self._hashes.get(name, self._unknown)
         # For an unknown name too: the time that this takes must not tell which names exist.
         found = hmac.compare_digest(self._hash(password, salt), expected)
         self.seconds += time.thread_time() - began

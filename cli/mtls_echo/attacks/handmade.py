@@ -68,7 +68,11 @@ class Answer:
 
 
 async def present(port: int, name: str, certificate: bytes, sign: Sign) -> Answer:
-    """Present a certificate (DER) and what ``sign`` returns, and wait for the verdict."""
+    """Present a certificate (DER) and what ``sign`` returns, and wait for the verdict.
+
+    Raises:
+        EOFError: The server has closed the connection without one.
+    """
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
         records = _Records(stream)
         key = X25519PrivateKey.generate()
@@ -176,12 +180,12 @@ class _Records:
         """The type and the content of the next one.
 
         Raises:
-            trio.EndOfChannel: The server has closed.
+            EOFError: The server has closed.
         """
         while not self._whole:
             data = await self._stream.receive_some()
             if not data:
-                raise trio.EndOfChannel
+                raise EOFError
             self._arrived += data
             arrived = take_records(self._arrived)
             # Sent for the sake of middleboxes, and ignored (RFC 8446 §D.4).

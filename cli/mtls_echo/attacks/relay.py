@@ -1,8 +1,8 @@
 """An on-path attacker: a TCP relay that decides what becomes of each TLS record.
 
-TLS assumes an attacker in control of the network (RFC 8446 §E, RFC 3552 §3): one who reads
-everything, and delivers what, when and in whatever form it likes. That is a relay with one
-function in it, an `Attack`: called with each record, it returns what to deliver instead.
+TLS assumes an attacker in control of the network (RFC 8446 §E, RFC 3552 §3), which reads
+everything, and delivers what it likes, when and in whatever form. That is a relay with one
+function in it, an `Attack`: called with each record, it returns what to deliver in its place.
 
 ====================  ===========================================
 eavesdropping         ``[record.data]``, and `Tap.sent_by`
