@@ -39,7 +39,7 @@ async def test_behind_mutual_tls_none_is_read(accounts: Accounts) -> None:
     context = PARTIES.server(PARTIES.bank, mutual=True)
     async with running_server(context, Bank(accounts).serve) as server:
         tries = await try_logins(server.port, PARTIES.client(), BANK, LEAKED)
-        noticed = [event.report for event in server.events if event.report]
+        noticed = await server.concluded(len(LEAKED))
 
     assert (tries.found, tries.made, tries.checked) == (None, len(LEAKED), 0)
     assert accounts.checks == 0

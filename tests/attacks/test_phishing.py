@@ -49,7 +49,7 @@ async def test_with_mutual_tls_it_holds_a_signature_over_one_handshake() -> None
             victim = await Customer(None, (ORDER,)).visit(
                 fake.port, PARTIES.client(PARTIES.alice), LOOKALIKE
             )
-        [noticed] = [event.report for event in real.events if event.report]
+        [noticed] = await real.concluded(1)
     proof, verdict = phisher.proof, phisher.verdict
 
     # The victim's client was deceived: it accepted the look-alike, and proved itself to it.
@@ -93,6 +93,7 @@ async def test_nor_does_the_certificate_let_it_in_later(version: ssl.TLSVersion)
     server = PARTIES.server(PARTIES.bank, mutual=True, version=version)
     async with running_server(server, bank.serve) as real:
         visit = await Customer(None, (THEFT,)).visit(real.port, context, BANK)
+        await real.concluded(1)
 
     assert visit.report.rejected_by == "server"
     assert real.causes[0] == "key-not-owned"

@@ -43,7 +43,7 @@ async def test_before_the_client_it_is_refused_and_the_server_hears_nothing(
             visit = await Customer(None, (ORDER,)).visit(
                 fake.port, PARTIES.client(PARTIES.alice, version=version), BANK
             )
-            [seen] = [event.report for event in fake.events if event.report]
+            [seen] = await fake.concluded(1)
 
     assert verdict(visit.report) == ("client", "unknown_ca", True)
     assert verdict(seen) == ("client", "unknown_ca", True)
@@ -64,7 +64,7 @@ async def test_before_the_server_it_is_refused_with_a_certificate_of_its_own_ca(
         visit = await Customer(None, (ORDER,)).visit(
             real.port, PARTIES.client(made_up, version=version), BANK
         )
-        [seen] = [event.report for event in real.events if event.report]
+        [seen] = await real.concluded(1)
 
     assert verdict(visit.report) == ("server", "unknown_ca", True)
     assert verdict(seen) == ("server", "unknown_ca", True)

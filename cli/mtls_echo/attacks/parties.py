@@ -24,6 +24,7 @@ from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_server.context import ClientAuth, server_context
 from mtls_echo_server.events import Event
 from mtls_echo_server.service import Handler, serve
+from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.slugs import Slug
 
 BANK, LOOKALIKE = "bank.test", "bank-login.test"
@@ -96,6 +97,21 @@ class RunningServer:
 
     port: int = 0
     events: list[Event] = field(default_factory=list[Event])
+    _happened: trio.Event = field(default_factory=trio.Event)
+
+    def note(self, event: Event) -> None:
+        """Keep an event; what the server calls."""
+        self.events.append(event)
+        self._happened.set()
+        self._happened = trio.Event()
+
+    async def concluded(self, connections: int) -> list[Report]:
+        """The reports of its connections, once so many are over."""
+        while True:
+            reports = [event.report for event in self.events if event.report is not None]
+            if len(reports) >= connections:
+                return reports
+            await self._happened.wait()
 
     @property
     def log(self) -> list[str]:
@@ -124,9 +140,7 @@ async def running_server(
     """Serve on loopback until the block ends."""
     server = RunningServer()
     async with trio.open_nursery() as nursery:
-        start = partial(
-            serve, context, "127.0.0.1:0", handler, events=server.events.append, trace=trace
-        )
+        start = partial(serve, context, "127.0.0.1:0", handler, events=server.note, trace=trace)
         [(_, server.port)] = await nursery.start(start)
         yield server
         nursery.cancel_scope.cancel()

@@ -17,11 +17,7 @@ import trio
 
 from mtls_echo.attacks.bank import WELCOME, Accounts, Bank, Customer, Visit
 from mtls_echo.attacks.copies import present_copy
-from mtls_echo.attacks.guessing import (
-    Tries,
-    measure_handshake,
-    try_logins,
-)
+from mtls_echo.attacks.guessing import Tries, measure_handshake, try_logins
 from mtls_echo.attacks.impostor import Impostor, Site
 from mtls_echo.attacks.parties import BANK, LOOKALIKE, Parties, RunningServer, running_server
 from mtls_echo.attacks.relay import Relay
@@ -34,15 +30,9 @@ LOGIN = "alice correct-horse-battery"
 ORDER, THEFT = "pay 20 to bob", "pay 900 to mallory"
 
 # Of another site. One of them is used at the bank as well.
-LEAKED = (
-    "carol sunflower7",
-    "dave hunter2",
-    "erin trustno1",
-    LOGIN,
-    "frank letmein",
-)
+LEAKED = ("carol sunflower7", "dave hunter2", "erin trustno1", LOGIN, "frank letmein")
 
-# The beginning of every list of common passwords.
+# From the top of the lists of common passwords.
 COMMON = ("123456", "password", "qwerty", "111111", "dragon", "letmein", "monkey", "sunshine")
 WEAK = COMMON[-1]
 
@@ -113,16 +103,18 @@ async def eavesdrop(parties: Parties) -> tuple[Half, Half]:
         relay = Relay(listener.socket.getsockname()[1])
         await nursery.start(relay.run)
         async with await trio.open_tcp_stream("127.0.0.1", relay.port) as stream:
-            answers: list[str] = []
-            for line in LOGIN, ORDER:
+            answers = b""
+            for number, line in enumerate((LOGIN, ORDER), start=1):
                 await stream.send_all(f"{line}\n".encode())
-                answers += (await stream.receive_some()).decode().splitlines()
+                while answers.count(b"\n") < number:
+                    answers += await stream.receive_some()
         nursery.cancel_scope.cancel()
-    overheard = [record.data.decode().rstrip() for record in relay.taps[0].sent_by("client")]
+    passed = b"".join(record.data for record in relay.taps[0].sent_by("client"))
+    overheard = passed.decode().splitlines()
     plain = Half(
         happened=("read every byte that passed",),
         holds=_quoted(overheard),
-        client=_quoted(answers),
+        client=_quoted(answers.decode().splitlines()),
         succeeded=LOGIN in overheard,
     )
     async with (
@@ -134,6 +126,7 @@ async def eavesdrop(parties: Parties) -> tuple[Half, Half]:
         visit = await Customer(None, (ORDER,)).visit(
             relay.port, parties.client(parties.alice), BANK
         )
+        await server.concluded(1)
         nursery.cancel_scope.cancel()
     wire = relay.taps[0].everything
     return plain, Half(
@@ -183,6 +176,7 @@ async def _impersonate(
             customer = Customer(None if mutual else LOGIN, (ORDER,))
             trusting = parties.client(parties.alice if mutual else None, *extra)
             visit = await customer.visit(fake.port, trusting, name)
+            await real.concluded(1)
     stolen = [done for _, done in bank.orders if "mallory" in done]
     return Half(
         happened=(*_handed_on(impostor, name), *(f"{BANK} did: {done}" for done in stolen)),
@@ -279,6 +273,7 @@ async def _guess_keys(parties: Parties) -> Half:
     async with running_server(context, Bank().serve) as server:
         for _ in COMMON:
             visits.append(await Customer(None).visit(server.port, with_new_key(), BANK))
+        await server.concluded(len(visits))
     cost = measure_handshake(with_new_key, context, BANK)
     return Half(
         happened=(
@@ -298,6 +293,7 @@ async def _try(
     context = parties.server(parties.bank, mutual=mutual)
     async with running_server(context, bank.serve) as server:
         tries = await try_logins(server.port, parties.client(), BANK, logins)
+        await server.concluded(tries.made)
     return tries, server
 
 
