@@ -9,6 +9,7 @@ What is expected is the same of each scene: the attack succeeds without, and fai
 from __future__ import annotations
 
 import ssl
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -233,7 +234,7 @@ async def stuff(parties: Parties) -> tuple[Half, Half]:
                     f"passwords that {BANK} read: {bank.accounts.checks if bank.accounts else 0}",
                 ),
                 holds=(f'"{tries.found}"',) if tries.found else ("nothing new",),
-                log=tuple(server.log[-1:]),
+                log=_counted(server.log),
                 causes=server.causes,
                 succeeded=tries.found is not None,
             )
@@ -253,7 +254,7 @@ async def guess(parties: Parties) -> tuple[Half, Half]:
             f"a guess costs {BANK} {_ms(accounts.seconds / accounts.checks)} to check",
         ),
         holds=(f'"{tries.found}"',) if tries.found else ("nothing",),
-        log=tuple(server.log[-1:]),
+        log=_counted(server.log),
         succeeded=tries.found is not None,
     )
     return without, await _guess_keys(parties)
@@ -281,7 +282,7 @@ async def _guess_keys(parties: Parties) -> Half:
             f"a guess costs {BANK} {_ms(cost.server)} to refuse",
         ),
         holds=("alice's certificate, which is not a secret",),
-        log=tuple(server.log[-1:]),
+        log=_counted(server.log),
         causes=server.causes,
         succeeded=any(visit.is_logged_in for visit in visits),
     )
@@ -308,6 +309,11 @@ def _said(visit: Visit) -> tuple[str, ...]:
 
 def _quoted(lines: Iterable[str]) -> tuple[str, ...]:
     return tuple(f'"{line}"' for line in lines)
+
+
+def _counted(lines: Iterable[str]) -> tuple[str, ...]:
+    """Each line once, with how often it came."""
+    return tuple(f"{number} times: {line}" for line, number in Counter(lines).items())
 
 
 def _ms(seconds: float) -> str:
