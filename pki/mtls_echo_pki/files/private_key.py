@@ -130,9 +130,11 @@ def _not_decrypted(block: Block, path: Path, password: bytes, error: Exception) 
             "encrypt it anew: (umask 077; openssl pkcs8 -topk8 -provider legacy -provider default"
             f" -in {file} -out {file}.aes)"
         )
-    elif not str(error).startswith("Incorrect password"):
-        reason += ", or the key, or its encryption, cannot be used here"
     else:
+        # One wrong password in 256 seems to be right, until what it decrypts is read: its last
+        # byte, the length of the padding, is then 1.
+        if not str(error).startswith("Incorrect password"):
+            reason += ", or the key, or its encryption, cannot be used here"
         reason += too_long(password)
     return PasswordError(path, reason, hint, missing=False)
 
