@@ -39,12 +39,15 @@ async def test_with_a_password_the_phisher_is_in_and_no_one_notices() -> None:
     assert not with_it.succeeded
 
 
-async def test_with_mutual_tls_it_holds_a_signature_over_one_handshake() -> None:
-    """And it does present that signature to the real server, in a TLS 1.3 handshake of its own."""
+@both_versions
+async def test_with_mutual_tls_it_holds_a_signature_over_one_handshake(
+    version: ssl.TLSVersion,
+) -> None:
+    """Got from the victim in this version, and presented in TLS 1.3 to the real server."""
     bank = Bank()
     async with running_server(PARTIES.server(PARTIES.bank, mutual=True), bank.serve) as real:
         phisher = Impostor(Site(real.port, BANK, PARTIES.client), order=THEFT)
-        lookalike = PARTIES.server(PARTIES.lookalike, mutual=True)
+        lookalike = PARTIES.server(PARTIES.lookalike, mutual=True, version=version)
         async with running_server(lookalike, phisher.serve, trace=True) as fake:
             victim = await Customer(None, (ORDER,)).visit(
                 fake.port, PARTIES.client(PARTIES.alice), LOOKALIKE

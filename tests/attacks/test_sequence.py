@@ -2,12 +2,12 @@
 
 Deleted, inserted, replayed or put in another order: the receiver notices with the first record
 that is not the next one, refuses with bad_record_mac (20), and gives nothing of it to the
-application. The reason is the same each time. The number of the record, counted from the change of
-keys, is part of what its authentication tag covers (RFC 8446 §5.3, RFC 5246 §6.2.3.3), and is not
-sent: both ends count. That also keeps out what was recorded on another connection, which has
-other keys.
+application. The reason is the same each time: the number of the record, counted from the change
+of keys, goes into its authentication tag, by the nonce in TLS 1.3 (RFC 8446 §5.3), as additional
+data in TLS 1.2 (RFC 5246 §6.2.3.3). It is not sent: both ends count. And what was recorded on
+another connection, or in the other direction, was protected with other keys.
 
-An attacker that delivers nothing at all is not found out by TLS: that is what deadlines are for.
+An attacker that delivers nothing at all is not noticed by TLS: that is what deadlines are for.
 """
 
 from __future__ import annotations

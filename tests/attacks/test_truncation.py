@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import ssl
 
-import pytest
-
 from mtls_echo.attacks.relay import Attack, Record
 from mtls_echo_tls.sides import Side
 from tests.attacks.world import (
@@ -56,7 +54,7 @@ async def test_an_end_without_close_notify_is_a_failure(
 
 
 @both_versions
-@pytest.mark.parametrize("sender", ["client", "server"])
+@both_directions
 async def test_a_connection_that_is_cut_in_the_handshake_was_never_one(
     version: ssl.TLSVersion, sender: Side
 ) -> None:
