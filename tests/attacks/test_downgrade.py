@@ -1,9 +1,10 @@
 """Claim: an attacker cannot make two ends agree on less than both support.
 
 The hellos are in the clear, and the attacker removes from ClientHello whatever it does not like.
-But both ends sign or authenticate the hellos as they saw them: the server in its random, by which
-one that supports TLS 1.3 says so even in TLS 1.2 (RFC 8446 §4.1.3); with mutual TLS the client in
-its CertificateVerify; both in their Finished. So the handshake fails before anything is said.
+But both ends authenticate the hellos as they saw them: with mutual TLS the client by its
+CertificateVerify, both by their Finished, and in TLS 1.3 by every key. And the random that a
+server signs in TLS 1.2 says if it supports TLS 1.3 (RFC 8446 §4.1.3). So the handshake fails
+before anything is said.
 """
 
 from __future__ import annotations
@@ -97,5 +98,9 @@ async def test_with_a_version_as_floor_there_is_nothing_to_fall_back_to() -> Non
         connection = await path.converse(client_of(V13), strip_version)
 
     assert connection.echoed == 0
-    assert connection.server.outcome == "refused"
-    assert connection.client.outcome == "refused"
+    # Without TLS 1.3, nothing that such a client offers is of use to the server.
+    for report in connection.client, connection.server:
+        assert report.rejected_by == "server"
+        assert report.alert is not None
+        assert report.alert.name == "handshake_failure"
+    assert "tampered" in connection.client.causes
