@@ -112,9 +112,9 @@ def made_up(verify: bytes) -> bytes:
     return with_signature(verify, utils.encode_dss_signature(*numbers))
 
 
-def altered(verify: bytes) -> bytes:
+def altered(message: bytes) -> bytes:
     """The genuine one with its last bit flipped."""
-    return verify[:-1] + bytes([verify[-1] ^ 1])
+    return message[:-1] + bytes([message[-1] ^ 1])
 
 
 def replay_signature(verify: bytes) -> Attack:
@@ -179,7 +179,7 @@ SIGNATURES: dict[str, Sign] = {
     "not even one": lambda _: b"",
     "by another key": lambda content: OTHER_KEY.sign(content, SHA256),
     "by alice, altered": lambda content: altered(by_alice(content)),
-    "by alice, in another handshake": lambda content: by_alice(content[:-1] + b"\0"),
+    "by alice, in another handshake": lambda content: by_alice(altered(content)),
     "by alice, as a server": lambda content: by_alice(content.replace(b"client", b"server")),
 }
 # fmt: on
