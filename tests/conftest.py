@@ -16,13 +16,17 @@ import trio.testing
 from hypothesis import HealthCheck, settings
 
 from tests.support import timing
+from tests.support.fuzzing import TRIED, USUAL
 from tests.support.plugins.forecast import Forecast
 
 OBSERVED = "observed"
 
 # How fast examples are made and tried says something about the machine only.
 settings.register_profile(
-    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "any machine",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=max(100 * TRIED // USUAL, 1),
 )
 settings.load_profile("any machine")
 

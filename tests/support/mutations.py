@@ -1,15 +1,10 @@
-"""Altered DER: certificates and CRLs of every kind that we make, with some bytes changed.
-
-``MTLS_ECHO_FUZZ=50000`` sets how many are tried by each test that uses them; 2,000 otherwise.
-"""
+"""Altered DER: certificates and CRLs of every kind that we make, with some bytes changed."""
 
 from __future__ import annotations
 
-import os
 from functools import cache
 
 from cryptography.hazmat.primitives.serialization import Encoding
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from mtls_echo_pki.certificates.authority import Authority
@@ -17,8 +12,9 @@ from mtls_echo_pki.certificates.request import KeyType, Request
 from mtls_echo_pki.flaws.flaw import FlawRole
 from mtls_echo_pki.flaws.registry import FLAWS
 from tests.support.flaws import REQUESTS
+from tests.support.fuzzing import USUAL, examples
 
-many = settings(max_examples=int(os.environ.get("MTLS_ECHO_FUZZ", "2000")))
+many = examples(USUAL)
 
 # What odd encoders write: tags of other string types, lengths, and the ends of a byte.
 _TELLING = (0, 1, 2, 3, 4, 5, 6, 0x0C, 0x13, 0x14, 0x16, 0x17, 0x18, 0x1E, 0x30, 0x31, 0x7F)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from cryptography import x509
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mtls_echo_pki.certificates.credential import Credential, key_id
@@ -22,6 +22,7 @@ from tests.pki.directory.changes import directory as directory
 from tests.pki.directory.kill_points import whole
 from tests.pki.directory.rotation.rolling import renew_all, verdict
 from tests.pki.directory.test_kill import quick as quick
+from tests.support.fuzzing import examples
 
 NAMES = ("client", "server")
 
@@ -97,10 +98,7 @@ class Model:
 
 
 @given(moves=st.lists(MOVES, min_size=4, max_size=12))
-@settings(
-    max_examples=12,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@examples(12)
 def test_in_whatever_order_things_are_done_the_good_get_in_and_the_others_do_not(
     moves: list[str], quick: Path
 ) -> None:

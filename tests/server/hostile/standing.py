@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import trio
-from benchmarks.by_hand import ByHand
+from benchmarks.hostile.by_hand import ByHand
 
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream

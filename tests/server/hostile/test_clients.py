@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from benchmarks.by_hand import ByHand, key_updates, record
+from benchmarks.hostile.by_hand import ByHand, key_updates, record
 
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_server.log import BURST, RATE

@@ -6,7 +6,7 @@ import ssl
 
 import pytest
 import trio.testing
-from benchmarks.by_hand import GARBAGE, STATES, ByHand
+from benchmarks.hostile.by_hand import GARBAGE, STATES, ByHand
 
 from tests.server.hostile.standing import Standing, standing
 from tests.server.hostile.standing import pki as pki

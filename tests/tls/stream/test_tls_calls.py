@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import pytest
 import trio
@@ -21,6 +23,7 @@ from tests.support.tls import (
     server_side,
     tls_pair,
 )
+from tests.tls.stream.test_tls import Blocked
 
 
 @both_versions
@@ -122,6 +125,38 @@ async def test_a_cancelled_handshake_breaks_the_stream_and_is_not_a_success(
 
 
 @pytest.mark.real_time
+@both_versions
+async def test_a_handshake_asked_for_while_a_sender_reads_the_alert_waits_for_the_verdict(
+    version: ssl.TLSVersion,
+) -> None:
+    class Failing(Blocked):
+        async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+            raise trio.BrokenResourceError
+
+        async def receive_some(self, max_bytes: int | None = None) -> bytes:
+            await self.room.wait()
+            raise trio.BrokenResourceError
+
+    async with connected(version) as (one, _), trio.open_nursery() as nursery:
+        assert isinstance(one.transport, TCPStream)
+        failing = one.transport = Failing(one.transport)
+        one._tcp = None
+        found: list[str] = []
+
+        async def note(call: Callable[[], Awaitable[None]]) -> None:
+            with pytest.raises(TLSFailure) as caught:
+                await call()
+            found.append(caught.value.report.outcome)
+
+        nursery.start_soon(note, partial(one.send_all, b"hello"))
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(note, one.do_handshake)
+        await trio.testing.wait_all_tasks_blocked()
+        assert found == []
+        failing.room.set()
+    assert found == ["failed", "failed"]
+
+
 @both_versions
 async def test_a_cancelled_receive_loses_nothing(version: ssl.TLSVersion) -> None:
     payload = os.urandom(300_000)

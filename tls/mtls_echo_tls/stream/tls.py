@@ -122,6 +122,7 @@ class TLSStream(Delivery, trio.abc.Stream):
         """
         while self._handshaking is not None:
             await self._handshaking.wait()
+        await self._verdict()
         self._check_usable()
         if self._handshaken:
             await trio.lowlevel.checkpoint()
@@ -280,8 +281,7 @@ class TLSStream(Delivery, trio.abc.Stream):
 
     async def _receive(self, max_bytes: int | None = None) -> tuple[bytes, bool]:
         """As `receive_some`, and whether that had to wait. If not, a checkpoint is owed."""
-        if self._broken and self._alert_read is not None:
-            await self._alert_read.wait()  # a sender is reading the alert
+        await self._verdict()
         with self._receive_busy:
             self._check_established()
             waited = False
@@ -319,6 +319,11 @@ class TLSStream(Delivery, trio.abc.Stream):
 
     def _arrived(self) -> None:
         """Called when the wait is over, and the data is about to be used."""
+
+    async def _verdict(self) -> None:
+        """Wait for a sender that is reading the alert: until then nothing is known to report."""
+        if self._broken and self._alert_read is not None:
+            await self._alert_read.wait()
 
     def _check_established(self) -> None:
         self._check_usable()

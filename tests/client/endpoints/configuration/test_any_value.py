@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mtls_echo_client.endpoints.configuration import yaml_reader as document
@@ -68,6 +68,50 @@ def test_any_text_is_understood_or_refused(text: str) -> None:
     except EndpointsError as error:
         message = str(error)
     assert message.isprintable()
+
+
+_GOOD = """\
+- name: metrics
+  mode: ""
+  tls_config:
+    ca_file: servers.crt
+    cert_file: alice.crt
+    key_file: alice.key
+  endpoints: [a.test:1, "dns+b.test:2"]
+  endpoints_sd_files:
+    - files: ["targets/*.yml"]
+      refresh_interval: 5m
+"""
+
+
+@given(
+    changes=st.lists(
+        st.tuples(
+            st.integers(0, len(_GOOD) - 1),
+            st.integers(0, 12),
+            st.text(st.sampled_from("-:[]{}&*<>!|'\"#\n\t ,a1\0"), max_size=4),
+        ),
+        max_size=4,
+    )
+)
+@example(changes=[])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_a_damaged_configuration_is_understood_or_refused(
+    changes: list[tuple[int, int, str]], folder: Path
+) -> None:
+    text = _GOOD
+    for start, length, instead in changes:
+        text = text[:start] + instead + text[start + length :]
+    message = "FILE: "
+    try:
+        groups = parse(text, folder).groups
+    except EndpointsError as error:
+        message = str(error)
+    else:
+        assert all(group.tls is not None or group.plaintext for group in groups)
+    assert message.startswith("FILE: ")
+    assert message.isprintable()
+    assert changes or message == "FILE: "
 
 
 @given(value=_VALUES)
