@@ -2,6 +2,9 @@
 # make observe - watch every handshake failure there is (ONE=expired: just that one)
 # make test    - run every test, in another order each time; it begins with how many and how long
 # make quick   - run a telling part of them, in less than 30 seconds
+# make fuzz    - give the tests by random examples ten times as many: some minutes
+#                (EXAMPLES=200000: a hundred times; SEED=... to repeat a run, FUZZ=... for some files)
+# make soak    - good, bad and hostile clients while everything rotates, for 5 minutes (SECONDS=...)
 # make alone   - run every test in a process of its own
 # make bits    - flip every bit of a connection in turn, which takes some minutes
 # make check   - format, lint, type-check, and test the built wheel
@@ -37,7 +40,7 @@ QUICK := tests/tls/stream/test_refusal.py tests/tls/stream/test_unfit_peers.py \
   tests/project/test_docs.py::test_every_block_of_the_readme_runs_as_pasted_and_in_order
 
 .DEFAULT_GOAL := help
-.PHONY: help demo observe test quick alone bits docs check lint test-wheel lock clean
+.PHONY: help demo observe test quick fuzz soak alone bits docs check lint test-wheel lock clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -53,6 +56,17 @@ test: $(VENV)/.dev
 
 quick: $(VENV)/.dev
 	@$(BIN)/python -m pytest $(PYTEST_OPTIONS) $(QUICK)
+
+# What fails is found again by the seed that is printed, and kept in .hypothesis until it passes.
+EXAMPLES ?= 20000
+FUZZ ?= $(shell grep -rlE 'from hypothesis|support.mutations' tests --include='test_*.py')
+fuzz: $(VENV)/.dev
+	@MTLS_ECHO_FUZZ=$(EXAMPLES) $(BIN)/python -m pytest $(PYTEST_OPTIONS) $(FUZZ) \
+	    $(if $(SEED),--hypothesis-seed=$(SEED))
+
+SECONDS ?= 300
+soak: $(VENV)/.run
+	@$(BIN)/python -m benchmarks.soak --seconds $(SECONDS)
 
 # Random order finds who needs what another test left; this finds who needs it in any order.
 alone: $(VENV)/.dev

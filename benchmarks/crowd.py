@@ -14,10 +14,12 @@ import socket
 import ssl
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -82,9 +84,18 @@ class ServerProcess:
         pki: The directory.
         tally: Counts reloads that were not ok.
         tickets: Whether it issues session tickets.
+        options: Further ones of the command.
+        tell: Called with every event.
     """
 
-    def __init__(self, pki: Path, tally: Tally, *, tickets: bool) -> None:
+    def __init__(
+        self,
+        pki: Path,
+        tally: Tally,
+        *options: str,
+        tickets: bool,
+        tell: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
         self.port = 0
         self.pid = 0
         self._tally = tally
@@ -93,7 +104,9 @@ class ServerProcess:
             *("--listen", "127.0.0.1:0", "--log-format", "json"),
             *("--reload-interval", str(INTERVAL)),
             *("--session-tickets", "on" if tickets else "off"),
+            *options,
         ]
+        self._tell = tell
         self._reloads: list[datetime] = []  # when they were reported, the last few
         self._said = trio.lowlevel.ParkingLot()
 
@@ -120,6 +133,10 @@ class ServerProcess:
             while len([said for said in self._reloads if said > now]) < number:
                 await self._said.park()
 
+    def descriptors(self) -> int:
+        """How many are open (Linux)."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
     def resident(self) -> int:
         """KiB of resident memory (Linux)."""
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
@@ -135,6 +152,8 @@ class ServerProcess:
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 event = json.loads(line)
+                if self._tell is not None:
+                    self._tell(event)
                 if event["event"] == "listening":
                     self.port = event["port"]
                     task_status.started()

@@ -87,13 +87,14 @@ class Administration:
         self._tally = tally
         self._server_key = trio.Lock()
 
-    async def renew_all_the_time(self) -> None:
-        """What the first administrator does."""
+    async def renew_all_the_time(self, pause: float = 0.0) -> None:
+        """What the first administrator does, with so many seconds in between."""
         for number in itertools.count():
             # Of a key that has been replaced the owner may not make more: see _server_leaked.
             async with self._server_key:
                 await self._renew("server", rekey=bool(number % 2))
             await self._renew("client", rekey=False)
+            await trio.sleep(pause)
             if number % _BREATH == _BREATH - 1:
                 await trio.sleep(1)
 
