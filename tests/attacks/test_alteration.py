@@ -11,6 +11,9 @@ either hello, which "MUST be ignored for all purposes" (RFC 8446 §5.1). And not
 server's close_notify here: the client closes first, when it has had every echo.
 
 A sample of the bits is tried; ``MTLS_ECHO_EVERY_BIT=1`` tries all of them (`make bits`).
+
+Noticed by the receiver: bad_record_mac for what is encrypted; decrypt_error where a signature or
+Finished does not fit any more; a deadline where a length says that more is to come.
 """
 
 from __future__ import annotations

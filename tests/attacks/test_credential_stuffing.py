@@ -3,6 +3,8 @@
 The same login, the same list, in which one name and password fit. Behind TLS alone the attacker
 gets in with it. Behind mutual TLS every connection ends in the handshake: the server says
 no-client-certificate, the client is told so, and no password is read.
+
+Noticed by the server, at each try: no-client-certificate, certificate_required.
 """
 
 from __future__ import annotations

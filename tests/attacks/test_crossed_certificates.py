@@ -3,6 +3,9 @@
 A stolen web server is not an administrator, and a user cannot pose as the service. Two things see
 to that. Servers and clients have separate CAs, and each end trusts only the other's. And where one
 CA issues both, extendedKeyUsage (RFC 5280 §4.2.1.12) says what a certificate is for.
+
+Noticed by the verifier: unknown-authority, unknown_ca; of one CA, wrong-usage,
+unsupported_certificate.
 """
 
 from __future__ import annotations

@@ -5,6 +5,9 @@ But both ends authenticate the hellos as they saw them: with mutual TLS the clie
 CertificateVerify, both by their Finished, and in TLS 1.3 by every key. And the random that a
 server signs in TLS 1.2 says if it supports TLS 1.3 (RFC 8446 §4.1.3). So the handshake fails
 before anything is said.
+
+Noticed by the client: downgrade, illegal_parameter, or in TLS 1.3 bad_record_mac; in TLS 1.2 the
+server, by the client's signature: decrypt_error.
 """
 
 from __future__ import annotations

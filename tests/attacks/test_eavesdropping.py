@@ -3,6 +3,8 @@
 In TLS 1.2 and 1.3, in both directions, however long it listens: no part of a message is on the
 wire. What it does see is said too: that these two hosts speak, when and how much; the name that
 the client asks for; and in TLS 1.2 both certificates. Without TLS it reads everything.
+
+Noticed by neither end: nothing is altered.
 """
 
 from __future__ import annotations

@@ -3,6 +3,9 @@
 An attacker makes a CA with the name of the trusted one, and even with its key identifier, and
 issues itself any certificate it likes. Each verifier checks the signature with the key that it
 trusts, and refuses; the report says that this is a namesake, not merely an unknown CA.
+
+Noticed by the verifier: impostor-authority, unknown_ca or, with a copied key identifier,
+decrypt_error.
 """
 
 from __future__ import annotations

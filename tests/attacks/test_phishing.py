@@ -6,6 +6,8 @@ and the phisher is in. Of a client with a certificate the phisher gets the certi
 public, and CertificateVerify: a signature over the victim's handshake with *this* server, its
 randoms and its certificate included (RFC 8446 §4.4.3, RFC 5246 §7.4.8). The real server verifies
 signatures over its own handshakes only.
+
+Noticed by the real server: key-not-owned, decrypt_error.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ It has certificates for every name, from a CA of its own. Before the client it p
 server's name, before the server one for the client's; whichever end it stands before does not
 trust that CA, and says so with unknown_ca. If the client's device was made to trust the CA, TLS
 alone is lost: the proxy reads and alters. With mutual TLS it still cannot come before the server.
+
+Noticed by the end before which it stands: unknown-authority, unknown_ca.
 """
 
 from __future__ import annotations

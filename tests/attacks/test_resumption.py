@@ -5,6 +5,8 @@ could come in without either. So by default no TLS 1.3 session is resumed at all
 switched on, and in TLS 1.2, where the standard library cannot switch session IDs off, a resumed
 session is that of the client that began it, whatever certificate is at hand now; what it may do is
 decided anew, by the trust and the rules of now; and another server has never heard of it.
+
+Noticed by the server, which verifies again by what is in use now.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ data in TLS 1.2 (RFC 5246 §6.2.3.3). It is not sent: both ends count. And what 
 another connection, or in the other direction, was protected with other keys.
 
 An attacker that delivers nothing at all is not noticed by TLS: that is what deadlines are for.
+
+Noticed by the receiver: tampered, bad_record_mac.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ Certificates are public. The proof is the signature over the handshake, and an a
 ways to come by one: sign with another key, make up the bytes, take one that the owner made in
 another handshake, or alter its own. The verifier finds each of them: decrypt_error (51), sent by
 it and received by the attacker.
+
+Noticed by the verifier: key-not-owned, decrypt_error.
 """
 
 from __future__ import annotations

@@ -1,9 +1,12 @@
 """Claim: an attacker that cuts a connection short cannot make it look finished.
 
-Any host on the path can send a FIN or a RST in the name of either end; TCP does not know better.
+Any host on the path can send a FIN in the name of either end; TCP does not know better.
 Only close_notify (RFC 8446 §6.1), which is authenticated as all records are, says that the peer
 has sent everything. Without it both ends report a failure, not an end: however much had arrived,
 and also when close_notify is all that is missing.
+
+Noticed by the end that still waits for something: truncated. There is no alert to receive any
+more.
 """
 
 from __future__ import annotations

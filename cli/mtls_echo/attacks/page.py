@@ -2,7 +2,7 @@
 
 As `docs/failures.md` it cannot go out of date: a test writes it again and compares. What differs
 from run to run, the cost of a guess, is left out. The claims at its end are those of the modules
-in `tests/attacks`, in their own words.
+in `tests/attacks`, in the words of their docstrings.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import trio
 
@@ -37,9 +38,9 @@ said; a test fails when it is out of date. `mtls-echo demo --attacks` plays them
 _CLAIMS = """\
 ## What is claimed, and tested
 
-Each line is the claim of one module in `tests/attacks/`. Its tests attack the server and the
-client of this project, in TLS 1.2 and 1.3, most of them through a relay on the path, and assert
-which end noticed and what both reported."""
+Each line is one module in `tests/attacks/`. Its tests attack the server and the client of this
+project, in TLS 1.2 and 1.3, most of them through a relay on the path, and assert which end noticed
+and what both reported: the cause, and the alert."""
 
 _WIDTH = 100
 
@@ -54,18 +55,26 @@ async def play_scenes() -> Played:
     return [(scene, await scene.play(parties)) for scene in SCENES]
 
 
-def read_claims(folder: Path) -> dict[str, str]:
-    """The claim of each module of tests, by its name: the first sentences of its docstring."""
-    claims: dict[str, str] = {}
+class Claim(NamedTuple):
+    """What a module of tests claims, and which end notices the attack."""
+
+    text: str
+    noticed: str
+
+
+def read_claims(folder: Path) -> dict[str, Claim]:
+    """Each module's claim by its name: the first paragraph of its docstring, and the last."""
+    claims: dict[str, Claim] = {}
     for path in sorted(folder.glob("test_*.py")):
         docstring = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
-        claim = " ".join(docstring.partition("\n\n")[0].split())
-        claim = claim.removeprefix("Claim: ")
-        claims[path.stem] = f"{claim[:1].upper()}{claim[1:]}"
+        paragraphs = [" ".join(each.split()) for each in docstring.split("\n\n")]
+        first, last = paragraphs[0].removeprefix("Claim: "), paragraphs[-1]
+        noticed = last.removeprefix("Noticed by ").rstrip(".")
+        claims[path.stem] = Claim(f"{first[:1].upper()}{first[1:]}", noticed)
     return claims
 
 
-def page(played: Played, claims: dict[str, str]) -> str:
+def page(played: Played, claims: dict[str, Claim]) -> str:
     """The page, as Markdown."""
     parts = [_PREAMBLE, *map(_wrapped, INTRODUCTION)]
     for number, (scene, halves) in enumerate(played, start=1):
@@ -77,7 +86,7 @@ def page(played: Played, claims: dict[str, str]) -> str:
         "## Why the public web does without it",
         *map(_wrapped, WHY_THE_WEB_DOES_WITHOUT),
         _CLAIMS,
-        "\n".join(_wrapped(f"- `{module}`: {claim}") for module, claim in claims.items()),
+        "\n".join(_claims_table(claims)),
     ]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
@@ -98,6 +107,13 @@ def _table(scene: AttackScene, halves: tuple[Half, Half]) -> Iterator[str]:
         yield f"| {label} | {' | '.join(map(_cell, cells))} |"
     ends = ("**succeeds**" if half.succeeded else "**fails**" for half in halves)
     yield f"| the attack | {' | '.join(ends)} |"
+
+
+def _claims_table(claims: dict[str, Claim]) -> Iterator[str]:
+    yield "| claim | noticed by | tested in |"
+    yield "|---|---|---|"
+    for module, claim in claims.items():
+        yield f"| {claim.text} | {claim.noticed} | `{module}` |"
 
 
 def _cell(lines: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from mtls_echo.attacks.guessing import KEY_STEPS, years
 from mtls_echo.attacks.lesson import SCENES
-from mtls_echo.attacks.page import Played, page, play_scenes, read_claims
+from mtls_echo.attacks.page import Claim, Played, page, play_scenes, read_claims
 from mtls_echo.attacks.run import show_attacks
 from tests.support.command_line import run
 from tests.support.timing import TIMEOUT
@@ -104,8 +104,8 @@ def test_every_claim_has_a_line(played: Played) -> None:
 
     assert len(modules) >= 13
     for module in modules:
-        assert re.search(rf"^- `{module}`: [A-Z]", PAGE, re.MULTILINE)
-    assert page(played, {"test_other": "Another claim."}) != PAGE
+        assert re.search(rf"^\| [A-Z].+ \| \w.+ \| `{module}` \|$", PAGE, re.MULTILINE)
+    assert page(played, {"test_other": Claim("Another claim.", "neither end")}) != PAGE
 
 
 # --- deviations, and other terminals -------------------------------------------------------------
