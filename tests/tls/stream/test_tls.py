@@ -24,6 +24,7 @@ from tests.support.tls import (
     handshake,
     printed,
     receive_for_ever,
+    reports,
     reset,
     s_client,
     send_for_ever,
@@ -117,6 +118,15 @@ async def test_no_buffer_stays_grown_after_a_large_transfer(version: ssl.TLSVers
             assert records._received.obj == b""
             assert not records._incoming.pending
             assert not records.pending
+
+
+@both_versions
+async def test_a_key_log_on_a_full_disk_refuses_no_peer(version: ssl.TLSVersion) -> None:
+    contexts = client_side(version), server_side(version)
+    for context in contexts:
+        context.keylog_filename = "/dev/full"  # Linux
+    one, other = tls_pair(*contexts)
+    assert [report.outcome for report in await reports(one, other)] == ["echoed", "echoed"]
 
 
 @both_versions

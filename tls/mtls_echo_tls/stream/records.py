@@ -29,6 +29,9 @@ RECORD = 16_384
 # Its header: content type, a version, the length of what follows.
 _HEADER = 5
 
+# Lines that a handshake writes to a key log: five in TLS 1.3, one before.
+_MOST_LOGGED = 8
+
 _NOTHING = memoryview(b"")
 
 
@@ -54,8 +57,8 @@ class Records:
     """
 
     __slots__ = (
-        "_cleartext", "_incoming", "_outgoing", "_received", "connection", "exhausted",
-        "failure", "peer_closed", "recorder",
+        "_cleartext", "_incoming", "_outgoing", "_received", "_unlogged", "connection",
+        "exhausted", "failure", "peer_closed", "recorder",
     )  # fmt: skip
 
     def __init__(
@@ -76,6 +79,7 @@ class Records:
         self.exhausted = True
         self.failure: ssl.SSLError | None = None
         self._received = _NOTHING  # ciphertext that OpenSSL has not been given yet
+        self._unlogged = _MOST_LOGGED if context.keylog_filename else 0
 
     def feed(self, ciphertext: bytes | bytearray | memoryview) -> None:
         """Take received ciphertext. What was taken before has been processed.
@@ -105,6 +109,9 @@ class Records:
             except ssl.SSLWantReadError:
                 if not self._next_slice():
                     return False
+            except ssl.SSLError as error:
+                if not self._is_of_key_log(error):
+                    raise
             else:
                 self._keep()
                 if self._cleartext is not None:
@@ -146,6 +153,8 @@ class Records:
             except ssl.SSLZeroReturnError:
                 data = b""
             except ssl.SSLError as error:
+                if self._is_of_key_log(error):
+                    continue
                 if not plaintext:
                     raise
                 self.failure = error
@@ -220,6 +229,16 @@ class Records:
     def quiet(self) -> None:
         """Stop recording; see `mtls_echo_tls.trace.recorder.quiet`."""
         _trace.quiet(self.connection)
+
+    def _is_of_key_log(self, error: ssl.SSLError) -> bool:
+        """Whether all that failed is writing to the key log: its disk may be full.
+
+        OpenSSL has gone on, and its error meets whatever Python asks of it next.
+        """
+        if error.library != "BIO" or not self._unlogged:
+            return False
+        self._unlogged -= 1
+        return True
 
     def _next_slice(self) -> bool:
         """Give OpenSSL the next slice of what was received; False when there is none."""
