@@ -147,8 +147,9 @@ class Program:
         side.offered += size
         try:
             await side.stream.send_all(_PATTERN[start : start + size])
-        except RuntimeError:
-            side.offered = start
+        except BaseException:
+            if not side.stream._broken:  # it had not begun
+                side.offered = start
             raise
         side.sent = start + size
 
@@ -209,6 +210,13 @@ def play(
 @example(
     True, [("send", 0, 1), ("turn", 0, 0), ("handshake", 0, 0), ("break", 1, 0)], V12, 2_000, 1_500
 )
+# The same sender, cancelled while it reads; and another call afterwards.
+@example(
+    True,
+    [("send", 0, 1), ("break", 1, 0), ("turn", 0, 0), ("turn", 0, 0), ("cancel send", 0, 0),
+     ("settle", 0, 0), ("send", 0, 0)],
+    V12, 2_000, 1_500,
+)  # fmt: skip
 @example(True, [("send", 0, 200_000), ("cancel send", 0, 0), ("drain", 1, 0)], V13, 5_000, 1_000)
 def test_in_memory(
     shaken: bool, moves: list[Move], version: ssl.TLSVersion, room: int, piece: int

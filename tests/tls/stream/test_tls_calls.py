@@ -125,18 +125,21 @@ async def test_a_cancelled_handshake_breaks_the_stream_and_is_not_a_success(
 
 
 @pytest.mark.real_time
+class Failing(Blocked):
+    """A transport that is broken, and whose end of receiving takes a while."""
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        raise trio.BrokenResourceError
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await self.room.wait()
+        raise trio.BrokenResourceError
+
+
 @both_versions
 async def test_a_handshake_asked_for_while_a_sender_reads_the_alert_waits_for_the_verdict(
     version: ssl.TLSVersion,
 ) -> None:
-    class Failing(Blocked):
-        async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-            raise trio.BrokenResourceError
-
-        async def receive_some(self, max_bytes: int | None = None) -> bytes:
-            await self.room.wait()
-            raise trio.BrokenResourceError
-
     async with connected(version) as (one, _), trio.open_nursery() as nursery:
         assert isinstance(one.transport, TCPStream)
         failing = one.transport = Failing(one.transport)
@@ -155,6 +158,24 @@ async def test_a_handshake_asked_for_while_a_sender_reads_the_alert_waits_for_th
         assert found == []
         failing.room.set()
     assert found == ["failed", "failed"]
+
+
+@both_versions
+async def test_a_sender_that_is_cancelled_while_it_reads_the_alert_has_failed(
+    version: ssl.TLSVersion,
+) -> None:
+    async with connected(version) as (one, _):
+        assert isinstance(one.transport, TCPStream)
+        one.transport = Failing(one.transport)
+        one._tcp = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.send_all, b"hello")
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        with pytest.raises(TLSFailure) as caught:
+            await one.send_all(b"more")
+    assert caught.value.report.outcome == "failed"
+    assert caught.value.report.causes[-1] == "reset"
 
 
 @both_versions

@@ -95,8 +95,12 @@ class Delivery(trio.abc.AsyncResource):
                 return False
             await tcp.send_all(rest)
         except trio.BrokenResourceError as error:
-            await self._read_pending_alert()
-            raise self._lost("reset") from error
+            try:
+                await self._read_pending_alert()
+            finally:
+                # Cancelled meanwhile, it has failed all the same, and every later call says so.
+                failure = self._lost("reset")
+            raise failure from error
         except BaseException:
             # Cancelled within a record: the peer cannot read anything after it.
             self._abandon()
