@@ -20,6 +20,9 @@ _FALSE = bytes([BOOLEAN, 1, 0])
 # The parts of a certificate that are read here are nested less deeply.
 _DEEPEST = 16
 
+# Octets of an arc of an OID: a UUID, the largest number that is in use as one, takes 19.
+_LONGEST_ARC = 32
+
 
 class UnreadableError(ValueError):
     """A certificate or CRL, or a part of one, that cannot be read."""
@@ -108,12 +111,17 @@ def text_of(contents: bytes) -> str:
 
 
 def dotted(contents: bytes) -> str:
-    """Return an OBJECT IDENTIFIER in dotted form, from its contents (X.690 §8.19)."""
-    arcs, arc = list[int](), 0
+    """Return an OBJECT IDENTIFIER in dotted form, from its contents (X.690 §8.19).
+
+    One with a number that is too long to be calculated with is returned in hexadecimal.
+    """
+    arcs, arc, length = list[int](), 0, 0
     for octet in contents:
-        arc = arc << 7 | octet & 0x7F
+        arc, length = arc << 7 | octet & 0x7F, length + 1
+        if length > _LONGEST_ARC:
+            return f"#{encode(OBJECT_IDENTIFIER, contents).hex()}"
         if octet < 0x80:
             arcs.append(arc)
-            arc = 0
+            arc = length = 0
     root = min(arcs[0] // 40, 2) if arcs else 0
     return ".".join(map(str, (root, arcs[0] - 40 * root, *arcs[1:]))) if arcs else ""

@@ -40,6 +40,9 @@ from mtls_echo_pki.certificates.der import (
 
 _VERSION, _EXTENSIONS, _CRL_EXTENSIONS = 0xA0, 0xA3, 0xA0
 
+# OpenSSL's version is a C long.
+_LONGEST_VERSION = 8
+
 # Most certificates have less than 2 KiB.
 _ORDINARY = 4096
 
@@ -288,11 +291,13 @@ def version_of(parts: list[Element]) -> int:
     """Return the version of a certificate, from the parts of what is signed.
 
     Raises:
-        UnreadableError: If what stands in its place is not a number.
+        UnreadableError: If what stands in its place is not a number, or a very long one.
     """
     if parts[0].tag != _VERSION:
         return 1
     contents = first(parts[0].contents).contents
+    if len(contents) > _LONGEST_VERSION:
+        raise UnreadableError("its version is too long a number")
     number = int.from_bytes(contents, signed=True)
     written = number.to_bytes(number.bit_length() // 8 + 1, signed=True)
     if canonical(parts[0]) != encode(_VERSION, encode(INTEGER, written)):

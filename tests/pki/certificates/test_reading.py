@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import is_key_of, key_id
 from mtls_echo_pki.certificates.crl import CRLState, crl_number, is_crl_of
-from mtls_echo_pki.certificates.der import UnreadableError, elements, encode, first
+from mtls_echo_pki.certificates.der import UnreadableError, dotted, elements, encode, first
 from mtls_echo_pki.certificates.identifiers import hosts, identity_text, names_host, subject_of
 from mtls_echo_pki.certificates.outline import DistinguishedName, outline_of
 from mtls_echo_pki.certificates.reading import (
@@ -41,6 +41,7 @@ from mtls_echo_pki.certificates.reading import (
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.tbs import is_issued_by, is_signed_by
 from mtls_echo_pki.checks.description import describe, describe_crl
+from mtls_echo_pki.files.oddities import certificate_oddity
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from tests.support.mutations import certificates, crls, many, mutated
 
@@ -277,6 +278,33 @@ def test_what_cryptography_does_not_load_has_an_outline() -> None:
         x509.load_der_x509_certificate(odd)
     assert str(outline_of(odd).subject) == "CN=*l_f"
     assert outline_of(odd).serial == LEAF.certificate.serial_number
+
+
+def test_an_extension_of_a_very_long_type_is_listed() -> None:
+    der = LEAF.certificate.public_bytes(Encoding.DER)
+    short, arc = bytes.fromhex("0603551d0f"), b"\x2b" + b"\xff" * 3000 + b"\x7f"
+    for octets in arc, b"\x2b" + b"\xff" * 32 + b"\x7f":
+        tbs, *rest = elements(first(der).contents)
+        *parts, last = elements(tbs.contents)
+        extension = encode(0x30, encode(0x06, octets) + encode(0x04, b"\5\0"))
+        extensions = encode(0x30, extension + first(last.contents).contents)
+        inner = b"".join(part.der for part in parts) + encode(0xA3, extensions)
+        odd = encode(0x30, encode(0x30, inner) + b"".join(part.der for part in rest))
+
+        oids = [raw.oid for raw in outline_of(odd).extensions]
+        assert oids[0] == f"#{encode(0x06, octets).hex()}"
+        assert dotted(first(short).contents) in oids
+
+
+def test_the_version_may_not_be_a_very_long_number() -> None:
+    der = LEAF.certificate.public_bytes(Encoding.DER)
+    longest, longer = (encode(0x02, b"\x7f" * octets) for octets in (8, 3000))
+    third = bytes.fromhex("a003020102")
+
+    assert certificate_oddity(relength(der, third, encode(0xA0, longest)))
+    with pytest.raises(UnreadableError):
+        load_certificate(relength(der, third, encode(0xA0, longer)))
+    assert certificate_oddity(relength(der, third, encode(0xA0, longer))) is None
 
 
 def test_nothing_but_a_certificate_has_an_outline() -> None:
