@@ -95,7 +95,7 @@ def test_show_shows_every_certificate_of_a_file_and_each_ca_once(tmp_path: Path)
         ),
         ("missing", "does not exist"),
         ("..", "has no certificates in it"),
-        ("authorities/servers/ledger.json", "is not PEM"),
+        ("authorities/servers/ledger.json", "is JSON"),
     ],
 )
 def test_show_says_why_there_is_nothing_to_show(made: Path, path: str, error: str) -> None:
