@@ -128,3 +128,25 @@ async def test_no_altered_bit_is_accepted(
                 assert {"tampered", "truncated"} & {*connection.server.causes}
 
     assert {*accepted} <= {(0, bit) for bit in MINOR_VERSION}
+
+
+@both_directions
+async def test_a_record_that_was_made_too_short_is_not_called_an_internal_error_alone(
+    sender: Side,
+) -> None:
+    """OpenSSL answers a Finished of TLS 1.2 that has 8 bytes with internal_error."""
+    async with attacked(context=server_of(V12, SERVER)) as path:
+        clean = await path.converse(client_of(V12, ALICE), messages=[CANARY])
+        records = clean.tap.sent_by(sender)
+        keys_change = [record.content_type for record in records].index(CHANGE_CIPHER_SPEC)
+        finished = records[keys_change + 1]
+        shortened = 4 * 8 + 5  # the bit of its length that is worth 32
+        connection = await path.converse(
+            client_of(V12, ALICE), flip(finished, shortened), [CANARY]
+        )
+
+    assert len(finished.data) == 5 + 40
+    assert connection.echoed == 0
+    for report in connection.client, connection.server:
+        assert report.rejected_by == peer_of(sender)
+    assert "tampered" in connection.of(peer_of(sender)).causes

@@ -87,7 +87,8 @@ def _verdict(evidence: Evidence) -> tuple[Outcome, Side | None, Slugs]:
         return "refused", me, _family_of_reason(evidence.ground, evidence)
     if evidence.alert is not None and evidence.failed:
         # An error of OpenSSL's parsers has no reason of its own.
-        return "refused", me, reasons.CAUSES_BY_OWN_ALERT.get(evidence.alert.code, UNKNOWN)
+        causes = reasons.CAUSES_BY_OWN_ALERT.get(evidence.alert.code, _without_reason(evidence))
+        return "refused", me, causes
     if evidence.no_common_alpn:
         # Python cannot send no_application_protocol, so the side that minds just closes.
         return "refused", me if evidence.failed else peer, ("no-common-alpn",)
@@ -99,13 +100,20 @@ def _verdict(evidence: Evidence) -> tuple[Outcome, Side | None, Slugs]:
     if evidence.stage != "established" and evidence.close_notify:
         return "failed", None, ("closed-without-alert",)
     if evidence.failed:
-        # OpenSSL has no word for a record of TLS 1.2 that is too short to be a protected one.
-        received: Slugs = ("tampered",) if evidence.version is not None else ()
-        return "failed", None, (*received, *UNKNOWN)
+        return "failed", None, _without_reason(evidence)
     if evidence.stage != "established" or evidence.abandoned:
         # We ended it ourselves: nothing failed, and nothing was proved either.
         return "failed", None, ()
     return "echoed", None, ()
+
+
+def _without_reason(evidence: Evidence) -> Slugs:
+    """The causes of an error of ours for which OpenSSL has no word.
+
+    It has none for a record of TLS 1.2 that is too short to be a protected one.
+    """
+    received = evidence.version is not None or evidence.first_bytes
+    return ("tampered", *UNKNOWN) if received else UNKNOWN
 
 
 def _is_tls(evidence: Evidence) -> bool:
