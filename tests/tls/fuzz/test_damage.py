@@ -52,7 +52,7 @@ class Damage:
         damaged = bytearray(data)
         for where, what, value in sorted(self.changes, reverse=True):
             at = where - start
-            if not 0 <= at < len(data):
+            if not 0 <= at < len(damaged):  # less than was sent, if some was left out
                 continue
             before, size = bytes(damaged), len(value)
             match what:

@@ -148,7 +148,7 @@ class Program:
         try:
             await side.stream.send_all(_PATTERN[start : start + size])
         except BaseException:
-            if not side.stream._broken:  # it had not begun
+            if not (side.stream._broken or side.stream._closed):  # it had not begun
                 side.offered = start
             raise
         side.sent = start + size
