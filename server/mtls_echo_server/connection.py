@@ -20,7 +20,7 @@ from __future__ import annotations
 import contextlib
 import math
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import trio
 
@@ -102,6 +102,22 @@ class Limits:
         """``max_handshakes_per_network``, or what None stands for; no more than `max_pending`."""
         half = min(max(self.max_pending // 2, LEAST_PENDING), MOST_PER_NETWORK)
         return min(self.max_handshakes_per_network or half, self.max_pending)
+
+    def share(self, number: int, of: int) -> Limits:
+        """Those of one of several workers, from 1: what is counted is divided among them.
+
+        Only what was said of handshakes is: 64 at least remain for each otherwise.
+        """
+
+        def part(total: int | None) -> int | None:
+            return total and max(total // of + (number <= total % of), 1)
+
+        return replace(
+            self,
+            max_connections=part(self.max_connections) or 1,
+            max_handshakes=part(self.max_handshakes),
+            max_handshakes_per_network=part(self.max_handshakes_per_network),
+        )
 
 
 async def first_record(transport: TCPStream, begun: bytearray) -> tuple[int, TransportEnd]:

@@ -7,6 +7,7 @@ unauthenticated clients can cause at will has a ``flood``.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
@@ -35,7 +36,8 @@ class Event:
 
     Args:
         name: ``created``, ``listening``, ``accepted``, ``connection``, ``reload``, ``warning``,
-            ``error``, ``accept-error``, ``suppressed``, ``stopping`` or ``stopped``.
+            ``error``, ``accept-error``, ``suppressed``, ``worker-started``, ``worker-ended``,
+            ``stopping`` or ``stopped``.
         text: For people, one line; below it the handshake is drawn, if the report has its trace.
         details: For programs, but for the report; JSON types.
         flood: Events of one flood share this; None for what takes an authenticated client.
@@ -58,7 +60,18 @@ class Event:
 Events: TypeAlias = Callable[[Event], None]
 
 
-def listening(address: str, port: int, *, client_auth: str, pid: int) -> Event:
+class Redirect:
+    """Passes events on to a target that may be changed."""
+
+    def __init__(self, target: Events) -> None:
+        self.target = target
+
+    def __call__(self, event: Event) -> None:
+        """Pass an event on."""
+        self.target(event)
+
+
+def listening(address: str, port: int, *, client_auth: str, pid: int, workers: int = 1) -> Event:
     """The server accepts connections on this address; one event per socket."""
     demands = {
         "none": "clients are not asked for certificates",
@@ -67,8 +80,10 @@ def listening(address: str, port: int, *, client_auth: str, pid: int) -> Event:
     }
     return Event(
         "listening",
-        f"listening on {Address(address, port)}, {demands[client_auth]}",
-        {"address": address, "port": port, "client_auth": client_auth, "pid": pid},
+        f"listening on {Address(address, port)}, {demands[client_auth]}"
+        + (f", {workers} workers" if workers > 1 else ""),
+        {"address": address, "port": port, "client_auth": client_auth, "pid": pid}
+        | ({"workers": workers} if workers > 1 else {}),
     )
 
 
@@ -238,6 +253,45 @@ def stopped(drained: int, aborted: int) -> Event:
     )
 
 
+def worker_started(worker: int, pid: int) -> Event:
+    """One of several workers accepts connections: at the start, and in place of one that ended."""
+    return Event(
+        "worker-started",
+        f"worker {worker} accepts connections, process {pid}",
+        {"worker": worker, "pid": pid},
+    )
+
+
+def worker_ended(
+    worker: int, pid: int, status: int, *, reason: str | None, pause: float | None
+) -> Event:
+    """A worker has ended, and its connections with it; another is started after the pause.
+
+    The status is negative for a signal; no pause: the server stops.
+    """
+    killed = signal.strsignal(-status) if status < 0 else None
+    how = f"by signal {-status} ({killed})" if status < 0 else f"with status {status}"
+    what = f"worker {worker} (process {pid}) ended {how}" + (f": {reason}" if reason else "")
+    again = "" if pause is None else f"; another is started {_in_time(pause)}"
+    return Event(
+        "worker-ended",
+        what + again,
+        {
+            "worker": worker,
+            "pid": pid,
+            "exit_status": status if status >= 0 else None,
+            "signal": -status if status < 0 else None,
+            "reason": reason,
+            "restart_in": pause,
+        },
+    )
+
+
+def worker_not_started(worker: int, reason: str, pause: float) -> Event:
+    """The system has no room for another process."""
+    return warning(f"worker {worker} cannot be started: {reason}; trying again {_in_time(pause)}")
+
+
 def suppressed(flood: tuple[str, ...], count: int, seconds: float) -> Event:
     """Some events of a flood were counted instead of written."""
     what = " ".join(part for part in flood if part)
@@ -255,6 +309,10 @@ def unwritten(count: int, seconds: float) -> Event:
         f"{count} events in {seconds:.0f} s were not written: the log took no more",
         {"of": "log", "like": [], "count": count, "seconds": round(seconds, 1)},
     )
+
+
+def _in_time(seconds: float) -> str:
+    return f"in {seconds:g} s" if seconds else "now"
 
 
 def _host(where: str) -> str:

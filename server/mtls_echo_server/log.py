@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, Any, Literal, cast
@@ -48,6 +48,12 @@ _REPORT_AFTER, _LOOK = 10.0, 1.0
 
 # Addresses whose refusals are counted apart; beyond, they share one count per kind.
 _MOST_KEYS = 64
+
+# Behind each event on its way from a worker to its supervisor. It is in no event: what is not
+# printable is escaped.
+END_OF_EVENT = "\0"
+
+_NO_TAG: Mapping[str, Any] = {}
 
 # Longest text line and longest string in JSON, in characters; longest list.
 _LONGEST_LINE = 1000
@@ -76,7 +82,8 @@ class EventLog:
     """Writes events, one line each: ``text``, with local time, or ``json``.
 
     The JSON is an object with ``event``, ``time`` (RFC 3339, UTC) and the event's fields. The file
-    is standard error unless said; the clock, in seconds, is monotonic.
+    is standard error unless said; the clock, in seconds, is monotonic. The number of a ``worker``
+    is in each of its events, and each ends so that its supervisor can tell (`forward`).
     """
 
     def __init__(
@@ -85,8 +92,12 @@ class EventLog:
         file: IO[str] | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
+        worker: int | None = None,
     ) -> None:
-        self._format = log_format
+        self._format: LogFormat = log_format
+        self._tag = {} if worker is None else {"worker": worker}
+        self._prefix = "" if worker is None else f"worker {worker}: "
+        self._ending = "" if worker is None else END_OF_EVENT
         self._file = LogFile(file, clock)
         self._clock = clock
         self._buckets: dict[tuple[str, ...], _Bucket] = {}
@@ -109,6 +120,34 @@ class EventLog:
             self._write(event)
         if last:
             self._file.catch_up(last=True)
+
+    def finish(self) -> None:
+        """Write what remains, as with ``stopped``: nothing is written after it."""
+        self.flush(final=True)
+        self._file.catch_up(last=True)
+
+    # --- several processes -----------------------------------------------------------------------
+
+    @property
+    def encoding(self) -> str:
+        """How text is encoded."""
+        return self._file.encoding
+
+    def of_worker(self, number: int, file: IO[str]) -> EventLog:
+        """The log of a worker: what it writes is for `forward` here."""
+        return EventLog(self._format, file, worker=number)
+
+    def forward(self, text: bytes, count: int) -> None:
+        """Write so many events of workers."""
+        self._catch_up()
+        self._file.write_encoded(text, count)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is something that could not be written."""
+        return self._file.is_behind
+
+    # --- writing ---------------------------------------------------------------------------------
 
     def flush(self, *, final: bool = False) -> None:
         """Write the counts that are due; when final, also those of floods that have not ended."""
@@ -146,12 +185,13 @@ class EventLog:
             self._catch_up()
         moment = datetime.now(UTC)
         if self._format == "json":
-            line = _json(event, moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"))
+            stamp = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            line = _json(event, stamp, self._tag)
         else:
-            text = f"{moment.astimezone():%H:%M:%S} {printable(event.text)}"
+            text = f"{moment.astimezone():%H:%M:%S} {self._prefix}{printable(event.text)}"
             line = text if len(text) <= _LONGEST_LINE else f"{text[: _LONGEST_LINE - 1]}…"
             line += self._drawing(event)
-        self._file.write(f"{line}\n")
+        self._file.write(f"{line}\n{self._ending}")
 
     def _catch_up(self, *, last: bool = False) -> None:
         """Write what could not be written before, and how much was lost meanwhile."""
@@ -171,8 +211,8 @@ class EventLog:
         return "".join(f"\n  {line}" for line in drawn)
 
 
-def _json(event: Event, stamp: str) -> str:
-    head = {"event": event.name, "time": stamp}
+def _json(event: Event, stamp: str, tag: Mapping[str, Any] = _NO_TAG) -> str:
+    head = {"event": event.name, "time": stamp, **tag}
     report = event.report
     if report is None or report.outcome != "echoed" or report.trace is not None:
         return msgspec.json.encode(head | cast("dict[str, Any]", _bounded(event.fields))).decode()

@@ -64,10 +64,13 @@ class LogFile:
 
     def write(self, line: str) -> None:
         """Write a line, or hold it behind those that are held, or count it as lost."""
-        data = line.encode(self.encoding, "backslashreplace")
+        self.write_encoded(line.encode(self.encoding, "backslashreplace"))
+
+    def write_encoded(self, data: bytes, lines: int = 1) -> None:
+        """Write so many lines, of this file's encoding, as `write` does one."""
         if self._size and self._size + len(data) > MOST_HELD:
             self._lost_since = self._lost_since if self._lost else self._clock()
-            self._lost += 1
+            self._lost += lines
             return
         self._held.append(data)
         self._size += len(data)

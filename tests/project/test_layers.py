@@ -48,6 +48,7 @@ tls/explain: tls tls/diagnosis
 
 server: tls tls/path tls/diagnosis tls/stream tls/material tls/diagrams pki pki/certificates\
  pki/files
+server/workers: server pki/files
 
 client: tls tls/path tls/diagnosis tls/stream pki/certificates
 client/endpoints: tls

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from mtls_echo_server.access import Access
     from mtls_echo_server.connection import Limits
-    from mtls_echo_server.log import EventLog
+    from mtls_echo_server.events import Events
     from mtls_echo_tls.material.load import Material
     from mtls_echo_tls.material.reloader import Reloader
 
@@ -46,6 +46,7 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
     """
     _refuse_contradictions(options)
     access = _access(options)
+    workers = _workers(options)
     # Before a port is open: a client would wait for the answer.
     named = (options[name] for name in ("cert", "key", "password_file"))
     options["password"] = ask_for_password(*named)
@@ -58,15 +59,22 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
         from mtls_echo_server.log import EventLog
 
         log = EventLog(options["log_format"])
-        reloader = _reloader(options, log)
+        told = events.Redirect(log)
+        reloader = _reloader(options, told)
         if options["keylog"] is not None:
             log(events.warning(f"the secrets of every connection go to {options['keylog']}"))
         limits = _limits(options)
 
         from mtls_echo.commands.serve_process import raise_descriptor_limit, run
 
-        raise_descriptor_limit(limits, log)
-        stopped = run(reloader, sockets, access, limits, log, trace=options["trace"])
+        raise_descriptor_limit(limits.share(1, workers), log)
+        service = reloader, sockets, access, limits, log
+        if workers == 1:
+            stopped = run(*service, trace=options["trace"])
+        else:
+            from mtls_echo.commands.serve_workers import run_workers
+
+            stopped = run_workers(workers, *service, told, trace=options["trace"])
     ctx.exit(1 if stopped.aborted else 0)
 
 
@@ -143,6 +151,27 @@ def _access(options: dict[str, Any]) -> Access:
     return Access(**allowed)
 
 
+def _workers(options: dict[str, Any]) -> int:
+    """How many processes are to serve."""
+    workers: int = options["workers"] or _cores()
+    most: int = options["max_connections"]
+    if workers > most:
+        raise CommandError(
+            f"--workers {workers} share --max-connections {most}: some could serve no client",
+            "allow more connections, or take fewer workers",
+        )
+    return workers
+
+
+def _cores() -> int:
+    """The cores that this process may run on."""
+    import os
+
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 # --- from options to values ----------------------------------------------------------------------
 
 
@@ -157,7 +186,7 @@ def _listen(addresses: tuple[str, ...]) -> list[socket.socket]:
         raise CommandError(str(error), error.hint) from error
 
 
-def _reloader(options: dict[str, Any], log: EventLog) -> Reloader:
+def _reloader(options: dict[str, Any], log: Events) -> Reloader:
     """Read the files for the first time; reload them later, and log it."""
     from mtls_echo_pki.files.pem_blocks import MaterialError
     from mtls_echo_pki.files.staging import DirectoryError

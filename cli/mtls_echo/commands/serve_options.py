@@ -195,6 +195,13 @@ _OPTIONS = (
         default="off",
         help="Let clients resume sessions without verifying their certificate again.",
     ),
+    click.option(
+        "--workers",
+        type=click.IntRange(min=0),
+        default=1,
+        show_default=True,
+        help="Serve by so many processes, which share what is allowed above; 0: one per core.",
+    ),
     file_option(
         "--keylog",
         help="Append every connection's secrets, for Wireshark. They decrypt everything.",

@@ -50,29 +50,47 @@ def run(
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             # What was held arrives now.
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGHUP})
-            reloading = trio.CancelScope()
-
-            async def reload() -> None:
-                with reloading:
-                    await reloader.run()
+            control = Control(server, reloader)
 
             async def obey(signals: AsyncIterator[int]) -> None:
                 async for number in signals:
                     if number == signal.SIGHUP:
-                        reloader.ask()
+                        control.reload()
                     else:
-                        reloading.cancel()
-                        server.stop()
+                        control.stop()
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(obey, signals)
-                nursery.start_soon(reload)
+                nursery.start_soon(control.run_reloader)
                 nursery.start_soon(log.run)
                 stopped = await server.run(sockets)
                 nursery.cancel_scope.cancel()
         return stopped
 
     return trio.run(main)
+
+
+class Control:
+    """What an operator can have a running server do."""
+
+    def __init__(self, server: Server, reloader: Reloader) -> None:
+        self._server = server
+        self._reloader = reloader
+        self._reloading = trio.CancelScope()
+
+    async def run_reloader(self) -> None:
+        """Read the files again and again, until the server stops."""
+        with self._reloading:
+            await self._reloader.run()
+
+    def reload(self) -> None:
+        """Read the files now."""
+        self._reloader.ask()
+
+    def stop(self) -> None:
+        """Accept no more, and let open connections finish; called again, cut them off."""
+        self._reloading.cancel()
+        self._server.stop()
 
 
 def raise_descriptor_limit(limits: Limits, log: EventLog) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
+import threading
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -38,3 +41,19 @@ def assert_echoes(running: ServeProcess, context: ssl.SSLContext) -> None:
         tls.sendall(b"hello")
         assert tls.recv(5) == b"hello"
         tls.unwrap().close()
+
+
+@contextlib.contextmanager
+def never_reading(running: ServeProcess, context: ssl.SSLContext) -> Generator[None]:
+    """A client that sends, and reads nothing of what comes back: its connection never rests."""
+    with running.connect(context) as tls:
+
+        def send() -> None:
+            with contextlib.suppress(OSError):
+                tls.sendall(b"x" * 100_000_000)  # more than the kernel's buffers hold
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        running.event("accepted")
+        yield
+        sender.join()  # the server is gone by now, or has cut us off

@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
-import ssl
 import subprocess
 import sys
-import threading
-from collections.abc import Generator
 
 import pytest
 
 from mtls_echo_pki.directory.directory import Directory
-from tests.cli.commands.serve.clients import assert_echoes, client_of
+from tests.cli.commands.serve.clients import assert_echoes, client_of, never_reading
 from tests.cli.commands.serve.clients import directory as directory
 from tests.support.servers import ServeProcess
 from tests.support.timing import TIMEOUT
-
-
-@contextlib.contextmanager
-def never_reading(running: ServeProcess, context: ssl.SSLContext) -> Generator[None]:
-    """A client that sends, and reads nothing of what comes back: its connection never rests."""
-    with running.connect(context) as tls:
-
-        def send() -> None:
-            with contextlib.suppress(OSError):
-                tls.sendall(b"x" * 100_000_000)  # more than the kernel's buffers hold
-
-        sender = threading.Thread(target=send)
-        sender.start()
-        running.event("accepted")
-        yield
-        sender.join()  # the server is gone by now, or has cut us off
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

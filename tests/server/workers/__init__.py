@@ -1,0 +1,1 @@
+"""Tests of workers and their supervisor."""
