@@ -6,6 +6,8 @@
 #                (EXAMPLES=200000: a hundred times; SEED=... to repeat a run, FUZZ=... for some files)
 # make soak    - good, bad and hostile clients while everything rotates, for 5 minutes (SECONDS=...)
 # make alone   - run every test in a process of its own
+# make bench   - compare CPU time with other servers, in less than two minutes
+# make bench-full - the same with every row and peer, and more often
 # make bits    - flip every bit of a connection in turn, which takes some minutes
 # make check   - format, lint, type-check, and test the built wheel
 # make docs    - write docs/failures.md and docs/why-mtls.md anew, from what really happens
@@ -40,7 +42,8 @@ QUICK := tests/tls/stream/test_refusal.py tests/tls/stream/test_unfit_peers.py \
   tests/project/test_docs.py::test_every_block_of_the_readme_runs_as_pasted_and_in_order
 
 .DEFAULT_GOAL := help
-.PHONY: help demo observe test quick fuzz soak alone bits docs check lint test-wheel lock clean
+.PHONY: help demo observe test quick fuzz soak alone bench bench-full bits docs check lint \
+  test-wheel lock clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -71,6 +74,13 @@ soak: $(VENV)/.run
 # Random order finds who needs what another test left; this finds who needs it in any order.
 alone: $(VENV)/.dev
 	@$(BIN)/python -m pytest -p tests.support.plugins.alone $(PYTEST_OPTIONS)
+
+# Ratios in one run: figures of two runs, or of two machines, say nothing beside each other.
+bench: $(VENV)/.run
+	@$(BIN)/python -m benchmarks.speed
+
+bench-full: $(VENV)/.run
+	@$(BIN)/python -m benchmarks.speed --full
 
 # The tests try a sample of them.
 bits: $(VENV)/.dev

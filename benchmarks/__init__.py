@@ -1,1 +1,1 @@
-"""Comparisons with other servers, measured in one run: `python -m benchmarks`."""
+"""Measurements beside other programs: accuracy, rotation, failures, speed."""

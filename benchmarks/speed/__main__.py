@@ -1,0 +1,101 @@
+"""Measure this project's speed beside other servers, in one run.
+
+    .venv/bin/python -m benchmarks.speed [--full] [--repeats N] [--json FILE]
+
+Absolute times say more about the machine than about the program: what counts are ratios, taken
+within each repeat of an interleaved run, of the server's own CPU time. Only 127.0.0.1 is used.
+Linux only: it reads other processes' clocks and memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import ssl
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cryptography
+import trio
+
+from benchmarks.speed.load import Generator
+from benchmarks.speed.material import Workshop
+from benchmarks.speed.rows import Plan, measure, now
+from benchmarks.speed.table import table
+
+_CLEAR = "\r\x1b[K"
+
+
+def main() -> None:
+    """Measure, print the table, and write the results."""
+    chosen = _options()
+    plan = Plan(
+        repeats=chosen.repeats or (7 if chosen.full else 5),
+        seconds=chosen.seconds or (0.4 if chosen.full else 0.12),
+        full=chosen.full,
+        only=chosen.only,
+    )
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            result = run(plan, Path(folder), python_load=chosen.python_load)
+    except KeyboardInterrupt:
+        _say("")
+        sys.exit("interrupted: every server is ended, nothing is written")
+    _say("")
+    print("\n".join(table(result)))
+    if chosen.json:
+        chosen.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def run(plan: Plan, folder: Path, *, python_load: bool = False) -> Mapping[str, Any]:
+    """Everything that is measured, as it is written to the file."""
+    missing: dict[str, str] = {}
+    workshop = Workshop.make(folder)
+    generator = Generator(workshop, python=python_load)
+    if generator.fallback:
+        missing["the load generator in C"] = (
+            f"{generator.fallback}; the one in Python is the bottleneck of the faster servers"
+        )
+    rows = measure(plan, workshop, generator, missing, _say)
+    facts = {
+        "measured": now(),
+        "Python": platform.python_version(),
+        "OpenSSL": ssl.OPENSSL_VERSION.split()[1],
+        "trio": trio.__version__,
+        "cryptography": cryptography.__version__,
+        "cores": len(os.sched_getaffinity(0)),
+        "repeats": plan.repeats,
+    }
+    return {"facts": facts, "rows": rows, "missing": missing}
+
+
+def _options() -> argparse.Namespace:
+    options = argparse.ArgumentParser(
+        prog="python -m benchmarks.speed", description=__doc__.splitlines()[0] if __doc__ else None
+    )
+    options.add_argument(
+        "--full", action="store_true", help="every row and peer, which takes time"
+    )
+    options.add_argument("--repeats", type=int, metavar="N", help="[default: 5; full: 7]")
+    options.add_argument(
+        "--seconds", type=float, metavar="S", help="of load at a time  [default: 0.12; full: 0.4]"
+    )
+    options.add_argument("--only", default="", metavar="TEXT", help="rows with this in their name")
+    options.add_argument("--python-load", action="store_true", help="as without a compiler")
+    options.add_argument("--json", type=Path, metavar="FILE", help="write every figure")
+    return options.parse_args()
+
+
+def _say(text: str) -> None:
+    """Show what is being done, where there is a terminal."""
+    if sys.stderr.isatty():
+        print(f"{_CLEAR}{text}", end="", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

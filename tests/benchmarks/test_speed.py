@@ -1,0 +1,98 @@
+"""`benchmarks.speed`: it measures, names what is missing, and leaves nothing running."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from benchmarks.speed.__main__ import run
+from benchmarks.speed.load import Generator, LoadError, Work
+from benchmarks.speed.material import Workshop
+from benchmarks.speed.rows import ROWS, Plan
+from benchmarks.speed.servers import PEERS, C, Peer
+from benchmarks.speed.table import ratios, table
+
+from tests.interop.foreign_peers import need
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    need("cc")
+    return Workshop.make(tmp_path_factory.mktemp("speed"))
+
+
+def peer(name: str) -> Peer:
+    return next(one for one in PEERS if one.name == name)
+
+
+@pytest.mark.parametrize("python", [False, True])
+@pytest.mark.parametrize(
+    "work",
+    [
+        Work("handshakes", 2, 2),
+        Work("handshakes", 1, 2, "1.2"),
+        Work("resumed", 2, 2),
+        Work("echoes", 2),
+        Work("echoes", 1, 1 << 18),
+        Work("once", 3, 1 << 18),
+    ],
+    ids=lambda work: f"{work.kind}-{work.size}-{work.tls}",
+)
+def test_both_load_generators_do_each_kind_of_work(
+    workshop: Workshop, work: Work, python: bool
+) -> None:
+    generator = Generator(workshop, python=python)
+    server = peer(C).start(workshop)
+    try:
+        spent = generator.spent(server, workshop.one, work, 0.01)
+    finally:
+        server.close()
+    assert spent.operations >= work.connections
+    assert spent.cpu > 0
+    assert spent.resumed == (spent.operations if work.kind == "resumed" else 0)
+    assert 0 < spent.p50 <= spent.p99
+    assert all(process.returncode is not None for process in server.processes)
+
+
+def test_a_load_that_is_refused_says_why(workshop: Workshop) -> None:
+    server = peer(C).start(workshop)
+    try:
+        with pytest.raises(LoadError, match=r"unknown|certificate"):
+            Generator(workshop).spent(server, workshop.two, Work("echoes", 1), 0.01)
+    finally:
+        server.close()
+
+
+def test_every_row_has_what_the_goals_compare() -> None:
+    for row in ROWS:
+        names = {one.name for one in PEERS if row.takes(one)}
+        assert {C, "trio.SSLStream"} <= names
+        assert any(name.startswith("serve") for name in names), row.name
+
+
+def test_ratios_are_of_the_same_repeat_and_what_is_missing_is_named() -> None:
+    row = {
+        "name": "handshake",
+        "unit": "µs",
+        "load": [0.5, 1],
+        "figures": {"serve": [100.0, 400.0, 90.0], C: [200.0, 800.0, 100.0]},
+    }
+    assert ratios(row, "serve", C) == [0.5, 0.5, 0.9]
+    facts = {"Python": "3.13", "OpenSSL": "3.0"}
+    text = "\n".join(table({"facts": facts, "rows": [row], "missing": {"nginx": "not installed"}}))
+    assert "0.50 [0.50, 0.90]" in text
+    assert "100 [90, 400]" in text
+    assert "load 0.5 to 1" in text
+    assert "not measured: nginx: not installed" in text
+
+
+def test_a_run_with_tiny_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.speed.rows.PEERS", (peer("serve"), peer(C)))
+    result = run(Plan(repeats=1, seconds=0.01, only="16 connections"), tmp_path)
+    names = [row["name"] for row in result["rows"]]
+    assert names == [
+        "64 bytes there and back, 16 connections",
+        "GB in echoes of 1 MiB, 16 connections",
+    ]
+    assert all({*row["figures"]} == {"serve", C} for row in result["rows"])
+    assert result["missing"] == {}
