@@ -23,8 +23,11 @@ from typing import Any
 import cryptography
 import trio
 
+from benchmarks.speed.commands import measure_commands
+from benchmarks.speed.latency import measure_latency
 from benchmarks.speed.load import Generator
 from benchmarks.speed.material import Workshop
+from benchmarks.speed.memory import measure_memory
 from benchmarks.speed.rows import Plan, measure, now
 from benchmarks.speed.table import table
 
@@ -36,7 +39,7 @@ def main() -> None:
     chosen = _options()
     plan = Plan(
         repeats=chosen.repeats or (7 if chosen.full else 5),
-        seconds=chosen.seconds or (0.4 if chosen.full else 0.12),
+        seconds=chosen.seconds or (0.4 if chosen.full else 0.1),
         full=chosen.full,
         only=chosen.only,
     )
@@ -62,6 +65,11 @@ def run(plan: Plan, folder: Path, *, python_load: bool = False) -> Mapping[str, 
             f"{generator.fallback}; the one in Python is the bottleneck of the faster servers"
         )
     rows = measure(plan, workshop, generator, missing, _say)
+    if not plan.only:
+        rows += measure_memory(plan, workshop, generator, missing, _say)
+        if plan.full:
+            rows += measure_latency(plan, workshop, generator, missing, _say)
+        rows += measure_commands(plan, workshop, missing, _say)
     facts = {
         "measured": now(),
         "Python": platform.python_version(),
@@ -83,9 +91,11 @@ def _options() -> argparse.Namespace:
     )
     options.add_argument("--repeats", type=int, metavar="N", help="[default: 5; full: 7]")
     options.add_argument(
-        "--seconds", type=float, metavar="S", help="of load at a time  [default: 0.12; full: 0.4]"
+        "--seconds", type=float, metavar="S", help="of load at a time  [default: 0.1; full: 0.4]"
     )
-    options.add_argument("--only", default="", metavar="TEXT", help="rows with this in their name")
+    options.add_argument(
+        "--only", default="", metavar="TEXT", help="only servers, and rows with this in their name"
+    )
     options.add_argument("--python-load", action="store_true", help="as without a compiler")
     options.add_argument("--json", type=Path, metavar="FILE", help="write every figure")
     return options.parse_args()

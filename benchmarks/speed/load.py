@@ -103,10 +103,19 @@ class Generator:
         finally:
             end(process)
 
-    def spent(self, server: Server, material: Material, work: Work, seconds: float) -> Spent:
-        """Do this work for so long, and see what the server spends."""
+    def spent(
+        self,
+        server: Server,
+        material: Material,
+        work: Work,
+        seconds: float,
+        *,
+        settled: bool = True,
+    ) -> Spent:
+        """Do this work for so long, and see what the server spends; if it is left alone, all."""
         with self.connected(server, material, work, seconds) as load:
-            return load.run()
+            load.begin(settled=settled)
+            return load.finish(settled=settled)
 
 
 class Load:
@@ -115,16 +124,21 @@ class Load:
     def __init__(self, process: subprocess.Popen[bytes], server: Server) -> None:
         self._process = process
         self._server = server
+        self._before = 0.0
 
-    def run(self) -> Spent:
-        """Do the work."""
-        before = self._server.settled_cpu()
+    def begin(self, *, settled: bool = True) -> None:
+        """Let it work."""
+        self._before = self._server.settled_cpu() if settled else self._server.cpu()
         assert self._process.stdin is not None
         self._process.stdin.write(b"go\n")
         self._process.stdin.flush()
+
+    def finish(self, *, settled: bool = True) -> Spent:
+        """Wait until it has, and for what the server still has to do then."""
         found = json.loads(self.expect("{"))
         found["load_cpu"] = found.pop("cpu")
-        return Spent(cpu=self._server.settled_cpu() - before, **found)
+        after = self._server.settled_cpu() if settled else self._server.cpu()
+        return Spent(cpu=after - self._before, **found)
 
     def expect(self, beginning: str) -> str:
         """The next line, which begins so."""

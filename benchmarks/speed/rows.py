@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from benchmarks.speed.load import MIB, Generator, LoadError, Work
 from benchmarks.speed.material import Missing, Workshop
 from benchmarks.speed.running import Server, StartError
-from benchmarks.speed.servers import PEERS, Peer
+from benchmarks.speed.servers import PEERS, TRIO, C, Peer
 
 Say = Callable[[str], None]
 
@@ -109,9 +110,9 @@ def start_all(
 
 def measure(
     plan: Plan, workshop: Workshop, generator: Generator, missing: dict[str, str], say: Say
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
     """Every row, with each server's figures in the order of the repeats."""
-    found: list[dict[str, object]] = []
+    found: list[dict[str, Any]] = []
     rows = plan.rows()
     with ExitStack() as stack:
         peers = [peer for peer in plan.peers() if any(row.takes(peer) for row in rows)]
@@ -144,7 +145,8 @@ def measure(
                     "name": row.name,
                     "unit": row.unit,
                     "figures": figures,
-                    "load": [round(load, 2) for load in loads],
+                    "load": loads,
+                    "references": [C, TRIO],
                     "details": details,
                 }
             )

@@ -25,7 +25,7 @@ PROTOCOL = "asyncio.Protocol"
 RESUMING = "serve, tickets"
 ORDINARY = "ours, ordinary handler"
 
-EVERY_KIND = frozenset({"handshakes", "resumed", "echoes"})
+EVERY_KIND = frozenset({"handshakes", "resumed", "echoes", "idle"})
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,10 @@ class Peer:
         name: As in the results.
         launch: Starts it, given where to make files and its certificates.
         alike: Whether it has the PKI with one CA for each side.
-        kinds: The kinds of work that it takes part in.
+        kinds: The kinds of work that it takes part in; idle: being weighed.
         full: Whether it is left out of a short run.
         at_once: The most connections that it serves.
+        largest: The largest message that it echoes.
     """
 
     name: str
@@ -203,7 +204,6 @@ CAfile = %(ca)s
 verifyChain = yes
 """
 
-_SESSIONS = frozenset({"handshakes", "resumed"})
 _CONFIGURED = ("tickets=0", "release-buffers")
 
 PEERS = (
@@ -217,7 +217,7 @@ PEERS = (
     ),
     Peer(ORDINARY, _python("ordinary", "alike"), alike=True, kinds=frozenset({"echoes"})),
     Peer(C, _c("tickets=2")),
-    Peer(f"{C}, alike", _c(*_CONFIGURED), alike=True, kinds=frozenset({"handshakes"})),
+    Peer(f"{C}, alike", _c(*_CONFIGURED), alike=True, kinds=frozenset({"handshakes", "idle"})),
     Peer(TRIO, _python("trio")),
     Peer(f"{TRIO}, alike", _python("trio", "alike"), alike=True, kinds=frozenset({"handshakes"})),
     Peer(PROTOCOL, _python("protocol")),

@@ -6,10 +6,6 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmarks.speed.servers import TRIO, C
-
-REFERENCES = (C, TRIO)
-
 
 def table(result: Mapping[str, Any]) -> Iterator[str]:
     """The lines of the whole result."""
@@ -18,18 +14,15 @@ def table(result: Mapping[str, Any]) -> Iterator[str]:
     yield "ratio to a reference within the same repeat. The load is that of the machine meanwhile."
     for row in result["rows"]:
         yield ""
-        first, last = row["load"]
-        heads = "".join(f"  {'to ' + name:<22}" for name in REFERENCES if name in row["figures"])
+        first, last = (f"{load:.1f}" for load in row["load"])
+        heads = "".join(f"  {'to ' + name:<22}" for name in _references(row))
         yield f"{row['name']} (load {first} to {last})"
-        yield f"  {row['unit']:>32}{'':18}{heads}".rstrip()
+        yield f"  {row['unit']:>38}{'':18}{heads}".rstrip()
         for name, figures in row["figures"].items():
-            yield f"  {name:24}{_figures(figures)}{_ratios(row, name)}".rstrip()
+            yield f"  {name:30}{_figures(figures)}{_ratios(row, name)}".rstrip()
+    yield ""
     for name, why in result["missing"].items():
-        yield (
-            f"\nnot measured: {name}: {why}"
-            if name == next(iter(result["missing"]))
-            else (f"not measured: {name}: {why}")
-        )
+        yield f"not measured: {name}: {why}"
 
 
 def ratios(row: Mapping[str, Any], name: str, reference: str) -> list[float]:
@@ -54,8 +47,11 @@ def _figures(figures: Sequence[float]) -> str:
 
 def _ratios(row: Mapping[str, Any], name: str) -> str:
     cells = ""
-    for reference in REFERENCES:
-        if reference in row["figures"]:
-            found = ratios(row, name, reference)
-            cells += f"  {median_and_spread(found, 2) if found else '':<22}"
+    for reference in _references(row):
+        found = ratios(row, name, reference)
+        cells += f"  {median_and_spread(found, 2) if found else '':<22}"
     return cells
+
+
+def _references(row: Mapping[str, Any]) -> list[str]:
+    return [name for name in row["references"] if name in row["figures"]]

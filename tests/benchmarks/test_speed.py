@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from benchmarks.speed.__main__ import run
+from benchmarks.speed.commands import measure_commands
 from benchmarks.speed.load import Generator, LoadError, Work
 from benchmarks.speed.material import Workshop
+from benchmarks.speed.memory import measure_memory
 from benchmarks.speed.rows import ROWS, Plan
 from benchmarks.speed.servers import PEERS, C, Peer
 from benchmarks.speed.table import ratios, table
@@ -75,6 +77,7 @@ def test_ratios_are_of_the_same_repeat_and_what_is_missing_is_named() -> None:
         "name": "handshake",
         "unit": "µs",
         "load": [0.5, 1],
+        "references": [C, "trio.SSLStream"],
         "figures": {"serve": [100.0, 400.0, 90.0], C: [200.0, 800.0, 100.0]},
     }
     assert ratios(row, "serve", C) == [0.5, 0.5, 0.9]
@@ -82,8 +85,27 @@ def test_ratios_are_of_the_same_repeat_and_what_is_missing_is_named() -> None:
     text = "\n".join(table({"facts": facts, "rows": [row], "missing": {"nginx": "not installed"}}))
     assert "0.50 [0.50, 0.90]" in text
     assert "100 [90, 400]" in text
-    assert "load 0.5 to 1" in text
+    assert "load 0.5 to 1.0" in text
     assert "not measured: nginx: not installed" in text
+
+
+def test_memory_start_up_and_certificates_are_rows_too(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.speed.memory.PEERS", (peer(C),))
+    monkeypatch.setattr("benchmarks.speed.memory.MIB", 1 << 16)
+    missing: dict[str, str] = {}
+    said: list[str] = []
+    rows = measure_memory(
+        Plan(1, 0.01), workshop, Generator(workshop), missing, said.append, count=20
+    )
+    rows += measure_commands(Plan(1, 0.01), workshop, missing, said.append)
+    by_name = {row["name"]: row["figures"] for row in rows}
+    assert next(iter(by_name)) == "memory per connection, 20 idle"
+    assert all(min(map(min, figures.values())) > 0 for figures in [*by_name.values()][2:])
+    assert {*by_name["start-up"]} > {"python -c pass", "mtls-echo --help"}
+    assert {*missing} <= {"trustme"}
+    assert "start-up, 1/1: python -c pass" in said
 
 
 def test_a_run_with_tiny_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import socket
 import ssl
 import sys
 from functools import partial
+from typing import cast
 
 import trio
 
@@ -91,8 +92,7 @@ class Echo(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's does not inherit
 
     def data_received(self, data: bytes) -> None:
         """Answer."""
