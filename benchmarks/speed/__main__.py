@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import ssl
 import sys
 import tempfile
@@ -43,12 +44,14 @@ def main() -> None:
         full=chosen.full,
         only=chosen.only,
     )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: end the servers
     try:
         with tempfile.TemporaryDirectory() as folder:
             result = run(plan, Path(folder), python_load=chosen.python_load)
     except KeyboardInterrupt:
         _say("")
-        sys.exit("interrupted: every server is ended, nothing is written")
+        print("interrupted: every server is ended, nothing is written", file=sys.stderr)
+        sys.exit(130)
     _say("")
     print("\n".join(table(result)))
     if chosen.json:

@@ -18,7 +18,7 @@ from benchmarks.speed.servers import serve
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
 
-PASS = "python -c pass"  # noqa: S105
+EMPTY = "python -c pass"
 
 _OPENSSL = "openssl req"
 
@@ -38,14 +38,14 @@ def measure_commands(
         return _spent(*ours, "pki", "issue", str(workshop.two.folder), name, "a.test", "--client")
 
     starting: dict[str, Cost] = {
-        PASS: lambda: _spent(python, "-c", "pass"),
+        EMPTY: lambda: _spent(python, "-c", "pass"),
         "mtls-echo --help": lambda: _spent(*ours, "--help"),
         "mtls-echo pki issue": issue,
         "mtls-echo serve, to listening": lambda: _until_listening(workshop),
     }
     leaves, authorities = _issuing(workshop, missing)
     return [
-        _row("start-up", "ms", [PASS], starting, plan, say, 1e3),
+        _row("start-up", "ms", [EMPTY], starting, plan, say, 1e3),
         _row("end-entity certificate with its key", "µs", [_OPENSSL], leaves, plan, say, 1e6),
         _row("CA certificate with its key", "µs", [_OPENSSL], authorities, plan, say, 1e6),
     ]

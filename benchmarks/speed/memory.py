@@ -73,7 +73,7 @@ def _rows(
     common = {"unit": "KiB", "load": loads, "references": [C, TRIO], "details": {}}
     return [
         {"name": name, "figures": idle, **common},
-        {"name": f"{name}, each after 1 MiB of echo", "figures": after, **common},
+        {"name": f"memory per connection, {count:,} after 1 MiB each", "figures": after, **common},
     ]
 
 

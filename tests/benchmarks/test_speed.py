@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from pathlib import Path
+from typing import Any
+from xml.parsers import expat
 
 import pytest
 from benchmarks.speed.__main__ import run
@@ -10,7 +14,9 @@ from benchmarks.speed.commands import measure_commands
 from benchmarks.speed.load import Generator, LoadError, Work
 from benchmarks.speed.material import Workshop
 from benchmarks.speed.memory import measure_memory
-from benchmarks.speed.rows import ROWS, Plan
+from benchmarks.speed.picture import picture
+from benchmarks.speed.rows import ROWS, Plan, measure
+from benchmarks.speed.running import Server
 from benchmarks.speed.servers import PEERS, C, Peer
 from benchmarks.speed.table import ratios, table
 
@@ -106,6 +112,44 @@ def test_memory_start_up_and_certificates_are_rows_too(
     assert {*by_name["start-up"]} > {"python -c pass", "mtls-echo --help"}
     assert {*missing} <= {"trustme"}
     assert "start-up, 1/1: python -c pass" in said
+
+
+def test_the_picture_has_a_bar_for_each_figure_and_escapes_names() -> None:
+    row = {
+        "name": "handshake",
+        "unit": "µs",
+        "load": [0.5, 1],
+        "references": [C],
+        "figures": {"serve": [80.0, 90.0, 100.0], C: [100.0] * 3, "a <b>": [9000.0] * 3},
+    }
+    named = ("measured", "Python", "OpenSSL", "trio", "repeats", "cores")
+    drawn = picture({"facts": dict.fromkeys(named, "1"), "rows": [row], "missing": {}})
+    expat.ParserCreate().Parse(drawn, True)
+    bars = re.findall(r'<rect class="(\w+)"[^>]* width="([\d.]+)"', drawn)
+    widths = [float(width) for _, width in bars]
+    assert widths[0] == pytest.approx(0.9 * widths[1], abs=0.1)
+    assert widths[2] == pytest.approx(6 * widths[1], abs=0.5)  # cut off there
+    assert [kind for kind, _ in bars] == ["ours", "bar", "bar"]
+    assert "90.00 · 9,000 µs" in " ".join(drawn.split())
+    assert "a &lt;b&gt;" in drawn
+
+
+def test_ctrl_c_ends_the_servers(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Server] = []
+
+    def launch(*arguments: Any) -> Server:
+        started.append(peer(C).launch(*arguments))
+        return started[0]
+
+    def interrupt(doing: str) -> None:
+        if doing.endswith(C):
+            raise KeyboardInterrupt
+
+    only = (dataclasses.replace(peer(C), launch=launch),)
+    monkeypatch.setattr("benchmarks.speed.rows.PEERS", only)
+    with pytest.raises(KeyboardInterrupt):
+        measure(Plan(1, 0.01), workshop, Generator(workshop), {}, interrupt)
+    assert [process.returncode for process in started[0].processes] == [-9]
 
 
 def test_a_run_with_tiny_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
