@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mtls_echo.exceptions import explain_exception as explain_exception
     from mtls_echo.explanation import Explanation as Explanation
     from mtls_echo_client.context import client_context as client_context
+    from mtls_echo_client.exit_status import exit_status as exit_status
     from mtls_echo_client.session import Session as Session
     from mtls_echo_client.session import connect as connect
     from mtls_echo_pki.certificates.authority import Authority as Authority
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
     from mtls_echo_tls.alerts import AlertDescription as AlertDescription
     from mtls_echo_tls.diagnosis.diagnose import diagnose as diagnose
     from mtls_echo_tls.diagnosis.evidence import Evidence as Evidence
-    from mtls_echo_tls.diagnosis.exit_status import exit_status as exit_status
     from mtls_echo_tls.diagnosis.failure import TLSFailure as TLSFailure
     from mtls_echo_tls.diagnosis.joint import (
         JointReport as JointReport,
@@ -113,7 +113,7 @@ _NAMES_IN = {
     "mtls_echo_tls.alerts": "AlertDescription",
     "mtls_echo_tls.diagnosis.diagnose": "diagnose",
     "mtls_echo_tls.diagnosis.evidence": "Evidence",
-    "mtls_echo_tls.diagnosis.exit_status": "exit_status",
+    "mtls_echo_client.exit_status": "exit_status",
     "mtls_echo_tls.diagnosis.failure": "TLSFailure",
     "mtls_echo_tls.diagnosis.joint": "JointReport join_reports",
     "mtls_echo_tls.diagnosis.report": "Report describe",

@@ -18,7 +18,7 @@ from mtls_echo.console import width_of, wrap, wrap_command
 from mtls_echo.vocabulary import COMMAND_LINE
 from mtls_echo_tls.alerts import alert_meaning, alert_name
 from mtls_echo_tls.causes import OWNERS, cause_of
-from mtls_echo_tls.diagnosis.wording import Perspective, in_third_person
+from mtls_echo_tls.diagnosis.perspective import Perspective, in_third_person
 from mtls_echo_tls.explain.findings import Finding
 from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Slug, Slugs

@@ -18,7 +18,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Lifetime(click.ParamType[timedelta]):
-    """A duration such as 30d; see :func:`~mtls_echo_pki.certificates.lifetimes.parse_lifetime`."""
+    """A duration such as 30d; see :func:`~mtls_echo_pki.lifetimes.parse_lifetime`."""
 
     name = "lifetime"
 
@@ -26,7 +26,7 @@ class Lifetime(click.ParamType[timedelta]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> timedelta:
         """The duration."""
-        from mtls_echo_pki.certificates.lifetimes import parse_lifetime
+        from mtls_echo_pki.lifetimes import parse_lifetime
 
         if isinstance(value, timedelta):
             return value
@@ -91,8 +91,8 @@ def summary(credential: Credential) -> str:
     """Return the names of a credential and how long it lasts, on one line."""
     from mtls_echo_pki.certificates.authority import utcnow
     from mtls_echo_pki.certificates.identifiers import presented_identifiers
-    from mtls_echo_pki.certificates.lifetimes import validity
     from mtls_echo_pki.certificates.reading import period
+    from mtls_echo_pki.lifetimes import validity
 
     certificate = credential.certificate
     names = ", ".join(presented_identifiers(certificate))

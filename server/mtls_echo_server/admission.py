@@ -30,13 +30,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_pki.certificates.der import UnreadableError
-from mtls_echo_pki.certificates.reading import (
-    expiry,
-    is_valid_at,
-    issuer_name,
-    load_certificate,
-    subject_name,
-)
+from mtls_echo_pki.certificates.loading import load_certificate
+from mtls_echo_pki.certificates.reading import expiry, is_valid_at, issuer_name, subject_name
 from mtls_echo_server.access import Access
 from mtls_echo_tls.denial import UNREADABLE
 from mtls_echo_tls.diagnosis.context_info import ContextInfo, context_info

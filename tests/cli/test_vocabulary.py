@@ -11,8 +11,8 @@ from mtls_echo.__main__ import mtls_echo
 from mtls_echo.vocabulary import COMMAND_LINE
 from mtls_echo_tls.causes import CAUSES
 from mtls_echo_tls.certificate_causes import FORGED_LIST
+from mtls_echo_tls.diagnosis.perspective import Perspective, in_third_person
 from mtls_echo_tls.diagnosis.report import FaultFound
-from mtls_echo_tls.diagnosis.wording import Perspective, in_third_person
 from mtls_echo_tls.fault_causes import VARIANTS
 from mtls_echo_tls.sides import Side
 from mtls_echo_tls.slugs import Cause

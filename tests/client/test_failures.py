@@ -13,10 +13,10 @@ import trio
 import trio.testing
 
 from mtls_echo_client.context import client_context
+from mtls_echo_client.exit_status import exit_status
 from mtls_echo_client.session import connect
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_tls.denial import DENIAL, denial_line
-from mtls_echo_tls.diagnosis.exit_status import exit_status
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from tests.client.sessions import alice, exchange, failure_of, versions
 from tests.client.sessions import world as world

@@ -13,9 +13,9 @@ import trio
 import trio.testing
 
 from mtls_echo_client.context import client_context
+from mtls_echo_client.exit_status import exit_status
 from mtls_echo_client.session import Session, connect
 from mtls_echo_tls.denial import DENIAL, denial_line
-from mtls_echo_tls.diagnosis.exit_status import exit_status
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from tests.client.sessions import alice, failure_of, once, pattern, versions
 from tests.client.sessions import world as world

@@ -30,11 +30,11 @@ COMPONENTS = {
 # ground up: a room stands above all that it imports. `cli/__main__` is the module of that name.
 PACKAGES = """
 pki:
-pki/certificates:
+pki/certificates: pki
 pki/files: pki pki/certificates
 pki/flaws: pki/certificates
-pki/directory: pki/certificates pki/files pki/flaws
-pki/checks: pki/certificates pki/files pki/directory
+pki/directory: pki pki/certificates pki/files pki/flaws
+pki/checks: pki pki/certificates pki/files pki/directory
 
 tls: pki
 tls/path: tls pki pki/certificates pki/files

@@ -33,13 +33,13 @@ from mtls_echo.console import complain, say, width_of
 from mtls_echo.output import write
 from mtls_echo.vocabulary import COMMAND_LINE
 from mtls_echo_client.context import client_context
+from mtls_echo_client.exit_status import NO_CONNECTION, OK, USAGE, exit_status
 from mtls_echo_client.session import Session, connect
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_pki.files.staging import DirectoryError
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.address import DEFAULT_HOST, Address
 from mtls_echo_tls.diagnosis.context_info import with_vocabulary
-from mtls_echo_tls.diagnosis.exit_status import NO_CONNECTION, OK, USAGE, exit_status
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.report import Report, describe
 from mtls_echo_tls.material.errors import ConfigurationError

@@ -25,8 +25,8 @@ from mtls_echo.failures.registry import FAILURE_CASES
 from mtls_echo.vocabulary import COMMAND_LINE
 from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.causes import CAUSES, OWNERS
+from mtls_echo_tls.diagnosis.perspective import Perspective, in_third_person
 from mtls_echo_tls.diagnosis.report import Report
-from mtls_echo_tls.diagnosis.wording import Perspective, in_third_person
 from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Slug
 

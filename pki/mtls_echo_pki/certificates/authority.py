@@ -20,7 +20,6 @@ from cryptography import x509
 
 from mtls_echo_pki.certificates.credential import Credential, pem_of, private_key_pem
 from mtls_echo_pki.certificates.crl import DEFAULT_CRL_LIFETIME, CRLState
-from mtls_echo_pki.certificates.lifetimes import timestamp
 from mtls_echo_pki.certificates.profile import certificate_for
 from mtls_echo_pki.certificates.reading import (
     expiry,
@@ -43,6 +42,7 @@ from mtls_echo_pki.certificates.tbs import (
     is_issued_by,
 )
 from mtls_echo_pki.certificates.trust import Trust
+from mtls_echo_pki.lifetimes import timestamp
 
 Clock: TypeAlias = Callable[[], datetime]
 

@@ -37,7 +37,8 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
-from mtls_echo_pki.certificates.reading import fingerprint, is_odd, parsing
+from mtls_echo_pki.certificates.loading import is_odd, parsing
+from mtls_echo_pki.certificates.reading import fingerprint
 from mtls_echo_pki.certificates.request import PrivateKey
 
 if TYPE_CHECKING:

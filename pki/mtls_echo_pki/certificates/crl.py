@@ -28,17 +28,17 @@ from datetime import datetime, timedelta
 from cryptography import x509
 
 from mtls_echo_pki.certificates.der import UnreadableError
-from mtls_echo_pki.certificates.lifetimes import timestamp
+from mtls_echo_pki.certificates.loading import parsing
 from mtls_echo_pki.certificates.reading import (
     extension,
     issuer_name,
-    parsing,
     period,
     public_key,
     subject_name,
 )
 from mtls_echo_pki.certificates.request import PrivateKey
 from mtls_echo_pki.certificates.tbs import PublicKey, Revocation, TBSCertList
+from mtls_echo_pki.lifetimes import timestamp
 
 DEFAULT_CRL_LIFETIME = timedelta(days=7)
 

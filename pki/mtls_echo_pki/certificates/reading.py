@@ -1,30 +1,17 @@
 """The one reader of certificates and CRLs that others wrote: part by part.
 
-``cryptography`` has a different exception for each kind of part it cannot read: a version that was
-never defined, an extension that stands there twice, a general name of a rare type, a curve it does
-not know, a date in the year 0. Few of them are a ``ValueError``, none is a reason for a traceback,
-and what it warns of the user cannot change. OpenSSL reads more than it does, so what is unreadable
-here may be a certificate that a handshake has accepted.
-
-So names, dates, serial numbers and the list of extensions are read here, from the DER, each by
-itself; ``cryptography`` reads keys, and the contents of one extension at a time, of a copy that is
-put right where it refuses a certificate as a whole. What cannot be
-read raises :exc:`UnreadableError` and nothing else. Inside :func:`parsing`, whatever
-``cryptography`` raises is one, too, and its warnings are not shown.
+Names, dates, serial numbers and the list of extensions are read here, from the DER, each by
+itself, so that an odd one spoils no other; ``cryptography`` reads keys, and the contents of one
+extension at a time. What cannot be read raises :exc:`UnreadableError` and nothing else.
 """
 
 from __future__ import annotations
 
 import hashlib
-import ssl
-import warnings
-from collections.abc import Generator
-from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, TypeAlias, TypeVar, cast, overload
+from typing import TypeAlias, TypeVar, overload
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -33,35 +20,28 @@ from mtls_echo_pki.certificates.der import (
     INTEGER,
     SEQUENCE,
     UnreadableError,
-    canonical,
     elements,
     encode,
     first,
 )
-from mtls_echo_pki.certificates.lifetimes import timestamp
+from mtls_echo_pki.certificates.loading import (
+    UNREADABLE,
+    VERSION,
+    VERSION_3,
+    load_certificate,
+    parsing,
+)
 from mtls_echo_pki.certificates.outline import (
     FIRST_MOMENT,
     DistinguishedName,
     Outline,
     RawExtension,
-    canonical_algorithm,
     crl_outline_of,
     outline_of,
     signed_parts,
-    time_of,
     version_of,
 )
-
-# What reading a part of a certificate or a CRL with `cryptography` may raise.
-UNREADABLE = (
-    ValueError,
-    TypeError,
-    OverflowError,
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
+from mtls_echo_pki.lifetimes import timestamp
 
 _USAGES: dict[x509.ObjectIdentifier, str] = {
     ExtendedKeyUsageOID.SERVER_AUTH: "server",
@@ -71,104 +51,9 @@ _USAGES: dict[x509.ObjectIdentifier, str] = {
 _Signed: TypeAlias = x509.Certificate | x509.CertificateRevocationList
 _E = TypeVar("_E", bound=x509.ExtensionType)
 
-# A version 3 certificate and a version 2 CRL, in which extensions are allowed.
-_VERSION_3, _VERSION_2 = bytes.fromhex("a003020102"), bytes.fromhex("020101")
-_VERSION, _EXTENSIONS, _CRL_EXTENSIONS = 0xA0, 0xA3, 0xA0
-
-
-@contextmanager
-def parsing() -> Generator[None]:
-    """Read what others wrote: without warnings, and failing in one way.
-
-    Raises:
-        UnreadableError: If ``cryptography`` cannot read it.
-    """
-    with warnings.catch_warnings():
-        # A serial number that is not positive (RFC 5280 §4.1.2.2) is in nine of the 144
-        # certificates of Debian 12's trust store, and a peer may present anything. The user can do
-        # nothing about either.
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        except UnreadableError:
-            raise
-        except UNREADABLE as error:
-            raise UnreadableError(str(error)) from error
-
-
-def load_certificate(der: bytes) -> x509.Certificate:
-    """Parse a certificate, in DER or nearly so (:func:`is_odd`).
-
-    Raises:
-        UnreadableError: If it has a part without which nothing can be verified; see
-            :func:`outline_of` for what can be read of it all the same.
-    """
-    try:
-        with parsing():
-            return x509.load_der_x509_certificate(der)
-    except UnreadableError:
-        with parsing():
-            return cast("x509.Certificate", _Odd(der))
-
-
-def is_odd(certificate: x509.Certificate) -> bool:
-    """Return whether ``cryptography`` refuses a certificate that OpenSSL reads."""
-    return isinstance(certificate, _Odd)
-
-
-class _Odd:
-    """A certificate that is not quite DER, or that RFC 5280 forbids, as one of ``cryptography``.
-
-    Which reads a copy, put right: lengths, strings, dates, the version. What is signed, hashed,
-    compared and sent is the certificate itself.
-    """
-
-    def __init__(self, der: bytes) -> None:
-        self._der = der
-        self._copy = x509.load_der_x509_certificate(_put_right(der))
-
-    def public_bytes(self, encoding: Encoding) -> bytes:
-        if encoding is Encoding.DER:
-            return self._der
-        return ssl.DER_cert_to_PEM_cert(self._der).encode()
-
-    @property
-    def tbs_certificate_bytes(self) -> bytes:
-        return first(first(self._der).contents).der
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._copy, name)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Odd) and other._der == self._der
-
-    def __hash__(self) -> int:
-        return hash(self._der)
-
-
-def _put_right(der: bytes) -> bytes:
-    outline, parts = outline_of(der), signed_parts(der)
-    whole, signed = first(der), first(first(der).contents)
-    if outline.begin is None or outline.end is None or whole.der != der:
-        raise UnreadableError("a date cannot be read, or something follows the certificate")
-    number = version_of(parts)
-    if parts[0].tag == _VERSION:
-        del parts[0]
-    serial, algorithm, issuer, validity, *rest = parts
-    _, outer, signature = elements(whole.contents)
-    dates = [*elements(validity.contents)]
-    if {whole.tag, signed.tag, outer.tag} != {SEQUENCE} or len(dates) != 2:
-        raise UnreadableError("it does not have the parts of a certificate")
-    contents = (
-        b"" if number == 1 else _VERSION_3,
-        canonical(serial),
-        canonical_algorithm(algorithm),
-        canonical(issuer),
-        encode(SEQUENCE, b"".join(map(time_of, (outline.begin, outline.end)))),
-        *map(canonical, rest),
-    )
-    copy = encode(SEQUENCE, b"".join(contents))
-    return encode(SEQUENCE, copy + canonical_algorithm(outer) + canonical(signature))
+# A version 2 CRL, in which extensions are allowed.
+_VERSION_2 = bytes.fromhex("020101")
+_EXTENSIONS, _CRL_EXTENSIONS = 0xA3, 0xA0
 
 
 # --- parts ---------------------------------------------------------------------------------------
@@ -237,10 +122,10 @@ def _alone(of: _Signed, wanted: RawExtension) -> x509.Extensions:
     """Read one extension, in a certificate or CRL that has no other."""
     extensions = encode(SEQUENCE, wanted.der)
     if not isinstance(of, x509.CertificateRevocationList):
-        parts = [p for p in elements(first(of.tbs_certificate_bytes).contents) if p.tag < _VERSION]
-        kept = _VERSION_3 + b"".join(part.der for part in parts)
+        parts = [p for p in elements(first(of.tbs_certificate_bytes).contents) if p.tag < VERSION]
+        kept = VERSION_3 + b"".join(part.der for part in parts)
         return load_certificate(_holding(of, kept + encode(_EXTENSIONS, extensions))).extensions
-    parts = [p for p in elements(first(of.tbs_certlist_bytes).contents) if p.tag < _VERSION]
+    parts = [p for p in elements(first(of.tbs_certlist_bytes).contents) if p.tag < VERSION]
     kept = _VERSION_2 + b"".join(part.der for part in parts if part.tag != INTEGER)
     return x509.load_der_x509_crl(
         _holding(of, kept + encode(_CRL_EXTENSIONS, extensions))

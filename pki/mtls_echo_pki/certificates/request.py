@@ -21,7 +21,8 @@ from mtls_echo_pki.certificates.identifiers import (
     is_spiffe,
     presented_identifiers,
 )
-from mtls_echo_pki.certificates.reading import parsing, usage
+from mtls_echo_pki.certificates.loading import parsing
+from mtls_echo_pki.certificates.reading import usage
 
 PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 

@@ -23,7 +23,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 
 from mtls_echo_pki.certificates.der import UnreadableError
-from mtls_echo_pki.certificates.reading import issuer_name, parsing, subject_name
+from mtls_echo_pki.certificates.loading import parsing
+from mtls_echo_pki.certificates.reading import issuer_name, subject_name
 from mtls_echo_pki.certificates.request import PrivateKey
 
 PublicKey: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey

@@ -26,7 +26,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_pki.certificates.credential import nameless_file, pem_of
-from mtls_echo_pki.certificates.reading import fingerprint, parsing
+from mtls_echo_pki.certificates.loading import parsing
+from mtls_echo_pki.certificates.reading import fingerprint
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from cryptography import x509
 from mtls_echo_pki.certificates.credential import key_id
 from mtls_echo_pki.certificates.crl import crl_number, is_crl_of
 from mtls_echo_pki.certificates.identifiers import subject_of
-from mtls_echo_pki.certificates.lifetimes import validity
 from mtls_echo_pki.certificates.reading import (
     is_authority,
     is_valid_at,
@@ -30,6 +29,7 @@ from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.directory.ca_folder import CAFolder
 from mtls_echo_pki.directory.ca_state import CAGeneration
 from mtls_echo_pki.files.atomic_writer import GENERATION
+from mtls_echo_pki.lifetimes import validity
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from cryptography import x509
 from mtls_echo_pki.certificates.authority import utcnow
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.der import UnreadableError
-from mtls_echo_pki.certificates.reading import has_readable_extensions, issuer_name, parsing, usage
+from mtls_echo_pki.certificates.loading import parsing
+from mtls_echo_pki.certificates.reading import has_readable_extensions, issuer_name, usage
 from mtls_echo_pki.certificates.tbs import is_issued_by
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.checks.authorities import (

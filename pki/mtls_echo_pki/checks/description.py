@@ -20,11 +20,11 @@ from cryptography.x509.oid import PublicKeyAlgorithmOID
 from mtls_echo_pki.certificates.crl import reason_of
 from mtls_echo_pki.certificates.der import UnreadableError
 from mtls_echo_pki.certificates.identifiers import identity_text, subject_alternative_names
+from mtls_echo_pki.certificates.loading import parsing
 from mtls_echo_pki.certificates.reading import (
     extension,
     fingerprint,
     issuer_name,
-    parsing,
     period,
     public_key,
     serial_number,

@@ -16,7 +16,6 @@ import msgspec
 
 from mtls_echo_pki.certificates.authority import utcnow
 from mtls_echo_pki.certificates.credential import key_id
-from mtls_echo_pki.certificates.lifetimes import describe_lifetime, timestamp, validity
 from mtls_echo_pki.certificates.reading import period, serial_number, subject_name, usage
 from mtls_echo_pki.directory.ca_folder import CAFolder, ca_folders
 from mtls_echo_pki.directory.ca_state import RolloverStage
@@ -24,6 +23,7 @@ from mtls_echo_pki.directory.rollover import issued_by_previous, next_step, situ
 from mtls_echo_pki.directory.store import Store
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_pki.files.staging import DirectoryError
+from mtls_echo_pki.lifetimes import describe_lifetime, timestamp, validity
 
 # A credential with less than this part of its life left is due for renewal.
 _DUE = 3

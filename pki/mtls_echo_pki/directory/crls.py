@@ -23,11 +23,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mtls_echo_pki.certificates.authority import Authority, utcnow
 from mtls_echo_pki.certificates.credential import key_id
 from mtls_echo_pki.certificates.crl import DEFAULT_CRL_LIFETIME, CRLState, parse_reason
-from mtls_echo_pki.certificates.lifetimes import timestamp
 from mtls_echo_pki.certificates.tbs import Revocation
 from mtls_echo_pki.directory.ca_folder import CAFolder, published_trust
 from mtls_echo_pki.directory.ledger import Ledger, LedgerEntry
 from mtls_echo_pki.files.staging import DirectoryError
+from mtls_echo_pki.lifetimes import timestamp
 
 # How long to wait for the second in which the next CRL can be dated. After thousands of CRLs
 # within an hour it is one; more than that is a clock that was set back.

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 from mtls_echo_pki.certificates.authority import utcnow
 from mtls_echo_pki.certificates.credential import Credential, key_id
-from mtls_echo_pki.certificates.lifetimes import timestamp
 from mtls_echo_pki.certificates.reading import serial_number
 from mtls_echo_pki.certificates.request import Request, Usage
 from mtls_echo_pki.directory.ca_folder import CAFolder
@@ -31,6 +30,7 @@ from mtls_echo_pki.directory.store import Store
 from mtls_echo_pki.files.atomic_writer import publish
 from mtls_echo_pki.files.durable import PUBLIC, is_folder
 from mtls_echo_pki.files.staging import DirectoryError, new_folder
+from mtls_echo_pki.lifetimes import timestamp
 
 if TYPE_CHECKING:
     from mtls_echo_pki.flaws.baseline import ValidationInput

@@ -23,7 +23,8 @@ from cryptography import x509
 
 from mtls_echo_pki.certificates.credential import Credential, key_id
 from mtls_echo_pki.certificates.identifiers import presented_identifiers
-from mtls_echo_pki.certificates.reading import parsing, period, serial_number, subject_name, usage
+from mtls_echo_pki.certificates.loading import parsing
+from mtls_echo_pki.certificates.reading import period, serial_number, subject_name, usage
 
 _VERSION = 2
 

@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_der_public_key
 
 from mtls_echo_pki.certificates.der import UnreadableError
-from mtls_echo_pki.certificates.reading import load_certificate, parsing
+from mtls_echo_pki.certificates.loading import load_certificate, parsing
 from mtls_echo_pki.files.foreign_files import FileFormat, archive, foreign
 
 REQUEST_HINT = "send it to your CA: what comes back is the certificate"

@@ -24,6 +24,7 @@ from mtls_echo_pki.certificates.der import (
     elements,
     first,
 )
+from mtls_echo_pki.certificates.loading import is_odd, load_certificate
 from mtls_echo_pki.certificates.outline import (
     Attribute,
     DistinguishedName,
@@ -34,11 +35,7 @@ from mtls_echo_pki.certificates.outline import (
     signed_parts,
     version_of,
 )
-from mtls_echo_pki.certificates.reading import (
-    is_odd,
-    load_certificate,
-    unreadable_extensions,
-)
+from mtls_echo_pki.certificates.reading import unreadable_extensions
 from mtls_echo_pki.printable import printable
 
 # RFC 5280 §4.1.2.5: to the second, in UTC.

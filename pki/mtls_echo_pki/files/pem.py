@@ -22,8 +22,8 @@ from cryptography import x509
 
 from mtls_echo_pki.certificates.credential import Credential, is_key_of
 from mtls_echo_pki.certificates.der import UnreadableError, first
+from mtls_echo_pki.certificates.loading import UNREADABLE, load_certificate, parsing
 from mtls_echo_pki.certificates.outline import outline_of
-from mtls_echo_pki.certificates.reading import UNREADABLE, load_certificate, parsing
 from mtls_echo_pki.files.atomic_writer import read_consistent
 from mtls_echo_pki.files.durable import os_reason
 from mtls_echo_pki.files.formats import is_pkcs12

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from mtls_echo_pki.certificates.credential import Credential, is_key_of
 from mtls_echo_pki.certificates.der import UnreadableError, first
-from mtls_echo_pki.certificates.reading import parsing
+from mtls_echo_pki.certificates.loading import parsing
 from mtls_echo_pki.certificates.request import PrivateKey
 from mtls_echo_pki.certificates.tbs import is_issued_by
 from mtls_echo_pki.files.formats import is_legacy_pkcs12, pkcs12_command

@@ -20,7 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_pki.certificates.der import UnreadableError
-from mtls_echo_pki.certificates.reading import load_certificate, parsing
+from mtls_echo_pki.certificates.loading import load_certificate, parsing
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.files.durable import is_folder, os_reason, read_file
 from mtls_echo_pki.files.formats import is_pkcs12, of_anchors, pkcs12_command

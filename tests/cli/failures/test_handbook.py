@@ -19,7 +19,7 @@ from mtls_echo.failures.handbook import (
 )
 from mtls_echo.vocabulary import COMMAND_LINE
 from mtls_echo_tls.causes import CAUSES
-from mtls_echo_tls.diagnosis.wording import Perspective
+from mtls_echo_tls.diagnosis.perspective import Perspective
 from mtls_echo_tls.sides import peer_of
 from mtls_echo_tls.slugs import Slug
 

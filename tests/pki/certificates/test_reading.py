@@ -18,6 +18,7 @@ from mtls_echo_pki.certificates.credential import is_key_of, key_id
 from mtls_echo_pki.certificates.crl import CRLState, crl_number, is_crl_of
 from mtls_echo_pki.certificates.der import UnreadableError, dotted, elements, encode, first
 from mtls_echo_pki.certificates.identifiers import hosts, identity_text, names_host, subject_of
+from mtls_echo_pki.certificates.loading import load_certificate, parsing
 from mtls_echo_pki.certificates.outline import DistinguishedName, outline_of
 from mtls_echo_pki.certificates.reading import (
     expiry,
@@ -27,8 +28,6 @@ from mtls_echo_pki.certificates.reading import (
     is_self_issued,
     is_unreadable,
     issuer_name,
-    load_certificate,
-    parsing,
     period,
     public_key,
     raw_extensions,

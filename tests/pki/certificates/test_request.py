@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtls_echo_pki.certificates.identifiers import general_name, identity_text
-from mtls_echo_pki.certificates.lifetimes import describe_lifetime, parse_lifetime
 from mtls_echo_pki.certificates.request import KeyType, Request, Usage
+from mtls_echo_pki.lifetimes import describe_lifetime, parse_lifetime
 
 
 @pytest.mark.parametrize(

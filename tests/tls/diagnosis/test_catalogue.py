@@ -7,8 +7,8 @@ import pytest
 from mtls_echo.vocabulary import COMMAND_LINE
 from mtls_echo_client.endpoints.monitor.remedies import CONFIGURATION
 from mtls_echo_tls.causes import CAUSES
+from mtls_echo_tls.diagnosis.perspective import Perspective
 from mtls_echo_tls.diagnosis.tables import CAUSES_BY_ALERT, CAUSES_BY_VERIFY_CODE
-from mtls_echo_tls.diagnosis.wording import Perspective
 from mtls_echo_tls.reasons import CAUSES_BY_OWN_ALERT, CAUSES_BY_REASON
 from mtls_echo_tls.slugs import Slug
 from mtls_echo_tls.vocabulary import API

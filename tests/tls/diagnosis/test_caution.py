@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtls_echo_client.context import client_context
+from mtls_echo_client.exit_status import exit_status
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_tls.alerts import AlertDescription
@@ -25,7 +26,6 @@ from mtls_echo_tls.causes import CAUSES
 from mtls_echo_tls.denial import denial_line
 from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.evidence import AlertSeen, Evidence
-from mtls_echo_tls.diagnosis.exit_status import exit_status
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.report import describe
 from mtls_echo_tls.diagnosis.tables import CAUSES_BY_VERIFY_CODE

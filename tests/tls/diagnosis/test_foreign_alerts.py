@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from mtls_echo_client.exit_status import exit_status
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import Request
@@ -17,7 +18,6 @@ from mtls_echo_pki.flaws.registry import FLAWS
 from mtls_echo_tls.diagnosis.context_info import ContextInfo
 from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.evidence import AlertSeen, Evidence
-from mtls_echo_tls.diagnosis.exit_status import exit_status
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.sides import Side
 from tests.support.authorities import CLIENTS, SERVERS

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from mtls_echo_client.exit_status import exit_status
 from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.evidence import AlertSeen, Evidence
-from mtls_echo_tls.diagnosis.exit_status import exit_status
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.report import Report, describe
 from tests.support.tls import V13, client_side, reports, server_side, tls_pair

@@ -13,7 +13,7 @@ from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_server.context import server_context
 from mtls_echo_tls.causes import CAUSES
 from mtls_echo_tls.diagnosis.joint import join_reports
-from mtls_echo_tls.diagnosis.wording import Perspective, in_third_person
+from mtls_echo_tls.diagnosis.perspective import Perspective, in_third_person
 from mtls_echo_tls.sides import Side
 from mtls_echo_tls.slugs import Slug
 from mtls_echo_tls.vocabulary import API

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential
-from mtls_echo_pki.certificates.reading import load_certificate
+from mtls_echo_pki.certificates.loading import load_certificate
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_tls.material.load import Files, Material

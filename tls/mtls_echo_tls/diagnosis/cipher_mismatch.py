@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.der import UnreadableError
-from mtls_echo_pki.certificates.reading import parsing, public_key
+from mtls_echo_pki.certificates.loading import parsing
+from mtls_echo_pki.certificates.reading import public_key
 from mtls_echo_pki.certificates.request import PrivateKey
 from mtls_echo_tls.path.certificates import USUAL_CURVES, odd_curve
 from mtls_echo_tls.sides import Side, peer_of

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from cryptography import x509
 
 from mtls_echo_pki.certificates.credential import Credential
-from mtls_echo_pki.certificates.reading import load_certificate
+from mtls_echo_pki.certificates.loading import load_certificate
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_tls.path.local_cas import LocalCA
 from mtls_echo_tls.vocabulary import API, Vocabulary

@@ -35,16 +35,10 @@ from mtls_echo_tls.diagnosis import tables
 from mtls_echo_tls.diagnosis.cipher_mismatch import owns_its_key, why_unfit
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import OWN_CHAIN, narrow
+from mtls_echo_tls.diagnosis.perspective import Perspective, fault_of, texts_of
 from mtls_echo_tls.diagnosis.report import Alert, FaultFound, Issuer, Parameters, Report
 from mtls_echo_tls.diagnosis.verdict import Verdict, is_silent, verdict_of, without_certificate
-from mtls_echo_tls.diagnosis.wording import (
-    Perspective,
-    facts,
-    fault_of,
-    remedy,
-    summary,
-    texts_of,
-)
+from mtls_echo_tls.diagnosis.wording import facts, remedy, summary
 from mtls_echo_tls.fault_causes import fix_of
 from mtls_echo_tls.path.certificates import end_entity, odd_curve
 from mtls_echo_tls.path.reference import listed_hosts

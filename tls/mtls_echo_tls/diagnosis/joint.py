@@ -20,8 +20,8 @@ from collections.abc import Set
 from dataclasses import dataclass
 
 from mtls_echo_tls.causes import OWNERS
+from mtls_echo_tls.diagnosis.perspective import Perspective, fault_of, in_third_person, texts_of
 from mtls_echo_tls.diagnosis.report import FaultFound, Report
-from mtls_echo_tls.diagnosis.wording import Perspective, fault_of, in_third_person, texts_of
 from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Slug, Slugs, drop, keep
 from mtls_echo_tls.vocabulary import API, Vocabulary

@@ -24,12 +24,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_pki.certificates.identifiers import has_unreadable_names, hosts
-from mtls_echo_pki.certificates.reading import (
-    is_self_issued,
-    issuer_name,
-    subject_name,
-    valid_at,
-)
+from mtls_echo_pki.certificates.reading import is_self_issued, issuer_name, subject_name, valid_at
 from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.diagnosis.cipher_mismatch import is_strong, owns_its_key
 from mtls_echo_tls.diagnosis.evidence import Evidence

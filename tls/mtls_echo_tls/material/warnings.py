@@ -19,11 +19,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.identifiers import has_unreadable_names, hosts
-from mtls_echo_pki.certificates.lifetimes import timestamp
+from mtls_echo_pki.certificates.loading import is_odd
 from mtls_echo_pki.certificates.outline import DistinguishedName
 from mtls_echo_pki.certificates.reading import (
     invalidity,
-    is_odd,
     is_self_issued,
     issuer_name,
     period,
@@ -34,6 +33,7 @@ from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.files.atomic_writer import DATA
 from mtls_echo_pki.files.oddities import certificate_oddity
 from mtls_echo_pki.files.pem_blocks import quoted
+from mtls_echo_pki.lifetimes import timestamp
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.path.certificates import odd_curve
 from mtls_echo_tls.path.chain import has_signed

@@ -16,12 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from mtls_echo_pki.certificates.der import UnreadableError
 from mtls_echo_pki.certificates.identifiers import subject_alternative_names
-from mtls_echo_pki.certificates.reading import (
-    load_certificate,
-    public_key,
-    serial_number,
-    subject_name,
-)
+from mtls_echo_pki.certificates.loading import load_certificate
+from mtls_echo_pki.certificates.reading import public_key, serial_number, subject_name
 from mtls_echo_tls.ordinary import cache_ordinary
 
 

@@ -21,12 +21,11 @@ from typing import NamedTuple
 from cryptography import x509
 
 from mtls_echo_pki.certificates.der import UnreadableError
-from mtls_echo_pki.certificates.lifetimes import timestamp
+from mtls_echo_pki.certificates.loading import parsing
 from mtls_echo_pki.certificates.outline import DistinguishedName
 from mtls_echo_pki.certificates.reading import (
     is_valid_at,
     issuer_name,
-    parsing,
     period,
     public_key,
     serial_number,
@@ -34,6 +33,7 @@ from mtls_echo_pki.certificates.reading import (
     valid_at,
     value_of,
 )
+from mtls_echo_pki.lifetimes import timestamp
 from mtls_echo_tls.path.rules import Fault, display_name, may_sign_crls
 from mtls_echo_tls.slugs import Slug
 

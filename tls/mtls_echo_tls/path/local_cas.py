@@ -22,7 +22,8 @@ from pathlib import Path
 from cryptography import x509
 
 from mtls_echo_pki.certificates.credential import Credential
-from mtls_echo_pki.certificates.reading import is_self_issued, load_certificate
+from mtls_echo_pki.certificates.loading import load_certificate
+from mtls_echo_pki.certificates.reading import is_self_issued
 from mtls_echo_pki.files.durable import read_file
 from mtls_echo_pki.files.pem import parse_certificates
 from mtls_echo_pki.files.pem_blocks import MaterialError, has

@@ -25,14 +25,12 @@ from mtls_echo_pki.certificates.identifiers import (
     hosts,
     names_host,
 )
-from mtls_echo_pki.certificates.lifetimes import timestamp
+from mtls_echo_pki.certificates.loading import is_odd, parsing
 from mtls_echo_pki.certificates.outline import DistinguishedName
 from mtls_echo_pki.certificates.reading import (
     has_readable_extensions,
-    is_odd,
     is_self_issued,
     issuer_name,
-    parsing,
     period,
     public_key,
     raw_extensions,
@@ -42,6 +40,7 @@ from mtls_echo_pki.certificates.reading import (
     value_of,
 )
 from mtls_echo_pki.files.oddities import extension_name, odd_dates
+from mtls_echo_pki.lifetimes import timestamp
 from mtls_echo_tls.fault_causes import Variant
 from mtls_echo_tls.path.name_constraints import not_permitted
 from mtls_echo_tls.path.raw_rules import permits_by_netscape, permits_nothing, raw_violations

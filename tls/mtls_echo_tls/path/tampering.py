@@ -30,7 +30,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, paddin
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from mtls_echo_pki.certificates.der import UnreadableError
-from mtls_echo_pki.certificates.reading import UNREADABLE, parsing, public_key, subject_name
+from mtls_echo_pki.certificates.loading import UNREADABLE, parsing
+from mtls_echo_pki.certificates.reading import public_key, subject_name
 from mtls_echo_pki.certificates.tbs import Verify, verifier
 from mtls_echo_tls.path.rules import display_name
 

@@ -23,12 +23,11 @@ from dataclasses import dataclass, replace
 from cryptography import x509
 
 from mtls_echo_pki.certificates.der import UnreadableError
+from mtls_echo_pki.certificates.loading import load_certificate, parsing
 from mtls_echo_pki.certificates.reading import (
     has_readable_extensions,
     is_self_issued,
     issuer_name,
-    load_certificate,
-    parsing,
     subject_name,
 )
 from mtls_echo_pki.printable import printable

@@ -29,7 +29,7 @@ from mtls_echo_client.endpoints.discovery.planner import Planner
 from mtls_echo_client.endpoints.monitor.monitor import Monitor
 from mtls_echo_client.endpoints.monitor.status import Status, verdict
 from mtls_echo_client.endpoints.plan import Plan, Problem
-from mtls_echo_tls.diagnosis.exit_status import OK, USAGE
+from mtls_echo_client.exit_status import OK, USAGE
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -250,7 +250,7 @@ def revoke(
 
 def _list(entries: Iterable[LedgerEntry], verb: str, present: str | None = None) -> None:
     from mtls_echo_pki.certificates.authority import utcnow
-    from mtls_echo_pki.certificates.lifetimes import describe_lifetime
+    from mtls_echo_pki.lifetimes import describe_lifetime
 
     for entry in entries:
         key = "" if present is None else ", the present key" if entry.key == present else ""
@@ -280,9 +280,9 @@ def crl(directory: Path, lifetime: timedelta | None) -> None:
     exit status: 0 published, 2 wrong arguments or unusable files
     """
     from mtls_echo_pki.certificates.authority import utcnow
-    from mtls_echo_pki.certificates.lifetimes import validity
     from mtls_echo_pki.certificates.reading import period
     from mtls_echo_pki.directory.directory import Directory
+    from mtls_echo_pki.lifetimes import validity
 
     with as_command_errors():
         pki = Directory(directory)

@@ -154,7 +154,7 @@ def _certificate_lines(description: Description) -> list[str]:
 
 
 def _crl_lines(description: CRLDescription) -> list[str]:
-    from mtls_echo_pki.certificates.lifetimes import timestamp
+    from mtls_echo_pki.lifetimes import timestamp
 
     revoked = [
         f"{each.serial} on {timestamp(each.date)} UTC, {each.reason}"
@@ -172,7 +172,7 @@ def _crl_lines(description: CRLDescription) -> list[str]:
 
 def _validity(begin: datetime, end: datetime | None) -> str:
     from mtls_echo_pki.certificates.authority import utcnow
-    from mtls_echo_pki.certificates.lifetimes import timestamp, validity
+    from mtls_echo_pki.lifetimes import timestamp, validity
 
     if end is None:
         return f"{timestamp(begin)} UTC, for ever"

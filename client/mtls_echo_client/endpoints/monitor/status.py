@@ -18,7 +18,7 @@ from typing import Literal
 
 from mtls_echo_client.endpoints.monitor.remedies import advised
 from mtls_echo_client.endpoints.plan import Endpoint, Problem
-from mtls_echo_tls.diagnosis.exit_status import OK, TIMEOUT, USAGE, exit_status
+from mtls_echo_client.exit_status import OK, TIMEOUT, USAGE, exit_status
 from mtls_echo_tls.diagnosis.report import Report
 
 # Some thirty years, in seconds: a calendar ends, an interval need not.

@@ -17,8 +17,8 @@ from mtls_echo_client.endpoints.monitor.remedies import CONFIGURATION, advised
 from mtls_echo_client.endpoints.monitor.status import Status, StatusTracker, verdict
 from mtls_echo_client.endpoints.plan import Problem, TLSSettings
 from mtls_echo_tls.causes import CAUSES, OWNERS
+from mtls_echo_tls.diagnosis.perspective import Perspective
 from mtls_echo_tls.diagnosis.report import Parameters
-from mtls_echo_tls.diagnosis.wording import Perspective
 from mtls_echo_tls.path.summaries import CertificateSummary
 from mtls_echo_tls.sides import Side
 from mtls_echo_tls.slugs import Slug
