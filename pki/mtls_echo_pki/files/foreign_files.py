@@ -95,13 +95,17 @@ _BEGINNINGS: tuple[tuple[re.Pattern[bytes], str, str], ...] = tuple(
             "is a .netrc file, with names and passwords",
             "name the file of the certificate or key",
         ),
-        (rb"[{\[]", "is JSON", "take out of it what is wanted: jq -r .KEY {file} > {file}.pem"),
+        (
+            rb"[{\[]",
+            "is JSON",
+            "take out of it what is wanted: (umask 077; jq -r '.[\"KEY\"]' {file} > {file}.pem)",
+        ),
     )
 )
 
-# A line of YAML, as of a Kubernetes Secret or a kubeconfig, whose value is base64 of PEM.
+# A line of YAML or JSON, as of a Kubernetes Secret or a kubeconfig, whose value is base64 of PEM.
 _ENCODED = re.compile(
-    rb'(?m)^[ \t-]*"?([\w.-]+)"?:[ \t]*"?LS0tLS1CRUdJTi[A-Za-z0-9+/]+=*"?[ \t]*\r?$'
+    rb'(?m)^[ \t-]*"?([\w.-]+)"?:[ \t]*"?LS0tLS1CRUdJTi[A-Za-z0-9+/]+=*"?,?[ \t]*\r?$'
 )
 
 
@@ -142,9 +146,10 @@ def _found(contents: bytes, file: str) -> Iterator[FileFormat]:
     if keys:
         first = next(iter(keys)).replace(".", r"\.")
         line = f"sed -n 's/^[^A-Za-z]*{first}\"*: *\"*//p' {file}"
-        command = f"{line} | head -1 | tr -d '\"' | base64 -d"
+        command = f"{line} | head -1 | tr -d '\", \\t\\r' | base64 -d"
+        kind = "JSON" if contents.lstrip()[:1] in (b"{", b"[") else "YAML"
         yield FileFormat(
-            f"is YAML, with base64 of PEM as its {', '.join(keys)}",
+            f"is {kind}, with base64 of PEM as its {', '.join(keys)}",
             f"take it out: {_NEW_FILE.format(command=command, file=file)}",
         )
     text = contents.lstrip()

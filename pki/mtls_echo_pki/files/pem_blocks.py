@@ -289,5 +289,6 @@ def show_command(path: Path, command: str) -> str:
 
 
 def quoted(path: Path) -> str:
-    """Return a path as a shell takes it."""
-    return shlex.quote(str(path))
+    """Return a path as a shell takes it, and a command that it does not look like an option to."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)

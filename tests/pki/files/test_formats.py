@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import json
 import lzma
 import re
 import shutil
@@ -23,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.files.pem import parse_certificates
-from mtls_echo_pki.files.pem_blocks import MaterialError, blocks
+from mtls_echo_pki.files.pem_blocks import MaterialError, blocks, quoted
 from mtls_echo_pki.files.private_key import parse_key
 from mtls_echo_pki.files.trust_anchors import parse_trust
 
@@ -226,6 +227,17 @@ FOREIGN = {
         "base64 of PEM as its tls.crt",
         "base64 -d",
     ),
+    "YAML of Windows": (
+        b'kind: Secret\r\ndata:\r\n  "ca.crt": "%b" \r\n' % encodebytes(PEM).replace(b"\n", b""),
+        "is YAML, with base64 of PEM as its ca.crt",
+        "base64 -d",
+    ),
+    "Secret as JSON": (
+        b'{\n  "data": {\n    "ca.crt": "%b",\n    "tls.crt": ""\n  }\n}\n'
+        % encodebytes(PEM).replace(b"\n", b""),
+        "is JSON, with base64 of PEM as its ca.crt",
+        "base64 -d",
+    ),
 }
 
 
@@ -241,7 +253,9 @@ def test_what_is_something_else_altogether_is_named(
     assert "geheim" not in f"{caught.value}{caught.value.hint}"
 
 
-@pytest.mark.parametrize("kind", ["gzip", "bzip2", "xz", "YAML"])
+@pytest.mark.parametrize(
+    "kind", ["gzip", "bzip2", "xz", "YAML", "YAML of Windows", "Secret as JSON"]
+)
 def test_the_command_for_what_is_packed_works(kind: str, tmp_path: Path) -> None:
     contents, reason, _ = FOREIGN[kind]
     (tmp_path / "ca.pem").write_bytes(contents)
@@ -250,6 +264,23 @@ def test_the_command_for_what_is_packed_works(kind: str, tmp_path: Path) -> None
     subprocess.run(["bash", "-c", command], check=True, capture_output=True)
 
     assert (tmp_path / "ca.pem.pem").read_bytes() == PEM
+
+
+def test_no_command_takes_a_file_for_an_option() -> None:
+    assert quoted(Path("-d secret.yaml")) == "'./-d secret.yaml'"
+    assert quoted(Path("ca.pem")) == "ca.pem"
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is missing")
+def test_the_command_for_json_works(tmp_path: Path) -> None:
+    file = tmp_path / "ca.json"
+    text = encodebytes(PEM).decode().replace("\n", "")
+    file.write_text(json.dumps({"ca.crt": text}))
+
+    command = refused(file, "is JSON", parse_certificates).replace("KEY", "ca.crt")
+    subprocess.run(["bash", "-c", command], check=True, capture_output=True)
+
+    assert (tmp_path / "ca.json.pem").read_text() == f"{text}\n"
 
 
 @pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen is missing")
