@@ -20,6 +20,7 @@ from mtls_echo_pki.certificates.der import (
     INTEGER,
     SEQUENCE,
     UnreadableError,
+    canonical,
     elements,
     encode,
     first,
@@ -120,7 +121,34 @@ def extension(of: _Signed, kind: type[_E]) -> _E | None:
 
 def _alone(of: _Signed, wanted: RawExtension) -> x509.Extensions:
     """Read one extension, in a certificate or CRL that has no other."""
-    extensions = encode(SEQUENCE, wanted.der)
+    try:
+        return _holding_only(of, wanted.der)
+    except UNREADABLE:
+        return _holding_only(of, _put_right(wanted))
+
+
+def _put_right(extension: RawExtension) -> bytes:
+    """As DER has it, if it is basicConstraints: some write out "cA FALSE", which DER omits."""
+    if extension.oid != x509.BasicConstraints.oid.dotted_string:
+        return extension.der
+    *before, value = elements(first(extension.der).contents)
+    held = first(value.contents)
+    if held.der != value.contents:
+        raise UnreadableError(f"something follows the value of extension {extension.oid}")
+    kept = b"".join(part.der for part in before)
+    return encode(SEQUENCE, kept + encode(value.tag, canonical(held)))
+
+
+def _all_put_right(certificate: x509.Certificate) -> bytes:
+    parts, raws = signed_parts(certificate.public_bytes(Encoding.DER)), raw_extensions(certificate)
+    lists = [first(part.contents).contents for part in parts if part.tag == _EXTENSIONS]
+    if sum(1 for each in lists for _ in elements(each)) != len(raws):
+        raise UnreadableError("one of its extensions is cut off")
+    return b"".join(map(_put_right, raws))
+
+
+def _holding_only(of: _Signed, listed: bytes) -> x509.Extensions:
+    extensions = encode(SEQUENCE, listed)
     if not isinstance(of, x509.CertificateRevocationList):
         parts = [p for p in elements(first(of.tbs_certificate_bytes).contents) if p.tag < VERSION]
         kept = VERSION_3 + b"".join(part.der for part in parts)
@@ -159,7 +187,10 @@ def has_readable_extensions(certificate: x509.Certificate) -> bool:
     """Return whether all extensions can be read."""
     try:
         with parsing():
-            _ = certificate.extensions
+            try:
+                _ = certificate.extensions
+            except UNREADABLE:
+                _ = _holding_only(certificate, _all_put_right(certificate))
     except UnreadableError:
         return False
     return True

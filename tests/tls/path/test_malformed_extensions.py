@@ -14,7 +14,9 @@ from mtls_echo_client.context import client_context
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.loading import load_certificate
+from mtls_echo_pki.certificates.reading import value_of
 from mtls_echo_pki.certificates.request import Request
+from mtls_echo_pki.certificates.tbs import TBSCertificate
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.files.pem import read_credential
 from mtls_echo_pki.flaws.baseline import with_extension
@@ -84,6 +86,21 @@ def test_one_of_the_end_entity_is_found_by_a_verifier_only() -> None:
     )
     assert expected in found
     assert "malformed" not in {fault.variant for fault in ours}
+
+
+@pytest.mark.parametrize(("value", "faults"), [("3003010100", ()), ("30030101000500", (0,))])
+def test_that_it_is_not_a_cas_may_be_written_out(value: str, faults: tuple[int, ...]) -> None:
+    """X.690 §11.5 forbids it, and OpenSSL, Go and GnuTLS take it."""
+    told = x509.UnrecognizedExtension(x509.BasicConstraints.oid, bytes.fromhex(value))
+    leaf = ROOT.certify(with_extension(TBSCertificate.of(ALICE.certificate), told))
+
+    path = examine(
+        [leaf.public_bytes(Encoding.DER)], presenter="client", anchors=ROOT.trust.anchors
+    )
+    assert tuple(fault.depth for fault in path.faults) == faults
+    assert path.is_readable == (not faults)
+    basic = value_of(leaf, x509.BasicConstraints)
+    assert basic == (None if faults else x509.BasicConstraints(ca=False, path_length=None))
 
 
 def test_an_empty_extended_key_usage_permits_nothing() -> None:
