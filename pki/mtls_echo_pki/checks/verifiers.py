@@ -17,6 +17,7 @@ from cryptography.x509 import verification
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.identifiers import reference_for
+from mtls_echo_pki.certificates.loading import is_odd
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.directory.layout import Role
 
@@ -47,6 +48,8 @@ def refusal_by_cryptography(credential: Credential, role: Role, trust: Trust) ->
 
     It checks servers by a DNS name or an IP address only, so one that has neither is not checked.
     """
+    if any(map(is_odd, (*credential.path, *trust.anchors))):
+        return "a certificate is not encoded as DER has it"
     policy = verification.PolicyBuilder().store(verification.Store([*trust.anchors]))
     intermediates = list(credential.chain)
     try:

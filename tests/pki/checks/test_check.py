@@ -17,6 +17,7 @@ from cryptography.x509.oid import ExtensionOID
 
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential, key_id
+from mtls_echo_pki.certificates.loading import load_certificate
 from mtls_echo_pki.certificates.request import KeyType, Request
 from mtls_echo_pki.certificates.tbs import TBSCertificate
 from mtls_echo_pki.certificates.trust import Trust
@@ -396,3 +397,13 @@ def test_a_crl_of_an_issuing_ca_signed_by_another_is_found(tmp_path: Path) -> No
     publish(directory.path / "trust" / "clients", files, dict.fromkeys(files, 0o644))
 
     assert "was not signed by it" in only(check(directory)).what
+
+
+def test_what_only_openssl_reads_cryptography_refuses() -> None:
+    root = Authority.root("ca")
+    leaf = root.issue(Request.server("localhost", subject="a leaf"))
+    der = leaf.chain_der[0].replace(b"\x0c\x06a leaf", b"\x13\x06a_leaf")
+    pinned = Trust((root.certificate, load_certificate(der)))
+
+    assert refusal_by_openssl(leaf, "servers", pinned) is None
+    assert "DER" in (refusal_by_cryptography(leaf, "servers", pinned) or "")
