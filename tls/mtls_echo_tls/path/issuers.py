@@ -29,9 +29,9 @@ from mtls_echo_tls.path.rules import display_name, short_name
 # Between words of a name; also in "IssuingCA", but not in "CAs".
 _GAP = re.compile(r"(?<=[a-z])(?=[A-Z])|[\W_]+")
 
-# In the languages of Europe "interm…" is an intermediate, and in German "Zwischen…".
+# In the languages of Europe "intermedi…" is an intermediate, and in German "Zwischen…".
 _INTERMEDIATE = re.compile(
-    r" (interm\w*|zwischen\w*|issuing|subordinate|(sub|int) ?ca\d*|(?<!self )signing ca) "
+    r" (interm([eé]di\w*)?|zwischen\w*|issuing|subordinate|(sub|int) ?ca\d*|(?<!self )signing ca) "
 )
 _ROOT = re.compile(r" root\w* ")
 
