@@ -11,6 +11,7 @@ event loop, and the supervisor never has any. OpenSSL seeds its random numbers a
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import os
 import signal
@@ -40,6 +41,10 @@ _IGNORED = (signal.SIGINT, signal.SIGHUP)
 HELD = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 _MOST = 64 * 1024
+
+# What the pipe of a worker's events holds, where that can be said: all that come while its
+# supervisor gathers them.
+_PIPE = 256 * 1024
 
 
 class WorkerError(Exception):
@@ -100,7 +105,7 @@ class WorkerProcess:
     def start(cls, number: int, work: Work, others: Iterable[WorkerProcess]) -> WorkerProcess:
         """Fork a worker; `HELD` signals are held, and stay so in it until it lets them through."""
         ours, theirs = socket.socketpair()
-        log, its_log = os.pipe()
+        log, its_log = _pipe()
         for fd in (log, its_log):
             os.set_blocking(fd, False)
         for sock in (ours, theirs):
@@ -164,9 +169,9 @@ class WorkerProcess:
             os.set_blocking(self.log, True)
         pieces = [self._event]
         with contextlib.suppress(BlockingIOError):
-            pieces.append(os.read(self.log, _MOST))
+            pieces.append(os.read(self.log, _PIPE))
             while last and pieces[-1]:
-                pieces.append(os.read(self.log, _MOST))
+                pieces.append(os.read(self.log, _PIPE))
         end = END_OF_EVENT.encode()
         whole, found, self._event = b"".join(pieces).rpartition(end)
         return (whole.replace(end, b""), whole.count(end) + 1) if found else (b"", 0)
@@ -184,6 +189,14 @@ class WorkerProcess:
         """Close this end of the socket pair and of the pipe."""
         self.link.close()
         os.close(self.log)
+
+
+def _pipe() -> tuple[int, int]:
+    """A pipe that holds much, if the system lets it."""
+    ends = os.pipe()
+    with contextlib.suppress(AttributeError, OSError):  # Linux has it, and a limit for each user
+        fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, _PIPE)
+    return ends
 
 
 def _be_worker(link: SupervisorLink, work: Work) -> None:

@@ -36,7 +36,7 @@ from mtls_echo_server.workers.messages import Command
 from mtls_echo_server.workers.process import HELD, SupervisorLink, WorkerProcess
 
 # Seconds between two looks at the workers' events while there are many.
-GATHER = 0.005
+GATHER = 0.02
 
 # Seconds until the next worker is started after one that died young, below this age, as the one
 # before it had; and at most.
