@@ -191,6 +191,14 @@ def test_ml_dsa_first_marks_a_release_that_offers_one_point_format() -> None:
     assert not is_openssl(hello(OTHER_FORMATS, ML_DSA + GO))
 
 
+def test_a_client_of_3_6_that_offers_tls_1_2_alone_is_recognised() -> None:
+    hello = client_hello(OTHER_FORMATS, extension(35), ETM, EMS, signatures(OPENSSL + TLS12))
+    assert is_openssl(recorded(hello))
+    assert not is_openssl(
+        recorded(client_hello(OTHER_FORMATS, extension(35), EMS, signatures(OPENSSL + TLS12)))
+    )
+
+
 @pytest.mark.parametrize(
     "extensions",
     [

@@ -76,9 +76,11 @@ def _is_openssl_client(hello: Message) -> bool:
     found = list(hello_extensions(hello.body))
     content = dict(found)
     signatures = content.get(_SIGNATURE_ALGORITHMS, b"")
-    formats = _ONE_FORMAT if _has_ml_dsa(signatures) else _THREE_FORMATS
+    formats = {_ONE_FORMAT} if _has_ml_dsa(signatures) else {_THREE_FORMATS}
+    if numbers(signatures, 2) == _ALL_OF_TLS12:
+        formats.add(_ONE_FORMAT)  # of 3.6 too, where it offers TLS 1.2 alone
     return (
-        content.get(_POINT_FORMATS) == formats
+        content.get(_POINT_FORMATS) in formats
         and content.keys() >= {_ENCRYPT_THEN_MAC, _MASTER_SECRET}
         and _are_openssl_signatures(signatures)
         and _in_order([kind for kind, _ in found], _IN_CLIENT_HELLO)
