@@ -231,6 +231,14 @@ async def write(process: trio.Process, text: bytes) -> None:
     await process.stdin.send_all(text)
 
 
+async def accepting(process: trio.Process) -> int:
+    """The port of an ``openssl s_server -accept 127.0.0.1:0``, once it listens."""
+    line = await printed(process, b"ACCEPT 127.0.0.1:")
+    while not line.endswith(b"\n"):
+        line += await printed(process, b"\n")
+    return int(line.rpartition(b":")[2])
+
+
 async def printed(process: trio.Process, text: bytes) -> bytes:
     """Read what a process prints until the text appears."""
     assert process.stdout is not None

@@ -39,6 +39,7 @@ from tests.support.authorities import SERVERS, UNTRUSTED_CA
 from tests.support.tls import (
     ALICE,
     LOCALHOST,
+    accepting,
     both_versions,
     client_side,
     openssl,
@@ -176,12 +177,10 @@ def _ssl_error(reason: str) -> ssl.SSLError:
 
 
 async def test_a_server_that_wants_to_negotiate_anew_is_understood() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as placeholder:
-        port = placeholder.getsockname()[1]
     context = client_context(SERVERS.trust, ALICE)
-    options = ["-accept", str(port), "-cert", "server.pem", "-tls1_2"]
+    options = ["-accept", "127.0.0.1:0", "-cert", "server.pem", "-tls1_2"]
     async with openssl("s_server", *options) as (process, _):
-        await printed(process, b"ACCEPT")
+        port = await accepting(process)
         transport = TCPStream(socket.create_connection(("127.0.0.1", port)))
         stream = TLSStream(transport, context, server_name="localhost")
         async with stream:

@@ -31,6 +31,7 @@ from tests.support.tls import (
     LOCALHOST,
     V12,
     V13,
+    accepting,
     against_raw,
     both_versions,
     client_side,
@@ -367,15 +368,13 @@ async def test_a_verifier_may_permit_fewer_cas_than_they_do(
     version: ssl.TLSVersion, tmp_path: Path
 ) -> None:
     """As nginx does with ssl_verify_depth, which is 1 unless said otherwise."""
-    with socket.create_server(("127.0.0.1", 0)) as placeholder:
-        port = placeholder.getsockname()[1]
     (tmp_path / "clients.pem").write_bytes(CLIENTS.trust.pem)
     anchors = str(tmp_path / "clients.pem")
-    options = ["-accept", str(port), "-cert", "server.pem", "-CAfile", anchors, "-Verify", "0"]
+    options = ["-accept", "127.0.0.1:0", "-cert", "server.pem", "-CAfile", anchors, "-Verify", "0"]
     options += ["-verify_depth", "0", "-verify_return_error"]
     bearer = CLIENTS.intermediate().issue(ALICE_REQUEST)
     async with openssl("s_server", *options) as (process, _):
-        await printed(process, b"ACCEPT")
+        port = await accepting(process)
         sock = socket.create_connection(("127.0.0.1", port))
         stream = TLSStream(TCPStream(sock), client_side(version, bearer), server_name="localhost")
         report = await converse(stream)

@@ -33,11 +33,11 @@ from tests.interop.foreign_peers import java, need, write_material
 from tests.support.authorities import SERVERS
 from tests.support.timing import TIMEOUT
 from tests.support.tls import (
+    accepting,
     both_versions,
     client_side,
     converse,
     openssl,
-    printed,
     reports,
     server_side,
     tls_pair,
@@ -119,12 +119,19 @@ def test_java_is_not_taken_for_openssl(folder: Path) -> None:
 async def test_a_server_on_openssl_is_recognised_when_it_asks_for_a_certificate(
     version: ssl.TLSVersion,
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as placeholder:
-        port = placeholder.getsockname()[1]
-    options = ["-accept", str(port), "-cert", "server.pem", "-CAfile", "ca.pem", "-Verify", "1"]
+    options = [
+        "-accept",
+        "127.0.0.1:0",
+        "-cert",
+        "server.pem",
+        "-CAfile",
+        "ca.pem",
+        "-Verify",
+        "1",
+    ]
     options += ["-verify_return_error"]
     async with openssl("s_server", *options) as (process, _):
-        await printed(process, b"ACCEPT")
+        port = await accepting(process)
         sock = socket.create_connection(("127.0.0.1", port))
         stream = TLSStream(TCPStream(sock), client_side(version), server_name="localhost")
         report = await converse(stream)
