@@ -61,7 +61,7 @@ def main() -> None:
 def run(plan: Plan, folder: Path, *, python_load: bool = False) -> Mapping[str, Any]:
     """Everything that is measured, as it is written to the file."""
     missing: dict[str, str] = {}
-    workshop = Workshop.make(folder)
+    workshop = Workshop(folder)
     generator = Generator(workshop, python=python_load)
     if generator.fallback:
         missing["the load generator in C"] = (

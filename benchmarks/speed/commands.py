@@ -35,7 +35,9 @@ def measure_commands(
 
     def issue() -> float:
         name = f"client-{next(numbers)}"
-        return _spent(*ours, "pki", "issue", str(workshop.two.folder), name, "a.test", "--client")
+        return _spent(
+            *ours, "pki", "issue", str(workshop.material("two").folder), name, "a.test", "--client"
+        )
 
     starting: dict[str, Cost] = {
         EMPTY: lambda: _spent(python, "-c", "pass"),
@@ -75,7 +77,6 @@ def _row(
         "figures": figures,
         "load": loads,
         "references": references,
-        "details": {},
     }
 
 
@@ -90,7 +91,7 @@ def _spent(*command: str) -> float:
 
 
 def _until_listening(workshop: Workshop) -> float:
-    server = serve()(workshop, workshop.two)
+    server = serve()(workshop, workshop.material("two"))
     try:
         return server.cpu()
     finally:

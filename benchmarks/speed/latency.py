@@ -51,7 +51,7 @@ def measure_latency(
                 middle.setdefault(peer.name, []).append(spent.p50 * 1000)
                 late.setdefault(peer.name, []).append(spent.p99 * 1000)
     loads.append(os.getloadavg()[0])
-    common = {"unit": "ms", "load": loads, "references": [C, TRIO], "details": {}}
+    common = {"unit": "ms", "load": loads, "references": [C, TRIO]}
     return [
         {"name": f"{name}, median", "figures": middle, **common},
         {"name": f"{name}, 99th percentile", "figures": late, **common},

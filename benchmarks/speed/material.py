@@ -1,8 +1,8 @@
 """The certificates of a run, and the C programs, compiled where there is a compiler.
 
-Two PKIs with P-256 keys: one CA for both sides, as most set-ups have it, and one CA for each side,
-as `mtls-echo pki init` makes it. With one CA OpenSSL builds and verifies the chain of its own
-certificate in every handshake.
+Two PKIs with P-256 keys: ``one`` CA for both sides, as most set-ups have it, and ``two``, one for
+each side, as `mtls-echo pki init` makes it. With one CA OpenSSL builds and verifies the chain of
+its own certificate in every handshake. Others, of one CA for each side, are named by their keys.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from mtls_echo_pki.certificates.request import KeyType
 from mtls_echo_pki.directory.directory import Directory
 
 SOURCES = Path(__file__).parent / "peers"
@@ -48,24 +49,21 @@ class Material:
 
 @dataclass(frozen=True)
 class Workshop:
-    """What a run makes before it measures, in a folder of its own.
+    """What a run makes before it measures.
 
     Attributes:
-        folder: Where to make something.
-        one: The PKI in which one CA issues both certificates.
-        two: The PKI with one CA for each side.
+        folder: Where to make it, empty.
     """
 
     folder: Path
-    one: Material
-    two: Material
 
-    @classmethod
-    def make(cls, folder: Path) -> Workshop:
-        """Make both PKIs."""
-        Directory.create(folder / "one", single_authority=True)
-        Directory.create(folder / "two")
-        return cls(folder, Material(folder / "one"), Material(folder / "two"))
+    def material(self, name: str) -> Material:
+        """One of the PKIs; made when it is first asked for."""
+        folder = self.folder / name
+        if not folder.exists():
+            key_type = next((kind for kind in KeyType if kind.value == name), KeyType.P256)
+            Directory.create(folder, single_authority=name == "one", key_type=key_type)
+        return Material(folder)
 
     def compiled(self, name: str) -> Path:
         """One of the C programs; raises `Missing` without a compiler or OpenSSL's headers."""

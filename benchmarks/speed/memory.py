@@ -70,7 +70,7 @@ def _rows(
         idle[peer.name] = [before]
         after[peer.name] = [later]
     loads.append(os.getloadavg()[0])
-    common = {"unit": "KiB", "load": loads, "references": [C, TRIO], "details": {}}
+    common = {"unit": "KiB", "load": loads, "references": [C, TRIO]}
     return [
         {"name": name, "figures": idle, **common},
         {"name": f"memory per connection, {count:,} after 1 MiB each", "figures": after, **common},

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import os
 import random
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.speed.load import MIB, Generator, LoadError, Work
 from benchmarks.speed.material import Missing, Workshop
 from benchmarks.speed.running import Server, StartError
-from benchmarks.speed.servers import PEERS, TRIO, C, Peer
+from benchmarks.speed.servers import OURS, PEERS, SETTINGS, TRIO, C, Peer
 
 Say = Callable[[str], None]
 
@@ -33,6 +34,7 @@ class Row:
         unit: The unit of the figure.
         per_second: How many of that unit are one CPU second per operation.
         full: Whether it is left out of a short run.
+        kind: The kind of work, for the choice of servers, if it is not that of the work.
     """
 
     name: str
@@ -40,12 +42,13 @@ class Row:
     unit: str = "µs"
     per_second: float = 1e6
     full: bool = False
+    kind: str = ""
 
     def takes(self, peer: Peer) -> bool:
         """Whether a server can take part."""
         work = self.work
         return (
-            work.kind in peer.kinds
+            (self.kind or work.kind) in peer.kinds
             and work.connections <= peer.at_once
             and work.size <= peer.largest
         )
@@ -65,6 +68,7 @@ ROWS = (
     Row("64 bytes there and back, 64 connections", Work("echoes", 64)),
     Row("GB in echoes of 1 MiB, 1 connection", Work("echoes", 1, MIB), "s", _PER_GB),
     Row("GB in echoes of 1 MiB, 16 connections", Work("echoes", 16, MIB), "s", _PER_GB),
+    Row("handshake of serve, by setting", Work("handshakes", 16, 2), full=True, kind=SETTINGS),
 )
 
 
@@ -111,7 +115,10 @@ def start_all(
 def measure(
     plan: Plan, workshop: Workshop, generator: Generator, missing: dict[str, str], say: Say
 ) -> list[dict[str, Any]]:
-    """Every row, with each server's figures in the order of the repeats."""
+    """Every row, with each server's figures in the order of the repeats.
+
+    Beside them stands how busy the load generator was: of its core, so much was in use.
+    """
     found: list[dict[str, Any]] = []
     rows = plan.rows()
     with ExitStack() as stack:
@@ -121,7 +128,7 @@ def measure(
         for number, row in enumerate(rows, 1):
             taking = [peer for peer in running if row.takes(peer)]
             figures: dict[str, list[float]] = {peer.name: [] for peer in taking}
-            details: dict[str, list[dict[str, float]]] = {peer.name: [] for peer in taking}
+            busy: dict[str, list[float]] = {peer.name: [] for peer in taking}
             loads = [os.getloadavg()[0]]
             for repeat in range(plan.repeats + 1):
                 for peer in random.sample(taking, len(taking)):
@@ -131,6 +138,8 @@ def measure(
                         spent = generator.spent(
                             running[peer], peer.material(workshop), row.work, seconds
                         )
+                        if row.work.kind == "resumed" and 2 * spent.resumed < spent.operations:
+                            raise LoadError(f"{spent.resumed} of {spent.operations} resumed")
                     except LoadError as error:
                         missing[f"{peer.name}: {row.name}"] = str(error)
                         figures.pop(peer.name)
@@ -138,7 +147,7 @@ def measure(
                         continue
                     if repeat:
                         figures[peer.name].append(spent.cpu / spent.operations * row.per_second)
-                        details[peer.name].append(asdict(spent))
+                        busy[peer.name].append(spent.load_cpu / spent.seconds)
             loads.append(os.getloadavg()[0])
             found.append(
                 {
@@ -146,8 +155,12 @@ def measure(
                     "unit": row.unit,
                     "figures": figures,
                     "load": loads,
-                    "references": [C, TRIO],
-                    "details": details,
+                    "references": [OURS] if row.kind == SETTINGS else [C, TRIO],
+                    "load generator": {
+                        name: round(statistics.median(shares), 2)
+                        for name, shares in busy.items()
+                        if shares
+                    },
                 }
             )
     return found

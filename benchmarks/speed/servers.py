@@ -26,6 +26,7 @@ RESUMING = "serve, tickets"
 ORDINARY = "ours, ordinary handler"
 
 EVERY_KIND = frozenset({"handshakes", "resumed", "echoes", "idle"})
+SETTINGS = "settings"
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ class Peer:
     Attributes:
         name: As in the results.
         launch: Starts it, given where to make files and its certificates.
-        alike: Whether it has the PKI with one CA for each side.
-        kinds: The kinds of work that it takes part in; idle: being weighed.
+        pki: Which PKI it and its clients have (`benchmarks.speed.material`).
+        kinds: The kinds of work that it takes part in; idle: being weighed; settings: being
+            compared with itself.
         full: Whether it is left out of a short run.
         at_once: The most connections that it serves.
         largest: The largest message that it echoes.
@@ -44,15 +46,15 @@ class Peer:
 
     name: str
     launch: Callable[[Workshop, Material], Server]
-    alike: bool = False
+    pki: str = "one"
     kinds: frozenset[str] = EVERY_KIND
     full: bool = False
     at_once: int = 100_000
     largest: int = 1 << 30
 
     def material(self, workshop: Workshop) -> Material:
-        """The PKI that it and its clients use."""
-        return workshop.two if self.alike else workshop.one
+        """The PKI that it and its clients have."""
+        return workshop.material(self.pki)
 
     def start(self, workshop: Workshop) -> Server:
         """Start it; raises `Missing`."""
@@ -204,22 +206,28 @@ CAfile = %(ca)s
 verifyChain = yes
 """
 
+
+def _setting(name: str, *options: str, pki: str = "two") -> Peer:
+    """Ours with another setting."""
+    return Peer(name, serve(*options), pki=pki, kinds=frozenset({SETTINGS}), full=True)
+
+
 _CONFIGURED = ("tickets=0", "release-buffers")
 
 PEERS = (
-    Peer(OURS, serve(), alike=True, kinds=EVERY_KIND - {"resumed"}),
-    Peer(RESUMING, serve("--session-tickets", "on"), alike=True, kinds=frozenset({"resumed"})),
+    Peer(OURS, serve(), pki="two", kinds=EVERY_KIND - {"resumed"} | {SETTINGS}),
+    Peer(RESUMING, serve("--session-tickets", "on"), pki="two", kinds=frozenset({"resumed"})),
     Peer(
         "serve, 2 workers",
         serve("--workers", "2", cores=2),
-        alike=True,
+        pki="two",
         kinds=frozenset({"handshakes"}),
     ),
-    Peer(ORDINARY, _python("ordinary", "alike"), alike=True, kinds=frozenset({"echoes"})),
+    Peer(ORDINARY, _python("ordinary", "alike"), pki="two", kinds=frozenset({"echoes"})),
     Peer(C, _c("tickets=2")),
-    Peer(f"{C}, alike", _c(*_CONFIGURED), alike=True, kinds=frozenset({"handshakes", "idle"})),
+    Peer(f"{C}, alike", _c(*_CONFIGURED), pki="two", kinds=frozenset({"handshakes", "idle"})),
     Peer(TRIO, _python("trio")),
-    Peer(f"{TRIO}, alike", _python("trio", "alike"), alike=True, kinds=frozenset({"handshakes"})),
+    Peer(f"{TRIO}, alike", _python("trio", "alike"), pki="two", kinds=frozenset({"handshakes"})),
     Peer(PROTOCOL, _python("protocol")),
     Peer("asyncio streams", _python("streams"), full=True),
     Peer("uvloop Protocol", _python("uvloop")),
@@ -229,4 +237,11 @@ PEERS = (
     Peer("stunnel", _proxy("stunnel", lambda it, file: [it, file], _STUNNEL), full=True),
     Peer("Go crypto/tls", _go, full=True),
     Peer("node", _node, full=True),
+    _setting("plain TLS: --client-auth none", "--client-auth", "none"),
+    _setting("--session-tickets on", "--session-tickets", "on"),
+    _setting("--trace", "--trace"),
+    _setting("one CA for both sides", pki="one"),
+    _setting("keys of RSA-2048", pki="rsa2048"),
+    _setting("keys of Ed25519", pki="ed25519"),
+    _setting("keys of P-384", pki="p384"),
 )
