@@ -1,6 +1,6 @@
 """Measure this project's speed beside other servers, in one run.
 
-    .venv/bin/python -m benchmarks.speed [--full] [--repeats N] [--json FILE]
+    .venv/bin/python -m benchmarks.speed [--full] [--repeats N] [--json FILE] [--svg FILE]
 
 Absolute times say more about the machine than about the program: what counts are ratios, taken
 within each repeat of an interleaved run, of the server's own CPU time. Only 127.0.0.1 is used.
@@ -29,6 +29,7 @@ from benchmarks.speed.latency import measure_latency
 from benchmarks.speed.load import Generator
 from benchmarks.speed.material import Workshop
 from benchmarks.speed.memory import measure_memory
+from benchmarks.speed.picture import picture
 from benchmarks.speed.rows import Plan, measure, now
 from benchmarks.speed.table import table
 
@@ -38,6 +39,15 @@ _CLEAR = "\r\x1b[K"
 def main() -> None:
     """Measure, print the table, and write the results."""
     chosen = _options()
+    result = json.loads(chosen.drawn.read_text()) if chosen.drawn else _measured(chosen)
+    print("\n".join(table(result)))
+    if chosen.json:
+        chosen.json.write_text(json.dumps(result, indent=1) + "\n")
+    if chosen.svg:
+        chosen.svg.write_text(picture(result))
+
+
+def _measured(chosen: argparse.Namespace) -> Mapping[str, Any]:
     plan = Plan(
         repeats=chosen.repeats or (7 if chosen.full else 5),
         seconds=chosen.seconds or (0.4 if chosen.full else 0.1),
@@ -53,9 +63,7 @@ def main() -> None:
         print("interrupted: every server is ended, nothing is written", file=sys.stderr)
         sys.exit(130)
     _say("")
-    print("\n".join(table(result)))
-    if chosen.json:
-        chosen.json.write_text(json.dumps(result, indent=1) + "\n")
+    return result
 
 
 def run(plan: Plan, folder: Path, *, python_load: bool = False) -> Mapping[str, Any]:
@@ -101,6 +109,14 @@ def _options() -> argparse.Namespace:
     )
     options.add_argument("--python-load", action="store_true", help="as without a compiler")
     options.add_argument("--json", type=Path, metavar="FILE", help="write every figure")
+    options.add_argument("--svg", type=Path, metavar="FILE", help="draw the results")
+    options.add_argument(
+        "--from",
+        dest="drawn",
+        type=Path,
+        metavar="FILE",
+        help="measure nothing: what --json wrote",
+    )
     return options.parse_args()
 
 

@@ -1,19 +1,14 @@
 """The results as a picture: one panel of bars for each row.
 
-    .venv/bin/python -m benchmarks.speed.picture RESULTS.json >docs/performance.svg
-
 A bar is the median of the ratios to the first reference of its row, in black the spread of the
 repeats. What is more than the panel's width allows is cut off and says so with its number.
 """
 
 from __future__ import annotations
 
-import json
 import statistics
-import sys
 from collections.abc import Iterator, Mapping
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from benchmarks.speed.servers import ORDINARY
@@ -121,7 +116,3 @@ def _text(x: float, y: float, text: str, kind: str = "") -> str:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(picture(json.loads(Path(sys.argv[1]).read_text())))
