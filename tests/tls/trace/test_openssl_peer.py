@@ -119,17 +119,8 @@ def test_java_is_not_taken_for_openssl(folder: Path) -> None:
 async def test_a_server_on_openssl_is_recognised_when_it_asks_for_a_certificate(
     version: ssl.TLSVersion,
 ) -> None:
-    options = [
-        "-accept",
-        "127.0.0.1:0",
-        "-cert",
-        "server.pem",
-        "-CAfile",
-        "ca.pem",
-        "-Verify",
-        "1",
-    ]
-    options += ["-verify_return_error"]
+    options = ["-accept", "127.0.0.1:0", "-cert", "server.pem", "-CAfile", "ca.pem"]
+    options += ["-Verify", "1", "-verify_return_error"]
     async with openssl("s_server", *options) as (process, _):
         port = await accepting(process)
         sock = socket.create_connection(("127.0.0.1", port))
