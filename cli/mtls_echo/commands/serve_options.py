@@ -35,6 +35,7 @@ signals:
                    the grace period; a second signal cuts off what is left
   SIGHUP           read the files now, without waiting for --reload-interval,
                    and log what is new
+  With --workers, send them to the process that `listening` names in JSON.
 
 \b
 reload:

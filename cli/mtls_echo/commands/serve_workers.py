@@ -104,17 +104,20 @@ class _Worker:
         with trio.open_signal_receiver(signal.SIGTERM) as signals:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
             control = Control(server, reloader)
+            problem: str | None = None
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._obey, control)
                 nursery.start_soon(self._obey_signals, control, signals)
                 nursery.start_soon(self._log.run)
                 if reload_first:
                     await reloader.check()
-                    if reloader.problem is not None:
-                        raise WorkerError(reloader.problem)
-                nursery.start_soon(control.run_reloader)
-                await server.run(sockets)
+                    problem = reloader.problem
+                if problem is None:
+                    nursery.start_soon(control.run_reloader)
+                    await server.run(sockets)
                 nursery.cancel_scope.cancel()
+        if problem is not None:
+            raise WorkerError(problem)
 
     async def _obey(self, control: Control) -> None:
         commands = trio.socket.from_stdlib_socket(self._link.commands)

@@ -2,11 +2,16 @@
 
 **One listening socket, inherited.** Every worker accepts from the same queue, so one that dies
 takes no connection with it but those that it had accepted, and clients never wait for its
-replacement.
+replacement. Measured against a socket for each worker (SO_REUSEPORT), two workers on two cores: of
+400 sessions, 16 at a time, the workers served 187 to 213 each, against 176 to 224; of 60
+connections that stay, opened one by one, 29 and 31, against 28 and 32; opened at once, 28 and 32,
+against 23 and 37 (a hash of addresses decides then, not who is free); the CPU per session was the
+same within what repeats differ by.
 
 **One writer of the log.** Workers send their events here (`mtls_echo_server.workers.messages`),
 already text, and they are written whole, in the order in which they came. Under load they are
-fetched together, `GATHER` seconds after the last, which costs each a fraction of a wake-up.
+fetched together, `GATHER` seconds after the last, which costs each a fraction of a wake-up: 1 to
+3 % of the CPU of a session and its handshake, measured.
 
 **A worker that dies is replaced**: at once, or after a pause that doubles if it died young again.
 The new one is forked from this process, with the context that was made at the start. If any worker

@@ -123,6 +123,14 @@ def test_a_killed_worker_is_replaced_by_one_that_has_what_the_others_have(
         assert running.events.index(reload) < running.events.index(
             running.event("worker-started", 4)  # it had not accepted a client before
         )
+
+        (directory.path / "server" / "tls.crt").write_text("")
+        running.kill_worker(one)
+        ended = running.event("worker-ended", 4)  # in its place one that could not serve
+        assert (ended["worker"], ended["exit_status"]) == (one, 1)
+        assert "tls.crt" in ended["reason"]
+        assert "Traceback" not in ended["reason"]
+        assert_echoes(running, context)  # by the other one
         assert running.stop() == 0
 
 
