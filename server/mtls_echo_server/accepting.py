@@ -1,7 +1,10 @@
 """Accept TCP connections from a listener, whatever the system runs short of meanwhile.
 
 Without a free descriptor or memory `accept(2)` fails, and the connection stays in the kernel's
-queue: it is tried again. While as many clients are served as may be, nothing is accepted: further
+queue: it is tried again. If it is the process that has too many open files, a pending connection
+makes room for each that waits, as when all slots are taken, and at once: a good client may stand
+behind hundreds in that queue. A shortage of the whole system may not be of our making, and one
+connection makes room now and then. While as many clients are served as may be, nothing is accepted: further
 clients wait in that queue, where they cost the server nothing.
 """
 
@@ -22,6 +25,9 @@ from mtls_echo_tls.address import Address
 
 # Seconds until a failed accept is tried again: long enough for other connections to close.
 ACCEPT_AGAIN = 0.1
+
+# And when a connection was ended to make room: its task closes it in its next turns.
+_ROOM_AGAIN = 0.001
 
 # Connections accepted before other tasks have a turn.
 _AT_ONCE = 16
@@ -72,9 +78,9 @@ class Acceptor:
             if error.errno == errno.EBADF:
                 raise  # the listener was closed under us: a bug, and no use in trying again
             self._events(_events.accept_error(os_reason(error)))
-            if error.errno in _SHORTAGES:
-                self._pending.make_room()
-            await trio.sleep(ACCEPT_AGAIN)
+            made_room = error.errno in _SHORTAGES and self._pending.make_room()
+            at_once = made_room and error.errno == errno.EMFILE
+            await trio.sleep(_ROOM_AGAIN if at_once else ACCEPT_AGAIN)
             return False
         slot = Slot(address[0], trio.current_time() + self._limits.handshake_timeout)
         self._pending.add(slot)

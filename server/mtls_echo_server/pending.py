@@ -133,10 +133,12 @@ class PendingConnections:
         """The handshake is complete: its deadline does not apply any more."""
         self._timed.pop(slot, None)
 
-    def make_room(self) -> None:
-        """Evict the oldest connection of the network that has most."""
-        if self._count:
-            self._evict_from(next(iter(self._of_size[-1])))
+    def make_room(self) -> bool:
+        """Evict the oldest connection of the network that has most; return whether there is one."""
+        if not self._count:
+            return False
+        self._evict_from(next(iter(self._of_size[-1])))
+        return True
 
     def cancel_all(self) -> None:
         """Cancel every handshake; what is only being closed has its own, short, time limits."""

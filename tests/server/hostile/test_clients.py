@@ -97,6 +97,29 @@ async def test_no_descriptor_in_the_middle_of_a_flood(
     assert not shortages
 
 
+async def test_a_client_behind_many_without_a_descriptor_waits_for_none_of_them(
+    pki: Authorities, monkeypatch: pytest.MonkeyPatch, patient_clock: trio.testing.MockClock
+) -> None:
+    accept, shortages = socket.socket.accept, [errno.EMFILE] * 20
+
+    def failing(self: socket.socket) -> Any:
+        if shortages:
+            raise OSError(shortages.pop(), "too many open files")
+        return accept(self)
+
+    async with standing(pki) as attacked:
+        silent = [await attacked.by_hand() for _ in range(30)]
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        monkeypatch.setattr(socket.socket, "accept", failing)
+        before = trio.current_time()
+        await attacked.serves()
+        assert trio.current_time() - before < 1
+        for client in silent:
+            client.reset()
+        ends = [(await attacked.ended())["ended"] for _ in silent]
+        assert ends.count("crowded") == 20
+
+
 # --- too much, too little, too often -------------------------------------------------------------
 
 
