@@ -4,8 +4,8 @@ Without a free descriptor or memory `accept(2)` fails, and the connection stays 
 queue: it is tried again. If it is the process that has too many open files, a pending connection
 makes room for each that waits, as when all slots are taken, and at once: a good client may stand
 behind hundreds in that queue. A shortage of the whole system may not be of our making, and one
-connection makes room now and then. While as many clients are served as may be, nothing is accepted: further
-clients wait in that queue, where they cost the server nothing.
+connection makes room now and then. While as many clients are served as may be, nothing is
+accepted: further clients wait in that queue, where they cost the server nothing.
 """
 
 from __future__ import annotations

@@ -6,8 +6,13 @@ kernel is asked whether it would wait (`poll(2)`: a pipe with room takes `PIPE_B
 what it does not take is held, up to `MOST_HELD` bytes, and what is beyond that is counted. A full
 disk is the same: half a line is finished first when there is room again.
 
+A terminal whose output is stopped (Ctrl-S, or a lost ssh connection) is such a reader too, and one
+with room for a single byte is said to be writable. It is opened once more for each write, in a
+description of its own that does not wait: of the one that it shares with the shell that could not
+be said.
+
 (If several processes write to one pipe, room may be gone between asking and writing; such a write
-waits. A file that is no descriptor, such as `io.StringIO`, is written to as it is.)
+waits. A file without a descriptor, such as `io.StringIO`, is written to as it is.)
 """
 
 from __future__ import annotations
@@ -50,6 +55,7 @@ class LogFile:
         self._until: float | None = None
         self._known = -1
         self._may_wait = False
+        self._terminal: str | None = None
         self._poll = select.poll()
 
     @property
@@ -120,8 +126,17 @@ class LogFile:
             if not self._poll.poll(wait * 1000):
                 return False
             data = data[:_AT_ONCE]
-        self._written(os.write(fd, data))
+        self._written(self._write_now(fd, data))
         return True
+
+    def _write_now(self, fd: int, data: bytes) -> int:
+        if self._terminal is None:
+            return os.write(fd, data)
+        again = os.open(self._terminal, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+        try:
+            return os.write(again, data)
+        finally:
+            os.close(again)
 
     def _written(self, count: int) -> None:
         self._size -= count
@@ -135,6 +150,7 @@ class LogFile:
         self._known = fd
         self._poll.register(fd, select.POLLOUT)
         self._may_wait = not stat.S_ISREG(os.fstat(fd).st_mode)
+        self._terminal = _terminal(fd)
 
     def _forget(self) -> None:
         self._held.clear()
@@ -148,3 +164,14 @@ def _descriptor(file: IO[str]) -> int:
     with contextlib.suppress(OSError):  # io.UnsupportedOperation among them
         return file.fileno()
     return -1
+
+
+def _terminal(fd: int) -> str | None:
+    """The path of a terminal that can be opened once more."""
+    if not os.isatty(fd):
+        return None
+    with contextlib.suppress(OSError):  # another user's, or of another mount namespace
+        path = os.ttyname(fd)
+        if os.access(path, os.W_OK):
+            return path
+    return None

@@ -134,7 +134,7 @@ class PendingConnections:
         self._timed.pop(slot, None)
 
     def make_room(self) -> bool:
-        """Evict the oldest connection of the network that has most; return whether there is one."""
+        """Evict the oldest connection of the network that has most; return False without any."""
         if not self._count:
             return False
         self._evict_from(next(iter(self._of_size[-1])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -78,6 +79,36 @@ def test_a_reader_that_stops_costs_neither_time_nor_memory_and_learns_what_it_mi
     [lost] = [line for line in lines if line["event"] == "suppressed"]
     assert (lost["of"], lost["count"]) == ("log", 2_000 - len(kept))
     assert lines.index(lost) == len(kept)
+
+
+@pytest.mark.parametrize("room", [0, 1, 700])
+def test_a_terminal_that_is_stopped_is_not_waited_for(room: int) -> None:
+    reading, writing = os.openpty()
+    os.set_blocking(reading, False)
+    with open(writing, "w", encoding="utf-8") as file:
+        before = os.listdir("/proc/self/fd")  # Linux
+        log = LogFile(file)
+        for number in range(1_000):
+            log.write(f"{number:0999}\n")
+            if number == 100:
+                _read_of(reading, room)
+        text = b""
+        while log.is_behind and not log.catch_up():
+            text += _read_of(reading, PIPE)
+        text += _read_of(reading, 2 * PIPE)
+        assert os.listdir("/proc/self/fd") == before
+        lost, _ = log.take_lost()
+    os.close(reading)
+    assert lost > 500
+    assert text.splitlines()[-1] == b"%0999d" % (1_000 - lost - 1)
+
+
+def _read_of(fd: int, most: int) -> bytes:
+    found = b""
+    with contextlib.suppress(BlockingIOError):
+        while len(found) < most:
+            found += os.read(fd, most - len(found))
+    return found
 
 
 def test_the_last_events_are_waited_for_a_little_and_not_for_ever(
