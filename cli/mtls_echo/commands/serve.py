@@ -9,6 +9,7 @@ on), then cryptography and the material, then trio.
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 from collections.abc import Generator
 from functools import partial
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from mtls_echo_server.access import Access
     from mtls_echo_server.connection import Limits
     from mtls_echo_server.events import Events
+    from mtls_echo_tls.material.errors import ConfigurationError
     from mtls_echo_tls.material.load import Material
     from mtls_echo_tls.material.reloader import Reloader
 
@@ -250,7 +252,6 @@ def _context(options: dict[str, Any], material: Material) -> ssl.SSLContext:
     from mtls_echo.vocabulary import COMMAND_LINE
     from mtls_echo_server.context import ClientAuth, server_context
     from mtls_echo_tls.diagnosis.context_info import with_vocabulary
-    from mtls_echo_tls.material.errors import ConfigurationError
 
     assert material.credential is not None  # noqa: S101  narrows the type: a server always has one
     versions = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -270,9 +271,22 @@ def _context(options: dict[str, Any], material: Material) -> ssl.SSLContext:
     except ssl.SSLError:
         raise
     except OSError as error:
-        problem = f"--keylog {keylog}: {os_reason(error)}"
-        raise ConfigurationError(problem, "name a file that you may write to") from error
+        raise _not_loaded(material, keylog, error) from error
     return with_vocabulary(context, COMMAND_LINE)
+
+
+def _not_loaded(material: Material, keylog: Path | None, error: OSError) -> ConfigurationError:
+    """The error for a key log that cannot be written, or a lack of descriptors or of memory."""
+    from mtls_echo_tls.material.errors import ConfigurationError
+
+    if keylog is not None and str(error.filename) == str(keylog):
+        problem = f"--keylog {keylog}: {os_reason(error)}"
+        return ConfigurationError(problem, "name a file that you may write to")
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        hint = "allow more open files (ulimit -n)"
+    else:
+        hint = "make room in memory, or in the folder for temporary files"
+    return ConfigurationError(f"{material.source}: {os_reason(error)}", hint)
 
 
 def _limits(options: dict[str, Any]) -> Limits:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import subprocess
 import sys
@@ -9,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from mtls_echo.commands.serve import serve
+from mtls_echo.console import CommandError
+from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.directory.directory import Directory
 from tests.cli.commands.serve.clients import directory as directory
 from tests.support.servers import Authorities, refused_start, run_command
@@ -115,6 +120,30 @@ def test_a_key_log_that_cannot_be_written_is_refused(directory: Directory, tmp_p
     message = refused_start(*options, "--keylog", str(tmp_path / "no" / "keys.log"))
     assert "--keylog" in message
     assert "no such file or directory" in message
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"), [(errno.EMFILE, "open files"), (errno.ENOSPC, "temporary files")]
+)
+@pytest.mark.parametrize("keylog", [False, True])
+def test_a_lack_of_room_for_the_key_is_not_the_key_logs(
+    directory: Directory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    hint: str,
+    keylog: bool,
+) -> None:
+    def lacking(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Credential, "load_into", lacking)
+    options = ["--keylog", str(tmp_path / "keys.log")] if keylog else []
+    listen = ["--listen", "127.0.0.1:0"]
+    with pytest.raises(CommandError) as refused:
+        serve.main(["--pki", str(directory.path), *listen, *options], standalone_mode=False)
+    assert str(refused.value) == f"{directory.path}: {os.strerror(number).lower()}"
+    assert hint in (refused.value.hint or "")
 
 
 # --- help ----------------------------------------------------------------------------------------
