@@ -137,10 +137,10 @@ class EventLog:
         """The log of a worker: what it writes is for `forward` here."""
         return EventLog(self._format, file, worker=number)
 
-    def forward(self, text: bytes, count: int) -> None:
-        """Write so many events of workers."""
+    def forward(self, text: bytes) -> None:
+        """Write events of workers; none is lost here, so take them while the log is not behind."""
         self._catch_up()
-        self._file.write_encoded(text, count)
+        self._file.write_encoded(text)
 
     @property
     def is_behind(self) -> bool:

@@ -70,14 +70,15 @@ class LogFile:
 
     def write(self, line: str) -> None:
         """Write a line, or hold it behind those that are held, or count it as lost."""
-        self.write_encoded(line.encode(self.encoding, "backslashreplace"))
-
-    def write_encoded(self, data: bytes, lines: int = 1) -> None:
-        """Write so many lines, of this file's encoding, as `write` does one."""
+        data = line.encode(self.encoding, "backslashreplace")
         if self._size and self._size + len(data) > MOST_HELD:
             self._lost_since = self._lost_since if self._lost else self._clock()
-            self._lost += lines
+            self._lost += 1
             return
+        self.write_encoded(data)
+
+    def write_encoded(self, data: bytes) -> None:
+        """Write lines in this file's encoding, or hold them, however much is held."""
         self._held.append(data)
         self._size += len(data)
         self.catch_up()

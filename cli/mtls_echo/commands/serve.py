@@ -72,12 +72,12 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
         raise_descriptor_limit(limits.share(1, workers), log)
         service = reloader, sockets, access, limits, log
         if workers == 1:
-            stopped = run(*service, trace=options["trace"])
+            finished = not run(*service, trace=options["trace"]).aborted
         else:
             from mtls_echo.commands.serve_workers import run_workers
 
-            stopped = run_workers(workers, *service, told, trace=options["trace"])
-    ctx.exit(1 if stopped.aborted else 0)
+            finished = run_workers(workers, *service, told, trace=options["trace"])
+    ctx.exit(0 if finished else 1)
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ from mtls_echo_server.access import Access
 from mtls_echo_server.connection import Limits
 from mtls_echo_server.events import Event, Redirect
 from mtls_echo_server.log import EventLog
-from mtls_echo_server.service import Server, Stopped
+from mtls_echo_server.service import Server
 from mtls_echo_server.workers.messages import Command, Ended, Ready, Reloaded, Stopping
 from mtls_echo_server.workers.process import SupervisorLink, WorkerError
 from mtls_echo_server.workers.supervisor import Supervisor
@@ -42,8 +42,8 @@ def run_workers(
     told: Redirect,
     *,
     trace: bool,
-) -> Stopped:
-    """Serve by so many workers until a signal stops the service.
+) -> bool:
+    """Serve by so many workers until a signal stops it; return whether all connections finished.
 
     Args:
         count: Of workers.
@@ -69,7 +69,7 @@ def run_workers(
         host, port = sock.getsockname()[:2]
         log(events.listening(host, port, client_auth=client_auth, pid=os.getpid(), workers=count))
     supervisor = Supervisor(count, work, sockets, log, grace_period=limits.grace_period)
-    return Stopped(*supervisor.run())
+    return supervisor.run()
 
 
 class _Worker:

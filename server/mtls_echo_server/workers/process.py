@@ -160,8 +160,8 @@ class WorkerProcess:
             case Failed(reason):
                 self.failure = reason
 
-    def events(self, *, last: bool = False) -> tuple[bytes, int]:
-        """The events that have arrived whole, as they are to be written, and their number.
+    def events(self, *, last: bool = False) -> bytes:
+        """The events that have arrived whole, as they are to be written.
 
         The ``last`` are those of a worker that has ended; what it left unfinished is not an event.
         """
@@ -173,8 +173,8 @@ class WorkerProcess:
             while last and pieces[-1]:
                 pieces.append(os.read(self.log, _PIPE))
         end = END_OF_EVENT.encode()
-        whole, found, self._event = b"".join(pieces).rpartition(end)
-        return (whole.replace(end, b""), whole.count(end) + 1) if found else (b"", 0)
+        whole, _, self._event = b"".join(pieces).rpartition(end)
+        return whole.replace(end, b"")
 
     def kill(self) -> None:
         """End it whatever it does."""

@@ -40,7 +40,7 @@ from mtls_echo_server.log import EventLog
 from mtls_echo_server.workers.messages import Command
 from mtls_echo_server.workers.process import HELD, SupervisorLink, WorkerProcess
 
-# Seconds between two looks at the workers' events while there are many.
+# Seconds between two looks at the workers' events while there are many, or cannot be written.
 GATHER = 0.02
 
 # Seconds until the next worker is started after one that died young, below this age, as the one
@@ -49,9 +49,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE, _YOUNG = 0.1, 10.0, 10.0
 
 # Seconds beyond the grace period after which a worker hangs.
 _MARGIN = 5.0
-
-# Seconds between looks at a log that takes no more.
-_LOOK = 1.0
 
 # What a worker does until it may exit. The flag: it is to read the files before it serves.
 Work = Callable[[SupervisorLink, bool], object]
@@ -108,12 +105,10 @@ class Supervisor:
         self._kill_at = 0.0
         # Of workers that have ended since the stop began: what was open, and how it ended.
         self._connections = self._drained = self._aborted = 0
+        self._counted = True
 
-    def run(self) -> tuple[int, int]:
-        """Serve until a signal stops it; return how many connections finished, and how many not.
-
-        That is of those which were open when the stop began.
-        """
+    def run(self) -> bool:
+        """Serve until a signal stops it; return whether every connection then open finished."""
         with self._signals() as woken:
             while not self._stopping or self._alive():
                 self._start_what_is_due()
@@ -124,7 +119,7 @@ class Supervisor:
                     self._kill_what_hangs()
         self._report_stopping()
         self._log(events.stopped(self._drained, self._aborted))
-        return self._drained, self._aborted
+        return self._counted and not self._aborted
 
     def _alive(self) -> list[WorkerProcess]:
         return [seat.worker for seat in self._seats if seat.worker is not None]
@@ -183,8 +178,6 @@ class Supervisor:
         if self._may_start():
             until += [seat.due for seat in self._seats if seat.worker is None]
         now = time.monotonic()
-        if self._log.is_behind:
-            until.append(now + _LOOK)
         return max(min(until) - now, 0) if until else None
 
     def _listen_to(self, seat: _Seat) -> None:
@@ -201,16 +194,19 @@ class Supervisor:
             self._bury(seat, worker)
 
     def _forward_events(self) -> None:
-        self._busy = False
-        for worker in self._alive():
-            self._forward(worker)
         if self._log.is_behind:
             self._log.flush()
+        self._busy = self._log.is_behind
+        for worker in self._alive():
+            self._forward(worker)
 
     def _forward(self, worker: WorkerProcess, *, last: bool = False) -> None:
-        text, count = worker.events(last=last)
-        if count:
-            self._log.forward(text, count)
+        """Write what a worker has said; while the log is behind, the worker holds or counts it."""
+        if self._log.is_behind and not last:
+            return
+        text = worker.events(last=last)
+        if text:
+            self._log.forward(text)
             self._busy = True
 
     # --- the life of a worker --------------------------------------------------------------------
@@ -261,6 +257,7 @@ class Supervisor:
             self._connections += worker.connections or 0
             self._drained += drained
             self._aborted += aborted
+            self._counted = self._counted and worker.connections is not None
         now = time.monotonic()
         pause = None if self._stopping else seat.pause(now)
         seat.due = now + (pause or 0)
