@@ -130,7 +130,8 @@ def wait_for(process: subprocess.Popen[bytes], output: Path, port: int) -> int:
 def _not_started(process: subprocess.Popen[bytes], output: Path) -> StartError:
     end(process)
     said = output.read_text("utf-8", "replace").strip().splitlines()
-    return StartError(f"does not start: {said[-1] if said else 'without a word'}")
+    last = said[-1].replace(str(output.parents[1]), "…") if said else "without a word"
+    return StartError(f"does not start: {last}")
 
 
 def end(*processes: subprocess.Popen[bytes]) -> None:

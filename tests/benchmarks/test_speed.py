@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,14 @@ def test_the_picture_has_a_bar_for_each_figure_and_escapes_names() -> None:
     assert [kind for kind, _ in bars] == ["ours", "bar", "bar"]
     assert "90.00 · 9,000 µs" in " ".join(drawn.split())
     assert "a &lt;b&gt;" in drawn
+
+
+def test_the_page_shows_the_results_that_it_comes_with() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    result = json.loads((docs / "performance.json").read_text("utf-8"))
+    assert (docs / "performance.svg").read_text("utf-8") == picture(result)
+    page = (docs / "performance.md").read_text("utf-8")
+    assert "\n".join(table(result)) in page
 
 
 def test_ctrl_c_ends_the_servers(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
