@@ -15,6 +15,7 @@ from __future__ import annotations
 import ssl
 
 import pytest
+import trio
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -23,6 +24,7 @@ from mtls_echo.attacks.copies import present_copy
 from mtls_echo.attacks.handmade import present
 from mtls_echo.attacks.impostor import Impostor, Site
 from mtls_echo.attacks.parties import BANK, LOOKALIKE, Parties, running_server
+from mtls_echo.attacks.relay import Relay
 from mtls_echo.attacks.scenes import LOGIN, ORDER, THEFT, phish
 from mtls_echo_tls.alerts import AlertDescription
 from tests.attacks.world import both_versions
@@ -103,3 +105,17 @@ async def test_nor_does_the_certificate_let_it_in_later(version: ssl.TLSVersion)
     assert visit.report.rejected_by == "server"
     assert real.causes[0] == "key-not-owned"
     assert bank.orders == []
+
+
+async def test_passed_on_unchanged_the_handshake_shows_another_name() -> None:
+    async with (
+        running_server(PARTIES.server(PARTIES.bank, mutual=True), Bank().serve) as real,
+        trio.open_nursery() as nursery,
+    ):
+        relay = Relay(real.port)
+        await nursery.start(relay.run)
+        visit = await Customer(None).visit(relay.port, PARTIES.client(PARTIES.alice), LOOKALIKE)
+        nursery.cancel_scope.cancel()
+    assert visit.report.rejected_by == "client"
+    assert [*visit.report.causes] == ["wrong-name"]
+    assert not visit.is_logged_in

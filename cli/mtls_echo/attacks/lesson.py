@@ -16,9 +16,9 @@ INTRODUCTION = (
     " key that goes with it. Anyone can check such a signature with the public key; only with the"
     " private key can it be made. In mutual TLS the client proves who it is in the same way."
     " Without, the server usually asks for a name and a password later.",
-    "Mallory, an attacker, tries five ways into alice's account at her bank, each of them once"
-    " with a password and once with mutual TLS. Connections, certificates and attacks are real,"
-    " and on this machine only.",
+    "Mallory, an attacker, tries five ways into alice's account at her bank: the first without TLS"
+    " and with it, the others once with a password and once with mutual TLS. Connections,"
+    " certificates and attacks are real, and on this machine only.",
 )
 
 _STEPS_PER_SECOND = 1e18  # a billion computers, a billion steps each
@@ -46,7 +46,9 @@ SCENES = (
         " handshake: over random numbers that both sides chose for it, and over the certificate"
         " that the client was shown, which is mallory's. To get into the bank, mallory needs"
         " alice's signature over another handshake, the one between mallory and the bank. It has"
-        " none, and without the private key it cannot make one.",
+        " none, and without the private key it cannot make one. Nor does it help to let alice and"
+        " the bank shake hands and only pass the bytes on: alice's client asked for"
+        f" {LOOKALIKE}, is shown a certificate for {BANK}, and refuses.",
         cause="key-not-owned",
         play=phish,
     ),
