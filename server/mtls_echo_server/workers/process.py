@@ -218,4 +218,6 @@ def _be_worker(link: SupervisorLink, work: Work) -> None:
 def _reason(error: BaseException) -> str:
     if isinstance(error, WorkerError):
         return str(error)
-    return "".join(traceback.format_exception(error))[-_MOST // 4 :]
+    # What went wrong stands last, and a log cuts a long text at its end.
+    *where, what = traceback.format_exception(error)
+    return "".join((what, *where))[: _MOST // 4]

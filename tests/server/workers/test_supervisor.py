@@ -91,7 +91,8 @@ def work(link, reload_first):
     )
     written = parsed(text)  # every line is one event
     lost = sum(each["count"] for each in written if each["event"] == "suppressed")
-    assert sum(each["event"] == "long" for each in written) + lost == 3 * 63
+    # The supervisor's own may be lost too: three began to work, and it stopped.
+    assert sum(each["event"] != "suppressed" for each in written) + lost == 3 * 63 + 5
     assert {each["worker"] for each in written if each["event"] == "long"} == {1, 2, 3}
     for worker in (1, 2, 3):
         numbers = [e["number"] for e in written if e.get("worker") == worker and "number" in e]
@@ -227,7 +228,7 @@ def work(link, reload_first):
     )
     assert status == 1  # its connections were never counted
     (ended,) = (each for each in parsed(text) if each["event"] == "worker-ended")
-    assert "ZeroDivisionError: division by zero" in ended["reason"]
+    assert ended["reason"].startswith("ZeroDivisionError: division by zero\nTraceback")
 
 
 def test_pauses_double_while_workers_die_young() -> None:
