@@ -122,9 +122,10 @@ class Soak:
         )
         self._crowd = Crowd(self._server, directory.path, self.tally, _GOOD)
         self._administration = Administration(directory, self._server, self._crowd, self.tally)
-        stranger = Authority.root("another CA").issue(Request.client("client.test"))
-        self._bad = (stranger, None)
+        untrusted = Authority.root("another CA").issue(Request.client("client.test"))
+        self._bad = (untrusted, None)
         self._anonymous = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        # A bad client is to be refused by the server, not to refuse it for a CA that has changed.
         self._anonymous.check_hostname = False
         self._anonymous.verify_mode = ssl.CERT_NONE
 
@@ -205,6 +206,7 @@ class Soak:
                 await client.send(b"EHLO localhost\r\n")
             else:
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                # As above: what counts is that the server refuses this client.
                 context.check_hostname = False
                 context.verify_mode = ssl.CERT_NONE
                 if credential is not None and not isinstance(credential, str):

@@ -65,7 +65,7 @@ def _serving(directory: Directory, *options: str) -> Iterator[Serving]:
         try:
             port = 0
             while not port:
-                time.sleep(0.05)
+                time.sleep(0.05)  # a file has no end to wait for
                 log.seek(0)
                 events = [json.loads(line) for line in log]
                 port = next((each["port"] for each in events if each["event"] == "listening"), 0)
@@ -122,7 +122,7 @@ def _stalled(directory: Directory, context: ssl.SSLContext, said: bytes, count: 
             client.sendall(said)
             clients.append(client)
         opened = time.monotonic()
-        time.sleep(1)
+        time.sleep(1)  # what it costs to hold them, not to take them
         held, cpu = server.mebibytes(), server.cpu()
         for client in clients:
             client.settimeout(3 * _TIMEOUT)
@@ -150,7 +150,7 @@ def _idle(directory: Directory, context: ssl.SSLContext, count: int) -> None:
         start, cpu = time.monotonic(), server.cpu()
         echo(context, server.port).close()
         new = time.monotonic() - start
-        time.sleep(2)
+        time.sleep(2)  # the time that is measured
         rest = server.cpu() - cpu
         start, cpu = time.monotonic(), server.cpu()
         for client in clients:

@@ -104,7 +104,7 @@ def port_told(process: subprocess.Popen[bytes], output: Path) -> int:
             return int(found[1])
         if process.poll() is not None:
             break
-        time.sleep(0.005)
+        time.sleep(0.005)  # a file has no end to wait for
     raise _not_started(process, output)
 
 
@@ -121,7 +121,7 @@ def wait_for(process: subprocess.Popen[bytes], output: Path, port: int) -> int:
         try:
             socket.create_connection(("127.0.0.1", port)).close()
         except ConnectionRefusedError:
-            time.sleep(0.01)
+            time.sleep(0.01)  # a foreign server does not say when it listens
         else:
             return port
     raise _not_started(process, output)

@@ -25,8 +25,7 @@ from tests.support.authorities import CLIENTS, SERVERS, UNTRUSTED_CA
 from tests.support.flaws import REQUESTS
 from tests.support.tls import EXPIRED, FUTURE
 
-# Nothing in a certificate shows these: they lie with a key, a CRL's absence or
-# signature, the length of a message, or a name that only OpenSSL reads strictly enough.
+# They lie with a key, a CRL, the length of a message, or a name that only OpenSSL reads strictly.
 _NOT_IN_THE_PATH = {"key-not-owned", "crl-missing", "crl-expired", "crl-not-yet-valid", "oversize"}
 _OPENSSL_IS_STRICTER = {"bad-signature-crl"}
 

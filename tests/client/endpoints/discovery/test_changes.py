@@ -82,7 +82,7 @@ async def test_a_plan_is_published_once(folder: Path) -> None:
         before = making._discovery
         (folder / "t.json").write_text('[{"targets": ["a.test:1"], "labels": {} } ]')
         # Read anew, it says the same: there is no event to wait for.
-        while making._discovery is before:  # noqa: ASYNC110
+        while making._discovery is before:  # noqa: ASYNC110  see above
             await trio.sleep(0.001)
         name_targets(folder / "t.json", "a.test:1", "b.test:1")
         await changed.wait()
