@@ -18,20 +18,32 @@ fails here.
 
 Either is a denial (`mtls_echo_tls.denial`), not an alert: the handshake is complete. When the
 client comes back OpenSSL verifies it, and a refusal then has the alert that names the reason.
+
+To examine a path costs more than a handshake does, so what was found holds under the same context
+until the first date at which the answer could be another (`_Found`).
 """
 
 from __future__ import annotations
 
 import datetime
 import ssl
+import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from itertools import chain as chained
 from typing import TYPE_CHECKING, TypeAlias
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_echo_pki.certificates.der import UnreadableError
 from mtls_echo_pki.certificates.loading import load_certificate
-from mtls_echo_pki.certificates.reading import expiry, is_valid_at, issuer_name, subject_name
+from mtls_echo_pki.certificates.reading import (
+    expiry,
+    is_valid_at,
+    issuer_name,
+    period,
+    subject_name,
+)
 from mtls_echo_server.access import Access
 from mtls_echo_tls.denial import UNREADABLE
 from mtls_echo_tls.diagnosis.context_info import ContextInfo, context_info
@@ -53,6 +65,9 @@ _MOST_ISSUERS = 64
 # What is examined of a path, in certificates.
 _LONGEST = 10
 
+# Chains of which something is kept in mind, and the largest, in bytes: together 4 MiB.
+_MOST_CHAINS, _LARGEST_CHAIN = 1024, 4096
+
 # Reasons sent to a client by what its path has come to, the most certain first ...
 _REASONS: dict[Slug, str] = {
     "revoked": "the client certificate was revoked",
@@ -72,12 +87,70 @@ _UNKNOWN = "whether the client certificate is still acceptable cannot be found o
 _MISSING = "no client certificate was presented, and one is needed by now"
 
 
+class _Found:
+    """What was found about chains, each until the first date that could change it.
+
+    That is one of the path or of what it was judged by: a certificate or a CRL begins or ceases to
+    be valid. What was found at one time says nothing of an earlier one, where a clock is set back.
+    The chains asked for last are kept.
+    """
+
+    def __init__(self) -> None:
+        self._times: OrderedDict[
+            tuple[bytes, ...], tuple[datetime.datetime, datetime.datetime]
+        ] = OrderedDict()
+
+    def holds(self, chain: tuple[bytes, ...], now: datetime.datetime) -> bool:
+        """Whether what was found about this chain still is so."""
+        times = self._times.get(chain)
+        if times is None or not times[0] <= now < times[1]:
+            return False
+        self._times.move_to_end(chain)
+        return True
+
+    def keep(
+        self,
+        chain: tuple[bytes, ...],
+        now: datetime.datetime,
+        judged: Iterable[x509.Certificate | x509.CertificateRevocationList],
+    ) -> None:
+        """Keep that something was found now, and by which certificates and CRLs."""
+        if sum(map(len, chain)) > _LARGEST_CHAIN:
+            return
+        dates = chained.from_iterable(map(period, judged))
+        until = min((date for date in dates if date is not None and date >= now), default=now)
+        self._times[chain] = now, until
+        self._times.move_to_end(chain)
+        if len(self._times) > _MOST_CHAINS:
+            self._times.popitem(last=False)
+
+    def forget(self) -> None:
+        """Keep nothing."""
+        self._times.clear()
+
+
+class _Findings:
+    """What was found under one context, as it is declared.
+
+    Attributes:
+        passed: Chains of resumed sessions that may be served.
+        learnt: Chains of verified clients whose intermediates are kept in mind.
+    """
+
+    def __init__(self, info: ContextInfo) -> None:
+        self.info = info
+        self.passed, self.learnt = _Found(), _Found()
+
+
 class Admission:
     """Decides whether a client that completed its handshake may be served, by these rules."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
         self._issuers: dict[bytes, None] = {}  # a set that remembers the order
+        self._findings: weakref.WeakKeyDictionary[ssl.SSLContext, _Findings] = (
+            weakref.WeakKeyDictionary()
+        )
 
     def denial(self, connection: Connection, context: ssl.SSLContext) -> str | None:
         """Why this client may not be served under the context in use; changes nothing.
@@ -107,6 +180,9 @@ class Admission:
         if context.verify_mode == ssl.CERT_NONE or mine.trust is None:
             return None  # no client is asked
         now = datetime.datetime.now(datetime.UTC)
+        passed = self._found_under(context, mine).passed if context is verified_with else None
+        if passed is not None and passed.holds(evidence.peer_chain, now):
+            return None
         chain = self._possible_path(evidence.peer_chain, now)
         path, found = _examined(chain, mine, now)
         new = found & _LAPSES
@@ -116,8 +192,11 @@ class Admission:
             return _UNKNOWN
         if new:
             return next((text for slug, text in _REASONS.items() if slug in new), _UNTRUSTED)
-        if context is verified_with:
-            return None  # its anchor was found by OpenSSL, if not by us
+        if passed is not None:  # its anchor was found by OpenSSL, if not by us
+            if len(chain) < _LONGEST:
+                certificates = chained(chain, mine.trust.anchors)
+                passed.keep(evidence.peer_chain, now, chained(certificates, mine.trust.crls))
+            return None
         if not path.anchored:
             return _UNTRUSTED
         return None if _is_known(context, mine) else _UNKNOWN
@@ -127,18 +206,42 @@ class Admission:
 
         Not what the client sent along with it; and nothing of a resumption, which verifies none.
         """
-        chain = connection.evidence.peer_chain
-        if len(chain) < 2 or connection.evidence.resumed or not is_readable(chain[0]):
+        evidence, context = connection.evidence, connection.verified_with
+        chain = evidence.peer_chain
+        if len(chain) < 2 or evidence.resumed or not is_readable(chain[0]):
             return
-        mine = context_info(connection.verified_with)
+        if evidence.version == "TLSv1.3" and not context.num_tickets:
+            return  # there is no ticket to resume it with
+        mine = context_info(context)
         if mine.trust is None or all(der in self._issuers for der in chain[1:]):
             return
-        path = examine(chain, presenter="client", anchors=mine.trust.anchors)
+        now = datetime.datetime.now(datetime.UTC)
+        learnt = self._found_under(context, mine).learnt
+        if learnt.holds(chain, now):
+            return
+        path = examine(chain, presenter="client", anchors=mine.trust.anchors, now=now)
         for certificate in path.certificates[1:]:
             if certificate not in mine.trust.anchors:
-                self._issuers[certificate.public_bytes(Encoding.DER)] = None
-        while len(self._issuers) > _MOST_ISSUERS:
+                self._keep_issuer(certificate.public_bytes(Encoding.DER))
+        learnt.keep(chain, now, chained(_readable(chain), mine.trust.anchors))
+
+    def _keep_issuer(self, der: bytes) -> None:
+        if der in self._issuers:
+            return
+        self._issuers[der] = None
+        if len(self._issuers) > _MOST_ISSUERS:
             del self._issuers[next(iter(self._issuers))]
+        # Paths may be longer now, or the certificate that is gone may have been learnt.
+        for findings in self._findings.values():
+            findings.passed.forget()
+            findings.learnt.forget()
+
+    def _found_under(self, context: ssl.SSLContext, mine: ContextInfo) -> _Findings:
+        """What is kept of a context; nothing of one whose contents are not declared."""
+        findings = self._findings.get(context)
+        if findings is None or findings.info is not mine:
+            findings = self._findings[context] = _Findings(mine)
+        return findings
 
     def _possible_path(
         self, presented: Sequence[bytes], now: datetime.datetime

@@ -110,7 +110,7 @@ async def test_what_clients_send_along_is_not_kept_in_mind(
     monkeypatch.setattr("mtls_echo_server.admission._MOST_ISSUERS", 2)
     junk = tuple(OTHERS.intermediate(f"junk {number}").certificate for number in range(3))
     departments = [CLIENTS.intermediate(f"department {number}") for number in range(3)]
-    async with running(trusting(CLIENTS.trust), limits=limits()) as here:
+    async with running(trusting(CLIENTS.trust, session_tickets=True), limits=limits()) as here:
         for department in departments:
             issued = department.issue(Request.client("alice.test"))
             sent = Credential(issued.key, issued.certificate, (*issued.chain, *junk))
