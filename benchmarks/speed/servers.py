@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.speed.admission import require_admission
 from benchmarks.speed.material import SOURCES, Material, Missing, Workshop, program
 from benchmarks.speed.running import Server, StartError, free_port, port_told, start, wait_for
 
@@ -42,6 +43,7 @@ class Peer:
         full: Whether it is left out of a short run.
         at_once: The most connections that it serves.
         largest: The largest message that it echoes.
+        verifies: Whether it is to serve clients with a certificate that it trusts alone.
     """
 
     name: str
@@ -51,14 +53,23 @@ class Peer:
     full: bool = False
     at_once: int = 100_000
     largest: int = 1 << 30
+    verifies: bool = True
 
     def material(self, workshop: Workshop) -> Material:
         """The PKI that it and its clients have."""
         return workshop.material(self.pki)
 
     def start(self, workshop: Workshop) -> Server:
-        """Start it; raises `Missing`."""
-        return self.launch(workshop, self.material(workshop))
+        """Start it; raises `Missing`, and `StartError` if it does not verify its clients."""
+        material = self.material(workshop)
+        server = self.launch(workshop, material)
+        try:
+            if self.verifies:
+                require_admission(server, material, workshop)
+        except BaseException:
+            server.close()
+            raise
+        return server
 
 
 def _server(workshop: Workshop, *command: str | Path, cores: int = 1) -> Server:
@@ -75,7 +86,17 @@ def _file(workshop: Workshop) -> Path:
 
 
 def serve(*options: str, cores: int = 1) -> Callable[[Workshop, Material], Server]:
-    """The command of this project, with more options than it needs."""
+    """The command of this project with its PKI directory, and with more options than it needs."""
+
+    def launch(workshop: Workshop, material: Material) -> Server:
+        started = serve_with("--pki", str(material.folder), *options, cores=cores)
+        return started(workshop, material)
+
+    return launch
+
+
+def serve_with(*options: str, cores: int = 1) -> Callable[[Workshop, Material], Server]:
+    """The command of this project with these options."""
 
     def launch(workshop: Workshop, material: Material) -> Server:
         known = subprocess.run(
@@ -84,7 +105,7 @@ def serve(*options: str, cores: int = 1) -> Callable[[Workshop, Material], Serve
         for option in options:
             if option.startswith("--") and option not in known:
                 raise Missing(f"serve has no {option}")
-        command = (sys.executable, "-m", "mtls_echo", "serve", "--pki", material.folder)
+        command = (sys.executable, "-m", "mtls_echo", "serve")
         fixed = ("--listen", "127.0.0.1:0", "--log-format", "json")
         return _server(workshop, *command, *fixed, *options, cores=cores)
 
@@ -164,6 +185,14 @@ def _proxy(
     return launch
 
 
+def _nginx(workshop: Workshop, material: Material) -> Server:
+    built = subprocess.run([program("nginx"), "-V"], capture_output=True, text=True).stderr
+    loaded = [*Path("/etc/nginx/modules-enabled").glob("*stream*.conf")]
+    if "--with-stream=dynamic" in built and not loaded:
+        raise Missing("nginx's stream module is not installed")
+    return _proxy("nginx", lambda it, file: [it, "-c", file], _NGINX)(workshop, material)
+
+
 _NGINX = """
 daemon off;
 master_process off;
@@ -209,7 +238,14 @@ verifyChain = yes
 
 def _setting(name: str, *options: str, pki: str = "two") -> Peer:
     """Ours with another setting."""
-    return Peer(name, serve(*options), pki=pki, kinds=frozenset({SETTINGS}), full=True)
+    return Peer(
+        name,
+        serve(*options),
+        pki=pki,
+        kinds=frozenset({SETTINGS}),
+        full=True,
+        verifies="none" not in options,
+    )
 
 
 _CONFIGURED = ("tickets=0", "release-buffers")
@@ -232,7 +268,7 @@ PEERS = (
     Peer("asyncio streams", _python("streams"), full=True),
     Peer("uvloop Protocol", _python("uvloop")),
     Peer("openssl s_server", _s_server, full=True, at_once=1, largest=64),
-    Peer("nginx stream", _proxy("nginx", lambda it, file: [it, "-c", file], _NGINX), full=True),
+    Peer("nginx stream", _nginx, full=True),
     Peer("haproxy", _proxy("haproxy", lambda it, file: [it, "-f", file], _HAPROXY), full=True),
     Peer("stunnel", _proxy("stunnel", lambda it, file: [it, file], _STUNNEL), full=True),
     Peer("Go crypto/tls", _go, full=True),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
@@ -13,12 +14,12 @@ import pytest
 from benchmarks.speed.__main__ import run
 from benchmarks.speed.commands import measure_commands
 from benchmarks.speed.load import Generator, LoadError, Work
-from benchmarks.speed.material import Workshop
+from benchmarks.speed.material import Material, Missing, Workshop
 from benchmarks.speed.memory import measure_memory
 from benchmarks.speed.picture import picture
-from benchmarks.speed.rows import ROWS, Plan, measure
+from benchmarks.speed.rows import ROWS, Plan, measure, start_all
 from benchmarks.speed.running import Server
-from benchmarks.speed.servers import PEERS, C, Peer
+from benchmarks.speed.servers import PEERS, SETTINGS, C, Peer, serve_with
 from benchmarks.speed.table import ratios, table
 
 from tests.interop.foreign_peers import need
@@ -70,6 +71,46 @@ def test_a_load_that_is_refused_says_why(workshop: Workshop) -> None:
             Generator(workshop).spent(server, workshop.material("two"), Work("echoes", 1), 0.01)
     finally:
         server.close()
+
+
+@pytest.mark.parametrize(
+    ("ca", "message"),
+    [
+        ("none", "one without a certificate is served"),
+        ("foreign", "one with a certificate of another CA is served"),
+        ("two", "one that it trusts is refused"),
+    ],
+)
+def test_a_server_that_does_not_verify_its_clients_is_not_measured(
+    workshop: Workshop, ca: str, message: str
+) -> None:
+    started: list[Server] = []
+
+    def launch(workshop: Workshop, material: Material) -> Server:
+        certificate, key, _ = material.server
+        clients = ("--client-auth", "none")
+        if ca != "none":
+            clients = ("--client-ca", str(workshop.material(ca).trust("clients")))
+        files = ("--cert", str(certificate), "--key", str(key))
+        started.append(serve_with(*files, *clients)(workshop, material))
+        return started[0]
+
+    lax = dataclasses.replace(peer("serve"), pki="one", launch=launch)
+    missing: dict[str, str] = {}
+    with ExitStack() as stack:
+        assert start_all([lax], workshop, stack, missing) == {}
+    assert message in missing["serve"]
+    assert [process.returncode for process in started[0].processes] == [-9]
+
+
+@pytest.mark.parametrize(
+    "one", [one for one in PEERS if one.kinds != frozenset({SETTINGS})], ids=lambda one: one.name
+)
+def test_every_peer_that_is_installed_verifies_its_clients(workshop: Workshop, one: Peer) -> None:
+    try:
+        one.start(workshop).close()
+    except Missing as missing:
+        pytest.skip(str(missing))
 
 
 def test_every_row_has_what_the_goals_compare() -> None:
