@@ -7,6 +7,7 @@ answers, "connection refused" alone says too little: refused by ``::1`` or by ``
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 import trio
@@ -15,6 +16,9 @@ from mtls_echo_tls.address import Address
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.stream.tcp import TCPStream
+
+# What a protocol says in the clear before TLS begins (STARTTLS).
+Prologue = Callable[[TCPStream], Awaitable[None]]
 
 
 async def open_tcp(address: Address, evidence: Evidence, deadline: float) -> TCPStream:
@@ -35,6 +39,25 @@ async def open_tcp(address: Address, evidence: Evidence, deadline: float) -> TCP
     reason = "no answer in time" if cause is None else _reasons(cause)
     evidence.no_connection(f"{await _tried(address)}: {reason}", timed_out=cause is None)
     raise TLSFailure(evidence) from cause
+
+
+async def speak(
+    prologue: Prologue, transport: TCPStream, evidence: Evidence, deadline: float
+) -> None:
+    """Say what comes before TLS; whatever it raises, the connection is closed.
+
+    Raises:
+        TLSFailure: It was not over before ``deadline``.
+    """
+    try:
+        with trio.CancelScope(deadline=deadline) as scope:
+            await prologue(transport)
+        if scope.cancelled_caught:
+            evidence.no_connection("no answer before TLS could begin", timed_out=True)
+            raise TLSFailure(evidence)
+    except BaseException:
+        transport.close()
+        raise
 
 
 def _reasons(error: OSError) -> str:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
-from mtls_echo_client.dial import open_tcp
+from mtls_echo_client.dial import Prologue, open_tcp, speak
 from mtls_echo_tls.address import Address, reference_identifier
 from mtls_echo_tls.denial import DENIAL
 from mtls_echo_tls.diagnosis.context_info import context_info
@@ -61,6 +61,7 @@ async def connect(
     server_name: str | None = None,
     timeout: float = 10.0,  # noqa: ASYNC109  it goes on to limit each echo
     trace: bool = False,
+    prologue: Prologue | None = None,
 ) -> Session:
     """Connect and complete the handshake.
 
@@ -74,6 +75,7 @@ async def connect(
         timeout: Seconds for connecting and the handshake together; afterwards, the longest
             silence while echoes are due.
         trace: Keep the handshake's messages: the report has them as ``trace``.
+        prologue: What a protocol says in the clear before TLS begins (STARTTLS).
 
     Raises:
         TLSFailure: There was no TCP connection, the handshake failed, or time ran out.
@@ -84,6 +86,8 @@ async def connect(
     evidence = Evidence("client", name, context_info=context_info(context))
     evidence.recorder.requested = trace
     transport = await open_tcp(Address(host, port), evidence, deadline)
+    if prologue is not None:
+        await speak(prologue, transport, evidence, deadline)
     stream = TLSStream(transport, context, server_name=name, trace=trace)
     try:
         with trio.CancelScope(deadline=deadline) as scope:
