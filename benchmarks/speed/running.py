@@ -152,9 +152,10 @@ def cpu_of(pid: int) -> float:
 
 def _tree(pid: int) -> list[int]:
     found = [pid]
-    for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in tasks.read_text().split():
-            found += _tree(int(child))
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(FileNotFoundError):  # the thread has ended meanwhile
+            for child in children.read_text().split():
+                found += _tree(int(child))
     return found
 
 

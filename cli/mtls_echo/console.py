@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import os
 import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from typing import IO, TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
@@ -45,7 +46,29 @@ class CommandGroup(click.Group):
     """A group of commands that prints its help when called without one.
 
     It suggests a command for a name that it does not have: one of its own, or of a group in it.
+
+    Args:
+        elsewhere: Of commands that are imported when they are used, the modules, in which they
+            have the same names.
     """
+
+    def __init__(
+        self, *args: Any, elsewhere: Mapping[str, str] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._elsewhere = elsewhere or {}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of its commands."""
+        return sorted([*self.commands, *self._elsewhere])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name."""
+        if cmd_name not in self._elsewhere:
+            return super().get_command(ctx, cmd_name)
+        module = importlib.import_module(f"mtls_echo.{self._elsewhere[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments; without any, print the help and end with success."""

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from mtls_echo_pki.certificates.credential import Credential
 
 
@@ -34,6 +36,35 @@ class Lifetime(click.ParamType[timedelta]):
             return parse_lifetime(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class FlawSlug(click.ParamType[str]):
+    """The name of a flaw; completed by the shell with what it means."""
+
+    name = "slug"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name, if there is such a flaw."""
+        from mtls_echo_pki.flaws.registry import find_flaw
+
+        try:
+            return find_flaw(value).slug
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the flaws whose names begin so."""
+        from click.shell_completion import CompletionItem
+
+        from mtls_echo_pki.flaws.registry import FLAWS
+
+        return [
+            CompletionItem(slug, help=flaw.title)
+            for slug, flaw in FLAWS.items()
+            if slug.startswith(incomplete)
+        ]
 
 
 class Seconds(click.FloatRange):

@@ -108,15 +108,17 @@ def ask_for_password(
         CommandError: If a pipe is empty, or what was typed cannot be a password.
     """
     file = key or cert
+    if file is None:
+        return None
     from mtls_echo_pki.files.private_key import is_locked
 
-    if once and password_file is not None and file is not None:
+    if once and password_file is not None:
         piped = piped_password(password_file)
         if piped is not None and not is_locked(file):
             unneeded = f"{file} needs no password: --password-file has no effect"
             say(f"warning: {unneeded}")
         return None if piped is None else HeldPassword(piped, once=True)
-    if cert is None or file is None or password_file is not None or not _has_terminal():
+    if cert is None or password_file is not None or not _has_terminal():
         return None
 
     # Of what cannot be used whatever the password is, reading it says why.

@@ -27,7 +27,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from urllib.parse import urlsplit
 
-import idna
 from cryptography import x509
 
 from mtls_echo_pki.certificates.der import UnreadableError, elements, first
@@ -149,6 +148,8 @@ def is_spiffe(uri: str) -> bool:
 def _host(identity: str, host: str) -> str:
     wildcard, parent = ("*.", host[2:]) if host.startswith("*.") else ("", host)
     if not parent.isascii():
+        import idna
+
         try:
             parent = idna.encode(parent, uts46=True).decode("ascii")
         except idna.IDNAError as error:

@@ -12,7 +12,6 @@ one that a handshake has accepted. Then ``cryptography`` reads a copy of it that
 
 from __future__ import annotations
 
-import ssl
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -108,6 +107,8 @@ class _Odd:
     def public_bytes(self, encoding: Encoding) -> bytes:
         if encoding is Encoding.DER:
             return self._der
+        import ssl  # otherwise nothing that makes certificates needs it
+
         return ssl.DER_cert_to_PEM_cert(self._der).encode()
 
     @property

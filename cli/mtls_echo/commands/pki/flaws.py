@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
 
 from mtls_echo.console import print_result, wrap
 
@@ -30,33 +29,6 @@ if TYPE_CHECKING:
 
 _ADDRESS = "localhost:8443"
 _WIDTH = 80
-
-
-class FlawSlug(click.ParamType[str]):
-    """The name of a flaw; completed by the shell with what it means."""
-
-    name = "slug"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name, if there is such a flaw."""
-        from mtls_echo_pki.flaws.registry import find_flaw
-
-        try:
-            return find_flaw(value).slug
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        """Return the flaws whose names begin so."""
-        from mtls_echo_pki.flaws.registry import FLAWS
-
-        return [
-            CompletionItem(slug, help=flaw.title)
-            for slug, flaw in FLAWS.items()
-            if slug.startswith(incomplete)
-        ]
 
 
 @click.command()

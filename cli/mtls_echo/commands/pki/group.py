@@ -13,21 +13,26 @@ from pathlib import Path
 
 import click
 
-from mtls_echo.commands.pki import pkcs12
 from mtls_echo.commands.pki.errors import PKIGroup, as_command_errors
-from mtls_echo.commands.pki.flaws import FlawSlug, advice, flaws
-from mtls_echo.commands.pki.rollover import rollover
-from mtls_echo.commands.pki.rotate import crl, renew, revoke
-from mtls_echo.commands.pki.show import show
 from mtls_echo.console import print_result
-from mtls_echo.parameters import Lifetime, directory_argument, file_option, summary
+from mtls_echo.parameters import FlawSlug, Lifetime, directory_argument, file_option, summary
 from mtls_echo_pki.printable import printable
 
 # Spelled out, since KeyType would import cryptography for a --help; a test compares them.
 KEY_TYPES = ("p256", "p384", "ed25519", "rsa2048")
 
 
-@click.group(cls=PKIGroup)
+_ELSEWHERE = {
+    "show": "commands.pki.show",
+    "flaws": "commands.pki.flaws",
+    "renew": "commands.pki.rotate",
+    "revoke": "commands.pki.rotate",
+    "crl": "commands.pki.rotate",
+    "rollover": "commands.pki.rollover",
+}
+
+
+@click.group(cls=PKIGroup, elsewhere=_ELSEWHERE)
 def pki() -> None:
     """Make, inspect, check and rotate certificates for tests and demonstrations.
 
@@ -42,10 +47,6 @@ def pki() -> None:
       mtls-echo pki check ./pki
       mtls-echo pki flaws
     """
-
-
-for each in (show, flaws, renew, revoke, crl, rollover):
-    pki.add_command(each)
 
 
 @pki.command()
@@ -138,7 +139,7 @@ def init(
 )
 @file_option(
     "--pkcs12-password-file",
-    help=f"Its first line is the password.  [default: ${pkcs12.PASSWORD_VARIABLE}, or ask]",
+    help="Its first line is the password.  [default: $MTLS_ECHO_PKCS12_PASSWORD, or ask]",
 )
 @click.option(
     "--flaw",
@@ -195,6 +196,7 @@ def issue(
             key_type=KeyType(key_type),
         )
         if slug is not None:
+            from mtls_echo.commands.pki.flaws import advice
             from mtls_echo_pki.flaws.registry import find_flaw
 
             flaw = find_flaw(slug)
@@ -204,6 +206,8 @@ def issue(
         elif pkcs12_file is None:
             credential, notes = pki_directory.issue(name, request), ""
         else:
+            from mtls_echo.commands.pki import pkcs12
+
             password = pkcs12.read_password(pkcs12_password_file)
             # Taken before anything is issued: a name once issued cannot be issued again.
             with pkcs12.reserved(pkcs12_file):
