@@ -18,7 +18,7 @@ from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.stream.tcp import TCPStream
 
 # What a protocol says in the clear before TLS begins (STARTTLS).
-Prologue = Callable[[TCPStream], Awaitable[None]]
+Prologue = Callable[[TCPStream, Evidence], Awaitable[None]]
 
 
 async def open_tcp(address: Address, evidence: Evidence, deadline: float) -> TCPStream:
@@ -51,9 +51,10 @@ async def speak(
     """
     try:
         with trio.CancelScope(deadline=deadline) as scope:
-            await prologue(transport)
+            await prologue(transport, evidence)
         if scope.cancelled_caught:
-            evidence.no_connection("no answer before TLS could begin", timed_out=True)
+            evidence.time_out()
+            evidence.finish()
             raise TLSFailure(evidence)
     except BaseException:
         transport.close()

@@ -10,6 +10,7 @@ import trio.testing
 
 from mtls_echo_client.exit_status import exit_status
 from mtls_echo_client.session import connect
+from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.stream.tcp import TCPStream
 from tests.client.sessions import alice
@@ -24,7 +25,7 @@ def starting(connection: socket.socket, context: ssl.SSLContext) -> None:
     echo(connection, context)
 
 
-async def ask(transport: TCPStream) -> None:
+async def ask(transport: TCPStream, _: Evidence) -> None:
     await transport.send_all(b"please")
     assert await transport.receive_some() == b"S"
 
@@ -40,7 +41,7 @@ async def test_tls_begins_where_the_prologue_ends(world: World) -> None:
 async def test_an_error_of_the_prologue_comes_out_and_the_connection_is_closed(
     world: World,
 ) -> None:
-    async def refuse(_: TCPStream) -> None:
+    async def refuse(_: TCPStream, __: Evidence) -> None:
         raise LookupError("no TLS here")
 
     with (

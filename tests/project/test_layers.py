@@ -51,6 +51,7 @@ server: tls tls/path tls/diagnosis tls/stream tls/material tls/diagrams pki pki/
 server/workers: server pki/files
 
 client: tls tls/path tls/diagnosis tls/stream pki/certificates
+client/starttls: tls tls/diagnosis tls/stream
 client/endpoints: tls
 client/endpoints/configuration: client client/endpoints tls tls/material pki pki/files
 client/endpoints/discovery: client/endpoints client/endpoints/configuration tls pki/files

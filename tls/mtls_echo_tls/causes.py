@@ -16,6 +16,8 @@ operator of the other.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from mtls_echo_tls.certificate_causes import CERTIFICATE_CAUSES, FORGED_LIST
 from mtls_echo_tls.denial import UNREADABLE
 from mtls_echo_tls.sides import Side
@@ -215,6 +217,55 @@ BY_REASON: dict[tuple[Slug, str], Cause] = {
         )
         for reason in ("ASN1_LIB", "X509_LIB", "CERT_LENGTH_MISMATCH")
     },
+}
+
+
+# How TLS can fail to begin where it follows a plaintext protocol (STARTTLS).
+InTheClear = Literal[
+    "not-offered", "refused", "not-understood", "tls-at-once", "injected", "ended", "silent"
+]
+
+IN_THE_CLEAR: dict[InTheClear, Cause] = {
+    "not-offered": _either(
+        "the server does not offer to start TLS here",
+        "switch TLS on in the server's configuration, or connect to the port on which it speaks"
+        " TLS at once; if it does offer TLS, something on the path has removed the offer",
+        "RFC 3207 §6",
+    ),
+    "refused": _either(
+        "the server refused to start TLS",
+        "read the server's log for it: its TLS may lack a certificate, or it turns clients away"
+        " before TLS, for their address or because it is busy",
+        "",
+    ),
+    "not-understood": _either(
+        "the server does not speak the protocol in which TLS was to be started",
+        "check host, port and the name of the protocol",
+        "",
+    ),
+    "tls-at-once": _either(
+        "the server expects TLS at once on this port, with no other protocol before it",
+        "connect without STARTTLS",
+        "RFC 8314 §3",
+    ),
+    "injected": _either(
+        "more came in the clear than was asked for, and TLS must not begin behind that",
+        "do not use this path until it is known where that came from: an on-path attacker adds"
+        " answers so, to be taken for the server's once TLS is up; or the server sends what it was"
+        " not asked for, which is a fault of its program",
+        "RFC 3207 §4.2",
+    ),
+    "ended": _either(
+        "the server ended the connection before TLS could begin",
+        "check host, port and the name of the protocol, and read the server's log",
+        "",
+    ),
+    "silent": _either(
+        "the server did not answer before TLS could begin",
+        "check host, port and the name of the protocol; a server that expects TLS at once stays"
+        " silent until then: connect without STARTTLS",
+        "",
+    ),
 }
 
 

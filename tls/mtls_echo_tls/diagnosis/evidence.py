@@ -18,6 +18,7 @@ from typing import Literal
 
 from mtls_echo_tls.alerts import AlertDescription as A
 from mtls_echo_tls.alerts import alert_of_reason
+from mtls_echo_tls.causes import InTheClear
 from mtls_echo_tls.denial import denial_in
 from mtls_echo_tls.diagnosis.cipher_mismatch import why_no_shared_cipher
 from mtls_echo_tls.diagnosis.context_info import ContextInfo
@@ -71,6 +72,7 @@ class Evidence:
         connect_error, denied, mismatched_echo, closed_early: As their verbs have it.
         first_bytes: The first 64 bytes received.
         late_data: The first 512 bytes of application data that were found after a failed write.
+        no_tls, no_tls_detail: Why TLS never began in the middle of a plaintext protocol.
         own_chain, peer_chain: The certificates presented, DER, end-entity first. A rejected
             peer's are here too.
         hello_answered: Whether a ServerHello was received (client) or sent (server).
@@ -112,6 +114,8 @@ class Evidence:
     closed_early: str | None = None
     first_bytes: bytes = b""
     late_data: bytes = b""
+    no_tls: InTheClear | None = None
+    no_tls_detail: str = ""
     own_chain: tuple[bytes, ...] = ()
     peer_chain: tuple[bytes, ...] = ()
     certificate_requested: bool = False
@@ -159,6 +163,11 @@ class Evidence:
         """There is no TCP connection."""
         self.timed_out = timed_out
         self.connect_error = reason
+        self.finish()
+
+    def stay_in_the_clear(self, problem: InTheClear, detail: str) -> None:
+        """TLS was to begin in the middle of a plaintext protocol, and did not."""
+        self.stage, self.no_tls, self.no_tls_detail = "handshake", problem, detail
         self.finish()
 
     def keep_first_bytes(self, data: bytes | bytearray | memoryview) -> None:

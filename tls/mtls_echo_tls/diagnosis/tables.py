@@ -9,6 +9,8 @@ programs on the same numbers, so that nothing is explained twice.
 from __future__ import annotations
 
 from mtls_echo_tls.alerts import AlertDescription as A
+from mtls_echo_tls.causes import InTheClear
+from mtls_echo_tls.diagnosis.report import Outcome
 from mtls_echo_tls.fault_causes import Variant
 from mtls_echo_tls.slugs import Slug, Slugs, drop, keep
 
@@ -59,6 +61,15 @@ CAUSES_BY_VERIFY_CODE: dict[int, Slugs] = {
     86: ("missing-key-identifier",),
     **dict.fromkeys((87, 88, 89, 90, 91, 93, 94), ("not-conforming",)),
     92: ("not-conforming",),  # a CA without keyUsage
+}
+
+# How TLS failed to begin in the middle of a plaintext protocol: the outcome, and what that means.
+CAUSES_IN_THE_CLEAR: dict[InTheClear, tuple[Outcome, Slugs]] = {
+    **dict.fromkeys(("not-offered", "refused", "not-understood"), ("failed", ("plaintext-peer",))),
+    "tls-at-once": ("failed", ("plaintext-client",)),
+    "injected": ("refused", ("protocol-violation", "tampered")),
+    "ended": ("failed", ("closed-without-alert",)),
+    "silent": ("failed", ("timeout",)),
 }
 
 # fmt: off

@@ -60,6 +60,7 @@ def verdict_of(evidence: Evidence) -> Verdict:
 
 
 def _verdict(evidence: Evidence) -> tuple[Outcome, Side | None, Slugs]:
+    outcome: Outcome
     me = evidence.side
     peer = peer_of(me)
     if evidence.denied is not None:
@@ -68,6 +69,9 @@ def _verdict(evidence: Evidence) -> tuple[Outcome, Side | None, Slugs]:
         return "failed", None, ("altered-echo",)
     if evidence.closed_early is not None:
         return "failed", None, ("closed-without-alert",)
+    if evidence.no_tls is not None:
+        outcome, causes = tables.CAUSES_IN_THE_CLEAR[evidence.no_tls]
+        return outcome, me if outcome == "refused" else None, causes
     if evidence.stage == "connect":
         return "failed", None, ("timeout" if evidence.timed_out else "no-connection",)
     if evidence.version is None and not _is_tls(evidence):
@@ -81,7 +85,7 @@ def _verdict(evidence: Evidence) -> tuple[Outcome, Side | None, Slugs]:
     if evidence.alert is not None and not evidence.alert.sent:
         # gnutls-serv says access_denied of every certificate that it cannot verify.
         is_denial = evidence.alert.code == A.access_denied and "GnuTLS" not in evidence.peer_stacks
-        outcome: Outcome = "denied" if is_denial else "refused"
+        outcome = "denied" if is_denial else "refused"
         return outcome, peer, _family_of_alert(evidence.alert.code, evidence)
     if evidence.ground is not None:
         return "refused", me, _family_of_reason(evidence.ground, evidence)

@@ -12,7 +12,14 @@ from collections.abc import Iterable, Iterator
 from mtls_echo_pki.certificates.reading import subject_name
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.alerts import AlertDescription, alert_meaning, alert_name
-from mtls_echo_tls.causes import ANSWERED_IN_HTTP, IF_PROBE, cause_of, denied_for
+from mtls_echo_tls.causes import (
+    ANSWERED_IN_HTTP,
+    IF_PROBE,
+    IN_THE_CLEAR,
+    InTheClear,
+    cause_of,
+    denied_for,
+)
 from mtls_echo_tls.denial import NOT_AMONG, ONLY_CERTAIN
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import same_name_root
@@ -38,6 +45,15 @@ from mtls_echo_tls.stacks.request import (
 # Further candidates named in full; the slugs of the others follow on one line.
 _NAMED = 2
 
+# What the detail is of a server that does not start TLS.
+_IN_THE_CLEAR: dict[InTheClear, str] = {
+    "not-offered": "missing",
+    "refused": "server said",
+    "ended": "waited for",
+    "silent": "waited for",
+    **dict.fromkeys(("not-understood", "tls-at-once", "injected"), "received"),
+}
+
 
 def summary(evidence: Evidence, outcome: Outcome, words: Perspective, causes: Slugs) -> str:
     """Who refused whom, and why, in one sentence."""
@@ -46,6 +62,9 @@ def summary(evidence: Evidence, outcome: Outcome, words: Perspective, causes: Sl
         return f"the {peer} and we accepted each other"
     if evidence.closed_early is not None:
         return f"the {peer} closed the connection {evidence.closed_early}"
+    if evidence.no_tls is not None:
+        clause = IN_THE_CLEAR[evidence.no_tls].clause
+        return clause if rejected_by is None else f"we refused the {peer}: {clause}"
     silence = silence_in(causes)
     if rejected_by is None and len(causes) > 1 and silence is not None:
         how = "reset" if silence == "reset" else "closed"
@@ -86,6 +105,8 @@ def remedy(evidence: Evidence, words: Perspective, causes: Slugs, path: Certific
     """What the reader can do about the first cause."""
     if not causes:
         return ""
+    if evidence.no_tls is not None:
+        return words.remedy(IN_THE_CLEAR[evidence.no_tls])
     first, silence = causes[0], silence_in(causes)
     if silence is not None and first != silence:
         likely = remedy(evidence, words, drop(causes, SILENT), path)
@@ -134,6 +155,8 @@ def _facts(
         yield from (Fact("or", words.clause(s, evidence.verify_code)) for s in others[:_NAMED])
         if rarer := others[_NAMED:]:
             yield Fact("or", f"rarer: {', '.join(rarer)}")
+    if evidence.no_tls is not None and evidence.no_tls_detail:
+        yield Fact(_IN_THE_CLEAR[evidence.no_tls], evidence.no_tls_detail)
     if evidence.connect_error is not None:
         yield Fact("system", evidence.connect_error)
     if evidence.denied is not None:
