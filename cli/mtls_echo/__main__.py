@@ -43,6 +43,10 @@ _COMMANDS = {
         "Connect to many servers, each with TLS settings of its own.",
     ),
     "pki": ("commands.pki.group", "Make, inspect, check and rotate certificates."),
+    "gallery": (
+        "commands.gallery.command",
+        "Serve every TLS fault on one port; score any client by them.",
+    ),
     "explain": ("commands.explain", "Explain an error text from any TLS program."),
     "completion": ("completion", "Print a shell completion script."),
 }

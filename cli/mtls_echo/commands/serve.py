@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mtls_echo.commands.listening import listen_on
 from mtls_echo.commands.serve_options import EPILOG, with_options
 from mtls_echo.console import CommandError
 from mtls_echo.parameters import is_strict
@@ -25,7 +26,6 @@ from mtls_echo.password import ask_for_password
 from mtls_echo_pki.files.durable import os_reason
 
 if TYPE_CHECKING:
-    import socket
     import ssl
 
     from mtls_echo_server.access import Access
@@ -55,7 +55,9 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
     with contextlib.ExitStack() as listening:
         # Before a port is open: from then on a signal is a request to a server.
         listening.enter_context(_signals_held())
-        sockets = [listening.enter_context(sock) for sock in _listen(options["listen"])]
+        sockets = [
+            listening.enter_context(sock) for sock in listen_on("--listen", options["listen"])
+        ]
 
         from mtls_echo_server import events
         from mtls_echo_server.log import EventLog
@@ -175,17 +177,6 @@ def _cores() -> int:
 
 
 # --- from options to values ----------------------------------------------------------------------
-
-
-def _listen(addresses: tuple[str, ...]) -> list[socket.socket]:
-    from mtls_echo_server.listeners import FORMS, ListenError, listen
-
-    try:
-        return listen(addresses)
-    except ValueError as error:
-        raise CommandError(f"--listen: {error}", f"write {FORMS}") from error
-    except ListenError as error:
-        raise CommandError(str(error), error.hint) from error
 
 
 def _reloader(options: dict[str, Any], log: Events) -> Reloader:

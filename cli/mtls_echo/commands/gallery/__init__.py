@@ -1,0 +1,1 @@
+"""The command `mtls-echo gallery`, and `mtls-echo gallery judge`."""

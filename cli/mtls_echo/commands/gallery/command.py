@@ -1,0 +1,247 @@
+"""The command `mtls-echo gallery`: serve every TLS fault on one port, each under its name."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from mtls_echo.commands.gallery.judge import judge
+from mtls_echo.commands.listening import listen_on
+from mtls_echo.console import CommandError, print_result, say
+from mtls_echo.parameters import file_option
+from mtls_echo_pki.printable import printable
+
+if TYPE_CHECKING:
+    from mtls_echo.gallery.exhibit import Exhibit
+    from mtls_echo.gallery.server import Gallery
+    from mtls_echo.gallery.visit import Visit
+    from mtls_echo.gallery.world import World
+
+_EPILOG = """\b
+examples:
+  mtls-echo gallery
+      Serve all exhibits; it prints how to visit them.
+  mtls-echo gallery --list
+  mtls-echo gallery --hosts | sudo tee -a /etc/hosts
+      For clients that do not resolve names below localhost by themselves.
+  mtls-echo gallery --listen 127.0.0.1:8443 --pki ./pki --files ./gallery
+      With the CA of a directory that clients trust already.
+  mtls-echo gallery judge --client curl
+      Score a client.
+
+\b
+exit status:
+  0  stopped, or listed
+  2  usage, unusable files, or a port that cannot be listened on
+"""
+
+
+@click.group(
+    invoke_without_command=True, epilog=_EPILOG, context_settings={"max_content_width": 100}
+)
+@click.option(
+    "--listen",
+    default="127.0.0.1:8443",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="The address of all exhibits; port 0 is any free one.",
+)
+@file_option(
+    "--pki",
+    metavar="DIR",
+    help="Let the CAs of a directory made by `mtls-echo pki init` issue, in place of new ones.",
+)
+@file_option(
+    "--files",
+    metavar="DIR",
+    help="Put what clients need there: ca.crt, crl.pem, client.crt, client.key.  [default: a"
+    " folder that is removed at the end]",
+)
+@click.option(
+    "--domain",
+    default="gallery.localhost",
+    show_default=True,
+    metavar="DOMAIN",
+    help="An exhibit's name is SLUG.DOMAIN. Browsers and curl know names below localhost.",
+)
+@click.option("--list", "listed", is_flag=True, help="List the exhibits, and end.")
+@click.option("--hosts", is_flag=True, help="Print lines for /etc/hosts, and end.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per exhibit, or per visit.")
+@click.pass_context
+def gallery(
+    ctx: click.Context,
+    listen: str,
+    pki: Path | None,
+    files: Path | None,
+    domain: str,
+    listed: bool,
+    hosts: bool,
+    as_json: bool,
+) -> None:
+    """Serve every TLS fault on one port, to see what clients make of it.
+
+    The name that a client asks for (SNI) picks the exhibit: expired.gallery.localhost has a
+    certificate that has expired, and nothing else is wrong with it. Each answers in HTTP who asks
+    in HTTP, and echoes anything else. Certificates are made at the start: none is ever out of
+    date, and nothing leaves this machine.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    domain = domain.lower().strip(".")
+    if listed:
+        _list(domain, as_json)
+    elif hosts:
+        address = listen.rpartition(":")[0].strip("[]") or "127.0.0.1"
+        for exhibit in _served():
+            print_result(f"{address} {exhibit.slug}.{domain}")
+    else:
+        _serve(listen, pki, files, domain, as_json)
+
+
+gallery.add_command(judge)
+
+
+def _served() -> Iterator[Exhibit]:
+    """The exhibits that a name can pick: not those that a client has to ask for by address."""
+    from mtls_echo.gallery.collection import EXHIBITS
+
+    for exhibit in EXHIBITS.values():
+        if not exhibit.by_address:
+            yield exhibit
+
+
+def _list(domain: str, as_json: bool) -> None:
+    import msgspec
+
+    from mtls_echo.gallery.collection import EXHIBITS
+
+    group = None
+    for exhibit in EXHIBITS.values():
+        if as_json:
+            click.echo(msgspec.json.encode(exhibit.fields(domain)))
+            continue
+        if exhibit.group != group:
+            print_result(
+                f"{'' if group is None else chr(10)}{exhibit.group}: {_GROUPS[exhibit.group]}"
+            )
+            group = exhibit.group
+        print_result(f"  {exhibit.slug:36}  {exhibit.title}")
+
+
+_GROUPS = {
+    "baseline": "must work, or nothing else says anything",
+    "certificate": "must be refused before anything is sent, unless RFC 5280 leaves the choice",
+    "revocation": "the same, for clients that are given the CRLs",
+    "protocol": "must work, or fail, by what the server does",
+    "alert": "the server's first answer is this alert; must fail",
+    "client certificate": "must work, and says who was seen",
+}
+
+
+def _serve(listen: str, pki: Path | None, files: Path | None, domain: str, as_json: bool) -> None:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(sock) for sock in listen_on("--listen", (listen,))]
+        host, port = sockets[0].getsockname()[:2]
+        world = _world(pki)
+
+        from mtls_echo.gallery.server import Gallery
+
+        shown = Gallery(world, domain)
+        if files is None:
+            made = stack.enter_context(tempfile.TemporaryDirectory(prefix="mtls-echo-gallery-"))
+            files = Path(made)
+        _write(files, world, domain)
+        if not as_json:
+            _introduce(str(host), port, files, domain)
+        _run(shown, sockets, as_json)
+
+
+def _world(pki: Path | None) -> World:
+    from mtls_echo.gallery.world import World
+
+    if pki is None:
+        return World()
+    from mtls_echo_pki.directory.ca_folder import CAFolder
+    from mtls_echo_pki.files.pem_blocks import MaterialError
+    from mtls_echo_pki.files.staging import DirectoryError
+
+    try:
+        servers, clients = (
+            CAFolder.read(pki, role).state.issuing for role in ("servers", "clients")
+        )
+    except (DirectoryError, MaterialError) as error:
+        raise CommandError(f"--pki: {error}", error.hint) from error
+    if servers.issuers:
+        raise CommandError(
+            f"--pki {pki} issues through an intermediate, and many exhibits make one of their own,"
+            " which takes a root's key",
+            "leave out --pki, or make a directory without --intermediate",
+        )
+    return World(servers, clients)
+
+
+def _write(folder: Path, world: World, domain: str) -> None:
+    from mtls_echo_pki.files.durable import PUBLIC, os_reason, replace_file
+
+    trust = world.trust(_served(), domain)
+    contents = {
+        "ca.crt": (trust.pem, PUBLIC),
+        "crl.pem": (trust.crl_pem, PUBLIC),
+        "client.crt": (world.client.certificate_pem, PUBLIC),
+        "client.key": (world.client.key_pem, 0o600),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, (content, mode) in contents.items():
+            replace_file(folder / name, content, mode)
+    except OSError as error:
+        raise CommandError(
+            f"{folder}: {os_reason(error)}", "name a folder that you may write to"
+        ) from error
+
+
+def _introduce(host: str, port: int, files: Path, domain: str) -> None:
+    ca = shlex.quote(str(files / "ca.crt"))
+    url = f"https://expired.{domain}:{port}/"
+    connect = f"--connect-to ::{host if ':' not in host else f'[{host}]'}:{port}"
+    say(f"gallery on {host}:{port}; an exhibit is https://SLUG.{domain}:{port}/")
+    for line in (
+        f"  its clients' files are in {files}",
+        f"  curl --cacert {ca} {url}",
+        f"  curl --cacert {ca} {connect} {url}",
+        f"  openssl s_client -connect {host}:{port} -CAfile {ca} -verify_return_error"
+        f" -servername expired.{domain} -verify_hostname expired.{domain}",
+        "  the exhibits: mtls-echo gallery --list",
+    ):
+        click.echo(line, err=True)
+
+
+def _run(shown: Gallery, sockets: list[Any], as_json: bool) -> None:
+    import msgspec
+    import trio
+
+    def seen(visit: Visit) -> None:
+        if as_json:
+            click.echo(msgspec.json.encode(visit.fields))
+        else:
+            say(printable(visit.line))
+
+    try:
+        trio.run(shown.serve, sockets, seen)
+    except BaseException as error:
+        if not _is_interrupt(error):
+            raise
+        click.echo(err=True)
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return group.split(KeyboardInterrupt)[1] is None
+    return isinstance(error, KeyboardInterrupt)

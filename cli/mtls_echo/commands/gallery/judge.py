@@ -1,0 +1,200 @@
+"""The command `mtls-echo gallery judge`: score a client, and say what it let pass."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mtls_echo.console import CommandError, complain, print_result
+from mtls_echo.parameters import Seconds, file_option
+
+if TYPE_CHECKING:
+    from mtls_echo.gallery.clients import Client
+    from mtls_echo.gallery.exhibit import Exhibit
+    from mtls_echo.gallery.judge import Progress
+    from mtls_echo.gallery.score import Expectation
+    from mtls_echo_pki.flaws.flaw import TLSVersion
+
+_EPILOG = """\b
+examples:
+  mtls-echo gallery judge --client curl
+  mtls-echo gallery judge -- curl --cacert {ca} {url}
+  mtls-echo gallery judge -- ./my-client --host {host} --port {port} --trust {ca}
+  mtls-echo gallery judge --only expired --only wrong-name -- ./my-client {url} {ca}
+  mtls-echo gallery judge --expect known.toml --junit report.xml -- ./my-client {url} {ca}
+      Where known.toml says what is put up with:
+        [no-san]
+        verdict = "accepted"
+        reason = "falls back to the common name until version 3"
+
+\b
+placeholders:
+  {url}          https://localhost:PORT/, a port for each run
+  {host} {port}  the same apart; {host} is an address where one has to be asked for
+  {ca}           the trust anchors, PEM
+  {crl}          a CRL of every CA, PEM; without it no revocation is judged
+  {cert} {key}   a client's certificate and key, PEM
+  Standard input is an HTTP request, for clients that send what they read.
+
+\b
+exit status:
+  0  every exhibit that was judged was refused as it must be, or as expected
+  1  something was accepted, or what must work failed
+  2  usage, or a client that is not there
+  5  the good server failed, so nothing was judged
+  6  nothing could be judged
+"""
+
+
+@click.command(epilog=_EPILOG, context_settings={"ignore_unknown_options": False})
+@click.option("--client", metavar="NAME", help="A ready-made client; `--client list` names them.")
+@click.option("--only", multiple=True, metavar="SLUG", help="Judge by this exhibit; repeatable.")
+@click.option("--tls", type=click.Choice(["1.2", "1.3"]), help="Judge in this version only.")
+@file_option("--expect", help="What is put up with, TOML, so that only what changed is an error.")
+@click.option("--all", "everything", is_flag=True, help="Show what was refused, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with all rows.")
+@file_option("--junit", help="Write a JUnit report there.")
+@click.option(
+    "--timeout",
+    type=Seconds(min=0, min_open=True),
+    default=20.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long one run may take; then it is ended, and not judged.",
+)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD ...]")
+def judge(
+    client: str | None,
+    only: tuple[str, ...],
+    tls: TLSVersion | None,
+    expect: Path | None,
+    everything: bool,
+    as_json: bool,
+    junit: Path | None,
+    timeout: float,
+    command: tuple[str, ...],
+) -> None:
+    """Run a client against every exhibit, and say what it let pass.
+
+    The client is run once for each exhibit and version of TLS, each time against a server of its
+    own on this machine. What counts is what that server saw: an exhibit is refused if no
+    application data came. An exit status alone proves nothing, and an error that is printed after
+    the request was sent is too late.
+    """
+    if client == "list":
+        _list()
+        return
+    chosen, judged = _exhibits(only), _client(client, command)
+    expected = _expectations(expect)
+
+    import trio
+
+    from mtls_echo.gallery.judge import BuildError
+    from mtls_echo.gallery.judge import judge as run
+
+    try:
+        with _progress(judged.name) as progress:
+            score = trio.run(
+                lambda: run(judged, chosen, tls=tls, timeout=timeout, progress=progress)
+            )
+    except BuildError as error:
+        raise CommandError(f"{judged.name} cannot be built: {error}") from error
+    except OSError as error:
+        raise CommandError(
+            f"{judged.command[0]} cannot be run: {error.strerror}", "name a program on PATH"
+        ) from error
+    if junit is not None:
+        _write(junit, score.as_junit(expected))
+    if as_json:
+        click.echo(score.as_json(expected))
+    else:
+        from mtls_echo.commands.gallery.text import lines_of
+
+        for line in lines_of(score, expected, everything=everything):
+            print_result(line)
+    raise SystemExit(score.exit_status(expected))
+
+
+def _list() -> None:
+    from mtls_echo.gallery.clients import CLIENTS
+
+    for each in CLIENTS.values():
+        print_result(f"{each.name:10}  {f'not here: {each.missing}' if each.missing else 'here'}")
+
+
+def _exhibits(only: tuple[str, ...]) -> list[Exhibit]:
+    from mtls_echo.gallery.collection import EXHIBITS, find_exhibit
+
+    try:
+        return [find_exhibit(slug) for slug in only] or list(EXHIBITS.values())
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--only") from None
+
+
+def _client(name: str | None, command: tuple[str, ...]) -> Client:
+    from mtls_echo.gallery.clients import find_client, own_client
+
+    if (name is None) == (not command):
+        raise CommandError(
+            "name a client or give a command" + (", not both" if command else ""),
+            "mtls-echo gallery judge --client curl, or: mtls-echo gallery judge -- CMD {url} {ca}",
+        )
+    try:
+        client = own_client(command) if name is None else find_client(name)
+    except ValueError as error:
+        raise CommandError(
+            str(error), "mtls-echo gallery judge --help has the placeholders"
+        ) from error
+    if client.missing:
+        raise CommandError(f"--client {name}: {client.missing} is not installed")
+    return client
+
+
+def _expectations(file: Path | None) -> Mapping[str, Expectation]:
+    if file is None:
+        return {}
+    from mtls_echo.gallery.collection import find_exhibit
+    from mtls_echo.gallery.score import read_expectations
+    from mtls_echo_pki.files.durable import os_reason
+
+    hint = 'a table per exhibit: [no-san], then verdict = "accepted" and reason = "why"'
+    try:
+        found = read_expectations(file)
+        for slug in found:
+            find_exhibit(slug)
+    except OSError as error:
+        raise CommandError(f"--expect {file}: {os_reason(error)}") from error
+    except ValueError as error:
+        raise CommandError(f"--expect {file}: {error}", hint) from error
+    return found
+
+
+def _write(file: Path, content: bytes) -> None:
+    from mtls_echo_pki.files.durable import os_reason
+
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        complain(f"--junit {file}: {os_reason(error)}")
+        raise SystemExit(CommandError.exit_code) from error
+
+
+@contextlib.contextmanager
+def _progress(name: str) -> Generator[Progress | None]:
+    """A bar on standard error, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from mtls_echo.terminal import open_console
+
+    columns = (TextColumn(f"judging {name}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=open_console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

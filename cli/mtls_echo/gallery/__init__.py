@@ -1,0 +1,1 @@
+"""A gallery of TLS faults, each by a server of its own name, and a score for any client."""

@@ -1,0 +1,186 @@
+"""The collection: every exhibit, by name.
+
+Most are the flaws of a server's certificate (`mtls_echo_pki.flaws`), whose titles and rules are
+theirs. A table says where RFC 5280 or practice leaves a client the choice: accepting is no fault
+there.
+"""
+
+from __future__ import annotations
+
+import ssl
+from difflib import get_close_matches
+from functools import partial
+
+from mtls_echo.gallery import behaviours
+from mtls_echo.gallery.exhibit import Configure, Exhibit
+from mtls_echo_pki.flaws.registry import FLAWS
+from mtls_echo_tls.alerts import AlertDescription, alert_meaning
+
+# X509_V_FLAG_NO_CHECK_TIME, for which `ssl` has no name.
+_NO_CHECK_TIME = 0x200000
+
+# The client's own mistake, which no server can make.
+_NOT_A_SERVERS = frozenset({"empty-trust"})
+
+# Why a client may accept what is wrong, by the slugs of the flaws.
+_CHOICES: dict[str, str] = {
+    slug: why
+    for why, slugs in {
+        "RFC 5280 §4.2.1 demands the key identifiers of CAs, and of no verifier that it looks": (
+            "missing-key-identifier", "missing-key-identifier-authority",
+        ),
+        "RFC 5280 demands it of CAs, and leaves open whether a verifier looks": (
+            "not-conforming-empty-subject", "not-conforming-no-key-usage",
+        ),
+        "RFC 5280 §4.2.1.12 lets an application decide whether any usage will do": (
+            "wrong-usage-any",
+        ),
+        "RFC 8446 §4.4.2.2 demands it of the presenter; not every verifier looks": (
+            "wrong-usage-no-digital-signature",
+        ),
+        "RFC 5280 does not let a CA's usage restrict what it issues, though many do": (
+            "wrong-usage-authority",
+        ),
+        "a client may know the intermediate, or fetch it": (
+            "missing-intermediate", "missing-intermediate-wrong-one",
+        ),
+        "the dates of a trust anchor are no part of RFC 5280 §6.1": ("expired-authority-anchor",),
+        "RFC 9325 §4.5 binds servers; a client may have a limit of its own": (
+            "weak-key", "weak-key-authority",
+        ),
+        "RFC 8446 §4.4.2.4 recommends to refuse it, and does not demand it": ("weak-signature",),
+        "how much a client takes is its own choice": ("oversize",),
+        "the dot of an absolute name is no part of it, and some ignore it": (
+            "wrong-name-trailing-dot",
+        ),
+        "without a CRL that counts, RFC 5280 §6.3.3 leaves the decision to the application": (
+            "crl-missing", "crl-missing-authority", "crl-expired", "crl-not-yet-valid",
+            "bad-signature-crl",
+        ),
+    }.items()
+    for slug in slugs
+}  # fmt: skip
+
+
+def _certificates() -> list[Exhibit]:
+    return [
+        Exhibit(
+            slug=flaw.slug,
+            group="revocation" if "CRL" in flaw.differs else "certificate",
+            title=flaw.title,
+            rule=flaw.rfc,
+            must="either" if flaw.slug in _CHOICES else "refuse",
+            choice=_CHOICES.get(flaw.slug, ""),
+            behave=behaviours.answer,
+            flaw=flaw,
+        )
+        for flaw in FLAWS.values()
+        if "server" in flaw.roles and flaw.slug not in _NOT_A_SERVERS
+    ]
+
+
+def _asks(mode: ssl.VerifyMode, flags: int = 0) -> Configure:
+    return partial(_ask, mode, flags)
+
+
+def _ask(mode: ssl.VerifyMode, flags: int, context: ssl.SSLContext) -> None:
+    context.verify_mode = mode
+    context.verify_flags |= flags | ssl.VERIFY_X509_PARTIAL_CHAIN
+
+
+def _only(version: ssl.TLSVersion) -> Configure:
+    def configure(context: ssl.SSLContext) -> None:
+        context.minimum_version = context.maximum_version = version
+
+    return configure
+
+
+def _no_alpn(context: ssl.SSLContext) -> None:
+    context.set_alpn_protocols([])
+
+
+_protocol = partial(Exhibit, group="protocol", versions=("1.3",))
+_works = partial(_protocol, must="work", behave=behaviours.answer)
+_fails = partial(_protocol, must="fail")
+_client = partial(
+    Exhibit,
+    group="client certificate",
+    must="work",
+    rule="RFC 8446 §4.3.2",
+    behave=behaviours.answer,
+)
+
+_OTHERS = (
+    _works(slug="tls1-2", title="The server speaks TLS 1.2 only", rule="RFC 5246",
+           versions=("1.2",), configure=_only(ssl.TLSVersion.TLSv1_2)),
+    _works(slug="tls1-3", title="The server speaks TLS 1.3 only", rule="RFC 8446",
+           configure=_only(ssl.TLSVersion.TLSv1_3)),
+    _works(slug="no-alpn", title="The server chooses no application protocol",
+           rule="RFC 7301 §3.2", configure=_no_alpn),
+    _works(slug="slow", title="The server sends 64 bytes at a time", rule="RFC 8446 §5.1",
+           behave=behaviours.answer_slowly),
+    _fails(slug="closes", title="The server closes the connection after the ClientHello",
+           rule="RFC 8446 §6.1", behave=behaviours.close),
+    _fails(slug="resets", title="The server resets the connection after the ClientHello",
+           rule="RFC 9293 §3.5.3", behave=behaviours.reset),
+    _fails(slug="silent", title="The server says nothing, and closes in the end",
+           rule="RFC 8446 §6.1", behave=behaviours.stay_silent),
+    _fails(slug="plaintext", title="The server answers in HTTP without TLS",
+           rule="RFC 9110 §4.2.2", behave=behaviours.speak_plaintext),
+    _fails(slug="truncates", title="The server ends in the middle of its answer, without"
+           " close_notify", rule="RFC 8446 §6.1, RFC 9112 §8", versions=("1.2", "1.3"),
+           behave=behaviours.cut_off),
+    _client(slug="client-none", title="The server does not ask for a client's certificate",
+            configure=None),
+    _client(slug="client-optional", title="The server asks for a client's certificate, and takes"
+            " none, too", configure=_asks(ssl.CERT_OPTIONAL)),
+    _client(slug="client-required", title="The server requires a client's certificate",
+            configure=_asks(ssl.CERT_REQUIRED), needs_client_certificate=True),
+    _client(slug="client-expired-ok", title="The server requires a client's certificate, which may"
+            " have expired", configure=_asks(ssl.CERT_REQUIRED, _NO_CHECK_TIME),
+            needs_client_certificate=True),
+)  # fmt: skip
+
+
+def _alerts() -> list[Exhibit]:
+    return [
+        Exhibit(
+            slug=f"alert-{alert.name.replace('_', '-')}",
+            group="alert",
+            title=f'The server sends the alert {alert.name}: "{alert_meaning(alert)}"',
+            rule="RFC 8446 §6",
+            must="fail",
+            versions=("1.3",),
+            behave=behaviours.send_alert(alert),
+        )
+        for alert in AlertDescription
+    ]
+
+
+GOOD = Exhibit(
+    slug="good",
+    group="baseline",
+    title="Nothing is wrong with the server",
+    rule="RFC 8446, RFC 5280, RFC 9525",
+    must="work",
+    behave=behaviours.answer,
+)
+
+EXHIBITS: dict[str, Exhibit] = {
+    each.slug: each for each in (GOOD, *_certificates(), *_OTHERS, *_alerts())
+}
+
+
+def find_exhibit(slug: str) -> Exhibit:
+    """Return the exhibit of that name.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if slug not in EXHIBITS:
+        close = get_close_matches(slug, EXHIBITS, n=3)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise ValueError(
+            f'there is no exhibit "{slug}"; {hint}see them all: mtls-echo gallery --list'
+        )
+    return EXHIBITS[slug]

@@ -1,0 +1,172 @@
+"""A client's score: one row for each exhibit and version, and what they come to."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from xml.etree import ElementTree
+
+import msgspec
+
+from mtls_echo_pki.printable import printable
+
+if TYPE_CHECKING:
+    from mtls_echo.gallery.exhibit import Exhibit
+    from mtls_echo_pki.flaws.flaw import TLSVersion
+
+Verdict: TypeAlias = Literal[
+    "works", "fails", "refused", "accepted", "accepted late", "not tested"
+]
+
+# Exit statuses of `gallery judge`.
+AS_IT_MUST, SOMETHING_ACCEPTED, GOOD_FAILED, NOTHING_JUDGED = 0, 1, 5, 6
+
+_LONGEST_SAID = 200
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a client did with one exhibit.
+
+    Attributes:
+        verdict: *refused*: no application data came, and the client did not claim success.
+            *accepted late*: it sent data, and then said that it had failed.
+        why: Why it was not tested.
+        alert: The alert that the client sent.
+        cause: What the server's report says of the refusal.
+        status: The command's exit status; None if it had to be ended.
+        said: The last line that it printed.
+    """
+
+    exhibit: Exhibit
+    version: TLSVersion
+    verdict: Verdict
+    why: str = ""
+    alert: str | None = None
+    cause: str | None = None
+    status: int | None = None
+    said: str = ""
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether the client did what it must not."""
+        if self.verdict in ("accepted", "accepted late"):
+            return self.exhibit.must != "either"
+        return self.verdict == "fails"
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """For programs; JSON types."""
+        return {
+            "exhibit": self.exhibit.slug,
+            "group": self.exhibit.group,
+            "tls": self.version,
+            "must": self.exhibit.must,
+            "rule": self.exhibit.rule,
+            "verdict": self.verdict,
+            "why": self.why or None,
+            "alert": self.alert,
+            "cause": self.cause,
+            "exit_status": self.status,
+            "said": printable(self.said[:_LONGEST_SAID]) or None,
+        }
+
+
+class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a client is known to do with an exhibit, and why that is put up with."""
+
+    verdict: Verdict
+    reason: str
+
+
+def read_expectations(file: Path) -> Mapping[str, Expectation]:
+    """Read a TOML file with a table for each exhibit: its ``verdict`` and the ``reason``.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is not TOML, or has something else in it.
+    """
+    return msgspec.convert(tomllib.loads(file.read_text()), dict[str, Expectation])
+
+
+@dataclass
+class Score:
+    """All rows of a client.
+
+    Attributes:
+        client, version: Its name, and what it says of its version.
+        good: ``good``, in each version of TLS.
+        rows: Every other exhibit; empty where ``good`` failed.
+    """
+
+    client: str
+    version: str
+    good: list[Row]
+    rows: list[Row] = field(default_factory=list[Row])
+
+    @property
+    def judged(self) -> list[Row]:
+        """The rows that were tested."""
+        return [row for row in self.rows if row.verdict != "not tested"]
+
+    def wrong(self, expected: Mapping[str, Expectation]) -> list[Row]:
+        """What the client did and must not, but for what is expected of it."""
+        return [row for row in self.rows if row.is_wrong and not _is_expected(row, expected)]
+
+    def stale(self, expected: Mapping[str, Expectation]) -> list[str]:
+        """Exhibits that the client does not treat as expected any more."""
+        met = {row.exhibit.slug for row in self.judged if _is_expected(row, expected)}
+        seen = {row.exhibit.slug for row in self.judged}
+        return [slug for slug in expected if slug in seen - met]
+
+    def exit_status(self, expected: Mapping[str, Expectation]) -> int:
+        """That of `gallery judge`."""
+        if all(row.verdict != "works" for row in self.good):
+            return GOOD_FAILED
+        if self.wrong(expected):
+            return SOMETHING_ACCEPTED
+        return AS_IT_MUST if self.judged else NOTHING_JUDGED
+
+    def as_json(self, expected: Mapping[str, Expectation]) -> bytes:
+        """One object, with all rows."""
+        wrong = self.wrong(expected)
+        return msgspec.json.encode(
+            {
+                "client": self.client,
+                "version": self.version or None,
+                "exit_status": self.exit_status(expected),
+                "good": [row.fields for row in self.good],
+                "rows": [{**row.fields, "wrong": row in wrong} for row in self.rows],
+            }
+        )
+
+    def as_junit(self, expected: Mapping[str, Expectation]) -> bytes:
+        """A test suite with a case for each row, as CI servers read them."""
+        wrong = self.wrong(expected)
+        suite = ElementTree.Element("testsuite", name=f"mtls-echo gallery: {self.client}")
+        counts = {"tests": 0, "failures": 0, "skipped": 0}
+        for row in (*self.good, *self.rows):
+            name = f"{row.exhibit.slug} (TLS {row.version})"
+            case = ElementTree.SubElement(
+                suite, "testcase", classname=f"gallery.{self.client}", name=name
+            )
+            counts["tests"] += 1
+            if row.verdict == "not tested":
+                counts["skipped"] += 1
+                ElementTree.SubElement(case, "skipped", message=row.why)
+            elif row in wrong or row.verdict == "fails":
+                counts["failures"] += 1
+                failure = ElementTree.SubElement(case, "failure", message=row.verdict)
+                failure.text = printable(f"{row.exhibit.title} ({row.exhibit.rule}). {row.said}")
+        for name, count in counts.items():
+            suite.set(name, str(count))
+        written: bytes = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
+        return written
+
+
+def _is_expected(row: Row, expected: Mapping[str, Expectation]) -> bool:
+    expectation = expected.get(row.exhibit.slug)
+    return expectation is not None and expectation.verdict == row.verdict

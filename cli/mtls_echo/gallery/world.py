@@ -1,0 +1,161 @@
+"""The certificates of one gallery: every exhibit's, and what its client needs to judge it.
+
+A client of the gallery has one file of trust anchors. An exhibit whose fault lies in a trust
+anchor or in a CRL therefore has a root of its own: it would change the verdict on all others.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from mtls_echo_pki.certificates.authority import Authority
+from mtls_echo_pki.certificates.request import Request
+from mtls_echo_pki.certificates.tbs import TBSCertList
+from mtls_echo_pki.certificates.trust import Trust
+from mtls_echo_pki.flaws.baseline import issued_directly
+from mtls_echo_tls.diagnosis.context_info import ContextInfo, describe_context
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from mtls_echo.gallery.exhibit import Exhibit
+    from mtls_echo_pki.certificates.credential import Credential
+    from mtls_echo_pki.flaws.baseline import Baseline, ValidationInput
+    from mtls_echo_pki.flaws.flaw import TLSVersion
+
+_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+# No RSA key exchange and no CBC; but the keys and signatures that are exhibited, too.
+_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:@SECLEVEL=0"
+
+_HTTP = "http/1.1"
+
+
+@dataclass(frozen=True)
+class Given:
+    """What an exhibit presents, and what its client is given to judge it with.
+
+    Attributes:
+        credential: The server's.
+        trust: The trust anchors, and a CRL of every CA of the path.
+        reference: The name that the client asks for.
+    """
+
+    credential: Credential
+    trust: Trust
+    reference: str
+
+    @property
+    def by_address(self) -> bool:
+        """Whether the client asks for an IP address: then there is no SNI (RFC 6066 §3)."""
+        try:
+            ipaddress.ip_address(self.reference)
+        except ValueError:
+            return False
+        return True
+
+
+class World:
+    """Makes the certificates and contexts of exhibits, each when it is first needed.
+
+    Args:
+        servers: The root that issues what exhibits present.
+        clients: The root whose clients are accepted.
+    """
+
+    def __init__(self, servers: Authority | None = None, clients: Authority | None = None) -> None:
+        self.servers = servers or Authority.root("mtls-echo gallery CA")
+        self.clients = clients or Authority.root("mtls-echo gallery client CA")
+        self._given: dict[tuple[str, str], Given] = {}
+        self._contexts: dict[tuple[str, str, TLSVersion | None], ssl.SSLContext] = {}
+
+    @cached_property
+    def client(self) -> Credential:
+        """A client's good credential."""
+        return self.clients.issue(Request.client("client.test", subject="client"))
+
+    def given(self, exhibit: Exhibit, *names: str) -> Given:
+        """What an exhibit presents under these names, the first of which is asked for."""
+        key = exhibit.slug, names[0]
+        if key not in self._given:
+            self._given[key] = self._make(exhibit, names)
+        return self._given[key]
+
+    def context(self, exhibit: Exhibit, version: TLSVersion | None, *names: str) -> ssl.SSLContext:
+        """The context of an exhibit's server; ``version`` None: both."""
+        key = exhibit.slug, names[0], version
+        if key not in self._contexts:
+            self._contexts[key] = self._context(exhibit, version, self.given(exhibit, *names))
+        return self._contexts[key]
+
+    def trust(self, exhibits: Iterable[Exhibit], domain: str) -> Trust:
+        """What a client of all these has to trust, with the CRLs of those that revoke."""
+        found = Trust((self.servers.certificate,))
+        for exhibit in exhibits:
+            if self._has_own_root(exhibit):
+                given = self.given(exhibit, f"{exhibit.slug}.{domain}")
+                found |= (
+                    given.trust if exhibit.group == "revocation" else Trust(given.trust.anchors)
+                )
+        return found
+
+    @staticmethod
+    def _has_own_root(exhibit: Exhibit) -> bool:
+        differs = exhibit.flaw.differs if exhibit.flaw is not None else ""
+        return differs.startswith("trust anchor") or "CRL" in differs
+
+    def _make(self, exhibit: Exhibit, names: Sequence[str]) -> Given:
+        root = self.servers
+        if self._has_own_root(exhibit):
+            root = Authority.root(f"mtls-echo gallery CA for {exhibit.slug}")
+        request = Request.server(*names, subject=exhibit.slug)
+        prepare = exhibit.flaw.prepare if exhibit.flaw is not None else issued_directly
+        baseline = prepare(root, request)
+        inputs = exhibit.flaw.apply(baseline) if exhibit.flaw is not None else baseline.inputs
+        trust = inputs.trust
+        if not baseline.crls:
+            trust = replace(trust, crls=_crls(baseline, inputs))
+        return Given(inputs.credential, trust, inputs.reference)
+
+    def _context(
+        self, exhibit: Exhibit, version: TLSVersion | None, given: Given
+    ) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = _VERSIONS[version or "1.2"]
+        context.maximum_version = _VERSIONS[version or "1.3"]
+        context.set_ciphers(_CIPHERS)
+        context.num_tickets = 0
+        context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
+        given.credential.load_into(context)
+        context.set_alpn_protocols([_HTTP])
+        if exhibit.configure is not None:
+            exhibit.configure(context)
+        trust = None
+        if context.verify_mode != ssl.CERT_NONE:
+            trust = self.clients.trust
+            trust.load_into(context)
+        # For the diagnosis of a refusal. No protocol is named: nothing is insisted on.
+        describe_context(context, ContextInfo(given.credential, trust))
+        return context
+
+
+def _crls(
+    baseline: Baseline, inputs: ValidationInput
+) -> tuple[x509.CertificateRevocationList, ...]:
+    """An empty CRL of every CA of the path, for a client that checks."""
+    now = baseline.issuer.clock().replace(microsecond=0)
+    return tuple(
+        TBSCertList(
+            issuer=each.certificate,
+            number=1,
+            this_update=now - baseline.request.backdate,
+            next_update=now + baseline.request.lifetime,
+        ).sign(each.key)
+        for each in baseline.authorities
+        if inputs.trust.anchors
+    )
