@@ -10,6 +10,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import msgspec
@@ -38,16 +39,21 @@ class Event:
         name: ``created``, ``listening``, ``accepted``, ``connection``, ``reload``, ``warning``,
             ``error``, ``accept-error``, ``suppressed``, ``worker-started``, ``worker-ended``,
             ``stopping`` or ``stopped``.
-        text: For people, one line; below it the handshake is drawn, if the report has its trace.
+        wording: Its ``text``, or what makes it when it is asked for.
         details: For programs, but for the report; JSON types.
         flood: Events of one flood share this; None for what takes an authenticated client.
     """
 
     name: str
-    text: str
+    wording: str | Callable[[], str]
     details: Mapping[str, Any] = field(default_factory=dict[str, Any])
     flood: tuple[str, ...] | None = None
     report: Report | None = None
+
+    @property
+    def text(self) -> str:
+        """For people, one line; below it the handshake is drawn, if the report has its trace."""
+        return self.wording if isinstance(self.wording, str) else self.wording()
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -89,13 +95,14 @@ def listening(address: str, port: int, *, client_auth: str, pid: int, workers: i
 
 def accepted(where: str, peer: PeerIdentity | None, version: str | None) -> Event:
     """A client is authenticated and authorised, and is served."""
-    who = f'"{peer}"' if peer is not None else "an anonymous client"
+    identity = None if peer is None else str(peer)
+    who = "an anonymous client" if identity is None else f'"{identity}"'
     return Event(
         "accepted",
         f"accepted {where}: {who}, {version}",
         {
             "peer_address": where,
-            "identity": None if peer is None else str(peer),
+            "identity": identity,
             "fingerprint": None if peer is None else peer.fingerprint,
             "version": version,
         },
@@ -114,7 +121,7 @@ def connection(
     cause = report.causes[0] if report.causes else ""
     return Event(
         "connection",
-        _connection_text(where, report, ended, received, sent, silent),
+        partial(_connection_text, where, report, ended, received, sent, silent),
         {"peer_address": where, "ended": ended, "bytes_received": received, "bytes_sent": sent},
         flood=None if known else ("connection", _host(where), report.outcome, cause),
         report=report,

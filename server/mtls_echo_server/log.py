@@ -98,6 +98,7 @@ class EventLog:
         self._tag = {} if worker is None else {"worker": worker}
         self._prefix = "" if worker is None else f"worker {worker}: "
         self._ending = "" if worker is None else END_OF_EVENT
+        self._end_of_json = f"\n{self._ending}".encode()
         self._file = LogFile(file, clock)
         self._clock = clock
         self._buckets: dict[tuple[str, ...], _Bucket] = {}
@@ -186,11 +187,11 @@ class EventLog:
         moment = datetime.now(UTC)
         if self._format == "json":
             stamp = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            line = _json(event, stamp, self._tag)
-        else:
-            text = f"{moment.astimezone():%H:%M:%S} {self._prefix}{printable(event.text)}"
-            line = text if len(text) <= _LONGEST_LINE else f"{text[: _LONGEST_LINE - 1]}…"
-            line += self._drawing(event)
+            self._file.write_utf8(_json(event, stamp, self._tag) + self._end_of_json)
+            return
+        text = f"{moment.astimezone():%H:%M:%S} {self._prefix}{printable(event.text)}"
+        line = text if len(text) <= _LONGEST_LINE else f"{text[: _LONGEST_LINE - 1]}…"
+        line += self._drawing(event)
         self._file.write(f"{line}\n{self._ending}")
 
     def _catch_up(self, *, last: bool = False) -> None:
@@ -211,14 +212,14 @@ class EventLog:
         return "".join(f"\n  {line}" for line in drawn)
 
 
-def _json(event: Event, stamp: str, tag: Mapping[str, Any] = _NO_TAG) -> str:
+def _json(event: Event, stamp: str, tag: Mapping[str, Any] = _NO_TAG) -> bytes:
     head = {"event": event.name, "time": stamp, **tag}
     report = event.report
     if report is None or report.outcome != "echoed" or report.trace is not None:
-        return msgspec.json.encode(head | cast("dict[str, Any]", _bounded(event.fields))).decode()
+        return msgspec.json.encode(head | cast("dict[str, Any]", _bounded(event.fields)))
     # Of a success every string is short and printable already: `_bounded` would change nothing.
     encoded = msgspec.json.encode({**head, **event.details})
-    return (encoded[:-1] + b"," + report.encode()[1:]).decode()
+    return encoded[:-1] + b"," + report.encode()[1:]
 
 
 def _bounded(value: object) -> object:

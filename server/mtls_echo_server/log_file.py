@@ -70,7 +70,16 @@ class LogFile:
 
     def write(self, line: str) -> None:
         """Write a line, or hold it behind those that are held, or count it as lost."""
-        data = line.encode(self.encoding, "backslashreplace")
+        self._write_or_lose(line.encode(self.encoding, "backslashreplace"))
+
+    def write_utf8(self, line: bytes) -> None:
+        """As `write`, of a line in UTF-8."""
+        if self.encoding == "utf-8":
+            self._write_or_lose(line)
+        else:
+            self.write(line.decode())
+
+    def _write_or_lose(self, data: bytes) -> None:
         if self._size and self._size + len(data) > MOST_HELD:
             self._lost_since = self._lost_since if self._lost else self._clock()
             self._lost += 1
@@ -162,9 +171,10 @@ class LogFile:
 
 
 def _descriptor(file: IO[str]) -> int:
-    with contextlib.suppress(OSError):  # io.UnsupportedOperation among them
+    try:
         return file.fileno()
-    return -1
+    except OSError:  # io.UnsupportedOperation among them
+        return -1
 
 
 def _terminal(fd: int) -> str | None:

@@ -166,3 +166,14 @@ def test_a_reader_that_is_gone_is_forgotten(pipe: Pipe) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), pipe.reading)
     log.write("this is not read\n")
     assert not log.is_behind
+
+
+def test_json_is_in_the_encoding_of_the_file_too(tmp_path: Path) -> None:
+    event = events.warning('ü€"')
+    for encoding in ("utf-8", "latin-1", "utf-16-le"):
+        with open(tmp_path / encoding, "w", encoding=encoding) as file:
+            EventLog("json", file)(event)
+        written = (tmp_path / encoding).read_bytes().decode(encoding)
+        assert written.endswith("\n")
+        if encoding != "latin-1":  # which has no euro sign
+            assert json.loads(written)["message"] == 'ü€"'

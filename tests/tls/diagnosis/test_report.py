@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+import ssl
 from typing import Any
 
 import pytest
 
 from mtls_echo_client.exit_status import exit_status
-from mtls_echo_tls.diagnosis.diagnose import diagnose
+from mtls_echo_tls.diagnosis.diagnose import _diagnose, diagnose
 from mtls_echo_tls.diagnosis.evidence import AlertSeen, Evidence
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.report import Report, describe
-from tests.support.tls import V13, client_side, reports, server_side, tls_pair
+from tests.support.tls import (
+    V13,
+    both_versions,
+    client_side,
+    connected,
+    reports,
+    server_side,
+    tls_pair,
+)
 
 FIELDS = {
     "side", "outcome", "rejected_by", "stage", "causes", "alert", "verify_code", "evidence",
@@ -91,3 +100,42 @@ def test_a_failure_describes_itself_in_one_line() -> None:
     }
     assert len(texts) == 4
     assert "received alert unknown_ca (48) during handshake" in texts
+
+
+@both_versions
+async def test_a_success_is_reported_at_once_as_if_it_were_diagnosed(
+    version: ssl.TLSVersion,
+) -> None:
+    async with connected(version) as (client, server):
+        for sender, receiver in ((client, server), (server, client)):
+            await sender.send_all(b"hello")
+            assert await receiver.receive_some() == b"hello"
+    for stream in (client, server):
+        assert stream.evidence.is_success
+        assert diagnose(stream.evidence) == _diagnose(stream.evidence)
+
+
+ALERT = AlertSeen(40, sent=True, protected=True)
+
+
+@pytest.mark.parametrize(
+    "difference",
+    [
+        {"stage": "first-read"}, {"version": None}, {"failed": True}, {"abandoned": True},
+        {"timed_out": True}, {"unused": True}, {"alert": ALERT}, {"reason": "BAD_LENGTH"},
+        {"verify_code": 0}, {"denied": "no"}, {"late_data": b"x"}, {"no_common_alpn": True},
+        {"mismatched_echo": "all"}, {"closed_early": "soon"}, {"transport_end": "eof"},
+        {"transport_end": "reset"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_everything_but_a_plain_success_is_diagnosed(difference: dict[str, Any]) -> None:
+    known: dict[str, Any] = {"stage": "established", "version": "TLSv1.3"}
+    assert Evidence("server", **known).is_success
+    assert not Evidence("server", **{**known, **difference}).is_success
+
+
+def test_a_recording_that_was_asked_for_is_in_the_report_of_a_success() -> None:
+    evidence = Evidence("server", stage="established", version="TLSv1.3")
+    evidence.recorder.requested = True
+    assert diagnose(evidence).trace == []

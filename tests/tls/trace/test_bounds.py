@@ -19,6 +19,7 @@ from mtls_echo_tls.trace.messages import (
     HANDSHAKE,
     Message,
     certificates_in,
+    hello_extensions,
     read_hello,
 )
 from mtls_echo_tls.trace.recorder import Recorder
@@ -182,8 +183,14 @@ def test_a_malformed_hello_names_no_host_or_something_short(
     at: int, noise: bytes, cut: bool
 ) -> None:
     body = HELLO[:at] + noise + (b"" if cut else HELLO[at + len(noise) :])
-    name = read_hello(body).server_name
-    assert name is None or len(name) <= 255
+    found = read_hello(body)
+    assert found.server_name is None or len(found.server_name) <= 255
+    listed = list(hello_extensions(body))
+    offered = [
+        data[at : at + 2] for kind, data in listed if kind == 43 for at in range(1, len(data), 2)
+    ]
+    assert found.alpn is any(kind == 16 for kind, _ in listed)
+    assert found.tls13 is (b"\3\4" in offered)
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"", b"\x0b\0\0\0", b"\x0b\0\0\x40\0"]))

@@ -38,7 +38,7 @@ from mtls_echo_tls.diagnosis.narrowing import OWN_CHAIN, narrow
 from mtls_echo_tls.diagnosis.perspective import Perspective, fault_of, texts_of
 from mtls_echo_tls.diagnosis.report import Alert, FaultFound, Issuer, Parameters, Report
 from mtls_echo_tls.diagnosis.verdict import Verdict, is_silent, verdict_of, without_certificate
-from mtls_echo_tls.diagnosis.wording import facts, remedy, summary
+from mtls_echo_tls.diagnosis.wording import accepted, facts, remedy, summary
 from mtls_echo_tls.fault_causes import fix_of
 from mtls_echo_tls.path.certificates import end_entity, odd_curve
 from mtls_echo_tls.path.reference import listed_hosts
@@ -68,6 +68,33 @@ def diagnose(evidence: Evidence) -> Report:
 
     For a connection on which nothing failed, the report says so (outcome ``echoed``).
     """
+    return _success(evidence) if evidence.is_success else _diagnose(evidence)
+
+
+def _success(evidence: Evidence) -> Report:
+    """As `_diagnose`, of a connection of which there is nothing to explain: as most are."""
+    return Report(
+        side=evidence.side,
+        outcome="echoed",
+        rejected_by=None,
+        stage=evidence.stage,
+        causes=[],
+        alert=None,
+        verify_code=None,
+        evidence=[],
+        summary=accepted(evidence.side),
+        remedy="",
+        rfc="",
+        tls=_parameters(evidence),
+        requested=evidence.certificate_request,
+        peer=summarise(evidence.peer_chain),
+        own=summarise(evidence.own_chain),
+        client_random=evidence.client_random,
+        duration_ms=round(evidence.lasted * 1000, 3),
+    )
+
+
+def _diagnose(evidence: Evidence) -> Report:
     observed = evidence.concluded()
     verdict = verdict_of(observed)
     path = _examine_path(observed, verdict)

@@ -149,6 +149,35 @@ class Evidence:
         return self.is_tls13 or self.version is not None
 
     @property
+    def is_success(self) -> bool:
+        """Whether both sides accepted and nothing else happened: all that matters was read.
+
+        False says nothing: there may be, or it was no success.
+        """
+        return self.stage == "established" and not (
+            self.failed
+            or self.abandoned
+            or self.timed_out
+            or self.unused
+            or self.alert
+            or self.reason
+            or self.denied
+            or self.late_data
+            or self.no_common_alpn
+            or self.mismatched_echo
+            or self.closed_early
+            or self.version is None
+            or self.verify_code is not None
+            or self.transport_end != "open"
+            or self.recorder.requested
+        )
+
+    @property
+    def lasted(self) -> float:
+        """Seconds from its beginning to its end, or until now."""
+        return time.perf_counter() - self.started if self.duration is None else self.duration
+
+    @property
     def ground(self) -> str | None:
         """OpenSSL's reason; also that for a certificate it cannot parse, which Python omits."""
         if self.reason is None and self.alert is not None and self.alert.sent:
@@ -237,7 +266,7 @@ class Evidence:
     def finish(self) -> None:
         """Fix the end and the duration: what follows is not part of it."""
         if self.duration is None:
-            self.duration = time.perf_counter() - self.started
+            self.duration = self.lasted
             self.ended_at = datetime.datetime.now(datetime.UTC)
 
     # --- what OpenSSL said ---------------------------------------------------------------------

@@ -33,6 +33,7 @@ from mtls_echo_tls.path.rules import display_name
 from mtls_echo_tls.path.summaries import presented_as, rfc3339, validity
 from mtls_echo_tls.path.validate import CertificationPath
 from mtls_echo_tls.reasons import UNKNOWN
+from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Slugs, drop
 from mtls_echo_tls.stacks.fingerprint import display
 from mtls_echo_tls.stacks.request import (
@@ -55,11 +56,16 @@ _IN_THE_CLEAR: dict[InTheClear, str] = {
 }
 
 
+def accepted(side: Side) -> str:
+    """What there is to say of a success."""
+    return f"the {peer_of(side)} and we accepted each other"
+
+
 def summary(evidence: Evidence, outcome: Outcome, words: Perspective, causes: Slugs) -> str:
     """Who refused whom, and why, in one sentence."""
     peer, rejected_by = words.peer, words.rejected_by
     if outcome == "echoed":
-        return f"the {peer} and we accepted each other"
+        return accepted(evidence.side)
     if evidence.closed_early is not None:
         return f"the {peer} closed the connection {evidence.closed_early}"
     if evidence.no_tls is not None:

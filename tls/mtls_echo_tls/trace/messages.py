@@ -186,26 +186,37 @@ class Hello(NamedTuple):
 def read_hello(hello: bytes) -> Hello:
     """Read a ClientHello; what is malformed in it is treated as absent."""
     server_name, alpn, tls13 = None, False, False
-    for kind, data in hello_extensions(hello):
-        if kind == _SERVER_NAME and len(data) > 5 and server_name is None:
+    at, end = _start_of_extensions(hello), len(hello)
+    while at + 4 <= end:  # as `extensions`, which would copy every one of them
+        kind, size = _EXTENSION_HEAD(hello, at)
+        at += 4
+        if at + size > end:
+            break
+        if kind == _SERVER_NAME and size > 5 and server_name is None:
             # A list with one entry: its length, the type host_name, the name's length, the name.
-            length = min(int.from_bytes(data[3:5]), _LONGEST_HOST_NAME)
-            server_name = data[5 : 5 + length].decode("ascii", "replace")
+            length = min(int.from_bytes(hello[at + 3 : at + 5]), _LONGEST_HOST_NAME, size - 5)
+            server_name = hello[at + 5 : at + 5 + length].decode("ascii", "replace")
         elif kind == _ALPN:
             alpn = True
         elif kind == _SUPPORTED_VERSIONS:
-            tls13 |= _TLS13 in (data[at : at + 2] for at in range(1, len(data), 2))
+            versions = hello[at + 1 : at + size]
+            tls13 |= _TLS13 in [versions[each : each + 2] for each in range(0, size - 1, 2)]
+        at += size
     return Hello(server_name, alpn, tls13)
 
 
 def hello_extensions(hello: bytes) -> Iterator[tuple[int, bytes]]:
     """The extensions of a ClientHello."""
+    return extensions(hello[_start_of_extensions(hello) :])
+
+
+def _start_of_extensions(hello: bytes) -> int:
     # Header, legacy_version and random, then three vectors whose lengths take 1, 2 and 1 bytes:
     # legacy_session_id, cipher_suites, legacy_compression_methods (RFC 8446 §4.1.2).
     at = 4 + 2 + 32
     for width in (1, 2, 1):
         at += width + int.from_bytes(hello[at : at + width])
-    return extensions(hello[at + 2 :])
+    return at + 2
 
 
 def selects_tls13(message: bytes) -> bool:
