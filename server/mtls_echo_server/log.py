@@ -24,7 +24,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, Any, Literal, cast
 
@@ -61,8 +60,7 @@ _LONGEST_STRING = 512
 _LONGEST_LIST = 64
 
 
-@dataclass
-class _Bucket:
+class _Bucket(msgspec.Struct):
     """How many more events of one flood may be written now."""
 
     burst: float

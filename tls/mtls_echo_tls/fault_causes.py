@@ -16,8 +16,9 @@ reissued. Beside the places of `mtls_echo_tls.causes` these texts have
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Literal
+
+from msgspec.structs import replace
 
 from mtls_echo_tls.certificate_causes import CERTIFICATE_CAUSES
 from mtls_echo_tls.slugs import Cause, Slug

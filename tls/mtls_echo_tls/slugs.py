@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+import msgspec
 
 # fmt: off
 Slug = Literal[
@@ -42,8 +43,7 @@ def drop(causes: Iterable[Slug], these: Container[Slug]) -> Slugs:
     return tuple([slug for slug in causes if slug not in these])
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(msgspec.Struct, frozen=True):
     """One way for a connection to fail (`mtls_echo_tls.causes`).
 
     Attributes:

@@ -9,11 +9,11 @@ its contexts (`mtls_echo_tls.diagnosis.context_info.with_vocabulary`) and to wha
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import msgspec
+from msgspec.structs import replace
 
 
-@dataclass(frozen=True, kw_only=True)
-class Vocabulary:
+class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
     """The names that complete a text; as they are here, for a reader who calls the library.
 
     ``{owner}`` in one of them is the side that owns the fault.

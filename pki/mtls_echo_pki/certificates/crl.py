@@ -22,9 +22,9 @@ yesterday's revocations.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+import msgspec
 from cryptography import x509
 
 from mtls_echo_pki.certificates.der import UnreadableError
@@ -56,8 +56,7 @@ _BACKDATE = timedelta(hours=1)
 _SECOND = timedelta(seconds=1)
 
 
-@dataclass
-class CRLState:
+class CRLState(msgspec.Struct):
     """What a CA has revoked, and how it dated its last CRL.
 
     Args:
@@ -66,7 +65,7 @@ class CRLState:
         this_update: thisUpdate of the last CRL; None before the first.
     """
 
-    revocations: dict[int, Revocation] = field(default_factory=dict[int, Revocation])
+    revocations: dict[int, Revocation] = msgspec.field(default_factory=dict[int, Revocation])
     number: int = 0
     this_update: datetime | None = None
 

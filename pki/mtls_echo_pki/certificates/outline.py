@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, TypeAlias
 
+import msgspec
 from cryptography import x509
 
 from mtls_echo_pki.certificates.der import (
@@ -207,8 +208,7 @@ class RawExtension(NamedTuple):
     der: bytes
 
 
-@dataclass(frozen=True)
-class Outline:
+class Outline(msgspec.Struct, frozen=True):
     """What can be read of a certificate or a CRL, whatever the rest of it holds.
 
     Args:

@@ -15,9 +15,9 @@ publish that would lift revocations.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from cryptography import x509
 
 from mtls_echo_pki.certificates.authority import Authority
@@ -41,8 +41,7 @@ from mtls_echo_pki.files.staging import DirectoryError, os_errors_as_directory_e
 from mtls_echo_pki.files.trust_anchors import read_trust
 
 
-@dataclass
-class CAFolder:
+class CAFolder(msgspec.Struct):
     """A CA's folder: which CA issues, and all that was issued and revoked.
 
     Args:

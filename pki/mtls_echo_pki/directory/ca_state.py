@@ -28,14 +28,15 @@ before a step that needs them, and removed after the one that ends their use.
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -68,8 +69,7 @@ class RolloverStage(enum.Enum):
     SWITCHED = "switched"
 
 
-@dataclass(frozen=True)
-class CAGeneration:
+class CAGeneration(msgspec.Struct, frozen=True):
     """An issuing CA and the root above it, which may be one and the same.
 
     The root is None if it is another, whose key was taken away.
@@ -121,8 +121,7 @@ class CAGeneration:
         }
 
 
-@dataclass(frozen=True)
-class CAState:
+class CAState(msgspec.Struct, frozen=True):
     """The present, next and previous CA of a folder: all that the folder publishes.
 
     Args:
@@ -150,7 +149,9 @@ class CAState:
     @property
     def issuing(self) -> Authority:
         """The CA that issues, with the certificate by which A's peers accept it."""
-        return replace(self.present.authority, cross=(self.cross,) if self.cross else ())
+        return dataclasses.replace(
+            self.present.authority, cross=(self.cross,) if self.cross else ()
+        )
 
     @property
     def generations(self) -> tuple[CAGeneration, ...]:

@@ -18,9 +18,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from cryptography import x509
 
 from mtls_echo_pki.directory.ca_folder import CAFolder, ca_roles
@@ -35,8 +35,7 @@ from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_pki.files.staging import DirectoryError, os_errors_as_directory_errors, remove_stale
 
 
-@dataclass
-class LockedPKI:
+class LockedPKI(msgspec.Struct):
     """A PKI directory under its lock, and those of its CA folders that can be used."""
 
     path: Path

@@ -14,7 +14,6 @@ today, when the revoked certificates have expired, and when their CA was retired
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
@@ -34,8 +33,7 @@ from mtls_echo_pki.files.durable import is_folder
 from mtls_echo_pki.files.staging import DirectoryError
 
 
-@dataclass(frozen=True)
-class Revoked:
+class Revoked(msgspec.Struct, frozen=True):
     """The result of a revocation.
 
     Args:

@@ -20,10 +20,9 @@ import enum
 import shlex
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
-import msgspec
+from msgspec.structs import replace
 
 from mtls_echo_pki.certificates.authority import utcnow
 from mtls_echo_pki.certificates.credential import key_id
@@ -190,7 +189,7 @@ def _after(step: Step, ca: CAFolder) -> CAState:
 
 def _with_retired(ledger: Ledger, state: CAState) -> Ledger:
     retired = [*ledger.retired, *(key_id(each) for each in state.retired)]
-    return msgspec.structs.replace(ledger, retired=tuple(dict.fromkeys(retired)))
+    return replace(ledger, retired=tuple(dict.fromkeys(retired)))
 
 
 def _refuse_to_lock_out(store: Store, concerned: Sequence[CAFolder]) -> None:

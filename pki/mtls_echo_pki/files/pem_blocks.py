@@ -13,9 +13,10 @@ import base64
 import re
 import shlex
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
+
+import msgspec
 
 from mtls_echo_pki.files.foreign_files import of_openssh
 from mtls_echo_pki.files.formats import (
@@ -117,8 +118,7 @@ class MaterialError(Exception):
         return f"{self.path}: {self.reason}"
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(msgspec.Struct, frozen=True):
     """One PEM block: its label, its whole text, boundaries included, and its first line."""
 
     label: str

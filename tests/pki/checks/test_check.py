@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID
+from msgspec import structs
 
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential, key_id
@@ -344,7 +345,7 @@ def test_another_key_certified_across_is_found(directory: Directory) -> None:
     previous = ca.state.previous
     assert previous is not None
     wrong = previous.authority.cross_sign(Authority.root("other"))
-    ca.write_state(replace(ca.state, cross=wrong))
+    ca.write_state(structs.replace(ca.state, cross=wrong))
 
     finding = only(check(directory))
 

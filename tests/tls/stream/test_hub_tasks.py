@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import replace
 
 import pytest
 import trio
 import trio.testing
+from msgspec.structs import replace
 
 from mtls_echo_tls.diagnosis.context_info import context_info, describe_context
 from mtls_echo_tls.diagnosis.failure import TLSFailure

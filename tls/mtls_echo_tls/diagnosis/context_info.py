@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import ssl
 import weakref
-from dataclasses import dataclass, replace
 
+import msgspec
 from cryptography import x509
+from msgspec.structs import replace
 
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.loading import load_certificate
@@ -22,8 +23,7 @@ from mtls_echo_tls.path.local_cas import LocalCA
 from mtls_echo_tls.vocabulary import API, Vocabulary
 
 
-@dataclass(frozen=True)
-class ContextInfo:
+class ContextInfo(msgspec.Struct, frozen=True):
     """What one end brings to a handshake.
 
     Attributes:

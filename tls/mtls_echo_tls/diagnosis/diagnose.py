@@ -13,11 +13,9 @@ One cause is certain; several say honestly that the other side's report decides
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from msgspec.structs import replace
 
 from mtls_echo_pki.certificates.identifiers import (
     has_unreadable_names,
@@ -275,7 +273,7 @@ def _faults(path: CertificationPath, evidence: Evidence) -> list[FaultFound]:
 
 def _fault(fault: Fault, path: CertificationPath, presenter: Side) -> FaultFound:
     found = _located(fault, path)
-    return msgspec.structs.replace(found, fix=fault.fix or fix_of(fault.slug, presenter))
+    return replace(found, fix=fault.fix or fix_of(fault.slug, presenter))
 
 
 def _located(fault: Fault, path: CertificationPath) -> FaultFound:
@@ -285,7 +283,7 @@ def _located(fault: Fault, path: CertificationPath) -> FaultFound:
     if fault.depth >= len(path.certificates):
         return found
     certificate = path.certificates[fault.depth]
-    return msgspec.structs.replace(
+    return replace(
         found,
         fingerprint=fingerprint(certificate),
         subject=bounded(short_name(subject_name(certificate))),

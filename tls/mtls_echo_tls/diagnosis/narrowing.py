@@ -18,10 +18,9 @@ Both reports together decide (`mtls_echo_tls.diagnosis.joint`).
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from msgspec.structs import replace
 
 from mtls_echo_pki.certificates.identifiers import has_unreadable_names, hosts
 from mtls_echo_pki.certificates.reading import is_self_issued, issuer_name, subject_name, valid_at

@@ -9,8 +9,8 @@ one side, `in_third_person` for a reader on neither.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+import msgspec
 from msgspec.structs import replace
 
 from mtls_echo_tls.causes import cause_of
@@ -25,8 +25,7 @@ from mtls_echo_tls.vocabulary import API, Vocabulary
 _UNNAMED = {"signer": "", "the_signer": "", "of_signer": "", "why": ""}
 
 
-@dataclass(frozen=True)
-class Perspective:
+class Perspective(msgspec.Struct, frozen=True):
     """Completes a cause's texts for the reader on one side.
 
     Who was refused owns the fault, unless another owner is given; when neither side refused, the

@@ -12,7 +12,7 @@ What an alert about a certificate means depends on the stack that sent it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from mtls_echo_tls import reasons
 from mtls_echo_tls.alerts import CERTIFICATE_ALERTS
@@ -41,8 +41,7 @@ _SUPPORTED_VERSIONS = 43
 _LONGEST_CERTIFICATE_MESSAGE = 100 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """What the evidence shows before any certificate is examined.
 
     Neither side refused, or it cannot be known: `rejected_by` is None. The candidates are the

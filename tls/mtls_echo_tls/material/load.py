@@ -16,9 +16,11 @@ import hashlib
 import os
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
+
+from msgspec.structs import replace
 
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.reading import expiry

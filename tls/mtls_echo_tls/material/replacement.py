@@ -22,9 +22,9 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -47,8 +47,7 @@ _PUBLISH = "publish the CA's present CRL"
 _RESTART = "to use it all the same, restart"
 
 
-@dataclass(frozen=True)
-class _Fault:
+class _Fault(msgspec.Struct, frozen=True):
     """What would be wrong with some material, and what to do about it.
 
     Material that has a fault of the same kind is not worse.

@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
+import msgspec
 from cryptography import x509
 
 from mtls_echo_pki.certificates.reading import (
@@ -47,8 +47,7 @@ from mtls_echo_tls.path.tampering import evidence_of_tampering, is_signed_by
 LONGEST_PATH = 10
 
 
-@dataclass(frozen=True)
-class ChainInputs:
+class ChainInputs(msgspec.Struct, frozen=True):
     """What a path is built from.
 
     Attributes:
@@ -81,8 +80,7 @@ class ChainInputs:
         return sorted(self.others, key=lambda c: not is_valid_at(c, self.now))
 
 
-@dataclass(frozen=True)
-class BuiltChain:
+class BuiltChain(msgspec.Struct, frozen=True):
     """A path as far as it can be built, end-entity first, and the faults that end it there.
 
     Attributes:

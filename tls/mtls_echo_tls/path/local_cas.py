@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from cryptography import x509
 
 from mtls_echo_pki.certificates.credential import Credential
@@ -40,8 +40,7 @@ _MOST_FILES = 64
 _MOST_CERTIFICATES = 128
 
 
-@dataclass(frozen=True)
-class LocalCA:
+class LocalCA(msgspec.Struct, frozen=True):
     """A CA certificate in the folder of one of our files, and the file that holds it."""
 
     certificate: x509.Certificate

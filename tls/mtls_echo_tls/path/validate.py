@@ -18,9 +18,10 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 
+import msgspec
 from cryptography import x509
+from msgspec.structs import replace
 
 from mtls_echo_pki.certificates.der import UnreadableError
 from mtls_echo_pki.certificates.loading import load_certificate, parsing
@@ -64,8 +65,7 @@ _ORDER: Slugs = (
 # fmt: on
 
 
-@dataclass(frozen=True)
-class CertificationPath:
+class CertificationPath(msgspec.Struct, frozen=True):
     """A certification path (RFC 5280 §6) as far as it can be built, end-entity first.
 
     Attributes:

@@ -24,9 +24,9 @@ import _ssl
 import functools
 import ssl
 import time
-from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
+import msgspec
 from trio.lowlevel import enable_ki_protection
 
 from mtls_echo_tls.trace.messages import (
@@ -58,8 +58,7 @@ _MOST_CALLS, _LARGEST_CALL = 64, 4096
 _MOST_CIPHER_CHANGES = 2
 
 
-@dataclass(slots=True)
-class Omission:
+class Omission(msgspec.Struct):
     """The messages of one direction beyond the bounds, counted; the time is the first's."""
 
     time: float

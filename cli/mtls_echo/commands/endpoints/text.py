@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import get_args
+
+from msgspec.structs import replace
 
 from mtls_echo.vocabulary import COMMANDS
 from mtls_echo_client.endpoints.monitor.remedies import CONFIGURATION
