@@ -154,13 +154,14 @@ class Connection(AnsweringStream):
         scope: Entered around the handler. Its deadline is moved when a wait for data begins, and
             when it is over.
         at_rest: Whether the scope's end met a handler that waited for data, as it should.
+        requests: How many of HTTP were answered.
         verified_with: The context that the client was verified with last: by the handshake, or by
             the service after a reload (`mtls_echo_server.admission`).
     """
 
     __slots__ = (
         "_cut_off_at", "_deadline", "_exact", "_idle_timeout", "_retire_at", "_waiting_since",
-        "at_rest", "scope", "verified_with",
+        "at_rest", "requests", "scope", "verified_with",
     )  # fmt: skip
 
     def __init__(
@@ -176,6 +177,7 @@ class Connection(AnsweringStream):
         super().__init__(transport, context, server_side=True, trace=trace, hub=hub)
         self.scope = scope or trio.CancelScope()
         self.at_rest = False
+        self.requests = 0
         self.verified_with = context
         self._idle_timeout = limits.idle_timeout
         self._retire_at = trio.current_time() + limits.max_connection_age
@@ -186,8 +188,8 @@ class Connection(AnsweringStream):
 
     @property
     def finished(self) -> bool:
-        """Whether the client has sent its close_notify."""
-        return self.evidence.close_notify
+        """Whether the client has ended it: by close_notify, or where nothing was outstanding."""
+        return self.evidence.close_notify or self.evidence.ended_between
 
     @property
     def retired(self) -> bool:
@@ -202,7 +204,8 @@ class Connection(AnsweringStream):
     @property
     def broken(self) -> bool:
         """Whether it failed, or was interrupted while half a record was out."""
-        return self.evidence.failed or self.evidence.abandoned
+        evidence = self.evidence
+        return (evidence.failed and not evidence.ended_between) or evidence.abandoned
 
     def retire(self) -> bool:
         """Close at the next pause, as the module says; return whether that is now."""

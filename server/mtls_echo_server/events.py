@@ -111,18 +111,27 @@ def accepted(where: str, peer: PeerIdentity | None, version: str | None) -> Even
 
 
 def connection(
-    where: str, report: Report, *, ended: Ended, received: int, sent: int, silent: bool = False
+    where: str,
+    report: Report,
+    *,
+    ended: Ended,
+    received: int,
+    sent: int,
+    requests: int = 0,
+    silent: bool = False,
 ) -> Event:
     """A connection is over; ``ended`` says who or what ended it.
 
-    ``silent``: not even ciphertext has come: a port scan, or a load balancer's health check.
+    ``requests``: so many of HTTP were answered. ``silent``: not even ciphertext has come: a port
+    scan, or a load balancer's health check.
     """
     known = report.outcome in ("echoed", "denied") and report.peer is not None
     cause = report.causes[0] if report.causes else ""
     return Event(
         "connection",
-        partial(_connection_text, where, report, ended, received, sent, silent),
-        {"peer_address": where, "ended": ended, "bytes_received": received, "bytes_sent": sent},
+        partial(_connection_text, where, report, ended, received, sent, requests, silent),
+        {"peer_address": where, "ended": ended, "bytes_received": received, "bytes_sent": sent}
+        | ({"http_requests": requests} if requests else {}),
         flood=None if known else ("connection", _host(where), report.outcome, cause),
         report=report,
     )
@@ -151,7 +160,13 @@ _MOST_FOUND = 2
 
 
 def _connection_text(
-    where: str, report: Report, ended: Ended, received: int, sent: int, silent: bool
+    where: str,
+    report: Report,
+    ended: Ended,
+    received: int,
+    sent: int,
+    requests: int,
+    silent: bool,
 ) -> str:
     if ended in _CUT_OFF and not report.causes:
         return f"cut off {where}: {_CUT_OFF[ended]}, {received} bytes in, {sent} bytes out"
@@ -161,6 +176,8 @@ def _connection_text(
         ms = report.duration_ms
         took = f"{ms:.1f} ms" if ms < 1000 else f"{ms / 1000:.1f} s"
         traffic = f"{received} bytes in, {sent} bytes out"
+        if requests:
+            traffic = f"{requests} HTTP request{'s' if requests > 1 else ''}, {traffic}"
         how = _ENDED.get(ended, ended)
         if ended == "client" and not received and not sent:
             # curl leaves so, without an alert, where the name is not the one that it asked for.

@@ -8,17 +8,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mtls_echo_tls.denial import denial_line
+
 if TYPE_CHECKING:
-    from mtls_echo_tls.stream.tls import TLSStream
+    from mtls_echo_tls.stream.tls import Answer, TLSStream
 
 
-async def echo(stream: TLSStream) -> None:
+async def echo(stream: TLSStream, first: Answer | None = None) -> None:
     """Send back what arrives until the client's close_notify; the caller closes the stream.
 
     Backpressure is the protocol's own: as long as the client does not read, nothing more is read
     from it. Deadlines are the service's (`mtls_echo_server.service`), for every handler alike.
+    ``first`` answers the first bytes in its place.
     """
-    await stream.answer_all(_same)
+    await stream.answer_all(_same, first)
+
+
+async def say_denied(stream: TLSStream, reason: str) -> None:
+    """Tell a client that it is not authorised, by the denial line."""
+    await stream.send_all(denial_line(reason))
 
 
 def _same(data: bytes) -> bytes:

@@ -38,12 +38,11 @@ from mtls_echo_server.access import Access
 from mtls_echo_server.admission import Admission, ContextSource
 from mtls_echo_server.connection import Connection, Limits, first_record
 from mtls_echo_server.events import Ended, Events
-from mtls_echo_server.handlers import echo
+from mtls_echo_server.handlers import echo, say_denied
 from mtls_echo_server.listeners import listen
 from mtls_echo_server.log import EventLog
 from mtls_echo_server.pending import PendingConnections, Slot
 from mtls_echo_tls.address import Address
-from mtls_echo_tls.denial import denial_line
 from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.evidence import Evidence, TransportEnd
 from mtls_echo_tls.diagnosis.failure import TLSFailure
@@ -52,6 +51,9 @@ from mtls_echo_tls.stream.hub import Hub, open_hub
 from mtls_echo_tls.stream.tcp import TCPStream
 
 Handler: TypeAlias = Callable[[Connection], Awaitable[object]]
+
+# Tells an authenticated client why it is not authorised.
+Denier: TypeAlias = Callable[[Connection, str], Awaitable[object]]
 
 
 class Stopped(NamedTuple):
@@ -75,6 +77,8 @@ class Server:
         events: Called with every event. None: a line of text each on standard error, so that a
             refusal is never silent.
         trace: Record each connection's handshake, for its report.
+        deny: Tells an authenticated client why it is not authorised.
+        keep_recording: Leave it to the handler when the messages of a handshake are forgotten.
     """
 
     def __init__(
@@ -86,6 +90,8 @@ class Server:
         limits: Limits | None = None,
         events: Events | None = None,
         trace: bool = False,
+        deny: Denier = say_denied,
+        keep_recording: bool = False,
     ) -> None:
         self._context: ContextSource = (
             (lambda: context) if isinstance(context, ssl.SSLContext) else context
@@ -98,6 +104,8 @@ class Server:
             events = self._log = EventLog()
         self._events: Events = events
         self._trace = trace
+        self._say_denied = deny
+        self._keep_recording = keep_recording
         self._capacity = trio.Semaphore(self._limits.max_connections)
         self._pending = PendingConnections(
             self._limits.max_pending, self._limits.max_pending_per_network
@@ -203,6 +211,7 @@ class Server:
                     scope=slot.scope,
                     hub=self._hub,
                 )
+                connection.keep_recording = self._keep_recording
                 if await self._authenticate(connection, size, end):
                     self._pending.authenticated(slot)
                     await self._admit(connection, slot, where)
@@ -259,7 +268,7 @@ class Server:
         connection.evidence.deny(reason)
         timeout = trio.move_on_after(self._limits.handshake_timeout)
         with contextlib.suppress(TLSFailure), timeout:
-            await connection.send_all(denial_line(reason))
+            await self._say_denied(connection, reason)
 
     async def _handle(self, connection: Connection, where: str) -> None:
         self._events(_events.accepted(where, connection.peer, connection.evidence.version))
@@ -296,10 +305,18 @@ class Server:
         received, sent = connection.received, connection.sent
         if not received:
             connection.evidence.leave_unused()
-        self._report(where, connection.evidence, ended or "error", received, sent)
+        self._report(
+            where, connection.evidence, ended or "error", received, sent, connection.requests
+        )
 
     def _report(
-        self, where: str, evidence: Evidence, ended: Ended, received: int = 0, sent: int = 0
+        self,
+        where: str,
+        evidence: Evidence,
+        ended: Ended,
+        received: int = 0,
+        sent: int = 0,
+        requests: int = 0,
     ) -> None:
         self._events(
             _events.connection(
@@ -308,6 +325,7 @@ class Server:
                 ended=ended,
                 received=received,
                 sent=sent,
+                requests=requests,
                 silent=not evidence.first_bytes,
             )
         )

@@ -49,6 +49,7 @@ tls/explain: tls tls/diagnosis
 server: tls tls/path tls/diagnosis tls/stream tls/material tls/diagrams pki pki/certificates\
  pki/files
 server/workers: server pki/files
+server/http: server tls/path tls/trace tls/diagnosis tls/diagrams pki
 
 client: tls tls/path tls/diagnosis tls/stream pki/certificates
 client/starttls: tls tls/diagnosis tls/stream

@@ -74,11 +74,13 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
         raise_descriptor_limit(limits.share(1, workers), log)
         service = reloader, sockets, access, limits, log
         if workers == 1:
-            finished = not run(*service, trace=options["trace"]).aborted
+            finished = not run(*service, trace=options["trace"], http=options["http"]).aborted
         else:
             from mtls_echo.commands.serve_workers import run_workers
 
-            finished = run_workers(workers, *service, told, trace=options["trace"])
+            finished = run_workers(
+                workers, *service, told, trace=options["trace"], http=options["http"]
+            )
     ctx.exit(0 if finished else 1)
 
 
@@ -263,6 +265,10 @@ def _context(options: dict[str, Any], material: Material) -> ssl.SSLContext:
         raise
     except OSError as error:
         raise _not_loaded(material, keylog, error) from error
+    if options["http"] and not options["alpn"]:
+        from mtls_echo_server.http.face import offer_http
+
+        offer_http(context)
     return with_vocabulary(context, COMMAND_LINE)
 
 

@@ -155,7 +155,17 @@ _OPTIONS = (
         "--alpn",
         multiple=True,
         metavar="NAME",
-        help="Accept this application protocol; repeatable.",
+        help="Accept this application protocol; repeatable.  [default: http/1.1, without "
+        "insisting on it]",
+    ),
+    click.option(
+        "--no-http",
+        "http",
+        flag_value=False,
+        default=True,
+        type=bool,
+        help="Echo HTTP requests too, instead of answering a browser or curl with a page about "
+        "its own handshake.",
     ),
     _period("--handshake-timeout", 10, "How long a handshake may take.", type=_seconds),
     _period("--idle-timeout", 300, "Close a connection after so long without data; 0: never."),

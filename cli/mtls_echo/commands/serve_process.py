@@ -11,12 +11,15 @@ import resource
 import signal
 import socket
 from collections.abc import AsyncIterator
+from functools import partial
 
 import trio
 
 from mtls_echo_server import events
 from mtls_echo_server.access import Access
 from mtls_echo_server.connection import Limits
+from mtls_echo_server.events import Events
+from mtls_echo_server.http.face import Face
 from mtls_echo_server.log import EventLog
 from mtls_echo_server.service import Server, Stopped
 from mtls_echo_tls.material.reloader import Reloader
@@ -33,6 +36,7 @@ def run(
     log: EventLog,
     *,
     trace: bool,
+    http: bool,
 ) -> Stopped:
     """Serve until a signal stops the server.
 
@@ -43,10 +47,11 @@ def run(
         limits: How long and how much.
         log: Gets every event, and runs as long.
         trace: Record each handshake.
+        http: Answer clients that speak HTTP.
     """
 
     async def main() -> Stopped:
-        server = Server(reloader, access=access, limits=limits, events=log, trace=trace)
+        server = make_server(reloader, access, limits, log, trace=trace, http=http)
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             # What was held arrives now.
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGHUP})
@@ -68,6 +73,17 @@ def run(
         return stopped
 
     return trio.run(main)
+
+
+def make_server(
+    reloader: Reloader, access: Access, limits: Limits, events: Events, *, trace: bool, http: bool
+) -> Server:
+    """The echo server, with its HTTP face or without."""
+    serve = partial(Server, reloader, access=access, limits=limits, events=events, trace=trace)
+    if not http:
+        return serve()
+    face = Face()
+    return serve(handler=face.handle, deny=face.deny, keep_recording=True)
 
 
 class Control:

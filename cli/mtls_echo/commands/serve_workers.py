@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator
 
 import trio
 
-from mtls_echo.commands.serve_process import Control
+from mtls_echo.commands.serve_process import Control, make_server
 from mtls_echo_server import events
 from mtls_echo_server.access import Access
 from mtls_echo_server.connection import Limits
@@ -42,6 +42,7 @@ def run_workers(
     told: Redirect,
     *,
     trace: bool,
+    http: bool,
 ) -> bool:
     """Serve by so many workers until a signal stops it; return whether all connections finished.
 
@@ -54,6 +55,7 @@ def run_workers(
         log: Gets every event.
         told: Where the reloader's events go, and others that arise in a worker.
         trace: Record each handshake.
+        http: Answer clients that speak HTTP.
     """
 
     def work(link: SupervisorLink, reload_first: bool) -> None:
@@ -61,7 +63,7 @@ def run_workers(
         with open(link.log, "w", encoding=log.encoding) as events_up:
             worker = _Worker(link, log.of_worker(link.number, events_up))
             told.target = worker.tell
-            server = Server(reloader, access=access, limits=share, events=worker.tell, trace=trace)
+            server = make_server(reloader, access, share, worker.tell, trace=trace, http=http)
             trio.run(worker.run, server, reloader, sockets, reload_first)
 
     client_auth = reloader.current.verify_mode.name.removeprefix("CERT_").lower()

@@ -69,7 +69,7 @@ class Evidence:
             our
             own side gave up half way: it was cancelled.
         transport_end: How the transport ended from the peer's side.
-        connect_error, denied, mismatched_echo, closed_early: As their verbs have it.
+        connect_error, denied, mismatched_echo, closed_early, at_boundary: As their verbs have it.
         first_bytes: The first 64 bytes received.
         late_data: The first 512 bytes of application data that were found after a failed write.
         no_tls, no_tls_detail: Why TLS never began in the middle of a plaintext protocol.
@@ -112,6 +112,7 @@ class Evidence:
     denied: str | None = None
     mismatched_echo: str | None = None
     closed_early: str | None = None
+    at_boundary: bool = False
     first_bytes: bytes = b""
     late_data: bytes = b""
     no_tls: InTheClear | None = None
@@ -178,6 +179,12 @@ class Evidence:
         return time.perf_counter() - self.started if self.duration is None else self.duration
 
     @property
+    def ended_between(self) -> bool:
+        """Whether the peer just went where nothing was outstanding: nothing was cut off."""
+        ended = self.transport_end != "open" and self.reason is None and self.alert is None
+        return self.at_boundary and ended
+
+    @property
     def ground(self) -> str | None:
         """OpenSSL's reason; also that for a certificate it cannot parse, which Python omits."""
         if self.reason is None and self.alert is not None and self.alert.sent:
@@ -224,6 +231,13 @@ class Evidence:
     def close_early(self, when: str) -> None:
         """The peer closed cleanly while something was still to come."""
         self.closed_early = when
+
+    def reach_boundary(self, reached: bool) -> None:
+        """Everything was answered that the peer has asked, or that is so no more.
+
+        What was exchanged so far is complete by a framing of its own (RFC 9112 §9.8).
+        """
+        self.at_boundary = reached
 
     def mismatch(self, difference: str) -> None:
         """An echo differs from what was sent."""

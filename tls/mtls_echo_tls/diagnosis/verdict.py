@@ -95,6 +95,8 @@ def _verdict(evidence: Evidence) -> tuple[Outcome, Side | None, Slugs]:
     if evidence.no_common_alpn:
         # Python cannot send no_application_protocol, so the side that minds just closes.
         return "refused", me if evidence.failed else peer, ("no-common-alpn",)
+    if evidence.ended_between and not evidence.abandoned:
+        return "echoed", None, ()
     if evidence.transport_end == "reset":
         return "failed", None, ("reset",)
     if evidence.transport_end == "eof":

@@ -47,12 +47,13 @@ class Delivery(trio.abc.AsyncResource):
         transport: The stream that carries the ciphertext.
         evidence: Collects what happens.
         received, sent: Bytes of plaintext so far.
+        keep_recording: Whether to leave it to another when the handshake's messages are forgotten.
     """
 
     __slots__ = (
         "__weakref__", "_alert_read", "_broken", "_closed", "_drained", "_half_closed",
         "_handshaken", "_keep_trace", "_linger", "_receive_busy", "_records", "_tcp", "_writing",
-        "evidence", "received", "sent", "transport",
+        "evidence", "keep_recording", "received", "sent", "transport",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +74,7 @@ class Delivery(trio.abc.AsyncResource):
         self._records = records
         self._records.recorder.requested = trace
         self._keep_trace = trace
+        self.keep_recording = False
         self._linger = linger
         self._handshaken = False
         self._broken = False
@@ -292,7 +294,8 @@ class Delivery(trio.abc.AsyncResource):
         self.evidence.accept()
         if not self._keep_trace:
             self._records.quiet()
-            self.evidence.recorder.forget()
+            if not self.keep_recording:
+                self.evidence.recorder.forget()
 
     def _abandon(self) -> None:
         """Break the stream because our side gave up in the middle of an operation."""

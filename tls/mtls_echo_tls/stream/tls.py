@@ -266,18 +266,21 @@ class TLSStream(Delivery, trio.abc.Stream):
             await trio.lowlevel.cancel_shielded_checkpoint()
         return data
 
-    async def answer_all(self, answer: Answer) -> None:
+    async def answer_all(self, answer: Answer, first: Answer | None = None) -> None:
         """Answer everything that is received, until the peer's close_notify.
 
         Args:
             answer: Called with the plaintext of one record or several. It blocks all other
                 tasks while it runs. Its exceptions are raised here.
+            first: Called in its place with what is received first.
 
         Raises:
             TLSFailure: As `receive_some` and `send_all`.
         """
+        reply = first or answer
         while data := await self.receive_some():
-            await self.send_all(answer(data))
+            await self.send_all(reply(data))
+            reply = answer
 
     async def _receive(self, max_bytes: int | None = None) -> tuple[bytes, bool]:
         """As `receive_some`, and whether that had to wait. If not, a checkpoint is owed."""
