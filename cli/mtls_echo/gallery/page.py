@@ -14,7 +14,7 @@ from mtls_echo_server.http.detect import HTTP_1_1, is_request
 
 if TYPE_CHECKING:
     from mtls_echo.gallery.visit import Visit
-    from mtls_echo_server.http.site import Request, Response, Rule
+    from mtls_echo_server.http.site import HTTPRequest, HTTPResponse, Rule
     from mtls_echo_tls.stream.tls import TLSStream
 
 
@@ -44,14 +44,14 @@ def _rule(visit: Visit, stream: TLSStream, _path: str) -> Rule:
 _MOST_POSTED = 64 * 1024
 
 
-def _answer(visit: Visit, stream: TLSStream, request: Request) -> Response:
-    from mtls_echo_server.http.site import Response
+def _answer(visit: Visit, stream: TLSStream, request: HTTPRequest) -> HTTPResponse:
+    from mtls_echo_server.http.site import HTTPResponse
 
     if visit.exhibit.slug == "index":
         return _index(visit, html=request.wants_html)
     seen = _seen(visit, stream)
     if not request.wants_html:
-        return Response.json(seen)
+        return HTTPResponse.json(seen)
     from mtls_echo_server.http.markup import fields, page, section, tag, value
 
     exhibit = visit.exhibit
@@ -88,16 +88,16 @@ def _seen(visit: Visit, stream: TLSStream) -> dict[str, Any]:
     }
 
 
-def _index(visit: Visit, *, html: bool) -> Response:
+def _index(visit: Visit, *, html: bool) -> HTTPResponse:
     """The list of exhibits, as links where they can be followed."""
     from mtls_echo.gallery.collection import EXHIBITS
-    from mtls_echo_server.http.site import Response
+    from mtls_echo_server.http.site import HTTPResponse
 
     domain, port = visit.domain, visit.transport.socket.getsockname()[1]
     named = [each for each in EXHIBITS.values() if not each.by_address]
     if not html:
         lines = (f"https://{each.slug}.{domain}:{port}/  {each.title}\n" for each in named)
-        return Response.text("".join(lines))
+        return HTTPResponse.text("".join(lines))
     from mtls_echo_server.http.markup import page, section, tag
 
     groups = dict.fromkeys(each.group for each in named)
