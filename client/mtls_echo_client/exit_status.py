@@ -1,8 +1,9 @@
 """The exit status of a client: what a script can know without parsing anything.
 
-0 echoed; 2 usage, configuration or unusable files; 3 no TCP connection; 4 I refused the server;
-5 the server refused me; 6 closed or reset without an alert; 7 timeout; 8 protocol mismatch, or
-not TLS at all; 9 authenticated but not authorised.
+0 echoed, or what was asked for in its place; 2 usage, configuration or unusable files; 3 no TCP
+connection; 4 I refused the server; 5 the server refused me; 6 closed or reset without an alert, or
+another answer than was asked for; 7 timeout; 8 protocol mismatch, or not TLS at all; 9
+authenticated but not authorised.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ DENIED = 9
 _MISMATCHES: frozenset[Slug] = frozenset(
     {
         "no-common-version", "no-common-cipher", "no-common-group", "no-common-alpn",
-        "no-common-signature-algorithm", "plaintext-peer", "plaintext-client",
+        "no-common-signature-algorithm", "plaintext-peer", "plaintext-client", "other-protocol",
     }
 )  # fmt: skip
 
 
 def exit_status(report: Report) -> int:
     """The status of a client's report."""
-    if report.outcome == "echoed":
+    if report.outcome in ("echoed", "completed"):
         return OK
     if report.outcome == "denied":
         return DENIED

@@ -26,6 +26,7 @@ import trio
 
 from mtls_echo_client.dial import Prologue, open_tcp, speak
 from mtls_echo_tls.address import Address, reference_identifier
+from mtls_echo_tls.answers.answer import heard
 from mtls_echo_tls.denial import DENIAL
 from mtls_echo_tls.diagnosis.context_info import context_info
 from mtls_echo_tls.diagnosis.diagnose import diagnose
@@ -315,8 +316,11 @@ class Session:
             with trio.move_on_after(self._timeout):
                 await self._complete_head()
             self.evidence.read_denial(self._head)
+        answer = heard(data) if not self.echoed else None
         if self.evidence.denied is None:
-            if data:
+            if answer is not None:
+                self.evidence.hear(answer)
+            elif data:
                 self.evidence.mismatch(self._difference(data))
             elif not self._unheard:
                 self.evidence.close_early(self._still_due())

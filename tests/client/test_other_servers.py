@@ -59,15 +59,17 @@ async def test_an_altered_echo_is_caught_at_its_first_wrong_byte(
 
 
 @versions
-async def test_an_answer_in_http_may_be_about_the_certificate(world: World, version: str) -> None:
-    """nginx completes the handshake, and refuses the certificate in its answer."""
+async def test_an_answer_in_http_is_told_as_one(world: World, version: str) -> None:
     refusing = transforming(lambda _: b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     failure = await failure_of(world, refusing, b"hello\n", version=version)
 
-    assert failure.report.causes == ["altered-echo"]
-    assert "this is an HTTP server, and no echo server" in failure.report.remedy
-    assert "which curl can make with the same certificate and key" in failure.report.remedy
+    assert failure.report.causes == ["other-protocol"]
+    assert failure.report.summary == (
+        "mutual TLS is up, but the server does not echo: it answered HTTP/1.1 400 Bad Request"
+    )
+    assert "ask a server of HTTP by http of check()" in failure.report.remedy
+    assert exit_status(failure.report) == 8
 
 
 @pytest.mark.parametrize(
@@ -145,7 +147,16 @@ async def test_a_server_that_speaks_before_it_is_spoken_to_is_not_an_echo_server
 ) -> None:
     failure = await failure_of(world, saying(b"220 welcome\r\n"), version=version)
 
-    assert failure.report.causes == ["altered-echo"]
+    assert failure.report.causes == ["other-protocol"]
+    assert failure.report.answer is not None
+    assert failure.report.answer.protocol == "SMTP or FTP"
+    assert "it answered SMTP or FTP “220 welcome”" in failure.report.summary
+
+
+async def test_words_that_belong_to_no_protocol_are_an_altered_echo(world: World) -> None:
+    failure = await failure_of(world, saying(b"good morning\r\n"))
+
+    assert (failure.report.causes, failure.report.answer) == (["altered-echo"], None)
 
 
 async def ask(session: Session, question: bytes) -> bytes:

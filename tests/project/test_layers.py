@@ -40,7 +40,8 @@ tls: pki
 tls/path: tls pki pki/certificates pki/files
 tls/trace: tls tls/path pki/certificates
 tls/stacks: tls tls/trace pki/certificates
-tls/diagnosis: tls tls/path tls/trace tls/stacks pki pki/certificates
+tls/answers: tls pki
+tls/diagnosis: tls tls/answers tls/path tls/trace tls/stacks pki pki/certificates
 tls/stream: tls/path tls/trace tls/diagnosis
 tls/material: tls tls/path tls/diagnosis pki pki/certificates pki/files pki/directory
 tls/diagrams: tls tls/trace tls/diagnosis pki
@@ -51,7 +52,7 @@ server: tls tls/path tls/diagnosis tls/stream tls/material tls/diagrams pki pki/
 server/workers: server pki/files
 server/http: server tls/path tls/trace tls/diagnosis tls/diagrams pki
 
-client: tls tls/path tls/diagnosis tls/stream pki/certificates
+client: tls tls/answers tls/diagnosis tls/path tls/stream tls/material pki/certificates
 client/starttls: tls tls/diagnosis tls/stream
 client/endpoints: tls
 client/endpoints/configuration: client client/endpoints tls tls/material pki pki/files

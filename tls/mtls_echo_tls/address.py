@@ -27,6 +27,16 @@ class Address(NamedTuple):
     host: str
     port: int = DEFAULT_PORT
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the host as it is written is this machine (RFC 6761 §6.3)."""
+        if self.host == DEFAULT_HOST or self.host.endswith(f".{DEFAULT_HOST}"):
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
     def __str__(self) -> str:
         """As `parse_address` reads it; IPv6 in brackets (RFC 3986 §3.2.2)."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

@@ -173,6 +173,17 @@ CAUSES: dict[Slug, Cause] = {
         "this is not an echo server, or a broken one: check host and port",
         "",
     ),
+    "other-protocol": _either(
+        "the server speaks another protocol than it was spoken to in",
+        "ask a server of HTTP by {http}; of any other {handshake} judges TLS without a word of its"
+        " protocol",
+        "",
+    ),
+    "error-answer": _either(
+        "the server answered the request with an error that is not about us",
+        "TLS works: ask for what the server has ({http}), or read its log",
+        "RFC 9110 §15",
+    ),
     "internal-error": _either(
         "a failure that none of the known causes explains",
         "read the other side's log, and report what this says together with it",
@@ -285,16 +296,6 @@ _UNREADABLE_PARTS: dict[int | None, Cause] = {
     14: _malformed("notAfter", "is not written as RFC 5280 has it"),
     **dict.fromkeys((2, 20, 21), _malformed("an extension", "is one that OpenSSL does not take")),
 }
-
-
-# nginx completes the handshake with a client whose certificate it does not accept, and then says
-# so in its answer to the first request.
-ANSWERED_IN_HTTP = _either(
-    CAUSES["altered-echo"].clause,
-    "this is an HTTP server, and no echo server; whether it accepts our certificate, its answer to"
-    " a request tells, which curl can make with the same certificate and key",
-    "",
-)
 
 
 # A client that goes in the middle of the handshake may never have meant to finish it.

@@ -1,4 +1,4 @@
-"""The two sides of a TLS connection, and the stages that a connection passes."""
+"""The two sides of a TLS connection, its stages, and what it is made for."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from typing import Literal
 
 Side = Literal["client", "server"]
 Stage = Literal["connect", "handshake", "first-read", "established"]
+
+# What a client connects for: to be echoed, to complete a handshake, or to ask in HTTP.
+Purpose = Literal["echo", "handshake", "http"]
 
 _PEER: dict[Side, Side] = {"client": "server", "server": "client"}
 

@@ -25,7 +25,8 @@ Slug = Literal[
     # the connection
     "tampered", "protocol-violation", "oversize", "downgrade", "renegotiation",
     "truncated", "reset", "closed-without-alert", "timeout",
-    "not-authorised", "no-connection", "altered-echo", "internal-error",
+    "not-authorised", "no-connection", "altered-echo", "other-protocol", "error-answer",
+    "internal-error",
 ]
 # fmt: on
 

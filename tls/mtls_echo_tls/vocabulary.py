@@ -42,6 +42,8 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
     access: str = "Access"
     allow_plaintext: str = "allow_plaintext=True"
     lenient: str = "strict=False"
+    http: str = "http of check()"
+    handshake: str = "check() without http"
 
     # What follows the name of a setting, where its value is shown.
     file: str = ""

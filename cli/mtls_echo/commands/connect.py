@@ -22,6 +22,8 @@ from mtls_echo_tls.address import parse_address, reference_identifier
 if TYPE_CHECKING:
     import ssl
 
+    from mtls_echo_tls.address import Address
+
 # As ping does, when only --count is given.
 _DEFAULT_INTERVAL = 1.0
 
@@ -40,12 +42,16 @@ examples:
       The same with a PKCS#12 file, whose password is asked for.
   mtls-echo connect [::1]:8443 --repeat 1 --json
       One report per second, one line each.
+  mtls-echo connect api.test:443 --handshake --ca ca.crt --cert me.crt --key me.key
+      Of a server of any make: does mutual TLS with it work, and what does it prove?
+  mtls-echo connect api.test:443 --http /health --ca ca.crt --cert me.crt --key me.key
+      The same in HTTP, in which nginx and others refuse a certificate.
   seq 100000 | mtls-echo connect | cmp - <(seq 100000)
       Every line, there and back.
 
 \b
 exit status (with --repeat and --count: of the last connection that failed):
-  0  echoed, every byte verified
+  0  echoed, every byte verified; with --handshake not refused, with --http answered 2xx or 3xx
   2  usage, configuration or unusable files
 {CONNECTION_STATUSES}\
   130  interrupted by Ctrl-C; 141  standard output was closed by its reader
@@ -86,6 +92,31 @@ exit status (with --repeat and --count: of the last connection that failed):
     "--server-name",
     metavar="NAME",
     help="The name that the server's certificate must have, sent as SNI too.  [default: HOST]",
+)
+@click.option(
+    "--handshake",
+    is_flag=True,
+    help="Send nothing: complete the handshake, and wait for a refusal, an end or a first word.",
+)
+@click.option(
+    "--wait",
+    type=Seconds(min=0),
+    metavar="SECONDS",
+    help="How long --handshake waits: a server of TLS 1.3 judges late.  [default: 1]",
+)
+@click.option(
+    "--http",
+    is_flag=False,
+    flag_value="/",
+    metavar="[PATH]",
+    help="Send one request in HTTP/1.1 and say what the answer means; 2xx and 3xx are successes."
+    "  [PATH: /]",
+)
+@click.option(
+    "--method", type=click.Choice(["GET", "HEAD"]), help="The method of --http.  [default: GET]"
+)
+@click.option(
+    "--header", multiple=True, metavar="'NAME: VALUE'", help="Add a field to --http; repeatable."
 )
 @click.option("--tls", type=click.Choice(["1.2", "1.3"]), help="Offer only this version.")
 @click.option("--alpn", multiple=True, metavar="PROTOCOL", help="Offer this protocol; repeatable.")
@@ -131,6 +162,11 @@ def connect(
     crl: Path | None,
     verify: str | None,
     server_name: str | None,
+    handshake: bool,
+    wait: float | None,
+    http: str | None,
+    method: str | None,
+    header: tuple[str, ...],
     tls: str | None,
     alpn: tuple[str, ...],
     timeout: float,
@@ -139,7 +175,7 @@ def connect(
     repeat: float | None,
     count: int | None,
 ) -> None:
-    """Connect to an echo server over mutual TLS and verify every byte that comes back.
+    """Connect over mutual TLS, and verify every byte that an echo server sends back.
 
     MESSAGE is sent as one line. Without it, or with -, standard input is sent as it comes, many
     lines in flight; with --repeat, the line "ping". Standard output is what came back, no more.
@@ -147,7 +183,14 @@ def connect(
 
     Nothing counts as a success before the first echo: a TLS 1.3 server verifies its client after
     the client's handshake is complete. Empty input therefore sends one empty line, unprinted.
+
+    Of a server that does not echo --handshake and --http tell what it proves, and how far it has
+    accepted us. With no files given and a HOST other than this machine nothing is made on disk.
     """
+    _forbid_mixing(message, handshake, wait, http, method, header)
+    if http is not None and not http.startswith("/") and address is None:
+        # `--http HOST:PORT`, where the path was left out.
+        address, http = http, "/"
     with _as_command_error("", "for example: mtls-echo connect localhost:8443 hello"):
         where = parse_address(address or "")
     with _as_command_error("--server-name: ", "give the host name only"):
@@ -166,7 +209,8 @@ def connect(
             "--as names a certificate of the --pki directory",
         )
     repeated = repeat is not None or count is not None
-    if message is None and repeated:
+    others = handshake or http is not None
+    if message is None and repeated and not others:
         message = "ping"
     if message == "-" and repeated:
         raise CommandError(
@@ -179,10 +223,14 @@ def connect(
 
     import trio
 
+    from mtls_echo.commands.connect_check import check_of
     from mtls_echo.commands.connect_io import Dialogue, StandardFileError
     from mtls_echo.vocabulary import COMMAND_LINE
     from mtls_echo_tls.material.load import client_material
 
+    check = check_of(http=http, method=method, header=header, wait=wait) if others else None
+    if pki is None and not (cert or key or password_file or ca or crl or where.is_loopback):
+        _forbid_making(where, no_message=message is None)
     load = partial(
         client_material,
         pki=pki,
@@ -213,7 +261,10 @@ def connect(
         trace=trace,
         interval=_DEFAULT_INTERVAL if repeat is None else repeat,
         count=count if repeated else 1,
-        likely_typo=address if address and message is None and ":" not in address else None,
+        likely_typo=address
+        if address and message is None and not others and ":" not in address
+        else None,
+        check=check,
     )
     try:
         # Between checkpoints Ctrl-C could leave a socket without an owner.
@@ -227,6 +278,46 @@ def connect(
             raise SystemExit(130) from None  # 128 + SIGINT, as a shell reports it
         raise
     raise SystemExit(status)
+
+
+def _forbid_mixing(
+    message: str | None,
+    handshake: bool,
+    wait: float | None,
+    http: str | None,
+    method: str | None,
+    header: tuple[str, ...],
+) -> None:
+    """Reject options that say different things about what to do once TLS is up."""
+    if handshake and http is not None:
+        raise CommandError("--handshake and --http exclude each other", "give one of them")
+    if message is not None and (handshake or http is not None):
+        used = "--handshake" if handshake else "--http"
+        raise CommandError(
+            f"{used} sends no MESSAGE, and {message!r} is one",
+            "an echo is asked for without it" + (", a path is written --http /PATH" * bool(http)),
+        )
+    if wait is not None and not handshake:
+        raise CommandError("--wait has no effect without --handshake", "give both")
+    if (method or header) and http is None:
+        used = "--method" if method else "--header"
+        raise CommandError(f"{used} has no effect without --http", "give both")
+
+
+def _forbid_making(where: Address, *, no_message: bool) -> None:
+    """Reject a server elsewhere where there are no files, and none were asked to be made."""
+    import os
+
+    from mtls_echo_tls.material.load import default_pki
+
+    if os.environ.get("MTLS_ECHO_PKI") or default_pki().exists():
+        return
+    typo = f"; to send {where.host!r} as a message: mtls-echo connect localhost:8443 {where.host}"
+    raise CommandError(
+        f"there are no trust anchors to verify {where} by, and none are made for another machine",
+        "give --ca FILE, or --ca system for a certificate of the public web; and, for the server"
+        " to know you, --cert FILE --key FILE" + (typo if no_message else ""),
+    )
 
 
 @contextmanager

@@ -29,17 +29,21 @@ from typing import IO, TYPE_CHECKING
 import click
 import trio
 
-from mtls_echo.console import complain, say, width_of
+from mtls_echo.commands.connect_check import Check, account
+from mtls_echo.console import complain, print_result, say, width_of
 from mtls_echo.output import write
 from mtls_echo.vocabulary import COMMAND_LINE
+from mtls_echo_client.check import examine
 from mtls_echo_client.context import client_context
 from mtls_echo_client.exit_status import NO_CONNECTION, OK, USAGE, exit_status
+from mtls_echo_client.http import offer_http
 from mtls_echo_client.session import Session, connect
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_pki.files.staging import DirectoryError
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.address import DEFAULT_HOST, Address
 from mtls_echo_tls.diagnosis.context_info import with_vocabulary
+from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.report import Report, describe
 from mtls_echo_tls.material.errors import ConfigurationError
@@ -73,6 +77,7 @@ class Dialogue:
         interval: Seconds from the start of one connection to that of the next.
         count: How many connections; None for no end.
         likely_typo: What was taken for a host and may have been meant as the message.
+        check: What to do in place of an echo.
     """
 
     address: Address
@@ -87,6 +92,7 @@ class Dialogue:
     interval: float = 0.0
     count: int | None = 1
     likely_typo: str | None = None
+    check: Check | None = None
 
     async def run(self) -> int:
         """Connect as often as asked.
@@ -132,9 +138,13 @@ class Dialogue:
             alpn=self.alpn,
             strict=material.strict,
         )
+        if self.check is not None and self.check.request is not None and not self.alpn:
+            offer_http(context)
         return with_vocabulary(context, COMMAND_LINE)
 
     async def _connect(self, number: int, context: ssl.SSLContext) -> int:
+        if self.check is not None:
+            return await self._examine(number, context, self.check)
         try:
             session = await connect(
                 self.address.host,
@@ -153,6 +163,27 @@ class Dialogue:
         if self.count != 1 and not self.json:
             say(f"{number}: echoed after {session.report.duration_ms:.1f} ms")
         return await self._conclude(session.report, OK)
+
+    async def _examine(self, number: int, context: ssl.SSLContext, check: Check) -> int:
+        evidence = await examine(
+            self.address.host,
+            self.address.port,
+            context,
+            server_name=self.server_name,
+            request=check.request,
+            wait=check.wait,
+            timeout=self.timeout,
+            trace=self.trace,
+        )
+        report = await trio.to_thread.run_sync(diagnose, evidence)
+        self._draw(report)
+        status = exit_status(report)
+        if status == OK and not self.json:
+            if self.count != 1:
+                say(f"{number}: {report.summary} ({report.duration_ms:.1f} ms)")
+            else:
+                print_result(account(report))
+        return await self._conclude(report, status)
 
     async def _talk(self, session: Session) -> None:
         source = _Input(self.message, sys.stdin)

@@ -44,7 +44,10 @@ PLAYS = [
 ]
 
 # What cannot be shown with two ends on one machine, or what is not a failure of a handshake.
-NOT_OBSERVED = {"clock-skew", "no-connection", "altered-echo", "internal-error", "renegotiation"}
+NOT_OBSERVED = {
+    *("clock-skew", "no-connection", "altered-echo", "internal-error", "renegotiation"),
+    *("other-protocol", "error-answer"),
+}
 NOT_OBSERVED |= {"protocol-violation"}
 
 

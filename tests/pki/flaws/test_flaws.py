@@ -96,6 +96,7 @@ def test_every_cause_that_lies_in_a_credential_has_a_flaw() -> None:
         *("no-common-signature-algorithm", "plaintext-peer", "plaintext-client", "tampered"),
         *("downgrade", "truncated", "reset", "closed-without-alert", "timeout"),
         *("not-authorised", "no-connection", "altered-echo", "internal-error", "renegotiation"),
+        *("other-protocol", "error-answer"),
         "protocol-violation",
     }
 

@@ -57,6 +57,8 @@ _OF_ANCHORS: Slugs = ("unknown-authority", "missing-intermediate", "impostor-aut
 # Why a certificate of ours was not sent.
 _WITHHELD: Slugs = ("no-client-certificate", "no-common-signature-algorithm")
 
+_DENIED: Slug = "not-authorised"
+
 # Trust anchors named in a report; a bundle of the web's CAs has more.
 _MOST_ANCHORS = 32
 
@@ -97,6 +99,9 @@ def _diagnose(evidence: Evidence) -> Report:
     verdict = verdict_of(observed)
     path = _examine_path(observed, verdict)
     causes, owner = narrow(observed, verdict, path)
+    if observed.answer is not None and verdict.outcome == "denied" and causes[0] != _DENIED:
+        # Turned away in HTTP, and most likely for its certificate.
+        verdict = replace(verdict, outcome="refused")
     return _report(observed, verdict, path, causes, owner)
 
 
@@ -252,6 +257,7 @@ def _report(
         rfc=_rfc(causes[0], words) if causes else "",
         tls=_parameters(evidence),
         requested=evidence.certificate_request,
+        answer=evidence.answer,
         peer=summarise(evidence.peer_chain),
         own=summarise(evidence.own_chain),
         anchors=_anchors(evidence),

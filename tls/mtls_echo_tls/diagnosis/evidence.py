@@ -18,13 +18,14 @@ from typing import Literal
 
 from mtls_echo_tls.alerts import AlertDescription as A
 from mtls_echo_tls.alerts import alert_of_reason
+from mtls_echo_tls.answers.answer import ServerAnswer
 from mtls_echo_tls.causes import InTheClear
 from mtls_echo_tls.denial import denial_in
 from mtls_echo_tls.diagnosis.cipher_mismatch import why_no_shared_cipher
 from mtls_echo_tls.diagnosis.context_info import ContextInfo
 from mtls_echo_tls.path.certificates import is_readable
 from mtls_echo_tls.reasons import ALERT_OF_REASON, ALERT_OF_REASON_IN_TLS12
-from mtls_echo_tls.sides import Side, Stage
+from mtls_echo_tls.sides import Purpose, Side, Stage
 from mtls_echo_tls.slugs import Slugs
 from mtls_echo_tls.stacks.fingerprint import recognise
 from mtls_echo_tls.trace import codepoints, messages
@@ -66,12 +67,12 @@ class Evidence:
             the peer's certification path, when there was one.
         alert: The alert that ended the connection, ours or the peer's.
         failed, abandoned: Whether TLS or the transport ended the connection against our will, or
-            our
-            own side gave up half way: it was cancelled.
+            our own side gave up half way: it was cancelled.
         transport_end: How the transport ended from the peer's side.
-        connect_error, denied, mismatched_echo, closed_early, at_boundary: As their verbs have it.
-        first_bytes: The first 64 bytes received.
-        late_data: The first 512 bytes of application data that were found after a failed write.
+        connect_error, denied, mismatched_echo, closed_early, at_boundary, answer, waited: As their
+            verbs have it.
+        first_bytes, late_data: The first 64 bytes received, and the first 512 of application data
+            that were found after a failed write.
         no_tls, no_tls_detail: Why TLS never began in the middle of a plaintext protocol.
         own_chain, peer_chain: The certificates presented, DER, end-entity first. A rejected
             peer's are here too.
@@ -113,6 +114,9 @@ class Evidence:
     mismatched_echo: str | None = None
     closed_early: str | None = None
     at_boundary: bool = False
+    purpose: Purpose = "echo"
+    answer: ServerAnswer | None = None
+    waited: float | None = None
     first_bytes: bytes = b""
     late_data: bytes = b""
     no_tls: InTheClear | None = None
@@ -145,11 +149,6 @@ class Evidence:
     settled: bool = field(default=False, repr=False, compare=False)
 
     @property
-    def is_protected(self) -> bool:
-        """Whether what the peer sends by now travels under the connection's keys."""
-        return self.is_tls13 or self.version is not None
-
-    @property
     def is_success(self) -> bool:
         """Whether both sides accepted and nothing else happened: all that matters was read.
 
@@ -166,6 +165,8 @@ class Evidence:
             or self.late_data
             or self.no_common_alpn
             or self.mismatched_echo
+            or self.answer
+            or self.waited is not None
             or self.closed_early
             or self.version is None
             or self.verify_code is not None
@@ -242,6 +243,18 @@ class Evidence:
     def mismatch(self, difference: str) -> None:
         """An echo differs from what was sent."""
         self.mismatched_echo = difference
+
+    def intend(self, purpose: Purpose) -> None:
+        """Note what the connection is for, before it is judged."""
+        self.purpose = purpose
+
+    def hear(self, answer: ServerAnswer) -> None:
+        """The peer said something that is not an echo."""
+        self.answer = answer
+
+    def wait_in_vain(self, seconds: float) -> None:
+        """For so long after the handshake nothing came that refuses us, or accepts us."""
+        self.waited = seconds
 
     def deny(self, reason: str) -> None:
         """An authenticated client was not authorised."""

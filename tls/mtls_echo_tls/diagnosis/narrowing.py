@@ -25,6 +25,7 @@ from msgspec.structs import replace
 from mtls_echo_pki.certificates.identifiers import has_unreadable_names, hosts
 from mtls_echo_pki.certificates.reading import is_self_issued, issuer_name, subject_name, valid_at
 from mtls_echo_tls.alerts import AlertDescription
+from mtls_echo_tls.answers.meaning import TURNED_AWAY, turned_away
 from mtls_echo_tls.diagnosis.cipher_mismatch import is_strong, owns_its_key
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.tables import SHOWN_BESIDE
@@ -37,7 +38,7 @@ from mtls_echo_tls.reasons import UNKNOWN
 from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Slug, Slugs, drop, keep
 from mtls_echo_tls.stacks.alerts import likely_first, meant_by
-from mtls_echo_tls.stacks.request import by_listed_authorities
+from mtls_echo_tls.stacks.request import accepted_authorities, by_listed_authorities, issuers
 
 # OpenSSL does not send a chain that its security level forbids, whether it was loaded or is
 # completed from the trust anchors; of the peer's chain it says so with a verify code.
@@ -139,6 +140,10 @@ def _with_provable(family: Slugs, path: CertificationPath, evidence: Evidence) -
 
     If any stack answers such a fault with such an alert, it is more likely than anything else.
     """
+    if evidence.answer is not None and family == TURNED_AWAY:
+        listed = accepted_authorities(evidence.recorder)
+        certain: Slugs = tuple(fault.slug for fault in path.faults if not fault.strict)
+        return turned_away(certain, issuers(path.certificates), listed)
     if evidence.alert is None or family not in (UNKNOWN, _DENIED):
         return family
     verifier = peer_of(evidence.side)

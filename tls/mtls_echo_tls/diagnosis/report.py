@@ -11,13 +11,14 @@ from typing import Literal
 
 import msgspec
 
+from mtls_echo_tls.answers.answer import ServerAnswer
 from mtls_echo_tls.fault_causes import Variant
 from mtls_echo_tls.path.summaries import CertificateSummary
 from mtls_echo_tls.sides import Side, Stage
 from mtls_echo_tls.slugs import Slug
 from mtls_echo_tls.trace.decoding import Requested, TraceEntry
 
-Outcome = Literal["echoed", "refused", "denied", "failed"]
+Outcome = Literal["echoed", "completed", "refused", "denied", "failed"]
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +89,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """One connection, as one side saw it.
 
     Attributes:
-        outcome: ``echoed`` (all went well), ``refused`` (by one side's TLS), ``denied``
+        outcome: ``echoed`` (all went well), ``completed`` (so did what was asked for in place of
+            an echo: a handshake, which ``stage`` says to be accepted or not, or a request in
+            HTTP), ``refused`` (by one side's TLS, or in HTTP for a certificate), ``denied``
             (authenticated, not authorised), ``failed`` (the connection ended otherwise).
         rejected_by: The side that refused; None when neither did.
         stage: How far it came.
@@ -96,10 +99,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         faults: Everything that is wrong with the path that was refused, the causes among it: the
             second fault that would show as soon as the first is mended.
         verify_code: OpenSSL's verdict on the certification path, when we refused.
-        evidence: What the causes were inferred from.
+        evidence: What the causes were inferred from, and what worked.
         summary, remedy: Who refused whom, and why; what the reader can do about the first cause.
         tls: What was negotiated; None when the handshake did not get that far.
         requested: What the server asked of the client's certificate; None when it asked for none.
+        answer: What the server said that is not an echo; None when it said nothing.
         peer, own: The certificates presented.
         anchors: When we refused a certificate: SHA-256 of our trust anchors. Empty when there
             are more than 32.
@@ -124,6 +128,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     rfc: str
     tls: Parameters | None
     requested: Requested | None = None
+    answer: ServerAnswer | None = None
     peer: CertificateSummary | None
     own: CertificateSummary | None
     anchors: list[str] = msgspec.field(default_factory=list[str])

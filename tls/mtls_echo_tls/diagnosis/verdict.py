@@ -17,6 +17,8 @@ import msgspec
 from mtls_echo_tls import reasons
 from mtls_echo_tls.alerts import CERTIFICATE_ALERTS
 from mtls_echo_tls.alerts import AlertDescription as A
+from mtls_echo_tls.answers.answer import ServerAnswer
+from mtls_echo_tls.answers.meaning import meaning_of
 from mtls_echo_tls.diagnosis import tables
 from mtls_echo_tls.diagnosis.cipher_mismatch import fits, takes_usual_keys
 from mtls_echo_tls.diagnosis.evidence import Evidence
@@ -64,6 +66,8 @@ def _verdict(evidence: Evidence) -> tuple[Outcome, Side | None, Slugs]:
     peer = peer_of(me)
     if evidence.denied is not None:
         return "denied", "server", ("not-authorised",)
+    if evidence.answer is not None:
+        return _of_answer(evidence, evidence.answer)
     if evidence.mismatched_echo is not None:
         return "failed", None, ("altered-echo",)
     if evidence.closed_early is not None:
@@ -106,10 +110,28 @@ def _verdict(evidence: Evidence) -> tuple[Outcome, Side | None, Slugs]:
         return "failed", None, ("closed-without-alert",)
     if evidence.failed:
         return "failed", None, _without_reason(evidence)
+    if evidence.waited is not None:
+        return "completed", None, ()
     if evidence.stage != "established" or evidence.abandoned:
         # We ended it ourselves: nothing failed, and nothing was proved either.
         return "failed", None, ()
     return "echoed", None, ()
+
+
+def _of_answer(evidence: Evidence, answer: ServerAnswer) -> tuple[Outcome, Side | None, Slugs]:
+    """What the server said in place of an echo, or in answer to a request."""
+    if evidence.purpose == "handshake":
+        return "completed", None, ()  # whatever it is, it was said to us
+    if answer.status is None or (evidence.purpose == "echo" and answer.is_success):
+        return "failed", None, ("other-protocol",)
+    asked, sent = evidence.certificate_requested, bool(evidence.own_chain)
+    causes = meaning_of(answer, asked=asked, sent=sent).causes
+    if causes:
+        return "denied" if causes[0] == "not-authorised" else "refused", "server", causes
+    if answer.is_success:
+        return "completed", None, ()
+    unasked: Slug = "other-protocol" if evidence.purpose == "echo" else "error-answer"
+    return "failed", None, (unasked,)
 
 
 def _without_reason(evidence: Evidence) -> Slugs:
@@ -163,7 +185,8 @@ def _family_of_reason(reason: str, evidence: Evidence) -> Slugs:
     if reason == "EXCESSIVE_MESSAGE_SIZE" and not evidence.hello_answered:
         return causes[::-1]  # a hello, which has no reason to be long
     # What travels under the connection's keys cannot be altered unnoticed.
-    is_authentic = reason in reasons.ABOUT_CONTENTS and evidence.is_protected
+    is_protected = evidence.is_tls13 or evidence.version is not None
+    is_authentic = reason in reasons.ABOUT_CONTENTS and is_protected
     return (drop(causes, {"tampered"}) or causes) if is_authentic else causes
 
 

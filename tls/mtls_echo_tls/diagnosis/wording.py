@@ -12,14 +12,7 @@ from collections.abc import Iterable, Iterator
 from mtls_echo_pki.certificates.reading import subject_name
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.alerts import AlertDescription, alert_meaning, alert_name
-from mtls_echo_tls.causes import (
-    ANSWERED_IN_HTTP,
-    IF_PROBE,
-    IN_THE_CLEAR,
-    InTheClear,
-    cause_of,
-    denied_for,
-)
+from mtls_echo_tls.causes import IF_PROBE, IN_THE_CLEAR, InTheClear, cause_of, denied_for
 from mtls_echo_tls.denial import NOT_AMONG, ONLY_CERTAIN
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import same_name_root
@@ -38,10 +31,14 @@ from mtls_echo_tls.slugs import Slugs, drop
 from mtls_echo_tls.stacks.fingerprint import display
 from mtls_echo_tls.stacks.request import (
     accepted_authorities,
+    asked_for_in_words,
     enumerated,
     issuers,
     request_in_words,
 )
+
+# What came was not what was asked for, and refuses neither side.
+_ANSWERED: frozenset[Slugs] = frozenset({("other-protocol",), ("error-answer",)})
 
 # Further candidates named in full; the slugs of the others follow on one line.
 _NAMED = 2
@@ -66,11 +63,15 @@ def summary(evidence: Evidence, outcome: Outcome, words: Perspective, causes: Sl
     peer, rejected_by = words.peer, words.rejected_by
     if outcome == "echoed":
         return accepted(evidence.side)
+    if outcome == "completed" or causes[:1] in _ANSWERED:
+        return _of_answer(evidence)
     if evidence.closed_early is not None:
         return f"the {peer} closed the connection {evidence.closed_early}"
     if evidence.no_tls is not None:
         clause = IN_THE_CLEAR[evidence.no_tls].clause
         return clause if rejected_by is None else f"we refused the {peer}: {clause}"
+    if evidence.side == "client" and evidence.timed_out and evidence.version is not None:
+        return f"{_what_is_up(evidence)}, but {words.clause(causes[0])} from the server"
     silence = silence_in(causes)
     if rejected_by is None and len(causes) > 1 and silence is not None:
         how = "reset" if silence == "reset" else "closed"
@@ -86,6 +87,9 @@ def summary(evidence: Evidence, outcome: Outcome, words: Perspective, causes: Sl
         if causes[:1] != UNKNOWN:
             likely, other = (words.clause(slug, evidence.verify_code) for slug in causes[:2])
             why = f"most likely {likely}, or {other} ({why})"
+    elif len(causes) > 1 and evidence.answer is not None and outcome == "refused":
+        likely, other = (words.clause(slug) for slug in causes[:2])
+        why = f"most likely {likely}, or {other}"
     else:
         why = ", or ".join(words.clause(slug, evidence.verify_code) for slug in causes[:2])
     if outcome == "denied":
@@ -99,6 +103,29 @@ def summary(evidence: Evidence, outcome: Outcome, words: Perspective, causes: Sl
     if rejected_by == evidence.side:
         return f"we refused the {peer}: {why}"
     return f"the {peer} refused us: {why}"
+
+
+def _what_is_up(evidence: Evidence) -> str:
+    """What the handshake has made; it is mutual where a certificate of ours was sent."""
+    return "mutual TLS is up" if evidence.own_chain else "TLS is up"
+
+
+def _of_answer(evidence: Evidence) -> str:
+    """What came in place of an echo, or that nothing was to come."""
+    up, answer = _what_is_up(evidence), evidence.answer
+    if evidence.purpose == "echo":
+        return f"{up}, but the server does not echo: it answered {answer}"
+    if evidence.purpose == "http" and answer is not None:
+        if answer.status is None:
+            return f"{up}, but its answer is not HTTP/1.1: {answer}"
+        return f"the server answered {answer}"
+    if evidence.stage == "established":
+        return f"{up}: the server and we accepted each other"
+    return f"the handshake is complete, and the server has not refused us{_within(evidence)}"
+
+
+def _within(evidence: Evidence) -> str:
+    return "" if evidence.waited is None else f" within {evidence.waited:g} s"
 
 
 def _likelihood(causes: Slugs, words: Perspective) -> str:
@@ -131,8 +158,6 @@ def remedy(evidence: Evidence, words: Perspective, causes: Slugs, path: Certific
             "read the client's log: many programs refuse a server without telling it, most often"
             " because its certificate's CA is not among their trust anchors ({ca})"
         )
-    if first == "altered-echo" and "received 'HTTP/" in (evidence.mismatched_echo or ""):
-        return words.remedy(ANSWERED_IN_HTTP)
     denied = evidence.denied or ""
     if "client certificate" in denied and not denied.endswith((NOT_AMONG, ONLY_CERTAIN)):
         return words.remedy(denied_for(denied))
@@ -145,6 +170,8 @@ def facts(
 ) -> list[Fact]:
     """What was compared and what crossed the connection, in the order of finding."""
     found: Iterable[Fact] = _facts(evidence, words, causes, path) if causes else ()
+    if _has_worked(evidence, words):
+        found = (*found, *worked(evidence, words))
     if not causes and evidence.unused and evidence.side == "server":
         # curl and others compare the name after the handshake, and send no alert.
         found = [Fact("found", it) for it in unnamed(evidence.own_chain, evidence.server_name)]
@@ -155,6 +182,9 @@ def _facts(
     evidence: Evidence, words: Perspective, causes: Slugs, path: CertificationPath
 ) -> Iterator[Fact]:
     silent = silence_in(causes) is not None
+    if evidence.answer is not None and words.rejected_by == "server":
+        said = f": “{evidence.answer.said}”" if evidence.answer.said else ""
+        yield Fact("received", f"{evidence.answer}{said}")
     if len(causes) > 2:
         yield Fact(_likelihood(causes, words), words.clause(causes[0], evidence.verify_code))
         others = drop(causes[1:], SILENT)  # how it ended was seen
@@ -186,6 +216,56 @@ def _facts(
         yield Fact("reason", evidence.ground)
     if evidence.first_bytes and causes[:1] in (("plaintext-peer",), ("plaintext-client",)):
         yield Fact("received", repr(evidence.first_bytes[:32])[1:])
+
+
+def _has_worked(evidence: Evidence, words: Perspective) -> bool:
+    """Whether a client that was not refused by TLS is to be told what was proved."""
+    if evidence.side == "server" or evidence.version is None or evidence.verify_code is not None:
+        return False
+    told = evidence.timed_out or evidence.answer is not None or evidence.purpose != "echo"
+    return told and (words.rejected_by is None or evidence.answer is not None)
+
+
+def worked(evidence: Evidence, words: Perspective) -> Iterator[Fact]:
+    """What a client's handshake has agreed on and proved, and what it has not."""
+    agreed = (evidence.version, evidence.cipher, evidence.group)
+    alpn = f"; ALPN {evidence.alpn}" if evidence.alpn else ""
+    yield Fact("TLS", ", ".join(filter(None, agreed)) + alpn)
+    leaf = end_entity(evidence.peer_chain)
+    shown = f", by a {presented_as(leaf)}" if leaf is not None else ""
+    yield Fact("server", f"proved to be {evidence.server_name}{shown}")
+    asked = evidence.certificate_request
+    if words.rejected_by is not None and asked is not None:
+        return  # what was asked for and sent has been said
+    if asked is None:
+        yield Fact("asked for", "no certificate of ours: this is not mutual TLS")
+        return
+    yield Fact("asked for", asked_for_in_words(asked))
+    ours = end_entity(evidence.own_chain)
+    sent = presented_as(ours) if ours is not None else f"none: {_why_unsent(evidence)}"
+    yield Fact("we sent", sent)
+    yield Fact("proved", words.text(_proved(evidence)))
+
+
+def _why_unsent(evidence: Evidence) -> str:
+    if evidence.context_info.credential is None:
+        return "we were given none to present"
+    return "our key makes none of the signatures that the server takes"
+
+
+def _proved(evidence: Evidence) -> str:
+    """How far a server has shown that it takes what we presented."""
+    what = "it was accepted" if evidence.own_chain else "a client without one is accepted"
+    if evidence.stage != "established":
+        so_far = (
+            f"not refused{_within(evidence)}" if evidence.waited is not None else "nothing yet"
+        )
+        return f"{so_far}, which is not yet proof that {what}; {{http}} asks a server of HTTP"
+    last = "its Finished" if evidence.version != "TLSv1.3" else "its first data"
+    by_tls = f"{what} by the server's TLS, whose {last[4:]} came after it"
+    if evidence.purpose == "http":
+        return by_tls
+    return f"{by_tls}; nginx and others judge it in their answer to a request ({{http}})"
 
 
 def _of_peer(evidence: Evidence, words: Perspective, path: CertificationPath) -> Iterator[Fact]:

@@ -62,6 +62,18 @@ def request_in_words(asked: Requested, *, only_tls13: bool) -> str:
     )
 
 
+def asked_for_in_words(asked: Requested) -> str:
+    """What was asked for, as far as the server has said: CAs, and signatures."""
+    issuers_named = _some(asked.authorities, "; ") or "any CA: it names none"
+    return f"a certificate of {issuers_named}; signed by {_some(asked.signature_algorithms, ', ')}"
+
+
+def _some(names: Sequence[str], separator: str) -> str:
+    """The first of these names, and how many more there are."""
+    more = len(names) - _MOST_NAMES
+    return separator.join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
 def by_listed_authorities(
     causes: Slugs,
     path: Sequence[x509.Certificate],
