@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from mtls_echo import endpoints as endpoints
     from mtls_echo.exceptions import explain_exception as explain_exception
     from mtls_echo.explanation import Explanation as Explanation
+    from mtls_echo_client.check import check as check
     from mtls_echo_client.context import client_context as client_context
     from mtls_echo_client.exit_status import exit_status as exit_status
+    from mtls_echo_client.http import HTTPRequest as HTTPRequest
     from mtls_echo_client.session import Session as Session
     from mtls_echo_client.session import connect as connect
     from mtls_echo_pki.certificates.authority import Authority as Authority
@@ -87,7 +89,9 @@ __version__ = "0.1.0"
 _NAMES_IN = {
     "mtls_echo.exceptions": "explain_exception",
     "mtls_echo.explanation": "Explanation",
+    "mtls_echo_client.check": "check",
     "mtls_echo_client.context": "client_context",
+    "mtls_echo_client.http": "HTTPRequest",
     "mtls_echo_client.session": "Session connect",
     "mtls_echo_pki.certificates.authority": "Authority",
     "mtls_echo_pki.certificates.credential": "Credential",

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from mtls_echo_pki.certificates.reading import subject_name
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.alerts import AlertDescription, alert_meaning, alert_name
+from mtls_echo_tls.answers.settings import product_of, settings, topic_of
 from mtls_echo_tls.causes import IF_PROBE, IN_THE_CLEAR, InTheClear, cause_of, denied_for
 from mtls_echo_tls.denial import NOT_AMONG, ONLY_CERTAIN
 from mtls_echo_tls.diagnosis.evidence import Evidence
@@ -28,7 +29,7 @@ from mtls_echo_tls.path.validate import CertificationPath
 from mtls_echo_tls.reasons import UNKNOWN
 from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Slugs, drop
-from mtls_echo_tls.stacks.fingerprint import display
+from mtls_echo_tls.stacks.fingerprint import display, recognise
 from mtls_echo_tls.stacks.request import (
     accepted_authorities,
     asked_for_in_words,
@@ -172,6 +173,7 @@ def facts(
     found: Iterable[Fact] = _facts(evidence, words, causes, path) if causes else ()
     if _has_worked(evidence, words):
         found = (*found, *worked(evidence, words))
+    found = (*found, *_settings(evidence, words, causes))
     if not causes and evidence.unused and evidence.side == "server":
         # curl and others compare the name after the handshake, and send no alert.
         found = [Fact("found", it) for it in unnamed(evidence.own_chain, evidence.server_name)]
@@ -245,6 +247,22 @@ def worked(evidence: Evidence, words: Perspective) -> Iterator[Fact]:
     sent = presented_as(ours) if ours is not None else f"none: {_why_unsent(evidence)}"
     yield Fact("we sent", sent)
     yield Fact("proved", words.text(_proved(evidence)))
+
+
+def _settings(evidence: Evidence, words: Perspective, causes: Slugs) -> Iterator[Fact]:
+    """Which setting of the server decides, where it may be a product of another maker."""
+    is_other = evidence.purpose != "echo" or evidence.context_info.other_files
+    if evidence.side == "server" or not is_other:
+        return
+    reasons = drop(causes, SILENT)
+    unasked = not causes and evidence.certificate_request is None and evidence.version is not None
+    by_us = words.rejected_by == "client"
+    if not unasked and (not reasons or (words.rejected_by is None and reasons == causes)):
+        return
+    topic = topic_of(None if unasked else reasons[0], "server" if by_us else "client")
+    stacks = evidence.peer_stacks or recognise(evidence.recorder)
+    for product, text in settings(topic, product_of(evidence.answer, stacks)):
+        yield Fact(f"on {product}", text)
 
 
 def _why_unsent(evidence: Evidence) -> str:
