@@ -12,7 +12,8 @@ import trio.testing
 
 from mtls_echo_client.exit_status import exit_status
 from mtls_echo_client.session import connect
-from mtls_echo_client.starttls.negotiation import PROTOCOLS, starttls
+from mtls_echo_client.starttls.negotiation import starttls
+from mtls_echo_client.starttls.ports import PORTS
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.report import Report
 from tests.client.sessions import alice
@@ -81,7 +82,7 @@ GOOD: dict[str, Script] = {
     ],
 }
 
-every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
+every_protocol = pytest.mark.parametrize("protocol", PORTS)
 
 
 def speaking(script: Script, then: Behaviour = echo, *, in_pieces: bool = False) -> Behaviour:

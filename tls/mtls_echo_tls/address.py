@@ -42,17 +42,19 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def parse_address(text: str, *, listening: bool = False) -> Address:
+def parse_address(
+    text: str, *, listening: bool = False, default_port: int = DEFAULT_PORT
+) -> Address:
     """Read ``HOST:PORT``, ``HOST``, ``:PORT``, ``[IPV6]:PORT`` or ``[IPV6]``.
 
-    The defaults are `localhost` and port 8443. To listen on, both parts are needed, and port 0 is
-    allowed.
+    The defaults are `localhost` and port 8443, or another one. To listen on, both parts are
+    needed, and port 0 is allowed.
 
     Raises:
         ValueError: It is none of these; the message says what to write instead.
     """
     if "://" in text:
-        bare = text.partition("://")[2].partition("/")[0] or f"{DEFAULT_HOST}:{DEFAULT_PORT}"
+        bare = text.partition("://")[2].partition("/")[0] or f"{DEFAULT_HOST}:{default_port}"
         raise ValueError(f"{text!r} is a URL; write only host and port: {bare}")
     if text.startswith("["):
         host, closed, rest = text[1:].partition("]")
@@ -74,7 +76,7 @@ def parse_address(text: str, *, listening: bool = False) -> Address:
         raise ValueError(f"{text!r} is not HOST:PORT: both must be given")
     if not _is_ipv6(host):
         reference_identifier(host or DEFAULT_HOST)
-    number = _parse_port(port, text, 0 if listening else 1) if colon else DEFAULT_PORT
+    number = _parse_port(port, text, 0 if listening else 1) if colon else default_port
     return Address(host or DEFAULT_HOST, number)
 
 

@@ -8,7 +8,6 @@ answers, so no offer is an error here and never a reason to go on without TLS.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 import trio
 
@@ -21,28 +20,15 @@ from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.stream.tcp import TCPStream
 
-
-@dataclass(frozen=True)
-class Protocol:
-    """A plaintext protocol in which TLS can be started.
-
-    Attributes:
-        port: Where its servers listen, by IANA's registry.
-        ask: Speaks it, given the server's name, up to where TLS begins.
-    """
-
-    port: int
-    ask: Callable[[Cleartext, str], Awaitable[None]]
-
-
-PROTOCOLS: dict[str, Protocol] = {
-    "postgres": Protocol(5432, postgres),
-    "mysql": Protocol(3306, mysql),
-    "smtp": Protocol(25, smtp),
-    "imap": Protocol(143, imap),
-    "pop3": Protocol(110, pop3),
-    "ldap": Protocol(389, ldap),
-    "xmpp": Protocol(5222, xmpp),
+# Each speaks its protocol, given the server's name, up to where TLS begins.
+_ASK: dict[str, Callable[[Cleartext, str], Awaitable[None]]] = {
+    "postgres": postgres,
+    "mysql": mysql,
+    "smtp": smtp,
+    "imap": imap,
+    "pop3": pop3,
+    "ldap": ldap,
+    "xmpp": xmpp,
 }
 
 
@@ -52,7 +38,7 @@ async def starttls(protocol: str, transport: TCPStream, evidence: Evidence) -> N
     The caller sets the deadline, and closes the transport if this fails.
 
     Args:
-        protocol: A name of `PROTOCOLS`.
+        protocol: A name of `mtls_echo_client.starttls.ports`.
         transport: A new connection.
         evidence: Its record, with the server's name.
 
@@ -61,7 +47,7 @@ async def starttls(protocol: str, transport: TCPStream, evidence: Evidence) -> N
     """
     clear = Cleartext(transport)
     try:
-        await PROTOCOLS[protocol].ask(clear, evidence.server_name or "")
+        await _ASK[protocol](clear, evidence.server_name or "")
         clear.nothing_more()
     except NoTLSError as error:
         evidence.stay_in_the_clear(error.problem, error.detail)
