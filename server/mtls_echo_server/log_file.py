@@ -74,10 +74,11 @@ class LogFile:
 
     def write_utf8(self, line: bytes) -> None:
         """As `write`, of a line in UTF-8."""
-        if self.encoding == "utf-8":
-            self._write_or_lose(line)
-        else:
+        file = self._target()
+        if getattr(file, "encoding", None) != "utf-8":
             self.write(line.decode())
+        elif file is None or self._held or not self._write_at_once(file, line):
+            self._write_or_lose(line)
 
     def _write_or_lose(self, data: bytes) -> None:
         if self._size and self._size + len(data) > MOST_HELD:
@@ -118,6 +119,19 @@ class LogFile:
         """How many lines were lost, in how many seconds; they are counted anew from now on."""
         lost, self._lost = self._lost, 0
         return lost, self._clock() - self._lost_since
+
+    def _write_at_once(self, file: IO[str], data: bytes) -> bool:
+        """Write to an ordinary file, which does not wait; False if it is not one, or fails."""
+        try:
+            if self._may_wait or file.fileno() != self._known:
+                return False
+            count = os.write(self._known, data)
+        except (OSError, ValueError):
+            return False
+        if count < len(data):
+            self._held.append(data[count:])
+            self._size += len(data) - count
+        return True
 
     def _write_some(self, data: bytes) -> bool:
         """Write the beginning of what is held; False when that would have to wait."""

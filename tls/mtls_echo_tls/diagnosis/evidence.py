@@ -13,6 +13,7 @@ from __future__ import annotations
 import datetime
 import ssl
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
@@ -31,6 +32,18 @@ from mtls_echo_tls.stacks.fingerprint import recognise
 from mtls_echo_tls.trace import codepoints, messages
 from mtls_echo_tls.trace.cleartext import ends_in_alert
 from mtls_echo_tls.trace.decoding import Requested, requested_in
+from mtls_echo_tls.trace.messages import (
+    ALERT,
+    CERTIFICATE,
+    CERTIFICATE_REQUEST,
+    CERTIFICATE_VERIFY,
+    CLIENT_HELLO,
+    COMPRESSED_CERTIFICATE,
+    ENCRYPTED_EXTENSIONS,
+    HANDSHAKE,
+    SERVER_HELLO,
+    SERVER_KEY_EXCHANGE,
+)
 from mtls_echo_tls.trace.recorder import Recorder
 
 TransportEnd = Literal["open", "eof", "reset"]
@@ -371,33 +384,32 @@ class Evidence:
     def _read_recording(self) -> None:
         """Take over what the handshake's messages show; more exact than `note_error`."""
         hellos: list[bytes] = []
-        answer = exchange = proof = b""
+        request: tuple[bytes, int] | None = None
+        sent: dict[int, bytes] = {}  # the last of each type
+        received: dict[int, bytes] = {}
         alerted = False
         for _, way, version, content_type, body in self.recorder.recorded():
-            if content_type != messages.HANDSHAKE or not body:
-                alerted |= content_type == messages.ALERT
-                continue
-            kind = body[0]
-            if kind == messages.CLIENT_HELLO:
-                hellos.append(body)
-            elif kind == messages.SERVER_HELLO:
-                self.hello_answered, answer = True, body
-            elif kind == messages.SERVER_KEY_EXCHANGE:
-                exchange = body
-            elif kind == messages.CERTIFICATE_VERIFY and (way == "write") == (
-                self.side == "server"
-            ):
-                proof = body
-            elif kind == messages.ENCRYPTED_EXTENSIONS:
-                self.is_tls13 = True
-            elif kind == messages.CERTIFICATE_REQUEST:
-                self.certificate_requested = True
-                self.certificate_request = requested_in(body, version)
-            elif kind in (messages.CERTIFICATE, messages.COMPRESSED_CERTIFICATE):
-                if way == "write":
-                    self.own_chain = messages.chain_of(body)
+            if content_type == HANDSHAKE and body:
+                kind = body[0]
+                if kind == CLIENT_HELLO:
+                    hellos.append(body)
+                elif kind == CERTIFICATE_REQUEST:
+                    request = body, version
+                elif way == "write":
+                    sent[kind] = body
                 else:
-                    self.peer_chain = messages.chain_of(body)
+                    received[kind] = body
+            elif content_type == ALERT:
+                alerted = True
+        self.own_chain = _chain_in(sent) or self.own_chain
+        self.peer_chain = _chain_in(received) or self.peer_chain
+        by_server = sent if self.side == "server" else received
+        answer = by_server.get(SERVER_HELLO, b"")
+        self.hello_answered |= bool(answer)
+        self.is_tls13 |= ENCRYPTED_EXTENSIONS in by_server
+        if request is not None:
+            self.certificate_requested = True
+            self.certificate_request = requested_in(*request)
         for number, hello in enumerate(hellos):
             server_name, alpn, tls13 = messages.read_hello(hello)
             self.alpn_offered |= alpn
@@ -408,6 +420,8 @@ class Evidence:
                 self.client_random = hello[6:38].hex() if len(hello) >= 38 else self.client_random
                 if self.side == "server":
                     self.server_name = server_name or self.server_name
+        exchange = by_server.get(SERVER_KEY_EXCHANGE, b"")
+        proof = by_server.get(CERTIFICATE_VERIFY, b"")
         group, signature = messages.agreed_in(answer, exchange, proof)
         self.group = codepoints.named(codepoints.GROUPS, group) if group else self.group
         self.signature = (
@@ -420,8 +434,13 @@ class Evidence:
             self.peer_is_openssl |= self.peer_stacks == frozenset({"OpenSSL"})
         alert = self.recorder.fatal_alert if alerted else None
         if alert is not None:
-            sent = alert.direction == "sent"
-            self.alert = AlertSeen(alert.body[1], sent=sent, protected=alert.protected)
+            ours = alert.direction == "sent"
+            self.alert = AlertSeen(alert.body[1], sent=ours, protected=alert.protected)
+
+
+def _chain_in(said: Mapping[int, bytes]) -> tuple[bytes, ...]:
+    message = said.get(CERTIFICATE) or said.get(COMPRESSED_CERTIFICATE)
+    return messages.chain_of(message) if message else ()
 
 
 _FIELDS = tuple(each.name for each in fields(Evidence))

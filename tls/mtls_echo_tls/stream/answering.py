@@ -54,7 +54,7 @@ class AnsweringStream(TLSStream):
 
     async def answer_all(self, answer: Answer, first: Answer | None = None) -> None:
         """As `TLSStream.answer_all`; between two messages, by the hub."""
-        tcp, answered = self._tcp, 0
+        tcp, answered, turns = self._tcp, 0, 0
         reply = first or answer
         while True:
             data, waited = await self._receive()
@@ -68,7 +68,10 @@ class AnsweringStream(TLSStream):
                     with self._send_busy:
                         async with self._writing:  # at once: it is free, and nothing was awaited
                             await self._send_rest(unsent)
-            if not waited:
+            turns += waited
+            # Other tasks have a turn after every answer, but for the first ones: a connection for
+            # a single message has waited by then.
+            if not waited and (answered >= _WORTH_IT or len(data) > RECORD or not (data or turns)):
                 await trio.lowlevel.cancel_shielded_checkpoint()
             if not data:
                 return

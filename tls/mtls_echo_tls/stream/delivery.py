@@ -129,7 +129,8 @@ class Delivery(trio.abc.AsyncResource):
             raise self._lost("reset") from error
         if not data:
             raise self._lost("eof")
-        self.evidence.keep_first_bytes(data)
+        if not self._handshaken:
+            self.evidence.keep_first_bytes(data)
         self._records.feed(data)
         return waited
 

@@ -96,7 +96,7 @@ class TLSStream(Delivery, trio.abc.Stream):
             recorder=records.recorder,
         )
         super().__init__(transport, records, evidence, trace=trace, linger=linger)
-        self._handshaking: trio.Event | None = None
+        self._handshaking = False
         self._send_busy = Exclusive("another task is sending on this TLS connection")
 
     @property
@@ -120,14 +120,14 @@ class TLSStream(Delivery, trio.abc.Stream):
         Raises:
             TLSFailure: One side refused the other, or the connection ended.
         """
-        while self._handshaking is not None:
-            await self._handshaking.wait()
+        while self._handshaking:
+            await self._receive_busy.wait_free()
         await self._verdict()
         self._check_usable()
         if self._handshaken:
             await trio.lowlevel.checkpoint()
             return
-        self._handshaking = trio.Event()
+        self._handshaking = True
         try:
             with self._receive_busy, self._send_busy:
                 await trio.lowlevel.checkpoint_if_cancelled()
@@ -137,8 +137,7 @@ class TLSStream(Delivery, trio.abc.Stream):
             self._abandon()
             raise
         finally:
-            self._handshaking.set()
-            self._handshaking = None
+            self._handshaking = False
 
     async def _handshake(self) -> None:
         records = self._records
@@ -147,10 +146,10 @@ class TLSStream(Delivery, trio.abc.Stream):
                 complete = records.handshake()
                 if records.pending:
                     await self._deliver([records.output()])
-                elif not complete and self._tcp is not None:
-                    # A peer without TCP_NODELAY holds back the rest of its flight until this is
-                    # acknowledged (measured with Java: 49 ms to 10 ms for a handshake). What we
-                    # send acknowledges too.
+                elif self._tcp is not None and not (complete and self.evidence.side == "client"):
+                    # A peer without TCP_NODELAY holds back the rest of its flight, or its first
+                    # message, until this is acknowledged (measured with Java: 49 ms to 10 ms for a
+                    # handshake). What we send acknowledges too.
                     self._tcp.acknowledge_now()
                 if complete:
                     break
@@ -167,8 +166,6 @@ class TLSStream(Delivery, trio.abc.Stream):
             evidence.await_first_read()
         else:
             self._accepted()
-        if evidence.side == "server" and self._tcp is not None:
-            self._tcp.acknowledge_now()
 
     async def _refuse(self, error: ssl.SSLError) -> NoReturn:
         """Deliver the alert that OpenSSL wrote, then raise.
@@ -204,7 +201,8 @@ class TLSStream(Delivery, trio.abc.Stream):
         """As `send_all`; return whether that had to wait. If not, a checkpoint is owed."""
         waited = False
         with self._send_busy:
-            self._check_established()
+            if self._broken or self._closed or not self._handshaken:
+                self._check_established()
             # A cancellation is harmless here; once a record is encrypted, it breaks the stream.
             await trio.lowlevel.checkpoint_if_cancelled()
             if self.evidence.no_common_alpn and not self.evidence.close_notify:
@@ -284,9 +282,11 @@ class TLSStream(Delivery, trio.abc.Stream):
 
     async def _receive(self, max_bytes: int | None = None) -> tuple[bytes, bool]:
         """As `receive_some`, and whether that had to wait. If not, a checkpoint is owed."""
-        await self._verdict()
+        if self._broken:
+            await self._verdict()
         with self._receive_busy:
-            self._check_established()
+            if self._broken or self._closed or not self._handshaken:
+                self._check_established()
             waited = False
             try:
                 await trio.lowlevel.checkpoint_if_cancelled()

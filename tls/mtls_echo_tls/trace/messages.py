@@ -36,6 +36,7 @@ _FATAL = 2
 
 # Extensions (RFC 6066 §3, RFC 8446 §4.2.1).
 _SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS, _KEY_SHARE = 0, 16, 43, 51
+_READ = frozenset({_SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS})
 
 # RFC 1035 §2.3.4; OpenSSL refuses a longer one, after it was recorded.
 _LONGEST_HOST_NAME = 255
@@ -186,22 +187,20 @@ class Hello(NamedTuple):
 def read_hello(hello: bytes) -> Hello:
     """Read a ClientHello; what is malformed in it is treated as absent."""
     server_name, alpn, tls13 = None, False, False
-    at, end = _start_of_extensions(hello), len(hello)
-    while at + 4 <= end:  # as `extensions`, which would copy every one of them
+    at, end = _start_of_extensions(hello), len(hello) - 4
+    while at <= end:  # as `extensions`, which would copy every one of them
         kind, size = _EXTENSION_HEAD(hello, at)
-        at += 4
-        if at + size > end:
-            break
-        if kind == _SERVER_NAME and size > 5 and server_name is None:
-            # A list with one entry: its length, the type host_name, the name's length, the name.
-            length = min(int.from_bytes(hello[at + 3 : at + 5]), _LONGEST_HOST_NAME, size - 5)
-            server_name = hello[at + 5 : at + 5 + length].decode("ascii", "replace")
-        elif kind == _ALPN:
-            alpn = True
-        elif kind == _SUPPORTED_VERSIONS:
-            versions = hello[at + 1 : at + size]
-            tls13 |= _TLS13 in [versions[each : each + 2] for each in range(0, size - 1, 2)]
-        at += size
+        if kind in _READ and at + size <= end:
+            data = hello[at + 4 : at + 4 + size]
+            if kind == _ALPN:
+                alpn = True
+            elif kind == _SUPPORTED_VERSIONS:
+                tls13 |= _TLS13 in [data[each : each + 2] for each in range(1, size, 2)]
+            elif size > 5 and server_name is None:
+                # A list with one entry: its length, the type host_name, the name's length, it.
+                length = min(int.from_bytes(data[3:5]), _LONGEST_HOST_NAME)
+                server_name = data[5 : 5 + length].decode("ascii", "replace")
+        at += size + 4
     return Hello(server_name, alpn, tls13)
 
 

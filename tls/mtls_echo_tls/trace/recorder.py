@@ -238,15 +238,16 @@ _callback_slot: Any = getattr(getattr(_ssl, "_SSLContext", None), "_msg_callback
 def _on_message(
     connection: Any, way: str, version: int, content_type: int, _kind: int, data: bytes
 ) -> None:
+    if content_type == _INNER_CONTENT_TYPE:
+        return
     try:
         recorder: Recorder = connection.recorder
     except AttributeError:
         return  # silenced; or not of ours, on a context that we use
-    if content_type != _INNER_CONTENT_TYPE:
-        calls = recorder.calls
-        calls.append((time.perf_counter(), way, version, content_type, data))
-        if len(calls) > _MOST_CALLS or len(data) > _LARGEST_CALL:
-            recorder.read()
+    calls = recorder.calls
+    calls.append((time.perf_counter(), way, version, content_type, data))
+    if len(calls) > _MOST_CALLS or len(data) > _LARGEST_CALL:
+        recorder.read()
 
 
 def wrap(
