@@ -10,10 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from benchmarks.speed.material import Missing, Workshop, program
 from benchmarks.speed.rows import Plan, Say
+from benchmarks.speed.running import environment
 from benchmarks.speed.servers import serve
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
@@ -30,18 +32,18 @@ def measure_commands(
 ) -> list[dict[str, Any]]:
     """CPU of a command until it is done, or of a server until it listens; then the PKI."""
     python = sys.executable
-    ours = (python, "-m", "mtls_echo")
+    ours = (str(Path(python).with_name("mtls-echo")),)
+    home = workshop.folder
     numbers = iter(range(1_000_000))
 
     def issue() -> float:
         name = f"client-{next(numbers)}"
-        return _spent(
-            *ours, "pki", "issue", str(workshop.material("two").folder), name, "a.test", "--client"
-        )
+        where = str(workshop.material("two").folder)
+        return _spent(home, *ours, "pki", "issue", where, name, "a.test", "--client")
 
     starting: dict[str, Cost] = {
-        EMPTY: lambda: _spent(python, "-c", "pass"),
-        "mtls-echo --help": lambda: _spent(*ours, "--help"),
+        EMPTY: lambda: _spent(home, python, "-c", "pass"),
+        "mtls-echo --help": lambda: _spent(home, *ours, "--help"),
         "mtls-echo pki issue": issue,
         "mtls-echo serve, to listening": lambda: _until_listening(workshop),
     }
@@ -80,10 +82,10 @@ def _row(
     }
 
 
-def _spent(*command: str) -> float:
+def _spent(home: Path, *command: str) -> float:
     """CPU seconds of a command from start to end."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(home))
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise RuntimeError(f"{command}: {done.stderr}")
@@ -141,9 +143,9 @@ def _issuing(
 
     key, certificate = map(str, files["root"])
     issuer = ("-CA", certificate, "-CAkey", key, "-addext", "subjectAltName=DNS:localhost")
-    _spent(*command, *curve, *output("root"))
-    leaves[_OPENSSL] = lambda: _spent(*command, *curve, *issuer, *output("leaf"))
-    authorities[_OPENSSL] = lambda: _spent(*command, *curve, *output("root"))
+    _spent(where, *command, *curve, *output("root"))
+    leaves[_OPENSSL] = lambda: _spent(where, *command, *curve, *issuer, *output("leaf"))
+    authorities[_OPENSSL] = lambda: _spent(where, *command, *curve, *output("root"))
     return leaves, authorities
 
 

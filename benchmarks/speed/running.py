@@ -80,9 +80,14 @@ def start(
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
-            env={"PATH": os.environ.get("PATH", ""), "HOME": str(output.parent)},
+            env=environment(output.parent),
             start_new_session=True,  # Ctrl-C is ours to handle
         )
+
+
+def environment(home: Path) -> dict[str, str]:
+    """What a program gets of the caller's: PYTHONDONTWRITEBYTECODE, say, would make it slower."""
+    return {"PATH": os.environ.get("PATH", ""), "HOME": str(home)}
 
 
 @contextmanager

@@ -107,6 +107,9 @@ def mtls_echo() -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command; turn every error into a message and an exit status."""
+    # What modules define stays: looking among it for garbage again and again takes a twentieth of
+    # the time of a command that imports much.
+    gc.set_threshold(100_000)
     click.Context.formatter_class = HelpFormatter
     if not sys.warnoptions:
         # What libraries have to say to programmers; what concerns users is said by ourselves.

@@ -13,7 +13,6 @@ import errno
 import importlib
 import os
 import re
-import shutil
 import sys
 import textwrap
 from collections.abc import Generator, Iterable, Mapping
@@ -123,10 +122,9 @@ class HelpFormatter(click.HelpFormatter):
     def __init__(
         self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None
     ) -> None:
-        super().__init__(indent_increment, width, max_width)
         if width is None:
-            columns = shutil.get_terminal_size().columns
-            self.width = min(self.width, max(columns - 2, _NARROWEST))
+            width = max(min(_columns(), max_width or 80) - 2, _NARROWEST)
+        super().__init__(indent_increment, width)
 
     def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
         """Write the usage line; what does not fit goes on below the first argument."""
@@ -170,6 +168,17 @@ class HelpFormatter(click.HelpFormatter):
 
 # Help is not written in fewer columns.
 _NARROWEST = 20
+
+
+def _columns() -> int:
+    """The width of the terminal: as `shutil` has it, which imports what unpacks archives."""
+    with contextlib.suppress(ValueError):
+        if (columns := int(os.environ.get("COLUMNS", ""))) > 0:
+            return columns
+    with contextlib.suppress(OSError):  # standard output is closed, or no terminal
+        return os.get_terminal_size(1).columns or 80
+    return 80
+
 
 _HYPHEN = "\N{NON-BREAKING HYPHEN}"
 
@@ -357,6 +366,7 @@ def _output() -> TextIO | None:
 
 def this_command() -> str:
     """This program, as it can be called from here."""
+    import shutil
     from pathlib import Path
 
     running = Path(sys.argv[0]).resolve()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import math
 from collections.abc import Generator
 from functools import partial
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from mtls_echo_tls.material.errors import ConfigurationError
     from mtls_echo_tls.material.load import Material
     from mtls_echo_tls.material.reloader import Reloader
+
+
+# As Python itself has it from 3.13 on.
+_NEW_OBJECTS = 2_000
 
 
 @click.command(epilog=EPILOG, context_settings={"max_content_width": 100})
@@ -72,6 +77,10 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
         from mtls_echo.commands.serve_process import raise_descriptor_limit, run
 
         raise_descriptor_limit(limits.share(1, workers), log)
+        # From here on a search for garbage has to be short, since clients wait for it: it is among
+        # few new objects at a time, and never among what the start made.
+        gc.freeze()
+        gc.set_threshold(_NEW_OBJECTS)
         service = reloader, sockets, access, limits, log
         if workers == 1:
             finished = not run(*service, trace=options["trace"], http=options["http"]).aborted

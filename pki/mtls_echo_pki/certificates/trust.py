@@ -19,8 +19,8 @@ the others.
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -28,6 +28,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mtls_echo_pki.certificates.credential import nameless_file, pem_of
 from mtls_echo_pki.certificates.loading import parsing
 from mtls_echo_pki.certificates.reading import fingerprint
+
+if TYPE_CHECKING:
+    import ssl
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,10 @@ class Trust:
             cadata=b"".join(anchor.public_bytes(Encoding.DER) for anchor in self.anchors)
         )
         if self.crls:
+            from ssl import VERIFY_CRL_CHECK_CHAIN  # what makes certificates needs no OpenSSL
+
             # First the demand: should loading fail, the context refuses every peer.
-            context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+            context.verify_flags |= VERIFY_CRL_CHECK_CHAIN
             # cadata takes certificates only, a file both.
             with nameless_file(self.crl_pem) as path:
                 context.load_verify_locations(cafile=path)

@@ -36,71 +36,68 @@ _OTHER_ED25519 = (
 
 # What a file begins with, and with it what the file is and what to do; patterns see no blanks
 # before the first character.
-_BEGINNINGS: tuple[tuple[re.Pattern[bytes], str, str], ...] = tuple(
-    (re.compile(pattern, re.DOTALL | re.IGNORECASE), what, hint)
-    for pattern, what, hint in (
-        (rb"PK\x03\x04", "is a ZIP archive", "unpack it: unzip {file}"),
-        (rb"<(!doctype html|html|head|body|script)\b", "is a web page (HTML)", _SAVED_PAGE),
-        (rb"<[?!a-z]", "is XML", _SAVED_PAGE),
-        (
-            rb"HTTP/\d",
-            "is a whole HTTP response, with its header",
-            "download it again without the header: curl without -i",
-        ),
-        (
-            rb"version https://git-lfs",
-            "is what Git LFS has in place of a file",
-            "fetch it: git lfs pull",
-        ),
-        (rb"\0GITCRYPT\0", "is encrypted by git-crypt", "decrypt it: git-crypt unlock"),
-        (
-            rb"\$ANSIBLE_VAULT;",
-            "is encrypted by Ansible Vault",
-            "decrypt it: ansible-vault decrypt --output {file}.pem {file}",
-        ),
-        (
-            rb"age-encryption\.org/",
-            "is encrypted by age",
-            "decrypt it: (umask 077; age -d -i IDENTITY -o {file}.pem {file})",
-        ),
-        (
-            rb"SQLite format 3\0",
-            "is a database, as NSS has its certificates in (cert9.db)",
-            "list what is in it with certutil -L -d sql:FOLDER, then print one:"
-            " certutil -L -d sql:FOLDER -n NAME -a",
-        ),
-        (
-            rb"PuTTY-User-Key-File-\d: ssh-ed25519",
-            "is a private key of PuTTY",
-            _OTHER_ED25519.format("puttygen"),
-        ),
-        (
-            rb"PuTTY-User-Key-File-",
-            "is a private key of PuTTY",
-            "convert it: puttygen {file} -O private-openssh -o {file}.pem",
-        ),
-        (
-            rb"(ssh-\w+|ecdsa-sha2-\w+|sk-\S+)-cert-v01@openssh\.com ",
-            "is a certificate of OpenSSH, which TLS does not use",
-            _NOT_FOR_TLS,
-        ),
-        (
-            rb"(ssh-\w+|ecdsa-sha2-\w+|sk-\S+@openssh\.com) AAAA",
-            "is an SSH public key",
-            _NOT_FOR_TLS,
-        ),
-        (rb"---- BEGIN SSH2 ", "is an SSH public key", _NOT_FOR_TLS),
-        (
-            rb"(machine\s+\S+|default)\s+(login|user|account|password)\s",
-            "is a .netrc file, with names and passwords",
-            "name the file of the certificate or key",
-        ),
-        (
-            rb"[{\[]",
-            "is JSON",
-            "take out of it what is wanted: (umask 077; jq -r '.[\"KEY\"]' {file} > {file}.pem)",
-        ),
-    )
+_BEGINNINGS = (
+    (rb"PK\x03\x04", "is a ZIP archive", "unpack it: unzip {file}"),
+    (rb"<(!doctype html|html|head|body|script)\b", "is a web page (HTML)", _SAVED_PAGE),
+    (rb"<[?!a-z]", "is XML", _SAVED_PAGE),
+    (
+        rb"HTTP/\d",
+        "is a whole HTTP response, with its header",
+        "download it again without the header: curl without -i",
+    ),
+    (
+        rb"version https://git-lfs",
+        "is what Git LFS has in place of a file",
+        "fetch it: git lfs pull",
+    ),
+    (rb"\0GITCRYPT\0", "is encrypted by git-crypt", "decrypt it: git-crypt unlock"),
+    (
+        rb"\$ANSIBLE_VAULT;",
+        "is encrypted by Ansible Vault",
+        "decrypt it: ansible-vault decrypt --output {file}.pem {file}",
+    ),
+    (
+        rb"age-encryption\.org/",
+        "is encrypted by age",
+        "decrypt it: (umask 077; age -d -i IDENTITY -o {file}.pem {file})",
+    ),
+    (
+        rb"SQLite format 3\0",
+        "is a database, as NSS has its certificates in (cert9.db)",
+        "list what is in it with certutil -L -d sql:FOLDER, then print one:"
+        " certutil -L -d sql:FOLDER -n NAME -a",
+    ),
+    (
+        rb"PuTTY-User-Key-File-\d: ssh-ed25519",
+        "is a private key of PuTTY",
+        _OTHER_ED25519.format("puttygen"),
+    ),
+    (
+        rb"PuTTY-User-Key-File-",
+        "is a private key of PuTTY",
+        "convert it: puttygen {file} -O private-openssh -o {file}.pem",
+    ),
+    (
+        rb"(ssh-\w+|ecdsa-sha2-\w+|sk-\S+)-cert-v01@openssh\.com ",
+        "is a certificate of OpenSSH, which TLS does not use",
+        _NOT_FOR_TLS,
+    ),
+    (
+        rb"(ssh-\w+|ecdsa-sha2-\w+|sk-\S+@openssh\.com) AAAA",
+        "is an SSH public key",
+        _NOT_FOR_TLS,
+    ),
+    (rb"---- BEGIN SSH2 ", "is an SSH public key", _NOT_FOR_TLS),
+    (
+        rb"(machine\s+\S+|default)\s+(login|user|account|password)\s",
+        "is a .netrc file, with names and passwords",
+        "name the file of the certificate or key",
+    ),
+    (
+        rb"[{\[]",
+        "is JSON",
+        "take out of it what is wanted: (umask 077; jq -r '.[\"KEY\"]' {file} > {file}.pem)",
+    ),
 )
 
 # A line of YAML or JSON, as of a Kubernetes Secret or a kubeconfig, whose value is base64 of PEM.
@@ -154,7 +151,7 @@ def _found(contents: bytes, file: str) -> Iterator[FileFormat]:
         )
     text = contents.lstrip()
     for pattern, what, hint in _BEGINNINGS:
-        if pattern.match(text):
+        if re.match(pattern, text, re.DOTALL | re.IGNORECASE):
             yield FileFormat(
                 what if "," in what else f"{what}, not PEM", hint.replace("{file}", file)
             )

@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
+import msgspec
+
 from mtls_echo_tls.alerts import AlertDescription as A
 from mtls_echo_tls.alerts import alert_of_reason
 from mtls_echo_tls.answers.answer import ServerAnswer
@@ -57,8 +59,7 @@ _LATE_DATA = 512
 _UNKNOWN = ContextInfo()
 
 
-@dataclass(frozen=True, slots=True)
-class AlertSeen:
+class AlertSeen(msgspec.Struct, frozen=True):
     """An alert, ours if `sent`, that crossed the connection.
 
     One that was not protected proves nothing about who wrote it; None: there is no recording.
