@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mtls_echo_tls.vocabulary import Vocabulary
 
 # What the library calls `Directory`, `connect` and `serve`.
@@ -46,4 +48,13 @@ COMMAND_LINE = Vocabulary(
     directory=" DIR",
     name=" NAME",
     **COMMANDS,
+)
+
+# The same where the server is of another make, whose settings have other names.
+OTHER_SERVER = replace(
+    COMMAND_LINE,
+    client_trust="CA",
+    access="rules for who may enter",
+    no_client_certificate="a certificate then is optional",
+    versions="in the server's settings, --tls on the client",
 )

@@ -44,7 +44,7 @@ tls/answers: tls pki
 tls/diagnosis: tls tls/answers tls/path tls/trace tls/stacks pki pki/certificates
 tls/stream: tls/path tls/trace tls/diagnosis
 tls/material: tls tls/path tls/diagnosis pki pki/certificates pki/files pki/directory
-tls/diagrams: tls tls/trace tls/diagnosis pki
+tls/diagrams: tls tls/path tls/trace tls/diagnosis pki pki/certificates
 tls/explain: tls tls/diagnosis
 
 server: tls tls/path tls/diagnosis tls/stream tls/material tls/diagrams pki pki/certificates\

@@ -118,6 +118,11 @@ exit status (with --repeat and --count: of the last connection that failed):
 @click.option(
     "--header", multiple=True, metavar="'NAME: VALUE'", help="Add a field to --http; repeatable."
 )
+@click.option(
+    "--show-chain",
+    is_flag=True,
+    help="Print each certificate that the server sent, and what is wrong with the chain.",
+)
 @click.option("--tls", type=click.Choice(["1.2", "1.3"]), help="Offer only this version.")
 @click.option("--alpn", multiple=True, metavar="PROTOCOL", help="Offer this protocol; repeatable.")
 @click.option(
@@ -167,6 +172,7 @@ def connect(
     http: str | None,
     method: str | None,
     header: tuple[str, ...],
+    show_chain: bool,
     tls: str | None,
     alpn: tuple[str, ...],
     timeout: float,
@@ -207,6 +213,11 @@ def connect(
         raise CommandError(
             f"--as and {other} exclude each other",
             "--as names a certificate of the --pki directory",
+        )
+    if show_chain and json:
+        raise CommandError(
+            "--show-chain and --json exclude each other",
+            "--trace --json has every certificate that was sent",
         )
     repeated = repeat is not None or count is not None
     others = handshake or http is not None
@@ -265,6 +276,7 @@ def connect(
         if address and message is None and not others and ":" not in address
         else None,
         check=check,
+        show_chain=show_chain,
     )
     try:
         # Between checkpoints Ctrl-C could leave a socket without an owner.

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mtls_echo.console import CommandError
+from msgspec import structs
+
+from mtls_echo.console import CommandError, wrap
 from mtls_echo_client.http import HTTPRequest
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.diagnosis.report import Report, describe
@@ -43,11 +45,40 @@ def check_of(
         raise CommandError(str(error), hint) from error
 
 
-def account(report: Report) -> str:
+def account(report: Report, width: int | None) -> str:
     """What was proved of a server that refused nothing: the verdict, then what it rests on."""
-    message, hint = describe(report)
+    message, hint = describe(on_one_screen(report, width))
     first, *facts = message.split("\n")
     lines = [first, *(f"  {fact}" for fact in facts)]
     if hint is not None:
         lines.append(f"  {hint}")
     return "\n".join(map(printable, lines))
+
+
+# The lines of a terminal, without two for the prompt and the command.
+_SCREEN = 22
+
+# The facts that are left out where there is no room for them, the first ones first.
+_LEAST_TELLING = (
+    "reason", "verdict", "our own", "our clock", "valid", "beside it", "asked for", "on HAProxy",
+    "on Apache", "server accepts", "TLS", "also wrong", "presented", "or", "server", "proved",
+)  # fmt: skip
+
+
+def on_one_screen(report: Report, width: int | None) -> Report:
+    """The report with as many of its facts as a terminal of this width shows at once."""
+    for label in ("", *_LEAST_TELLING):
+        report = structs.replace(
+            report, evidence=[fact for fact in report.evidence if fact.fact != label]
+        )
+        if _height(report, width) <= _SCREEN:
+            break
+    return report
+
+
+def _height(report: Report, width: int | None) -> int:
+    message, hint = describe(report)
+    lines = [*message.split("\n"), hint or ""]
+    if width is None:
+        return len(lines)
+    return sum(len(wrap(printable(line), max(width - 2, 1))) for line in lines) + 1

@@ -29,10 +29,10 @@ from typing import IO, TYPE_CHECKING
 import click
 import trio
 
-from mtls_echo.commands.connect_check import Check, account
-from mtls_echo.console import complain, print_result, say, width_of
+from mtls_echo.commands.connect_check import Check, account, on_one_screen
+from mtls_echo.console import complain, print_result, say, width_of, wrap_line
 from mtls_echo.output import write
-from mtls_echo.vocabulary import COMMAND_LINE
+from mtls_echo.vocabulary import COMMAND_LINE, OTHER_SERVER
 from mtls_echo_client.check import examine
 from mtls_echo_client.context import client_context
 from mtls_echo_client.exit_status import NO_CONNECTION, OK, USAGE, exit_status
@@ -44,6 +44,7 @@ from mtls_echo_pki.printable import printable
 from mtls_echo_tls.address import DEFAULT_HOST, Address
 from mtls_echo_tls.diagnosis.context_info import with_vocabulary
 from mtls_echo_tls.diagnosis.diagnose import diagnose
+from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.report import Report, describe
 from mtls_echo_tls.material.errors import ConfigurationError
@@ -78,6 +79,7 @@ class Dialogue:
         count: How many connections; None for no end.
         likely_typo: What was taken for a host and may have been meant as the message.
         check: What to do in place of an echo.
+        show_chain: Whether to print what the server sent, judged.
     """
 
     address: Address
@@ -93,6 +95,7 @@ class Dialogue:
     count: int | None = 1
     likely_typo: str | None = None
     check: Check | None = None
+    show_chain: bool = False
 
     async def run(self) -> int:
         """Connect as often as asked.
@@ -114,12 +117,15 @@ class Dialogue:
             return await self._conclude(_unusable(str(error), error.hint), USAGE)
         if material.created:
             say(f"made test certificates in {material.source}")
-        for warning in material.warnings:
-            _warn(warning)
+        warnings = material.warnings
+        if self.check is None:
+            _warn(*warnings)
         status = OK
         for number in itertools.count(1):
             started = trio.current_time()
             status = await self._connect(number, reloader.current) or status
+            if number == 1 and self.check is not None:
+                _warn(*warnings)  # a verdict comes first
             if number == self.count:
                 break
             await trio.sleep_until(started + self.interval)
@@ -140,7 +146,7 @@ class Dialogue:
         )
         if self.check is not None and self.check.request is not None and not self.alpn:
             offer_http(context)
-        return with_vocabulary(context, COMMAND_LINE)
+        return with_vocabulary(context, COMMAND_LINE if self.check is None else OTHER_SERVER)
 
     async def _connect(self, number: int, context: ssl.SSLContext) -> int:
         if self.check is not None:
@@ -159,7 +165,9 @@ class Dialogue:
         except TLSFailure as failure:
             report = failure.report
             self._draw(report)
-            return await self._conclude(report, exit_status(report))
+            status = await self._conclude(report, exit_status(report))
+            self._draw_chain(failure.evidence)
+            return status
         if self.count != 1 and not self.json:
             say(f"{number}: echoed after {session.report.duration_ms:.1f} ms")
         return await self._conclude(session.report, OK)
@@ -182,8 +190,10 @@ class Dialogue:
             if self.count != 1:
                 say(f"{number}: {report.summary} ({report.duration_ms:.1f} ms)")
             else:
-                print_result(account(report))
-        return await self._conclude(report, status)
+                print_result(account(report, width_of(sys.stdout)))
+        await self._conclude(report, status)
+        self._draw_chain(evidence)
+        return status
 
     async def _talk(self, session: Session) -> None:
         source = _Input(self.message, sys.stdin)
@@ -195,6 +205,7 @@ class Dialogue:
                 self._draw(session.report)
                 if self.count == 1:
                     say(_greeting(self.address, session))
+                self._draw_chain(session.evidence)
             if output is not None and not source.only_proof:
                 await _write(output, data)
 
@@ -214,11 +225,19 @@ class Dialogue:
                 say(f"the drawing is {NARROWEST} columns wide, and this terminal has {columns}")
             click.echo("\n".join(sequence(report, width=width, ascii_only=plain)), err=True)
 
+    def _draw_chain(self, evidence: Evidence) -> None:
+        if self.show_chain:
+            from mtls_echo_tls.diagrams.chain import sent_chain
+
+            for line in sent_chain(evidence):
+                whole = wrap_line(line, width_of(sys.stderr) or len(line), "     ")
+                click.echo("\n".join(whole), err=True)
+
     async def _conclude(self, report: Report, status: int) -> int:
         if self.json:
             await _write(_descriptor(sys.stdout), report.encode() + b"\n")
         elif status != OK:
-            message, hint = describe(report)
+            message, hint = describe(on_one_screen(report, width_of(sys.stderr)))
             if status == NO_CONNECTION and self.likely_typo is not None:
                 words = ["mtls-echo", "connect", str(Address(DEFAULT_HOST)), self.likely_typo]
                 line = shlex.join(words)
@@ -233,8 +252,9 @@ def _report_reload(reload: Reload) -> None:
         say(f"hint: {reload.hint}")
 
 
-def _warn(message: str) -> None:
-    say(f"warning: {message}")
+def _warn(*messages: str) -> None:
+    for message in messages:
+        say(f"warning: {message}")
 
 
 class _Input:
