@@ -37,8 +37,8 @@ class Event:
 
     Args:
         name: ``created``, ``listening``, ``accepted``, ``connection``, ``reload``, ``warning``,
-            ``error``, ``accept-error``, ``suppressed``, ``worker-started``, ``worker-ended``,
-            ``stopping`` or ``stopped``.
+            ``error``, ``accept-error``, ``status``, ``suppressed``, ``worker-started``,
+            ``worker-ended``, ``stopping`` or ``stopped``.
         wording: Its ``text``, or what makes it when it is asked for.
         details: For programs, but for the report; JSON types.
         flood: Events of one flood share this; None for what takes an authenticated client.
@@ -93,8 +93,20 @@ def listening(address: str, port: int, *, client_auth: str, pid: int, workers: i
     )
 
 
-def accepted(where: str, peer: PeerIdentity | None, version: str | None) -> Event:
-    """A client is authenticated and authorised, and is served."""
+def status(address: str, port: int, *, is_loopback: bool) -> Event:
+    """The status port is open."""
+    warned = "" if is_loopback else ": every client that reaches it reads names of peers"
+    return Event(
+        "status",
+        f"status on http://{Address(address, port)}/{warned}",
+        {"address": address, "port": port},
+    )
+
+
+def accepted(
+    where: str, peer: PeerIdentity | None, version: str | None, seconds: float = 0.0
+) -> Event:
+    """A client is authenticated and authorised, and is served: so long after its ClientHello."""
     identity = None if peer is None else str(peer)
     who = "an anonymous client" if identity is None else f'"{identity}"'
     return Event(
@@ -105,6 +117,7 @@ def accepted(where: str, peer: PeerIdentity | None, version: str | None) -> Even
             "identity": identity,
             "fingerprint": None if peer is None else peer.fingerprint,
             "version": version,
+            "handshake_ms": round(seconds * 1000, 3),
         },
         flood=("accepted", _host(where)) if peer is None else None,
     )
@@ -295,7 +308,8 @@ def worker_ended(
     """
     killed = signal.strsignal(-status) if status < 0 else None
     how = f"by signal {-status} ({killed})" if status < 0 else f"with status {status}"
-    what = f"worker {worker} (process {pid}) ended {how}" + (f": {reason}" if reason else "")
+    name = f"worker {worker}" if worker else "the status process"
+    what = f"{name} (process {pid}) ended {how}" + (f": {reason}" if reason else "")
     again = "" if pause is None else f"; another is started {_in_time(pause)}"
     return Event(
         "worker-ended",

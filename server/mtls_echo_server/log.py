@@ -82,6 +82,8 @@ class EventLog:
     The JSON is an object with ``event``, ``time`` (RFC 3339, UTC) and the event's fields. The file
     is standard error unless said; the clock, in seconds, is monotonic. The number of a ``worker``
     is in each of its events, and each ends so that its supervisor can tell (`forward`).
+
+    ``also`` is told of every event, those too that are only counted.
     """
 
     def __init__(
@@ -94,13 +96,14 @@ class EventLog:
     ) -> None:
         self._format: LogFormat = log_format
         self._tag = {} if worker is None else {"worker": worker}
-        self._prefix = "" if worker is None else f"worker {worker}: "
+        self._prefix = "" if worker is None else f"worker {worker}: " if worker else "status: "
         self._ending = "" if worker is None else END_OF_EVENT
         self._end_of_json = f"\n{self._ending}".encode()
         self._file = LogFile(file, clock)
         self._clock = clock
         self._buckets: dict[tuple[str, ...], _Bucket] = {}
         self._look_at = -math.inf
+        self.also: Callable[[Event], object] | None = None
 
     async def run(self) -> None:
         """Write every count as soon as it is due, until cancelled."""
@@ -112,6 +115,8 @@ class EventLog:
 
     def __call__(self, event: Event) -> None:
         """Write the counts that are due; then the event, or count it as part of a flood."""
+        if self.also is not None:
+            self.also(event)
         last = event.name == "stopped"
         if last or self._clock() >= self._look_at:
             self.flush(final=last)

@@ -26,6 +26,7 @@ import math
 import os
 import socket
 import ssl
+import time
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeAlias, cast
@@ -165,6 +166,11 @@ class Server:
             self._tasks.cancel_scope.cancel()
         self._stop.set()
 
+    @property
+    def connections(self) -> int:
+        """How many clients are being served."""
+        return len(self._open)
+
     async def _retire(self) -> None:
         """Retire every connection, and wait until the idle ones have their close_notify.
 
@@ -189,7 +195,7 @@ class Server:
             await self._serve(TCPStream(sock), slot, where)
         except* Exception as bugs:
             text = "".join(traceback.format_exception(bugs))
-            self._events(_events.error(where, _innermost(bugs), text))
+            self._events(_events.error(where, innermost(bugs), text))
         finally:
             sock.close()
             self._pending.remove(slot)
@@ -271,7 +277,9 @@ class Server:
             await self._say_denied(connection, reason)
 
     async def _handle(self, connection: Connection, where: str) -> None:
-        self._events(_events.accepted(where, connection.peer, connection.evidence.version))
+        evidence = connection.evidence
+        took = time.perf_counter() - evidence.started
+        self._events(_events.accepted(where, connection.peer, evidence.version, took))
         self._open.add(connection)
         try:
             await self._handler(connection)
@@ -384,9 +392,9 @@ async def serve(
     await server.run(sockets, task_status=task_status)
 
 
-def _innermost(bugs: BaseException) -> str:
+def innermost(bugs: BaseException) -> str:
     """Return the exception in one line, out of the groups that nurseries wrap around it."""
     if isinstance(bugs, BaseExceptionGroup):
         nested = cast("BaseExceptionGroup[BaseException]", bugs).exceptions
-        return "; ".join(_innermost(bug) for bug in nested)
+        return "; ".join(innermost(bug) for bug in nested)
     return f"{type(bugs).__name__}: {bugs}"

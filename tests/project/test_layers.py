@@ -51,6 +51,8 @@ server: tls tls/path tls/diagnosis tls/stream tls/material tls/diagrams pki pki/
  pki/files
 server/workers: server pki/files
 server/http: server tls/path tls/trace tls/diagnosis tls/diagrams pki
+server/status: server server/http tls tls/path tls/diagnosis tls/diagrams tls/material pki\
+ pki/certificates
 
 client: tls tls/answers tls/diagnosis tls/path tls/stream tls/material pki/certificates
 client/starttls: tls tls/diagnosis tls/stream

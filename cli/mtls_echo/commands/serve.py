@@ -27,11 +27,14 @@ from mtls_echo.password import ask_for_password
 from mtls_echo_pki.files.durable import os_reason
 
 if TYPE_CHECKING:
+    import socket
     import ssl
 
+    from mtls_echo.commands.serve_status import ServiceStatus
     from mtls_echo_server.access import Access
     from mtls_echo_server.connection import Limits
     from mtls_echo_server.events import Events
+    from mtls_echo_server.log import EventLog
     from mtls_echo_tls.material.errors import ConfigurationError
     from mtls_echo_tls.material.load import Material
     from mtls_echo_tls.material.reloader import Reloader
@@ -63,6 +66,8 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
         sockets = [
             listening.enter_context(sock) for sock in listen_on("--listen", options["listen"])
         ]
+        asked = () if options["status"] is None else (options["status"],)
+        of_status = [listening.enter_context(sock) for sock in listen_on("--status", asked)]
 
         from mtls_echo_server import events
         from mtls_echo_server.log import EventLog
@@ -82,14 +87,14 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
         gc.freeze()
         gc.set_threshold(_NEW_OBJECTS)
         service = reloader, sockets, access, limits, log
+        trace, http = options["trace"], options["http"]
+        status = _status(options, of_status, reloader, log)
         if workers == 1:
-            finished = not run(*service, trace=options["trace"], http=options["http"]).aborted
+            finished = not run(*service, trace=trace, http=http, status=status).aborted
         else:
             from mtls_echo.commands.serve_workers import run_workers
 
-            finished = run_workers(
-                workers, *service, told, trace=options["trace"], http=options["http"]
-            )
+            finished = run_workers(workers, *service, told, trace=trace, http=http, status=status)
     ctx.exit(0 if finished else 1)
 
 
@@ -188,6 +193,28 @@ def _cores() -> int:
 
 
 # --- from options to values ----------------------------------------------------------------------
+
+
+def _status(
+    options: dict[str, Any], sockets: list[socket.socket], reloader: Reloader, log: EventLog
+) -> ServiceStatus | None:
+    """The status of this server; None if it was not asked for."""
+    if not sockets:
+        return None
+    from mtls_echo.commands.serve_status import ServiceStatus
+
+    shown = {name: options[name] for name in _SHOWN}
+    host = options["status"].rpartition(":")[0].strip("[]")
+    return ServiceStatus(sockets, host, shown, reloader, log)
+
+
+# The options that the status port shows.
+_SHOWN = (
+    "listen", "client_auth", "allow_cn", "allow_dns", "allow_uri", "allow_email",
+    "allow_fingerprint", "min_version", "max_version", "alpn", "http", "handshake_timeout",
+    "idle_timeout", "max_connections", "grace_period", "max_connection_age", "reload_interval",
+    "session_tickets", "workers",
+)  # fmt: skip
 
 
 def _reloader(options: dict[str, Any], log: Events) -> Reloader:

@@ -213,6 +213,12 @@ _OPTIONS = (
         show_default=True,
         help="Serve by so many processes, which share what is allowed above; 0: one per core.",
     ),
+    click.option(
+        "--status",
+        metavar="HOST:PORT",
+        help="Answer plain HTTP there: /healthz, /readyz, /metrics, /reports, and a page that "
+        "shows who was refused and why. For this machine only, unless HOST is another address.",
+    ),
     file_option(
         "--keylog",
         help="Append every connection's secrets, for Wireshark. They decrypt everything.",

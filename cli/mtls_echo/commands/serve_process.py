@@ -12,6 +12,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -23,6 +24,9 @@ from mtls_echo_server.http.face import Face
 from mtls_echo_server.log import EventLog
 from mtls_echo_server.service import Server, Stopped
 from mtls_echo_tls.material.reloader import Reloader
+
+if TYPE_CHECKING:
+    from mtls_echo.commands.serve_status import ServiceStatus
 
 # Descriptors beside the connections': standard streams, listeners, epoll, wake-up pipes, files.
 _OTHER_DESCRIPTORS = 64
@@ -37,6 +41,7 @@ def run(
     *,
     trace: bool,
     http: bool,
+    status: ServiceStatus | None = None,
 ) -> Stopped:
     """Serve until a signal stops the server.
 
@@ -48,6 +53,7 @@ def run(
         log: Gets every event, and runs as long.
         trace: Record each handshake.
         http: Answer clients that speak HTTP.
+        status: Of the server; answers for as long as it does anything.
     """
 
     async def main() -> Stopped:
@@ -68,6 +74,8 @@ def run(
                 nursery.start_soon(obey, signals)
                 nursery.start_soon(control.run_reloader)
                 nursery.start_soon(log.run)
+                if status is not None:
+                    nursery.start_soon(status.port_of(server).run)
                 stopped = await server.run(sockets)
                 nursery.cancel_scope.cancel()
         return stopped

@@ -16,6 +16,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -31,6 +32,10 @@ from mtls_echo_server.workers.process import SupervisorLink, WorkerError
 from mtls_echo_server.workers.supervisor import Supervisor
 from mtls_echo_tls.material.reloader import Reloader
 
+if TYPE_CHECKING:
+    from mtls_echo.commands.serve_status import ServiceStatus
+    from mtls_echo_server.status.tally import Feed
+
 
 def run_workers(
     count: int,
@@ -43,6 +48,7 @@ def run_workers(
     *,
     trace: bool,
     http: bool,
+    status: ServiceStatus | None = None,
 ) -> bool:
     """Serve by so many workers until a signal stops it; return whether all connections finished.
 
@@ -56,6 +62,7 @@ def run_workers(
         told: Where the reloader's events go, and others that arise in a worker.
         trace: Record each handshake.
         http: Answer clients that speak HTTP.
+        status: Of the service, by a process of its own.
     """
 
     def work(link: SupervisorLink, reload_first: bool) -> None:
@@ -64,13 +71,24 @@ def run_workers(
             worker = _Worker(link, log.of_worker(link.number, events_up))
             told.target = worker.tell
             server = make_server(reloader, access, share, worker.tell, trace=trace, http=http)
+            if status is not None:
+                worker.feed_status(status.feed(link.number, server))
             trio.run(worker.run, server, reloader, sockets, reload_first)
 
     client_auth = reloader.current.verify_mode.name.removeprefix("CERT_").lower()
     for sock in sockets:
         host, port = sock.getsockname()[:2]
         log(events.listening(host, port, client_auth=client_auth, pid=os.getpid(), workers=count))
-    supervisor = Supervisor(count, work, sockets, log, grace_period=limits.grace_period)
+    if status is not None:
+        status.prepare(count, told, sockets)
+    supervisor = Supervisor(
+        count,
+        work,
+        sockets,
+        log,
+        grace_period=limits.grace_period,
+        aside=status.work if status is not None else None,
+    )
     return supervisor.run()
 
 
@@ -81,6 +99,11 @@ class _Worker:
         self._link = link
         self._log = log
         self._stopping = False
+        self._feed: Feed | None = None
+
+    def feed_status(self, feed: Feed) -> None:
+        """Have the status process told of every event."""
+        self._feed = self._log.also = feed
 
     def tell(self, event: Event) -> None:
         """Log an event; those that concern the service tell its supervisor instead."""
@@ -88,16 +111,22 @@ class _Worker:
         match event.name:
             case "listening":
                 self._link.tell(Ready())
+                self._send_status()
             case "stopping":
                 self._link.tell(Stopping(details["connections"]))
             case "stopped":
                 self._log.finish()
+                self._send_status()
                 self._link.tell(Ended(details["drained"], details["aborted"]))
             case "reload":
                 self._log(event)
                 self._link.tell(Reloaded(details["ok"], details["generation"]))
             case _:
                 self._log(event)
+
+    def _send_status(self) -> None:
+        if self._feed is not None:
+            self._feed.send()
 
     async def run(
         self, server: Server, reloader: Reloader, sockets: list[socket.socket], reload_first: bool
@@ -111,6 +140,10 @@ class _Worker:
                 nursery.start_soon(self._obey, control)
                 nursery.start_soon(self._obey_signals, control, signals)
                 nursery.start_soon(self._log.run)
+                if self._feed is not None:
+                    from mtls_echo.commands.serve_status import send_now_and_then
+
+                    nursery.start_soon(send_now_and_then, self._feed)
                 if reload_first:
                     await reloader.check()
                     problem = reloader.problem

@@ -136,8 +136,11 @@ class Conversation:
                 html = request.wants_html
                 found = self._find(request)
                 if isinstance(found, HTTPResponse):
-                    # What follows, if anything, is a body that would have to be read first.
-                    return found, self._has_body(head)
+                    # A body would have to be read first.
+                    has_body = self._has_body(head)
+                    if not has_body:
+                        await self._next_event()
+                    return found, has_body
                 return await self._answer(request, head, *found)
             return problem(408, "the request did not arrive in time", html=html), True
         except h11.RemoteProtocolError as error:

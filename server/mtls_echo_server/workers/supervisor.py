@@ -80,6 +80,8 @@ class Supervisor:
         sockets: Listening; closed here when the service stops.
         log: Gets the supervisor's events, and the workers', written by them.
         grace_period: What the workers leave to open connections, in seconds.
+        aside: What one more process does, that serves no clients and outlives the workers: it is
+            replaced if it dies, and ends when nothing remains to be told.
     """
 
     def __init__(
@@ -90,9 +92,12 @@ class Supervisor:
         log: EventLog,
         *,
         grace_period: float,
+        aside: Callable[[SupervisorLink], object] | None = None,
     ) -> None:
         self._seats = [_Seat(number) for number in range(1, workers + 1)]
+        self._aside = _Seat(0) if aside is not None else None
         self._work = work
+        self._aside_work = aside
         self._sockets = sockets
         self._log = log
         self._grace = grace_period
@@ -118,11 +123,16 @@ class Supervisor:
                     self._report_stopping()
                     self._kill_what_hangs()
         self._report_stopping()
+        self._end_aside()
         self._log(events.stopped(self._drained, self._aborted))
         return self._counted and not self._aborted
 
     def _alive(self) -> list[WorkerProcess]:
         return [seat.worker for seat in self._seats if seat.worker is not None]
+
+    def _processes(self) -> list[WorkerProcess]:
+        aside = self._aside.worker if self._aside is not None else None
+        return self._alive() if aside is None else [*self._alive(), aside]
 
     # --- signals ---------------------------------------------------------------------------------
 
@@ -156,7 +166,7 @@ class Supervisor:
             self._kill_at = time.monotonic() + _MARGIN
 
     def _order(self, command: Command) -> None:
-        for worker in self._alive():
+        for worker in self._processes() if command is Command.RELOAD else self._alive():
             worker.order(command)
 
     # --- waiting ---------------------------------------------------------------------------------
@@ -175,6 +185,8 @@ class Supervisor:
         if self._busy:
             return GATHER
         until = [self._kill_at] if self._stopping else []
+        if self._aside is not None and self._aside.worker is None:
+            until.append(self._aside.due)
         if self._may_start():
             until += [seat.due for seat in self._seats if seat.worker is None]
         now = time.monotonic()
@@ -187,9 +199,9 @@ class Supervisor:
         was_ready = worker.ready
         alive = worker.listen()
         self._forward(worker, last=not alive)  # what it had said before
-        if worker.ready and not was_ready:
+        if worker.ready and not was_ready and seat is not self._aside:
             self._log(events.worker_started(worker.number, worker.pid))
-        self._reloaded = self._reloaded or worker.generation > 1
+        self._reloaded = self._reloaded or (seat is not self._aside and worker.generation > 1)
         if not alive:
             self._bury(seat, worker)
 
@@ -197,7 +209,7 @@ class Supervisor:
         if self._log.is_behind:
             self._log.flush()
         self._busy = self._log.is_behind
-        for worker in self._alive():
+        for worker in self._processes():
             self._forward(worker)
 
     def _forward(self, worker: WorkerProcess, *, last: bool = False) -> None:
@@ -212,10 +224,11 @@ class Supervisor:
     # --- the life of a worker --------------------------------------------------------------------
 
     def _start_what_is_due(self) -> None:
-        if not self._may_start():
-            return
+        seats = self._seats if self._may_start() else []
+        if self._aside is not None:
+            seats = [self._aside, *seats]  # first: it is told what the others do
         now = time.monotonic()
-        for seat in self._seats:
+        for seat in seats:
             if seat.worker is not None or seat.due > now:
                 continue
             try:
@@ -235,8 +248,9 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
         try:
             seat.since = time.monotonic()
+            work = self._aside_work if seat is self._aside else None
             worker = WorkerProcess.start(
-                seat.number, lambda link: self._work(link, reloaded), self._alive()
+                seat.number, work or (lambda link: self._work(link, reloaded)), self._processes()
             )
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
@@ -252,16 +266,17 @@ class Supervisor:
             selector.unregister(worker.link)
         self._all.unregister(worker.log)
         status = worker.reap()
-        if self._stopping:
+        if self._stopping and seat is not self._aside:
             drained, aborted = worker.ended or (0, worker.connections or 0)
             self._connections += worker.connections or 0
             self._drained += drained
             self._aborted += aborted
             self._counted = self._counted and worker.connections is not None
         now = time.monotonic()
-        pause = None if self._stopping else seat.pause(now)
+        stays = seat is self._aside or not self._stopping
+        pause = seat.pause(now) if stays else None
         seat.due = now + (pause or 0)
-        if status or not self._stopping:
+        if status or stays:
             self._log(
                 events.worker_ended(
                     worker.number, worker.pid, status, reason=worker.failure, pause=pause
@@ -277,6 +292,14 @@ class Supervisor:
         if not self._told and len(known) == len(counts):
             self._told = True
             self._log(events.stopping(sum(known) + self._connections, self._grace))
+
+    def _end_aside(self) -> None:
+        """End the process that is no worker: it has nothing to finish."""
+        seat = self._aside
+        if seat is not None and seat.worker is not None:
+            self._forward(seat.worker)
+            seat.worker.kill()
+            seat.worker.reap()
 
     def _kill_what_hangs(self) -> None:
         if time.monotonic() >= self._kill_at:
