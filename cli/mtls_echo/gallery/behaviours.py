@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from mtls_echo.gallery.page import converse
+from mtls_echo.gallery.page import show_exhibit
 from mtls_echo_tls.alerts import CLOSURE_ALERTS, AlertDescription
+from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.trace.messages import ALERT
 
 if TYPE_CHECKING:
-    from mtls_echo.gallery.exhibit import Behaviour
-    from mtls_echo.gallery.visit import Visit
-    from mtls_echo_tls.stream.tcp import TCPStream
+    from mtls_echo.gallery.exhibit import Behaviour, Visit
 
 _WARNING, _FATAL = 1, 2
 _TLS12 = b"\x03\x03"
@@ -34,11 +33,6 @@ _PIECE, _PAUSE = 64, 0.03
 
 # Seconds in which a client may end its side, so that a reset does not eat what it was sent.
 _DRAIN = 2.0
-
-
-async def answer(visit: Visit) -> None:
-    """Complete the handshake; answer HTTP in HTTP, and echo anything else."""
-    await converse(visit, await visit.handshake())
 
 
 async def close(visit: Visit) -> None:
@@ -68,8 +62,9 @@ async def speak_plaintext(visit: Visit) -> None:
 
 
 async def answer_slowly(visit: Visit) -> None:
-    """As `answer`, but send a few bytes at a time."""
-    await converse(visit, await visit.handshake(_Slow(visit.transport)))
+    """Complete the handshake and answer, but send a few bytes at a time."""
+    visit.transport = _Slow(visit.transport.socket)
+    await show_exhibit(visit)
 
 
 async def cut_off(visit: Visit) -> None:
@@ -100,25 +95,12 @@ async def _end(transport: TCPStream) -> None:
             pass
 
 
-class _Slow(trio.abc.HalfCloseableStream):
-    """A transport that sends a few bytes at a time."""
+class _Slow(TCPStream):
+    """A connection that sends a few bytes at a time."""
 
-    def __init__(self, transport: TCPStream) -> None:
-        self._transport = transport
+    __slots__ = ()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         for start in range(0, len(data), _PIECE):
-            await self._transport.send_all(data[start : start + _PIECE])
+            await super().send_all(data[start : start + _PIECE])
             await trio.sleep(_PAUSE)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._transport.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        return await self._transport.receive_some(max_bytes)
-
-    async def send_eof(self) -> None:
-        await self._transport.send_eof()
-
-    async def aclose(self) -> None:
-        await self._transport.aclose()

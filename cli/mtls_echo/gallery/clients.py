@@ -1,26 +1,29 @@
 """The clients that can be judged by name: how each is called, and what has to be there for it.
 
-A command is a list of words with placeholders (`PLACEHOLDERS`). Each makes one request and says
-by its exit status whether it was answered. How it verifies is its own affair: these are the
-defaults, given a file of trust anchors and nothing else.
+A command is a list of words with placeholders. Each makes one request and says by its exit status
+whether it was answered. How it verifies is its own affair: these are the defaults, given a file of
+trust anchors and nothing else.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-# What a word may contain, and what that stands for.
+# What a word of a command may contain, and what that stands for.
 PLACEHOLDERS = {
     "url": "https://localhost:PORT/, or with an address where one is asked for",
     "host": "localhost, or that address",
-    "port": "the port",
+    "port": "the port, another for each run",
     "ca": "a file with the trust anchors, PEM",
-    "crl": "a file with a CRL of each CA, PEM",
+    "crl": "a file with a CRL of each CA, PEM; without it no revocation is judged",
+    "trust": "a file with both, as OpenSSL takes them",
     "cert": "a client's certificate, PEM",
     "key": "its key, PEM",
     "dir": "a folder with what was built of the client",
@@ -31,122 +34,138 @@ _PROGRAMS = Path(__file__).parent / "programs"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Client:
+class ClientCommand:
     """A client, and how it is called.
 
     Attributes:
         name: By which it is chosen.
-        command: Its words; ``with_crl`` when it is to check for revocation, if it can.
+        command: Its words.
+        with_crl: Its words when it is to check for revocation; none where it cannot.
         version: What prints its version.
-        for_address: Words that stand in place of others when the server is asked for by address.
+        told: What of that is told, by a regular expression.
+        by_address: A word for another, where the server is asked for by address.
         build: What has to be run once, before.
-        needs: Programs on PATH, and ``modules`` of this Python.
+        needs: Programs on PATH, and modules of this Python.
     """
 
     name: str
     command: tuple[str, ...]
     with_crl: tuple[str, ...] = ()
     version: tuple[str, ...] = ()
-    for_address: tuple[tuple[str, str], ...] = ()
+    told: str = r"\A.+"
+    by_address: tuple[str, str] = ("", "")
     build: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
-    modules: tuple[str, ...] = ()
-
-    def takes(self, placeholder: str) -> bool:
-        """Whether the command has a use for it."""
-        return any("{" + placeholder + "}" in word for word in self.command)
 
     @property
     def missing(self) -> str:
         """What is not installed, or nothing."""
-        programs = [each for each in self.needs if shutil.which(each) is None]
-        modules = [each for each in self.modules if importlib.util.find_spec(each) is None]
-        return ", ".join(programs + modules)
+        return ", ".join(
+            each
+            for each in self.needs
+            if shutil.which(each) is None and importlib.util.find_spec(each) is None
+        )
 
     def read_version(self) -> str:
-        """The first line in which it says its version; empty if it does not."""
+        """What it says of its version; empty if it does not."""
         if not self.version:
             return ""
-        ran = subprocess.run(  # noqa: S603  a command of the table below
-            self.version, capture_output=True, text=True, timeout=20, check=False
-        )
-        return (ran.stdout or ran.stderr).strip().partition("\n")[0]
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            ran = subprocess.run(  # noqa: S603  a command of the table below
+                self.version, capture_output=True, text=True, timeout=20, check=False
+            )
+            return ", ".join(dict.fromkeys(re.findall(self.told, ran.stdout or ran.stderr)))
+        return ""
 
 
-def _python(library: str, *modules: str) -> Client:
-    shown = "import ssl; print(ssl.OPENSSL_VERSION)"
-    if modules:
-        shown = f"import {library}; print('{library}', {library}.__version__)"
-    return Client(
-        name=library if modules else "python",
-        command=(sys.executable, str(_PROGRAMS / "client.py"), library, "{url}", "{ca}"),
-        version=(sys.executable, "-c", shown),
-        modules=modules,
+def takes(words: tuple[str, ...], placeholder: str) -> bool:
+    """Whether a command has a use for it."""
+    return any("{" + placeholder + "}" in word for word in words)
+
+
+def _program(suffix: str) -> str:
+    return str(_PROGRAMS / f"client.{suffix}")
+
+
+def _python(library: str, *, crl: bool = True) -> ClientCommand:
+    called = (sys.executable, _program("py"), library, "{url}")
+    shown = "ssl.OPENSSL_VERSION" if library == "ssl" else f"'{library}', {library}.__version__"
+    return ClientCommand(
+        name="python" if library == "ssl" else library,
+        command=(*called, "{ca}", "{cert}", "{key}"),
+        with_crl=(*called, "{trust}") if crl else (),
+        version=(sys.executable, "-c", f"import {library}; print({shown})"),
+        needs=(library,),
     )
 
 
-_REQUEST = ("--silent", "--show-error", "--output", "/dev/null", "--max-time", "8")
-_WGET = ("wget", "--quiet", "--output-document", "/dev/null", "--tries", "1", "--timeout", "8",
-         "--ca-certificate", "{ca}")  # fmt: skip
-_S_CLIENT = ("openssl", "s_client", "-quiet", "-verify_return_error")
-_S_CLIENT_TO = ("-verify_hostname", "{host}", "-connect", "127.0.0.1:{port}",
-                "-servername", "{host}", "-CAfile", "{ca}")  # fmt: skip
+_CURL = ("curl", "--disable", "--silent", "--show-error", "--output", "/dev/null", "--max-time",
+         "8", "--cacert", "{ca}")  # fmt: skip
+_WGET = ("wget", "--no-config", "--no-verbose", "--output-document", "/dev/null", "--tries", "1",
+         "--timeout", "8", "--ca-certificate", "{ca}")  # fmt: skip
+_OPENSSL = ("openssl", "s_client", "-quiet", "-verify_return_error", "-verify_hostname", "{host}",
+            "-connect", "127.0.0.1:{port}", "-servername", "{host}", "-CAfile")  # fmt: skip
+_GNUTLS = ("gnutls-cli", "--x509cafile", "{ca}", "--port", "{port}")
+_JAVA = ("java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", "{dir}", "Client")
 
-CLIENTS: dict[str, Client] = {
+CLIENTS: dict[str, ClientCommand] = {
     each.name: each
     for each in (
-        Client(
+        ClientCommand(
             name="curl",
-            command=("curl", *_REQUEST, "--cacert", "{ca}", "--cert", "{cert}", "--key", "{key}",
-                     "{url}"),
-            with_crl=("curl", *_REQUEST, "--cacert", "{ca}", "--crlfile", "{crl}", "{url}"),
+            command=(*_CURL, "--cert", "{cert}", "--key", "{key}", "{url}"),
+            with_crl=(*_CURL, "--crlfile", "{crl}", "{url}"),
             version=("curl", "--version"),
+            told=r"curl \d\S+|(?:OpenSSL|GnuTLS|LibreSSL|BoringSSL|rustls)[^\s)]*",
             needs=("curl",),
         ),
-        Client(
+        ClientCommand(
             name="openssl",
-            command=(*_S_CLIENT, *_S_CLIENT_TO),
-            with_crl=(*_S_CLIENT, "-crl_check_all", "-CRL", "{crl}", *_S_CLIENT_TO),
+            command=(*_OPENSSL, "{ca}", "-cert", "{cert}", "-key", "{key}"),
+            with_crl=(*_OPENSSL, "{trust}", "-crl_check_all"),
             version=("openssl", "version"),
-            for_address=(("-verify_hostname", "-verify_ip"),),
+            told=r"\AOpenSSL \S+",
+            by_address=("-verify_hostname", "-verify_ip"),
             needs=("openssl",),
         ),
-        Client(
+        ClientCommand(
             name="gnutls",
-            command=("gnutls-cli", "--x509cafile", "{ca}", "--port", "{port}", "{host}"),
-            with_crl=("gnutls-cli", "--x509cafile", "{ca}", "--x509crlfile", "{crl}",
-                      "--port", "{port}", "{host}"),
+            command=(*_GNUTLS, "--x509certfile", "{cert}", "--x509keyfile", "{key}", "{host}"),
+            with_crl=(*_GNUTLS, "--x509crlfile", "{crl}", "{host}"),
             version=("gnutls-cli", "--version"),
             needs=("gnutls-cli",),
         ),
-        Client(
+        ClientCommand(
             name="wget",
-            command=(*_WGET, "{url}"),
+            command=(*_WGET, "--certificate", "{cert}", "--private-key", "{key}", "{url}"),
             with_crl=(*_WGET, "--crl-file", "{crl}", "{url}"),
             version=("wget", "--version"),
+            told=r"\A.*Wget \S+|(?<=\+)ssl/\w+",
             needs=("wget",),
         ),
         _python("ssl"),
-        _python("requests", "requests"),
-        _python("httpx", "httpx"),
-        _python("aiohttp", "aiohttp"),
-        Client(
+        _python("requests", crl=False),
+        _python("httpx"),
+        _python("aiohttp"),
+        ClientCommand(
             name="node",
-            command=("node", str(_PROGRAMS / "client.js"), "{url}", "{ca}"),
-            version=("node", "--version"),
+            command=("node", _program("js"), "{url}", "{ca}", "{cert}", "{key}"),
+            with_crl=("node", _program("js"), "{url}", "{ca}", "{crl}"),
+            version=("node", "--print",
+                     "`node ${process.version}, OpenSSL ${process.versions.openssl}`"),
             needs=("node",),
         ),
-        Client(
+        ClientCommand(
             name="go",
-            command=("{dir}/client", "{url}", "{ca}"),
+            command=("{dir}/client", "{url}", "{ca}", "{cert}", "{key}"),
             version=("go", "version"),
-            build=("go", "build", "-o", "{dir}/client", str(_PROGRAMS / "client.go")),
+            told=r"go\d\S*",
+            build=("go", "build", "-o", "{dir}/client", _program("go")),
             needs=("go",),
         ),
-        Client(
+        ClientCommand(
             name="java",
-            command=("java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-cp",
-                     "{dir}", "Client", "{url}", "{ca}"),
+            command=(*_JAVA, "{url}", "{ca}"),
             version=("java", "--version"),
             build=("javac", "-d", "{dir}", str(_PROGRAMS / "Client.java")),
             needs=("java", "javac"),
@@ -155,24 +174,24 @@ CLIENTS: dict[str, Client] = {
 }  # fmt: skip
 
 
-def own_client(command: tuple[str, ...]) -> Client:
+def own_client(command: tuple[str, ...]) -> ClientCommand:
     """A client of the user's own, which checks for revocation if it takes a CRL.
 
     Raises:
-        ValueError: It takes neither ``{url}`` nor ``{port}``, or something that there is not.
+        ValueError: It takes neither ``{url}`` nor ``{port}``, or a placeholder that there is not.
     """
-    words = " ".join(command)
-    client = Client(
-        name=Path(command[0]).name,
-        command=command,
-        with_crl=command if "{crl}" in words else (),
-    )
-    if not client.takes("url") and not client.takes("port"):
+    if not takes(command, "url") and not takes(command, "port"):
         raise ValueError("the command has neither {url} nor {port}, so it would meet no exhibit")
-    return client
+    unknown = set(re.findall(r"\{([a-z]+)\}", " ".join(command))) - PLACEHOLDERS.keys()
+    if unknown:
+        raise ValueError(f"there is no placeholder {{{min(unknown)}}}")
+    checks = takes(command, "crl") or takes(command, "trust")
+    return ClientCommand(
+        name=Path(command[0]).name, command=command, with_crl=command if checks else ()
+    )
 
 
-def find_client(name: str) -> Client:
+def find_client(name: str) -> ClientCommand:
     """Return the ready-made client of that name.
 
     Raises:

@@ -13,6 +13,7 @@ from functools import partial
 
 from mtls_echo.gallery import behaviours
 from mtls_echo.gallery.exhibit import Configure, Exhibit
+from mtls_echo.gallery.page import show_exhibit
 from mtls_echo_pki.flaws.registry import FLAWS
 from mtls_echo_tls.alerts import AlertDescription, alert_meaning
 
@@ -71,7 +72,8 @@ def _certificates() -> list[Exhibit]:
             rule=flaw.rfc,
             must="either" if flaw.slug in _CHOICES else "refuse",
             choice=_CHOICES.get(flaw.slug, ""),
-            behave=behaviours.answer,
+            behave=show_exhibit,
+            prepare=flaw.prepare,
             flaw=flaw,
         )
         for flaw in FLAWS.values()
@@ -100,14 +102,14 @@ def _no_alpn(context: ssl.SSLContext) -> None:
 
 
 _protocol = partial(Exhibit, group="protocol", versions=("1.3",))
-_works = partial(_protocol, must="work", behave=behaviours.answer)
+_works = partial(_protocol, must="work", behave=show_exhibit)
 _fails = partial(_protocol, must="fail")
 _client = partial(
     Exhibit,
     group="client certificate",
     must="work",
     rule="RFC 8446 §4.3.2",
-    behave=behaviours.answer,
+    behave=show_exhibit,
 )
 
 _OTHERS = (
@@ -163,7 +165,7 @@ GOOD = Exhibit(
     title="Nothing is wrong with the server",
     rule="RFC 8446, RFC 5280, RFC 9525",
     must="work",
-    behave=behaviours.answer,
+    behave=show_exhibit,
 )
 
 EXHIBITS: dict[str, Exhibit] = {

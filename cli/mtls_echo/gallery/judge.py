@@ -1,27 +1,30 @@
 """Judge a client: run it once per exhibit and version, and see what the server saw.
 
 Every run has a server of its own, for one exhibit on a port of its own, so that it does not matter
-which names a client can resolve, how often it tries, or what it does at once: whoever came to that
+which names a client can resolve, how often it tries, or what it does at once: what came to that
 port was this run.
 
 ``good`` comes first, in each version of TLS. Where that does not work nothing is judged: a client
-that refuses everything refuses what it must, too.
+that refuses everything refuses what it must, too. For the same reason every faulty certification
+path has a control, the same path without the fault, over an intermediate say, or with CRLs.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
+import re
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import trio
 
+from mtls_echo.gallery.clients import takes
 from mtls_echo.gallery.collection import GOOD
 from mtls_echo.gallery.score import Row, Score, Verdict
 from mtls_echo.gallery.server import LOCAL, Gallery, Place
@@ -29,20 +32,25 @@ from mtls_echo.gallery.world import World
 from mtls_echo_tls.address import Address
 
 if TYPE_CHECKING:
-    from mtls_echo.gallery.clients import Client
+    from mtls_echo.gallery.clients import ClientCommand
     from mtls_echo.gallery.exhibit import Exhibit
     from mtls_echo_pki.flaws.flaw import TLSVersion
 
-# Seconds that a silent server stays silent, and that a command may take.
-HOLD, TIME = 1.5, 20.0
+# Seconds that a silent server stays silent, that a command may take, and that what it has started
+# may go on writing.
+HOLD, TIME, _OUTLAST = 1.5, 20.0, 1.0
 
-# What a client says is kept up to here, in bytes.
+# And its compiler.
+_BUILD = 300.0
+
+# Of what a client says this much is kept, from the end, in bytes.
 _MOST_SAID = 64 * 1024
 
 # On standard input of every command, for clients that send what they are given.
 _REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 Progress = Callable[[int, int], None]
+Run = tuple["Exhibit", "TLSVersion"]
 
 
 class BuildError(Exception):
@@ -56,14 +64,20 @@ class Ran:
     status: int | None
     said: str
 
+    @property
+    def error(self) -> str:
+        """The first line that speaks of an error, else the last."""
+        lines = [line.strip() for line in self.said.splitlines() if line.strip()]
+        errors = [line for line in lines if re.search("error|problem|alert", line, re.I)]
+        return (errors or lines[-1:] or [""])[0]
+
 
 async def judge(
-    client: Client,
-    exhibits: Sequence[Exhibit],
+    client: ClientCommand,
+    exhibits: Iterable[Exhibit],
     *,
     tls: TLSVersion | None = None,
     timeout: float = TIME,  # noqa: ASYNC109  of the command, which is killed
-    jobs: int | None = None,
     progress: Progress | None = None,
 ) -> Score:
     """Run a client against exhibits, each in its versions of TLS.
@@ -73,39 +87,79 @@ async def judge(
         exhibits: Those to be judged; ``good`` is added.
         tls: The only version to judge in.
         timeout: Seconds for one run.
-        jobs: Runs at once; None: as many as there are processors.
         progress: Called with how many runs are over, and of how many.
 
     Raises:
-        BuildError: The client has to be built, and cannot be.
-        OSError: It cannot be run.
+        ExceptionGroup: With an `OSError`, since the client cannot be run, or a `BuildError`.
     """
     with tempfile.TemporaryDirectory(prefix="mtls-echo-gallery-") as folder:
         judging = _Judging(client, Path(folder), timeout)
         await judging.build()
-        baseline = [
-            await judging.row(GOOD, version) for version in GOOD.versions if tls in (None, version)
-        ]
-        works = {row.version for row in baseline if row.verdict == "works"}
-        score = Score(client.name, client.read_version(), baseline)
-        if not works:
-            return score
-        runs: list[tuple[Exhibit, TLSVersion]] = [
-            (exhibit, version)
-            for exhibit in exhibits
-            if exhibit is not GOOD
-            for version in exhibit.versions
-            if tls in (None, version)
-        ]
-        rows: dict[tuple[str, TLSVersion], Row] = {}
-        limit = trio.CapacityLimiter(jobs or os.cpu_count() or 1)
+        good = await judging.rows(list(_runs([GOOD], tls)))
+        judging.working = {row.version for row in good if row.verdict == "works"}
+        judging.sends = any(row.sent for row in good)
+        score = Score(client.name, client.read_version(), good)
+        if judging.working:
+            runs = list(_runs([each for each in exhibits if each is not GOOD], tls))
+            controls: dict[tuple[str, TLSVersion], Run] = {
+                (each.control.slug, version): (each.control, version)
+                for each, version in runs
+                if each.flaw is not None
+            }
+            judging.unsound = {
+                (row.exhibit.slug, row.version)
+                for row in await judging.rows(list(controls.values()))
+                if row.verdict != "works"
+            }
+            score.rows += await judging.rows(runs, progress)
+        return score
+
+
+def _runs(exhibits: Iterable[Exhibit], tls: TLSVersion | None) -> Iterator[Run]:
+    for exhibit in exhibits:
+        for version in exhibit.versions:
+            if tls in (None, version):
+                yield exhibit, version
+
+
+class _Judging:
+    """A client, its files, and what is known of it by now.
+
+    Attributes:
+        working: The versions in which ``good`` works; None before that is known.
+        sends: Whether it sends application data to ``good``.
+        unsound: The controls that fail.
+    """
+
+    def __init__(self, client: ClientCommand, folder: Path, limit: float) -> None:
+        self._client = client
+        self._folder = folder
+        self._limit = limit
+        self._gallery = Gallery(World(), hold=HOLD)
+        self._jobs = trio.CapacityLimiter(os.cpu_count() or 1)
+        self.working: set[TLSVersion] | None = None
+        self.sends = True
+        self.unsound: set[tuple[str, TLSVersion]] = set()
+
+    async def build(self) -> None:
+        if not self._client.build:
+            return
+        words = [word.replace("{dir}", str(self._folder)) for word in self._client.build]
+        built = await _run(words, _BUILD)
+        if built.status != 0:
+            raise ExceptionGroup("", [BuildError(built.said.strip() or "it takes too long")])
+
+    async def rows(self, runs: Sequence[Run], progress: Progress | None = None) -> list[Row]:
+        """Judge the client in some runs, several at once."""
+        rows: dict[Run, Row] = {}
 
         async def run(exhibit: Exhibit, version: TLSVersion) -> None:
-            async with limit:
-                rows[exhibit.slug, version] = (
-                    await judging.row(exhibit, version)
-                    if version in works
-                    else Row(exhibit, version, "not tested", f"good fails in TLS {version}")
+            async with self._jobs:
+                why = self.why_not(exhibit, version)
+                rows[exhibit, version] = (
+                    await self._row(exhibit, version)
+                    if why is None
+                    else Row(exhibit, version, "not tested", why)
                 )
             if progress is not None:
                 progress(len(rows), len(runs))
@@ -113,52 +167,49 @@ async def judge(
         async with trio.open_nursery() as nursery:
             for each in runs:
                 nursery.start_soon(run, *each)
-        score.rows += (rows[exhibit.slug, version] for exhibit, version in runs)
-        return score
+        return [rows[each] for each in runs]
 
+    def why_not(self, exhibit: Exhibit, version: TLSVersion) -> str | None:
+        """Why an exhibit would say nothing about the client."""
+        if self.working is not None and version not in self.working:
+            return f"good fails in TLS {version}"
+        if not self._command(exhibit):
+            return "the client is given no CRL"
+        if exhibit.needs_client_certificate and not takes(self._client.command, "cert"):
+            return "the client is given no certificate"
+        if exhibit.flaw is not None and (exhibit.control.slug, version) in self.unsound:
+            return "it fails without the fault, too"
+        return None
 
-class _Judging:
-    def __init__(self, client: Client, folder: Path, timeout: float) -> None:
-        self._client = client
-        self._folder = folder
-        self._timeout = timeout
-        self._gallery = Gallery(World(), hold=HOLD)
+    def _command(self, exhibit: Exhibit) -> tuple[str, ...]:
+        is_checked = exhibit.group == "revocation"
+        return self._client.with_crl if is_checked else self._client.command
 
-    async def build(self) -> None:
-        if not self._client.build:
-            return
-        words = [word.replace("{dir}", str(self._folder)) for word in self._client.build]
-        built = await trio.run_process(
-            words, check=False, capture_stdout=True, capture_stderr=True
-        )
-        if built.returncode:
-            raise BuildError(built.stderr.decode(errors="replace").strip())
-
-    async def row(self, exhibit: Exhibit, version: TLSVersion) -> Row:
-        """Run the client against one exhibit, and judge it."""
-        command = self._client.command
-        if exhibit.group == "revocation":
-            command = self._client.with_crl
-            if not command:
-                return Row(exhibit, version, "not tested", "the client is given no CRL")
-        if exhibit.needs_client_certificate and not self._client.takes("cert"):
-            return Row(exhibit, version, "not tested", "the client is given no certificate")
+    async def _row(self, exhibit: Exhibit, version: TLSVersion) -> Row:
         async with self._gallery.alone(exhibit, version) as place:
-            words = list(self._words(command, exhibit, version, place.port))
-            ran = await _run(words, self._timeout)
-            with trio.move_on_after(self._timeout):
-                await place.wait_empty()
-        return _judged(exhibit, version, ran, place)
+            words = self._words(exhibit, version, place.port)
+            ran = await _run(list(words), self._limit)
+        verdict, why = self._verdict(exhibit, ran, place)
+        return Row(
+            exhibit,
+            version,
+            verdict,
+            why,
+            sent=place.received,
+            alert=place.alert,
+            cause=place.cause,
+            status=ran.status,
+            said=ran.error,
+        )
 
-    def _words(
-        self, command: Sequence[str], exhibit: Exhibit, version: TLSVersion, port: int
-    ) -> Iterator[str]:
+    def _words(self, exhibit: Exhibit, version: TLSVersion, port: int) -> Iterator[str]:
         """The words of a command, with the files that they name."""
-        world = self._gallery.world
+        world, command = self._gallery.world, self._command(exhibit)
         given = world.given(exhibit, *LOCAL)
-        contents = {
+        files = {
             "ca": given.trust.pem,
             "crl": given.trust.crl_pem,
+            "trust": given.trust.pem + given.trust.crl_pem,
             "cert": world.client.certificate_pem,
             "key": world.client.key_pem,
         }
@@ -168,81 +219,81 @@ class _Judging:
             "port": str(port),
             "dir": str(self._folder),
         }
-        for name, content in contents.items():
-            if any("{" + name + "}" in word for word in command):
-                file = self._folder / f"{exhibit.slug}-{version}.{name}.pem"
+        for name, content in files.items():
+            if takes(command, name):
+                file = self._folder / f"{exhibit.slug}-{version}-{name}.pem"
                 file.touch(mode=0o600)
                 file.write_bytes(content)
                 values[name] = str(file)
-        instead = dict(self._client.for_address) if given.by_address else {}
+        usual, instead = self._client.by_address
         for word in command:
-            word = instead.get(word, word)
-            for name, value in values.items():
-                word = word.replace("{" + name + "}", value)
-            yield word
+            text = instead if exhibit.by_address and word == usual else word
+            # In one go: what was put in is not looked at again.
+            yield re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], found[0]), text)
+
+    def _verdict(self, exhibit: Exhibit, ran: Ran, place: Place) -> tuple[Verdict, str]:
+        """What the client did, by what the server saw of it and by its exit status."""
+        succeeded, status = ran.status == 0, ran.status
+        ended = "it came to no end" if status is None else ""
+        if status is not None and status < 0:
+            ended = f"it was ended by {signal.Signals(-status).name}"
+        if not place.came:
+            ended = "it did not connect"
+        if exhibit.must == "work":
+            return ("works" if succeeded and place.established else "fails"), ended
+        # What may come where there is no TLS is a request in the clear.
+        sent = place.received > 0 and not (exhibit.must == "fail" and place.established)
+        # A client that sends nothing to good, either, says by its exit status what it makes of it.
+        claims = succeeded and (
+            place.came if exhibit.must == "fail" else place.established and not self.sends
+        )
+        if claims or (sent and (succeeded or status is None)):
+            return "accepted", ""
+        if sent:
+            return "accepted late", ""
+        return ("not tested", ended) if ended else ("refused", "")
 
 
 async def _run(words: Sequence[str], limit: float) -> Ran:
     """Run a command, and end it and its children when its time is over."""
-    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as request:
+    said = bytearray()
+    status = None
+    with tempfile.TemporaryFile() as request:
         request.write(_REQUEST)
         request.seek(0)
         process = await trio.lowlevel.open_process(
-            words, stdin=request, stdout=said, stderr=subprocess.STDOUT, start_new_session=True
+            words,
+            stdin=request,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")},
         )
-        with trio.move_on_after(limit):
-            try:
-                await process.wait()
-            except BaseException:
+    output = cast("trio.abc.ReceiveStream", process.stdout)
+    try:
+        with trio.move_on_after(limit) as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_read, output, said)
+                status = await process.wait()
+                # Children that it left behind may have gone out of reach, and still write.
                 _kill(process)
-                raise
-        if process.returncode is None:
-            _kill(process)
-            with trio.CancelScope(shield=True):
-                await process.wait()
-            status = None
-        else:
-            status = process.returncode
-        said.seek(0)
-        return Ran(status, said.read(_MOST_SAID).decode(errors="replace"))
+                scope.deadline = min(scope.deadline, trio.current_time() + _OUTLAST)
+    finally:
+        _kill(process)
+        with trio.CancelScope(shield=True):
+            await process.wait()
+            await output.aclose()
+    return Ran(status, said.decode(errors="replace"))
+
+
+async def _read(output: trio.abc.ReceiveStream, said: bytearray) -> None:
+    """Keep the end of what a command says."""
+    async for piece in output:
+        said += piece
+        del said[:-_MOST_SAID]
 
 
 def _kill(process: trio.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
+    """End a command and its children; what has ended already is not minded."""
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-
-
-def _judged(exhibit: Exhibit, version: TLSVersion, ran: Ran, place: Place) -> Row:
-    received = sum(visit.received for visit in place.visits)
-    established = any(visit.established for visit in place.visits)
-    reports = [visit.report for visit in place.visits]
-    refusals = [each for each in reports if each is not None and each.rejected_by == "client"]
-    alert = next((each.alert.name for each in refusals if each.alert is not None), None)
-    cause = next((each.causes[0] for each in refusals if each.causes), None)
-    verdict, why = _verdict(exhibit, ran, bool(place.visits), established, bool(received))
-    return Row(exhibit, version, verdict, why, alert, cause, ran.status, _last_line(ran.said))
-
-
-def _verdict(
-    exhibit: Exhibit, ran: Ran, came: bool, established: bool, sent: bool
-) -> tuple[Verdict, str]:
-    """What a client did, by what the server saw of it and by its exit status."""
-    succeeded = ran.status == 0
-    if exhibit.must == "work":
-        return ("works" if succeeded and established else "fails"), ""
-    if not came:
-        return "not tested", "it did not connect"
-    if exhibit.must == "fail":
-        if ran.status is None:
-            return "not tested", "it came to no end"
-        return ("accepted" if succeeded else "refused"), ""
-    if sent or (succeeded and established):
-        return ("accepted" if succeeded or ran.status is None else "accepted late"), ""
-    if ran.status is None:
-        return "not tested", "it came to no end"
-    return "refused", ""
-
-
-def _last_line(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return lines[-1] if lines else ""

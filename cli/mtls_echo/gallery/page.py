@@ -1,25 +1,46 @@
 """What exhibits answer: HTTP to clients that speak it, an echo to all others.
 
-The page of an exhibit says what is wrong with it, since whoever reads that has accepted it; those
-of client certificates say who was seen. The index lists them all.
+The page of an exhibit says what is wrong with it, since only a client that has accepted it can
+read it; those of client certificates say who was seen. The index lists them all.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mtls_echo_server.handlers import echo
 from mtls_echo_server.http.detect import HTTP_1_1, is_request
 
 if TYPE_CHECKING:
-    from mtls_echo.gallery.visit import Visit
+    from mtls_echo.gallery.exhibit import Behaviour, Exhibit, Visit
     from mtls_echo_server.http.site import HTTPRequest, HTTPResponse, Rule
     from mtls_echo_tls.stream.tls import TLSStream
 
+Answer: TypeAlias = "Callable[[Visit, TLSStream, HTTPRequest], HTTPResponse]"
 
-async def converse(visit: Visit, stream: TLSStream) -> None:
-    """Answer requests of HTTP, or echo, until the client closes."""
+# Bytes of a request's body, which is ignored.
+_MOST_POSTED = 64 * 1024
+
+
+def show_index(exhibits: Iterable[Exhibit]) -> Behaviour:
+    """Complete the handshake, and list the exhibits."""
+
+    async def show(visit: Visit) -> None:
+        await converse(visit, partial(_index, [each for each in exhibits if not each.by_address]))
+
+    return show
+
+
+async def show_exhibit(visit: Visit) -> None:
+    """Complete the handshake; answer HTTP in HTTP, and echo anything else."""
+    await converse(visit, _exhibit)
+
+
+async def converse(visit: Visit, answer: Answer) -> None:
+    """Complete the handshake, and answer requests of HTTP, or echo, until the client closes."""
+    stream = await visit.handshake()
     begun = b""
     if stream.evidence.alpn != HTTP_1_1:
         begun = await stream.receive_some()
@@ -28,89 +49,66 @@ async def converse(visit: Visit, stream: TLSStream) -> None:
             await echo(stream)
             return
     from mtls_echo_server.http.conversation import Conversation
-
-    await Conversation(stream, partial(_rule, visit, stream), begun=begun).run()
-
-
-def _rule(visit: Visit, stream: TLSStream, _path: str) -> Rule:
-    """Every path has the same answer: tests bring paths of their own."""
     from mtls_echo_server.http.site import Rule
 
-    answer = partial(_answer, visit, stream)
-    return Rule({"GET": answer, "POST": answer}, _MOST_POSTED)
+    def rule(_path: str) -> Rule:
+        """Every path has the same answer: tests bring paths of their own."""
+        respond = partial(answer, visit, stream)
+        return Rule({"GET": respond, "POST": respond}, _MOST_POSTED)
+
+    between = stream.evidence.reach_boundary
+    await Conversation(stream, rule, begun=begun, between=between).run()
 
 
-# Bytes of a request's body, which is ignored.
-_MOST_POSTED = 64 * 1024
-
-
-def _answer(visit: Visit, stream: TLSStream, request: HTTPRequest) -> HTTPResponse:
+def _exhibit(visit: Visit, stream: TLSStream, request: HTTPRequest) -> HTTPResponse:
+    from mtls_echo_server.http.markup import fields, page, section, tag, value
     from mtls_echo_server.http.site import HTTPResponse
 
-    if visit.exhibit.slug == "index":
-        return _index(visit, html=request.wants_html)
-    seen = _seen(visit, stream)
-    if not request.wants_html:
-        return HTTPResponse.json(seen)
-    from mtls_echo_server.http.markup import fields, page, section, tag, value
-
-    exhibit = visit.exhibit
-    works = exhibit.must == "work"
-    mark = tag("span", "as it must be" if works else "accepted", class_=f"mark {_COLOUR[works]}")
-    lead = exhibit.title + (
-        f". {exhibit.choice[0].upper()}{exhibit.choice[1:]}" if exhibit.choice else ""
-    )
-    rows = ((name, value(str(found))) for name, found in seen.items() if found is not None)
-    content = tag(
-        "main",
-        tag("p", mark),
-        tag("h1", exhibit.slug),
-        tag("p", f"{lead}.", class_="lead"),
-        section("This connection", fields(*rows)),
-    )
-    return page(f"mtls-echo gallery: {exhibit.slug}", content)
-
-
-_COLOUR = {True: "good", False: "bad"}
-
-
-def _seen(visit: Visit, stream: TLSStream) -> dict[str, Any]:
-    """What a client is told of itself; JSON types."""
-    agreed = stream.evidence
-    return {
-        "exhibit": visit.exhibit.slug,
-        "rule": visit.exhibit.rule,
-        "must": visit.exhibit.must,
+    exhibit, agreed = visit.exhibit, stream.evidence
+    seen: dict[str, Any] = {
+        "exhibit": exhibit.slug,
+        "rule": exhibit.rule,
+        "must": exhibit.must,
         "version": agreed.version,
         "cipher": agreed.cipher,
         "server_name": visit.server_name,
         "client": str(stream.peer) if stream.peer is not None else None,
     }
+    if not request.wants_html:
+        return HTTPResponse.json(seen)
+    mark, colour = ("as it must be", "good") if exhibit.must == "work" else ("accepted", "bad")
+    content = tag(
+        "main",
+        tag("p", tag("span", mark, class_=f"mark {colour}")),
+        tag("h1", exhibit.slug),
+        tag("p", f"{exhibit.title}.", class_="lead"),
+        tag("p", exhibit.choice) if exhibit.choice else None,
+        section("This connection", fields(*((k, value(str(v))) for k, v in seen.items() if v))),
+    )
+    return page(f"mtls-echo gallery: {exhibit.slug}", content)
 
 
-def _index(visit: Visit, *, html: bool) -> HTTPResponse:
-    """The list of exhibits, as links where they can be followed."""
-    from mtls_echo.gallery.collection import EXHIBITS
+def _index(
+    exhibits: Iterable[Exhibit], visit: Visit, _stream: TLSStream, request: HTTPRequest
+) -> HTTPResponse:
+    """The list of exhibits, with links."""
+    from mtls_echo_server.http.markup import page, section, tag
     from mtls_echo_server.http.site import HTTPResponse
 
-    domain, port = visit.domain, visit.transport.socket.getsockname()[1]
-    named = [each for each in EXHIBITS.values() if not each.by_address]
-    if not html:
-        lines = (f"https://{each.slug}.{domain}:{port}/  {each.title}\n" for each in named)
-        return HTTPResponse.text("".join(lines))
-    from mtls_echo_server.http.markup import page, section, tag
-
-    groups = dict.fromkeys(each.group for each in named)
+    port = visit.transport.socket.getsockname()[1]
+    urls = {each: f"https://{each.slug}.{visit.domain}:{port}/" for each in exhibits}
+    if not request.wants_html:
+        return HTTPResponse.text("".join(f"{url}  {each.title}\n" for each, url in urls.items()))
     parts = [
         section(
             group,
             *(
-                tag("p", tag("a", each.slug, href=f"https://{each.slug}.{domain}:{port}/"),
-                    f": {each.title}")
-                for each in named if each.group == group
+                tag("p", tag("a", each.slug, href=url), f": {each.title}")
+                for each, url in urls.items()
+                if each.group == group
             ),
         )
-        for group in groups
-    ]  # fmt: skip
+        for group in dict.fromkeys(each.group for each in urls)
+    ]
     lead = tag("p", "Each is wrong in one respect; good is not.", class_="lead")
     return page("mtls-echo gallery", tag("main", tag("h1", "mtls-echo gallery"), lead, *parts))

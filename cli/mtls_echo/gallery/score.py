@@ -34,28 +34,33 @@ class Row:
     Attributes:
         verdict: *refused*: no application data came, and the client did not claim success.
             *accepted late*: it sent data, and then said that it had failed.
-        why: Why it was not tested.
+        why: Why it was not tested, or did not work.
+        sent: Bytes of application data that came.
         alert: The alert that the client sent.
         cause: What the server's report says of the refusal.
         status: The command's exit status; None if it had to be ended.
-        said: The last line that it printed.
+        said: What it said of an error.
     """
 
     exhibit: Exhibit
     version: TLSVersion
     verdict: Verdict
     why: str = ""
+    sent: int = 0
     alert: str | None = None
     cause: str | None = None
     status: int | None = None
     said: str = ""
 
     @property
+    def was_accepted(self) -> bool:
+        """Whether the client took a bad server for a good one, in the end or for a while."""
+        return self.verdict in ("accepted", "accepted late")
+
+    @property
     def is_wrong(self) -> bool:
         """Whether the client did what it must not."""
-        if self.verdict in ("accepted", "accepted late"):
-            return self.exhibit.must != "either"
-        return self.verdict == "fails"
+        return self.verdict == "fails" or (self.was_accepted and self.exhibit.must != "either")
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -68,6 +73,7 @@ class Row:
             "rule": self.exhibit.rule,
             "verdict": self.verdict,
             "why": self.why or None,
+            "bytes_received": self.sent,
             "alert": self.alert,
             "cause": self.cause,
             "exit_status": self.status,
@@ -139,6 +145,7 @@ class Score:
                 "version": self.version or None,
                 "exit_status": self.exit_status(expected),
                 "good": [row.fields for row in self.good],
+                "not_as_expected": self.stale(expected),
                 "rows": [{**row.fields, "wrong": row in wrong} for row in self.rows],
             }
         )
@@ -149,18 +156,20 @@ class Score:
         suite = ElementTree.Element("testsuite", name=f"mtls-echo gallery: {self.client}")
         counts = {"tests": 0, "failures": 0, "skipped": 0}
         for row in (*self.good, *self.rows):
-            name = f"{row.exhibit.slug} (TLS {row.version})"
-            case = ElementTree.SubElement(
-                suite, "testcase", classname=f"gallery.{self.client}", name=name
-            )
             counts["tests"] += 1
+            case = ElementTree.SubElement(
+                suite,
+                "testcase",
+                classname=f"gallery.{self.client}",
+                name=f"{row.exhibit.slug} (TLS {row.version})",
+            )
             if row.verdict == "not tested":
                 counts["skipped"] += 1
                 ElementTree.SubElement(case, "skipped", message=row.why)
-            elif row in wrong or row.verdict == "fails":
+            elif row in wrong or (row in self.good and row.is_wrong):
                 counts["failures"] += 1
                 failure = ElementTree.SubElement(case, "failure", message=row.verdict)
-                failure.text = printable(f"{row.exhibit.title} ({row.exhibit.rule}). {row.said}")
+                failure.text = printable(f"{row.exhibit.title} [{row.exhibit.rule}]. {row.said}")
         for name, count in counts.items():
             suite.set(name, str(count))
         written: bytes = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)

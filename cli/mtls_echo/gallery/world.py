@@ -17,7 +17,6 @@ from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.tbs import TBSCertList
 from mtls_echo_pki.certificates.trust import Trust
-from mtls_echo_pki.flaws.baseline import issued_directly
 from mtls_echo_tls.diagnosis.context_info import ContextInfo, describe_context
 
 if TYPE_CHECKING:
@@ -94,14 +93,13 @@ class World:
         return self._contexts[key]
 
     def trust(self, exhibits: Iterable[Exhibit], domain: str) -> Trust:
-        """What a client of all these has to trust, with the CRLs of those that revoke."""
-        found = Trust((self.servers.certificate,))
+        """What a client of all these has to trust, and the CRLs of good and of revocation."""
+        found = Trust(())
         for exhibit in exhibits:
-            if self._has_own_root(exhibit):
-                given = self.given(exhibit, f"{exhibit.slug}.{domain}")
-                found |= (
-                    given.trust if exhibit.group == "revocation" else Trust(given.trust.anchors)
-                )
+            if exhibit.group in ("baseline", "revocation") or self._has_own_root(exhibit):
+                trust = self.given(exhibit, f"{exhibit.slug}.{domain}").trust
+                with_crls = exhibit.group != "certificate"
+                found |= trust if with_crls else Trust(trust.anchors)
         return found
 
     @staticmethod
@@ -114,8 +112,7 @@ class World:
         if self._has_own_root(exhibit):
             root = Authority.root(f"mtls-echo gallery CA for {exhibit.slug}")
         request = Request.server(*names, subject=exhibit.slug)
-        prepare = exhibit.flaw.prepare if exhibit.flaw is not None else issued_directly
-        baseline = prepare(root, request)
+        baseline = exhibit.prepare(root, request)
         inputs = exhibit.flaw.apply(baseline) if exhibit.flaw is not None else baseline.inputs
         trust = inputs.trust
         if not baseline.crls:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import shlex
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,12 +15,13 @@ from mtls_echo.commands.gallery.judge import judge
 from mtls_echo.commands.listening import listen_on
 from mtls_echo.console import CommandError, print_result, say
 from mtls_echo.parameters import file_option
-from mtls_echo_pki.printable import printable
+from mtls_echo_tls.address import Address
 
 if TYPE_CHECKING:
-    from mtls_echo.gallery.exhibit import Exhibit
+    import socket
+
+    from mtls_echo.gallery.exhibit import Exhibit, Visit
     from mtls_echo.gallery.server import Gallery
-    from mtls_echo.gallery.visit import Visit
     from mtls_echo.gallery.world import World
 
 _EPILOG = """\b
@@ -93,13 +94,13 @@ def gallery(
     """
     if ctx.invoked_subcommand is not None:
         return
-    domain = domain.lower().strip(".")
+    domain = _domain(domain)
     if listed:
         _list(domain, as_json)
     elif hosts:
-        address = listen.rpartition(":")[0].strip("[]") or "127.0.0.1"
+        host = _reachable(listen.rpartition(":")[0].strip("[]"))
         for exhibit in _served():
-            print_result(f"{address} {exhibit.slug}.{domain}")
+            print_result(f"{host} {exhibit.slug}.{domain}")
     else:
         _serve(listen, pki, files, domain, as_json)
 
@@ -107,13 +108,24 @@ def gallery(
 gallery.add_command(judge)
 
 
-def _served() -> Iterator[Exhibit]:
+def _domain(text: str) -> str:
+    from mtls_echo_pki.certificates.request import Request
+
+    domain = text.lower().strip(".")
+    try:
+        if not domain.isascii():
+            raise ValueError(f"write {text!r} as it is sent, with A-labels (xn--…)")
+        Request.server(f"good.{domain}")
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--domain") from None
+    return domain
+
+
+def _served() -> list[Exhibit]:
     """The exhibits that a name can pick: not those that a client has to ask for by address."""
     from mtls_echo.gallery.collection import EXHIBITS
 
-    for exhibit in EXHIBITS.values():
-        if not exhibit.by_address:
-            yield exhibit
+    return [each for each in EXHIBITS.values() if not each.by_address]
 
 
 def _list(domain: str, as_json: bool) -> None:
@@ -127,9 +139,7 @@ def _list(domain: str, as_json: bool) -> None:
             click.echo(msgspec.json.encode(exhibit.fields(domain)))
             continue
         if exhibit.group != group:
-            print_result(
-                f"{'' if group is None else chr(10)}{exhibit.group}: {_GROUPS[exhibit.group]}"
-            )
+            print_result(f"{chr(10) if group else ''}{exhibit.group}: {_GROUPS[exhibit.group]}")
             group = exhibit.group
         print_result(f"  {exhibit.slug:36}  {exhibit.title}")
 
@@ -147,7 +157,7 @@ _GROUPS = {
 def _serve(listen: str, pki: Path | None, files: Path | None, domain: str, as_json: bool) -> None:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(sock) for sock in listen_on("--listen", (listen,))]
-        host, port = sockets[0].getsockname()[:2]
+        address = Address(*sockets[0].getsockname()[:2])
         world = _world(pki)
 
         from mtls_echo.gallery.server import Gallery
@@ -158,8 +168,13 @@ def _serve(listen: str, pki: Path | None, files: Path | None, domain: str, as_js
             files = Path(made)
         _write(files, world, domain)
         if not as_json:
-            _introduce(str(host), port, files, domain)
+            _introduce(Address(_reachable(address.host), address.port), files, domain)
         _run(shown, sockets, as_json)
+
+
+def _reachable(host: str) -> str:
+    """The address at which this machine reaches a listener: that of every interface is none."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  compared only
 
 
 def _world(pki: Path | None) -> World:
@@ -206,23 +221,24 @@ def _write(folder: Path, world: World, domain: str) -> None:
         ) from error
 
 
-def _introduce(host: str, port: int, files: Path, domain: str) -> None:
-    ca = shlex.quote(str(files / "ca.crt"))
-    url = f"https://expired.{domain}:{port}/"
-    connect = f"--connect-to ::{host if ':' not in host else f'[{host}]'}:{port}"
-    say(f"gallery on {host}:{port}; an exhibit is https://SLUG.{domain}:{port}/")
+def _introduce(address: Address, files: Path, domain: str) -> None:
+    ca, crl = (shlex.quote(str(files / name)) for name in ("ca.crt", "crl.pem"))
+    expired, revoked = (f"{slug}.{domain}" for slug in ("expired", "revoked"))
+    say(f"gallery on {address}; an exhibit is https://SLUG.{domain}:{address.port}/")
     for line in (
-        f"  its clients' files are in {files}",
-        f"  curl --cacert {ca} {url}",
-        f"  curl --cacert {ca} {connect} {url}",
-        f"  openssl s_client -connect {host}:{port} -CAfile {ca} -verify_return_error"
-        f" -servername expired.{domain} -verify_hostname expired.{domain}",
-        "  the exhibits: mtls-echo gallery --list",
+        f"the files of its clients are in {files}, and the exhibits in: mtls-echo gallery --list",
+        f"curl --cacert {ca} https://{expired}:{address.port}/",
+        f"curl --cacert {ca} --crlfile {crl} --connect-to ::{address}"
+        f" https://{revoked}:{address.port}/",
+        f"openssl s_client -connect {address} -CAfile {ca} -verify_return_error"
+        f" -servername {expired} -verify_hostname {expired}",
     ):
-        click.echo(line, err=True)
+        click.echo(f"  {line}", err=True)
 
 
-def _run(shown: Gallery, sockets: list[Any], as_json: bool) -> None:
+def _run(shown: Gallery, sockets: Sequence[socket.socket], as_json: bool) -> None:
+    import signal
+
     import msgspec
     import trio
 
@@ -230,18 +246,13 @@ def _run(shown: Gallery, sockets: list[Any], as_json: bool) -> None:
         if as_json:
             click.echo(msgspec.json.encode(visit.fields))
         else:
-            say(printable(visit.line))
+            say(visit.line)
 
-    try:
-        trio.run(shown.serve, sockets, seen)
-    except BaseException as error:
-        if not _is_interrupt(error):
-            raise
-        click.echo(err=True)
+    async def until_stopped() -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(shown.serve, sockets, seen)
+                async for _ in signals:
+                    nursery.cancel_scope.cancel()
 
-
-def _is_interrupt(error: BaseException) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", error)
-        return group.split(KeyboardInterrupt)[1] is None
-    return isinstance(error, KeyboardInterrupt)
+    trio.run(until_stopped)

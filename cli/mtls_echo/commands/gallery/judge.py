@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
+from click.shell_completion import CompletionItem
 
 from mtls_echo.console import CommandError, complain, print_result
 from mtls_echo.parameters import Seconds, file_option
+from mtls_echo_pki.files.durable import os_reason
 
 if TYPE_CHECKING:
-    from mtls_echo.gallery.clients import Client
+    from mtls_echo.gallery.clients import ClientCommand
     from mtls_echo.gallery.exhibit import Exhibit
     from mtls_echo.gallery.judge import Progress
-    from mtls_echo.gallery.score import Expectation
+    from mtls_echo.gallery.score import Expectation, Score
     from mtls_echo_pki.flaws.flaw import TLSVersion
 
 _EPILOG = """\b
@@ -37,7 +40,8 @@ placeholders:
   {url}          https://localhost:PORT/, a port for each run
   {host} {port}  the same apart; {host} is an address where one has to be asked for
   {ca}           the trust anchors, PEM
-  {crl}          a CRL of every CA, PEM; without it no revocation is judged
+  {crl}          a CRL of every CA, PEM; {trust} has both in one file, as OpenSSL takes
+                 them; with neither no revocation is judged
   {cert} {key}   a client's certificate and key, PEM
   Standard input is an HTTP request, for clients that send what they read.
 
@@ -51,9 +55,40 @@ exit status:
 """
 
 
+def complete_clients(
+    _: click.Context, __: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The ready-made clients that are here."""
+    from mtls_echo.gallery.clients import CLIENTS
+
+    here = (name for name, client in CLIENTS.items() if not client.missing)
+    return [CompletionItem(name) for name in here if name.startswith(incomplete)]
+
+
+def complete_exhibits(
+    _: click.Context, __: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The exhibits whose names begin so, with what they are."""
+    from mtls_echo.gallery.collection import EXHIBITS
+
+    found = (each for slug, each in EXHIBITS.items() if slug.startswith(incomplete))
+    return [CompletionItem(each.slug, help=each.title) for each in found]
+
+
 @click.command(epilog=_EPILOG, context_settings={"ignore_unknown_options": False})
-@click.option("--client", metavar="NAME", help="A ready-made client; `--client list` names them.")
-@click.option("--only", multiple=True, metavar="SLUG", help="Judge by this exhibit; repeatable.")
+@click.option(
+    "--client",
+    metavar="NAME",
+    shell_complete=complete_clients,
+    help="A ready-made client; `--client list` names them.",
+)
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="SLUG",
+    shell_complete=complete_exhibits,
+    help="Judge by this exhibit; repeatable.",
+)
 @click.option("--tls", type=click.Choice(["1.2", "1.3"]), help="Judge in this version only.")
 @file_option("--expect", help="What is put up with, TOML, so that only what changed is an error.")
 @click.option("--all", "everything", is_flag=True, help="Show what was refused, too.")
@@ -92,22 +127,8 @@ def judge(
     chosen, judged = _exhibits(only), _client(client, command)
     expected = _expectations(expect)
 
-    import trio
-
-    from mtls_echo.gallery.judge import BuildError
-    from mtls_echo.gallery.judge import judge as run
-
-    try:
-        with _progress(judged.name) as progress:
-            score = trio.run(
-                lambda: run(judged, chosen, tls=tls, timeout=timeout, progress=progress)
-            )
-    except BuildError as error:
-        raise CommandError(f"{judged.name} cannot be built: {error}") from error
-    except OSError as error:
-        raise CommandError(
-            f"{judged.command[0]} cannot be run: {error.strerror}", "name a program on PATH"
-        ) from error
+    with _progress(judged.name) as progress:
+        score = _run(judged, partial(_judge, judged, chosen, tls, timeout, progress))
     if junit is not None:
         _write(junit, score.as_junit(expected))
     if as_json:
@@ -118,6 +139,55 @@ def judge(
         for line in lines_of(score, expected, everything=everything):
             print_result(line)
     raise SystemExit(score.exit_status(expected))
+
+
+def _run(client: ClientCommand, judging: Callable[[], Awaitable[Score]]) -> Score:
+    import trio
+
+    from mtls_echo.gallery.judge import BuildError
+
+    try:
+        return trio.run(judging)
+    except ExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+        if isinstance(error, BuildError):
+            raise CommandError(f"{client.name} cannot be built: {error}") from error
+        if isinstance(error, OSError):
+            program = (client.build or client.command)[0]
+            raise CommandError(
+                f"{program} cannot be run: {os_reason(error)}", "name a program on PATH"
+            ) from error
+        raise
+
+
+async def _judge(
+    client: ClientCommand,
+    exhibits: list[Exhibit],
+    tls: TLSVersion | None,
+    limit: float,
+    progress: Progress | None,
+) -> Score:
+    """Judge; when this is terminated, the client that runs ends, too."""
+    import signal
+
+    import trio
+
+    from mtls_echo.gallery.judge import judge as run
+
+    async with trio.open_nursery() as nursery:
+
+        async def until_terminated() -> None:
+            with trio.open_signal_receiver(signal.SIGTERM) as signals:
+                await anext(signals)
+                nursery.cancel_scope.cancel()
+
+        nursery.start_soon(until_terminated)
+        score = await run(client, exhibits, tls=tls, timeout=limit, progress=progress)
+        nursery.cancel_scope.cancel()
+        return score
+    raise SystemExit(143)  # 128 + SIGTERM, as a shell reports it
 
 
 def _list() -> None:
@@ -136,7 +206,7 @@ def _exhibits(only: tuple[str, ...]) -> list[Exhibit]:
         raise click.BadParameter(str(error), param_hint="--only") from None
 
 
-def _client(name: str | None, command: tuple[str, ...]) -> Client:
+def _client(name: str | None, command: tuple[str, ...]) -> ClientCommand:
     from mtls_echo.gallery.clients import find_client, own_client
 
     if (name is None) == (not command):
@@ -160,7 +230,6 @@ def _expectations(file: Path | None) -> Mapping[str, Expectation]:
         return {}
     from mtls_echo.gallery.collection import find_exhibit
     from mtls_echo.gallery.score import read_expectations
-    from mtls_echo_pki.files.durable import os_reason
 
     hint = 'a table per exhibit: [no-san], then verdict = "accepted" and reason = "why"'
     try:
@@ -175,8 +244,6 @@ def _expectations(file: Path | None) -> Mapping[str, Expectation]:
 
 
 def _write(file: Path, content: bytes) -> None:
-    from mtls_echo_pki.files.durable import os_reason
-
     try:
         file.write_bytes(content)
     except OSError as error:

@@ -2,82 +2,83 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from mtls_echo.console import wrap
 from mtls_echo_pki.printable import printable
 
 if TYPE_CHECKING:
     from mtls_echo.gallery.score import Expectation, Row, Score
 
+# Columns in which a score can be quoted; a narrower terminal wraps it once more.
+_WIDTH = 80
+
 
 def lines_of(
     score: Score, expected: Mapping[str, Expectation], *, everything: bool = False
 ) -> Iterator[str]:
-    """The lines to print; with ``everything``, one for each exhibit."""
-    yield _verdict(score, expected)
+    """The lines to print; with ``everything``, what was as it must be is among them."""
+    yield f"{score.client}: {_verdict(score)}"
     if score.version:
         yield f"  {printable(score.version)}"
     for row in score.good:
         if row.verdict != "works":
-            said = f': "{printable(row.said)}"' if row.said else ""
-            yield f"  the good server fails in TLS {row.version}, exit status {row.status}{said}"
+            yield from wrap(f"  the good server fails in TLS {row.version}: {_ended(row)}", _WIDTH)
     wrong = score.wrong(expected)
-    accepted = [row for row in score.rows if row.verdict in ("accepted", "accepted late")]
-    known = [row for row in accepted if row not in wrong and row.is_wrong]
-    free = [row for row in accepted if not row.is_wrong]
-    yield from _section("accepted, and must not be", [r for r in wrong if r in accepted])
-    yield from _section("failed, and must work", [r for r in wrong if r not in accepted])
-    yield from _section("accepted, as expected", known, {s: e.reason for s, e in expected.items()})
-    yield from _section("accepted, where the rules leave a choice", free)
+    known = [row for row in score.rows if row.is_wrong and row not in wrong]
+    free = [row for row in score.rows if row.was_accepted and not row.is_wrong]
+    yield from _section("accepted, and must not be", [r for r in wrong if r.was_accepted], _fault)
+    yield from _section("failed, and must work", [r for r in wrong if not r.was_accepted], _ended)
+    yield from _section("as expected", known, lambda row: expected[row.exhibit.slug].reason)
+    yield from _section("accepted, and the rules allow it", free, lambda row: row.exhibit.choice)
     for slug in score.stale(expected):
         yield f"\nnot as expected any more: {slug}, which was to be {expected[slug].verdict}"
     if everything:
-        yield from _section("as it must be", [r for r in score.judged if r not in accepted])
-    untested = [row for row in score.rows if row.verdict == "not tested"]
-    for why, rows in itertools.groupby(sorted(untested, key=lambda r: r.why), key=lambda r: r.why):
-        slugs = list(dict.fromkeys(row.exhibit.slug for row in rows))
-        yield f"\nnot tested, {why}: {_few(slugs)}"
+        right = [row for row in score.judged if not row.is_wrong and not row.was_accepted]
+        yield from _section("as it must be", right, _how)
+    open_rows = [row for row in score.rows if row.verdict == "not tested"]
+    yield from _section("not tested", open_rows, lambda row: row.why)
 
 
-def _verdict(score: Score, expected: Mapping[str, Expectation]) -> str:
+def _verdict(score: Score) -> str:
     if not score.rows:
-        return f"{score.client}: not judged, the good server does not work with it"
-    must = [row for row in score.judged if row.exhibit.must in ("refuse", "fail")]
-    right = [row for row in must if not row.is_wrong]
-    wrong = len({row.exhibit.slug for row in score.wrong(expected)})
-    says = "nothing that must be refused was accepted"
-    if wrong:
-        says = (
-            f"{wrong} {'exhibit was' if wrong == 1 else 'exhibits were'} not treated as they must"
-        )
-    return f"{score.client}: {says}; {len(right)} of {len(must)} handshakes ended as they must"
+        return "not judged, since the good server does not work with it"
+    bad = {row.exhibit.slug for row in score.judged if row.exhibit.must in ("refuse", "fail")}
+    good = {row.exhibit.slug for row in score.judged if row.exhibit.must == "work"}
+    wrong = {row.exhibit.slug for row in score.rows if row.is_wrong}
+    works = f", and worked with {len(good - wrong)} of {len(good)} good ones" if good else ""
+    return f"refused {len(bad - wrong)} of {len(bad)} bad servers{works}"
 
 
-def _section(
-    title: str, rows: Sequence[Row], reasons: Mapping[str, str] | None = None
-) -> Iterator[str]:
-    if not rows:
-        return
-    yield f"\n{title}:"
-    for slug, group in itertools.groupby(rows, key=lambda row: row.exhibit.slug):
-        found = list(group)
-        exhibit = found[0].exhibit
-        seen = list(dict.fromkeys(_what(row) for row in found))
-        versions = "" if len(found) == len(exhibit.versions) else f", TLS {found[0].version}"
-        yield f"  {slug:36}  {' / '.join(seen)}{versions}"
-        why = (reasons or {}).get(slug) or exhibit.choice or f"{exhibit.title} ({exhibit.rule})"
-        if title != "as it must be":
-            yield f"  {'':36}  {why}"
+def _section(title: str, rows: Sequence[Row], about: Callable[[Row], str]) -> Iterator[str]:
+    """A list of exhibits, those together of which the same is to be said."""
+    if rows:
+        yield f"\n{title}:"
+    found: dict[str, dict[str, None]] = {}
+    for row in rows:
+        found.setdefault(about(row), {})[_named(row, rows)] = None
+    for said, names in found.items():
+        for line in (f"  {', '.join(names)}", f"      {said[:1].upper()}{said[1:]}"):
+            yield from wrap(line, _WIDTH)
 
 
-def _what(row: Row) -> str:
-    if row.verdict == "refused":
-        return f"refused, {row.alert}" if row.alert else "refused"
-    return row.verdict
+def _named(row: Row, rows: Sequence[Row]) -> str:
+    """The exhibit, and the version where the other is not among the rows."""
+    versions = {each.version for each in rows if each.exhibit is row.exhibit}
+    only = f" (TLS {row.version})" if versions != {*row.exhibit.versions} else ""
+    return row.exhibit.slug + only
 
 
-def _few(slugs: Sequence[str], most: int = 6) -> str:
-    more = f" and {len(slugs) - most} more" if len(slugs) > most else ""
-    return ", ".join(slugs[:most]) + more
+def _fault(row: Row) -> str:
+    late = "; refused only after it had sent data" if row.verdict == "accepted late" else ""
+    return f"{row.exhibit.title} [{row.exhibit.rule}]{late}"
+
+
+def _how(row: Row) -> str:
+    return f"{row.verdict}, {row.alert}" if row.alert else row.verdict
+
+
+def _ended(row: Row) -> str:
+    said = f': "{printable(row.said)}"' if row.said else ""
+    return (row.why or f"exit status {row.status}") + said

@@ -1,4 +1,4 @@
-// One request by Go's own HTTPS, to a URL with a file of trust anchors; 1 if it fails.
+// One request by Go's own HTTPS: URL CA CERT KEY; 1 if it fails.
 package main
 
 import (
@@ -12,13 +12,13 @@ import (
 )
 
 func main() {
-	if err := get(os.Args[1], os.Args[2]); err != nil {
+	if err := get(os.Args[1], os.Args[2], os.Args[3], os.Args[4]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func get(url, ca string) error {
+func get(url, ca, cert, key string) error {
 	pem, err := os.ReadFile(ca)
 	if err != nil {
 		return err
@@ -27,7 +27,12 @@ func get(url, ca string) error {
 	if !roots.AppendCertsFromPEM(pem) {
 		return fmt.Errorf("no certificate in %s", ca)
 	}
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+	own, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return err
+	}
+	config := &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{own}}
+	transport := &http.Transport{TLSClientConfig: config}
 	client := http.Client{Transport: transport, Timeout: 8 * time.Second}
 	answer, err := client.Get(url)
 	if err != nil {

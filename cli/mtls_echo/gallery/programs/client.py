@@ -1,4 +1,7 @@
-"""One request by a library, named first, to a URL with a file of trust anchors; 1 if it fails."""
+"""One request by a library: LIBRARY URL CA, or LIBRARY URL CA CERT KEY; 1 if it fails.
+
+If CA has CRLs in it, revocation is checked.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,27 @@ import asyncio
 import socket
 import ssl
 import sys
+from pathlib import Path
 from urllib.parse import urlsplit
 
 
-def by_ssl(url: str, ca: str) -> None:
-    """Python's own TLS, as its documentation says to use it."""
+def context(ca: str, *own: str) -> ssl.SSLContext:
+    """As Python's documentation says to make one."""
+    made = ssl.create_default_context(cafile=ca)
+    if own:
+        made.load_cert_chain(*own)
+    if "X509 CRL" in Path(ca).read_text():
+        made.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+    return made
+
+
+def by_ssl(url: str, ca: str, *own: str) -> None:
+    """Python's own TLS."""
     address = urlsplit(url)
-    context = ssl.create_default_context(cafile=ca)
     host, port = address.hostname or "", address.port or 443
     with (
         socket.create_connection((host, port), timeout=8) as tcp,
-        context.wrap_socket(tcp, server_hostname=host) as connection,
+        context(ca, *own).wrap_socket(tcp, server_hostname=host) as connection,
     ):
         connection.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
         answer = b""
@@ -30,31 +43,30 @@ def by_ssl(url: str, ca: str) -> None:
         raise EOFError("no whole answer")
 
 
-def by_requests(url: str, ca: str) -> None:
+def by_requests(url: str, ca: str, *own: str) -> None:
     """requests."""
     import requests
 
-    requests.get(url, verify=ca, timeout=8).raise_for_status()
+    cert = (own[0], own[1]) if own else None
+    requests.get(url, verify=ca, cert=cert, timeout=8).raise_for_status()
 
 
-def by_httpx(url: str, ca: str) -> None:
+def by_httpx(url: str, ca: str, *own: str) -> None:
     """httpx."""
     import httpx
 
-    context = ssl.create_default_context(cafile=ca)
-    httpx.get(url, verify=context, timeout=8).raise_for_status()
+    httpx.get(url, verify=context(ca, *own), timeout=8).raise_for_status()
 
 
-def by_aiohttp(url: str, ca: str) -> None:
+def by_aiohttp(url: str, ca: str, *own: str) -> None:
     """aiohttp."""
     import aiohttp
 
     async def get() -> None:
-        context = ssl.create_default_context(cafile=ca)
         timeout = aiohttp.ClientTimeout(total=8)
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(url, ssl=context, raise_for_status=True) as response,
+            session.get(url, ssl=context(ca, *own), raise_for_status=True) as response,
         ):
             await response.read()
 
@@ -62,8 +74,8 @@ def by_aiohttp(url: str, ca: str) -> None:
 
 
 if __name__ == "__main__":
-    library, url, ca = sys.argv[1:]
+    library, *arguments = sys.argv[1:]
     try:
-        globals()[f"by_{library}"](url, ca)
+        globals()[f"by_{library}"](*arguments)
     except Exception as error:
         sys.exit(f"{type(error).__name__}: {error}")
