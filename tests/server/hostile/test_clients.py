@@ -136,7 +136,7 @@ async def test_a_client_that_never_reads_costs_no_memory(
                 await client.stream.send_all(client.encrypted(bytes(RECORD)))
         held, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        # A whole receive, 256 KiB, twice: as plaintext, and as what could not be sent of it.
+        # A whole receive, 128 KiB, twice: as plaintext, and as what could not be sent of it.
         assert held < 2_000_000
         client.reset()
         await attacked.ended()

@@ -24,8 +24,10 @@ Ready: TypeAlias = Callable[[float], bool]
 # How often the sockets are polled again before other tasks have a turn, and how many at once.
 _ROUNDS, _AT_ONCE = 8, 64
 
-# No further round after so many seconds: other tasks wait.
-_TURN = 0.002
+# Other tasks have a turn after so many seconds, wherever a round is: each client that sends much
+# takes a fifth of that (measured: a handshake beside 16 of them takes .4 of the time that it took
+# when a round was finished first).
+_TURN = 0.001
 
 
 class Hub:
@@ -49,20 +51,26 @@ class Hub:
     async def run(self) -> None:
         """Serve the sockets until cancelled."""
         fd, poll, ready_of = self._epoll.fileno(), self._epoll.poll, self._ready.get
+        arrived: list[tuple[int, int]] = []
         while True:
             await trio.lowlevel.wait_readable(fd)
             now = trio.current_time()
             for _ in range(_ROUNDS):
-                arrived = poll(0, _AT_ONCE)
+                # First those of the last round that have not had their turn.
+                arrived = arrived or poll(0, _AT_ONCE)[::-1]
+                if not arrived:
+                    break
                 more = False
-                for number, _flags in arrived:
-                    ready = ready_of(number)
+                while arrived:
+                    ready = ready_of(arrived.pop()[0])
                     if ready is not None and ready(now):
                         more = True
+                        if trio.current_time() - now > _TURN:
+                            break
                 ready = None  # or it would keep its connection until the next one has something
                 # A client that is alone sends nothing before it has read the answer.
                 alone = len(self._ready) < 2 and not more
-                if not arrived or alone or trio.current_time() - now > _TURN:
+                if alone or trio.current_time() - now > _TURN:
                     break
 
 

@@ -252,7 +252,7 @@ class TLSStream(Delivery, trio.abc.Stream):
 
         Args:
             max_bytes: At most this many. None: everything that one receive of the transport
-                brought, 256 KiB at the most.
+                brought, 128 KiB at the most.
 
         Raises:
             TLSFailure: The peer's alert, a damaged record, or an end without close_notify.
