@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import datetime
 import ssl
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -236,8 +237,9 @@ class Evidence:
         self.stage = "first-read"
 
     def accept(self) -> None:
-        """Both sides have accepted each other."""
+        """Both sides have accepted each other: that it is TLS needs no more showing."""
         self.stage = "established"
+        self.first_bytes = self.first_bytes[:1]
 
     def receive_close_notify(self) -> None:
         """The peer ended its direction cleanly."""
@@ -354,7 +356,7 @@ class Evidence:
         self._read_recording()
         self.version = connection.version()
         cipher = connection.cipher()
-        self.cipher = cipher[0] if cipher else None
+        self.cipher = sys.intern(cipher[0]) if cipher else None
         self.alpn = connection.selected_alpn_protocol()
         self.resumed = bool(connection.session_reused)
         # OpenSSL goes on without a protocol where RFC 7301 §3.2 demands a refusal.

@@ -15,7 +15,6 @@ Three rules keep that the same as a loop of `receive_some` and `send_all`:
 from __future__ import annotations
 
 import ssl
-from functools import partial
 from typing import TypeAlias, cast
 
 import outcome
@@ -37,7 +36,7 @@ _WORTH_IT = 3
 class AnsweringStream(TLSStream):
     """A TLS connection that a hub may answer; without a hub, its own task does."""
 
-    __slots__ = ("_asleep", "hub")
+    __slots__ = ("_answering", "_asleep", "_fd", "hub")
 
     def __init__(
         self,
@@ -50,7 +49,9 @@ class AnsweringStream(TLSStream):
     ) -> None:
         super().__init__(transport, context, server_side=server_side, trace=trace)
         self.hub = hub
-        self._asleep: tuple[trio.lowlevel.Task, Hub, int] | None = None
+        self._asleep: trio.lowlevel.Task | None = None
+        self._answering: Answer = bytes
+        self._fd = -1
 
     async def answer_all(self, answer: Answer, first: Answer | None = None) -> None:
         """As `TLSStream.answer_all`; between two messages, by the hub."""
@@ -84,44 +85,57 @@ class AnsweringStream(TLSStream):
                 await self._sleep(self.hub, tcp, answer)
 
     async def _sleep(self, hub: Hub, tcp: TCPStream, answer: Answer) -> None:
-        """Let the hub answer, until an event that it leaves to this task."""
-        records = self._records
+        """Let the hub answer, until an event that it leaves to this task.
+
+        What a connection keeps while it rests is kept by thousands: so this is one coroutine, with
+        neither closures nor blocks that keep a method to leave them by.
+        """
+        records, self._answering = self._records, answer
         while records.exhausted and not records.pending:
             self._check_established()
-            with self._send_busy:
-                async with self._writing:
-                    with self._receive_busy:
-                        unsent = await self._wait_in(hub, tcp, answer)
+            self._send_busy.take()
+            try:
+                await self._writing.take()
+                try:
+                    self._receive_busy.take()
+                    try:
+                        await trio.lowlevel.checkpoint_if_cancelled()
+                        self._fd = tcp.socket.fileno()
+                        hub.add(self._fd, self._ready)
+                        self._asleep = trio.lowlevel.current_task()
+                        self._waits()
+                        try:
+                            unsent = await trio.lowlevel.wait_task_rescheduled(self._leave)
+                        except trio.Cancelled:
+                            self._wait_cancelled()
+                            raise
+                    finally:
+                        self._receive_busy.free()
                     if unsent is None:
                         return
-                    await self._send_rest(unsent)
+                    await self._send_rest(cast("_Unsent", unsent))
+                finally:
+                    self._writing.free()
+            finally:
+                self._send_busy.free()
 
     async def _send_rest(self, unsent: _Unsent) -> None:
         ciphertext, size = unsent
         await self._deliver([ciphertext])
         self.sent += size
 
-    async def _wait_in(self, hub: Hub, tcp: TCPStream, answer: Answer) -> _Unsent | None:
-        await trio.lowlevel.checkpoint_if_cancelled()
-        fd = tcp.socket.fileno()
+    def _leave(self, _: object) -> trio.lowlevel.Abort:
+        self._rise()
+        return trio.lowlevel.Abort.SUCCEEDED
 
-        def leave(_: object) -> trio.lowlevel.Abort:
-            self._asleep = None
-            hub.remove(fd)
-            return trio.lowlevel.Abort.SUCCEEDED
+    def _rise(self) -> None:
+        self._asleep = None
+        if self.hub is not None:
+            self.hub.remove(self._fd)
 
-        hub.add(fd, partial(self._ready, tcp, answer))
-        self._asleep = trio.lowlevel.current_task(), hub, fd
-        self._waits()
-        try:
-            return cast("_Unsent | None", await trio.lowlevel.wait_task_rescheduled(leave))
-        except trio.Cancelled:
-            self._wait_cancelled()
-            raise
-
-    def _ready(self, tcp: TCPStream, answer: Answer, now: float) -> bool:
+    def _ready(self, now: float) -> bool:
         """Answer what has arrived; called by the hub. Returns whether there may be more."""
-        records = self._records
+        records, tcp, answer = self._records, cast("TCPStream", self._tcp), self._answering
         try:
             size = tcp.take()
         except trio.BrokenResourceError as error:
@@ -199,9 +213,8 @@ class AnsweringStream(TLSStream):
     def _wake(self, result: outcome.Outcome[_Unsent | None]) -> None:
         """Wake the task; with an outcome made anew, since one can be used once."""
         if self._asleep is not None:
-            task, hub, fd = self._asleep
-            self._asleep = None
-            hub.remove(fd)
+            task = self._asleep
+            self._rise()
             trio.lowlevel.reschedule(task, result)
 
     def _mark_closed(self) -> None:

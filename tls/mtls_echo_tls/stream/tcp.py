@@ -45,11 +45,19 @@ class Exclusive:
         self.held = False
 
     def __enter__(self) -> None:
+        self.take()
+
+    def __exit__(self, *_: object) -> None:
+        self.free()
+
+    def take(self) -> None:
+        """Begin, or raise `trio.BusyResourceError`."""
         if self.held:
             raise trio.BusyResourceError(self._message)
         self.held = True
 
-    def __exit__(self, *_: object) -> None:
+    def free(self) -> None:
+        """End."""
         self.held = False
         if self._freed is not None:
             self._freed.set()
@@ -77,6 +85,13 @@ class InTurn:
         self.held = False
 
     async def __aenter__(self) -> None:
+        await self.take()
+
+    async def __aexit__(self, *_: object) -> None:
+        self.free()
+
+    async def take(self) -> None:
+        """Wait for one's turn."""
         if not self.held:
             self.held = True
             return
@@ -84,7 +99,8 @@ class InTurn:
             self._waiting = trio.lowlevel.ParkingLot()
         await self._waiting.park()  # it is handed over, still held
 
-    async def __aexit__(self, *_: object) -> None:
+    def free(self) -> None:
+        """Let the next one have its turn."""
         if self._waiting is None or not self._waiting.unpark():
             self.held = False
 
@@ -96,13 +112,13 @@ class TCPStream(trio.abc.HalfCloseableStream):
     algorithm would only hold back.
     """
 
-    __slots__ = ("__weakref__", "_receiving", "_sending", "socket")
+    __slots__ = ("__weakref__", "_receive_check", "_send_check", "socket")
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.socket = sock
-        self._sending = Exclusive("another task is sending on this connection")
-        self._receiving = Exclusive("another task is receiving on this connection")
+        self._send_check: Exclusive | None = None
+        self._receive_check: Exclusive | None = None
         self._set(socket.TCP_NODELAY)
 
     @classmethod
@@ -115,6 +131,20 @@ class TCPStream(trio.abc.HalfCloseableStream):
         stream = await trio.open_tcp_stream(host, port)
         # detach() hands over the descriptor, so that the connection has one owner.
         return cls(socket.socket(fileno=stream.socket.detach()))
+
+    # Made when they are needed: most connections are never waited for here.
+
+    @property
+    def _sending(self) -> Exclusive:
+        if self._send_check is None:
+            self._send_check = Exclusive("another task is sending on this connection")
+        return self._send_check
+
+    @property
+    def _receiving(self) -> Exclusive:
+        if self._receive_check is None:
+            self._receive_check = Exclusive("another task is receiving on this connection")
+        return self._receive_check
 
     @property
     def is_open(self) -> bool:
