@@ -1,6 +1,7 @@
 """Measure this project's speed beside other servers, in one run.
 
     .venv/bin/python -m benchmarks.speed [--full] [--repeats N] [--json FILE] [--svg FILE]
+        [--page FILE]
 
 Absolute times say more about the machine than about the program: what counts are ratios, taken
 within each repeat of an interleaved run, of the server's own CPU time. Only 127.0.0.1 is used.
@@ -29,9 +30,11 @@ from benchmarks.speed.latency import measure_latency
 from benchmarks.speed.load import Generator
 from benchmarks.speed.material import Workshop
 from benchmarks.speed.memory import measure_memory
-from benchmarks.speed.picture import picture
+from benchmarks.speed.report.page import filled
+from benchmarks.speed.report.picture import picture
+from benchmarks.speed.report.table import table
 from benchmarks.speed.rows import Plan, measure, now
-from benchmarks.speed.table import table
+from benchmarks.speed.sizing import measure_sizing
 
 _CLEAR = "\r\x1b[K"
 
@@ -39,12 +42,14 @@ _CLEAR = "\r\x1b[K"
 def main() -> None:
     """Measure, print the table, and write the results."""
     chosen = _options()
-    result = json.loads(chosen.drawn.read_text()) if chosen.drawn else _measured(chosen)
+    result = json.loads(chosen.drawn.read_text("utf-8")) if chosen.drawn else _measured(chosen)
     print("\n".join(table(result)))
     if chosen.json:
-        chosen.json.write_text(json.dumps(result, indent=1) + "\n")
+        chosen.json.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     if chosen.svg:
-        chosen.svg.write_text(picture(result))
+        chosen.svg.write_text(picture(result), "utf-8")
+    if chosen.page:
+        chosen.page.write_text(filled(chosen.page.read_text("utf-8"), result), "utf-8")
 
 
 def _measured(chosen: argparse.Namespace) -> Mapping[str, Any]:
@@ -75,12 +80,15 @@ def run(plan: Plan, folder: Path, *, python_load: bool = False) -> Mapping[str, 
         missing["the load generator in C"] = (
             f"{generator.fallback}; the one in Python is the bottleneck of the faster servers"
         )
+    sizing: Mapping[str, Any] = {}
     rows = measure(plan, workshop, generator, missing, _say)
     if not plan.only:
         rows += measure_memory(plan, workshop, generator, missing, _say)
         if plan.full:
             rows += measure_latency(plan, workshop, generator, missing, _say)
         rows += measure_commands(plan, workshop, missing, _say)
+        if plan.full:
+            sizing = measure_sizing(plan, workshop, generator, rows, missing, _say)
     facts = {
         "measured": now(),
         "Python": platform.python_version(),
@@ -90,7 +98,7 @@ def run(plan: Plan, folder: Path, *, python_load: bool = False) -> Mapping[str, 
         "cores": len(os.sched_getaffinity(0)),
         "repeats": plan.repeats,
     }
-    return {"facts": facts, "rows": rows, "missing": missing}
+    return {"facts": facts, "rows": rows, "sizing": sizing, "missing": missing}
 
 
 def _options() -> argparse.Namespace:
@@ -110,6 +118,9 @@ def _options() -> argparse.Namespace:
     options.add_argument("--python-load", action="store_true", help="as without a compiler")
     options.add_argument("--json", type=Path, metavar="FILE", help="write every figure")
     options.add_argument("--svg", type=Path, metavar="FILE", help="draw the results")
+    options.add_argument(
+        "--page", type=Path, metavar="FILE", help="put the figures into a page, between its marks"
+    )
     options.add_argument(
         "--from",
         dest="drawn",

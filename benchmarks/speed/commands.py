@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.speed.material import Missing, Workshop, program
 from benchmarks.speed.rows import Plan, Say
 from benchmarks.speed.running import environment
-from benchmarks.speed.servers import serve
+from benchmarks.speed.servers import ours, serve
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
 
@@ -32,18 +32,17 @@ def measure_commands(
 ) -> list[dict[str, Any]]:
     """CPU of a command until it is done, or of a server until it listens; then the PKI."""
     python = sys.executable
-    ours = (str(Path(python).with_name("mtls-echo")),)
     home = workshop.folder
     numbers = iter(range(1_000_000))
 
     def issue() -> float:
         name = f"client-{next(numbers)}"
         where = str(workshop.material("two").folder)
-        return _spent(home, *ours, "pki", "issue", where, name, "a.test", "--client")
+        return _spent(home, ours(), "pki", "issue", where, name, "a.test", "--client")
 
     starting: dict[str, Cost] = {
         EMPTY: lambda: _spent(home, python, "-c", "pass"),
-        "mtls-echo --help": lambda: _spent(home, *ours, "--help"),
+        "mtls-echo --help": lambda: _spent(home, ours(), "--help"),
         "mtls-echo pki issue": issue,
         "mtls-echo serve, to listening": lambda: _until_listening(workshop),
     }

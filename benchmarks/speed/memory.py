@@ -52,7 +52,7 @@ def _rows(
     say: Say,
 ) -> list[dict[str, Any]]:
     name = f"memory per connection, {count:,} idle"
-    if not _files_allowed(count + 100):
+    if not files_allowed(count + 100):
         missing[name] = "too few open files allowed (ulimit -Hn)"
         return []
     loads = [os.getloadavg()[0]]
@@ -97,7 +97,7 @@ def _one(peer: Peer, count: int, workshop: Workshop, generator: Generator) -> tu
         return (idle - before) / count, (server.resident() - before) / count
 
 
-def _files_allowed(count: int) -> bool:
+def files_allowed(count: int) -> bool:
     """Whether this process and its children may open so many files: as many as are allowed."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):

@@ -24,6 +24,7 @@ C = "C epoll"
 TRIO = "trio.SSLStream"
 PROTOCOL = "asyncio.Protocol"
 RESUMING = "serve, tickets"
+TWO_WORKERS = "serve, 2 workers"
 ORDINARY = "ours, ordinary handler"
 
 EVERY_KIND = frozenset({"handshakes", "resumed", "echoes", "idle"})
@@ -85,6 +86,11 @@ def _file(workshop: Workshop) -> Path:
     return made / f"{len([*made.iterdir()])}.log"
 
 
+def ours() -> str:
+    """The command of this project, beside the interpreter that runs this."""
+    return str(Path(sys.executable).with_name("mtls-echo"))
+
+
 def serve(*options: str, cores: int = 1) -> Callable[[Workshop, Material], Server]:
     """The command of this project with its PKI directory, and with more options than it needs."""
 
@@ -99,13 +105,11 @@ def serve_with(*options: str, cores: int = 1) -> Callable[[Workshop, Material], 
     """The command of this project with these options."""
 
     def launch(workshop: Workshop, material: Material) -> Server:
-        known = subprocess.run(
-            [sys.executable, "-m", "mtls_echo", "serve", "--help"], capture_output=True, text=True
-        ).stdout
+        known = subprocess.run([ours(), "serve", "--help"], capture_output=True, text=True).stdout
         for option in options:
             if option.startswith("--") and option not in known:
                 raise Missing(f"serve has no {option}")
-        command = (sys.executable, "-m", "mtls_echo", "serve")
+        command = (ours(), "serve")
         fixed = ("--listen", "127.0.0.1:0", "--log-format", "json")
         return _server(workshop, *command, *fixed, *options, cores=cores)
 
@@ -254,7 +258,7 @@ PEERS = (
     Peer(OURS, serve(), pki="two", kinds=EVERY_KIND - {"resumed"} | {SETTINGS}),
     Peer(RESUMING, serve("--session-tickets", "on"), pki="two", kinds=frozenset({"resumed"})),
     Peer(
-        "serve, 2 workers",
+        TWO_WORKERS,
         serve("--workers", "2", cores=2),
         pki="two",
         kinds=frozenset({"handshakes"}),

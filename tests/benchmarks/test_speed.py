@@ -11,16 +11,20 @@ from typing import Any
 from xml.parsers import expat
 
 import pytest
+from benchmarks.speed import sizing
 from benchmarks.speed.__main__ import run
 from benchmarks.speed.commands import measure_commands
 from benchmarks.speed.load import Generator, LoadError, Work
 from benchmarks.speed.material import Material, Missing, Workshop
 from benchmarks.speed.memory import measure_memory
-from benchmarks.speed.picture import picture
+from benchmarks.speed.report.goals import goals_table
+from benchmarks.speed.report.page import filled
+from benchmarks.speed.report.picture import picture
+from benchmarks.speed.report.table import ratios, table
 from benchmarks.speed.rows import ROWS, Plan, measure, start_all
 from benchmarks.speed.running import Server
 from benchmarks.speed.servers import PEERS, SETTINGS, C, Peer, serve_with
-from benchmarks.speed.table import ratios, table
+from benchmarks.speed.sizing import sizing_table
 
 from tests.interop.foreign_peers import need
 
@@ -181,7 +185,57 @@ def test_the_page_shows_the_results_that_it_comes_with() -> None:
     result = json.loads((docs / "performance.json").read_text("utf-8"))
     assert (docs / "performance.svg").read_text("utf-8") == picture(result)
     page = (docs / "performance.md").read_text("utf-8")
+    assert filled(page, result) == page
     assert "\n".join(table(result)) in page
+    for title in ("handshake, TLS 1.3, to C epoll", "one CA for both sides"):
+        assert f"\n| {title} | " in page
+
+
+def test_a_goal_is_reached_where_the_median_is_no_more_and_what_is_dearer_is_named() -> None:
+    def row(name: str, unit: str, **figures: list[float]) -> dict[str, Any]:
+        return {"name": name, "unit": unit, "figures": figures}
+
+    made = row("handshake, TLS 1.3, 16 at once", "µs", serve=[84.0, 90, 80])
+    made["figures"] |= {C: [100.0] * 3, "trio.SSLStream": [100.0] * 3}
+    resumed = row("resumed", "µs", **{"serve, tickets": [150.0], "trio.SSLStream": [100.0]})
+    held = row("memory per connection, 1,000 idle", "KiB", serve=[28.1])
+    lines = [*goals_table({"rows": [made, resumed, held]})]
+    assert "| handshake, TLS 1.3, to C epoll | 0.84 | 0.84 [0.80, 0.90] | yes |" in lines
+    assert "| … to trio.SSLStream | 0.60 | 0.84 [0.80, 0.90] | no |" in lines
+    assert "| KiB per idle connection, 1,000 | 28 | 28.1 | no |" in lines
+    assert "| echoes of 1 MiB, 1 connection, to C epoll | 1.08 | not measured | |" in lines
+    dearer = "| never dearer than trio.SSLStream | 1 | resumed: serve, tickets 1.50 | no |"
+    assert dearer in lines
+
+
+def test_the_formula_is_shown_beside_what_was_measured() -> None:
+    made = {
+        "constants": {"h": 1000.0, "b": 2.0, "k": 30.0},
+        "memory": {"base": 2048, "formula": [102400], "measured": [102400]},
+        "busy": {"formula": [1.0, 1.1], "measured": [1.0, 1.0]},
+    }
+    told = "\n".join(sizing_table({"sizing": made}))
+    assert "| h | 1,000 µs: 1,000 per second and core |" in told
+    assert "| b | 2.00 s per GB: 0.50 GB per second and core |" in told
+    assert "| 1.05 s | 1 s | +5 % [+0, +10] |" in told
+    assert "idle connections | 100 MiB | 100 MiB | +0 % |" in told
+
+
+def test_the_formula_is_checked_with_a_mixture(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.speed.sizing._IDLE", 5)
+    names = {row for row, _ in sizing.CONSTANTS.values()}
+    names |= {row.name for row in ROWS if "1 at once" in row.name or "1 conn" in row.name}
+    rows = [{"name": name, "figures": {"serve": [100.0]}} for name in names]
+    missing: dict[str, str] = {}
+    found = sizing.measure_sizing(
+        Plan(1, 0.01), workshop, Generator(workshop), rows, missing, lambda _: None
+    )
+    assert missing == {}
+    for part in ("memory", "busy", "quiet"):
+        assert len(found[part]["formula"]) == len(found[part]["measured"]) == 1
+        assert found[part]["measured"][0] > 0
 
 
 def test_ctrl_c_ends_the_servers(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
+from benchmarks.speed.report.table import ratios
 from benchmarks.speed.servers import ORDINARY
-from benchmarks.speed.table import ratios
 
 _COLUMNS = 2
 _PANEL = 490

@@ -1,0 +1,1 @@
+"""The results as text, as a picture, and beside the goals."""
