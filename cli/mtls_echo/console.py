@@ -32,9 +32,9 @@ CONNECTION_STATUSES = """\
   3  no TCP connection
   4  we refused the server
   5  the server refused us
-  6  closed or reset without an alert, or the echo was not what was sent
+  6  closed or reset without an alert, or the echo was not what was sent; an error in HTTP
   7  timeout
-  8  protocol mismatch: no common version, cipher or group, or not TLS at all
+  8  protocol mismatch: no common version, cipher or group, not TLS at all, or no echo server
   9  authenticated, but not authorised
 """
 

@@ -13,7 +13,7 @@ from typing import NamedTuple, cast
 
 from mtls_echo_tls.answers.answer import ServerAnswer
 from mtls_echo_tls.answers.tables import rows
-from mtls_echo_tls.slugs import Slug, Slugs
+from mtls_echo_tls.slugs import Slugs
 
 # Every fault of a certificate that a server may have met, the common ones first.
 _ANY_FAULT: Slugs = (
@@ -31,10 +31,11 @@ TURNED_AWAY: Slugs = (*_NOT_AUTHORISED, "unknown-authority")
 
 
 class Meaning(NamedTuple):
-    """What was said, and by which product if it is one product's own words."""
+    """What was said, in words or by a status alone, and by which product if they are its own."""
 
     causes: Slugs
     product: str
+    in_words: bool
 
 
 def meaning_of(answer: ServerAnswer, *, asked: bool, sent: bool) -> Meaning:
@@ -44,12 +45,12 @@ def meaning_of(answer: ServerAnswer, *, asked: bool, sent: bool) -> Meaning:
     got one. A status that turns a client away without a text may be about its certificate, or
     that there was none.
     """
-    product, causes = _row_of(answer)
-    if causes != _NOT_AUTHORISED or product:
-        return Meaning(causes, product)
+    meaning = _row_of(answer)
+    if meaning.causes != _NOT_AUTHORISED or meaning.in_words:
+        return meaning
     if asked and not sent:
-        return Meaning(("no-client-certificate", *causes), product)
-    return Meaning(TURNED_AWAY if sent else causes, product)
+        return meaning._replace(causes=("no-client-certificate", *_NOT_AUTHORISED))
+    return meaning._replace(causes=TURNED_AWAY) if sent else meaning
 
 
 def turned_away(path: Slugs, ours: Set[bytes], listed: Sequence[bytes]) -> Slugs:
@@ -60,13 +61,12 @@ def turned_away(path: Slugs, ours: Set[bytes], listed: Sequence[bytes]) -> Slugs
     return tuple(dict.fromkeys((*path, *known)))
 
 
-def _row_of(answer: ServerAnswer) -> tuple[str, Slugs]:
+def _row_of(answer: ServerAnswer) -> Meaning:
     said = f"{answer.phrase} {answer.text}".casefold()
     status = str(answer.status)
     for product, wanted, text, causes, _ in rows("http.tsv"):
         if wanted not in (status, f"{status[0]}xx") or text not in said:
             continue
-        if causes == "*":
-            return product, _ANY_FAULT
-        return product, tuple(cast("Slug", slug) for slug in causes.split())
-    return "", ()
+        slugs = cast("Slugs", tuple(causes.split()))
+        return Meaning(_ANY_FAULT if causes == "*" else slugs, product, bool(text))
+    return Meaning((), "", False)

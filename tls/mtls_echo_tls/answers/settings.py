@@ -37,7 +37,7 @@ _TOPICS: dict[str, Slugs] = {
     "admit": ("not-authorised",),
     "name": ("unrecognised-name",),
     "protocol": (
-        "no-common-version", "no-common-cipher", "no-common-group", "no-common-alpn",
+        "no-common-version", "no-common-cipher", "no-common-group",
         "no-common-signature-algorithm",
     ),
     "dates": (

@@ -125,8 +125,9 @@ def _of_answer(evidence: Evidence, answer: ServerAnswer) -> tuple[Outcome, Side 
     if answer.status is None or (evidence.purpose == "echo" and answer.is_success):
         return "failed", None, ("other-protocol",)
     asked, sent = evidence.certificate_requested, bool(evidence.own_chain)
-    causes = meaning_of(answer, asked=asked, sent=sent).causes
-    if causes:
+    causes, _, in_words = meaning_of(answer, asked=asked, sent=sent)
+    # What was sent to be echoed is not a request that could be forbidden.
+    if causes and (in_words or evidence.purpose == "http"):
         return "denied" if causes[0] == "not-authorised" else "refused", "server", causes
     if answer.is_success:
         return "completed", None, ()

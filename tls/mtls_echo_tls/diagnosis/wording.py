@@ -204,6 +204,9 @@ def _facts(
         yield Fact("echo", evidence.mismatched_echo)
     if evidence.closed_early is not None:
         yield Fact("received", "close_notify, which gives no reason")
+    if evidence.purpose == "http" and "no-common-alpn" in causes:
+        offered = "http/1.1, which a server of HTTP/2 alone refuses; {handshake} judges its TLS"
+        yield Fact("offered", words.text(offered))
     yield from _refused(evidence, words, causes, path)
     asked = evidence.certificate_request
     if evidence.side == "server" and causes == ("no-client-certificate",) and asked is not None:
