@@ -380,3 +380,18 @@ async def test_files_in_place_of_a_context(world: World) -> None:
     assert report.outcome == "completed"
     assert report.own is not None
     assert report.own.names == ["alice.test"]
+
+
+async def test_a_session_ticket_is_told_and_is_not_proof(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
+    autojump_clock.autojump_threshold = IDLE
+    context = world.server_context()
+    context.num_tickets = 0
+    with serving(silent, world.server_context()) as port, serving(silent, context) as other:
+        ticket = await check("localhost", port, alice(world))
+        none = await check("localhost", other, alice(world))
+
+    assert (ticket.stage, none.stage) == ("first-read", "first-read")
+    assert "sent a session ticket" in facts(ticket)["proved"]
+    assert "session ticket" not in facts(none)["proved"]

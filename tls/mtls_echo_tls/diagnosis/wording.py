@@ -281,7 +281,10 @@ def _proved(evidence: Evidence) -> str:
         so_far = (
             f"not refused{_within(evidence)}" if evidence.waited is not None else "nothing yet"
         )
-        return f"{so_far}, which is not yet proof that {what}; {{http}} asks a server of HTTP"
+        ticket = evidence.recorder.find("received", "NewSessionTicket") is not None
+        went_on = "; it has sent a session ticket, which follows our Finished" if ticket else ""
+        more = f"{went_on}; {{http}} asks a server of HTTP"
+        return f"{so_far}, which is not yet proof that {what}{more}"
     last = "its Finished" if evidence.version != "TLSv1.3" else "its first data"
     by_tls = f"{what} by the server's TLS, whose {last[4:]} came after it"
     if evidence.purpose == "http":
