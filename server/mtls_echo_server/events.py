@@ -18,7 +18,7 @@ import msgspec
 from mtls_echo_tls.address import Address
 
 if TYPE_CHECKING:
-    from mtls_echo_tls.diagnosis.report import Report
+    from mtls_echo_tls.diagnosis.report import Outcome, Report
     from mtls_echo_tls.material.reloader import Reload
     from mtls_echo_tls.path.certificates import PeerIdentity
 
@@ -29,6 +29,10 @@ Ended: TypeAlias = Literal[
     "denied", "failure", "error", "abort", "crowded", "interrupted",
 ]
 # fmt: on
+
+
+# Outcomes of connections on which all went well.
+FINE: frozenset[Outcome] = frozenset({"echoed", "completed"})
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ def connection(
     ``requests``: so many of HTTP were answered. ``silent``: not even ciphertext has come: a port
     scan, or a load balancer's health check.
     """
-    known = report.outcome in ("echoed", "denied") and report.peer is not None
+    known = (report.outcome in FINE or report.outcome == "denied") and report.peer is not None
     cause = report.causes[0] if report.causes else ""
     return Event(
         "connection",
@@ -185,7 +189,7 @@ def _connection_text(
         return f"cut off {where}: {_CUT_OFF[ended]}, {received} bytes in, {sent} bytes out"
     if silent and report.causes != ["timeout"]:
         return f"failed {where}: connected and left without a word, as health checks do"
-    if report.outcome == "echoed":
+    if report.outcome in FINE:
         ms = report.duration_ms
         took = f"{ms:.1f} ms" if ms < 1000 else f"{ms / 1000:.1f} s"
         traffic = f"{received} bytes in, {sent} bytes out"

@@ -30,7 +30,7 @@ from typing import IO, Any, Literal, cast
 import msgspec
 
 from mtls_echo_pki.printable import printable
-from mtls_echo_server.events import Event, suppressed, unwritten
+from mtls_echo_server.events import FINE, Event, suppressed, unwritten
 from mtls_echo_server.log_file import LogFile
 
 LogFormat = Literal["text", "json"]
@@ -218,7 +218,7 @@ class EventLog:
 def _json(event: Event, stamp: str, tag: Mapping[str, Any] = _NO_TAG) -> bytes:
     head = {"event": event.name, "time": stamp, **tag}
     report = event.report
-    if report is None or report.outcome != "echoed" or report.trace is not None:
+    if report is None or report.outcome not in FINE or report.trace is not None:
         return msgspec.json.encode(head | cast("dict[str, Any]", _bounded(event.fields)))
     # Of a success every string is short and printable already: `_bounded` would change nothing.
     encoded = msgspec.json.encode({**head, **event.details})

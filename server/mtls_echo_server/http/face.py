@@ -79,6 +79,7 @@ class Face:
 
             site = own_site(connection)
         evidence = connection.evidence
+        evidence.intend("http")
         conversation = Conversation(connection, site, begun=begun, between=evidence.reach_boundary)
         try:
             await conversation.run()

@@ -39,7 +39,13 @@ _LINKS = (
     ("/readyz", "readiness"),
 )
 
-_MARKS = {"echoed": "good", "refused": "bad", "denied": "bad", "failed": "warn"}
+_MARKS = {
+    "echoed": "good",
+    "completed": "good",
+    "refused": "bad",
+    "denied": "bad",
+    "failed": "warn",
+}
 
 
 def overview(view: StatusView) -> HTTPResponse:

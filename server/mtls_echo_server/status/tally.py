@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from mtls_echo_server.events import Event
+from mtls_echo_server.events import FINE, Event
 from mtls_echo_server.status.counts import ServiceCounts
 from mtls_echo_tls.diagnosis.report import Report
 
@@ -59,7 +59,7 @@ class PastConnection(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_fine(self) -> bool:
         """Whether nothing went wrong."""
-        return self.report.outcome == "echoed"
+        return self.report.outcome in FINE
 
 
 class Delta(msgspec.Struct):
@@ -179,7 +179,7 @@ class Feed:
         self._is_new = True
         self._counts.count(event)
         if event.report is not None:
-            fine = event.report.outcome == "echoed"
+            fine = event.report.outcome in FINE
             kept = self._clock(), event, event.report
             (self._fine if fine else self._refused).append(kept)
 

@@ -26,7 +26,7 @@ async def test_a_client_gets_its_own_handshake(pki: Authorities, version: ssl.TL
     async with faced(pki) as here, await here.connect(client(pki, version=version)) as stream:
         told = (await ask(stream, "/")).json
         assert told == (await ask(stream, "/json")).json | {"duration_ms": told["duration_ms"]}
-        assert told["outcome"] == "echoed"
+        assert told["outcome"] == "completed"
         assert told["tls"]["alpn"] == "http/1.1"
         assert told["tls"]["server_name"] == "localhost"
         assert told["client_random"] == stream.evidence.client_random
@@ -123,7 +123,7 @@ async def test_a_client_that_was_served_has_not_failed(
         else:
             await stream.aclose()
         report = await here.event("connection")
-        assert report["outcome"] == "echoed"
+        assert report["outcome"] == "completed"
         assert report["causes"] == []
         assert report["http_requests"] == 2
         assert report["ended"] == ("handler" if how == "asked" else "client")
@@ -220,7 +220,7 @@ async def test_a_request_that_drips_is_cut_off(
             assert trio.current_time() < 15
             nursery.cancel_scope.cancel()
         report = await here.event("connection")
-        assert report["outcome"] == "echoed"
+        assert report["outcome"] == "completed"
         assert report["http_requests"] == 1
 
 

@@ -35,7 +35,13 @@ from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import OWN_CHAIN, narrow
 from mtls_echo_tls.diagnosis.perspective import Perspective, fault_of, texts_of
 from mtls_echo_tls.diagnosis.report import Alert, FaultFound, Issuer, Parameters, Report
-from mtls_echo_tls.diagnosis.verdict import Verdict, is_silent, verdict_of, without_certificate
+from mtls_echo_tls.diagnosis.verdict import (
+    Verdict,
+    is_silent,
+    verdict_of,
+    went_well,
+    without_certificate,
+)
 from mtls_echo_tls.diagnosis.wording import accepted, facts, remedy, summary
 from mtls_echo_tls.fault_causes import fix_of
 from mtls_echo_tls.path.certificates import end_entity, odd_curve
@@ -75,7 +81,7 @@ def _success(evidence: Evidence) -> Report:
     """As `_diagnose`, of a connection of which there is nothing to explain: as most are."""
     return Report(
         side=evidence.side,
-        outcome="echoed",
+        outcome=went_well(evidence),
         rejected_by=None,
         stage=evidence.stage,
         causes=[],

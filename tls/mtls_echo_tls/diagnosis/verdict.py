@@ -100,7 +100,7 @@ def _verdict(evidence: Evidence) -> tuple[Outcome, Side | None, Slugs]:
         # Python cannot send no_application_protocol, so the side that minds just closes.
         return "refused", me if evidence.failed else peer, ("no-common-alpn",)
     if evidence.ended_between and not evidence.abandoned:
-        return "echoed", None, ()
+        return went_well(evidence), None, ()
     if evidence.transport_end == "reset":
         return "failed", None, ("reset",)
     if evidence.transport_end == "eof":
@@ -115,7 +115,12 @@ def _verdict(evidence: Evidence) -> tuple[Outcome, Side | None, Slugs]:
     if evidence.stage != "established" or evidence.abandoned:
         # We ended it ourselves: nothing failed, and nothing was proved either.
         return "failed", None, ()
-    return "echoed", None, ()
+    return went_well(evidence), None, ()
+
+
+def went_well(evidence: Evidence) -> Outcome:
+    """What a connection is called on which nothing failed: not every one is for an echo."""
+    return "completed" if evidence.purpose == "http" else "echoed"
 
 
 def _of_answer(evidence: Evidence, answer: ServerAnswer) -> tuple[Outcome, Side | None, Slugs]:

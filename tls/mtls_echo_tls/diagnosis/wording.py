@@ -62,7 +62,7 @@ def accepted(side: Side) -> str:
 def summary(evidence: Evidence, outcome: Outcome, words: Perspective, causes: Slugs) -> str:
     """Who refused whom, and why, in one sentence."""
     peer, rejected_by = words.peer, words.rejected_by
-    if outcome == "echoed":
+    if outcome == "echoed" or (outcome == "completed" and evidence.side == "server"):
         return accepted(evidence.side)
     if outcome == "completed" or causes[:1] in _ANSWERED:
         return _of_answer(evidence)

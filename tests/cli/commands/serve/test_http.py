@@ -44,7 +44,7 @@ def test_a_client_of_http_is_answered_and_not_logged_as_failed(
         client.close()  # without close_notify
         report = running.event("connection")
         assert report["client_random"] == told["client_random"]
-        assert (report["outcome"], report["ended"]) == ("echoed", "client")
+        assert (report["outcome"], report["ended"]) == ("completed", "client")
         assert report["http_requests"] == 2
         assert_echoes(running, client_of(directory))
         assert running.stop() == 0
