@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mtls_echo.console import CommandError
+
 if TYPE_CHECKING:
+    import socket
+
     from click.shell_completion import CompletionItem
 
     from mtls_echo_pki.certificates.credential import Credential
@@ -116,6 +120,22 @@ def choice_option(
     """An option that takes one of a few values."""
     values_type = click.Choice(values)
     return click.option(*names, type=values_type, default=default, show_default=True, help=help)
+
+
+def listen_on(option: str, addresses: Sequence[str]) -> list[socket.socket]:
+    """Open a listening socket for each address, all or none.
+
+    Raises:
+        CommandError: One is no address, or cannot be listened on.
+    """
+    from mtls_echo_server.listeners import FORMS, ListenError, listen
+
+    try:
+        return listen(addresses)
+    except ValueError as error:
+        raise CommandError(f"{option}: {error}", f"write {FORMS}") from error
+    except ListenError as error:
+        raise CommandError(str(error), error.hint) from error
 
 
 def summary(credential: Credential) -> str:

@@ -65,7 +65,10 @@ client/endpoints/monitor: client client/endpoints tls tls/diagnosis tls/stream t
 
 # The application may use everything below; between its own rooms arrows point down as well.
 APPLICATION = """
+cli/gallery:
+cli/gallery/programs:
 cli:
+cli/commands/gallery: cli cli/gallery
 cli/commands/endpoints: cli
 cli/commands/pki: cli
 cli/demo: cli

@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mtls_echo.commands.listening import listen_on
 from mtls_echo.commands.serve_options import EPILOG, with_options
 from mtls_echo.console import CommandError
-from mtls_echo.parameters import is_strict
+from mtls_echo.parameters import is_strict, listen_on
 from mtls_echo.password import ask_for_password
 from mtls_echo_pki.files.durable import os_reason
 

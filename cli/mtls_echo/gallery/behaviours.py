@@ -15,7 +15,7 @@ from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.trace.messages import ALERT
 
 if TYPE_CHECKING:
-    from mtls_echo.gallery.exhibit import Behaviour, Visit
+    from mtls_echo.gallery.exhibit import Behaviour, ExhibitVisit
 
 _WARNING, _FATAL = 1, 2
 _TLS12 = b"\x03\x03"
@@ -35,12 +35,12 @@ _PIECE, _PAUSE = 64, 0.03
 _DRAIN = 2.0
 
 
-async def close(visit: Visit) -> None:
+async def close(visit: ExhibitVisit) -> None:
     """Close the TCP connection after the ClientHello."""
     await _end(visit.transport)
 
 
-async def reset(visit: Visit) -> None:
+async def reset(visit: ExhibitVisit) -> None:
     """Reset the TCP connection after the ClientHello."""
     # Closing without lingering sends RST.
     linger = struct.pack("ii", 1, 0)
@@ -48,26 +48,26 @@ async def reset(visit: Visit) -> None:
     await trio.lowlevel.checkpoint()
 
 
-async def stay_silent(visit: Visit) -> None:
+async def stay_silent(visit: ExhibitVisit) -> None:
     """Send nothing at all, and close in the end."""
     with trio.move_on_after(visit.hold):
         while await visit.transport.receive_some():
             pass
 
 
-async def speak_plaintext(visit: Visit) -> None:
+async def speak_plaintext(visit: ExhibitVisit) -> None:
     """Answer in HTTP without TLS."""
     await visit.transport.send_all(_PLAINTEXT)
     await _end(visit.transport)
 
 
-async def answer_slowly(visit: Visit) -> None:
+async def answer_slowly(visit: ExhibitVisit) -> None:
     """Complete the handshake and answer, but send a few bytes at a time."""
     visit.transport = _Slow(visit.transport.socket)
     await show_exhibit(visit)
 
 
-async def cut_off(visit: Visit) -> None:
+async def cut_off(visit: ExhibitVisit) -> None:
     """Answer the first half, and end the TCP connection without close_notify."""
     stream = await visit.handshake()
     await stream.receive_some()
@@ -81,7 +81,7 @@ def send_alert(alert: AlertDescription) -> Behaviour:
     return partial(_send_alert, alert)
 
 
-async def _send_alert(alert: AlertDescription, visit: Visit) -> None:
+async def _send_alert(alert: AlertDescription, visit: ExhibitVisit) -> None:
     level = _WARNING if alert in CLOSURE_ALERTS else _FATAL
     await visit.transport.send_all(bytes([ALERT]) + _TLS12 + b"\0\2" + bytes([level, alert]))
     await _end(visit.transport)

@@ -39,7 +39,7 @@ Group: TypeAlias = Literal[
 # What a client must do: succeed, refuse, or fail, whatever the reason; or what it likes.
 Must: TypeAlias = Literal["work", "refuse", "fail", "either"]
 
-Behaviour: TypeAlias = Callable[["Visit"], Awaitable[None]]
+Behaviour: TypeAlias = Callable[["ExhibitVisit"], Awaitable[None]]
 Configure: TypeAlias = Callable[["ssl.SSLContext"], None]
 
 BOTH: tuple[TLSVersion, ...] = ("1.2", "1.3")
@@ -115,7 +115,7 @@ class ExhibitStream(TLSStream):
 
 
 @dataclass
-class Visit:
+class ExhibitVisit:
     """One connection, and what becomes of it.
 
     Args:

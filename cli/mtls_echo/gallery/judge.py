@@ -14,19 +14,17 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
 from mtls_echo.gallery.clients import takes
 from mtls_echo.gallery.collection import GOOD
-from mtls_echo.gallery.score import Row, Score, Verdict
+from mtls_echo.gallery.running import Ran, run_command
+from mtls_echo.gallery.score import Judgement, Score, Verdict
 from mtls_echo.gallery.server import LOCAL, Gallery, Place
 from mtls_echo.gallery.world import World
 from mtls_echo_tls.address import Address
@@ -36,40 +34,18 @@ if TYPE_CHECKING:
     from mtls_echo.gallery.exhibit import Exhibit
     from mtls_echo_pki.flaws.flaw import TLSVersion
 
-# Seconds that a silent server stays silent, that a command may take, and that what it has started
-# may go on writing.
-HOLD, TIME, _OUTLAST = 1.5, 20.0, 1.0
+# Seconds that a silent server stays silent, that a command may take, and its compiler.
+HOLD, TIME, _BUILD = 1.5, 20.0, 300.0
 
-# And its compiler.
-_BUILD = 300.0
+Progress: TypeAlias = Callable[[int, int], None]
+Run: TypeAlias = "tuple[Exhibit, TLSVersion]"
 
-# Of what a client says this much is kept, from the end, in bytes.
-_MOST_SAID = 64 * 1024
-
-# On standard input of every command, for clients that send what they are given.
-_REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-
-Progress = Callable[[int, int], None]
-Run = tuple["Exhibit", "TLSVersion"]
+# Runs a command, for so many seconds at most.
+Runner: TypeAlias = Callable[[Sequence[str], float], Awaitable[Ran]]
 
 
 class BuildError(Exception):
     """A client that could not be built."""
-
-
-@dataclass(frozen=True)
-class Ran:
-    """How a command ended: its exit status, or None when its time was over; what it said."""
-
-    status: int | None
-    said: str
-
-    @property
-    def error(self) -> str:
-        """The first line that speaks of an error, else the last."""
-        lines = [line.strip() for line in self.said.splitlines() if line.strip()]
-        errors = [line for line in lines if re.search("error|problem|alert", line, re.I)]
-        return (errors or lines[-1:] or [""])[0]
 
 
 async def judge(
@@ -79,6 +55,7 @@ async def judge(
     tls: TLSVersion | None = None,
     timeout: float = TIME,  # noqa: ASYNC109  of the command, which is killed
     progress: Progress | None = None,
+    run: Runner = run_command,
 ) -> Score:
     """Run a client against exhibits, each in its versions of TLS.
 
@@ -88,12 +65,13 @@ async def judge(
         tls: The only version to judge in.
         timeout: Seconds for one run.
         progress: Called with how many runs are over, and of how many.
+        run: What runs a command.
 
     Raises:
         ExceptionGroup: With an `OSError`, since the client cannot be run, or a `BuildError`.
     """
     with tempfile.TemporaryDirectory(prefix="mtls-echo-gallery-") as folder:
-        judging = _Judging(client, Path(folder), timeout)
+        judging = _Judging(client, Path(folder), timeout, run)
         await judging.build()
         good = await judging.rows(list(_runs([GOOD], tls)))
         judging.working = {row.version for row in good if row.verdict == "works"}
@@ -131,10 +109,11 @@ class _Judging:
         unsound: The controls that fail.
     """
 
-    def __init__(self, client: ClientCommand, folder: Path, limit: float) -> None:
+    def __init__(self, client: ClientCommand, folder: Path, limit: float, run: Runner) -> None:
         self._client = client
         self._folder = folder
         self._limit = limit
+        self._run = run
         self._gallery = Gallery(World(), hold=HOLD)
         self._jobs = trio.CapacityLimiter(os.cpu_count() or 1)
         self.working: set[TLSVersion] | None = None
@@ -145,13 +124,13 @@ class _Judging:
         if not self._client.build:
             return
         words = [word.replace("{dir}", str(self._folder)) for word in self._client.build]
-        built = await _run(words, _BUILD)
+        built = await self._run(words, _BUILD)
         if built.status != 0:
             raise ExceptionGroup("", [BuildError(built.said.strip() or "it takes too long")])
 
-    async def rows(self, runs: Sequence[Run], progress: Progress | None = None) -> list[Row]:
+    async def rows(self, runs: Sequence[Run], progress: Progress | None = None) -> list[Judgement]:
         """Judge the client in some runs, several at once."""
-        rows: dict[Run, Row] = {}
+        rows: dict[Run, Judgement] = {}
 
         async def run(exhibit: Exhibit, version: TLSVersion) -> None:
             async with self._jobs:
@@ -159,7 +138,7 @@ class _Judging:
                 rows[exhibit, version] = (
                     await self._row(exhibit, version)
                     if why is None
-                    else Row(exhibit, version, "not tested", why)
+                    else Judgement(exhibit, version, "not tested", why)
                 )
             if progress is not None:
                 progress(len(rows), len(runs))
@@ -185,12 +164,12 @@ class _Judging:
         is_checked = exhibit.group == "revocation"
         return self._client.with_crl if is_checked else self._client.command
 
-    async def _row(self, exhibit: Exhibit, version: TLSVersion) -> Row:
+    async def _row(self, exhibit: Exhibit, version: TLSVersion) -> Judgement:
         async with self._gallery.alone(exhibit, version) as place:
             words = self._words(exhibit, version, place.port)
-            ran = await _run(list(words), self._limit)
+            ran = await self._run(list(words), self._limit)
         verdict, why = self._verdict(exhibit, ran, place)
-        return Row(
+        return Judgement(
             exhibit,
             version,
             verdict,
@@ -252,48 +231,3 @@ class _Judging:
         if sent:
             return "accepted late", ""
         return ("not tested", ended) if ended else ("refused", "")
-
-
-async def _run(words: Sequence[str], limit: float) -> Ran:
-    """Run a command, and end it and its children when its time is over."""
-    said = bytearray()
-    status = None
-    with tempfile.TemporaryFile() as request:
-        request.write(_REQUEST)
-        request.seek(0)
-        process = await trio.lowlevel.open_process(
-            words,
-            stdin=request,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env={k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")},
-        )
-    output = cast("trio.abc.ReceiveStream", process.stdout)
-    try:
-        with trio.move_on_after(limit) as scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_read, output, said)
-                status = await process.wait()
-                # Children that it left behind may have gone out of reach, and still write.
-                _kill(process)
-                scope.deadline = min(scope.deadline, trio.current_time() + _OUTLAST)
-    finally:
-        _kill(process)
-        with trio.CancelScope(shield=True):
-            await process.wait()
-            await output.aclose()
-    return Ran(status, said.decode(errors="replace"))
-
-
-async def _read(output: trio.abc.ReceiveStream, said: bytearray) -> None:
-    """Keep the end of what a command says."""
-    async for piece in output:
-        said += piece
-        del said[:-_MOST_SAID]
-
-
-def _kill(process: trio.Process) -> None:
-    """End a command and its children; what has ended already is not minded."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)

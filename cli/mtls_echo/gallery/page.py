@@ -14,11 +14,11 @@ from mtls_echo_server.handlers import echo
 from mtls_echo_server.http.detect import HTTP_1_1, is_request
 
 if TYPE_CHECKING:
-    from mtls_echo.gallery.exhibit import Behaviour, Exhibit, Visit
+    from mtls_echo.gallery.exhibit import Behaviour, Exhibit, ExhibitVisit
     from mtls_echo_server.http.site import HTTPRequest, HTTPResponse, Rule
     from mtls_echo_tls.stream.tls import TLSStream
 
-Answer: TypeAlias = "Callable[[Visit, TLSStream, HTTPRequest], HTTPResponse]"
+Answer: TypeAlias = "Callable[[ExhibitVisit, TLSStream, HTTPRequest], HTTPResponse]"
 
 # Bytes of a request's body, which is ignored.
 _MOST_POSTED = 64 * 1024
@@ -27,18 +27,18 @@ _MOST_POSTED = 64 * 1024
 def show_index(exhibits: Iterable[Exhibit]) -> Behaviour:
     """Complete the handshake, and list the exhibits."""
 
-    async def show(visit: Visit) -> None:
+    async def show(visit: ExhibitVisit) -> None:
         await converse(visit, partial(_index, [each for each in exhibits if not each.by_address]))
 
     return show
 
 
-async def show_exhibit(visit: Visit) -> None:
+async def show_exhibit(visit: ExhibitVisit) -> None:
     """Complete the handshake; answer HTTP in HTTP, and echo anything else."""
     await converse(visit, _exhibit)
 
 
-async def converse(visit: Visit, answer: Answer) -> None:
+async def converse(visit: ExhibitVisit, answer: Answer) -> None:
     """Complete the handshake, and answer requests of HTTP, or echo, until the client closes."""
     stream = await visit.handshake()
     begun = b""
@@ -60,7 +60,7 @@ async def converse(visit: Visit, answer: Answer) -> None:
     await Conversation(stream, rule, begun=begun, between=between).run()
 
 
-def _exhibit(visit: Visit, stream: TLSStream, request: HTTPRequest) -> HTTPResponse:
+def _exhibit(visit: ExhibitVisit, stream: TLSStream, request: HTTPRequest) -> HTTPResponse:
     from mtls_echo_server.http.markup import fields, page, section, tag, value
     from mtls_echo_server.http.site import HTTPResponse
 
@@ -89,7 +89,7 @@ def _exhibit(visit: Visit, stream: TLSStream, request: HTTPRequest) -> HTTPRespo
 
 
 def _index(
-    exhibits: Iterable[Exhibit], visit: Visit, _stream: TLSStream, request: HTTPRequest
+    exhibits: Iterable[Exhibit], visit: ExhibitVisit, _stream: TLSStream, request: HTTPRequest
 ) -> HTTPResponse:
     """The list of exhibits, with links."""
     from mtls_echo_server.http.markup import page, section, tag

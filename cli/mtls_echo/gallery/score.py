@@ -28,7 +28,7 @@ _LONGEST_SAID = 200
 
 
 @dataclass(frozen=True)
-class Row:
+class Judgement:
     """What a client did with one exhibit.
 
     Attributes:
@@ -110,15 +110,15 @@ class Score:
 
     client: str
     version: str
-    good: list[Row]
-    rows: list[Row] = field(default_factory=list[Row])
+    good: list[Judgement]
+    rows: list[Judgement] = field(default_factory=list[Judgement])
 
     @property
-    def judged(self) -> list[Row]:
+    def judged(self) -> list[Judgement]:
         """The rows that were tested."""
         return [row for row in self.rows if row.verdict != "not tested"]
 
-    def wrong(self, expected: Mapping[str, Expectation]) -> list[Row]:
+    def wrong(self, expected: Mapping[str, Expectation]) -> list[Judgement]:
         """What the client did and must not, but for what is expected of it."""
         return [row for row in self.rows if row.is_wrong and not _is_expected(row, expected)]
 
@@ -176,6 +176,6 @@ class Score:
         return written
 
 
-def _is_expected(row: Row, expected: Mapping[str, Expectation]) -> bool:
+def _is_expected(row: Judgement, expected: Mapping[str, Expectation]) -> bool:
     expectation = expected.get(row.exhibit.slug)
     return expectation is not None and expectation.verdict == row.verdict

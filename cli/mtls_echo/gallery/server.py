@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import trio
 
 from mtls_echo.gallery.collection import EXHIBITS
-from mtls_echo.gallery.exhibit import Exhibit, Visit
+from mtls_echo.gallery.exhibit import Exhibit, ExhibitVisit
 from mtls_echo.gallery.page import show_index
 from mtls_echo_server.connection import first_record
 from mtls_echo_server.listeners import ListenError, listen
@@ -52,7 +52,7 @@ INDEX = Exhibit(
 # The names under which one exhibit alone is served, for clients on this machine.
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
-Seen: TypeAlias = Callable[[Visit], object]
+Seen: TypeAlias = Callable[[ExhibitVisit], object]
 Attend: TypeAlias = Callable[[TCPStream], Awaitable[None]]
 
 
@@ -74,7 +74,7 @@ class Place:
     alert: str | None = None
     cause: str | None = None
 
-    def keep(self, visit: Visit) -> None:
+    def keep(self, visit: ExhibitVisit) -> None:
         """Add a visit that is over; it is not kept, since clients may come very often."""
         self.came = True
         self.established |= visit.established
@@ -185,7 +185,9 @@ class Gallery:
             if exhibit is INDEX:
                 names = (self.domain, f"*.{self.domain}", *LOCAL)
         context = self.world.context(exhibit, version, *names)
-        visit = Visit(exhibit, context, transport, first, self._hold, server_name, self.domain)
+        visit = ExhibitVisit(
+            exhibit, context, transport, first, self._hold, server_name, self.domain
+        )
         try:
             await visit.run()
         finally:

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING
 import click
 
 from mtls_echo.commands.gallery.judge import judge
-from mtls_echo.commands.listening import listen_on
 from mtls_echo.console import CommandError, print_result, say
-from mtls_echo.parameters import file_option
+from mtls_echo.parameters import file_option, listen_on
 from mtls_echo_tls.address import Address
 
 if TYPE_CHECKING:
     import socket
 
-    from mtls_echo.gallery.exhibit import Exhibit, Visit
+    from mtls_echo.gallery.exhibit import Exhibit, ExhibitVisit
     from mtls_echo.gallery.server import Gallery
     from mtls_echo.gallery.world import World
 
@@ -242,7 +241,7 @@ def _run(shown: Gallery, sockets: Sequence[socket.socket], as_json: bool) -> Non
     import msgspec
     import trio
 
-    def seen(visit: Visit) -> None:
+    def seen(visit: ExhibitVisit) -> None:
         if as_json:
             click.echo(msgspec.json.encode(visit.fields))
         else:

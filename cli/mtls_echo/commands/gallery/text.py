@@ -9,7 +9,7 @@ from mtls_echo.console import wrap
 from mtls_echo_pki.printable import printable
 
 if TYPE_CHECKING:
-    from mtls_echo.gallery.score import Expectation, Row, Score
+    from mtls_echo.gallery.score import Expectation, Judgement, Score
 
 # Columns in which a score can be quoted; a narrower terminal wraps it once more.
 _WIDTH = 80
@@ -51,7 +51,9 @@ def _verdict(score: Score) -> str:
     return f"refused {len(bad - wrong)} of {len(bad)} bad servers{works}"
 
 
-def _section(title: str, rows: Sequence[Row], about: Callable[[Row], str]) -> Iterator[str]:
+def _section(
+    title: str, rows: Sequence[Judgement], about: Callable[[Judgement], str]
+) -> Iterator[str]:
     """A list of exhibits, those together of which the same is to be said."""
     if rows:
         yield f"\n{title}:"
@@ -63,22 +65,22 @@ def _section(title: str, rows: Sequence[Row], about: Callable[[Row], str]) -> It
             yield from wrap(line, _WIDTH)
 
 
-def _named(row: Row, rows: Sequence[Row]) -> str:
+def _named(row: Judgement, rows: Sequence[Judgement]) -> str:
     """The exhibit, and the version where the other is not among the rows."""
     versions = {each.version for each in rows if each.exhibit is row.exhibit}
     only = f" (TLS {row.version})" if versions != {*row.exhibit.versions} else ""
     return row.exhibit.slug + only
 
 
-def _fault(row: Row) -> str:
+def _fault(row: Judgement) -> str:
     late = "; refused only after it had sent data" if row.verdict == "accepted late" else ""
     return f"{row.exhibit.title} [{row.exhibit.rule}]{late}"
 
 
-def _how(row: Row) -> str:
+def _how(row: Judgement) -> str:
     return f"{row.verdict}, {row.alert}" if row.alert else row.verdict
 
 
-def _ended(row: Row) -> str:
+def _ended(row: Judgement) -> str:
     said = f': "{printable(row.said)}"' if row.said else ""
     return (row.why or f"exit status {row.status}") + said
