@@ -120,6 +120,8 @@ async def examine(
         except TLSFailure:
             pass  # the evidence has it
         finally:
+            if not session.stream.received and evidence.waited is None:
+                evidence.leave_unused()
             evidence.finish()  # the verdict is known; closing is not part of it
             with trio.move_on_after(_GOODBYE):
                 await session.aclose()

@@ -17,7 +17,8 @@ import click
 from mtls_echo.console import CONNECTION_STATUSES, CommandError, broken_pipe
 from mtls_echo.parameters import Seconds, file_option, is_strict, verify_option
 from mtls_echo.password import ask_for_password
-from mtls_echo_tls.address import parse_address, reference_identifier
+from mtls_echo_client.starttls.ports import PORTS
+from mtls_echo_tls.address import DEFAULT_PORT, parse_address, reference_identifier
 
 if TYPE_CHECKING:
     import ssl
@@ -46,6 +47,8 @@ examples:
       Of a server of any make: does mutual TLS with it work, and what does it prove?
   mtls-echo connect api.test:443 --http /health --ca ca.crt --cert me.crt --key me.key
       The same in HTTP, in which nginx and others refuse a certificate.
+  mtls-echo connect db.test --starttls postgres --ca ca.crt --cert me.crt --key me.key
+      The same of a server whose protocol begins in the clear.
   seq 100000 | mtls-echo connect | cmp - <(seq 100000)
       Every line, there and back.
 
@@ -123,6 +126,12 @@ exit status (with --repeat and --count: of the last connection that failed):
     is_flag=True,
     help="Print each certificate that the server sent, and what is wrong with the chain.",
 )
+@click.option(
+    "--starttls",
+    type=click.Choice(list(PORTS)),
+    help="Begin TLS in the middle of this protocol, at its usual port unless PORT is given; with"
+    " no MESSAGE and no --http this implies --handshake.",
+)
 @click.option("--tls", type=click.Choice(["1.2", "1.3"]), help="Offer only this version.")
 @click.option("--alpn", multiple=True, metavar="PROTOCOL", help="Offer this protocol; repeatable.")
 @click.option(
@@ -173,6 +182,7 @@ def connect(
     method: str | None,
     header: tuple[str, ...],
     show_chain: bool,
+    starttls: str | None,
     tls: str | None,
     alpn: tuple[str, ...],
     timeout: float,
@@ -193,12 +203,13 @@ def connect(
     Of a server that does not echo --handshake and --http tell what it proves, and how far it has
     accepted us. With no files given and a HOST other than this machine nothing is made on disk.
     """
+    handshake |= starttls is not None and message is None and http is None
     _forbid_mixing(message, handshake, wait, http, method, header)
     if http is not None and not http.startswith("/") and address is None:
         # `--http HOST:PORT`, where the path was left out.
         address, http = http, "/"
     with _as_command_error("", "for example: mtls-echo connect localhost:8443 hello"):
-        where = parse_address(address or "")
+        where = parse_address(address or "", default_port=PORTS.get(starttls or "", DEFAULT_PORT))
     with _as_command_error("--server-name: ", "give the host name only"):
         if server_name is not None:
             reference_identifier(server_name)
@@ -237,6 +248,7 @@ def connect(
     from mtls_echo.commands.connect_check import check_of
     from mtls_echo.commands.connect_io import Dialogue, StandardFileError
     from mtls_echo.vocabulary import COMMAND_LINE
+    from mtls_echo_client.starttls.negotiation import starttls as negotiate
     from mtls_echo_tls.material.load import client_material
 
     check = check_of(http=http, method=method, header=header, wait=wait) if others else None
@@ -277,6 +289,7 @@ def connect(
         else None,
         check=check,
         show_chain=show_chain,
+        prologue=partial(negotiate, starttls) if starttls is not None else None,
     )
     try:
         # Between checkpoints Ctrl-C could leave a socket without an owner.

@@ -35,6 +35,7 @@ from mtls_echo.output import write
 from mtls_echo.vocabulary import COMMAND_LINE, OTHER_SERVER
 from mtls_echo_client.check import examine
 from mtls_echo_client.context import client_context
+from mtls_echo_client.dial import Prologue
 from mtls_echo_client.exit_status import NO_CONNECTION, OK, USAGE, exit_status
 from mtls_echo_client.http import offer_http
 from mtls_echo_client.session import Session, connect
@@ -80,6 +81,7 @@ class Dialogue:
         likely_typo: What was taken for a host and may have been meant as the message.
         check: What to do in place of an echo.
         show_chain: Whether to print what the server sent, judged.
+        prologue: What to say in the clear before TLS.
     """
 
     address: Address
@@ -96,6 +98,7 @@ class Dialogue:
     likely_typo: str | None = None
     check: Check | None = None
     show_chain: bool = False
+    prologue: Prologue | None = None
 
     async def run(self) -> int:
         """Connect as often as asked.
@@ -159,6 +162,7 @@ class Dialogue:
                 server_name=self.server_name,
                 timeout=self.timeout,
                 trace=self.trace,
+                prologue=self.prologue,
             )
             async with session:
                 await self._talk(session)
@@ -182,6 +186,7 @@ class Dialogue:
             wait=check.wait,
             timeout=self.timeout,
             trace=self.trace,
+            prologue=self.prologue,
         )
         report = await trio.to_thread.run_sync(diagnose, evidence)
         self._draw(report)
