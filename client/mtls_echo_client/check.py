@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -17,6 +18,8 @@ from mtls_echo_client.context import client_context
 from mtls_echo_client.dial import Prologue
 from mtls_echo_client.http import HTTPRequest, ask, offer_http
 from mtls_echo_client.session import Session, connect
+from mtls_echo_client.starttls.negotiation import starttls as negotiate
+from mtls_echo_client.starttls.ports import PORTS
 from mtls_echo_tls.answers.answer import heard, unknown
 from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.evidence import Evidence
@@ -43,7 +46,7 @@ async def check(
     wait: float = 1.0,
     timeout: float = 10.0,  # noqa: ASYNC109  a part of it goes on to limit the answer
     trace: bool = False,
-    prologue: Prologue | None = None,
+    starttls: str | None = None,
 ) -> Report:
     """Connect to a server of any make, and report what it proves.
 
@@ -57,15 +60,19 @@ async def check(
         wait: How many seconds to wait for it.
         timeout: Seconds for connecting and the handshake; then for the answer.
         trace: Report the handshake's messages.
-        prologue: What a protocol says in the clear before TLS begins (STARTTLS).
+        starttls: The plaintext protocol in whose middle TLS begins: ``postgres``, ``mysql``,
+            ``smtp``, ``imap``, ``pop3``, ``ldap`` or ``xmpp``.
 
     Returns:
         The report: ``completed`` unless one side refused the other, or the connection failed.
 
     Raises:
         MaterialError, ConfigurationError: A file cannot be used, or none is given.
-        ValueError: The host cannot be verified, or the request not be written.
+        ValueError: The host cannot be verified, the request not be written, or the plaintext
+            protocol is not among those.
     """
+    if starttls is not None and starttls not in PORTS:
+        raise ValueError(f"{starttls!r} is not among {', '.join(PORTS)}")
     request = HTTPRequest(http) if isinstance(http, str) else http
     if context is None:
         files = (ca, cert, key, crl, password_file)
@@ -79,7 +86,7 @@ async def check(
         wait=wait,
         timeout=timeout,
         trace=trace,
-        prologue=prologue,
+        prologue=partial(negotiate, starttls) if starttls is not None else None,
     )
     return await trio.to_thread.run_sync(diagnose, evidence)
 

@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 import trio.testing
 
+from mtls_echo_client.check import check
 from mtls_echo_client.exit_status import exit_status
 from mtls_echo_client.session import connect
 from mtls_echo_client.starttls.negotiation import starttls
@@ -18,7 +19,7 @@ from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.report import Report
 from tests.client.sessions import alice
 from tests.client.sessions import world as world
-from tests.support.clients import Behaviour, World, drain, echo, serving
+from tests.support.clients import Behaviour, World, drain, echo, saying, serving
 from tests.support.timing import TIMEOUT, flying
 
 # What the server says, and before it how a request of the client's has to begin.
@@ -354,3 +355,14 @@ async def test_a_server_without_an_end_is_left(world: World, protocol: str, piec
 
     assert report.causes[0] in ("plaintext-peer", "protocol-violation")
     assert sum(len(each.value) for each in report.evidence) < 300
+
+
+async def test_check_takes_the_protocol_by_its_name(world: World) -> None:
+    with serving(speaking(GOOD["smtp"], saying(b"hello")), world.server_context()) as port:
+        report = await check(
+            "localhost", port, alice(world), wait=TIMEOUT, timeout=TIMEOUT, starttls="smtp"
+        )
+    assert report.outcome == "completed"
+
+    with pytest.raises(ValueError, match="'ftp' is not among postgres, mysql, smtp"):
+        await check("localhost", 1, alice(world), starttls="ftp")

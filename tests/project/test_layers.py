@@ -54,8 +54,9 @@ server/http: server tls/path tls/trace tls/diagnosis tls/diagrams pki
 server/status: server server/http tls tls/path tls/diagnosis tls/diagrams tls/material pki\
  pki/certificates
 
-client: tls tls/answers tls/diagnosis tls/path tls/stream tls/material pki/certificates
 client/starttls: tls tls/diagnosis tls/stream
+client: client/starttls tls tls/answers tls/diagnosis tls/path tls/stream tls/material\
+ pki/certificates
 client/endpoints: tls
 client/endpoints/configuration: client client/endpoints tls tls/material pki pki/files
 client/endpoints/discovery: client/endpoints client/endpoints/configuration tls pki/files

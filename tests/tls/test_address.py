@@ -68,3 +68,9 @@ def test_nonsense_is_refused_with_what_to_write_instead(text: str, advice: str) 
 )
 def test_the_name_to_verify_has_the_form_that_certificates_use(name: str, identifier: str) -> None:
     assert reference_identifier(name) == identifier
+
+
+def test_a_protocol_may_have_a_usual_port_of_its_own() -> None:
+    assert parse_address("db.test", default_port=5432) == Address("db.test", 5432)
+    assert parse_address("", default_port=25) == Address("localhost", 25)
+    assert parse_address("db.test:1", default_port=5432) == Address("db.test", 1)
