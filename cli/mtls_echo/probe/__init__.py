@@ -1,0 +1,1 @@
+"""Probe an mTLS server: does it refuse every client that it must?"""
