@@ -42,6 +42,10 @@ _COMMANDS = {
         "commands.endpoints.command",
         "Connect to many servers, each with TLS settings of its own.",
     ),
+    "probe": (
+        "commands.probe.command",
+        "Probe a server: does it refuse every client that it must?",
+    ),
     "pki": ("commands.pki.group", "Make, inspect, check and rotate certificates."),
     "gallery": (
         "commands.gallery.command",

@@ -121,7 +121,7 @@ async def examine(
         evidence = session.evidence
         try:
             if request is None:
-                await _await_verdict(session, wait)
+                await await_verdict(session, wait)
             else:
                 await ask(session, request, port, timeout)
         except TLSFailure:
@@ -137,7 +137,7 @@ async def examine(
     return evidence
 
 
-async def _await_verdict(session: Session, wait: float) -> None:
+async def await_verdict(session: Session, wait: float) -> None:
     """Wait for an alert, an end or data, which in TLS 1.3 is the first sign of acceptance."""
     evidence, data = session.evidence, None
     with trio.move_on_after(wait):

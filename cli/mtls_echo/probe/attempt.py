@@ -1,25 +1,26 @@
 """One connection to the server that is probed, and what it showed.
 
 Everything that a probe varies is an argument: the identity, the version, the name that is sent
-(SNI) beside the one that is verified, a session to resume, how the ClientHello is cut into records.
+(SNI) beside the one that is verified, a session to resume, how the ClientHello is cut up.
 The server is verified as by any client of ours, unless another name than its own is sent.
 """
 
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import trio
 
-from mtls_echo.probe.target import Mode, Pace, Target
+from mtls_echo.probe.target import MESSAGE, Mode, PaceLimit, ProbeTarget
+from mtls_echo_client.check import await_verdict
 from mtls_echo_client.dial import open_tcp
-from mtls_echo_client.http import HTTPRequest, ask, offer_http
+from mtls_echo_client.http import HTTPRequest, ask
 from mtls_echo_client.session import Session
 from mtls_echo_tls.address import Address
-from mtls_echo_tls.answers.answer import heard, unknown
-from mtls_echo_tls.diagnosis.context_info import ContextInfo, describe_context
+from mtls_echo_tls.diagnosis.context_info import ContextInfo, describe_context, with_vocabulary
 from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.failure import TLSFailure
@@ -39,59 +40,71 @@ _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:@SECLEVEL=0"
 # How long a server may take to answer our close_notify: nothing depends on it.
 _GOODBYE = 0.5
 
-MESSAGE = b"mtls-echo probe\n"
-
-
-@dataclass(frozen=True)
-class Client:
-    """A context for one identity in one version, and the server's trust in it."""
-
-    context: ssl.SSLContext
-    credential: Credential | None
-
 
 def make_client(
-    target: Target, credential: Credential | None, version: TLSVersion, *, check_name: bool = True
+    target: ProbeTarget,
+    credential: Credential | None,
+    version: TLSVersion,
+    mode: Mode,
+    *,
+    verify: bool = True,
 ) -> ssl.SSLContext:
-    """The context of a client that presents this credential, whatever is wrong with it."""
+    """The context of a client that presents this credential, whatever is wrong with it.
+
+    Args:
+        verify: Whether the server has to prove its name. Under another name than its own it
+            may present another certificate; what is asked then is only whether it lets us in.
+
+    Raises:
+        ssl.SSLError: OpenSSL does not load the credential.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = context.maximum_version = _VERSIONS[version]
     context.set_ciphers(_CIPHERS)
-    context.check_hostname = check_name
-    if target.trust is not None:
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif target.trust is not None:
         target.trust.load_into(context)
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     else:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     if credential is not None:
         credential.load_into(context)
+    if alpn := target.alpn or (("http/1.1",) if mode == "http" else ()):
+        context.set_alpn_protocols(list(alpn))
     describe_context(context, ContextInfo(credential, target.trust, complete=False))
+    with_vocabulary(context, target.vocabulary)
     return context
 
 
-@dataclass
+@dataclass(frozen=True)
 class Tried:
     """What one connection showed.
 
     Attributes:
         report: Ours, of this end.
-        mode: How it was spoken to.
-        body: The text of the server's answer, if it gave one.
         session: To be resumed; None where the server gave none.
-        resumed: Whether one was.
-        chain: The certificates that the server sent, DER.
+        accepted: Whether the server has shown that it had judged us, and did not mind: in TLS 1.2
+            it completes the handshake; in TLS 1.3 it sends a ticket or data, or had nothing to
+            judge, because it asked for no certificate.
+        presented: Whether a certificate of ours was sent.
     """
 
     report: Report
-    mode: Mode
-    session: ssl.SSLSession | None = None
-    resumed: bool = False
-    evidence: Evidence | None = field(default=None, repr=False)
+    session: ssl.SSLSession | None = field(default=None, repr=False)
+    accepted: bool = False
+    presented: bool = False
 
     @property
-    def body(self) -> str:
-        """The text of the server's answer."""
+    def text(self) -> str:
+        """What the server said."""
         return self.report.answer.text if self.report.answer is not None else ""
+
+    @property
+    def resumed(self) -> bool:
+        """Whether a session was."""
+        return self.report.tls is not None and self.report.tls.resumed
 
 
 class _Stream(TLSStream):
@@ -108,87 +121,75 @@ class _Stream(TLSStream):
 
 
 async def attempt(
-    target: Target,
+    target: ProbeTarget,
     context: ssl.SSLContext,
-    pace: Pace,
+    pace: PaceLimit,
     mode: Mode,
     *,
     server_name: str | None = None,
     sni: str | None = None,
     session: ssl.SSLSession | None = None,
     request: HTTPRequest | None = None,
-    transport_of: type[trio.abc.HalfCloseableStream] | None = None,
-    keep_session: bool = False,
+    wrap: Callable[[TCPStream], trio.abc.HalfCloseableStream] | None = None,
 ) -> Tried:
     """Connect once, and speak to the server as ``mode`` says.
 
     Args:
         server_name: The name to verify and to send; the target's first unless given.
-        sni: The name to send in its place; the context must then check no name. Empty: none.
+        sni: The name to send in its place; the context must then verify none. Empty: none.
         session: Of an earlier connection with the same context, to be resumed.
         request: What to ask for in HTTP; the target's unless given.
-        transport_of: What the connection is wrapped in, below TLS.
-        keep_session: Wait for what a session needs to be resumed (in TLS 1.3 a ticket).
+        wrap: Puts something between the connection and TLS.
     """
     name = server_name or target.server_names[0]
-    sent = name if sni is None else sni or None
     evidence = Evidence("client", name)
+    found: ssl.SSLSession | None = None
     async with pace:
+        deadline = trio.current_time() + target.timeout
         try:
-            deadline = trio.current_time() + target.timeout
             transport = await open_tcp(Address(target.host, target.port), evidence, deadline)
-        except TLSFailure as failure:
-            return Tried(diagnose(failure.evidence), mode)
-        below = transport if transport_of is None else transport_of(transport)  # type: ignore[call-arg]
-        if mode == "http":
-            offer_http(context)
+        except TLSFailure:
+            return Tried(diagnose(evidence))
+        below = transport if wrap is None else wrap(transport)
+        sent = name if sni is None else sni or None
         stream = _Stream(below, context, server_name=sent, trace=True)
+        evidence = stream.evidence
+        evidence.server_name = name  # what the field Host says
         if session is not None:
             stream.resume(session)
-        found: ssl.SSLSession | None = None
         try:
             with trio.CancelScope(deadline=deadline) as scope:
                 await stream.do_handshake()
             if scope.cancelled_caught:
                 raise stream.expire()
             await _speak(target, Session(stream, timeout=target.timeout), mode, request)
-            if keep_session:
-                found = stream.session
         except TLSFailure:
             pass  # the evidence has it
         finally:
-            stream.evidence.finish()
+            evidence.finish()
+            found = stream.session if evidence.version is not None else None
             with trio.move_on_after(_GOODBYE):
                 await stream.aclose()
             transport.close()
-    stream.evidence.intend("echo" if mode == "echo" else mode)
-    report = await trio.to_thread.run_sync(diagnose, stream.evidence)
-    return Tried(report, mode, found, stream.evidence.resumed, stream.evidence)
+    evidence.intend(mode)
+    report = await trio.to_thread.run_sync(diagnose, evidence)
+    ticket = evidence.recorder.find("received", "NewSessionTicket") is not None
+    judged = ticket or not evidence.certificate_requested
+    accepted = evidence.stage == "established" or (evidence.stage == "first-read" and judged)
+    if found is not None and not found.has_ticket and evidence.is_tls13:
+        found = None
+    return Tried(report, found, accepted, bool(evidence.own_chain))
 
 
 async def _speak(
-    target: Target, session: Session, mode: Mode, request: HTTPRequest | None
+    target: ProbeTarget, session: Session, mode: Mode, request: HTTPRequest | None
 ) -> None:
     if mode == "http":
         await ask(session, request or target.request, target.port, target.timeout)
     elif mode == "echo":
         await session.echo(MESSAGE)
     else:
-        await _await_verdict(session, target.wait)
-
-
-async def _await_verdict(session: Session, wait: float) -> None:
-    """Wait for an alert, an end or data."""
-    evidence, data = session.evidence, None
-    with trio.move_on_after(wait):
-        data = await session.stream.receive_some()
-    if data is None:
-        evidence.wait_in_vain(wait)
-    elif data:
-        evidence.read_denial(data)
-        evidence.hear(heard(data) or unknown(data))
-    elif evidence.stage == "established":
-        evidence.close_early("right after the handshake")
+        await await_verdict(session, target.wait)
 
 
 class SplitHello(trio.abc.HalfCloseableStream):
@@ -202,14 +203,13 @@ class SplitHello(trio.abc.HalfCloseableStream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send; the first time, in records of a few bytes each."""
-        if self._whole:
-            self._whole = False
-            header, fragment = bytes(data[:3]), bytes(data[5:])
-            for start in range(0, len(fragment), self.PIECE):
-                piece = fragment[start : start + self.PIECE]
-                await self._transport.send_all(header + len(piece).to_bytes(2) + piece)
-        else:
-            await self._transport.send_all(data)
+        if not self._whole:
+            return await self._transport.send_all(data)
+        self._whole = False
+        header, fragment = bytes(data[:3]), bytes(data[5:])
+        for start in range(0, len(fragment), self.PIECE):
+            piece = fragment[start : start + self.PIECE]
+            await self._transport.send_all(header + len(piece).to_bytes(2) + piece)
 
     async def wait_send_all_might_not_block(self) -> None:
         """As the transport's."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from mtls_echo.probe.issuer import Issuer, NotMadeError, weak_issuer
+from mtls_echo.probe.issuer import IdentityFactory, NotMadeError, weak_issuer
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.flaws.registry import FLAWS
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Severity: TypeAlias = Literal["high", "medium", "low"]
 
 # None: nothing is presented.
-Make: TypeAlias = Callable[[Issuer], "Credential | None"]
+Make: TypeAlias = Callable[[IdentityFactory], "Credential | None"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Identity:
 def _flaw(slug: str, severity: Severity, *, weak: bool = False) -> Identity:
     """An identity with a flaw; ``weak``: it takes no key of the CA's."""
 
-    def make(issuer: Issuer) -> Credential:
+    def make(issuer: IdentityFactory) -> Credential:
         if weak and not issuer.can_issue and issuer.good is not None:
             issuer = replace(issuer, clients=weak_issuer(issuer.good))
         return issuer.flawed(FLAWS[slug])
@@ -51,7 +51,7 @@ def _flaw(slug: str, severity: Severity, *, weak: bool = False) -> Identity:
     return Identity(slug=slug, severity=severity, differs=FLAWS[slug].title, make=make)
 
 
-def _altered(issuer: Issuer) -> Credential:
+def _altered(issuer: IdentityFactory) -> Credential:
     flaw = FLAWS["bad-signature"]
     if issuer.good is None or issuer.can_issue:
         return issuer.flawed(flaw)
@@ -60,7 +60,7 @@ def _altered(issuer: Issuer) -> Credential:
     return replace(issuer.good, certificate=tampered(issuer.good.certificate))
 
 
-def _by_the_servers_ca(issuer: Issuer) -> Credential:
+def _by_the_servers_ca(issuer: IdentityFactory) -> Credential:
     if issuer.servers is None:
         raise NotMadeError("the key of the CA of the server's certificate is not given")
     if issuer.clients is not None and issuer.servers.certificate == issuer.clients.certificate:
@@ -68,13 +68,13 @@ def _by_the_servers_ca(issuer: Issuer) -> Credential:
     return issuer.by(issuer.servers)
 
 
-def _other(issuer: Issuer) -> Credential:
+def _other(issuer: IdentityFactory) -> Credential:
     if issuer.other is None:
         raise NotMadeError("no other client is named (--other NAME)")
     return issuer.other
 
 
-def _good_sent_along(issuer: Issuer) -> Credential:
+def _good_sent_along(issuer: IdentityFactory) -> Credential:
     if issuer.good is None:
         raise NotMadeError("the good identity is not given")
     foreign = (
@@ -85,13 +85,13 @@ def _good_sent_along(issuer: Issuer) -> Credential:
     return replace(foreign, chain=(issuer.good.certificate, *issuer.good.chain))
 
 
-def _revoked(issuer: Issuer) -> Credential:
+def _revoked(issuer: IdentityFactory) -> Credential:
     """As one that the CRL lists: a certificate is known to a CRL by issuer and serial number."""
     serial = _listed(issuer, issuer.clients)
     return issuer.flawless(lambda tbs: replace(tbs, serial_number=serial))
 
 
-def _revoked_issuer(issuer: Issuer) -> Credential:
+def _revoked_issuer(issuer: IdentityFactory) -> Credential:
     root = issuer.clients
     if root is None or root.issuers:
         raise NotMadeError("it takes the key of a root")
@@ -103,7 +103,7 @@ def _revoked_issuer(issuer: Issuer) -> Credential:
     return issuer.by(replace(below, certificate=root.certify(tbs)))
 
 
-def _listed(issuer: Issuer, authority: Authority | None) -> int:
+def _listed(issuer: IdentityFactory, authority: Authority | None) -> int:
     """A serial number that the CA has revoked, by the CRLs that the server reads."""
     if authority is None:
         raise NotMadeError("the key of the CA that the server trusts is not given")
@@ -180,3 +180,8 @@ IDENTITIES: tuple[Identity, ...] = (
         make=_other,
     ),
 )
+
+
+def find_identity(slug: str) -> Identity:
+    """The identity of that name."""
+    return next(each for each in IDENTITIES if each.slug == slug)

@@ -1,7 +1,7 @@
 """What a probe presents: the good identity, and others that differ from it in one thing.
 
-They are issued by the CA that the server trusts, which takes its key: so a probe cannot be aimed at
-other people's servers by somebody who has no such key. Each is the good certificate with a key of
+They are issued by the CA that the server trusts, which takes its key: without it a probe of other
+people's servers shows little. Each is the good certificate with a key of
 its own and one change (`mtls_echo_pki.flaws`): names, usage, extensions and dates are copied, so
 that it is not refused for something else. Its subject says ``mtls-echo probe``, where the server
 lets that pass, so that its owner finds it in the log.
@@ -36,7 +36,7 @@ class NotMadeError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Issuer:
+class IdentityFactory:
     """The good identity, and the CAs that others can be issued by.
 
     Attributes:
@@ -45,6 +45,7 @@ class Issuer:
         servers: The CA of the server's own certificate, if its key is there.
         other: A client that is valid, and not authorised.
         crl: The CRLs that the server reads.
+        trusted: The CAs of clients, as far as they are known.
         marked: Whether subjects say that this is a probe.
     """
 
@@ -53,11 +54,23 @@ class Issuer:
     servers: Authority | None = None
     other: Credential | None = None
     crl: tuple[x509.CertificateRevocationList, ...] = ()
+    trusted: tuple[x509.Certificate, ...] = ()
     marked: bool = True
 
-    def unmarked(self) -> Issuer:
+    def unmarked(self) -> IdentityFactory:
         """The same, whose subjects are the good one's."""
         return replace(self, marked=False)
+
+    @property
+    def ca_names(self) -> set[str]:
+        """The names that a server may have for the CAs of its clients."""
+        good = (self.good.certificate, *self.good.chain) if self.good is not None else ()
+        own = (self.clients.certificate, *self.clients.issuers) if self.clients is not None else ()
+        names = (
+            *(each.issuer for each in good),
+            *(each.subject for each in (*own, *self.trusted)),
+        )
+        return {name.rfc4514_string() for name in names}
 
     @property
     def can_issue(self) -> bool:

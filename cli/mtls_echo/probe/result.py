@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 
 from mtls_echo.probe.identities import Severity
 from mtls_echo.probe.verdict import Verdict
 
+if TYPE_CHECKING:
+    from mtls_echo.probe.prober import Prober
+
 # Exit statuses of `probe`; 3 and 4 are those of `connect`.
-ALL_REFUSED, SOMEBODY_GOT_IN, NO_TCP, SERVER_REFUSED, GOOD_REFUSED, ONLY_UNCLEAR = 0, 1, 3, 4, 5, 6
+ALL_REFUSED, SOME_ADMITTED, NO_TCP, SERVER_REFUSED, GOOD_REFUSED, SOME_UNCLEAR = 0, 1, 3, 4, 5, 6
 
 SEVERITIES: tuple[Severity, ...] = ("high", "medium", "low")
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class ProbeRow(msgspec.Struct, frozen=True, kw_only=True):
     """What one identity, or one odd handshake, came to.
 
     Attributes:
@@ -46,26 +51,73 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_finding(self) -> bool:
-        """Whether somebody got in who must not."""
+        """Whether a client was admitted that must not be."""
         return self.verdict == "admitted" and not self.allowed
 
+    @property
+    def title(self) -> str:
+        """The case and its version."""
+        return f"{self.slug} (TLS {self.tls})" if self.tls else self.slug
 
-class Baseline(msgspec.Struct, frozen=True, kw_only=True):
-    """What the good identity got, and one without a certificate, in one version.
+
+Run: TypeAlias = Callable[["Prober", "OddHandshake"], Awaitable[list[ProbeRow]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OddHandshake:
+    """One odd handshake.
 
     Attributes:
-        served: Whether the good identity got in.
+        differs: What is odd about it, in one clause.
+        run: Tries it, in every version in which the good identity was served.
+        last: Whether it changes what the server makes of the good identity.
+    """
+
+    slug: str
+    severity: Severity
+    differs: str
+    run: Run
+    last: bool = False
+
+    def row(
+        self, verdict: Verdict, how: str, *, tls: str = "", name: str = "", tries: int = 1
+    ) -> ProbeRow:
+        """A row of this case."""
+        return ProbeRow(
+            slug=self.slug,
+            group="handshake",
+            tls=tls,
+            server_name=name,
+            verdict=verdict,
+            how=how,
+            differs=self.differs,
+            severity=self.severity,
+            tries=0 if verdict == "not tested" else tries,
+        )
+
+    def untested(self, why: str, tls: str = "") -> ProbeRow:
+        """A row that says why there is no verdict."""
+        return self.row("not tested", why, tls=tls)
+
+
+class GoodOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What the good identity got in one version.
+
+    Attributes:
+        served: Whether it got in.
         how: What it got; or why it did not, in the words of our own report.
+        facts: What was compared, if it did not.
         remedy: What to do about that.
-        by_client: Whether it was we who refused the server.
+        we_refused: Whether it was we who refused the server, or it does not speak TLS.
         connected: Whether there was a TCP connection.
     """
 
     tls: str
     served: bool
     how: str
+    facts: list[str] = msgspec.field(default_factory=list[str])
     remedy: str = ""
-    by_client: bool = False
+    we_refused: bool = False
     connected: bool = True
 
 
@@ -75,8 +127,9 @@ class Result(msgspec.Struct, kw_only=True):
     Attributes:
         target: ``HOST:PORT``.
         mode: How the server was spoken to.
-        good: Who the good identity is.
-        server: Who the server proved to be, and what it runs, if that shows.
+        client_auth: What the operator meant.
+        good: The good identity.
+        server: What the server proved to be, and what it runs, if that shows.
         baseline: In each version.
         rows: Empty where the good identity was not served.
         notes: What else is worth knowing.
@@ -85,10 +138,11 @@ class Result(msgspec.Struct, kw_only=True):
 
     target: str
     mode: str
+    client_auth: str = "required"
     good: str
     server: str = ""
-    baseline: list[Baseline] = msgspec.field(default_factory=list[Baseline])
-    rows: list[Row] = msgspec.field(default_factory=list[Row])
+    baseline: list[GoodOutcome] = msgspec.field(default_factory=list[GoodOutcome])
+    rows: list[ProbeRow] = msgspec.field(default_factory=list[ProbeRow])
     notes: list[str] = msgspec.field(default_factory=list[str])
     connections: int = 0
 
@@ -97,18 +151,25 @@ class Result(msgspec.Struct, kw_only=True):
         """Whether anything could be judged."""
         return any(each.served for each in self.baseline)
 
-    def findings(self, fail_on: Severity = "low") -> list[Row]:
-        """Who got in and must not, of this severity or above."""
+    def findings(self, fail_on: Severity = "low") -> list[ProbeRow]:
+        """What was admitted and must not be, of this severity or above; the gravest first."""
         counted = SEVERITIES[: SEVERITIES.index(fail_on) + 1]
-        return [row for row in self.rows if row.is_finding and row.severity in counted]
+        return [
+            row
+            for severity in counted
+            for row in self.rows
+            if row.is_finding and row.severity == severity
+        ]
 
     def exit_status(self, fail_on: Severity = "low") -> int:
-        """That of the command."""
+        """That of the command: what is unclear is not a pass, nor what was not judged."""
         if not self.served:
             if not any(each.connected for each in self.baseline):
                 return NO_TCP
-            return SERVER_REFUSED if any(e.by_client for e in self.baseline) else GOOD_REFUSED
+            return SERVER_REFUSED if any(e.we_refused for e in self.baseline) else GOOD_REFUSED
         if self.findings(fail_on):
-            return SOMEBODY_GOT_IN
-        judged = [row for row in self.rows if row.verdict not in ("not tested", "unclear")]
-        return ALL_REFUSED if judged else ONLY_UNCLEAR
+            return SOME_ADMITTED
+        verdicts = {row.verdict for row in self.rows}
+        if "unclear" in verdicts or verdicts <= {"not tested"}:
+            return SOME_UNCLEAR
+        return ALL_REFUSED

@@ -1,103 +1,49 @@
-"""Run a probe: first what the good identity gets, then everybody else.
+"""Run a probe: first what the good identity gets, then every other, then the odd handshakes.
 
-Nothing is judged where the good identity is not served: a server that refuses everybody refuses
-whom it must, and that proves nothing. An identity that is admitted once is admitted; one that is
+Nothing is judged where the good identity is not served: a server that refuses every client refuses
+those it must, and that proves nothing. An identity that is admitted once is admitted; one that is
 refused has to be so in every try.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+import ssl
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import trio
 
-from mtls_echo.probe import handshakes
-from mtls_echo.probe.attempt import Tried, attempt, make_client
+from mtls_echo.probe.attempt import Tried, attempt
+from mtls_echo.probe.handshakes import HANDSHAKES
 from mtls_echo.probe.identities import IDENTITIES, NONE, Identity
-from mtls_echo.probe.issuer import Issuer, NotMadeError
-from mtls_echo.probe.result import Baseline, Result, Row
-from mtls_echo.probe.target import Mode, Pace, Target
-from mtls_echo.probe.verdict import Verdict, judged
+from mtls_echo.probe.issuer import IdentityFactory, NotMadeError
+from mtls_echo.probe.meanings import wrong_alert
+from mtls_echo.probe.prober import Prober
+from mtls_echo.probe.result import GoodOutcome, OddHandshake, ProbeRow, Result
+from mtls_echo.probe.target import Mode, PaceLimit, ProbeTarget
+from mtls_echo.probe.verdict import REFUSALS, SILENT, Good, judged
 from mtls_echo_tls.address import Address
 
 if TYPE_CHECKING:
-    import ssl
-
     from mtls_echo_pki.certificates.credential import Credential
     from mtls_echo_pki.flaws.flaw import TLSVersion
 
 Progress = Callable[[int, int], None]
-Wanted = Callable[[str], bool]
+
+_SERVED = ("echoed", "completed")
 
 
-@dataclass
-class Prober:
-    """The state of one probe, for its cases.
-
-    Attributes:
-        good: What the good identity got, in each version in which it was served.
-        mode: How the server is spoken to.
-    """
-
-    target: Target
-    issuer: Issuer
-    pace: Pace
-    mode: Mode
-    good: dict[TLSVersion, Tried]
-
-    def context(self, credential: Credential | None, version: TLSVersion) -> ssl.SSLContext:
-        """A context for an identity, whose connections may resume one another's sessions."""
-        return make_client(self.target, credential, version)
-
-    async def tried(
-        self, credential: Credential | None, version: TLSVersion, server_name: str | None = None
-    ) -> tuple[Verdict, str, int]:
-        """The verdict on an identity, over as many tries as it takes."""
-        context = self.context(credential, version)
-        return await self.repeated(
-            lambda: attempt(self.target, context, self.pace, self.mode, server_name=server_name),
-            version,
-            credential,
-        )
-
-    async def repeated(
-        self,
-        once: Callable[[], Awaitable[Tried]],
-        version: TLSVersion,
-        credential: Credential | None = None,
-    ) -> tuple[Verdict, str, int]:
-        """Try until it is admitted, or often enough; unclear is what is never clear."""
-        worst: tuple[Verdict, str] | None = None
-        words = self._words(credential)
-        for tries in range(1, self.target.repeat + 1):
-            verdict, how = judged(await once(), self.good[version], words)
-            if verdict == "admitted":
-                return verdict, how, tries
-            if worst is None or verdict == "unclear":
-                worst = verdict, how
-        assert worst is not None  # noqa: S101  narrows the type: there is one try at least
-        return *worst, self.target.repeat
-
-    def _words(self, credential: Credential | None) -> list[str]:
-        """What an answer may say of an identity, and be the good one's answer."""
-        found: list[str] = []
-        for each in filter(None, (credential, self.issuer.good)):
-            subject = each.certificate.subject
-            found += [subject.rfc4514_string(), *(str(a.value) for a in subject)]
-            found += [each.fingerprint, f"{each.certificate.serial_number:x}"]
-        return [word for word in found if word]
-
-
-async def probe(
-    target: Target,
-    issuer: Issuer,
+async def run(
+    target: ProbeTarget,
+    issuer: IdentityFactory,
     *,
     only: Sequence[str] = (),
     skip: Sequence[str] = (),
     pace: float = 10.0,
     progress: Progress | None = None,
+    admitted: dict[str, Credential] | None = None,
 ) -> Result:
     """Probe a server.
 
@@ -107,57 +53,81 @@ async def probe(
         only, skip: The slugs of cases.
         pace: Connections in a second, at most.
         progress: Called with how many cases are done, and of how many.
+        admitted: Is given the identities that were admitted and must not be.
     """
-
-    def wanted(slug: str) -> bool:
-        return (not only or slug in only) and slug not in skip
-
-    prober = Prober(target, issuer, Pace(pace), target.mode or "http", {})
     good = issuer.good if issuer.good is not None else issuer.again()
+    prober = Prober(target, issuer, good, PaceLimit(pace), target.mode or "http")
+    if admitted is not None:
+        prober.admitted = admitted
     result = Result(
         target=str(Address(target.host, target.port)),
         mode=prober.mode,
-        good=_called(good),
+        client_auth=target.client_auth,
+        good=good.certificate.subject.rfc4514_string() or "a client without a subject",
     )
-    await _baseline(prober, good, result)
+    await _find_baseline(prober, result)
     result.mode = prober.mode
     if result.served:
-        await _choose_mark(prober, result)
-        await _cases(prober, result, wanted, progress)
+        await _choose_issuer(prober, result)
+        await _run_cases(
+            prober, result, lambda slug: (not only or slug in only) and slug not in skip, progress
+        )
+        _conclude(prober, result)
     result.connections = prober.pace.opened
     return result
 
 
-async def _baseline(prober: Prober, good: Credential, result: Result) -> None:
+# --- what the good identity gets -----------------------------------------------------------------
+
+
+async def _find_baseline(prober: Prober, result: Result) -> None:
     target = prober.target
     for version in target.versions:
-        context = make_client(target, good, version)
-        tried = await attempt(target, context, prober.pace, prober.mode)
-        if target.mode is None and not prober.good:
-            prober.mode = mode = _mode_of(tried)
-            if mode != "http":
-                tried = await attempt(target, context, prober.pace, mode)
+        tried = await _try_good(prober, version)
+        if target.mode is None and not prober.good and _is_connected(tried):
+            prober.mode = _mode_of(tried)
+            if "no_application_protocol" in str(tried.report.alert):
+                prober.target = target = replace(target, alpn=("h2", "http/1.1"))
+            if prober.mode != "http":
+                tried = await _try_good(prober, version)
         report = tried.report
-        served = report.outcome in ("echoed", "completed")
+        served = report.outcome in _SERVED
         if served:
-            prober.good[version] = tried
+            prober.good[version] = Good(tried, await _try_good(prober, version))
             result.server = result.server or _server_of(tried)
         result.baseline.append(
-            Baseline(
+            GoodOutcome(
                 tls=version,
                 served=served,
-                how=judged(tried, tried)[1] if served else report.summary,
+                how=judged(tried, Good(tried, tried))[1] if served else report.summary,
+                facts=[] if served else [f"{each.fact}: {each.value}" for each in report.evidence],
                 remedy="" if served else report.remedy,
-                by_client=report.rejected_by == "client",
-                connected=report.stage != "connect",
+                we_refused=report.rejected_by == "client" or report.causes == ["plaintext-peer"],
+                connected=_is_connected(tried),
             )
         )
+        if not _is_connected(tried):
+            return
+    for version in prober.versions:
+        for name in target.server_names[1:]:
+            first, again = [await _try_good(prober, version, name) for _ in range(2)]
+            if first.report.outcome in _SERVED:
+                prober.good_elsewhere[version, name] = Good(first, again)
+
+
+async def _try_good(prober: Prober, version: TLSVersion, name: str | None = None) -> Tried:
+    context = prober.client(prober.credential, version)
+    return await attempt(prober.target, context, prober.pace, prober.mode, server_name=name)
+
+
+def _is_connected(tried: Tried) -> bool:
+    return tried.report.stage != "connect"
 
 
 def _mode_of(tried: Tried) -> Mode:
     """How a server wants to be spoken to, by what it made of a request in HTTP."""
     answer = tried.report.answer
-    if answer is not None and answer.protocol.startswith("HTTP/"):
+    if answer is not None and answer.protocol.startswith("HTTP/1"):
         return "http"
     if answer is not None and answer.text.startswith(("GET ", "HEAD ")):
         return "echo"
@@ -170,13 +140,7 @@ def _server_of(tried: Tried) -> str:
     return f"{name} ({answer.server})" if answer is not None and answer.server else name
 
 
-def _called(credential: Credential) -> str:
-    from mtls_echo_tls.path.certificates import PeerIdentity
-
-    return str(PeerIdentity.of_peer(credential.chain_der[0]))
-
-
-async def _choose_mark(prober: Prober, result: Result) -> None:
+async def _choose_issuer(prober: Prober, result: Result) -> None:
     """Whether certificates that are issued anew are admitted, with our mark in their subject."""
     if not prober.issuer.can_issue:
         result.notes.append(
@@ -184,87 +148,160 @@ async def _choose_mark(prober: Prober, result: Result) -> None:
             " tested"
         )
         return
-    version = next(iter(prober.good))
+    how = ""
     for issuer in (prober.issuer, prober.issuer.unmarked()):
-        verdict, how, _ = await replace_issuer(prober, issuer).tried(issuer.again(), version)
-        if verdict == "admitted":
+        outcome = await prober.outcome(issuer.again(), prober.versions[0])
+        if outcome.verdict == "admitted" or outcome.how == SILENT:
             prober.issuer = issuer
             if not issuer.marked:
                 result.notes.append(
-                    "the server wants the good identity's own subject, so that this probe's"
-                    " connections cannot be told by theirs"
+                    "the server wants the good identity's own subject: connections of this probe"
+                    " cannot be told from its client's in the log"
                 )
             return
+        how = outcome.how
     prober.issuer = replace(prober.issuer, clients=None)
     result.notes.append(
         f"a certificate that the CA issues anew for the good identity is not admitted ({how}), so"
-        " that what else the CA signs proves nothing; the server may know its clients by their"
-        " certificates"
+        " that refusing what else the CA signs proves nothing, and it is not tested; the server"
+        " may know its clients by their certificates"
     )
 
 
-def replace_issuer(prober: Prober, issuer: Issuer) -> Prober:
-    """The same probe with another issuer."""
-    return replace(prober, issuer=issuer)
+# --- every other ---------------------------------------------------------------------------------
 
 
-async def _cases(
-    prober: Prober, result: Result, wanted: Wanted, progress: Progress | None
+async def _run_cases(
+    prober: Prober, result: Result, wanted: Callable[[str], bool], progress: Progress | None
 ) -> None:
     identities = [each for each in IDENTITIES if wanted(each.slug)]
-    odd = [each for each in handshakes.HANDSHAKES if wanted(each.slug)]
+    odd = [each for each in HANDSHAKES if wanted(each.slug)]
     total = len(identities) * len(prober.good) + len(odd)
-    done = 0
-    rows: dict[tuple[int, str], list[Row]] = {}
+    rows: dict[tuple[int, str], list[ProbeRow]] = {}
 
-    def add(key: tuple[int, str], found: Iterable[Row]) -> None:
-        nonlocal done
+    def add(key: tuple[int, str], found: Iterable[ProbeRow]) -> None:
         rows[key] = list(found)
-        done += 1
         if progress is not None:
-            progress(done, total)
+            progress(len(rows), total)
 
     async def identify(number: int, identity: Identity, version: TLSVersion) -> None:
         add((number, version), [await _judge(prober, identity, version)])
 
-    async def shake(number: int, case: handshakes.Handshake) -> None:
-        add((len(identities) + number, ""), await case.run(prober))
+    async def shake(number: int, case: OddHandshake) -> None:
+        add((len(identities) + number, ""), await case.run(prober, case))
 
     async with trio.open_nursery() as nursery:
         for number, identity in enumerate(identities):
             for version in prober.good:
                 nursery.start_soon(identify, number, identity, version)
         for number, case in enumerate(odd):
-            nursery.start_soon(shake, number, case)
-    for key in sorted(rows):
-        result.rows += rows[key]
+            if not case.last:
+                nursery.start_soon(shake, number, case)
+    ends = [(await _try_good(prober, v)).report.outcome in _SERVED for v in prober.versions]
+    for number, case in enumerate(odd):
+        if case.last:
+            await shake(number, case)
+    found = [row for key in sorted(rows) for row in rows[key]]
+    result.rows = _resolved(found, prober.target.wait)
+    if not all(ends):
+        result.notes.append("at the end the good identity was not served either: try --pace 1")
+        result.rows = [_in_doubt(row) for row in result.rows]
 
 
-async def _judge(prober: Prober, identity: Identity, version: TLSVersion) -> Row:
+async def _judge(prober: Prober, identity: Identity, version: TLSVersion) -> ProbeRow:
     target = prober.target
-    verdict: Verdict
-    try:
-        credential = identity.make(prober.issuer)
-    except NotMadeError as error:
-        verdict, how, tries = "not tested", str(error), 0
-    else:
-        verdict, how, tries = await prober.tried(credential, version)
-    return Row(
+    row = ProbeRow(
         slug=identity.slug,
         group="identity",
         tls=version,
         server_name=target.server_names[0],
-        verdict=verdict,
-        how=how,
+        verdict="not tested",
+        how="",
         differs=identity.differs,
         severity=identity.severity,
-        allowed=_is_allowed(identity, target),
-        tries=tries,
+        allowed=target.client_auth == "none"
+        or (identity is NONE and target.client_auth == "optional"),
+        tries=0,
     )
+    try:
+        credential = identity.make(prober.issuer)
+        if credential is None:
+            outcome = await prober.usual(None, version, target.server_names[0])
+        else:
+            outcome = await prober.outcome(credential, version)
+    except NotMadeError as error:
+        return _but(row, how=str(error))
+    except ssl.SSLError as error:
+        return _but(row, how=f"OpenSSL does not load it here: {error.reason}")
+    verdict, how, tries, tried = outcome
+    if credential is not None:
+        if verdict in ("admitted", "unclear") and not tried.report.requested:
+            return _but(row, how="the server asks for no certificate")
+        if verdict in REFUSALS and not tried.presented:
+            return _but(row, how=f"the certificate was never sent: {how}")
+        if verdict == "admitted" and target.client_auth == "optional" and prober.mode == "http":
+            none = await prober.usual(None, version, target.server_names[0])
+            if none.verdict == "admitted":
+                verdict, how = (
+                    "unclear",
+                    f"{how}, as without a certificate; name another --http PATH",
+                )
+    note = wrong_alert(identity.slug, how) if verdict == "refused" else ""
+    row = _but(row, verdict=verdict, how=how, tries=tries, note=note)
+    if row.is_finding and credential is not None:
+        prober.admitted[identity.slug] = credential
+    return row
 
 
-def _is_allowed(identity: Identity, target: Target) -> bool:
-    """Whether the operator meant to admit it."""
-    if target.client_auth == "none":
-        return True
-    return identity is NONE and target.client_auth == "optional"
+def _but(row: ProbeRow, **changes: object) -> ProbeRow:
+    changed: ProbeRow = msgspec.structs.replace(row, **changes)
+    return changed
+
+
+def _resolved(rows: Sequence[ProbeRow], wait: float) -> list[ProbeRow]:
+    """Where a server of TLS 1.3 says nothing: that it refuses others shows that it has judged."""
+    judges = {row.tls: row.slug for row in rows if row.verdict == "refused" and row.tls}
+    return [
+        _but(
+            row,
+            verdict="admitted",
+            how=f"it is not refused within {wait:g} s, as {judges[row.tls]} is",
+        )
+        if row.how == SILENT and row.tls in judges
+        else row
+        for row in rows
+    ]
+
+
+def _in_doubt(row: ProbeRow) -> ProbeRow:
+    """A connection that ended without an alert may have been one too many."""
+    if row.verdict in REFUSALS and row.how.endswith("without an alert"):
+        return _but(row, verdict="unclear", how=f"{row.how}; nor is the good identity served now")
+    return row
+
+
+def _conclude(prober: Prober, result: Result) -> None:
+    """What is worth knowing beside the verdicts."""
+    notes = result.notes
+    for each in result.baseline:
+        if not each.served:
+            notes.append(f"TLS {each.tls} is not tested: {each.how}")
+    hows = {each.how for each in result.baseline if each.served}
+    if len(hows) > 1:
+        notes.append(f"the good identity gets {' and '.join(sorted(hows))}, by version")
+    if result.client_auth != "required":
+        for row in result.rows:
+            if row.slug == NONE.slug and row.verdict in REFUSALS:
+                notes.append(
+                    f"a client without a certificate is {row.verdict} in TLS {row.tls}"
+                    f" ({row.how}), where --client-auth {result.client_auth} is declared"
+                )
+    for version in prober.versions:
+        session = prober.good[version].tried.session
+        if session is not None and session.has_ticket:
+            notes.append(
+                f"TLS {version}: sessions can be resumed for {session.ticket_lifetime_hint} s;"
+                " whether that outlives a revocation is tested by --between"
+            )
+    if any("429" in row.how or "503" in row.how for row in result.rows):
+        notes.append("the server may limit how often it is asked: try --pace 1")

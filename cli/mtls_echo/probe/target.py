@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import trio
 
 from mtls_echo_client.http import HTTPRequest
+from mtls_echo_tls.vocabulary import API, Vocabulary
 
 if TYPE_CHECKING:
-    from mtls_echo_pki.flaws.flaw import TLSVersion
     from mtls_echo_pki.certificates.trust import Trust
+    from mtls_echo_pki.flaws.flaw import TLSVersion
 
 # What tells that a client got in: an answer in HTTP, an echo, or a handshake that is not refused.
 Mode: TypeAlias = Literal["http", "echo", "handshake"]
@@ -21,9 +22,12 @@ ClientAuth: TypeAlias = Literal["required", "optional", "none"]
 
 BOTH: tuple[TLSVersion, ...] = ("1.2", "1.3")
 
+# What an echo is asked of.
+MESSAGE = b"mtls-echo probe\n"
+
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
+class ProbeTarget:
     """A server, and how it is probed.
 
     Attributes:
@@ -35,6 +39,9 @@ class Target:
         versions: The versions of TLS to probe.
         wait: Seconds in which a server that says nothing would have refused a client.
         timeout: Seconds for one connection.
+        alpn: Application protocols to offer (ALPN); empty: HTTP/1.1 where that is spoken.
+        between: Run between taking a session from the server and resuming it.
+        vocabulary: What options are called in remedies.
         forge_headers: Whether to claim identities in HTTP headers.
         repeat: How often an identity that is refused has to be, to count as refused.
     """
@@ -49,11 +56,14 @@ class Target:
     versions: tuple[TLSVersion, ...] = BOTH
     wait: float = 1.0
     timeout: float = 5.0
+    alpn: tuple[str, ...] = ()
+    between: str | None = None
+    vocabulary: Vocabulary = API
     forge_headers: bool = False
     repeat: int = 3
 
 
-class Pace:
+class PaceLimit:
     """Limits how many connections are opened in a second, and how many there are at once."""
 
     def __init__(self, per_second: float, at_once: int = 8) -> None:

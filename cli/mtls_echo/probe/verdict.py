@@ -3,91 +3,149 @@
 A server refuses in three ways: by an alert or an end in the handshake, in TLS 1.3 after the
 client's part of it is done; by closing in place of an answer; or in its answer. It admits whom it
 answers as it answers the good identity. Whatever is neither is unclear: silence is not acceptance,
-and an error of the server's (5xx) is not a refusal.
+an error of the server's (5xx) or a limit of its rate (429) is not a refusal, and an answer that a
+client without a certificate gets as well says nothing about certificates.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from mtls_echo.probe.attempt import Tried
+    from mtls_echo_pki.certificates.credential import Credential
+    from mtls_echo_tls.answers.answer import ServerAnswer
 
 Verdict: TypeAlias = Literal["refused", "refused late", "admitted", "unclear", "not tested"]
 
-# Ends that are no alert; where the good identity was served they are a refusal.
-_ENDS = frozenset({"closed-without-alert", "reset", "truncated"})
+REFUSALS: frozenset[Verdict] = frozenset({"refused", "refused late"})
 
-
-def judged(tried: Tried, good: Tried, own_words: Iterable[str] = ()) -> tuple[Verdict, str]:
-    """The verdict on an identity, and what it rests on, in a few words.
-
-    Args:
-        tried: What it got.
-        good: What the good identity got, in the same version and mode.
-        own_words: What differs between the two identities (names, serial numbers), which an
-            answer may repeat and be the same answer.
-    """
-    report = tried.report
-    alert = report.alert
-    if report.rejected_by == "server" and alert is not None and alert.direction == "received":
-        return "refused", f"alert {alert.name}"
-    if report.rejected_by == "client":
-        return "unclear", f"we refused the server: {report.causes[0]}"
-    if report.answer is not None and report.answer.status is not None:
-        return _by_status(tried, good, own_words)
-    if report.outcome == "denied":
-        return "refused late", "denied by a line of text"
-    if report.outcome == "refused":
-        return "refused", f"{report.causes[0]}"
-    if report.outcome == "echoed":
-        return "admitted", "the echo came back"
-    if report.outcome == "completed":
-        return _silent(tried, good)
-    if report.stage == "connect":
-        return "unclear", report.summary
-    cause = report.causes[0] if report.causes else ""
-    if cause in _ENDS:
-        late = report.stage == "established"
-        return ("refused late" if late else "refused"), f"{_SAID[cause]}, without an alert"
-    return "unclear", cause or report.summary
-
-
-_SAID = {
+# Ends without an alert; where the good identity was served they are a refusal.
+_ENDS = {
     "closed-without-alert": "the server closed",
     "reset": "the server reset the connection",
     "truncated": "the server ended the connection",
 }
 
+# Statuses that say nothing of who asks: it took too long, or asks too often.
+_NOT_ABOUT_IDENTITY = frozenset({408, 425, 429})
 
-def _by_status(tried: Tried, good: Tried, own_words: Iterable[str]) -> tuple[Verdict, str]:
-    answer, expected = tried.report.answer, good.report.answer
-    assert answer is not None and answer.status is not None  # noqa: S101  narrows the type
-    how = f"{answer.protocol} {answer.status} {answer.phrase}".rstrip()
-    if tried.report.outcome in ("refused", "denied") or 400 <= answer.status < 500:
+# What differs from one answer to the next: times, counters, digests and tokens.
+_VOLATILE = re.compile(r"\b(?=\w*\d)[\w:.+-]*\w")
+
+
+@dataclass(frozen=True)
+class Good:
+    """What the good identity got in one version: twice, so that what changes by itself shows."""
+
+    tried: Tried
+    again: Tried
+
+    def is_answer(self, text: str, words: Iterable[str]) -> bool:
+        """Whether a text is the good identity's answer.
+
+        Args:
+            words: What differs between the two identities (names, serial numbers), which an
+                answer may repeat and be the same.
+        """
+        given, first, second = (
+            without(each, words).split() for each in (text, self.tried.text, self.again.text)
+        )
+        return len(first) == len(second) and all(
+            mine == one or one != other
+            for mine, one, other in zip_longest(given, first, second, fillvalue=None)
+        )
+
+
+def judged(tried: Tried, good: Good, words: Sequence[str] = ()) -> tuple[Verdict, str]:
+    """The verdict on a connection, and what it rests on, in a few words."""
+    report = tried.report
+    alert, answer = report.alert, report.answer
+    if alert is not None and alert.direction == "received":
+        return "refused", f"alert {alert.name}"
+    if report.rejected_by == "client":
+        return "unclear", f"we refused the server: {report.causes[0]}"
+    if answer is not None and answer.status is not None:
+        return _by_answer(tried, answer, good, words)
+    if report.outcome == "denied":
+        return "refused late", "denied by a line of text"
+    if report.outcome == "refused":
+        return "refused", report.causes[0]
+    if report.outcome == "echoed":
+        return "admitted", "the echo came back"
+    if report.outcome == "completed":
+        return _after_the_handshake(tried, good, words)
+    cause = report.causes[0] if report.causes else ""
+    if cause in _ENDS and report.stage != "connect":
+        late = report.stage == "established"
+        return ("refused late" if late else "refused"), f"{_ENDS[cause]}, without an alert"
+    return "unclear", "no answer within the timeout" if cause == "timeout" else report.summary
+
+
+def _by_answer(
+    tried: Tried, answer: ServerAnswer, good: Good, words: Sequence[str]
+) -> tuple[Verdict, str]:
+    expected = good.tried.report.answer
+    how = status_of(answer)
+    if answer.status in _NOT_ABOUT_IDENTITY:
+        return "unclear", how
+    if tried.report.outcome in ("refused", "denied") or 400 <= (answer.status or 0) < 500:
         return "refused late", how
     if not answer.is_success or expected is None:
         return "unclear", how
-    if answer.status != expected.status or answer.location != expected.location:
-        return "unclear", f"{how}, where the good identity got {expected.status}"
-    words = list(own_words)
-    if _without(answer.text, words) != _without(expected.text, words):
+    same = answer.status == expected.status
+    if not same or without(answer.location, words) != without(expected.location, words):
+        return "unclear", f"{how}, where the good identity got {status_of(expected)}"
+    if not good.is_answer(answer.text, words):
         return "unclear", f"{how}, with another text than the good identity got"
     return "admitted", how
 
 
-def _without(text: str, words: Iterable[str]) -> str:
-    """A text without what is different in every answer: numbers, and the identity's own words."""
+def _after_the_handshake(tried: Tried, good: Good, words: Sequence[str]) -> tuple[Verdict, str]:
+    """Of a handshake that was not refused; what counts is that the good identity got no more."""
+    if tried.report.answer is not None and good.tried.report.answer is not None:
+        if good.is_answer(tried.text, words):
+            return "admitted", f"it is greeted as the good identity: {tried.report.answer}"
+        return "unclear", f"the server says: {tried.report.answer}"
+    if tried.accepted or tried.report.answer is not None:
+        if good.tried.report.answer is not None:
+            return "unclear", "the handshake is complete, but the good identity is sent something"
+        return "admitted", "the handshake is complete, and not refused"
+    if good.tried.accepted:
+        return "unclear", "the server says nothing, where it accepts the good identity"
+    return "unclear", SILENT
+
+
+# A server of TLS 1.3 that says nothing to anybody; `mtls_echo.probe.run` may know more.
+SILENT = "the server says nothing: neither to this identity nor to the good one"
+
+
+def status_of(answer: ServerAnswer) -> str:
+    """The status of an answer in HTTP, and where it leads."""
+    how = f"{answer.protocol} {answer.status} {answer.phrase}".rstrip()
+    return f"{how}, to {without(answer.location, ())}" if answer.location else how
+
+
+def without(text: str, words: Iterable[str]) -> str:
+    """A text without what differs from one answer to the next, and an identity's own words."""
     for word in sorted(words, key=len, reverse=True):
         text = text.replace(word, "*")
-    return re.sub(r"[0-9][0-9A-Fa-f:.]*", "*", text)
+    return _VOLATILE.sub("*", text)
 
 
-def _silent(tried: Tried, good: Tried) -> tuple[Verdict, str]:
-    """Of a handshake that was not refused; what counts is that the good one got no more."""
-    if (tried.report.answer is None) == (good.report.answer is None):
-        waited = "" if tried.report.answer is not None else ", and is not refused"
-        return "admitted", f"the handshake is complete{waited}"
-    return "unclear", "the handshake is complete, but the good identity was sent something"
+def words_of(*credentials: Credential | None) -> list[str]:
+    """What an answer may say of an identity."""
+    from mtls_echo_pki.certificates.identifiers import presented_identifiers
+
+    found: list[str] = []
+    for each in filter(None, credentials):
+        for name in (each.certificate.subject, each.certificate.issuer):
+            found += [name.rfc4514_string(), *(str(a.value) for a in name)]
+        found += [str(identifier) for identifier in presented_identifiers(each.certificate)]
+        serial = each.certificate.serial_number
+        found += [each.fingerprint, f"{serial:x}", f"{serial:X}", str(serial)]
+    return [word for word in found if len(word) > 1]

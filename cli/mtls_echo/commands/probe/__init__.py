@@ -1,0 +1,1 @@
+"""The ``mtls-echo probe`` command."""

@@ -1,0 +1,341 @@
+"""The ``mtls-echo probe`` command: does a server of any make refuse the clients that it must?"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mtls_echo.console import CommandError, complain, print_result
+from mtls_echo.parameters import Seconds, choice_option, file_option
+from mtls_echo_tls.address import parse_address, reference_identifier
+
+if TYPE_CHECKING:
+    from mtls_echo.probe.identities import Identity
+    from mtls_echo.probe.result import OddHandshake, Result
+    from mtls_echo.probe.run import Progress
+    from mtls_echo.probe.target import ClientAuth, Mode, ProbeTarget
+    from mtls_echo_pki.certificates.credential import Credential
+
+EPILOG = """
+\b
+examples:
+  mtls-echo probe localhost:8443 --pki DIR
+      A server that was started with the certificates of `mtls-echo pki init DIR`.
+  mtls-echo probe api.test:443 --http /health --ca ca.crt
+          --issuer-cert clients.crt --issuer-key clients.key --cert me.crt --key me.key
+      A server of any make: what only its CA can sign is issued for the probe.
+  mtls-echo probe api.test:443 --ca system --cert me.crt --key me.key
+      Without the CA's key: the half that takes none.
+  mtls-echo probe api.test:443 --pki DIR --server-name a.test --server-name b.test
+      Two names with rules of their own: is one a way into the other?
+  mtls-echo probe api.test:443 --pki DIR --between 'ssh api reload-after-revoking'
+      Does a session outlive the certificate that it was made with?
+  mtls-echo probe api.test:443 --pki DIR --junit probe.xml --sarif probe.sarif
+      In CI, where the exit status says what came of it.
+
+\b
+exit status:
+  0  every case that was tested was refused, or may be admitted
+  1  a client was admitted that must not be
+  2  usage, configuration or unusable files
+  3  no TCP connection
+  4  we refused the server, or it does not speak TLS
+  5  the good identity was refused: nothing is judged
+  6  something is unclear, or nothing was tested
+
+Probe servers that you may test, and no others: see docs/probe.md. Subjects of certificates that
+are issued for it say "mtls-echo probe".
+"""
+
+
+@click.command("probe", epilog=EPILOG)
+@click.argument("address", metavar="HOST:PORT", required=False)
+@file_option(
+    "--pki",
+    metavar="DIR",
+    help="Directory made by `mtls-echo pki init`, whose CA for clients the server trusts.",
+)
+@click.option("--as", "name", metavar="NAME", help="The good identity of DIR.  [default: client]")
+@click.option("--other", metavar="NAME", help="Another of DIR, valid, which is not authorised.")
+@file_option("--issuer-cert", help="The CA that the server trusts for clients, PEM.")
+@file_option("--issuer-key", help="Its key: what is issued with it is not used elsewhere.")
+@file_option("--cert", help="The good identity, PEM or PKCS#12.  [default: one is issued]")
+@file_option("--key", help="Its key.")
+@file_option("--password-file", help="Its first line opens encrypted keys.  [default: ask]")
+@file_option(
+    "--ca",
+    help="The CAs that the server is verified with, PEM; a folder; or `system`."
+    "  [default: those of DIR, or else system]",
+)
+@click.option(
+    "--server-name",
+    multiple=True,
+    metavar="NAME",
+    help="The name to ask for; several are crossed with one another.  [default: HOST]",
+)
+@click.option(
+    "--http",
+    is_flag=False,
+    flag_value="/",
+    metavar="[PATH]",
+    help="Ask for this in HTTP/1.1: what the good identity gets must not be got by others."
+    "  [PATH: /]",
+)
+@click.option("--method", type=click.Choice(["GET", "HEAD"]), help="Of --http.  [default: GET]")
+@click.option("--echo", is_flag=True, help="Send a line, and wait for its echo.")
+@click.option(
+    "--handshake",
+    is_flag=True,
+    help="Send nothing; a handshake that is not refused within a second is an admission."
+    "  [default: HTTP, an echo or this, by what the server answers]",
+)
+@click.option("--alpn", multiple=True, metavar="PROTOCOL", help="Offer this protocol; repeatable.")
+@click.option("--headers", is_flag=True, help="Claim identities in HTTP headers, too.")
+@choice_option(
+    "--client-auth",
+    values=("required", "optional", "none"),
+    default="required",
+    help="What is meant: whether a client needs a certificate.",
+)
+@click.option(
+    "--crl",
+    metavar="FILE|published|none",
+    help="The CRLs that the server reads; `published`: those of DIR.  [default: published]",
+)
+@click.option("--tls", type=click.Choice(["1.2", "1.3"]), help="This version only.")
+@click.option(
+    "--repeat",
+    type=click.IntRange(1, 100),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="How often a case has to be refused: some servers refuse mostly.",
+)
+@click.option("--only", multiple=True, metavar="SLUG", help="This case only; repeatable.")
+@click.option("--skip", multiple=True, metavar="SLUG", help="Not this case; repeatable.")
+@click.option(
+    "--pace",
+    type=click.FloatRange(min=0.1, max=1000),
+    default=10.0,
+    show_default=True,
+    metavar="N",
+    help="Connections in a second, at most.",
+)
+@click.option(
+    "--timeout",
+    type=Seconds(min=0, min_open=True),
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="For one connection.",
+)
+@click.option(
+    "--between",
+    metavar="COMMAND",
+    help="Run this, which revokes or reloads, between taking a session and resuming it.",
+)
+@choice_option(
+    "--fail-on",
+    values=("high", "medium", "low"),
+    default="medium",
+    help="Which findings make the exit status 1: of this severity and above.",
+)
+@click.option("--json", is_flag=True, help="Print one object in place of the account.")
+@file_option("--junit", help="Write a report in JUnit's XML as well.")
+@file_option("--sarif", help="Write a report in SARIF 2.1.0 as well.")
+@file_option(
+    "--keep", metavar="DIR", help="Write the identities that were admitted, to show it again."
+)
+@click.option("--list", "listed", is_flag=True, help="List the cases, and end.")
+@click.option("--verbose", is_flag=True, help="List what was refused, and how, as well.")
+def probe(address: str | None, *, listed: bool, **options: Any) -> None:
+    """Probe a server: does it refuse every client that it must?
+
+    First the good identity has to be served. Then each of some thirty others, which differ from it
+    in one thing, and each of some odd handshakes, is tried in both versions of TLS. Those are
+    admitted that get what the good one gets; silence is not acceptance, and what was not tested is
+    not a pass.
+    """
+    if listed:
+        print_result("\n".join(_list()))
+        return
+    if address is None:
+        raise click.UsageError("Missing argument 'HOST:PORT'.", click.get_current_context())
+    _check(options)
+    target = _target(address, options)
+
+    import trio
+
+    from mtls_echo.commands.probe.material import ProbeOptions, issuer_of
+    from mtls_echo.commands.probe.text import account, refusals
+    from mtls_echo.probe.issuer import NotMadeError
+    from mtls_echo.probe.reports import again, formats
+    from mtls_echo.probe.run import run
+
+    issuer, trust = issuer_of(
+        ProbeOptions(**{key: options[key] for key in ProbeOptions.__annotations__})
+    )
+    from dataclasses import replace
+
+    target = replace(target, trust=trust)
+    admitted: dict[str, Credential] = {}
+    only, skip, pace = options["only"], options["skip"], options["pace"]
+    try:
+        with _progress() as progress:
+            result = trio.run(
+                lambda: run(
+                    target,
+                    issuer,
+                    only=only,
+                    skip=skip,
+                    pace=pace,
+                    progress=progress,
+                    admitted=admitted,
+                )
+            )
+    except NotMadeError as error:
+        raise CommandError(f"no good identity can be issued: {error}", "give --cert") from error
+    fail_on, keep = options["fail_on"], options["keep"]
+    if keep is not None and result.served:
+        with _writing(keep):
+            again.keep(keep, target, admitted)
+    for file, encode in (
+        (options["junit"], formats.as_junit),
+        (options["sarif"], formats.as_sarif),
+    ):
+        if file is not None:
+            with _writing(file):
+                file.write_bytes(encode(result, fail_on))
+    if options["json"]:
+        print(formats.as_json(result, fail_on).decode())
+    elif result.served:
+        text = account(result, lambda row: again.command(row, target, result.mode, keep))
+        lines = list(refusals(result)) if options["verbose"] else []
+        print_result("\n".join([text, *([""] * bool(lines)), *lines]))
+    if not result.served:
+        _complain(result)
+    raise SystemExit(result.exit_status(fail_on))
+
+
+def _complain(result: Result) -> None:
+    """Say why nothing was judged."""
+    first = result.baseline[0]
+    versions = " or ".join(f"TLS {each.tls}" for each in result.baseline)
+    what = f"nothing is judged: the good identity, {result.good}, is not served by {result.target}"
+    how = [f"in {versions}: {first.how}"] if first.connected else [first.how]
+    if len({each.how for each in result.baseline}) > 1:
+        how = [f"in TLS {each.tls}: {each.how}" for each in result.baseline]
+    facts = first.facts if len(how) == 1 else []
+    complain("\n".join([what, *how, *facts]), first.remedy or None)
+
+
+def _check(options: dict[str, Any]) -> None:
+    """Reject what does not fit together, and cases that there are none of."""
+    ways = [f"--{way}" for way in ("http", "echo", "handshake") if options[way]]
+    if len(ways) > 1:
+        raise CommandError(f"{' and '.join(ways)} exclude each other", "give one of them")
+    if options["method"] and options["http"] is None:
+        raise CommandError("--method has no effect without --http", "give both")
+    from difflib import get_close_matches
+
+    from mtls_echo.probe.handshakes import HANDSHAKES
+    from mtls_echo.probe.identities import IDENTITIES
+
+    known = [each.slug for each in IDENTITIES] + [each.slug for each in HANDSHAKES]
+    for slug in (*options["only"], *options["skip"]):
+        if slug not in known:
+            close: list[str] = get_close_matches(str(slug), known, 1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            raise CommandError(f"there is no case {slug!r}", f"{hint}see: mtls-echo probe --list")
+
+
+def _target(address: str, options: dict[str, Any]) -> ProbeTarget:
+    from mtls_echo.probe.target import BOTH, ProbeTarget
+    from mtls_echo.vocabulary import COMMAND_LINE
+    from mtls_echo_client.http import HTTPRequest
+
+    try:
+        where = parse_address(address)
+        names = tuple(
+            dict.fromkeys(map(reference_identifier, options["server_name"] or [where.host]))
+        )
+        request = HTTPRequest(options["http"] or "/", options["method"] or "GET")
+    except ValueError as error:
+        raise CommandError(
+            str(error), "for example: mtls-echo probe localhost:8443 --pki DIR"
+        ) from error
+    mode: Mode | None = None
+    if options["http"] is not None:
+        mode = "http"
+    elif options["echo"] or options["handshake"]:
+        mode = "echo" if options["echo"] else "handshake"
+    client_auth: ClientAuth = options["client_auth"]
+    return ProbeTarget(
+        host=where.host,
+        port=where.port,
+        trust=None,
+        server_names=names,
+        mode=mode,
+        request=request,
+        client_auth=client_auth,
+        timeout=options["timeout"],
+        alpn=options["alpn"],
+        between=options["between"],
+        forge_headers=options["headers"],
+        repeat=options["repeat"],
+        versions=(options["tls"],) if options["tls"] else BOTH,
+        vocabulary=COMMAND_LINE,
+    )
+
+
+def _list() -> Sequence[str]:
+    """Every case, what it is, and what it would prove."""
+    from mtls_echo.console import wrap
+    from mtls_echo.probe.handshakes import HANDSHAKES
+    from mtls_echo.probe.identities import IDENTITIES
+    from mtls_echo.probe.meanings import class_of
+
+    lines: list[str] = []
+    groups: dict[str, Sequence[Identity | OddHandshake]]
+    groups = {"identities": IDENTITIES, "handshakes": HANDSHAKES}
+    for title, cases in groups.items():
+        lines += [title] if not lines else ["", title]
+        for case in cases:
+            lines.append(f"  {case.slug} ({case.severity})")
+            for text in (f"{case.differs}.", class_of(case.slug).meaning):
+                lines += wrap(f"      {text}", 80)
+    return lines
+
+
+@contextmanager
+def _progress() -> Generator[Progress | None]:
+    """A bar on standard error, if that is a terminal."""
+    import sys
+
+    from mtls_echo.console import width_of
+
+    if width_of(sys.stderr) is None:
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
+    from mtls_echo.terminal import open_console
+
+    columns = ("probing", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=open_console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def _writing(file: Path) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CommandError(
+            f"{error.filename or file} cannot be written: {error.strerror}"
+        ) from error

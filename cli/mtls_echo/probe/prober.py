@@ -1,0 +1,117 @@
+"""The state of one probe, and how its cases try an identity as often as it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import trio
+
+from mtls_echo.probe.attempt import Tried, attempt, make_client
+from mtls_echo.probe.issuer import IdentityFactory
+from mtls_echo.probe.target import Mode, PaceLimit, ProbeTarget
+from mtls_echo.probe.verdict import Good, Verdict, judged, words_of
+
+if TYPE_CHECKING:
+    import ssl
+
+    from mtls_echo_pki.certificates.credential import Credential
+    from mtls_echo_pki.flaws.flaw import TLSVersion
+
+
+class Outcome(NamedTuple):
+    """What an identity came to, over several tries; the last of them."""
+
+    verdict: Verdict
+    how: str
+    tries: int
+    tried: Tried
+
+
+@dataclass
+class Prober:
+    """The state of one probe.
+
+    Attributes:
+        credential: The good identity.
+        mode: How the server is spoken to.
+        good: What the good identity got, in each version in which it was served.
+        good_elsewhere: The same under the other names of the server.
+        admitted: The identities that were admitted and must not be.
+    """
+
+    target: ProbeTarget
+    issuer: IdentityFactory
+    credential: Credential
+    pace: PaceLimit
+    mode: Mode
+    good: dict[TLSVersion, Good] = field(default_factory=dict["TLSVersion", Good])
+    good_elsewhere: dict[tuple[TLSVersion, str], Good] = field(
+        default_factory=dict[tuple["TLSVersion", str], Good]
+    )
+    admitted: dict[str, Credential] = field(default_factory=dict[str, "Credential"])
+    _known: dict[tuple[object, ...], Outcome] = field(
+        default_factory=dict[tuple[object, ...], Outcome]
+    )
+    _lock: trio.Lock = field(default_factory=trio.Lock)
+
+    @property
+    def versions(self) -> list[TLSVersion]:
+        """Those in which the good identity was served."""
+        return list(self.good)
+
+    def good_at(self, version: TLSVersion, name: str) -> Good:
+        """What the good identity got under a name, or else under the first."""
+        return self.good_elsewhere.get((version, name), self.good[version])
+
+    def client(
+        self, credential: Credential | None, version: TLSVersion, *, verify: bool = True
+    ) -> ssl.SSLContext:
+        """A context for an identity, whose connections may resume one another's sessions."""
+        return make_client(self.target, credential, version, self.mode, verify=verify)
+
+    async def usual(
+        self, credential: Credential | None, version: TLSVersion, name: str
+    ) -> Outcome:
+        """What an identity gets in the usual way; found out once."""
+        key = credential and credential.fingerprint, version, name
+        async with self._lock:
+            if key not in self._known:
+                self._known[key] = await self.outcome(credential, version, name)
+        return self._known[key]
+
+    async def outcome(
+        self, credential: Credential | None, version: TLSVersion, name: str | None = None
+    ) -> Outcome:
+        """The verdict on an identity, over as many tries as it takes.
+
+        Raises:
+            ssl.SSLError: OpenSSL does not load it.
+        """
+        name = name or self.target.server_names[0]
+        context = self.client(credential, version)
+        once = partial(attempt, self.target, context, self.pace, self.mode, server_name=name)
+        words = words_of(credential, self.credential)
+        return await self.repeated(once, self.good_at(version, name), words)
+
+    async def repeated(
+        self, once: Callable[[], Awaitable[Tried]], good: Good, words: Sequence[str] = ()
+    ) -> Outcome:
+        """Try until it is admitted, or has been refused often enough.
+
+        Unclear is what was answered and neither, or what was never answered often enough.
+        """
+        answered, unanswered = list[Outcome](), list[Outcome]()
+        while max(len(answered), len(unanswered)) < self.target.repeat:
+            tried = await once()
+            tries = len(answered) + len(unanswered) + 1
+            found = Outcome(*judged(tried, good, words), tries, tried)
+            if found.verdict == "admitted":
+                return found
+            silent = found.verdict == "unclear" and tried.report.answer is None
+            (unanswered if silent else answered).append(found)
+        enough = answered if len(answered) == self.target.repeat else unanswered
+        worst = max(enough, key=lambda each: each.verdict == "unclear")
+        return worst._replace(tries=len(answered) + len(unanswered))
