@@ -172,6 +172,55 @@ def test_no_worker_outlives_a_supervisor_that_is_killed_under_load(directory: Di
             socket.create_connection(("127.0.0.1", running.port))
 
 
+def test_under_load_a_reload_loses_nothing_and_a_killed_worker_its_own_sessions_alone(
+    directory: Directory,
+) -> None:
+    context = client_of(directory)
+    lost: list[int] = []
+    over = threading.Event()
+
+    def load() -> None:
+        while not over.is_set():
+            tcp = running.tcp()
+            port = tcp.getsockname()[1]
+            try:
+                with context.wrap_socket(tcp, server_hostname="localhost") as tls:
+                    echoed = [echo(tls) for _ in range(3)]
+            except OSError:
+                echoed = [False]
+            if not all(echoed):
+                lost.append(port)
+
+    def served(more: int) -> None:
+        now = sum(event["event"] == "accepted" for event in running.events)
+        running.event("accepted", now + more)
+
+    with Service(directory, "--max-connections", "100") as running:
+        clients = [threading.Thread(target=load) for _ in range(4)]
+        for client in clients:
+            client.start()
+        served(20)
+        directory.renew("server", rekey=True)
+        running.process.send_signal(signal.SIGHUP)
+        running.event("reload", 2)
+        served(20)
+        assert lost == []
+        running.kill_worker(1)
+        assert running.started(3) == 1
+        served(20)
+        over.set()
+        for client in clients:
+            client.join()
+        assert running.stop() == 0
+        others = {
+            int(event["peer_address"].rpartition(":")[2])
+            for event in running.events
+            if event["event"] == "accepted" and event["worker"] == 2
+        }
+        assert len(lost) <= len(clients)
+        assert not others & {*lost}
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
