@@ -15,10 +15,10 @@ from mtls_echo_server.http.detect import HTTP_1_1, is_request
 
 if TYPE_CHECKING:
     from mtls_echo.gallery.exhibit import Behaviour, Exhibit, ExhibitVisit
-    from mtls_echo_server.http.site import HTTPRequest, HTTPResponse, Rule
+    from mtls_echo_server.http.site import HTTPResponse, ReceivedRequest, Rule
     from mtls_echo_tls.stream.tls import TLSStream
 
-Answer: TypeAlias = "Callable[[ExhibitVisit, TLSStream, HTTPRequest], HTTPResponse]"
+Answer: TypeAlias = "Callable[[ExhibitVisit, TLSStream, ReceivedRequest], HTTPResponse]"
 
 # Bytes of a request's body, which is ignored.
 _MOST_POSTED = 64 * 1024
@@ -60,7 +60,7 @@ async def converse(visit: ExhibitVisit, answer: Answer) -> None:
     await Conversation(stream, rule, begun=begun, between=between).run()
 
 
-def _exhibit(visit: ExhibitVisit, stream: TLSStream, request: HTTPRequest) -> HTTPResponse:
+def _exhibit(visit: ExhibitVisit, stream: TLSStream, request: ReceivedRequest) -> HTTPResponse:
     from mtls_echo_server.http.markup import fields, page, section, tag, value
     from mtls_echo_server.http.site import HTTPResponse
 
@@ -89,7 +89,7 @@ def _exhibit(visit: ExhibitVisit, stream: TLSStream, request: HTTPRequest) -> HT
 
 
 def _index(
-    exhibits: Iterable[Exhibit], visit: ExhibitVisit, _stream: TLSStream, request: HTTPRequest
+    exhibits: Iterable[Exhibit], visit: ExhibitVisit, _stream: TLSStream, request: ReceivedRequest
 ) -> HTTPResponse:
     """The list of exhibits, with links."""
     from mtls_echo_server.http.markup import page, section, tag

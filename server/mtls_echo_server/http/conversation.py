@@ -23,7 +23,7 @@ import trio
 
 from mtls_echo_server.http.detect import PREFACE
 from mtls_echo_server.http.problems import problem
-from mtls_echo_server.http.site import HTTPRequest, HTTPResponse, Route, Site
+from mtls_echo_server.http.site import HTTPResponse, ReceivedRequest, Route, Site
 
 # Of a request line and its headers, in bytes.
 MOST_HEAD = 16 * 1024
@@ -148,7 +148,7 @@ class Conversation:
         except _RefusedError as error:
             return problem(error.status, f"{error}", html=html), True
 
-    def _find(self, request: HTTPRequest) -> HTTPResponse | tuple[Route, int]:
+    def _find(self, request: ReceivedRequest) -> HTTPResponse | tuple[Route, int]:
         rule = self._site(request.path)
         if rule is None:
             return problem(
@@ -164,7 +164,7 @@ class Conversation:
         return any(name in _FRAMING and value != b"0" for name, value in head.headers)
 
     async def _answer(
-        self, request: HTTPRequest, head: h11.Request, route: Route, most_body: int
+        self, request: ReceivedRequest, head: h11.Request, route: Route, most_body: int
     ) -> tuple[HTTPResponse, bool]:
         too_much = f"the body has more than the {most_body} bytes that are allowed here"
         body = bytearray()
@@ -243,7 +243,7 @@ class _RefusedError(Exception):
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 
-def _request(head: h11.Request) -> HTTPRequest:
+def _request(head: h11.Request) -> ReceivedRequest:
     size = len(head.target) + sum(len(name) + len(value) for name, value in head.headers)
     if size > MOST_HEAD:
         # h11 counts what is incomplete only, and this came at once.
@@ -255,7 +255,7 @@ def _request(head: h11.Request) -> HTTPRequest:
         raise _RefusedError(400, "a request has a Content-Length or a Transfer-Encoding, not both")
     method, target = head.method.decode("latin-1"), head.target.decode("latin-1")
     try:
-        return HTTPRequest.of(method, target, headers)
+        return ReceivedRequest.of(method, target, headers)
     except ValueError as error:
         raise _RefusedError(400, f"the target of a request is a path: {error}") from error
 

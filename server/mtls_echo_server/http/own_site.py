@@ -7,7 +7,7 @@ import ssl
 from mtls_echo_server.connection import Connection
 from mtls_echo_server.http.handshake import Handshake
 from mtls_echo_server.http.problems import problem
-from mtls_echo_server.http.site import BYTES, HTTPRequest, HTTPResponse, Rule, Site, get
+from mtls_echo_server.http.site import BYTES, HTTPResponse, ReceivedRequest, Rule, Site, get
 from mtls_echo_tls.diagrams.full import sequence
 
 # Of the body of POST /echo, in bytes: what a connection that only echoes may have in flight.
@@ -17,23 +17,23 @@ MOST_ECHOED = 256 * 1024
 def own_site(connection: Connection) -> Site:
     """What answers this connection."""
 
-    def front(request: HTTPRequest) -> HTTPResponse:
+    def front(request: ReceivedRequest) -> HTTPResponse:
         if not request.wants_html:
             return as_json(request)
         from mtls_echo_server.http.page import handshake_page
 
         return handshake_page(Handshake(connection))
 
-    def as_json(_: HTTPRequest) -> HTTPResponse:
+    def as_json(_: ReceivedRequest) -> HTTPResponse:
         return HTTPResponse.json(Handshake(connection).value())
 
-    def trace(_: HTTPRequest) -> HTTPResponse:
+    def trace(_: ReceivedRequest) -> HTTPResponse:
         drawn = sequence(Handshake(connection).traced())
         return HTTPResponse.text(
             "".join(f"{line}\n" for line in drawn) or "nothing was recorded\n"
         )
 
-    def certificate(request: HTTPRequest) -> HTTPResponse:
+    def certificate(request: ReceivedRequest) -> HTTPResponse:
         chain = connection.evidence.peer_chain
         if not chain:
             return problem(404, "you presented no certificate", html=request.wants_html)
@@ -53,7 +53,7 @@ def own_site(connection: Connection) -> Site:
 def denied(reason: str) -> Site:
     """What answers a client that is not authorised, whatever it asks for."""
 
-    def refuse(request: HTTPRequest) -> HTTPResponse:
+    def refuse(request: ReceivedRequest) -> HTTPResponse:
         why = f"not authorised: {reason}"
         return problem(403, why, (("Connection", "close"),), html=request.wants_html)
 
@@ -62,6 +62,6 @@ def denied(reason: str) -> Site:
     return lambda _: rule
 
 
-def _echo(request: HTTPRequest) -> HTTPResponse:
+def _echo(request: ReceivedRequest) -> HTTPResponse:
     # Not as what it came: another site may have a browser send it, and would have it run here.
     return HTTPResponse(200, BYTES, request.body)

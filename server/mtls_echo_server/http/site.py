@@ -19,7 +19,7 @@ NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancest
 
 
 @dataclass(frozen=True)
-class HTTPRequest:
+class ReceivedRequest:
     """A request, its body read.
 
     Attributes:
@@ -35,7 +35,7 @@ class HTTPRequest:
     body: bytes = b""
 
     @classmethod
-    def of(cls, method: str, target: str, headers: Mapping[str, str]) -> HTTPRequest:
+    def of(cls, method: str, target: str, headers: Mapping[str, str]) -> ReceivedRequest:
         """Make one of a request line and headers; ValueError where the target has no path."""
         path, _, asked = target.partition("?")
         if not target.startswith("/"):
@@ -93,7 +93,7 @@ class HTTPResponse:
         return cls(status, JSON, body)
 
 
-Route: TypeAlias = Callable[[HTTPRequest], HTTPResponse]
+Route: TypeAlias = Callable[[ReceivedRequest], HTTPResponse]
 
 
 @dataclass(frozen=True)

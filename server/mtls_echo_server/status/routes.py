@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from mtls_echo_server.http.problems import problem
-from mtls_echo_server.http.site import HTTPRequest, HTTPResponse, Route, Rule, get
+from mtls_echo_server.http.site import HTTPResponse, ReceivedRequest, Route, Rule, get
 from mtls_echo_server.status.tally import PastConnection
 from mtls_echo_server.status.view import StatusView
 
@@ -83,7 +83,7 @@ class StatusSite:
         return self._rules.get(path)
 
     def _rule(self, route: Route) -> Rule:
-        def guarded(request: HTTPRequest) -> HTTPResponse:
+        def guarded(request: ReceivedRequest) -> HTTPResponse:
             host = request.headers.get("host", "")
             if self._names is not None and not _is_ours(host, self._names):
                 # A page of some other name that was made to resolve to this machine.
@@ -94,16 +94,16 @@ class StatusSite:
 
     # --- for machines ----------------------------------------------------------------------------
 
-    def _healthz(self, _: HTTPRequest) -> HTTPResponse:
+    def _healthz(self, _: ReceivedRequest) -> HTTPResponse:
         return HTTPResponse.text("ok\n")
 
-    def _readyz(self, _: HTTPRequest) -> HTTPResponse:
+    def _readyz(self, _: ReceivedRequest) -> HTTPResponse:
         problem = self._view.why_not_ready()
         if problem is None:
             return HTTPResponse.text("ready\n")
         return HTTPResponse.text(f"not ready: {problem}\n", 503)
 
-    def _exposition(self, request: HTTPRequest) -> HTTPResponse:
+    def _exposition(self, request: ReceivedRequest) -> HTTPResponse:
         if self._metrics is None:
             from mtls_echo_server.status.metrics import StatusMetrics  # 30 ms, where it is asked
 
@@ -116,12 +116,12 @@ class StatusSite:
 
         return self._remade.get(("metrics", accept), self._view.tally.version, make)
 
-    def _config(self, _: HTTPRequest) -> HTTPResponse:
+    def _config(self, _: ReceivedRequest) -> HTTPResponse:
         return HTTPResponse.json(self._view.config())
 
     # --- for people ------------------------------------------------------------------------------
 
-    def _front(self, request: HTTPRequest) -> HTTPResponse:
+    def _front(self, request: ReceivedRequest) -> HTTPResponse:
         if not request.wants_html:
             return self._reports(request)
 
@@ -132,7 +132,7 @@ class StatusSite:
 
         return self._remade.get("front", self._view.tally.version, make)
 
-    def _reports(self, request: HTTPRequest) -> HTTPResponse:
+    def _reports(self, request: ReceivedRequest) -> HTTPResponse:
         asked = request.query.get("last", str(_USUAL))
         if not asked.isdecimal() or not asked.isascii() or not 1 <= int(asked[:9]) <= _MOST:
             return problem(400, f"last: from 1 to {_MOST}", html=request.wants_html)
@@ -143,7 +143,7 @@ class StatusSite:
             return listing(records)
         return HTTPResponse.json([_value(record) for record in records])
 
-    def _report(self, request: HTTPRequest) -> HTTPResponse:
+    def _report(self, request: ReceivedRequest) -> HTTPResponse:
         wanted = request.path.removeprefix("/reports/").lower()
         record = self._view.tally.find(wanted)
         if record is None:

@@ -12,13 +12,13 @@ import trio.testing
 
 from mtls_echo_server.http.conversation import MOST_HEAD, Bounds, Conversation
 from mtls_echo_server.http.detect import PREFACE, is_request
-from mtls_echo_server.http.site import BYTES, HTTPRequest, HTTPResponse, Rule, get
+from mtls_echo_server.http.site import BYTES, HTTPResponse, ReceivedRequest, Rule, get
 
 HOST = b"Host: localhost\r\n"
 
 
 def site(path: str) -> Rule | None:
-    def shown(request: HTTPRequest) -> HTTPResponse:
+    def shown(request: ReceivedRequest) -> HTTPResponse:
         kind = "html" if request.wants_html else "json"
         return HTTPResponse.text(f"{request.path} {kind} {dict(request.query)}")
 

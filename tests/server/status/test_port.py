@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from mtls_echo_server.events import Event
-from mtls_echo_server.http.site import HTTPRequest, HTTPResponse, Rule, get
+from mtls_echo_server.http.site import HTTPResponse, ReceivedRequest, Rule, get
 from mtls_echo_server.listeners import listen
 from mtls_echo_server.status.port import MOST, StatusPort
 from tests.server.hostile.standing import open_files
@@ -122,7 +122,7 @@ async def test_a_reset_is_no_bug() -> None:
 
 
 async def test_a_bug_is_told_and_ends_its_own_connection_only() -> None:
-    def broken(_: HTTPRequest) -> HTTPResponse:
+    def broken(_: ReceivedRequest) -> HTTPResponse:
         raise ZeroDivisionError("of my own")
 
     async with opened(get(broken)) as port:

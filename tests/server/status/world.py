@@ -13,7 +13,7 @@ from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_server import events
 from mtls_echo_server.context import server_context
 from mtls_echo_server.events import Event
-from mtls_echo_server.http.site import HTTPRequest, HTTPResponse
+from mtls_echo_server.http.site import HTTPResponse, ReceivedRequest
 from mtls_echo_server.status.routes import StatusSite
 from mtls_echo_server.status.tally import Tally
 from mtls_echo_server.status.view import StatusView
@@ -93,7 +93,7 @@ class Asked:
         self.site = StatusSite(self.view, names)
 
     def get(self, target: str, accept: str = "*/*", host: str = "127.0.0.1:9") -> HTTPResponse:
-        request = HTTPRequest.of("GET", target, {"accept": accept, "host": host})
+        request = ReceivedRequest.of("GET", target, {"accept": accept, "host": host})
         rule = self.site(request.path)
         assert rule is not None, target
         route = rule.route("GET")
