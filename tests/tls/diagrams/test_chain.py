@@ -26,11 +26,9 @@ def drawn(
     name: str = "api.test",
 ) -> list[str]:
     info = ContextInfo(None, trust)
-    evidence = Evidence("client", name, context_info=info)
     read = [CAS[it] if isinstance(it, str) else it for it in chain]
-    evidence.peer_chain = tuple(
-        it if isinstance(it, bytes) else it.public_bytes(Encoding.DER) for it in read
-    )
+    sent = tuple(it if isinstance(it, bytes) else it.public_bytes(Encoding.DER) for it in read)
+    evidence = Evidence("client", name, context_info=info, peer_chain=sent)
     return sent_chain(evidence)
 
 
