@@ -14,6 +14,7 @@ import trio.testing
 
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.stream.hub import open_hub
+from mtls_echo_tls.stream.tcp import TCPStream
 from tests.support.tls import both_versions, tcp_pair
 from tests.tls.stream.resting import (
     MUCH,
@@ -24,6 +25,7 @@ from tests.tls.stream.resting import (
     finished,
     hub_of_a_test,
     put_to_rest,
+    same,
     take,
     watched,
 )
@@ -153,6 +155,24 @@ async def test_what_was_answered_before_an_answer_raised_is_sent(
             await side.stream.aclose()
             with pytest.raises(TLSFailure):
                 await take(client, MUCH)
+
+
+async def test_what_came_behind_a_message_that_cannot_be_answered_is_not_lost() -> None:
+    def fragile(data: bytes) -> bytes:
+        return same(data) if data != b"crash" else bytes(1 // (len(data) - 5))
+
+    async with hub_of_a_test() as hub, answered(hub, fragile) as (client, side):
+        await put_to_rest(client, side)
+        messages = (b"before", b"crash", b"behind", bytes(100_000))
+        records = [record for data in messages for record in client._records.encrypt(data)]
+        # All in one receive, since nothing receives meanwhile.
+        assert isinstance(client.transport, TCPStream)
+        assert client.transport.push(records) == b""
+        await side.over.wait()
+        assert isinstance(side.raised, ZeroDivisionError)
+        behind = await take(side.stream, len(b"behind") + 100_000)
+        assert behind == b"behind" + bytes(100_000)
+        assert await take(client, len(b"before")) == b"before"
 
 
 async def test_several_that_are_closed_or_cancelled_in_one_turn_all_wake() -> None:

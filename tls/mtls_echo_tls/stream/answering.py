@@ -63,7 +63,7 @@ class AnsweringStream(TLSStream):
                 waited |= await self._send(memoryview(reply(data)))
             elif data and tcp is not None:
                 self._check_established()
-                unsent = self._give(tcp, reply, [data])
+                unsent = self._give(tcp, reply, data)
                 if unsent is not None:
                     waited = True
                     with self._send_busy:
@@ -135,7 +135,7 @@ class AnsweringStream(TLSStream):
 
     def _ready(self, now: float) -> bool:
         """Answer what has arrived; called by the hub. Returns whether there may be more."""
-        records, tcp, answer = self._records, cast("TCPStream", self._tcp), self._answering
+        records, tcp = self._records, cast("TCPStream", self._tcp)
         try:
             size = tcp.take()
         except trio.BrokenResourceError as error:
@@ -151,64 +151,50 @@ class AnsweringStream(TLSStream):
             return False
         unsent: _Unsent | None = None
         if size:
-            try:
-                records.feed(SCRATCH[:size])
-                received = records.plaintexts()
-            except ssl.SSLError as error:
-                records.failure = error  # for the next decrypt(), by `receive_some`
-                received = []
-            if received:
-                for data in received:
-                    self.received += len(data)
-                try:
-                    unsent = self._give(tcp, answer, received)
-                except BaseException as error:
-                    self._arrived()
-                    self._wake(outcome.Error(error))
-                    return False
-                if unsent is None:
-                    self._waits(now)
-                else:
-                    self._arrived()
+            records.feed(SCRATCH[:size])
+            pieces, received, answered, bug = records.exchange(self._answering)
+            self.received += received
+            if pieces:
+                unsent = self._push(tcp, pieces, answered)
+            if bug is not None:
+                self._interrupted(unsent)
+                self._wake(outcome.Error(bug))
+                return False
+            if unsent is not None:
+                self._arrived()
+            elif received:
+                self._waits(now)
         if unsent is not None or not size or not records.exhausted or records.pending:
             self._wake(outcome.Value(unsent))
         return size >= RECORD
 
-    def _give(self, tcp: TCPStream, answer: Answer, received: list[bytes]) -> _Unsent | None:
-        """Answer what was received, as far as the kernel takes it, and return what is left.
+    def _give(self, tcp: TCPStream, answer: Answer, data: bytes) -> _Unsent | None:
+        """Answer what was received, as far as the kernel takes it, and return what is left."""
+        reply = answer(data)
+        if not reply:
+            return None
+        try:
+            pieces = self._records.encrypt(reply)
+        except ssl.SSLError as error:
+            self._records.failure = error  # for the next decrypt(), by `receive_some`
+            return None
+        return self._push(tcp, pieces, len(reply))
 
-        What ``answer`` raises is raised when the answers before it are out; where they cannot
-        be, half a record is, and the stream is broken.
-        """
-        pieces: list[bytes] = []
-        rest: bytes | memoryview = b""
-        bug: BaseException | None = None
-        size = 0
-        for data in received:
-            try:
-                reply = answer(data)
-            except BaseException as error:
-                bug = error
-                break
-            if reply:
-                try:
-                    pieces += self._records.encrypt(reply)
-                except ssl.SSLError as error:
-                    self._records.failure = error  # as above
-                    break
-                size += len(reply)
-        if pieces:
-            try:
-                rest = tcp.push(pieces)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                rest = b"".join(pieces)  # the task meets it too, and finds out why
-        if not rest:
-            self.sent += size
-        elif bug is not None:
+    def _push(self, tcp: TCPStream, pieces: list[bytes], size: int) -> _Unsent | None:
+        try:
+            rest = tcp.push(pieces)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            rest = b"".join(pieces)  # the task meets it too, and finds out why
+        if rest:
+            return rest, size
+        self.sent += size
+        return None
+
+    def _interrupted(self, unsent: _Unsent | None) -> None:
+        """An answer could not be made; if those before it are not out, half a record is."""
+        self._arrived()
+        if unsent is not None:
             self._abandon()
-        if bug is not None:
-            raise bug
-        return (rest, size) if rest else None
 
     def _wake(self, result: outcome.Outcome[_Unsent | None]) -> None:
         """Wake the task; with an outcome made anew, since one can be used once."""

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+from collections.abc import Callable
+from typing import TypeAlias
 
 from mtls_echo_tls.trace import recorder as _trace
 from mtls_echo_tls.trace.cleartext import CleartextRecorder
@@ -33,6 +35,9 @@ _HEADER = 5
 _MOST_LOGGED = 8
 
 _NOTHING = memoryview(b"")
+
+# Records to send, how much was received and answered, and what the answering raised.
+Exchanged: TypeAlias = tuple[list[bytes], int, int, BaseException | None]
 
 
 def missing_of_handshake(begun: bytes | bytearray | memoryview) -> int:
@@ -176,6 +181,50 @@ class Records:
         else:
             self._received = _NOTHING  # which it is, unless something follows the end
         return plaintext
+
+    def exchange(self, answer: Callable[[bytes], bytes]) -> Exchanged:
+        """Decrypt every whole record at hand, and encrypt the answer to each before the next.
+
+        Nothing is raised: the next `decrypt` raises what went wrong, but for what ``answer`` did.
+        """
+        read, incoming = self.connection.read, self._incoming
+        records: list[bytes] = []
+        received = sent = 0
+        bug: BaseException | None = None
+        while not self.peer_closed:
+            try:
+                data = read(RECORD)
+                if not data:
+                    self.peer_closed = True
+                    break
+                received += len(data)
+                try:
+                    reply = answer(data)
+                except BaseException as error:
+                    bug = error
+                    break
+                if reply:
+                    records += self.encrypt(reply)
+                    sent += len(reply)
+                # As in `plaintexts`.
+                if not incoming.pending and not (self._received and self._next_slice()):
+                    self.exhausted = True
+                    break
+            except ssl.SSLWantReadError:
+                if not self._next_slice():
+                    self.exhausted = True
+                    break
+            except ssl.SSLZeroReturnError:
+                self.peer_closed = True
+            except ssl.SSLError as error:
+                if not self._is_of_key_log(error):
+                    self.failure = error
+                    break
+        if bug is not None:
+            self._keep()
+        else:
+            self._received = _NOTHING  # as in `plaintexts`
+        return records, received, sent, bug
 
     def encrypt(self, plaintext: bytes | memoryview) -> list[bytes]:
         """The plaintext as records, after whatever `output` was due before them.
