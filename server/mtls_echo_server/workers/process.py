@@ -3,7 +3,7 @@
 It is forked and not spawned, for what a fork shares: the `ssl.SSLContext`, whose ticket keys
 cannot be set from Python but are the same in every copy, so that a session of one worker is
 resumed at another; the passwords that were asked for at the start; and the imported modules (a
-spawned process would import them again: 340 ms of CPU each, measured, against 4 to 5 ms; and 8
+spawned process would import them again: 200 ms of CPU each, measured, against 4 to 5 ms; and 8
 workers take 70 MiB together, one process 35). A fork is safe while there are no threads and no
 event loop, and the supervisor never has any. OpenSSL seeds its random numbers anew in the child.
 """
