@@ -81,7 +81,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
 
 @click.group(
     cls=_Commands,
-    elsewhere={name: module for name, (module, _) in _COMMANDS.items()},
+    elsewhere={name: f"mtls_echo.{module}" for name, (module, _) in _COMMANDS.items()},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
 examples:

@@ -65,7 +65,7 @@ class CommandGroup(click.Group):
         """The command of this name."""
         if cmd_name not in self._elsewhere:
             return super().get_command(ctx, cmd_name)
-        module = importlib.import_module(f".{self._elsewhere[cmd_name]}", __package__)
+        module = importlib.import_module(self._elsewhere[cmd_name])
         command: click.Command = getattr(module, cmd_name)
         return command
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
+import msgspec
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -79,8 +80,7 @@ class TBSCertificate:
         return builder.sign(key, _hash_for(key))
 
 
-@dataclass(frozen=True)
-class Revocation:
+class Revocation(msgspec.Struct, frozen=True):
     """One entry of a CRL (RFC 5280 §5.3).
 
     Args:
@@ -94,8 +94,7 @@ class Revocation:
     reason: x509.ReasonFlags = x509.ReasonFlags.unspecified
 
 
-@dataclass(frozen=True, kw_only=True)
-class TBSCertList:
+class TBSCertList(msgspec.Struct, frozen=True, kw_only=True):
     """What is about to be signed as a CRL, version 2 (RFC 5280 §5.1.2).
 
     Args:

@@ -15,6 +15,7 @@ from functools import partial
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from msgspec import structs
 
 from mtls_echo_pki.certificates.tbs import Revocation
 from mtls_echo_pki.flaws.baseline import Baseline, ValidationInput, under_revocation
@@ -27,7 +28,9 @@ _flaw_of_crl = partial(flaw, prepare=under_revocation)
 def _revoking(baseline: Baseline, certificate: x509.Certificate, *, level: int) -> ValidationInput:
     now = baseline.issuer.clock().replace(microsecond=0)
     entry = Revocation(certificate.serial_number, now, x509.ReasonFlags.key_compromise)
-    return baseline.with_changed_crl(lambda tbs: replace(tbs, revocations=(entry,)), level=level)
+    return baseline.with_changed_crl(
+        lambda tbs: structs.replace(tbs, revocations=(entry,)), level=level
+    )
 
 
 def _without_list(baseline: Baseline, *, level: int) -> ValidationInput:
@@ -64,14 +67,14 @@ def crl_missing_authority(baseline: Baseline) -> ValidationInput:
 def crl_expired(baseline: Baseline) -> ValidationInput:
     """The CRL should have been replaced a minute ago."""
     minute_ago = baseline.issuer.clock().replace(microsecond=0) - timedelta(minutes=1)
-    return baseline.with_changed_crl(lambda tbs: replace(tbs, next_update=minute_ago))
+    return baseline.with_changed_crl(lambda tbs: structs.replace(tbs, next_update=minute_ago))
 
 
 @_flaw_of_crl("crl-not-yet-valid", "intermediate's CRL: thisUpdate", 11, "RFC 5280 §5.1.2.4")
 def crl_not_yet_valid(baseline: Baseline) -> ValidationInput:
     """The CRL is not valid yet: its thisUpdate is just before its nextUpdate."""
     return baseline.with_changed_crl(
-        lambda tbs: replace(tbs, this_update=tbs.next_update - timedelta(minutes=1))
+        lambda tbs: structs.replace(tbs, this_update=tbs.next_update - timedelta(minutes=1))
     )
 
 

@@ -5,7 +5,6 @@ Every part of it was chosen by the peer: it is kept as bounded, printable text.
 
 from __future__ import annotations
 
-import html
 import re
 
 import msgspec
@@ -116,7 +115,9 @@ def text_of(body: bytes) -> str:
     shown = _TAG.sub(" ", _UNSEEN.sub(" ", page))
     if not shown.strip():
         shown = " ".join(_TITLE.findall(page)[:1])
-    return _bounded(html.unescape(shown), _LONGEST_TEXT)
+    from html import unescape  # with the 2,231 names of characters in HTML
+
+    return _bounded(unescape(shown), _LONGEST_TEXT)
 
 
 def _line(data: bytes) -> str:

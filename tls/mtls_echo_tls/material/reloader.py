@@ -25,9 +25,9 @@ import datetime
 import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
 
+import msgspec
 import trio
 
 from mtls_echo_pki.files.durable import os_reason
@@ -58,8 +58,7 @@ _UNSTABLE = "written again and again while they are read"
 _DATES_INTERVAL = 60.0
 
 
-@dataclass(frozen=True)
-class Reload:
+class Reload(msgspec.Struct, frozen=True):
     """The result of an attempt to reload.
 
     Attributes:

@@ -23,12 +23,12 @@ KEY_TYPES = ("p256", "p384", "ed25519", "rsa2048")
 
 
 _ELSEWHERE = {
-    "show": "commands.pki.show",
-    "flaws": "commands.pki.flaws",
-    "renew": "commands.pki.rotate",
-    "revoke": "commands.pki.rotate",
-    "crl": "commands.pki.rotate",
-    "rollover": "commands.pki.rollover",
+    "show": "mtls_echo.commands.pki.show",
+    "flaws": "mtls_echo.commands.pki.flaws",
+    "renew": "mtls_echo.commands.pki.rotate",
+    "revoke": "mtls_echo.commands.pki.rotate",
+    "crl": "mtls_echo.commands.pki.rotate",
+    "rollover": "mtls_echo.commands.pki.rollover",
 }
 
 
