@@ -7,7 +7,7 @@
 # make soak    - good, bad and hostile clients while everything rotates, for 5 minutes (SECONDS=...)
 # make alone   - run every test in a process of its own
 # make bench   - compare CPU time with other servers, in less than two minutes
-# make bench-full - the same with every row and peer, and more often
+# make bench-full - the same with every row and peer, in about ten minutes
 # make bits    - flip every bit of a connection in turn, which takes some minutes
 # make check   - format, lint, type-check, and test the built wheel
 # make docs    - write docs/failures.md and docs/why-mtls.md anew, from what really happens

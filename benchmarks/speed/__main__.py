@@ -54,8 +54,8 @@ def main() -> None:
 
 def _measured(chosen: argparse.Namespace) -> Mapping[str, Any]:
     plan = Plan(
-        repeats=chosen.repeats or (7 if chosen.full else 5),
-        seconds=chosen.seconds or (0.4 if chosen.full else 0.1),
+        repeats=chosen.repeats or 5,
+        seconds=chosen.seconds or (0.2 if chosen.full else 0.1),
         full=chosen.full,
         only=chosen.only,
     )
@@ -108,9 +108,9 @@ def _options() -> argparse.Namespace:
     options.add_argument(
         "--full", action="store_true", help="every row and peer, which takes time"
     )
-    options.add_argument("--repeats", type=int, metavar="N", help="[default: 5; full: 7]")
+    options.add_argument("--repeats", type=int, metavar="N", help="[default: 5]")
     options.add_argument(
-        "--seconds", type=float, metavar="S", help="of load at a time  [default: 0.1; full: 0.4]"
+        "--seconds", type=float, metavar="S", help="of load at a time  [default: 0.1; full: 0.2]"
     )
     options.add_argument(
         "--only", default="", metavar="TEXT", help="only servers, and rows with this in their name"
