@@ -27,6 +27,9 @@ from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.material.load import Material, client_material
 
+# What a server of such a protocol is, where it is one product's.
+_PRODUCTS = {"postgres": "PostgreSQL"}
+
 # How long a server may take to answer our close_notify, in seconds: nothing depends on it.
 _GOODBYE = 0.5
 
@@ -86,7 +89,7 @@ async def check(
         wait=wait,
         timeout=timeout,
         trace=trace,
-        prologue=partial(negotiate, starttls) if starttls is not None else None,
+        starttls=starttls,
     )
     return await trio.to_thread.run_sync(diagnose, evidence)
 
@@ -101,7 +104,7 @@ async def examine(
     wait: float = 1.0,
     timeout: float = 10.0,  # noqa: ASYNC109  as for `check`
     trace: bool = False,
-    prologue: Prologue | None = None,
+    starttls: str | None = None,
 ) -> Evidence:
     """As `check`; what was observed, whether the connection failed or not."""
     try:
@@ -113,7 +116,7 @@ async def examine(
             timeout=timeout,
             # The messages tell the server's stack, also when it refuses us later.
             trace=True,
-            prologue=prologue,
+            prologue=prologue_of(starttls),
         )
     except TLSFailure as failure:
         evidence = failure.evidence
@@ -133,8 +136,14 @@ async def examine(
             with trio.move_on_after(_GOODBYE):
                 await session.aclose()
     evidence.recorder.requested = trace
-    evidence.intend("handshake" if request is None else "http")
+    product = None if starttls is None else _PRODUCTS.get(starttls, "")
+    evidence.intend("handshake" if request is None else "http", product)
     return evidence
+
+
+def prologue_of(starttls: str | None) -> Prologue | None:
+    """What to say in the clear before TLS, in one of these protocols."""
+    return partial(negotiate, starttls) if starttls is not None else None
 
 
 async def await_verdict(session: Session, wait: float) -> None:

@@ -8,12 +8,14 @@ from collections.abc import Callable
 
 import pytest
 import trio.testing
+from msgspec import structs
 
 from mtls_echo_client.check import check
 from mtls_echo_client.context import client_context
 from mtls_echo_client.exit_status import exit_status
 from mtls_echo_client.http import HTTPRequest
 from mtls_echo_tls.denial import denial_line
+from mtls_echo_tls.diagnosis.joint import join_reports
 from mtls_echo_tls.diagnosis.report import Report, describe
 from tests.client.sessions import alice, versions
 from tests.client.sessions import world as world
@@ -411,3 +413,29 @@ async def test_a_session_ticket_is_told_and_is_not_proof(
     assert (ticket.stage, none.stage) == ("first-read", "first-read")
     assert "sent a session ticket" in facts(ticket)["proved"]
     assert "session ticket" not in facts(none)["proved"]
+
+
+async def test_what_to_look_up_is_that_of_the_protocol_in_which_tls_began(world: World) -> None:
+    def postgres(connection: socket.socket, context: ssl.SSLContext) -> None:
+        connection.recv(8)
+        connection.sendall(b"S")
+        silent(connection, context)
+
+    stranger = client_context(world.servers.trust, world.untrusted)
+    with serving(postgres, world.server_context()) as port:
+        report = await check("localhost", port, stranger, starttls="postgres", wait=TIMEOUT)
+
+    assert exit_status(report) == 5
+    told = [fact for fact in facts(report) if fact.startswith("on ")]
+    assert told == ["on PostgreSQL"]
+
+
+async def test_both_ends_reports_of_a_handshake_are_joined(world: World) -> None:
+    report = await report_of(world, saying(b"220 mx.test ESMTP\r\n"))
+    other = structs.replace(report, side="server", outcome="failed", causes=["timeout"])
+
+    well = join_reports(report, structs.replace(report, side="server", outcome="echoed"))
+    not_well = join_reports(report, other)
+
+    assert (well.causes, well.summary) == ((), "the client and the server accepted each other")
+    assert not_well.causes == ("timeout",)

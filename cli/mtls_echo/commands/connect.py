@@ -248,7 +248,6 @@ def connect(
     from mtls_echo.commands.connect_check import check_of
     from mtls_echo.commands.connect_io import Dialogue, StandardFileError
     from mtls_echo.vocabulary import COMMAND_LINE
-    from mtls_echo_client.starttls.negotiation import starttls as negotiate
     from mtls_echo_tls.material.load import client_material
 
     check = check_of(http=http, method=method, header=header, wait=wait) if others else None
@@ -289,7 +288,7 @@ def connect(
         else None,
         check=check,
         show_chain=show_chain,
-        prologue=partial(negotiate, starttls) if starttls is not None else None,
+        starttls=starttls,
     )
     try:
         # Between checkpoints Ctrl-C could leave a socket without an owner.

@@ -33,9 +33,8 @@ from mtls_echo.commands.connect_check import Check, account, on_one_screen
 from mtls_echo.console import complain, print_result, say, width_of, wrap_line
 from mtls_echo.output import write
 from mtls_echo.vocabulary import COMMAND_LINE, OTHER_SERVER
-from mtls_echo_client.check import examine
+from mtls_echo_client.check import examine, prologue_of
 from mtls_echo_client.context import client_context
-from mtls_echo_client.dial import Prologue
 from mtls_echo_client.exit_status import NO_CONNECTION, OK, USAGE, exit_status
 from mtls_echo_client.http import offer_http
 from mtls_echo_client.session import Session, connect
@@ -81,7 +80,7 @@ class Dialogue:
         likely_typo: What was taken for a host and may have been meant as the message.
         check: What to do in place of an echo.
         show_chain: Whether to print what the server sent, judged.
-        prologue: What to say in the clear before TLS.
+        starttls: The protocol in whose middle TLS begins.
     """
 
     address: Address
@@ -98,7 +97,7 @@ class Dialogue:
     likely_typo: str | None = None
     check: Check | None = None
     show_chain: bool = False
-    prologue: Prologue | None = None
+    starttls: str | None = None
 
     async def run(self) -> int:
         """Connect as often as asked.
@@ -162,7 +161,7 @@ class Dialogue:
                 server_name=self.server_name,
                 timeout=self.timeout,
                 trace=self.trace,
-                prologue=self.prologue,
+                prologue=prologue_of(self.starttls),
             )
             async with session:
                 await self._talk(session)
@@ -186,7 +185,7 @@ class Dialogue:
             wait=check.wait,
             timeout=self.timeout,
             trace=self.trace,
-            prologue=self.prologue,
+            starttls=self.starttls,
         )
         report = await trio.to_thread.run_sync(diagnose, evidence)
         self._draw(report)

@@ -130,6 +130,7 @@ class Evidence:
     closed_early: str | None = None
     at_boundary: bool = False
     purpose: Purpose = "echo"
+    product: str | None = None
     answer: ServerAnswer | None = None
     waited: float | None = None
     first_bytes: bytes = b""
@@ -260,9 +261,9 @@ class Evidence:
         """An echo differs from what was sent."""
         self.mismatched_echo = difference
 
-    def intend(self, purpose: Purpose) -> None:
-        """Note what the connection is for, before it is judged."""
-        self.purpose = purpose
+    def intend(self, purpose: Purpose, product: str | None = None) -> None:
+        """Note what the connection is for, and with which product if that is known beforehand."""
+        self.purpose, self.product = purpose, product
 
     def hear(self, answer: ServerAnswer) -> None:
         """The peer said something that is not an echo."""

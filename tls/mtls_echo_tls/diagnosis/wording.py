@@ -264,9 +264,12 @@ def _settings(evidence: Evidence, words: Perspective, causes: Slugs) -> Iterator
     if not unasked and (not reasons or (words.rejected_by is None and reasons == causes)):
         return
     topic = topic_of(None if unasked else reasons[0], "server" if by_us else "client")
-    stacks = evidence.peer_stacks or recognise(evidence.recorder)
-    for product, text in settings(topic, product_of(evidence.answer, stacks)):
-        yield Fact(f"on {product}", text)
+    product = evidence.product
+    if product is None:
+        stacks = evidence.peer_stacks or recognise(evidence.recorder)
+        product = product_of(evidence.answer, stacks)
+    for name, text in settings(topic, product):
+        yield Fact(f"on {name}", text)
 
 
 def _why_unsent(evidence: Evidence) -> str:
@@ -287,6 +290,8 @@ def _proved(evidence: Evidence) -> str:
         so_far = "nothing yet" if evidence.timed_out else so_far
         ticket = evidence.recorder.find("received", "NewSessionTicket") is not None
         went_on = "; it has sent a session ticket, which follows our Finished" if ticket else ""
+        if evidence.stage == "established":
+            went_on = "; its TLS went on with us: its Finished came after it"
         return (
             f"{so_far}, which is not yet proof that it is accepted{went_on}; {{http}} asks in HTTP"
         )
