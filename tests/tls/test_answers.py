@@ -96,6 +96,7 @@ def test_a_page_is_read_as_its_text() -> None:
     assert text_of(page) == "A & B d"
     assert text_of(b"<html><head><title>only\n this</title></head></html>") == "only this"
     assert text_of(b"<" * 100_000) == text_of(b"<" * 16_384)
+    assert text_of(b"a<SCRIPT >x</script >b<style>never closed") == "a b"
 
 
 def answer(status: int, text: str = "", server: str = "") -> ServerAnswer:

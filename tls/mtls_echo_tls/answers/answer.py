@@ -19,11 +19,21 @@ _LONGEST_TEXT = 1000
 # Shown to a reader.
 _LONGEST_SHOWN = 120
 
+# Bytes of what may be the first line of another protocol.
+_LONGEST_BANNER = 1024
+
 # Bytes of a body that are read for its text: the error page of IIS has its styles first.
 MOST_BODY = 16 * 1024
 
-_UNSEEN = re.compile(r"<(style|script|head)\b.*?</\1\s*>|<!--.*?-->", re.DOTALL | re.IGNORECASE)
-_TITLE = re.compile(r"<title\b[^>]*>(.*?)</title", re.DOTALL | re.IGNORECASE)
+# Where a part begins that is not shown, and where it ends.
+_UNSEEN = (
+    (re.compile("<!--"), re.compile("-->")),
+    *(
+        (re.compile(rf"(?i)<{name}\b"), re.compile(rf"(?i)</{name}\s*>"))
+        for name in ("style", "script", "head")
+    ),
+)
+_TITLE = re.compile(r"(?i)<title\b[^<>]*>([^<]*)")
 _TAG = re.compile(r"<[^<>]{0,1000}>")
 
 _STATUS_LINE = re.compile(rb"HTTP/(\d\.\d) (\d{3})(?: ([^\r\n]*))?\r?\n")
@@ -96,7 +106,7 @@ def heard(data: bytes) -> ServerAnswer | None:
     if _HTTP2.match(data):
         return ServerAnswer(protocol="HTTP/2")
     for protocol, pattern, _ in rows("banners.tsv"):
-        if re.match(pattern.encode(), data):
+        if re.match(pattern.encode(), data[:_LONGEST_BANNER]):
             return ServerAnswer(protocol=protocol, text=_line(data.split(b"\n")[0]))
     return None
 
@@ -112,9 +122,14 @@ def unknown(data: bytes, why: str = "") -> ServerAnswer:
 def text_of(body: bytes) -> str:
     """The text of a page without its markup; its title, where there is no other."""
     page = body[:MOST_BODY].decode("utf-8", "replace")
-    shown = _TAG.sub(" ", _UNSEEN.sub(" ", page))
-    if not shown.strip():
-        shown = " ".join(_TITLE.findall(page)[:1])
+    shown = page
+    for begin, end in _UNSEEN:
+        # One pass from front to back, whatever the server has made of it.
+        first, *parts = begin.split(shown)
+        shown = " ".join([first, *(rest for part in parts for rest in end.split(part, 1)[1:])])
+    shown = _TAG.sub(" ", shown)
+    if not shown.strip() and (title := _TITLE.search(page)):
+        shown = title[1]
     from html import unescape  # with the 2,231 names of characters in HTML
 
     return _bounded(unescape(shown), _LONGEST_TEXT)
