@@ -124,7 +124,7 @@ def test_a_refused_client_reports_the_alert_every_time(
 def test_an_admitted_client_gets_its_echo(client: str, version: str, observed: Observed) -> None:
     [text] = observed[_echo(version)]
 
-    assert text == ("echoed a request" if client == "curl" else "echoed 6")
+    assert text == ("answered" if client == "curl" else "echoed 6")
 
 
 def test_the_server_never_resets_a_refused_client_that_is_still_there(
