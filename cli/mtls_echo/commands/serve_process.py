@@ -75,7 +75,7 @@ def run(
                 nursery.start_soon(control.run_reloader)
                 nursery.start_soon(log.run)
                 if status is not None:
-                    nursery.start_soon(status.port_of(server).run)
+                    nursery.start_soon(status.run_beside, status.port_of(server))
                 stopped = await server.run(sockets)
                 nursery.cancel_scope.cancel()
         return stopped

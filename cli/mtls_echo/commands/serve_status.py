@@ -7,7 +7,6 @@ time, and its supervisor has neither an event loop nor threads, so that it can f
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,6 +31,7 @@ from mtls_echo_server.status.tally import (
 from mtls_echo_server.status.view import StatusView
 from mtls_echo_server.workers.messages import Command
 from mtls_echo_server.workers.process import SupervisorLink
+from mtls_echo_tls.address import Address
 from mtls_echo_tls.material.reloader import Reloader
 
 # Seconds between two messages of a worker.
@@ -61,12 +61,15 @@ class ServiceStatus:
         self._settings = settings
         self._reloader = reloader
         self._log = log
-        addresses = [sock.getsockname()[:2] for sock in sockets]
-        is_local = all(ipaddress.ip_address(a.partition("%")[0]).is_loopback for a, _ in addresses)
+        self._addresses = [Address(*sock.getsockname()[:2]) for sock in sockets]
+        self._is_local = all(address.is_loopback for address in self._addresses)
         # Elsewhere it is asked for by names that only the network knows.
-        self._names = frozenset({host.lower()}) if is_local else None
-        for address, port in addresses:
-            log(events.status(address, port, is_loopback=is_local))
+        self._names = frozenset({host.lower()}) if self._is_local else None
+
+    def announce(self) -> None:
+        """Say where the port is."""
+        for address in self._addresses:
+            self._log(events.status(*address, is_loopback=self._is_local))
 
     # --- in the process that serves --------------------------------------------------------------
 
@@ -76,6 +79,11 @@ class ServiceStatus:
         self._log.also = tally
         view = StatusView(tally, self._reloader, self._settings, lambda: server.connections)
         return StatusPort(self._sockets, StatusSite(view, self._names), self._log)
+
+    async def run_beside(self, port: StatusPort) -> None:
+        """Answer until cancelled."""
+        self.announce()
+        await port.run()
 
     # --- in a process of its own -----------------------------------------------------------------
 
@@ -90,6 +98,7 @@ class ServiceStatus:
         self._workers, self._told, self._listeners = workers, told, listeners
         self._inbox, self._outbox = channel()
         self._log.also = self._relay
+        self.announce()
 
     def _relay(self, event: Event) -> None:
         """What the supervisor knows: a worker that has ended, and the end of all."""
