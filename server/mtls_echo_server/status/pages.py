@@ -107,6 +107,8 @@ def _tiles(view: StatusView) -> Markup:
         tiles.append((said, f"certificate, generation {view.reloader.generation}"))
     if wanted:
         tiles.append((f"{serving} of {wanted}", "workers"))
+    else:
+        tiles.append((f"{done.requests:,}", "HTTP requests"))
     return tag(
         "div",
         *(tag("div", tag("b", number), tag("span", label)) for number, label in tiles),
