@@ -55,7 +55,7 @@ async def judge(
     tls: TLSVersion | None = None,
     timeout: float = TIME,  # noqa: ASYNC109  of the command, which is killed
     progress: Progress | None = None,
-    run: Runner = run_command,
+    run: Runner | None = None,
 ) -> Score:
     """Run a client against exhibits, each in its versions of TLS.
 
@@ -65,13 +65,13 @@ async def judge(
         tls: The only version to judge in.
         timeout: Seconds for one run.
         progress: Called with how many runs are over, and of how many.
-        run: What runs a command.
+        run: What runs a command, if not `run_command`.
 
     Raises:
         ExceptionGroup: With an `OSError`, since the client cannot be run, or a `BuildError`.
     """
     with tempfile.TemporaryDirectory(prefix="mtls-echo-gallery-") as folder:
-        judging = _Judging(client, Path(folder), timeout, run)
+        judging = _Judging(client, Path(folder), timeout, run or run_command)
         await judging.build()
         good = await judging.rows(list(_runs([GOOD], tls)))
         judging.working = {row.version for row in good if row.verdict == "works"}

@@ -64,7 +64,7 @@ def _exhibit(visit: ExhibitVisit, stream: TLSStream, request: ReceivedRequest) -
     from mtls_echo_server.http.markup import fields, page, section, tag, value
     from mtls_echo_server.http.site import HTTPResponse
 
-    exhibit, agreed = visit.exhibit, stream.evidence
+    exhibit, agreed, peer = visit.exhibit, stream.evidence, stream.peer
     seen: dict[str, Any] = {
         "exhibit": exhibit.slug,
         "rule": exhibit.rule,
@@ -72,7 +72,9 @@ def _exhibit(visit: ExhibitVisit, stream: TLSStream, request: ReceivedRequest) -
         "version": agreed.version,
         "cipher": agreed.cipher,
         "server_name": visit.server_name,
-        "client": str(stream.peer) if stream.peer is not None else None,
+        "client": ", ".join(name for name in (peer.common_name, *peer.names) if name)
+        if peer is not None
+        else None,
     }
     if not request.wants_html:
         return HTTPResponse.json(seen)

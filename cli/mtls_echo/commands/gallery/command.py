@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shlex
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +16,8 @@ from mtls_echo.parameters import file_option, listen_on
 from mtls_echo_tls.address import Address
 
 if TYPE_CHECKING:
-    import socket
 
     from mtls_echo.gallery.exhibit import Exhibit, ExhibitVisit
-    from mtls_echo.gallery.server import Gallery
     from mtls_echo.gallery.world import World
 
 _EPILOG = """\b
@@ -154,21 +151,39 @@ _GROUPS = {
 
 
 def _serve(listen: str, pki: Path | None, files: Path | None, domain: str, as_json: bool) -> None:
+    import signal
+
+    import trio
+
+    from mtls_echo.gallery.server import Gallery
+
+    async def until_stopped() -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            world = _world(pki)
+            # What is made from here on is removed again.
+            with tempfile.TemporaryDirectory(prefix="mtls-echo-gallery-") as folder:
+                _write(files or Path(folder), world, domain)
+                if not as_json:
+                    _introduce(sockets[0].getsockname()[:2], files or Path(folder), domain)
+                async with trio.open_nursery() as nursery:
+                    seen = _tell_json if as_json else _tell
+                    nursery.start_soon(Gallery(world, domain).serve, sockets, seen)
+                    async for _ in signals:
+                        nursery.cancel_scope.cancel()
+
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(sock) for sock in listen_on("--listen", (listen,))]
-        address = Address(*sockets[0].getsockname()[:2])
-        world = _world(pki)
+        trio.run(until_stopped)
 
-        from mtls_echo.gallery.server import Gallery
 
-        shown = Gallery(world, domain)
-        if files is None:
-            made = stack.enter_context(tempfile.TemporaryDirectory(prefix="mtls-echo-gallery-"))
-            files = Path(made)
-        _write(files, world, domain)
-        if not as_json:
-            _introduce(Address(_reachable(address.host), address.port), files, domain)
-        _run(shown, sockets, as_json)
+def _tell(visit: ExhibitVisit) -> None:
+    say(visit.line)
+
+
+def _tell_json(visit: ExhibitVisit) -> None:
+    import msgspec
+
+    click.echo(msgspec.json.encode(visit.fields))
 
 
 def _reachable(host: str) -> str:
@@ -220,7 +235,8 @@ def _write(folder: Path, world: World, domain: str) -> None:
         ) from error
 
 
-def _introduce(address: Address, files: Path, domain: str) -> None:
+def _introduce(bound: tuple[str, int], files: Path, domain: str) -> None:
+    address = Address(_reachable(bound[0]), bound[1])
     ca, crl = (shlex.quote(str(files / name)) for name in ("ca.crt", "crl.pem"))
     expired, revoked = (f"{slug}.{domain}" for slug in ("expired", "revoked"))
     say(f"gallery on {address}; an exhibit is https://SLUG.{domain}:{address.port}/")
@@ -233,25 +249,3 @@ def _introduce(address: Address, files: Path, domain: str) -> None:
         f" -servername {expired} -verify_hostname {expired}",
     ):
         click.echo(f"  {line}", err=True)
-
-
-def _run(shown: Gallery, sockets: Sequence[socket.socket], as_json: bool) -> None:
-    import signal
-
-    import msgspec
-    import trio
-
-    def seen(visit: ExhibitVisit) -> None:
-        if as_json:
-            click.echo(msgspec.json.encode(visit.fields))
-        else:
-            say(visit.line)
-
-    async def until_stopped() -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(shown.serve, sockets, seen)
-                async for _ in signals:
-                    nursery.cancel_scope.cancel()
-
-    trio.run(until_stopped)
