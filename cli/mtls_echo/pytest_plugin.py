@@ -15,6 +15,11 @@ Installed with the package (entry point ``pytest11``); the fixtures need no impo
         inputs = flaw("expired")
         inputs.credential.load_into(server_context)
         inputs.trust.load_into(client_context)
+
+    def test_a_client_refuses_bad_servers(gallery, bad_exhibit):
+        with pytest.raises(OSError):
+            my_client(gallery.url(bad_exhibit), gallery.trust)
+        assert gallery.received(bad_exhibit) == 0
 """
 
 from __future__ import annotations
@@ -26,6 +31,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from mtls_echo.gallery.threaded import ThreadedGallery
     from mtls_echo_pki.certificates.authority import Authority
     from mtls_echo_pki.certificates.credential import Credential
     from mtls_echo_pki.flaws.baseline import ValidationInput
@@ -62,6 +68,35 @@ def pytest_runtest_makereport(
 def _wanted(item: pytest.Item) -> bool:
     wanted: bool = item.config.getini("tls_explained")
     return wanted and not item.config.getoption("--no-tls-explained")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that takes ``bad_exhibit`` once for each server that a client must refuse."""
+    if "bad_exhibit" in metafunc.fixturenames and not any(
+        "bad_exhibit" in str(mark.args[:1])
+        for mark in metafunc.definition.iter_markers("parametrize")
+    ):
+        from mtls_echo.gallery.collection import EXHIBITS
+
+        refused = [
+            each.slug
+            for each in EXHIBITS.values()
+            if each.must == "refuse" and each.group == "certificate"
+        ]
+        metafunc.parametrize("bad_exhibit", refused)
+
+
+@pytest.fixture(scope="session")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Generator[ThreadedGallery]:
+    """Servers with every TLS fault there is, each on a port of localhost.
+
+    ``gallery.url("expired")``, or its ``host`` and ``port``; ``gallery.trust`` is the file of the
+    trust anchors. ``gallery.received("expired")`` says how many bytes of application data came.
+    """
+    from mtls_echo.gallery.threaded import ThreadedGallery
+
+    with ThreadedGallery(tmp_path_factory.mktemp("gallery")) as served:
+        yield served
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ client/endpoints/monitor: client client/endpoints tls tls/diagnosis tls/stream t
 APPLICATION = """
 cli/gallery:
 cli/gallery/programs:
-cli:
+cli: cli/gallery
 cli/commands/gallery: cli cli/gallery
 cli/commands/endpoints: cli
 cli/commands/pki: cli

@@ -108,6 +108,12 @@ class Gallery:
         found = EXHIBITS.get(slug, INDEX) if domain == self.domain else INDEX
         return INDEX if found.by_address else found
 
+    def names_of(self, exhibit: Exhibit) -> tuple[str, ...]:
+        """The names under which an exhibit is served with all others."""
+        if exhibit is INDEX:
+            return (self.domain, f"*.{self.domain}", *LOCAL)
+        return (f"{exhibit.slug}.{self.domain}",)
+
     async def serve(self, sockets: Sequence[socket.socket], seen: Seen) -> None:
         """Serve every exhibit by name on listening sockets, until cancelled.
 
@@ -181,9 +187,7 @@ class Gallery:
         names: tuple[str, ...] = LOCAL
         if exhibit is None:
             exhibit = self.exhibit_of(server_name)
-            names = (f"{exhibit.slug}.{self.domain}",)
-            if exhibit is INDEX:
-                names = (self.domain, f"*.{self.domain}", *LOCAL)
+            names = self.names_of(exhibit)
         context = self.world.context(exhibit, version, *names)
         visit = ExhibitVisit(
             exhibit, context, transport, first, self._hold, server_name, self.domain

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.tbs import TBSCertList
 from mtls_echo_pki.certificates.trust import Trust
+from mtls_echo_pki.files.durable import PUBLIC
 from mtls_echo_tls.diagnosis.context_info import ContextInfo, describe_context
 
 if TYPE_CHECKING:
@@ -92,15 +93,30 @@ class World:
             self._contexts[key] = self._context(exhibit, version, self.given(exhibit, *names))
         return self._contexts[key]
 
-    def trust(self, exhibits: Iterable[Exhibit], domain: str) -> Trust:
-        """What a client of all these has to trust, and the CRLs of good and of revocation."""
+    def trust(
+        self, exhibits: Iterable[Exhibit], names: Callable[[Exhibit], Sequence[str]]
+    ) -> Trust:
+        """What a client of all these has to trust, and the CRLs of good and of revocation.
+
+        Args:
+            names: Those under which an exhibit is served.
+        """
         found = Trust(())
         for exhibit in exhibits:
             if exhibit.group in ("baseline", "revocation") or self._has_own_root(exhibit):
-                trust = self.given(exhibit, f"{exhibit.slug}.{domain}").trust
+                trust = self.given(exhibit, *names(exhibit)).trust
                 with_crls = exhibit.group != "certificate"
                 found |= trust if with_crls else Trust(trust.anchors)
         return found
+
+    def files(self, trust: Trust) -> dict[str, tuple[bytes, int]]:
+        """What a client is given, by file names: the content, and the mode."""
+        return {
+            "ca.crt": (trust.pem, PUBLIC),
+            "crl.pem": (trust.crl_pem, PUBLIC),
+            "client.crt": (self.client.certificate_pem, PUBLIC),
+            "client.key": (self.client.key_pem, 0o600),
+        }
 
     @staticmethod
     def _has_own_root(exhibit: Exhibit) -> bool:

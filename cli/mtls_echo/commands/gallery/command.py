@@ -16,8 +16,8 @@ from mtls_echo.parameters import file_option, listen_on
 from mtls_echo_tls.address import Address
 
 if TYPE_CHECKING:
-
     from mtls_echo.gallery.exhibit import Exhibit, ExhibitVisit
+    from mtls_echo.gallery.server import Gallery
     from mtls_echo.gallery.world import World
 
 _EPILOG = """\b
@@ -159,15 +159,15 @@ def _serve(listen: str, pki: Path | None, files: Path | None, domain: str, as_js
 
     async def until_stopped() -> None:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            world = _world(pki)
+            shown = Gallery(_world(pki), domain)
             # What is made from here on is removed again.
             with tempfile.TemporaryDirectory(prefix="mtls-echo-gallery-") as folder:
-                _write(files or Path(folder), world, domain)
+                _write(files or Path(folder), shown)
                 if not as_json:
                     _introduce(sockets[0].getsockname()[:2], files or Path(folder), domain)
                 async with trio.open_nursery() as nursery:
                     seen = _tell_json if as_json else _tell
-                    nursery.start_soon(Gallery(world, domain).serve, sockets, seen)
+                    nursery.start_soon(shown.serve, sockets, seen)
                     async for _ in signals:
                         nursery.cancel_scope.cancel()
 
@@ -215,19 +215,14 @@ def _world(pki: Path | None) -> World:
     return World(servers, clients)
 
 
-def _write(folder: Path, world: World, domain: str) -> None:
-    from mtls_echo_pki.files.durable import PUBLIC, os_reason, replace_file
+def _write(folder: Path, gallery: Gallery) -> None:
+    from mtls_echo_pki.files.durable import os_reason, replace_file
 
-    trust = world.trust(_served(), domain)
-    contents = {
-        "ca.crt": (trust.pem, PUBLIC),
-        "crl.pem": (trust.crl_pem, PUBLIC),
-        "client.crt": (world.client.certificate_pem, PUBLIC),
-        "client.key": (world.client.key_pem, 0o600),
-    }
+    world = gallery.world
+    trust = world.trust(_served(), gallery.names_of)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, (content, mode) in contents.items():
+        for name, (content, mode) in world.files(trust).items():
             replace_file(folder / name, content, mode)
     except OSError as error:
         raise CommandError(
