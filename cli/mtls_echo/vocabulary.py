@@ -43,6 +43,7 @@ COMMAND_LINE = Vocabulary(
     access="--allow-*",
     lenient="--verify default",
     http="--http PATH",
+    starttls="--starttls",
     handshake="--handshake",
     file=" FILE",
     directory=" DIR",

@@ -81,8 +81,13 @@ class HTTPRequest:
 
 
 def offer_http(context: ssl.SSLContext) -> None:
-    """Offer HTTP/1.1 (ALPN, RFC 7301), without which a server may speak HTTP/2; insist on none."""
+    """Offer HTTP/1.1 (ALPN, RFC 7301), without which a server may speak HTTP/2; insist on none.
+
+    And offer to be asked for a certificate behind the handshake (RFC 8446 §4.6.2), as Apache does
+    where not every path demands one.
+    """
     context.set_alpn_protocols(["http/1.1"])
+    context.post_handshake_auth = True
 
 
 async def ask(session: Session, request: HTTPRequest, port: int, limit: float) -> None:

@@ -164,6 +164,24 @@ async def test_no_handshake_is_a_failure(world: World, behaviour: Behaviour, sta
     assert (report.outcome, exit_status(report)) == ("failed", status)
 
 
+@pytest.mark.parametrize(
+    ("banner", "option"),
+    [
+        (b"220 mx.test ESMTP Exim 4.96\r\n", "smtp"),
+        (b"* OK Dovecot ready.\r\n", "imap"),
+        (b"+OK Dovecot ready.\r\n", "pop3"),
+        (b"\x4a\0\0\0\x0a5.5.5-10.11.6-MariaDB\0", "mysql"),
+    ],
+)
+async def test_a_protocol_in_whose_middle_tls_can_begin_is_named(
+    world: World, banner: bytes, option: str
+) -> None:
+    report = await report_of(world, speaking_plainly(banner))
+
+    assert report.causes == ["plaintext-peer"]
+    assert f"TLS can begin: connect with starttls {option}" in report.remedy
+
+
 # --- HTTP ----------------------------------------------------------------------------------------
 
 

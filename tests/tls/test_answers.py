@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtls_echo_tls.answers.answer import ServerAnswer, heard, text_of, unknown
-from mtls_echo_tls.answers.meaning import meaning_of, turned_away
+from mtls_echo_tls.answers.meaning import TURNED_AWAY, meaning_of, turned_away
 from mtls_echo_tls.answers.settings import product_of, settings, topic_of
 from mtls_echo_tls.answers.tables import rows
 from mtls_echo_tls.causes import CAUSES
@@ -31,7 +31,7 @@ def test_the_table_of_answers_knows_causes_and_texts_in_lower_case() -> None:
     for _, status, text, causes, _ in rows("http.tsv"):
         assert re.fullmatch(r"\d{3}|4xx", status)
         assert text == text.casefold()
-        assert causes == "*" or {*causes.split()} <= CAUSES.keys()
+        assert causes in ("*", "?") or {*causes.split()} <= CAUSES.keys()
 
 
 @pytest.mark.parametrize("product", ["nginx", "Apache", "HAProxy", "Envoy", "Go", "Java", "node"])
@@ -59,6 +59,7 @@ def test_every_topic_has_a_setting_of_every_product(product: str) -> None:
         (b"-ERR Unknown command.\r\n", "POP3"),
         (b"-ERR unknown command 'hello', with args beginning with: \r\n", "Redis"),
         (b"-NOAUTH Authentication required.\r\n", "Redis"),
+        (b"*14\r\n$6\r\nserver\r\n$5\r\nredis\r\n", "Redis"),
         (b"E\0\0\0\x90SFATAL\0VFATAL\0C0A000\0", "PostgreSQL"),
         (b"\x4a\0\0\0\x0a5.5.5-10.11.6-MariaDB-0+deb12u1\0", "MySQL or MariaDB"),
         (b"<?xml version='1.0'?><stream:stream xmlns='jabber:client'", "XMPP"),
@@ -113,6 +114,27 @@ def test_a_status_without_words_leaves_open_what_it_is_about() -> None:
     assert meaning_of(answer(401), asked=False, sent=False).causes == ("not-authorised",)
     assert meaning_of(answer(200), **asked).causes == ()
     assert meaning_of(answer(404), **asked).causes == ()
+
+
+@pytest.mark.parametrize(
+    "text", ["Request forbidden by administrative rules.", "RBAC: access denied"]
+)
+def test_nor_do_the_words_of_a_rule_that_does_not_say_what_it_forbids(text: str) -> None:
+    forbidden = answer(403, text)
+
+    assert meaning_of(forbidden, asked=True, sent=False).causes[0] == "no-client-certificate"
+    assert meaning_of(forbidden, asked=True, sent=True).causes == TURNED_AWAY
+    assert meaning_of(forbidden, asked=False, sent=False).causes == ("not-authorised",)
+    assert meaning_of(forbidden, asked=True, sent=True).product
+
+
+@pytest.mark.parametrize("text", ["UNABLE_TO_GET_ISSUER_CERT", "invalid client certificate"])
+def test_a_client_that_sent_no_certificate_is_told_nothing_of_one(text: str) -> None:
+    """node's authorizationError is the former then."""
+    unsent = meaning_of(answer(401, text), asked=True, sent=False)
+
+    assert unsent.causes == ("no-client-certificate",)
+    assert len(meaning_of(answer(401, text), asked=True, sent=True).causes) > 1
 
 
 def test_the_listed_cas_tell_whether_a_client_was_turned_away_for_its_ca() -> None:

@@ -44,6 +44,7 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
     lenient: str = "strict=False"
     http: str = "http of check()"
     handshake: str = "check() without http"
+    starttls: str = "starttls"
 
     # What follows the name of a setting, where its value is shown.
     file: str = ""

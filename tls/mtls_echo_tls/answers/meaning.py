@@ -30,6 +30,10 @@ _NOT_AUTHORISED: Slugs = ("not-authorised",)
 TURNED_AWAY: Slugs = (*_NOT_AUTHORISED, "unknown-authority")
 
 
+# What is not about the certificate that was presented.
+_OF_OTHERS: Slugs = ("no-client-certificate", "not-authorised", "unrecognised-name")
+
+
 class Meaning(NamedTuple):
     """What was said, in words or by a status alone, and by which product if they are its own."""
 
@@ -45,12 +49,13 @@ def meaning_of(answer: ServerAnswer, *, asked: bool, sent: bool) -> Meaning:
     got one. A status that turns a client away without a text may be about its certificate, or
     that there was none.
     """
-    meaning = _row_of(answer)
-    if meaning.causes != _NOT_AUTHORISED or meaning.in_words:
-        return meaning
-    if asked and not sent:
-        return meaning._replace(causes=("no-client-certificate", *_NOT_AUTHORISED))
-    return meaning._replace(causes=TURNED_AWAY) if sent else meaning
+    causes, product, in_words = _row_of(answer)
+    if causes == TURNED_AWAY and not sent:
+        causes = ("no-client-certificate", *_NOT_AUTHORISED) if asked else _NOT_AUTHORISED
+    elif not sent and not {*causes} <= {*_OF_OTHERS}:
+        # node has UNABLE_TO_GET_ISSUER_CERT for a client without any.
+        causes = ("no-client-certificate",)
+    return Meaning(causes, product, in_words)
 
 
 def turned_away(path: Slugs, ours: Set[bytes], listed: Sequence[bytes]) -> Slugs:
@@ -67,6 +72,7 @@ def _row_of(answer: ServerAnswer) -> Meaning:
     for product, wanted, text, causes, _ in rows("http.tsv"):
         if wanted not in (status, f"{status[0]}xx") or text not in said:
             continue
-        slugs = cast("Slugs", tuple(causes.split()))
-        return Meaning(_ANY_FAULT if causes == "*" else slugs, product, bool(text))
+        families: dict[str, Slugs] = {"*": _ANY_FAULT, "?": TURNED_AWAY}
+        slugs = families.get(causes) or cast("Slugs", tuple(causes.split()))
+        return Meaning(slugs, product, bool(text))
     return Meaning((), "", False)

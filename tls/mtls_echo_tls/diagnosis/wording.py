@@ -12,8 +12,17 @@ from collections.abc import Iterable, Iterator
 from mtls_echo_pki.certificates.reading import subject_name
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.alerts import AlertDescription, alert_meaning, alert_name
+from mtls_echo_tls.answers.answer import heard
 from mtls_echo_tls.answers.settings import product_of, settings, topic_of
-from mtls_echo_tls.causes import IF_PROBE, IN_THE_CLEAR, InTheClear, cause_of, denied_for
+from mtls_echo_tls.causes import (
+    BEGINS_IN_THE_CLEAR,
+    IF_PROBE,
+    IN_THE_CLEAR,
+    STARTTLS,
+    InTheClear,
+    cause_of,
+    denied_for,
+)
 from mtls_echo_tls.denial import NOT_AMONG, ONLY_CERTAIN
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import same_name_root
@@ -142,6 +151,9 @@ def remedy(evidence: Evidence, words: Perspective, causes: Slugs, path: Certific
     if evidence.no_tls is not None:
         return words.remedy(IN_THE_CLEAR[evidence.no_tls])
     first, silence = causes[0], silence_in(causes)
+    spoken = heard(evidence.first_bytes) if first == "plaintext-peer" else None
+    if spoken is not None and (option := STARTTLS.get(spoken.protocol)):
+        return words.text(BEGINS_IN_THE_CLEAR.format(protocol=spoken.protocol, option=option))
     if silence is not None and first != silence:
         likely = remedy(evidence, words, drop(causes, SILENT), path)
         if may_be_probe(evidence) and _likelihood(causes, words) == "perhaps":

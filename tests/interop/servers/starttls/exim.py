@@ -25,7 +25,6 @@ daemon_smtp_ports = {port}
 local_interfaces = 127.0.0.1
 host_lookup =
 rfc1413_query_timeout = 0s
-tls_advertise_hosts = *
 tls_certificate = {files.certificate}
 tls_privatekey = {files.key}
 {ca}
