@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from mtls_echo import endpoints as endpoints
     from mtls_echo.exceptions import explain_exception as explain_exception
     from mtls_echo.explanation import Explanation as Explanation
+    from mtls_echo.probing.library import REFUSABLE as REFUSABLE
+    from mtls_echo.probing.library import assert_refuses as assert_refuses
+    from mtls_echo.probing.library import probe as probe
     from mtls_echo_client.check import check as check
     from mtls_echo_client.context import client_context as client_context
     from mtls_echo_client.exit_status import exit_status as exit_status
@@ -89,6 +92,7 @@ __version__ = "0.1.0"
 _NAMES_IN = {
     "mtls_echo.exceptions": "explain_exception",
     "mtls_echo.explanation": "Explanation",
+    "mtls_echo.probing.library": "REFUSABLE assert_refuses probe",
     "mtls_echo_client.check": "check",
     "mtls_echo_client.context": "client_context",
     "mtls_echo_client.http": "HTTPRequest",

@@ -77,9 +77,9 @@ cli/demo/rotation: cli cli/demo
 cli/demo/endpoints: cli cli/demo cli/commands/endpoints
 cli/failures: cli cli/demo
 cli/attacks: cli cli/demo cli/failures
-cli/probe: cli
-cli/probe/reports: cli cli/probe
-cli/commands/probe: cli cli/commands/pki cli/probe cli/probe/reports
+cli/probing: cli
+cli/probing/reports: cli cli/probing
+cli/commands/probe: cli cli/commands/pki cli/probing cli/probing/reports
 cli/commands: cli cli/demo cli/demo/rotation cli/demo/endpoints cli/attacks
 """
 

@@ -14,7 +14,7 @@ from mtls_echo_tls.answers.tables import rows
 
 # Characters kept of a field of the header, and of the text.
 _LONGEST_FIELD = 200
-_LONGEST_TEXT = 1000
+LONGEST_TEXT = 1000
 
 # Shown to a reader.
 _LONGEST_SHOWN = 120
@@ -132,7 +132,7 @@ def text_of(body: bytes) -> str:
         shown = title[1]
     from html import unescape  # with the 2,231 names of characters in HTML
 
-    return _bounded(unescape(shown), _LONGEST_TEXT)
+    return _bounded(unescape(shown), LONGEST_TEXT)
 
 
 def _line(data: bytes) -> str:

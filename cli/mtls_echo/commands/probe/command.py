@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,15 @@ import click
 
 from mtls_echo.console import CommandError, complain, print_result
 from mtls_echo.parameters import Seconds, choice_option, file_option
+from mtls_echo_client.starttls.ports import PORTS
 from mtls_echo_tls.address import parse_address, reference_identifier
 
 if TYPE_CHECKING:
-    from mtls_echo.probe.identities import Identity
-    from mtls_echo.probe.result import OddHandshake, Result
-    from mtls_echo.probe.run import Progress
-    from mtls_echo.probe.target import ClientAuth, Mode, ProbeTarget
+    from mtls_echo.probing.identities import Identity
+    from mtls_echo.probing.result import OddHandshake, Result
+    from mtls_echo.probing.run import Progress
+    from mtls_echo.probing.target import ClientAuth, Mode, ProbeTarget
+    from mtls_echo_client.dial import Prologue
     from mtls_echo_pki.certificates.credential import Credential
 
 EPILOG = """
@@ -92,6 +95,11 @@ are issued for it say "mtls-echo probe".
     is_flag=True,
     help="Send nothing; a handshake that is not refused within a second is an admission."
     "  [default: HTTP, an echo or this, by what the server answers]",
+)
+@click.option(
+    "--starttls",
+    type=click.Choice(list(PORTS)),
+    help="Begin TLS in the middle of this protocol, which goes with --handshake.",
 )
 @click.option("--alpn", multiple=True, metavar="PROTOCOL", help="Offer this protocol; repeatable.")
 @click.option("--headers", is_flag=True, help="Claim identities in HTTP headers, too.")
@@ -172,9 +180,9 @@ def probe(address: str | None, *, listed: bool, **options: Any) -> None:
 
     from mtls_echo.commands.probe.material import ProbeOptions, issuer_of
     from mtls_echo.commands.probe.text import account, refusals
-    from mtls_echo.probe.issuer import NotMadeError
-    from mtls_echo.probe.reports import again, formats
-    from mtls_echo.probe.run import run
+    from mtls_echo.probing.issuer import NotMadeError
+    from mtls_echo.probing.reports import again, formats
+    from mtls_echo.probing.run import run
 
     issuer, trust = issuer_of(
         ProbeOptions(**{key: options[key] for key in ProbeOptions.__annotations__})
@@ -242,8 +250,8 @@ def _check(options: dict[str, Any]) -> None:
         raise CommandError("--method has no effect without --http", "give both")
     from difflib import get_close_matches
 
-    from mtls_echo.probe.handshakes import HANDSHAKES
-    from mtls_echo.probe.identities import IDENTITIES
+    from mtls_echo.probing.handshakes import HANDSHAKES
+    from mtls_echo.probing.identities import IDENTITIES
 
     known = [each.slug for each in IDENTITIES] + [each.slug for each in HANDSHAKES]
     for slug in (*options["only"], *options["skip"]):
@@ -254,7 +262,7 @@ def _check(options: dict[str, Any]) -> None:
 
 
 def _target(address: str, options: dict[str, Any]) -> ProbeTarget:
-    from mtls_echo.probe.target import BOTH, ProbeTarget
+    from mtls_echo.probing.target import BOTH, ProbeTarget
     from mtls_echo.vocabulary import COMMAND_LINE
     from mtls_echo_client.http import HTTPRequest
 
@@ -268,7 +276,7 @@ def _target(address: str, options: dict[str, Any]) -> ProbeTarget:
         raise CommandError(
             str(error), "for example: mtls-echo probe localhost:8443 --pki DIR"
         ) from error
-    mode: Mode | None = None
+    mode: Mode | None = "handshake" if options["starttls"] else None
     if options["http"] is not None:
         mode = "http"
     elif options["echo"] or options["handshake"]:
@@ -288,16 +296,25 @@ def _target(address: str, options: dict[str, Any]) -> ProbeTarget:
         forge_headers=options["headers"],
         repeat=options["repeat"],
         versions=(options["tls"],) if options["tls"] else BOTH,
+        prologue=_prologue(options["starttls"]),
         vocabulary=COMMAND_LINE,
     )
+
+
+def _prologue(protocol: str | None) -> Prologue | None:
+    if protocol is None:
+        return None
+    from mtls_echo_client.starttls.negotiation import starttls
+
+    return partial(starttls, protocol)
 
 
 def _list() -> Sequence[str]:
     """Every case, what it is, and what it would prove."""
     from mtls_echo.console import wrap
-    from mtls_echo.probe.handshakes import HANDSHAKES
-    from mtls_echo.probe.identities import IDENTITIES
-    from mtls_echo.probe.meanings import class_of
+    from mtls_echo.probing.handshakes import HANDSHAKES
+    from mtls_echo.probing.identities import IDENTITIES
+    from mtls_echo.probing.meanings import class_of
 
     lines: list[str] = []
     groups: dict[str, Sequence[Identity | OddHandshake]]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mtls_echo.commands.pki.errors import as_command_errors
 from mtls_echo.console import CommandError
 from mtls_echo.password import ask_for_password
-from mtls_echo.probe.issuer import IdentityFactory
+from mtls_echo.probing.issuer import IdentityFactory
 from mtls_echo.vocabulary import COMMAND_LINE
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.directory.ca_folder import CAFolder, published_trust

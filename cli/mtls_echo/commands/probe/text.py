@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 
 from mtls_echo.console import wrap, wrap_command
-from mtls_echo.probe.meanings import FindingClass, class_of
-from mtls_echo.probe.result import ProbeRow, Result
-from mtls_echo.probe.verdict import REFUSALS
+from mtls_echo.probing.meanings import FindingClass, class_of
+from mtls_echo.probing.result import ProbeRow, Result
+from mtls_echo.probing.verdict import REFUSALS
 from mtls_echo_pki.printable import printable
 
 _WIDTH = 80

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
-from mtls_echo.probe.attempt import Tried, attempt, make_client
-from mtls_echo.probe.issuer import IdentityFactory
-from mtls_echo.probe.target import Mode, PaceLimit, ProbeTarget
-from mtls_echo.probe.verdict import Good, Verdict, judged, words_of
+from mtls_echo.probing.attempt import Tried, attempt, make_client
+from mtls_echo.probing.issuer import IdentityFactory
+from mtls_echo.probing.target import Mode, PaceLimit, ProbeTarget
+from mtls_echo.probing.verdict import Good, Verdict, judged, words_of
 
 if TYPE_CHECKING:
     import ssl

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from mtls_echo.probe.attempt import Tried, attempt
-from mtls_echo.probe.handshakes import HANDSHAKES
-from mtls_echo.probe.identities import IDENTITIES, NONE, Identity
-from mtls_echo.probe.issuer import IdentityFactory, NotMadeError
-from mtls_echo.probe.meanings import wrong_alert
-from mtls_echo.probe.prober import Prober
-from mtls_echo.probe.result import GoodOutcome, OddHandshake, ProbeRow, Result
-from mtls_echo.probe.target import Mode, PaceLimit, ProbeTarget
-from mtls_echo.probe.verdict import REFUSALS, SILENT, Good, judged
+from mtls_echo.probing.attempt import Tried, attempt
+from mtls_echo.probing.handshakes import HANDSHAKES
+from mtls_echo.probing.identities import IDENTITIES, NONE, Identity
+from mtls_echo.probing.issuer import IdentityFactory, NotMadeError
+from mtls_echo.probing.meanings import wrong_alert
+from mtls_echo.probing.prober import Prober
+from mtls_echo.probing.result import GoodOutcome, OddHandshake, ProbeRow, Result
+from mtls_echo.probing.target import Mode, PaceLimit, ProbeTarget
+from mtls_echo.probing.verdict import REFUSALS, SILENT, Good, judged
 from mtls_echo_tls.address import Address
 
 if TYPE_CHECKING:
@@ -127,6 +127,8 @@ def _is_connected(tried: Tried) -> bool:
 def _mode_of(tried: Tried) -> Mode:
     """How a server wants to be spoken to, by what it made of a request in HTTP."""
     answer = tried.report.answer
+    if answer is not None and answer.server == "mtls-echo":
+        return "echo"  # in HTTP it tells each client about itself
     if answer is not None and answer.protocol.startswith("HTTP/1"):
         return "http"
     if answer is not None and answer.text.startswith(("GET ", "HEAD ")):
@@ -235,7 +237,8 @@ async def _judge(prober: Prober, identity: Identity, version: TLSVersion) -> Pro
         return _but(row, how=f"OpenSSL does not load it here: {error.reason}")
     verdict, how, tries, tried = outcome
     if credential is not None:
-        if verdict in ("admitted", "unclear") and not tried.report.requested:
+        asked = tried.report.requested is not None or tried.report.stage == "handshake"
+        if verdict in ("admitted", "unclear") and not asked:
             return _but(row, how="the server asks for no certificate")
         if verdict in REFUSALS and not tried.presented:
             return _but(row, how=f"the certificate was never sent: {how}")

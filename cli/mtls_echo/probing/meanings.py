@@ -44,7 +44,7 @@ class FindingClass(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @cache
 def _meanings() -> dict[str, FindingClass]:
-    table = resources.files("mtls_echo.probe").joinpath("meanings.toml").read_text("utf-8")
+    table = resources.files("mtls_echo.probing").joinpath("meanings.toml").read_text("utf-8")
     classes = msgspec.convert(tomllib.loads(table), dict[str, FindingClass])
     return {slug: each for each in classes.values() for slug in each.cases}
 

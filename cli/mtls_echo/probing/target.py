@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import trio
 
+from mtls_echo_client.dial import Prologue
 from mtls_echo_client.http import HTTPRequest
 from mtls_echo_tls.vocabulary import API, Vocabulary
 
@@ -41,6 +42,7 @@ class ProbeTarget:
         timeout: Seconds for one connection.
         alpn: Application protocols to offer (ALPN); empty: HTTP/1.1 where that is spoken.
         between: Run between taking a session from the server and resuming it.
+        prologue: What a protocol says in the clear before TLS begins (STARTTLS).
         vocabulary: What options are called in remedies.
         forge_headers: Whether to claim identities in HTTP headers.
         repeat: How often an identity that is refused has to be, to count as refused.
@@ -58,6 +60,7 @@ class ProbeTarget:
     timeout: float = 5.0
     alpn: tuple[str, ...] = ()
     between: str | None = None
+    prologue: Prologue | None = None
     vocabulary: Vocabulary = API
     forge_headers: bool = False
     repeat: int = 3
@@ -66,11 +69,15 @@ class ProbeTarget:
 class PaceLimit:
     """Limits how many connections are opened in a second, and how many there are at once."""
 
-    def __init__(self, per_second: float, at_once: int = 8) -> None:
+    def __init__(self, per_second: float, at_once: int = 16) -> None:
         self._interval = 1 / per_second
         self._next = 0.0
         self._room = trio.CapacityLimiter(at_once)
         self.opened = 0
+
+    def slow_down(self) -> None:
+        """From now on one connection at a time: some servers do not serve several at once."""
+        self._room.total_tokens = 1
 
     async def __aenter__(self) -> None:
         await self._room.acquire_on_behalf_of(trio.lowlevel.current_task())

@@ -11,12 +11,12 @@ from xml.etree import ElementTree
 import msgspec
 
 from mtls_echo import __version__
-from mtls_echo.probe.meanings import class_of
+from mtls_echo.probing.meanings import class_of
 from mtls_echo_pki.printable import printable
 
 if TYPE_CHECKING:
-    from mtls_echo.probe.identities import Severity
-    from mtls_echo.probe.result import ProbeRow, Result
+    from mtls_echo.probing.identities import Severity
+    from mtls_echo.probing.result import ProbeRow, Result
 
 _LEVELS = {"high": "error", "medium": "warning", "low": "note"}
 

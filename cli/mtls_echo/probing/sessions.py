@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from mtls_echo.probe.attempt import Tried, attempt
-from mtls_echo.probe.identities import find_identity
-from mtls_echo.probe.issuer import NotMadeError
-from mtls_echo.probe.verdict import REFUSALS, judged, status_of
+from mtls_echo.probing.attempt import Tried, attempt
+from mtls_echo.probing.identities import find_identity
+from mtls_echo.probing.issuer import NotMadeError
+from mtls_echo.probing.verdict import REFUSALS, judged, status_of
 from mtls_echo_tls.address import Address
 
 if TYPE_CHECKING:
     import ssl
 
-    from mtls_echo.probe.prober import Prober
-    from mtls_echo.probe.result import OddHandshake, ProbeRow, Run
-    from mtls_echo.probe.verdict import Verdict
+    from mtls_echo.probing.prober import Prober
+    from mtls_echo.probing.result import OddHandshake, ProbeRow, Run
+    from mtls_echo.probing.verdict import Verdict
     from mtls_echo_pki.certificates.credential import Credential
     from mtls_echo_pki.flaws.flaw import TLSVersion
 

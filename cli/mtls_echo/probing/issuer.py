@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from mtls_echo_pki.flaws.flaw import Flaw
 
 MARK = "mtls-echo probe"
+
+# Of what is not copied from the good identity: its CA may be about to expire.
+_LIFETIME = timedelta(hours=1)
 
 # Said by the certificate that is issued anew, not copied from the good one.
 _OWN = frozenset({ExtensionOID.AUTHORITY_KEY_IDENTIFIER, ExtensionOID.SUBJECT_KEY_IDENTIFIER})
@@ -105,15 +109,30 @@ class IdentityFactory:
         """The good identity as another CA would issue it."""
         return replace(self, clients=authority).again()
 
-    def _baseline(self, flaw: Flaw | None) -> Baseline:
+    @property
+    def root(self) -> Authority:
+        """The CA, if it is a root.
+
+        Raises:
+            NotMadeError: It is not, or its key is not given.
+        """
         authority = self.clients
         if authority is None:
             raise NotMadeError("the key of the CA that the server trusts is not given")
-        if flaw is not None and flaw.needs_root and authority.issuers:
+        if authority.issuers or authority.certificate.issuer != authority.certificate.subject:
             raise NotMadeError("it takes the key of a root, and the CA is an intermediate")
-        request = Request.client("probe.invalid", subject=MARK)
+        return authority
+
+    def _baseline(self, flaw: Flaw | None) -> Baseline:
+        authority = self.clients
+        if authority is None or (flaw is not None and flaw.needs_root):
+            authority = self.root
+        request = Request.client("probe.invalid", subject=MARK, lifetime=_LIFETIME)
         prepare = issued_directly if flaw is None else flaw.prepare
-        baseline = prepare(authority, request)
+        try:
+            baseline = prepare(authority, request)
+        except ValueError as error:
+            raise NotMadeError(str(error)) from error
         if self.good is None:
             return baseline
         copied = self._copied(baseline)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from mtls_echo.probe.target import MESSAGE, Mode, PaceLimit, ProbeTarget
+from mtls_echo.probing.target import MESSAGE, Mode, PaceLimit, ProbeTarget
 from mtls_echo_client.check import await_verdict
-from mtls_echo_client.dial import open_tcp
+from mtls_echo_client.dial import open_tcp, speak
 from mtls_echo_client.http import HTTPRequest, ask
 from mtls_echo_client.session import Session
 from mtls_echo_tls.address import Address
@@ -89,12 +89,14 @@ class Tried:
             it completes the handshake; in TLS 1.3 it sends a ticket or data, or had nothing to
             judge, because it asked for no certificate.
         presented: Whether a certificate of ours was sent.
+        ended: How the server ended the connection without an alert, if it did.
     """
 
     report: Report
     session: ssl.SSLSession | None = field(default=None, repr=False)
     accepted: bool = False
     presented: bool = False
+    ended: str = ""
 
     @property
     def text(self) -> str:
@@ -148,6 +150,8 @@ async def attempt(
         deadline = trio.current_time() + target.timeout
         try:
             transport = await open_tcp(Address(target.host, target.port), evidence, deadline)
+            if target.prologue is not None:
+                await speak(target.prologue, transport, evidence, deadline)
         except TLSFailure:
             return Tried(diagnose(evidence))
         below = transport if wrap is None else wrap(transport)
@@ -178,7 +182,16 @@ async def attempt(
     accepted = evidence.stage == "established" or (evidence.stage == "first-read" and judged)
     if found is not None and not found.has_ticket and evidence.is_tls13:
         found = None
-    return Tried(report, found, accepted, bool(evidence.own_chain))
+    if evidence.stage == "handshake" and evidence.timed_out:
+        pace.slow_down()
+    return Tried(report, found, accepted, bool(evidence.own_chain), _end_of(evidence))
+
+
+def _end_of(evidence: Evidence) -> str:
+    if evidence.transport_end == "reset":
+        return "the server reset the connection"
+    closed = evidence.close_notify or evidence.closed_early is not None
+    return "the server closed" if closed or evidence.transport_end == "eof" else ""
 
 
 async def _speak(

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from mtls_echo.probe import sessions
-from mtls_echo.probe.attempt import SplitHello, attempt
-from mtls_echo.probe.result import OddHandshake, ProbeRow, Run
-from mtls_echo.probe.target import MESSAGE
-from mtls_echo.probe.verdict import status_of
+from mtls_echo.probing import sessions
+from mtls_echo.probing.attempt import SplitHello, attempt
+from mtls_echo.probing.result import OddHandshake, ProbeRow, Run
+from mtls_echo.probing.target import MESSAGE
+from mtls_echo.probing.verdict import status_of
 from mtls_echo_tls.address import Address
 from mtls_echo_tls.answers.answer import heard, unknown
 
 if TYPE_CHECKING:
-    from mtls_echo.probe.prober import Prober
+    from mtls_echo.probing.prober import Prober
     from mtls_echo_client.http import HTTPRequest
 
 # A server that names this many CAs that are not its clients' trusts a store of public ones.

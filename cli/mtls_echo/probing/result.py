@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 
-from mtls_echo.probe.identities import Severity
-from mtls_echo.probe.verdict import Verdict
+from mtls_echo.probing.identities import Severity
+from mtls_echo.probing.verdict import Verdict
 
 if TYPE_CHECKING:
-    from mtls_echo.probe.prober import Prober
+    from mtls_echo.probing.prober import Prober
 
 # Exit statuses of `probe`; 3 and 4 are those of `connect`.
 ALL_REFUSED, SOME_ADMITTED, NO_TCP, SERVER_REFUSED, GOOD_REFUSED, SOME_UNCLEAR = 0, 1, 3, 4, 5, 6
@@ -28,7 +28,7 @@ class ProbeRow(msgspec.Struct, frozen=True, kw_only=True):
         group: ``identity`` or ``handshake``.
         tls: The version of TLS; empty for what has none.
         server_name: The name that was asked for.
-        verdict: See `mtls_echo.probe.verdict`.
+        verdict: See `mtls_echo.probing.verdict`.
         how: What the verdict rests on: the alert, the status, or why it was not tested.
         differs: In what it differs from the good one.
         severity: Of an admission.

@@ -11,8 +11,8 @@ from mtls_echo_pki.files.durable import PUBLIC, replace_file
 from mtls_echo_tls.address import Address
 
 if TYPE_CHECKING:
-    from mtls_echo.probe.result import ProbeRow
-    from mtls_echo.probe.target import ProbeTarget
+    from mtls_echo.probing.result import ProbeRow
+    from mtls_echo.probing.target import ProbeTarget
     from mtls_echo_pki.certificates.credential import Credential
 
 _TWICE = ("ticket-of-refused", "ticket-across-names", "ticket-after-change")

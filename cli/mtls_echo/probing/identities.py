@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from mtls_echo.probe.issuer import IdentityFactory, NotMadeError, weak_issuer
+from mtls_echo.probing.issuer import IdentityFactory, NotMadeError, weak_issuer
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.flaws.registry import FLAWS
 
@@ -92,9 +92,7 @@ def _revoked(issuer: IdentityFactory) -> Credential:
 
 
 def _revoked_issuer(issuer: IdentityFactory) -> Credential:
-    root = issuer.clients
-    if root is None or root.issuers:
-        raise NotMadeError("it takes the key of a root")
+    root = issuer.root
     serial = _listed(issuer, root)
     from mtls_echo_pki.certificates.tbs import TBSCertificate
 

@@ -15,21 +15,16 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from mtls_echo_tls.answers.answer import LONGEST_TEXT
+
 if TYPE_CHECKING:
-    from mtls_echo.probe.attempt import Tried
+    from mtls_echo.probing.attempt import Tried
     from mtls_echo_pki.certificates.credential import Credential
     from mtls_echo_tls.answers.answer import ServerAnswer
 
 Verdict: TypeAlias = Literal["refused", "refused late", "admitted", "unclear", "not tested"]
 
 REFUSALS: frozenset[Verdict] = frozenset({"refused", "refused late"})
-
-# Ends without an alert; where the good identity was served they are a refusal.
-_ENDS = {
-    "closed-without-alert": "the server closed",
-    "reset": "the server reset the connection",
-    "truncated": "the server ended the connection",
-}
 
 # Statuses that say nothing of who asks: it took too long, or asks too often.
 _NOT_ABOUT_IDENTITY = frozenset({408, 425, 429})
@@ -52,9 +47,12 @@ class Good:
             words: What differs between the two identities (names, serial numbers), which an
                 answer may repeat and be the same.
         """
-        given, first, second = (
-            without(each, words).split() for each in (text, self.tried.text, self.again.text)
-        )
+        texts = (text, self.tried.text, self.again.text)
+        given, first, second = (without(each, words).split() for each in texts)
+        if max(map(len, texts)) >= LONGEST_TEXT:
+            # Of a longer text only the beginning is known; its last word may have been cut.
+            shortest = min(map(len, (given, first, second))) - 1
+            given, first, second = given[:shortest], first[:shortest], second[:shortest]
         return len(first) == len(second) and all(
             mine == one or one != other
             for mine, one, other in zip_longest(given, first, second, fillvalue=None)
@@ -79,11 +77,11 @@ def judged(tried: Tried, good: Good, words: Sequence[str] = ()) -> tuple[Verdict
         return "admitted", "the echo came back"
     if report.outcome == "completed":
         return _after_the_handshake(tried, good, words)
-    cause = report.causes[0] if report.causes else ""
-    if cause in _ENDS and report.stage != "connect":
+    if tried.ended:
         late = report.stage == "established"
-        return ("refused late" if late else "refused"), f"{_ENDS[cause]}, without an alert"
-    return "unclear", "no answer within the timeout" if cause == "timeout" else report.summary
+        return ("refused late" if late else "refused"), f"{tried.ended}, without an alert"
+    timed_out = report.causes == ["timeout"]
+    return "unclear", "no answer within the timeout" if timed_out else report.summary
 
 
 def _by_answer(
@@ -120,7 +118,7 @@ def _after_the_handshake(tried: Tried, good: Good, words: Sequence[str]) -> tupl
     return "unclear", SILENT
 
 
-# A server of TLS 1.3 that says nothing to anybody; `mtls_echo.probe.run` may know more.
+# A server of TLS 1.3 that says nothing to anybody; `mtls_echo.probing.run` may know more.
 SILENT = "the server says nothing: neither to this identity nor to the good one"
 
 
