@@ -11,6 +11,7 @@
 # make bits    - flip every bit of a connection in turn, which takes some minutes
 # make check   - format, lint, type-check, and test the built wheel
 # make docs    - write docs/failures.md and docs/why-mtls.md anew, from what really happens
+# make site    - make a site of the documentation, in site/, which needs no network
 # make lock    - refresh the pinned requirements (needs uv)
 # make clean   - remove everything that was made here
 #
@@ -42,7 +43,7 @@ QUICK := tests/tls/stream/test_refusal.py tests/tls/stream/test_unfit_peers.py \
   tests/project/test_docs.py::test_every_block_of_the_readme_runs_as_pasted_and_in_order
 
 .DEFAULT_GOAL := help
-.PHONY: help demo observe test quick fuzz soak alone bench bench-full bits docs check lint \
+.PHONY: help demo observe test quick fuzz soak alone bench bench-full bits docs site check lint \
   test-wheel lock clean
 
 help:
@@ -95,6 +96,11 @@ docs: $(VENV)/.run
 	@$(BIN)/python -m mtls_echo.attacks.page tests/attacks >docs/why-mtls.md.new
 	@mv docs/why-mtls.md.new docs/why-mtls.md
 
+# Whatever is not right there, such as a link that leads nowhere, is an error.
+site: $(VENV)/.docs
+	@$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --conf-dir docs/site docs site
+	@echo "the site is in $(CURDIR)/site: open site/index.html"
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -117,24 +123,32 @@ $(VENV)/.run: requirements.txt pyproject.toml
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/.dev: tests/requirements.txt $(VENV)/.run
+$(VENV)/.dev: tests/requirements.txt $(VENV)/.docs
 	@echo "installing the pinned test requirements …" >&2
 	@$(PIP) install --require-hashes -r tests/requirements.txt
 	@touch $@
 
-$(WHEEL_VENV)/.wheel: $(SOURCES) pyproject.toml tests/requirements.txt $(VENV)/.run
+$(VENV)/.docs: docs/requirements.txt $(VENV)/.run
+	@echo "installing the pinned requirements of the site …" >&2
+	@$(PIP) install --require-hashes -r docs/requirements.txt
+	@touch $@
+
+$(WHEEL_VENV)/.wheel: $(SOURCES) pyproject.toml tests/requirements.txt docs/requirements.txt $(VENV)/.run
 	@rm -rf $(WHEEL_VENV) && $(BIN)/python -m venv $(WHEEL_VENV)
 	@$(BIN)/python -m hatchling build -t wheel -d $(WHEEL_VENV)/dist
 	@$(WHEEL_PIP) install --require-hashes -r tests/requirements.txt
+	@$(WHEEL_PIP) install --require-hashes -r docs/requirements.txt
 	@$(WHEEL_PIP) install --no-deps $(WHEEL_VENV)/dist/*.whl
 	@touch $@
 
-# Twice because the second file extends the first; hashes and no host names.
+# Each file extends the one before it; hashes and no host names.
 lock:
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	    pyproject.toml --group build -o requirements.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	    pyproject.toml --group build --group dev -c requirements.txt -o tests/requirements.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	    pyproject.toml --group docs -c tests/requirements.txt -o docs/requirements.txt
 
 clean:
-	rm -rf .demo .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .demo site .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -48,10 +48,10 @@ if TYPE_CHECKING:
 class ClientAuth(enum.Enum):
     """What is demanded of a client.
 
-    NONE: clients are not asked for a certificate: plain server-side TLS. OPTIONAL: one that
-        presents nothing is anonymous; one that presents a certificate must prove it, and is
-        refused exactly as with REQUIRED if it is bad. REQUIRED: mutual TLS; without a certificate
-        there is no connection.
+    - NONE: clients are not asked for a certificate: plain server-side TLS.
+    - OPTIONAL: one that presents nothing is anonymous; one that presents a certificate must prove
+      it, and is refused exactly as with REQUIRED if it is bad.
+    - REQUIRED: mutual TLS; without a certificate there is no connection.
     """
 
     NONE = "none"

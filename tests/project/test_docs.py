@@ -197,7 +197,7 @@ def checkout(tmp_path: Path) -> Path:
         f"#!{made}/bin/python\nfrom mtls_echo.__main__ import main\nmain()\n", "utf-8"
     )
     command.chmod(0o755)
-    for stamp in (".run", ".dev"):
+    for stamp in (".run", ".docs", ".dev"):
         (made / stamp).touch()
     return copy
 
