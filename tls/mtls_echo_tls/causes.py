@@ -316,6 +316,12 @@ _UNREADABLE_PARTS: dict[int | None, Cause] = {
 # A client that goes in the middle of the handshake may never have meant to finish it.
 IF_PROBE = "nothing to do, if it was a load balancer's health check or a port scanner"
 
+# The same where a certificate was asked for of a client that offers protocols, as browsers do.
+IF_BROWSER = (
+    "nothing to do, if it was a health check, a port scanner, or a browser that asks its user for"
+    " a certificate and comes again"
+)
+
 
 def denied_for(reason: str) -> Cause:
     """The texts for a client that was turned away, and not because no rule names it."""

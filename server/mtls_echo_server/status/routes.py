@@ -24,7 +24,7 @@ from mtls_echo_server.status.view import StatusView
 _MOST, _USUAL = 600, 20
 
 # How often something is made anew: at once, and then per second.
-BURST, RATE = 10.0, 2.0
+BURST, RATE = 10.0, 1.0
 
 
 class Remade:

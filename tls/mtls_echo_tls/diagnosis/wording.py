@@ -16,6 +16,7 @@ from mtls_echo_tls.answers.answer import heard
 from mtls_echo_tls.answers.settings import product_of, settings, topic_of
 from mtls_echo_tls.causes import (
     BEGINS_IN_THE_CLEAR,
+    IF_BROWSER,
     IF_PROBE,
     IN_THE_CLEAR,
     STARTTLS,
@@ -90,6 +91,8 @@ def summary(evidence: Evidence, outcome: Outcome, words: Perspective, causes: Sl
         likelihood = _likelihood(causes, words)
         if may_be_probe(evidence) and likelihood == "perhaps":
             ended = "the client left in the middle of the handshake, as health checks do"
+            if _may_be_browser(evidence):
+                ended += ", and browsers that ask their user for a certificate"
             likelihood = "or perhaps"
         return f"{ended}, {likelihood} because {words.clause(causes[0])}"
     if (len(causes) > 2 or causes[:1] == UNKNOWN) and evidence.alert is not None:
@@ -138,6 +141,15 @@ def _within(evidence: Evidence) -> str:
     return "" if evidence.waited is None else f" within {evidence.waited:g} s"
 
 
+def _may_be_browser(evidence: Evidence) -> bool:
+    """Whether it may be one that breaks off while its user chooses a certificate."""
+    return evidence.certificate_requested and evidence.alpn_offered
+
+
+def _if_probe(evidence: Evidence) -> str:
+    return IF_BROWSER if _may_be_browser(evidence) else IF_PROBE
+
+
 def _likelihood(causes: Slugs, words: Perspective) -> str:
     """Of the first of several causes: behind a silence only what is provable is likely."""
     guessed = silence_in(causes) is not None and not fault_of(causes[0], words.faults)
@@ -157,7 +169,7 @@ def remedy(evidence: Evidence, words: Perspective, causes: Slugs, path: Certific
     if silence is not None and first != silence:
         likely = remedy(evidence, words, drop(causes, SILENT), path)
         if may_be_probe(evidence) and _likelihood(causes, words) == "perhaps":
-            likely = f"{IF_PROBE}; otherwise {likely}"
+            likely = f"{_if_probe(evidence)}; otherwise {likely}"
         return f"{likely}; or read the {words.peer}'s log: it may have refused without telling"
     if first == "missing-intermediate" and words.reader_owns:
         where = {one.certificate: one.file for one in evidence.context_info.local_cas}
@@ -165,7 +177,7 @@ def remedy(evidence: Evidence, words: Perspective, causes: Slugs, path: Certific
         if files:
             return f"append to the certificate file, in this order: {', '.join(files)}"
     if silence is not None and may_be_probe(evidence) and not evidence.own_chain:
-        return f"{IF_PROBE}; otherwise {words.remedy(cause_of(first, None))}"
+        return f"{_if_probe(evidence)}; otherwise {words.remedy(cause_of(first, None))}"
     if first == "closed-without-alert" and evidence.side == "server" and evidence.own_chain:
         return words.text(
             "read the client's log: many programs refuse a server without telling it, most often"
