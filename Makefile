@@ -10,7 +10,7 @@
 # make bench-full - the same with every row and peer, in about ten minutes
 # make bits    - flip every bit of a connection in turn, which takes some minutes
 # make check   - format, lint, type-check, and test the built wheel
-# make docs    - write docs/failures.md and docs/why-mtls.md anew, from what really happens
+# make docs    - write the generated pages of docs/ anew, from what really happens: some minutes
 # make site    - make a site of the documentation, in site/, which needs no network
 # make lock    - refresh the pinned requirements (needs uv)
 # make clean   - remove everything that was made here
@@ -95,6 +95,8 @@ docs: $(VENV)/.run
 	@mv docs/failures.md.new docs/failures.md
 	@$(BIN)/python -m mtls_echo.attacks.page tests/attacks >docs/why-mtls.md.new
 	@mv docs/why-mtls.md.new docs/why-mtls.md
+	@$(BIN)/python -m mtls_echo.gallery.clients_page >docs/clients.md.new
+	@mv docs/clients.md.new docs/clients.md
 
 # Whatever is not right there, such as a link that leads nowhere, is an error.
 site: $(VENV)/.docs

@@ -26,7 +26,7 @@ PLACEHOLDERS = {
     "trust": "a file with both, as OpenSSL takes them",
     "cert": "a client's certificate, PEM",
     "key": "its key, PEM",
-    "dir": "a folder with what was built of the client",
+    "dir": "a folder of this client, with what was built of it",
 }
 
 # The sources of clients that are libraries.
@@ -169,6 +169,13 @@ CLIENTS: dict[str, ClientCommand] = {
             version=("java", "--version"),
             build=("javac", "-d", "{dir}", str(_PROGRAMS / "Client.java")),
             needs=("java", "javac"),
+        ),
+        ClientCommand(
+            name="chromium",
+            command=("sh", str(_PROGRAMS / "chromium.sh"), "{url}", "{ca}", "{dir}"),
+            version=("chromium", "--version"),
+            told=r"\AChromium [\d.]+",
+            needs=("chromium", "certutil"),
         ),
     )
 }  # fmt: skip

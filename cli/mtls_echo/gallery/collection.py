@@ -172,6 +172,19 @@ EXHIBITS: dict[str, Exhibit] = {
     each.slug: each for each in (GOOD, *_certificates(), *_OTHERS, *_alerts())
 }
 
+# What badssl.com calls them, for tests that were written for it. Names of good servers there, such
+# as sha256, are not here: an unknown name shows the index, with a good certificate.
+ALIASES: dict[str, str] = {
+    "wrong.host": "wrong-name",
+    "untrusted-root": "unknown-authority",
+    "incomplete-chain": "missing-intermediate",
+    "no-subject": "not-conforming-empty-subject",
+    "sha1-2017": "weak-signature",
+    "tls-v1-2": "tls1-2",
+    "client": "client-required",
+    "client-cert-missing": "client-required",
+}
+
 
 def find_exhibit(slug: str) -> Exhibit:
     """Return the exhibit of that name.

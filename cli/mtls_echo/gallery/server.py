@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
-from mtls_echo.gallery.collection import EXHIBITS
+from mtls_echo.gallery.collection import ALIASES, EXHIBITS
 from mtls_echo.gallery.exhibit import Exhibit, ExhibitVisit
 from mtls_echo.gallery.page import show_index
 from mtls_echo_server.connection import first_record
@@ -102,16 +102,20 @@ class Gallery:
         self._hold = hold
         self._room = trio.CapacityLimiter(_MOST)
 
-    def exhibit_of(self, server_name: str | None) -> Exhibit:
-        """The exhibit that a client asks for; the index for any other name, or none."""
-        slug, _, domain = (server_name or "").lower().removesuffix(".").partition(".")
-        found = EXHIBITS.get(slug, INDEX) if domain == self.domain else INDEX
-        return INDEX if found.by_address else found
+    def asked_for(self, server_name: str | None) -> tuple[Exhibit, tuple[str, ...]]:
+        """The exhibit that a client asks for, and the names of its certificate.
+
+        That is the index for any other name, or none.
+        """
+        name = (server_name or "").lower().removesuffix(".")
+        slug = name.removesuffix(f".{self.domain}") if name.endswith(f".{self.domain}") else ""
+        exhibit = EXHIBITS.get(ALIASES.get(slug, slug), INDEX)
+        if exhibit is INDEX or exhibit.by_address:
+            return INDEX, (self.domain, f"*.{self.domain}", *LOCAL)
+        return exhibit, (name,)
 
     def names_of(self, exhibit: Exhibit) -> tuple[str, ...]:
-        """The names under which an exhibit is served with all others."""
-        if exhibit is INDEX:
-            return (self.domain, f"*.{self.domain}", *LOCAL)
+        """The name under which an exhibit is served with all others."""
         return (f"{exhibit.slug}.{self.domain}",)
 
     async def serve(self, sockets: Sequence[socket.socket], seen: Seen) -> None:
@@ -186,8 +190,7 @@ class Gallery:
         server_name = read_hello(first[5:]).server_name
         names: tuple[str, ...] = LOCAL
         if exhibit is None:
-            exhibit = self.exhibit_of(server_name)
-            names = self.names_of(exhibit)
+            exhibit, names = self.asked_for(server_name)
         context = self.world.context(exhibit, version, *names)
         visit = ExhibitVisit(
             exhibit, context, transport, first, self._hold, server_name, self.domain

@@ -25,7 +25,7 @@ from mtls_echo.commands.gallery.command import gallery
 from mtls_echo.commands.gallery.judge import complete_clients, complete_exhibits
 from mtls_echo.gallery import judge as judging
 from mtls_echo.gallery.clients import CLIENTS, own_client
-from mtls_echo.gallery.collection import EXHIBITS
+from mtls_echo.gallery.collection import ALIASES, EXHIBITS
 from mtls_echo.gallery.running import run_command
 from mtls_echo_pki.directory.directory import Directory
 from tests.cli.gallery import small_clients
@@ -264,7 +264,9 @@ def test_the_lines_for_etc_hosts_are_of_an_address_that_can_be_reached(
 ) -> None:
     lines = call("--hosts", "--listen", listen, "--domain", "Bad.TEST.").output.splitlines()
     assert lines[0] == f"{address} good.bad.test"
-    assert len(lines) == len([each for each in EXHIBITS.values() if not each.by_address])
+    assert lines[-1] == f"{address} bad.test"
+    names = [each.slug for each in EXHIBITS.values() if not each.by_address]
+    assert len(set(lines)) == len([*names, *ALIASES]) + 1
 
 
 @pytest.mark.parametrize("domain", ["a b", "*", "127.0.0.1", "ü.test", "a..b", ""])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
+from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
@@ -63,6 +65,15 @@ def test_one_is_asked_for_by_address_and_one_that_is_not_there_is_said(
 
 async def test_it_can_be_asked_in_an_event_loop(gallery: ThreadedGallery) -> None:
     assert gallery.port("expired") > 0
+
+
+def test_the_example_of_the_documentation_passes(pytester: pytest.Pytester) -> None:
+    page = Path(__file__).parents[3] / "docs" / "gallery.md"
+    (program,) = re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
+    pytester.makepyfile(program)
+    outcomes = pytester.runpytest_inprocess("-p", "no:xdist").parseoutcomes()
+    assert [*outcomes] == ["passed"]
+    assert outcomes["passed"] > 25
 
 
 def test_a_test_of_one_s_own_parameters_is_left_alone(pytester: pytest.Pytester) -> None:

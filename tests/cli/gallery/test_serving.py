@@ -101,6 +101,8 @@ async def request(stream: TLSStream, head: bytes = b"GET / HTTP/1.1\r\nHost: x\r
         ("expired.gallery.localhost", "expired"),
         ("EXPIRED.Gallery.LOCALHOST", "expired"),
         ("expired.gallery.localhost.", "expired"),
+        ("wrong.host.gallery.localhost", "wrong-name"),
+        ("Untrusted-Root.gallery.localhost", "unknown-authority"),
         ("gallery.localhost", "index"),
         ("unknown.gallery.localhost", "index"),
         ("expired.elsewhere.test", "index"),
@@ -114,7 +116,13 @@ async def request(stream: TLSStream, head: bytes = b"GET / HTTP/1.1\r\nHost: x\r
     ],
 )
 def test_the_name_picks_the_exhibit(name: str | None, slug: str) -> None:
-    assert Gallery(WORLD, DOMAIN).exhibit_of(name).slug == slug
+    exhibit, names = Gallery(WORLD, DOMAIN).asked_for(name)
+    assert exhibit.slug == slug
+    if slug == "index":
+        assert names == (DOMAIN, f"*.{DOMAIN}", "localhost", "127.0.0.1", "::1")
+    else:
+        assert name is not None
+        assert names == (name.lower().rstrip("."),)
 
 
 @pytest.mark.parametrize("name", ["EXPIRED.gallery.LOCALHOST", None, "nothing.gallery.localhost"])

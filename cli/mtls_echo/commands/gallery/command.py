@@ -95,8 +95,11 @@ def gallery(
         _list(domain, as_json)
     elif hosts:
         host = _reachable(listen.rpartition(":")[0].strip("[]"))
-        for exhibit in _served():
-            print_result(f"{host} {exhibit.slug}.{domain}")
+        from mtls_echo.gallery.collection import ALIASES
+
+        for slug in (*(each.slug for each in _served()), *ALIASES):
+            print_result(f"{host} {slug}.{domain}")
+        print_result(f"{host} {domain}")
     else:
         _serve(listen, pki, files, domain, as_json)
 
