@@ -221,7 +221,7 @@ def probe(address: str | None, *, listed: bool, **options: Any) -> None:
     if options["json"]:
         print(formats.as_json(result, fail_on).decode())
     elif result.served:
-        text = account(result, lambda row: again.command(row, target, result.mode, keep))
+        text = account(result, fail_on, lambda row: again.command(row, target, result.mode, keep))
         lines = list(refusals(result)) if options["verbose"] else []
         print_result("\n".join([text, *([""] * bool(lines)), *lines]))
     if not result.served:

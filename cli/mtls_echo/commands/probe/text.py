@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from mtls_echo.console import wrap, wrap_command
 from mtls_echo.probing.meanings import FindingClass, class_of
@@ -11,18 +12,21 @@ from mtls_echo.probing.result import ProbeRow, Result
 from mtls_echo.probing.verdict import REFUSALS
 from mtls_echo_pki.printable import printable
 
+if TYPE_CHECKING:
+    from mtls_echo.probing.identities import Severity
+
 _WIDTH = 80
 
 # A command that shows a finding again.
 Again = Callable[[ProbeRow], str | None]
 
 
-def account(result: Result, again: Again) -> str:
+def account(result: Result, fail_on: Severity, again: Again) -> str:
     """The whole of it, at most 80 columns wide but for what is copied."""
-    return "\n".join(_lines(result, again))
+    return "\n".join(_lines(result, fail_on, again))
 
 
-def _lines(result: Result, again: Again) -> Iterator[str]:
+def _lines(result: Result, fail_on: Severity, again: Again) -> Iterator[str]:
     spoken = {"http": "asked in HTTP", "echo": "asked for an echo", "handshake": "handshakes only"}
     by = f", {result.server}" if result.server else ""
     yield from _folded(
@@ -35,7 +39,8 @@ def _lines(result: Result, again: Again) -> Iterator[str]:
     yield ""
     if findings:
         number = len({row.slug for row in findings})
-        yield f"{number} finding{'s' * (number > 1)}: admitted, and must not be"
+        below = "" if result.findings(fail_on) else f" below --fail-on {fail_on}"
+        yield f"{number} finding{'s' * (number > 1)}{below}: admitted, and must not be"
         for count, (_, rows) in enumerate(groupby(findings, key=lambda row: row.slug), 1):
             yield ""
             yield from _finding(count, list(rows), result, again)
@@ -58,7 +63,7 @@ def _finding(count: int, rows: list[ProbeRow], result: Result, again: Again) -> 
     versions = " and ".join(dict.fromkeys(row.tls for row in rows if row.tls))
     where = f", TLS {versions}" if versions else ""
     yield f"{count}. {row.slug} ({row.severity}{where})"
-    yield from _folded(f"   {row.differs}.")
+    yield from _folded(f"   {row.differs.rstrip('.')}.")
     for how in dict.fromkeys(_got(row) for row in rows):
         yield from _folded(f"   It was admitted: {how}.")
     yield from _folded(f"   {each.meaning}")
