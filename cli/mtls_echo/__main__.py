@@ -18,9 +18,8 @@ import click
 from mtls_echo import __version__
 from mtls_echo.console import (
     PROGRAM,
-    CommandGroup,
-    HelpFormatter,
     broken_pipe,
+    choose_colour,
     complain,
     flush_output,
     help_hint,
@@ -28,6 +27,7 @@ from mtls_echo.console import (
     unwritable_output,
     usage_message,
 )
+from mtls_echo.usage.help import CommandGroup, HelpFormatter
 
 _INTERRUPTED = 130  # 128 + SIGINT, what a shell reports for any other program
 
@@ -52,7 +52,7 @@ _COMMANDS = {
         "Serve every TLS fault on one port; score any client by them.",
     ),
     "explain": ("commands.explain", "Explain an error text from any TLS program."),
-    "completion": ("completion", "Print a shell completion script."),
+    "completion": ("usage.completion", "Print a shell completion script."),
 }
 
 
@@ -64,6 +64,10 @@ class _Commands(CommandGroup):
 
     def summaries(self, ctx: click.Context) -> list[tuple[str, str]]:
         return [(name, summary) for name, (_, summary) in _COMMANDS.items()]
+
+
+def _choose_colour(_: click.Context, __: click.Parameter, when: str) -> None:
+    choose_colour(when)
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -94,7 +98,17 @@ examples:
 """,
 )
 @click.option(
-    "--version",
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_choose_colour,
+    help="When output is coloured. auto: on a terminal, unless NO_COLOR is set or TERM is dumb.",
+)
+@click.option(
+    *("-V", "--version"),
     is_flag=True,
     expose_value=False,
     is_eager=True,

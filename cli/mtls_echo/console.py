@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import importlib
 import os
 import re
 import sys
 import textwrap
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator
 from typing import IO, TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
@@ -39,152 +38,6 @@ CONNECTION_STATUSES = """\
 """
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-class CommandGroup(click.Group):
-    """A group of commands that prints its help when called without one.
-
-    It suggests a command for a name that it does not have: one of its own, or of a group in it.
-
-    Args:
-        elsewhere: Of commands that are imported when they are used, the modules, in which they
-            have the same names.
-    """
-
-    def __init__(
-        self, *args: Any, elsewhere: Mapping[str, str] | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self._elsewhere = elsewhere or {}
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of its commands."""
-        return sorted([*self.commands, *self._elsewhere])
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of this name."""
-        if cmd_name not in self._elsewhere:
-            return super().get_command(ctx, cmd_name)
-        module = importlib.import_module(self._elsewhere[cmd_name])
-        command: click.Command = getattr(module, cmd_name)
-        return command
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments; without any, print the help and end with success."""
-        if not args and not ctx.resilient_parsing:
-            click.echo(ctx.get_help())
-            ctx.exit()
-        return super().parse_args(ctx, args)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that the first argument names."""
-        name = args[0]
-        if name.startswith("-") or ctx.resilient_parsing or self.get_command(ctx, name):
-            return super().resolve_command(ctx, args)
-        suggested = (
-            f" Did you mean {' or '.join(found)}?" if (found := self._like(ctx, name)) else ""
-        )
-        raise click.UsageError(f"No such command {name!r}.{suggested}", ctx)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands, each with its whole first sentence."""
-        with formatter.section("Commands"):
-            formatter.write_dl(self.summaries(ctx))
-
-    def summaries(self, ctx: click.Context) -> list[tuple[str, str]]:
-        """Each command and what it does."""
-        found = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
-        return [(name, each.get_short_help_str(limit=1000)) for name, each in found if each]
-
-    def _like(self, ctx: click.Context, name: str) -> list[str]:
-        import difflib
-
-        own = self.list_commands(ctx)
-        inner = {
-            sub: f"'{each} {sub}'"
-            for each in own
-            if isinstance(group := self.get_command(ctx, each), click.Group)
-            for sub in group.list_commands(ctx)
-        }
-        close = [f"'{each}'" for each in difflib.get_close_matches(name, own)]
-        return close or [inner[each] for each in difflib.get_close_matches(name, inner)]
-
-
-class HelpFormatter(click.HelpFormatter):
-    """Formats help with words whole, in a narrow terminal too.
-
-    click breaks words at hyphens, what is longer than its column anywhere, and examples not at
-    all; and it writes at least fifty columns.
-    """
-
-    def __init__(
-        self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None
-    ) -> None:
-        if width is None:
-            width = max(min(_columns(), max_width or 80) - 2, _NARROWEST)
-        super().__init__(indent_increment, width)
-
-    def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
-        """Write the usage line; what does not fit goes on below the first argument."""
-        start = f"{'Usage: ' if prefix is None else prefix}{prog} "
-        room = max([20, *map(len, args.split())])
-        indent = len(start) if len(start) + room <= self.width else 4
-        lines = wrap(f"{start}{args}", self.width, " " * indent)
-        self.write("".join(f"{line}\n" for line in lines))
-
-    def write_text(self, text: str) -> None:
-        """Write paragraphs, and wrap the lines of those that click would leave as they are."""
-        lines: list[str] = []
-        is_raw = False
-        for line in text.splitlines():
-            is_raw = line.strip() == "\b" or (is_raw and line != "")
-            fits = not is_raw or len(line) <= self.width - self.current_indent
-            lines += [line] if fits else wrap_line(line, self.width - self.current_indent)
-        super().write_text(_unbreakable("\n".join(lines)))
-
-    def write_dl(
-        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
-    ) -> None:
-        """Write a list of terms and what they mean, for which half of the width stays at least."""
-        rows = list(rows)
-        room = self.width - self.current_indent - col_spacing
-        longest = max((len(word) for _, meaning in rows for word in meaning.split()), default=0)
-        unbreakable = [
-            (
-                "\n".join(wrap(" " * self.current_indent + term, self.width, "    ")).lstrip(),
-                meaning,
-            )
-            for term, meaning in ((term, _unbreakable(meaning)) for term, meaning in rows)
-        ]
-        col_max = max(1, min(col_max, room - max(longest, self.width // 2)))
-        super().write_dl(unbreakable, col_max, col_spacing)
-
-    def getvalue(self) -> str:
-        """What was written."""
-        return super().getvalue().replace(_HYPHEN, "-")
-
-
-# Help is not written in fewer columns.
-_NARROWEST = 20
-
-
-def _columns() -> int:
-    """The width of the terminal: as `shutil` has it, which imports what unpacks archives."""
-    with contextlib.suppress(ValueError):
-        if (columns := int(os.environ.get("COLUMNS", ""))) > 0:
-            return columns
-    with contextlib.suppress(OSError):  # standard output is closed, or no terminal
-        return os.get_terminal_size(1).columns or 80
-    return 80
-
-
-_HYPHEN = "\N{NON-BREAKING HYPHEN}"
-
-
-def _unbreakable(text: str) -> str:
-    return text.replace("-", _HYPHEN)
 
 
 class CommandError(click.ClickException):
@@ -223,8 +76,27 @@ def help_hint(error: click.UsageError) -> str:
 
 def usage_message(error: click.UsageError) -> str:
     """What is wrong with the arguments: one line without a capital and a full stop."""
-    message = " ".join(error.format_message().split()).rstrip(".")
+    told = error.format_message()
+    if isinstance(error, click.NoSuchOption):
+        told = f"No such option {error.option_name}{_like_option(error)}"
+    message = " ".join(told.split()).rstrip(".")
     return message[:1].lower() + message[1:]
+
+
+def _like_option(error: click.NoSuchOption) -> str:
+    """The options that are like one that there is not: click suggests what has a letter of it."""
+    import difflib
+
+    if error.option_name == "--color" and error.ctx is not None:
+        return f"; it goes before the command: {PROGRAM} --color WHEN {error.ctx.info_name}"
+    known = [
+        name
+        for option in (error.ctx.command.params if error.ctx is not None else ())
+        if isinstance(option, click.Option) and not option.hidden
+        for name in option.opts
+    ]
+    close = difflib.get_close_matches(error.option_name, known, cutoff=0.7)
+    return f". Did you mean {' or '.join(close)}?" if close else ""
 
 
 def complain(message: str, hint: str | None = None, *, file: IO[Any] | None = None) -> None:
@@ -258,12 +130,27 @@ def _echo(line: str, file: IO[Any] | None, label: str = "", colour: str = "") ->
         line = "\n".join(wrap(line, width, "  "))
     if colour:
         line = line.replace(label, click.style(label, fg=colour, bold=True), 1)
-    click.echo(line, file=file, err=file is None, color=False if is_colourless() else None)
+    click.echo(line, file=file, err=file is None, color=colour_wanted())
 
 
-def is_colourless() -> bool:
-    """Whether the user wants no colour (https://no-color.org), or the terminal has none."""
-    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+# What `mtls-echo --color` says.
+_colour: list[bool | None] = [None]
+
+
+def choose_colour(when: str) -> None:
+    """Have colour "always", "never" or, as without this, "auto": on a terminal that has it."""
+    _colour[0] = {"always": True, "never": False, "auto": None}[when]
+
+
+def colour_wanted() -> bool | None:
+    """Whether output is coloured: True always, False never, None on a terminal.
+
+    Unless `--color` says so, what the user has set for all programs counts
+    (https://no-color.org), and what is known of the terminal.
+    """
+    if _colour[0] is not None:
+        return _colour[0]
+    return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
 
 
 def width_of(stream: IO[Any] | None) -> int | None:

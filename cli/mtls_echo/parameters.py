@@ -71,6 +71,26 @@ class FlawSlug(click.ParamType[str]):
         ]
 
 
+class CredentialName(click.ParamType[str]):
+    """The name of a credential; completed by the shell with those of the PKI directory."""
+
+    name = "name"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the folders of the directory that have a certificate in them."""
+        from click.shell_completion import CompletionItem
+
+        directory = ctx.params.get("directory") or ctx.params.get("pki")
+        if directory is None:
+            from mtls_echo_tls.material.load import default_pki
+
+            directory = default_pki()
+        names = (each.parent.name for each in directory.glob("*/tls.crt"))
+        return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
+
+
 class Seconds(click.FloatRange):
     """A finite number of seconds: ``inf`` and ``nan`` are numbers to Python and to click."""
 

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from mtls_echo.console import is_colourless, width_of
+from mtls_echo.console import colour_wanted, width_of
 
 # What a pipe gets.
 WIDTH = 80
@@ -33,12 +33,15 @@ def open_console(
         widest: At most so many columns, whatever the terminal has.
         markup: Whether ``[bold]`` and its like are instructions; never for what others wrote.
     """
+    colour = colour_wanted()
     console = PipedConsole(
         highlight=False,
         emoji=False,
         markup=markup,
         stderr=stderr,
-        color_system=None if is_colourless() else "auto",
+        # rich finds out by itself what a terminal has, and takes a pipe to have none.
+        color_system="auto" if colour is None else "standard" if colour else None,
+        no_color=False if colour else None,
     )
     width = width_of(sys.stderr if stderr else sys.stdout) or WIDTH
     if widest is not None:

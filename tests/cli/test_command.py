@@ -14,6 +14,7 @@ import pytest
 
 import mtls_echo
 from mtls_echo.__main__ import mtls_echo as application
+from mtls_echo.usage.help import SectionedCommand
 from tests.support.command_line import COMMAND, environment, run
 from tests.support.timing import TIMEOUT
 
@@ -82,6 +83,7 @@ def test_every_command_explains_itself_with_examples_that_it_understands(
         ("pki isue", "issue"),
         ("isue", "pki issue"),
         ("demo --rotatoin", "--rotation"),
+        ("serve --lisen 127.0.0.1:0", r"--listen\?"),
         ("pki issue ./pki a a.test --cliennt", "--client"),
         ("observe expird", "expired"),
     ],
@@ -90,7 +92,7 @@ def test_a_mistyped_word_gets_the_one_that_is_like_it(mistyped: str, meant: str)
     ran = run(*mistyped.split())
 
     assert ran.returncode == 2
-    assert re.search(rf"[Dd]id you mean [^?]*{meant}\b", ran.stderr)
+    assert re.search(rf"[Dd]id you mean '?{meant}(?!\w)", ran.stderr)
 
 
 def test_a_word_like_none_gets_no_suggestion() -> None:
@@ -100,6 +102,7 @@ def test_a_word_like_none_gets_no_suggestion() -> None:
 def test_the_version_comes_with_those_of_python_and_openssl() -> None:
     ran = run("--version")
 
+    assert ran.stdout == run("-V").stdout
     assert ran.stdout.startswith(f"mtls-echo {mtls_echo.__version__} (Python 3.")
     assert ssl.OPENSSL_VERSION in ran.stdout
 
@@ -116,6 +119,48 @@ def test_a_mistake_is_one_error_with_a_hint_and_exit_2(arguments: list[str]) -> 
     assert "Traceback" not in ran.stderr
     assert ran.stderr.count("mtls-echo: error: ") == 1
     assert ran.stderr.count("mtls-echo: hint: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "no_color", "coloured"),
+    [
+        ("nonsense", "", False),
+        ("--color auto nonsense", "", False),
+        ("--color always nonsense", "", True),
+        ("--color always nonsense", "1", True),
+        ("--color never nonsense", "", False),
+        ("--color always serve --nonsense", "", True),
+        ("--color always demo --tls 1.3", "", True),
+        ("--color never demo --tls 1.3", "", False),
+    ],
+)
+def test_the_colour_of_everything_is_chosen_at_one_place(
+    arguments: str, no_color: str, coloured: bool
+) -> None:
+    ran = run(*arguments.split(), NO_COLOR=no_color)
+
+    assert ("\x1b[" in ran.stdout + ran.stderr) is coloured
+
+
+def test_colour_asked_of_a_command_is_told_where_it_is_asked_for() -> None:
+    ran = run("serve", "--color", "never")
+
+    assert "it goes before the command: mtls-echo --color WHEN serve" in ran.stderr
+
+
+@pytest.mark.parametrize("name", ["serve", "connect"])
+def test_options_are_under_headings(name: str) -> None:
+    command = EVERY_COMMAND[(name,)]
+    assert isinstance(command, SectionedCommand)
+    named = [option for options in command.sections.values() for option in options]
+    ran = run(name, "--help")
+
+    assert {*named} <= {option.name for option in command.params}
+    assert len(named) == len({*named})
+    assert all(f"\n{heading}:\n" in ran.stdout for heading in command.sections)
+    for option in command.params:
+        if isinstance(option, click.Option):
+            assert len(re.findall(rf"(?m)^  {option.opts[0]}(?![\w-])", ran.stdout)) == 1
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -138,6 +183,24 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> str:
     directory = str(tmp_path_factory.mktemp("made") / "pki")
     assert run("pki", "init", directory).returncode == 0
     return directory
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("connect --pki {pki} --as c", ["client"]),
+        ("pki renew {pki} ", ["client", "server"]),
+        ("pki issue {pki} x --client --flaw exp", ["expired", "expired-authority"]),
+        ("observe wrong-n", ["wrong-name", "wrong-name-address-as-host"]),
+    ],
+)
+def test_a_shell_is_offered_names_and_slugs(words: str, offered: list[str], pki: str) -> None:
+    line = f"mtls-echo {words.format(pki=pki)}"
+    at = len(line.split()) - (not line.endswith(" "))
+    ran = run(_MTLS_ECHO_COMPLETE="bash_complete", COMP_WORDS=line, COMP_CWORD=str(at))
+
+    found = [each.removeprefix("plain,") for each in ran.stdout.split()]
+    assert found[: len(offered)] == offered
 
 
 def redirected(redirection: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -205,7 +268,8 @@ def test_an_output_that_cannot_be_written_is_one_error_and_exit_2(
 
 def test_an_error_that_is_none_of_the_output_s_is_not_blamed_on_it() -> None:
     program = (
-        "from mtls_echo import __main__, completion\n"
+        "from mtls_echo import __main__\n"
+        "from mtls_echo.usage import completion\n"
         "def fail(**_): raise FileNotFoundError(2, 'No such file', 'x')\n"
         "completion.completion.callback = fail\n"
         "__main__.main(['completion', 'bash'])\n"

@@ -69,9 +69,10 @@ APPLICATION = """
 cli/gallery:
 cli/gallery/programs:
 cli: cli/gallery
+cli/usage: cli
 cli/commands/gallery: cli cli/gallery
 cli/commands/endpoints: cli
-cli/commands/pki: cli
+cli/commands/pki: cli cli/usage
 cli/demo: cli
 cli/demo/rotation: cli cli/demo
 cli/demo/endpoints: cli cli/demo cli/commands/endpoints
@@ -80,7 +81,7 @@ cli/attacks: cli cli/demo cli/failures
 cli/probing: cli
 cli/probing/reports: cli cli/probing
 cli/commands/probe: cli cli/commands/pki cli/probing cli/probing/reports
-cli/commands: cli cli/demo cli/demo/rotation cli/demo/endpoints cli/attacks
+cli/commands: cli cli/usage cli/demo cli/demo/rotation cli/demo/endpoints cli/attacks
 """
 
 MOST_MODULES = 12

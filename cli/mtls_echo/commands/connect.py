@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from mtls_echo.console import CONNECTION_STATUSES, CommandError, broken_pipe
-from mtls_echo.parameters import Seconds, file_option, is_strict, verify_option
+from mtls_echo.parameters import CredentialName, Seconds, file_option, is_strict, verify_option
 from mtls_echo.password import ask_for_password
+from mtls_echo.usage.help import SectionedCommand
 from mtls_echo_client.starttls.ports import PORTS
 from mtls_echo_tls.address import DEFAULT_PORT, parse_address, reference_identifier
 
@@ -60,8 +61,16 @@ exit status (with --repeat and --count: of the last connection that failed):
   130  interrupted by Ctrl-C; 141  standard output was closed by its reader
 """
 
+_SECTIONS = {
+    "Certificates": "pki name no_cert cert key password_file ca crl verify",
+    "What is offered": "server_name tls alpn",
+    "A server that does not echo": "starttls handshake wait http method header",
+    "How often, how long": "timeout repeat count",
+    "Output": "json show_chain trace",
+}
 
-@click.command("connect", epilog=EPILOG)
+
+@click.command("connect", cls=SectionedCommand, sections=_SECTIONS, epilog=EPILOG)
 @click.argument("address", metavar="[HOST:PORT]", required=False)
 @click.argument("message", metavar="[MESSAGE]", required=False)
 @file_option(
@@ -72,7 +81,10 @@ exit status (with --repeat and --count: of the last connection that failed):
     "  [default: $MTLS_ECHO_PKI, or mtls-echo/pki among the user's state files, as for `serve`]",
 )
 @click.option(
-    "--as", "name", metavar="NAME", help="Which certificate of DIR to present.  [default: client]"
+    *("--as", "name"),
+    type=CredentialName(),
+    metavar="NAME",
+    help="Which certificate of DIR to present.  [default: client]",
 )
 @click.option("--no-cert", is_flag=True, help="Present no certificate.")
 @file_option(

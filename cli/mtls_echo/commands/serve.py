@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mtls_echo.commands.serve_options import EPILOG, with_options
+from mtls_echo.commands.serve_options import EPILOG, SECTIONS, with_options
 from mtls_echo.console import CommandError
 from mtls_echo.parameters import is_strict, listen_on
 from mtls_echo.password import ask_for_password
+from mtls_echo.usage.help import SectionedCommand
 from mtls_echo_pki.files.durable import os_reason
 
 if TYPE_CHECKING:
@@ -43,7 +44,12 @@ if TYPE_CHECKING:
 _NEW_OBJECTS = 2_000
 
 
-@click.command(epilog=EPILOG, context_settings={"max_content_width": 100})
+@click.command(
+    cls=SectionedCommand,
+    sections=SECTIONS,
+    epilog=EPILOG,
+    context_settings={"max_content_width": 100},
+)
 @with_options
 @click.pass_context
 def serve(ctx: click.Context, /, **options: Any) -> None:

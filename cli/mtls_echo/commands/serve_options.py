@@ -12,7 +12,13 @@ from functools import reduce
 
 import click
 
-from mtls_echo.parameters import Command, choice_option, file_option, verify_option
+from mtls_echo.parameters import (
+    Command,
+    CredentialName,
+    choice_option,
+    file_option,
+    verify_option,
+)
 
 EPILOG = """\b
 examples:
@@ -50,6 +56,17 @@ exit status:
   1  stopped, some had to be cut off
   2  usage, configuration, unusable files, or an address that cannot be listened on
 """
+
+# The headings that the options are listed under.
+SECTIONS = {
+    "Certificates": "pki name cert key password_file client_ca crl verify",
+    "Who may enter": "client_auth allow_cn allow_dns allow_uri allow_email allow_fingerprint",
+    "TLS and protocols": "min_version max_version session_tickets alpn http",
+    "Listening": "listen workers status",
+    "Limits": "handshake_timeout idle_timeout max_connections max_handshakes"
+    " max_handshakes_per_network max_connection_age grace_period reload_interval",
+    "Output": "log_format trace keylog",
+}
 
 
 def _seconds(text: str) -> float:
@@ -95,7 +112,10 @@ _OPTIONS = (
         "[default: $MTLS_ECHO_PKI, or mtls-echo/pki among the user's state files]",
     ),
     click.option(
-        "--as", "name", metavar="NAME", help="Credential in that directory.  [default: server]"
+        *("--as", "name"),
+        type=CredentialName(),
+        metavar="NAME",
+        help="Credential in that directory.  [default: server]",
     ),
     file_option(
         *("--cert", "--grpc-server-tls-cert", "cert"),

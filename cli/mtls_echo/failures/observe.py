@@ -15,6 +15,7 @@ import click
 from mtls_echo.console import complain
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
     from rich.console import Console
 
     from mtls_echo.failures.case import FailureCase
@@ -39,8 +40,20 @@ exit status:
 """
 
 
+def _complete(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
+    """The failures and causes whose names begin so, with what they mean."""
+    from click.shell_completion import CompletionItem
+
+    from mtls_echo.failures.registry import FAILURE_CASES
+
+    titles = {case.cause: "" for case in FAILURE_CASES}
+    titles |= {case.slug: case.title for case in FAILURE_CASES}
+    found = sorted(slug for slug in titles if slug.startswith(begun))
+    return [CompletionItem(slug, help=titles[slug]) for slug in found]
+
+
 @click.command(epilog=_EPILOG)
-@click.argument("slug", required=False)
+@click.argument("slug", required=False, shell_complete=_complete)
 @click.option("--tls", type=click.Choice(["1.2", "1.3"]), help="Play this version only.")
 @click.option("--fast", is_flag=True, help="Do not pause between two failures on a terminal.")
 @click.option("--json", "as_json", is_flag=True, help="Print only one JSON object per failure.")

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from mtls_echo import console
 from mtls_echo.console import CommandError, usage_errors
+from mtls_echo.usage.help import CommandGroup
 
 
-class PKIGroup(console.CommandGroup):
+class PKIGroup(CommandGroup):
     """Says what is wrong with the arguments in the same form as every other error."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:

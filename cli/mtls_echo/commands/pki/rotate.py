@@ -17,7 +17,7 @@ import click
 
 from mtls_echo.commands.pki.errors import as_command_errors
 from mtls_echo.console import complain, print_result
-from mtls_echo.parameters import Lifetime, directory_argument, summary
+from mtls_echo.parameters import CredentialName, Lifetime, directory_argument, summary
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -66,7 +66,7 @@ class _Serial(click.ParamType[int]):
 
 @click.command()
 @directory_argument
-@click.argument("name", required=False)
+@click.argument("name", type=CredentialName(), required=False)
 @click.option("--all", "every", is_flag=True, help="Renew every credential in DIR.")
 @click.option("--same-key", "rekey", flag_value="no", help="Keep the private key.")
 @click.option("--new-key", "rekey", flag_value="yes", help="Make a new private key.")
@@ -185,7 +185,7 @@ def _present_entries(pki: Directory, names: Iterable[str]) -> dict[str, LedgerEn
 
 @click.command()
 @directory_argument
-@click.argument("name")
+@click.argument("name", type=CredentialName())
 @click.option(
     "--reason",
     type=_Reason(),

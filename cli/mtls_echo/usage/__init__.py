@@ -1,0 +1,1 @@
+"""How the command explains itself: help, suggestions, completion, manual pages."""
