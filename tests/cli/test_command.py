@@ -157,6 +157,7 @@ def test_options_are_under_headings(name: str) -> None:
 
     assert {*named} <= {option.name for option in command.params}
     assert len(named) == len({*named})
+    assert "Other options:\n  -h, --help " in ran.stdout
     assert all(f"\n{heading}:\n" in ran.stdout for heading in command.sections)
     for option in command.params:
         if isinstance(option, click.Option):

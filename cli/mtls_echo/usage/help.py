@@ -113,7 +113,7 @@ class SectionedCommand(click.Command):
         records = {
             each.name: record
             for each in self.get_params(ctx)
-            if (record := each.get_help_record(ctx)) is not None
+            if isinstance(each, click.Option) and (record := each.get_help_record(ctx)) is not None
         }
         found = [
             (heading, [records.pop(name) for name in names if name in records])
