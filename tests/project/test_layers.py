@@ -68,7 +68,8 @@ client/endpoints/monitor: client client/endpoints tls tls/diagnosis tls/stream t
 APPLICATION = """
 cli/gallery:
 cli/gallery/programs:
-cli: cli/gallery
+cli/probing:
+cli: cli/gallery cli/probing
 cli/usage: cli
 cli/commands/gallery: cli cli/gallery
 cli/commands/endpoints: cli
@@ -78,7 +79,6 @@ cli/demo/rotation: cli cli/demo
 cli/demo/endpoints: cli cli/demo cli/commands/endpoints
 cli/failures: cli cli/demo
 cli/attacks: cli cli/demo cli/failures
-cli/probing: cli
 cli/probing/reports: cli cli/probing
 cli/commands/probe: cli cli/commands/pki cli/probing cli/probing/reports
 cli/commands: cli cli/usage cli/demo cli/demo/rotation cli/demo/endpoints cli/attacks
