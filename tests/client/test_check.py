@@ -232,6 +232,15 @@ async def test_what_an_answer_means(
     assert report.answer.status == int(answer[9:12])
 
 
+async def test_a_proof_that_is_wanted_in_http_is_named(world: World) -> None:
+    asking = page("401 Unauthorized", "", 'WWW-Authenticate: Bearer realm="api"')
+
+    report = await report_of(world, answering(asking), http="/")
+
+    assert exit_status(report) == 9
+    assert facts(report)["it wants"].startswith('Bearer realm="api", which a request can bring')
+
+
 @pytest.mark.parametrize(
     ("answer", "told"),
     [

@@ -74,3 +74,15 @@ def test_a_protocol_may_have_a_usual_port_of_its_own() -> None:
     assert parse_address("db.test", default_port=5432) == Address("db.test", 5432)
     assert parse_address("", default_port=25) == Address("localhost", 25)
     assert parse_address("db.test:1", default_port=5432) == Address("db.test", 1)
+
+
+@pytest.mark.parametrize(
+    ("host", "is_loopback"),
+    [
+        ("localhost", True), ("a.localhost", True), ("127.0.0.1", True), ("127.9.9.9", True),
+        ("::1", True), ("api.test", False), ("10.0.0.1", False), ("localhost.test", False),
+        ("notlocalhost", False), ("::ffff:10.0.0.1", False),
+    ],
+)  # fmt: skip
+def test_this_machine_is_known_as_it_is_written(host: str, is_loopback: bool) -> None:
+    assert Address(host).is_loopback is is_loopback

@@ -42,6 +42,9 @@ _STATUS_LINE = re.compile(rb"HTTP/(\d\.\d) (\d{3})(?: ([^\r\n]*))?\r?\n")
 _HTTP2 = re.compile(rb"\0\0.\x04\0\0{4}", re.DOTALL)
 
 
+_UNAUTHORISED = 401
+
+
 class ServerAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What a server said in the place of an echo.
 
@@ -49,6 +52,7 @@ class ServerAnswer(msgspec.Struct, frozen=True, kw_only=True):
         protocol: ``HTTP/1.1``, ``HTTP/2``, or what a first line is known for; "" when unknown.
         status: Of an HTTP response.
         phrase, server, location: Its reason phrase, and those fields of its header.
+        challenge: Its field WWW-Authenticate: the proof that it wants, which is not a certificate.
         text: What it says, without markup.
     """
 
@@ -57,12 +61,20 @@ class ServerAnswer(msgspec.Struct, frozen=True, kw_only=True):
     phrase: str = ""
     server: str = ""
     location: str = ""
+    challenge: str = ""
     text: str = ""
 
     @property
     def is_success(self) -> bool:
         """Whether a request was granted, or led elsewhere."""
         return self.status is not None and 200 <= self.status < 400
+
+    @property
+    def wanted(self) -> str:
+        """The proof that a client is asked for in HTTP (RFC 9110 §15.5.2)."""
+        if self.status != _UNAUTHORISED or not self.challenge:
+            return ""
+        return f"{_cut(self.challenge)}, which a request can bring, and TLS cannot"
 
     def __str__(self) -> str:
         """The answer on one short line."""
@@ -91,6 +103,7 @@ def http_answer(
         phrase=_line(phrase),
         server=_line(header.get(b"server", b"")),
         location=_line(header.get(b"location", b"")),
+        challenge=_line(header.get(b"www-authenticate", b"")),
         text=text_of(body),
     )
 

@@ -69,8 +69,12 @@ def topic_of(cause: Slug | None, refused: Side | None) -> str:
     return next((topic for topic, causes in _TOPICS.items() if cause in causes), "")
 
 
-def product_of(answer: ServerAnswer | None, stacks: Set[str]) -> str | None:
+def product_of(
+    answer: ServerAnswer | None, stacks: Set[str], known: str | None = None
+) -> str | None:
     """The product that a server is, as far as it shows; "" for another one, None: unknown."""
+    if known is not None:
+        return known
     if answer is not None:
         said = answer.server.casefold()
         found = [product for start, product in _SERVERS if said.startswith(start)]

@@ -211,6 +211,8 @@ def _facts(
     if evidence.answer is not None and words.rejected_by == "server":
         said = f": “{evidence.answer.said}”" if evidence.answer.said else ""
         yield Fact("received", f"{evidence.answer}{said}")
+        if wanted := evidence.answer.wanted:
+            yield Fact("it wants", wanted)
     if len(causes) > 2:
         yield Fact(_likelihood(causes, words), words.clause(causes[0], evidence.verify_code))
         others = drop(causes[1:], SILENT)  # how it ended was seen
@@ -271,8 +273,9 @@ def worked(evidence: Evidence, words: Perspective) -> Iterator[Fact]:
         return
     yield Fact("asked for", asked_for_in_words(asked))
     ours = end_entity(evidence.own_chain)
-    sent = presented_as(ours) if ours is not None else f"none: {_why_unsent(evidence)}"
-    yield Fact("we sent", sent)
+    why = "our key makes none of the signatures that the server takes"
+    why = why if evidence.context_info.credential is not None else "we were given none to present"
+    yield Fact("we sent", presented_as(ours) if ours is not None else f"none: {why}")
     if evidence.answer is not None or evidence.waited is not None or evidence.timed_out:
         yield Fact("proved", words.text(_proved(evidence)))
 
@@ -288,18 +291,10 @@ def _settings(evidence: Evidence, words: Perspective, causes: Slugs) -> Iterator
     if not unasked and (not reasons or (words.rejected_by is None and reasons == causes)):
         return
     topic = topic_of(None if unasked else reasons[0], "server" if by_us else "client")
-    product = evidence.product
-    if product is None:
-        stacks = evidence.peer_stacks or recognise(evidence.recorder)
-        product = product_of(evidence.answer, stacks)
+    stacks = evidence.peer_stacks or recognise(evidence.recorder)
+    product = product_of(evidence.answer, stacks, evidence.product)
     for name, text in settings(topic, product):
         yield Fact(f"on {name}", text)
-
-
-def _why_unsent(evidence: Evidence) -> str:
-    if evidence.context_info.credential is None:
-        return "we were given none to present"
-    return "our key makes none of the signatures that the server takes"
 
 
 def _proved(evidence: Evidence) -> str:
