@@ -101,5 +101,6 @@ def _look(connection: Connection, first: bytes) -> bytes:
     """Answer the first bytes with themselves, unless they are a request."""
     if is_request(first):
         raise _RequestArrived(first)
-    connection.evidence.recorder.forget()
+    if not connection.evidence.recorder.requested:
+        connection.evidence.recorder.forget()
     return first

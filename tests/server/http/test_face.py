@@ -109,6 +109,16 @@ async def test_the_hello_of_an_echo_client_is_not_kept(pki: Authorities) -> None
         assert not ours.evidence.recorder.messages
 
 
+async def test_a_trace_that_was_asked_for_is_kept(pki: Authorities) -> None:
+    async with faced(pki, trace=True) as here:
+        for number, alpn in enumerate(((), ("http/1.1",)), 1):
+            async with await here.connect(client(pki, alpn=alpn)) as stream:
+                await (ask(stream, "/json") if alpn else echoed(stream))
+            names = [entry["name"] for entry in (await here.event("connection", number))["trace"]]
+            assert names[0] == "ClientHello"
+            assert "Finished" in names
+
+
 @both_versions
 @pytest.mark.parametrize("how", ["close", "leave", "asked"])
 async def test_a_client_that_was_served_has_not_failed(
