@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ssl
 
 from mtls_echo_server.connection import Connection
@@ -17,18 +18,22 @@ MOST_ECHOED = 256 * 1024
 def own_site(connection: Connection) -> Site:
     """What answers this connection."""
 
+    @functools.cache  # a handshake does not change, and to read one takes a millisecond
+    def handshake() -> Handshake:
+        return Handshake(connection)
+
     def front(request: ReceivedRequest) -> HTTPResponse:
         if not request.wants_html:
             return as_json(request)
         from mtls_echo_server.http.page import handshake_page
 
-        return handshake_page(Handshake(connection))
+        return handshake_page(handshake())
 
     def as_json(_: ReceivedRequest) -> HTTPResponse:
-        return HTTPResponse.json(Handshake(connection).value())
+        return HTTPResponse.json(handshake().value())
 
     def trace(_: ReceivedRequest) -> HTTPResponse:
-        drawn = sequence(Handshake(connection).traced())
+        drawn = sequence(handshake().traced())
         return HTTPResponse.text(
             "".join(f"{line}\n" for line in drawn) or "nothing was recorded\n"
         )

@@ -25,7 +25,7 @@ HTML = "Accept: text/html,application/xhtml+xml,*/*;q=0.8"
 async def test_a_client_gets_its_own_handshake(pki: Authorities, version: ssl.TLSVersion) -> None:
     async with faced(pki) as here, await here.connect(client(pki, version=version)) as stream:
         told = (await ask(stream, "/")).json
-        assert told == (await ask(stream, "/json")).json | {"duration_ms": told["duration_ms"]}
+        assert told == (await ask(stream, "/json")).json
         assert told["outcome"] == "completed"
         assert told["tls"]["alpn"] == "http/1.1"
         assert told["tls"]["server_name"] == "localhost"
