@@ -71,6 +71,7 @@ class Conversation:
     Attributes:
         requests: How many were answered, what was no request at all included.
         stalled: Whether an answer could not be sent in time: half of it may be out.
+        finished: Whether the client has ended it, with nothing outstanding.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Conversation:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEAD)
         self.requests = 0
         self.stalled = False
+        self.finished = False
 
     async def run(self) -> None:
         """Answer until either side ends it; the caller closes the stream."""
@@ -115,11 +117,10 @@ class Conversation:
     async def _wait_for_request(self) -> bool:
         if self._begun or self._http.trailing_data[0]:
             return True
-        data: bytes | bytearray = b""
         with trio.move_on_after(self._bounds.waiting):
-            data = await self._stream.receive_some()
-        self._begun = bytes(data)
-        return bool(data)
+            self._begun = bytes(await self._stream.receive_some())
+            self.finished = not self._begun
+        return bool(self._begun)
 
     # --- a request -------------------------------------------------------------------------------
 

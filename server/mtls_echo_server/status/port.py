@@ -83,7 +83,10 @@ class StatusPort:
             self._open.pop(scope, None)
 
     async def _converse(self, stream: trio.SocketStream) -> None:
-        await Conversation(stream, self._site, bounds=_BOUNDS).run()
+        conversation = Conversation(stream, self._site, bounds=_BOUNDS)
+        await conversation.run()
+        if conversation.finished:
+            return
         with trio.move_on_after(_LINGER):
             await stream.send_eof()
             left = _LINGER_BYTES
