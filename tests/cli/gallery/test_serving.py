@@ -10,6 +10,7 @@ import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 import trio
 
@@ -65,6 +66,9 @@ async def gallery() -> AsyncIterator[Visited]:
             yield served
             serving.cancel_scope.cancel()
     assert [visit.bug for visit in served.visits if visit.bug is not None] == []
+    for visit in served.visits:
+        assert visit.line.startswith(f"{visit.exhibit.slug}: ")
+        assert json.loads(msgspec.json.encode(visit.fields))["exhibit"] == visit.exhibit.slug
 
 
 def client_context(trust: Trust = GOOD_TRUST, *alpn: str, check: bool = True) -> ssl.SSLContext:

@@ -84,9 +84,9 @@ def gallery(
     """Serve every TLS fault on one port, to see what clients make of it.
 
     The name that a client asks for (SNI) picks the exhibit: expired.gallery.localhost has a
-    certificate that has expired, and nothing else is wrong with it. Each answers in HTTP who asks
-    in HTTP, and echoes anything else. Certificates are made at the start: none is ever out of
-    date, and nothing leaves this machine.
+    certificate that has expired, and nothing else is wrong with it. Each answers HTTP in HTTP, and
+    echoes anything else. Certificates are made at the start: none is ever out of date, and nothing
+    leaves this machine.
     """
     if ctx.invoked_subcommand is not None:
         return
