@@ -16,18 +16,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-# What a word of a command may contain, and what that stands for.
-PLACEHOLDERS = {
-    "url": "https://localhost:PORT/, or with an address where one is asked for",
-    "host": "localhost, or that address",
-    "port": "the port, another for each run",
-    "ca": "a file with the trust anchors, PEM",
-    "crl": "a file with a CRL of each CA, PEM; without it no revocation is judged",
-    "trust": "a file with both, as OpenSSL takes them",
-    "cert": "a client's certificate, PEM",
-    "key": "its key, PEM",
-    "dir": "a folder of this client, with what was built of it",
-}
+# What a word of a command may contain: an address, files, and a folder of the client's own;
+# `mtls-echo gallery judge --help` says what they stand for.
+PLACEHOLDERS = frozenset({"url", "host", "port", "ca", "crl", "trust", "cert", "key", "dir"})
 
 # The sources of clients that are libraries.
 _PROGRAMS = Path(__file__).parent / "programs"
@@ -89,12 +80,14 @@ def _program(suffix: str) -> str:
 
 def _python(library: str, *, crl: bool = True) -> ClientCommand:
     called = (sys.executable, _program("py"), library, "{url}")
-    shown = "ssl.OPENSSL_VERSION" if library == "ssl" else f"'{library}', {library}.__version__"
+    shown = f"'{library}', {library}.__version__"
+    if library == "ssl":
+        shown = "'Python', sys.version.split()[0] + ',', ssl.OPENSSL_VERSION.rsplit(None, 3)[0]"
     return ClientCommand(
         name="python" if library == "ssl" else library,
         command=(*called, "{ca}", "{cert}", "{key}"),
         with_crl=(*called, "{trust}") if crl else (),
-        version=(sys.executable, "-c", f"import {library}; print({shown})"),
+        version=(sys.executable, "-c", f"import sys, {library}; print({shown})"),
         needs=(library,),
     )
 
@@ -189,7 +182,7 @@ def own_client(command: tuple[str, ...]) -> ClientCommand:
     """
     if not takes(command, "url") and not takes(command, "port"):
         raise ValueError("the command has neither {url} nor {port}, so it would meet no exhibit")
-    unknown = set(re.findall(r"\{([a-z]+)\}", " ".join(command))) - PLACEHOLDERS.keys()
+    unknown = set(re.findall(r"\{([a-z]+)\}", " ".join(command))) - PLACEHOLDERS
     if unknown:
         raise ValueError(f"there is no placeholder {{{min(unknown)}}}")
     checks = takes(command, "crl") or takes(command, "trust")

@@ -53,13 +53,14 @@ _WHY = {
     " (gnutls_certificate_verify_peers with GNUTLS_KP_TLS_WWW_SERVER), as gnutls-cli does; wget"
     " does not ask.",
     "truncates": "RFC 8446 §6.1 and RFC 5246 §7.2.1: without close_notify more may have been to"
-    " come. gnutls-cli treats the end of TCP as that of the data, and ends with status 0; HTTP"
-    " clients count the bytes of the body.",
+    " come. gnutls-cli treats the end of TCP as that of the data, and ends with status 0. HTTP"
+    " clients count the bytes of the body; Java's HttpsURLConnection, which is judged here, does"
+    " not. (java.net.http.HttpClient does, but sends hardly any alert.)",
     "alert-close-notify": "The server closes before it has shown anything, which is the end of the"
     " connection (RFC 8446 §6.1), and no success. `openssl s_client` ends with status 0; it sends"
     " nothing.",
-    "oversize": "OpenSSL takes 100 KiB of certificates, Go 64 KiB of one message, and GnuTLS and"
-    " Chromium more.",
+    "oversize": "OpenSSL and BoringSSL (Chromium) take 100 KiB of certificates, Go 64 KiB of one"
+    " message, Java 32 KiB, and GnuTLS more.",
     "weak-key": "OpenSSL's security level 1 takes RSA from 1024 bits on, level 2, Debian's,"
     " from 2048; node has an OpenSSL of its own, with level 1.",
 }
@@ -86,8 +87,7 @@ def page(scores: Sequence[Scored]) -> Iterator[str]:
             yield f"{_NOTES[group]}\n"
         yield from _table(by_group[group], [s for s in scores if _knows(s, group)])
     yield "\n## Where they differ\n"
-    for exhibit in EXHIBITS.values():
-        yield from _difference(exhibit, scores)
+    yield from _differences(scores)
     yield "\n## The alerts\n"
     yield f"{', '.join(f'{each} {each.name}' for each in _alerts(scores))}."
 
@@ -117,9 +117,9 @@ def _table(exhibits: Sequence[Exhibit], scores: Sequence[Scored]) -> Iterator[st
         cells = tuple(cell(score, exhibit) for score in scores)
         alike.setdefault(cells, []).append(exhibit.slug)
     for cells, slugs in alike.items():
-        named = (
-            "<br>".join(slugs) if len(slugs) < 6 else f"{slugs[0]}<br>and {len(slugs) - 1} more"
-        )
+        named = "<br>".join(slugs)
+        if len(slugs) > _MOST_NAMED:
+            named = f"{slugs[0]}<br>and {len(slugs) - 1} more"
         yield f"| {named} | {' | '.join(cells)} |"
 
 
@@ -142,20 +142,23 @@ def _of(row: dict[str, Any]) -> str:
     return text and (f"*({text})*" if row["must"] == "either" else f"**{text}**")
 
 
-def _difference(exhibit: Exhibit, scores: Sequence[Scored]) -> Iterator[str]:
-    """Who has accepted an exhibit, and what the rule is; nothing where none did."""
-    accepted = [
-        score["client"]
-        for score in scores
-        for row in score["rows"]
-        if row["exhibit"] == exhibit.slug and row["verdict"] in ("accepted", "accepted late")
-    ]
-    if not accepted:
-        return
-    who = ", ".join(dict.fromkeys(accepted))
-    rule = exhibit.choice and f"{exhibit.choice[0].upper()}{exhibit.choice[1:]}."
-    said = " ".join(filter(None, (rule, _WHY.get(exhibit.slug))))
-    yield f"- **{exhibit.slug}** ({exhibit.rule}): {exhibit.title}. Accepted by {who}. {said}"
+def _differences(scores: Sequence[Scored]) -> Iterator[str]:
+    """Which exhibits were accepted, by which clients, and what the rule is."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for exhibit in EXHIBITS.values():
+        accepted = dict.fromkeys(
+            score["client"]
+            for score in scores
+            for row in score["rows"]
+            if row["exhibit"] == exhibit.slug and row["verdict"] in ("accepted", "accepted late")
+        )
+        if accepted:
+            rule = exhibit.choice and f"{exhibit.choice[0].upper()}{exhibit.choice[1:]}."
+            said = " ".join(filter(None, (rule, _WHY.get(exhibit.slug))))
+            named = f"**{exhibit.slug}** ({exhibit.title})"
+            found.setdefault((", ".join(accepted), said), []).append(named)
+    for (who, said), named_ones in found.items():
+        yield f"- {', '.join(named_ones)}: accepted by {who}. {said}"
 
 
 def _alerts(scores: Sequence[Scored]) -> list[AlertDescription]:

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from functools import partial
 
 from mtls_echo.gallery import behaviours
-from mtls_echo.gallery.exhibit import Configure, Exhibit
+from mtls_echo.gallery.exhibit import BOTH, Configure, Exhibit
 from mtls_echo.gallery.page import show_exhibit
 from mtls_echo_pki.flaws.registry import FLAWS
 from mtls_echo_tls.alerts import AlertDescription, alert_meaning
@@ -73,6 +73,12 @@ def _certificates() -> list[Exhibit]:
             must="either" if flaw.slug in _CHOICES else "refuse",
             choice=_CHOICES.get(flaw.slug, ""),
             behave=show_exhibit,
+            # Where the presenter gives up its client is not asked.
+            versions=tuple(
+                version
+                for version in BOTH
+                if (but := flaw.expected("server", version)) is None or not but.by_presenter
+            ),
             prepare=flaw.prepare,
             flaw=flaw,
         )

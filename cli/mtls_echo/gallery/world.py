@@ -6,26 +6,22 @@ anchor or in a CRL therefore has a root of its own: it would change the verdict 
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
-from mtls_echo_pki.certificates.tbs import TBSCertList
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.files.durable import PUBLIC
 from mtls_echo_tls.diagnosis.context_info import ContextInfo, describe_context
 
 if TYPE_CHECKING:
-    from cryptography import x509
-
     from mtls_echo.gallery.exhibit import Exhibit
     from mtls_echo_pki.certificates.credential import Credential
-    from mtls_echo_pki.flaws.baseline import Baseline, ValidationInput
+    from mtls_echo_pki.flaws.baseline import ValidationInput
     from mtls_echo_pki.flaws.flaw import TLSVersion
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -34,30 +30,6 @@ _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:@SECLEVEL=0"
 
 _HTTP = "http/1.1"
-
-
-@dataclass(frozen=True)
-class Given:
-    """What an exhibit presents, and what its client is given to judge it with.
-
-    Attributes:
-        credential: The server's.
-        trust: The trust anchors, and a CRL of every CA of the path.
-        reference: The name that the client asks for.
-    """
-
-    credential: Credential
-    trust: Trust
-    reference: str
-
-    @property
-    def by_address(self) -> bool:
-        """Whether the client asks for an IP address: then there is no SNI (RFC 6066 §3)."""
-        try:
-            ipaddress.ip_address(self.reference)
-        except ValueError:
-            return False
-        return True
 
 
 class World:
@@ -71,7 +43,7 @@ class World:
     def __init__(self, servers: Authority | None = None, clients: Authority | None = None) -> None:
         self.servers = servers or Authority.root("mtls-echo gallery CA")
         self.clients = clients or Authority.root("mtls-echo gallery client CA")
-        self._given: dict[tuple[str, str], Given] = {}
+        self._given: dict[tuple[str, str], ValidationInput] = {}
         self._contexts: dict[tuple[str, str, TLSVersion | None], ssl.SSLContext] = {}
 
     @cached_property
@@ -79,7 +51,7 @@ class World:
         """A client's good credential."""
         return self.clients.issue(Request.client("client.test", subject="client"))
 
-    def given(self, exhibit: Exhibit, *names: str) -> Given:
+    def given(self, exhibit: Exhibit, *names: str) -> ValidationInput:
         """What an exhibit presents under these names, the first of which is asked for."""
         key = exhibit.slug, names[0]
         if key not in self._given:
@@ -123,20 +95,21 @@ class World:
         differs = exhibit.flaw.differs if exhibit.flaw is not None else ""
         return differs.startswith("trust anchor") or "CRL" in differs
 
-    def _make(self, exhibit: Exhibit, names: Sequence[str]) -> Given:
+    def _make(self, exhibit: Exhibit, names: Sequence[str]) -> ValidationInput:
         root = self.servers
         if self._has_own_root(exhibit):
             root = Authority.root(f"mtls-echo gallery CA for {exhibit.slug}")
         request = Request.server(*names, subject=exhibit.slug)
         baseline = exhibit.prepare(root, request)
         inputs = exhibit.flaw.apply(baseline) if exhibit.flaw is not None else baseline.inputs
-        trust = inputs.trust
-        if not baseline.crls:
-            trust = replace(trust, crls=_crls(baseline, inputs))
-        return Given(inputs.credential, trust, inputs.reference)
+        if baseline.crls:
+            return inputs
+        # For a client that checks for revocation: nothing is revoked.
+        crls = tuple(each.crl() for each in baseline.authorities)
+        return inputs.but(trust=replace(inputs.trust, crls=crls))
 
     def _context(
-        self, exhibit: Exhibit, version: TLSVersion | None, given: Given
+        self, exhibit: Exhibit, version: TLSVersion | None, given: ValidationInput
     ) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = _VERSIONS[version or "1.2"]
@@ -155,20 +128,3 @@ class World:
         # For the diagnosis of a refusal. No protocol is named: nothing is insisted on.
         describe_context(context, ContextInfo(given.credential, trust))
         return context
-
-
-def _crls(
-    baseline: Baseline, inputs: ValidationInput
-) -> tuple[x509.CertificateRevocationList, ...]:
-    """An empty CRL of every CA of the path, for a client that checks."""
-    now = baseline.issuer.clock().replace(microsecond=0)
-    return tuple(
-        TBSCertList(
-            issuer=each.certificate,
-            number=1,
-            this_update=now - baseline.request.backdate,
-            next_update=now + baseline.request.lifetime,
-        ).sign(each.key)
-        for each in baseline.authorities
-        if inputs.trust.anchors
-    )

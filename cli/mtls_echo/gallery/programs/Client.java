@@ -1,16 +1,15 @@
 import java.io.FileInputStream;
+import java.io.IOException;
+import java.io.InputStream;
 import java.net.URI;
-import java.net.http.HttpClient;
-import java.net.http.HttpRequest;
-import java.net.http.HttpResponse;
 import java.security.KeyStore;
 import java.security.cert.Certificate;
 import java.security.cert.CertificateFactory;
-import java.time.Duration;
+import javax.net.ssl.HttpsURLConnection;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.TrustManagerFactory;
 
-/** One request by Java's own HTTP client, to a URL with a file of trust anchors; 1 if it fails. */
+/** One request by Java's own HTTPS: URL CA; 1 if it fails. */
 public class Client {
     public static void main(String[] arguments) throws Exception {
         KeyStore anchors = KeyStore.getInstance(KeyStore.getDefaultType());
@@ -26,14 +25,15 @@ public class Client {
         managers.init(anchors);
         SSLContext context = SSLContext.getInstance("TLS");
         context.init(null, managers.getTrustManagers(), null);
-        Duration limit = Duration.ofSeconds(8);
-        HttpClient client = HttpClient.newBuilder().sslContext(context).connectTimeout(limit)
-                .version(HttpClient.Version.HTTP_1_1).build();
-        HttpRequest request = HttpRequest.newBuilder(URI.create(arguments[0])).timeout(limit).build();
-        try {
-            HttpResponse<String> answer = client.send(request, HttpResponse.BodyHandlers.ofString());
-            System.exit(answer.statusCode() == 200 ? 0 : 1);
-        } catch (java.io.IOException error) {
+        HttpsURLConnection connection =
+                (HttpsURLConnection) URI.create(arguments[0]).toURL().openConnection();
+        connection.setSSLSocketFactory(context.getSocketFactory());
+        connection.setConnectTimeout(8000);
+        connection.setReadTimeout(8000);
+        try (InputStream answer = connection.getInputStream()) {
+            answer.readAllBytes();
+            System.exit(connection.getResponseCode() == 200 ? 0 : 1);
+        } catch (IOException error) {
             System.err.println(error);
             System.exit(1);
         }

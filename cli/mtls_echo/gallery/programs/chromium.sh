@@ -10,7 +10,7 @@ for store in "$HOME/.pki/nssdb" "$XDG_DATA_HOME/pki/nssdb"; do
   certutil -A -d "sql:$store" -n gallery -t C,, -i "$2" || exit 2
 done
 [ "$(id -u)" = 0 ] && sandbox=--no-sandbox # as root it has none
-chromium --headless $sandbox --disable-gpu --disable-quic --no-first-run \
+timeout 15 chromium --headless $sandbox --disable-gpu --disable-quic --no-first-run \
   --disable-background-networking --disable-component-update --disable-sync \
   --user-data-dir="$home/profile" --dump-dom "$1" 2>"$home/errors" | grep -o 'mtls-echo gallery[^<]*'
 shown=$?
