@@ -466,3 +466,11 @@ async def test_both_ends_reports_of_a_handshake_are_joined(world: World) -> None
 
     assert (well.causes, well.summary) == ((), "the client and the server accepted each other")
     assert not_well.causes == ("timeout",)
+
+
+async def test_a_server_that_leaves_at_once_may_wait_for_its_own_protocol(world: World) -> None:
+    """As PostgreSQL and OpenLDAP do."""
+    report = await report_of(world, close_at_once)
+
+    assert report.causes[0] == "closed-without-alert"
+    assert "in whose middle TLS begins: starttls" in report.remedy

@@ -280,21 +280,6 @@ IN_THE_CLEAR: dict[InTheClear, Cause] = {
 }
 
 
-# Protocols in whose middle TLS can begin, by how their servers are recognised.
-STARTTLS = {
-    "SMTP": "smtp",
-    "IMAP": "imap",
-    "POP3": "pop3",
-    "MySQL or MariaDB": "mysql",
-    "XMPP": "xmpp",
-}
-
-BEGINS_IN_THE_CLEAR = (
-    "it speaks {protocol}, in whose middle TLS can begin: connect with {{starttls}} {option}; or"
-    " connect to the port on which it speaks TLS at once"
-)
-
-
 def _malformed(part: str, which: str) -> Cause:
     return Cause(
         f"{part} in {{its}} certificate, or in that of a CA above it, {which}",

@@ -12,14 +12,12 @@ from collections.abc import Iterable, Iterator
 from mtls_echo_pki.certificates.reading import subject_name
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.alerts import AlertDescription, alert_meaning, alert_name
-from mtls_echo_tls.answers.answer import heard
 from mtls_echo_tls.answers.settings import product_of, settings, topic_of
+from mtls_echo_tls.answers.starttls import AT_AN_END, remedy_for
 from mtls_echo_tls.causes import (
-    BEGINS_IN_THE_CLEAR,
     IF_BROWSER,
     IF_PROBE,
     IN_THE_CLEAR,
-    STARTTLS,
     InTheClear,
     cause_of,
     denied_for,
@@ -163,9 +161,10 @@ def remedy(evidence: Evidence, words: Perspective, causes: Slugs, path: Certific
     if evidence.no_tls is not None:
         return words.remedy(IN_THE_CLEAR[evidence.no_tls])
     first, silence = causes[0], silence_in(causes)
-    spoken = heard(evidence.first_bytes) if first == "plaintext-peer" else None
-    if spoken is not None and (option := STARTTLS.get(spoken.protocol)):
-        return words.text(BEGINS_IN_THE_CLEAR.format(protocol=spoken.protocol, option=option))
+    if first == "plaintext-peer" and (text := remedy_for(evidence.first_bytes)):
+        return words.text(text)
+    if first == "closed-without-alert" and evidence.side == "client" and not evidence.first_bytes:
+        return words.text(AT_AN_END)
     if silence is not None and first != silence:
         likely = remedy(evidence, words, drop(causes, SILENT), path)
         if may_be_probe(evidence) and _likelihood(causes, words) == "perhaps":
@@ -311,9 +310,8 @@ def _proved(evidence: Evidence) -> str:
         went_on = "; it has sent a session ticket, which follows our Finished" if ticket else ""
         if evidence.stage == "established":
             went_on = "; its TLS went on with us: its Finished came after it"
-        return (
-            f"{so_far}, which is not yet proof that it is accepted{went_on}; {{http}} asks in HTTP"
-        )
+        proof = f"which is not yet proof that it is accepted{went_on}"
+        return f"{so_far}, {proof}; a server of HTTP is asked by {{http}}"
     by_tls = f"{shown} is not refused by the server's TLS, whose first data came after it"
     if evidence.purpose == "http":
         return by_tls
