@@ -108,6 +108,10 @@ class Prober:
             tried = await once()
             tries = len(answered) + len(unanswered) + 1
             found = Outcome(*judged(tried, good, words), tries, tried)
+            if found.verdict == "admitted" and self.target.prologue and not tried.presented:
+                # PostgreSQL asks for a certificate, and demands it of a user that has logged in.
+                how = "TLS lets it in; what the protocol behind it does is not seen"
+                found = found._replace(verdict="unclear", how=how)
             if found.verdict == "admitted":
                 return found
             silent = found.verdict == "unclear" and tried.report.answer is None

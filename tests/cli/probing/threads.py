@@ -1,4 +1,4 @@
-"""A server in a thread of its own, for tests that are not asynchronous."""
+"""A server in a thread of its own, by nothing but the standard library's means."""
 
 from __future__ import annotations
 
@@ -6,27 +6,51 @@ import contextlib
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from types import TracebackType
+from typing import TypeAlias
 
-_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"
+# From a connection and the head of its request to a whole response.
+Answer: TypeAlias = Callable[[ssl.SSLSocket, str], str]
+
+# Chooses, from the first bytes of a connection, what it is served with; None: without TLS.
+Choose: TypeAlias = Callable[[bytes], ssl.SSLContext | None]
+
+# Of a record of TLS.
+_HEADER = 5
+
+
+def response(text: str, status: str = "200 OK") -> str:
+    """A whole response."""
+    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(text)}\r\nConnection: close\r\n"
+    return f"{head}\r\n{text}"
+
+
+def hello(_: ssl.SSLSocket, head: str) -> str:
+    """The same to every client that TLS lets in."""
+    return response("hello")
 
 
 class Threaded:
-    """Answers every client that TLS lets in, by nothing but the standard library's means."""
+    """The server; each of its connections has a thread."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self._context = context
+    def __init__(self, choose: ssl.SSLContext | Choose, answer: Answer = hello) -> None:
+        self._choose: Choose = (lambda _: choose) if isinstance(choose, ssl.SSLContext) else choose
+        self._answer = answer
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self._thread = threading.Thread(target=self._accept, daemon=True)
 
     @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._listener.getsockname()[1])
+
+    @property
     def address(self) -> str:
         """As the command takes it."""
-        host, port = self._listener.getsockname()
-        return f"{host}:{port}"
+        return f"127.0.0.1:{self.port}"
 
     def __enter__(self) -> Threaded:
-        self._address = self.address
         self._thread.start()
         return self
 
@@ -47,11 +71,14 @@ class Threaded:
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with (
-            connection,
-            contextlib.suppress(OSError),
-            self._context.wrap_socket(connection, server_side=True) as secured,
-        ):
-            secured.recv(16 * 1024)
-            secured.sendall(_ANSWER)
-            secured.unwrap()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(_HEADER, socket.MSG_PEEK | socket.MSG_WAITALL)
+            context = self._choose(connection.recv(16 * 1024, socket.MSG_PEEK))
+            if context is None:
+                connection.recv(16 * 1024)
+                connection.sendall(response("hello").encode())
+                return
+            with context.wrap_socket(connection, server_side=True) as secured:
+                head = secured.recv(16 * 1024).decode()
+                secured.sendall(self._answer(secured, head).encode())
+                secured.unwrap()

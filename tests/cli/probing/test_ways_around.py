@@ -1,0 +1,167 @@
+"""Ways around a certificate, each with a server that has it, and one that has not."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mtls_echo.probing.result import Result
+from mtls_echo_pki.certificates.request import Request
+from tests.cli.probing.servers import context, probed, verdicts
+from tests.cli.probing.threads import Choose, Threaded, response
+from tests.support.authorities import SERVERS
+
+pytestmark = pytest.mark.real_time
+
+NONE = ssl.CERT_NONE
+BOTH = SERVERS.issue(Request.server("localhost", "a.test", "b.test"))
+
+
+def by_name(rules: dict[str, ssl.SSLContext], default: ssl.SSLContext) -> Choose:
+    """The context for the name that is asked for, letter by letter."""
+
+    def choose(hello: bytes) -> ssl.SSLContext:
+        for name, rule in rules.items():
+            if len(name).to_bytes(2) + name.encode() in hello:
+                return rule
+        return default
+
+    return choose
+
+
+def strict() -> ssl.SSLContext:
+    return context(credential=BOTH)
+
+
+def lax() -> ssl.SSLContext:
+    return context(NONE, credential=BOTH)
+
+
+async def around(server: Threaded, *only: str, **target: Any) -> Result:
+    with server:
+        return await probed(server.port, only=only, **target)
+
+
+SPELLINGS = ("sni-none", "sni-unknown", "sni-case", "sni-trailing-dot")
+
+
+async def test_another_spelling_of_the_name_may_lead_to_laxer_rules() -> None:
+    wrong = await around(Threaded(by_name({"localhost": strict()}, lax())), "none", *SPELLINGS)
+    right = await around(Threaded(by_name({"a.test": lax()}, strict())), "none", *SPELLINGS)
+
+    assert verdicts(wrong) == {"none": {"refused"}, **{slug: {"admitted"} for slug in SPELLINGS}}
+    assert verdicts(right) == {"none": {"refused"}, **{slug: {"refused"} for slug in SPELLINGS}}
+
+
+async def test_a_hello_in_pieces_may_hide_the_name_from_a_router() -> None:
+    required, open_to_all = strict(), lax()
+
+    def route(first: bytes) -> ssl.SSLContext:
+        whole = int.from_bytes(first[3:5]) > 100
+        return required if whole else open_to_all
+
+    result = await around(Threaded(route), "none", "split-hello")
+
+    assert verdicts(result) == {"none": {"refused"}, "split-hello": {"admitted"}}
+    right = await around(Threaded(strict()), "split-hello")
+    assert verdicts(right) == {"split-hello": {"refused"}}
+
+
+async def test_the_same_port_may_serve_without_tls() -> None:
+    required = strict()
+    result = await around(
+        Threaded(lambda first: required if first[0] == 0x16 else None), "plaintext"
+    )
+    right = await around(Threaded(required), "plaintext")
+
+    assert verdicts(result) == {"plaintext": {"admitted"}}
+    assert verdicts(right) == {"plaintext": {"refused"}}
+
+
+async def test_an_identity_in_a_header_is_a_claim() -> None:
+    def trusting(secured: ssl.SSLSocket, head: str) -> str:
+        known = secured.getpeercert() or "SSL-Client-Verify: SUCCESS" in head
+        return response("hello") if known else response("who?", "401 Unauthorized")
+
+    server = Threaded(context(ssl.CERT_OPTIONAL), trusting)
+    with server:
+        asked = await probed(server.port, only=("none", "forged-headers"), forge_headers=True)
+        unasked = await probed(server.port, only=("forged-headers",))
+
+    assert verdicts(asked) == {"none": {"refused late"}, "forged-headers": {"admitted"}}
+    assert verdicts(unasked) == {"forged-headers": {"not tested"}}
+
+
+def host_of(head: str) -> str:
+    """The host of a request."""
+    return head.partition("Host: ")[2].partition(":")[0]
+
+
+ACROSS = ("ticket-across-names", "host-not-sni")
+TWO: dict[str, Any] = {"server_names": ("a.test", "b.test")}
+
+
+async def test_what_one_name_admits_may_be_a_way_into_another() -> None:
+    def wrong(secured: ssl.SSLSocket, head: str) -> str:
+        # By the name of the handshake a client is let in, by that of the request it is served.
+        return response(f"this is the page of {host_of(head)}")
+
+    rules = by_name({"b.test": strict()}, lax())
+    result = await around(Threaded(rules, wrong), "host-not-sni", **TWO)
+    alone = await around(Threaded(strict()), *ACROSS)
+
+    assert verdicts(result) == {"host-not-sni": {"admitted"}}
+    assert "no certificate, from a.test to b.test" in result.findings()[0].how
+    assert verdicts(alone) == {slug: {"not tested"} for slug in ACROSS}
+
+
+async def test_a_server_that_compares_the_host_with_the_handshake_is_right() -> None:
+    def right(secured: ssl.SSLSocket, head: str) -> str:
+        public = secured.context.verify_mode == NONE
+        same = public == (host_of(head) == "a.test")
+        return response(host_of(head)) if same else response("", "421 Misdirected Request")
+
+    rules = by_name({"b.test": strict()}, lax())
+    result = await around(Threaded(rules, right), *ACROSS, **TWO)
+
+    assert verdicts(result)["host-not-sni"] == {"refused late"}
+    assert verdicts(result)["ticket-across-names"] <= {"refused", "not tested"}
+
+
+async def test_a_session_of_one_name_may_be_resumed_under_another() -> None:
+    def wrong(secured: ssl.SSLSocket, head: str) -> str:
+        asked = host_of(head) == "b.test" and not secured.session_reused
+        known = secured.getpeercert() or not asked
+        return response(
+            f"page of {host_of(head)}" if known else "", "200 OK" if known else "403 No"
+        )
+
+    optional = context(ssl.CERT_OPTIONAL, credential=BOTH)
+    optional.num_tickets = 2
+    result = await around(Threaded(optional, wrong), "ticket-across-names", **TWO)
+
+    assert verdicts(result) == {"ticket-across-names": {"admitted"}}
+    assert "in a session that was resumed" in result.findings()[0].how
+
+
+async def test_a_session_may_outlive_what_admitted_its_client(tmp_path: Path) -> None:
+    revoked = tmp_path / "revoked"
+
+    def forgetful(secured: ssl.SSLSocket, head: str) -> str:
+        fresh = not secured.session_reused
+        return response("no", "403 Forbidden") if fresh and revoked.exists() else response("hi")
+
+    tickets = strict()
+    tickets.num_tickets = 2
+    result = await around(
+        Threaded(tickets, forgetful), "ticket-after-change", between=f"touch {revoked}"
+    )
+    failed = await around(Threaded(tickets), "ticket-after-change", between="exit 3")
+    unchanged = await around(Threaded(tickets), "ticket-after-change", between="true")
+
+    assert verdicts(result) == {"ticket-after-change": {"admitted"}}
+    assert "resumed; in full: HTTP/1.1 403 Forbidden" in result.findings()[0].how
+    assert verdicts(failed) == verdicts(unchanged) == {"ticket-after-change": {"not tested"}}
