@@ -153,4 +153,5 @@ lock:
 	    pyproject.toml --group docs -c tests/requirements.txt -o docs/requirements.txt
 
 clean:
-	rm -rf .demo site .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf .demo site man dist build .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis

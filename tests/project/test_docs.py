@@ -32,7 +32,7 @@ from tests.support.timing import TIMEOUT
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 COMPONENTS = ("cli", "server", "client", "tls", "pki")
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)

@@ -164,7 +164,9 @@ def test_pytest_finds_the_fixtures_by_itself() -> None:
     assert plugin.value == "mtls_echo.pytest_plugin"
 
 
-@pytest.mark.parametrize("lock", ["requirements.txt", "tests/requirements.txt"])
+@pytest.mark.parametrize(
+    "lock", ["requirements.txt", "tests/requirements.txt", "docs/requirements.txt"]
+)
 def test_pins_have_hashes_and_no_host_names(lock: str) -> None:
     text = (ROOT / lock).read_text("utf-8")
     pins = re.findall(r"^(\S+)==\S+", text, re.MULTILINE)
@@ -219,3 +221,12 @@ def _absolute_imports(node: ast.AST) -> list[str]:
             return [text]  # what importlib may be given
         case _:
             return []
+
+
+def test_make_clean_removes_all_that_is_ignored() -> None:
+    ignored = {
+        line.strip("/") for line in (ROOT / ".gitignore").read_text("utf-8").splitlines() if line
+    }
+    _, _, recipe = (ROOT / "Makefile").read_text("utf-8").partition("\nclean:\n")
+
+    assert ignored - {*recipe.split()} == set()
