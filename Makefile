@@ -12,6 +12,7 @@
 # make check   - format, lint, type-check, and test the built wheel
 # make docs    - write the generated pages of docs/ anew, from what really happens: some minutes
 # make site    - make a site of the documentation, in site/, which needs no network
+# make man     - make manual pages of the commands' help, in man/
 # make lock    - refresh the pinned requirements (needs uv)
 # make clean   - remove everything that was made here
 #
@@ -43,7 +44,7 @@ QUICK := tests/tls/stream/test_refusal.py tests/tls/stream/test_unfit_peers.py \
   tests/project/test_docs.py::test_every_block_of_the_readme_runs_as_pasted_and_in_order
 
 .DEFAULT_GOAL := help
-.PHONY: help demo observe test quick fuzz soak alone bench bench-full bits docs site check lint \
+.PHONY: help demo observe test quick fuzz soak alone bench bench-full bits docs site man check lint \
   test-wheel lock clean
 
 help:
@@ -102,6 +103,9 @@ docs: $(VENV)/.run
 site: $(VENV)/.docs
 	@$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --conf-dir docs/site docs site
 	@echo "the site is in $(CURDIR)/site: open site/index.html"
+
+man: $(VENV)/.run
+	@$(BIN)/mtls-echo man --write man
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -53,6 +53,7 @@ _COMMANDS = {
     ),
     "explain": ("commands.explain", "Explain an error text from any TLS program."),
     "completion": ("usage.completion", "Print a shell completion script."),
+    "man": ("usage.man", "Print a manual page, made of a command's help."),
 }
 
 

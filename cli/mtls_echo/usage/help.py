@@ -158,7 +158,7 @@ class HelpFormatter(click.HelpFormatter):
         self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
     ) -> None:
         """Write a list of terms and what they mean, for which half of the width stays at least."""
-        rows = [(term.replace(*_ANY_NUMBER), meaning) for term, meaning in rows]
+        rows = [(term.replace(*ANY_NUMBER), meaning) for term, meaning in rows]
         room = self.width - self.current_indent - col_spacing
         longest = max((len(word) for _, meaning in rows for word in meaning.split()), default=0)
         unbreakable = [
@@ -177,7 +177,7 @@ class HelpFormatter(click.HelpFormatter):
 
 
 # click's name for a number with a least value, which is said beside it.
-_ANY_NUMBER = ("INTEGER RANGE", "N")
+ANY_NUMBER = ("INTEGER RANGE", "N")
 
 # Help is not written in fewer columns.
 _NARROWEST = 20
