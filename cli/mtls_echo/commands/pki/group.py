@@ -29,6 +29,7 @@ _ELSEWHERE = {
     "revoke": "mtls_echo.commands.pki.rotate",
     "crl": "mtls_echo.commands.pki.rotate",
     "rollover": "mtls_echo.commands.pki.rollover",
+    "remove": "mtls_echo.commands.pki.remove",
 }
 
 
@@ -46,6 +47,7 @@ def pki() -> None:
       mtls-echo pki show ./pki
       mtls-echo pki check ./pki
       mtls-echo pki flaws
+      mtls-echo pki remove ./pki
     """
 
 
