@@ -97,6 +97,16 @@ async def test_an_answer_that_greets_each_client_by_its_own_name_is_the_same_ans
     assert result.exit_status() == SOME_UNCLEAR
 
 
+async def test_a_greeting_without_a_name_is_the_greeting() -> None:
+    def answer(_: str, name: str | None, number: int) -> str:
+        return page(f"hello {name or ''}")
+
+    async with serving(context(OPTIONAL), http(answer)) as port:
+        result = await probed(port)
+
+    assert verdicts(result)["none"] == {"admitted"}
+
+
 @pytest.mark.parametrize(
     ("elsewhere", "verdict"), [("/login", "unclear"), ("/home?session=a93f1", "admitted")]
 )
