@@ -164,24 +164,6 @@ async def test_no_handshake_is_a_failure(world: World, behaviour: Behaviour, sta
     assert (report.outcome, exit_status(report)) == ("failed", status)
 
 
-@pytest.mark.parametrize(
-    ("banner", "option"),
-    [
-        (b"220 mx.test ESMTP Exim 4.96\r\n", "smtp"),
-        (b"* OK Dovecot ready.\r\n", "imap"),
-        (b"+OK Dovecot ready.\r\n", "pop3"),
-        (b"\x4a\0\0\0\x0a5.5.5-10.11.6-MariaDB\0", "mysql"),
-    ],
-)
-async def test_a_protocol_in_whose_middle_tls_can_begin_is_named(
-    world: World, banner: bytes, option: str
-) -> None:
-    report = await report_of(world, speaking_plainly(banner))
-
-    assert report.causes == ["plaintext-peer"]
-    assert f"TLS can begin: connect with starttls {option}" in report.remedy
-
-
 # --- HTTP ----------------------------------------------------------------------------------------
 
 
@@ -466,11 +448,3 @@ async def test_both_ends_reports_of_a_handshake_are_joined(world: World) -> None
 
     assert (well.causes, well.summary) == ((), "the client and the server accepted each other")
     assert not_well.causes == ("timeout",)
-
-
-async def test_a_server_that_leaves_at_once_may_wait_for_its_own_protocol(world: World) -> None:
-    """As PostgreSQL and OpenLDAP do."""
-    report = await report_of(world, close_at_once)
-
-    assert report.causes[0] == "closed-without-alert"
-    assert "in whose middle TLS begins: starttls" in report.remedy

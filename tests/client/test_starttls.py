@@ -19,7 +19,16 @@ from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.report import Report
 from tests.client.sessions import alice
 from tests.client.sessions import world as world
-from tests.support.clients import Behaviour, World, drain, echo, saying, serving
+from tests.support.clients import (
+    Behaviour,
+    World,
+    close_at_once,
+    drain,
+    echo,
+    saying,
+    serving,
+    speaking_plainly,
+)
 from tests.support.timing import TIMEOUT, flying
 
 # What the server says, and before it how a request of the client's has to begin.
@@ -366,3 +375,39 @@ async def test_check_takes_the_protocol_by_its_name(world: World) -> None:
 
     with pytest.raises(ValueError, match="'ftp' is not among postgres, mysql, smtp"):
         await check("localhost", 1, alice(world), starttls="ftp")
+
+
+# --- where it has to be asked for, and is not ----------------------------------------------------
+
+
+async def remedy_of(world: World, behaviour: Behaviour) -> tuple[str, str]:
+    """The first cause, and the remedy, of a client that begins TLS at once."""
+    with serving(behaviour, world.server_context()) as port:
+        report = await check("localhost", port, alice(world), wait=TIMEOUT, timeout=TIMEOUT)
+    return report.causes[0], report.remedy
+
+
+@pytest.mark.parametrize(
+    ("banner", "option"),
+    [
+        (b"220 mx.test ESMTP Exim 4.96\r\n", "smtp"),
+        (b"* OK Dovecot ready.\r\n", "imap"),
+        (b"+OK Dovecot ready.\r\n", "pop3"),
+        (b"\x4a\0\0\0\x0a5.5.5-10.11.6-MariaDB\0", "mysql"),
+    ],
+)
+async def test_a_protocol_in_whose_middle_tls_can_begin_is_named(
+    world: World, banner: bytes, option: str
+) -> None:
+    cause, remedy = await remedy_of(world, speaking_plainly(banner))
+
+    assert cause == "plaintext-peer"
+    assert f"TLS can begin: connect with starttls {option}" in remedy
+
+
+async def test_a_server_that_leaves_at_once_may_wait_for_its_own_protocol(world: World) -> None:
+    """As PostgreSQL and OpenLDAP do."""
+    cause, remedy = await remedy_of(world, close_at_once)
+
+    assert cause == "closed-without-alert"
+    assert "in whose middle TLS begins: starttls" in remedy
