@@ -99,7 +99,12 @@ def probed(
     if server.starttls is not None:
         target["prologue"] = lambda *given: starttls(str(server.starttls), *given)
         target["mode"] = "handshake"
-    usual = {"repeat": 1, "wait": 0.3, "timeout": 60.0, "server_names": ("localhost",)}
+    usual: dict[str, Any] = {
+        "repeat": 1,
+        "wait": 0.3,
+        "timeout": 60.0,
+        "server_names": ("localhost",),
+    }
     where = ProbeTarget(host="127.0.0.1", port=port, trust=SERVERS.trust, **(usual | target))
     issuer = IdentityFactory(
         good=GOOD, clients=CLIENTS, servers=SERVERS, crl=crl, trusted=CLIENTS.trust.anchors

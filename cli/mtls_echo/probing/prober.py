@@ -12,7 +12,7 @@ import trio
 from mtls_echo.probing.attempt import Tried, attempt, make_client
 from mtls_echo.probing.issuer import IdentityFactory
 from mtls_echo.probing.target import Mode, PaceLimit, ProbeTarget
-from mtls_echo.probing.verdict import Good, Verdict, judged, words_of
+from mtls_echo.probing.verdict import SILENT, Good, Verdict, judged, words_of
 
 if TYPE_CHECKING:
     import ssl
@@ -108,7 +108,8 @@ class Prober:
             tried = await once()
             tries = len(answered) + len(unanswered) + 1
             found = Outcome(*judged(tried, good, words), tries, tried)
-            if found.verdict == "admitted" and self.target.prologue and not tried.presented:
+            through = found.verdict == "admitted" or found.how == SILENT
+            if through and self.target.prologue is not None and not tried.presented:
                 # PostgreSQL asks for a certificate, and demands it of a user that has logged in.
                 how = "TLS lets it in; what the protocol behind it does is not seen"
                 found = found._replace(verdict="unclear", how=how)
