@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TypeAlias
 
 from cryptography import x509
 
-from mtls_echo_pki.certificates.authority import Authority
+from mtls_echo_pki.certificates.authority import INTERMEDIATE_LIFETIME, Authority
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.identifiers import reference_for
+from mtls_echo_pki.certificates.reading import expiry
 from mtls_echo_pki.certificates.request import Request, Usage
 from mtls_echo_pki.certificates.tbs import TBSCertificate, TBSCertList, authority_key_identifier
 from mtls_echo_pki.certificates.trust import Trust
@@ -116,15 +118,21 @@ def issued_directly(authority: Authority, request: Request) -> Baseline:
     return _baseline((authority,), request)
 
 
+def intermediate_of(authority: Authority, *name: str) -> Authority:
+    """An intermediate that lasts as long as any, or as the root, which may be about to expire."""
+    remaining = expiry(authority.certificate) - authority.clock() - timedelta(minutes=1)
+    return authority.intermediate(*name, lifetime=min(INTERMEDIATE_LIFETIME, remaining))
+
+
 def below_an_intermediate(authority: Authority, request: Request) -> Baseline:
     """Put an intermediate between the root and the certificate."""
-    return _baseline((authority.intermediate(), authority), request)
+    return _baseline((intermediate_of(authority), authority), request)
 
 
 def below_one_without_limit(authority: Authority, request: Request) -> Baseline:
     """Put an intermediate there without a pathLenConstraint."""
     unlimited = x509.BasicConstraints(ca=True, path_length=None)
-    intermediate = authority.intermediate()
+    intermediate = intermediate_of(authority)
     tbs = with_extension(TBSCertificate.of(intermediate.certificate), unlimited)
     return _baseline(
         (replace(intermediate, certificate=authority.certify(tbs)), authority), request
@@ -133,8 +141,8 @@ def below_one_without_limit(authority: Authority, request: Request) -> Baseline:
 
 def below_two(authority: Authority, request: Request) -> Baseline:
     """Put two intermediates there; the upper one permits one CA below it."""
-    lower = authority.intermediate("mtls-echo test lower CA")
-    upper = authority.intermediate("mtls-echo test upper CA")
+    lower = intermediate_of(authority, "mtls-echo test lower CA")
+    upper = intermediate_of(authority, "mtls-echo test upper CA")
     permits_one = with_extension(
         TBSCertificate.of(upper.certificate), x509.BasicConstraints(ca=True, path_length=1)
     )
