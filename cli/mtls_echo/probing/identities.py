@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from mtls_echo.probing.issuer import IdentityFactory, NotMadeError, weak_issuer
 from mtls_echo_pki.certificates.authority import Authority
+from mtls_echo_pki.flaws.baseline import intermediate_of
 from mtls_echo_pki.flaws.registry import FLAWS
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _revoked_issuer(issuer: IdentityFactory) -> Credential:
     serial = _listed(issuer, root)
     from mtls_echo_pki.certificates.tbs import TBSCertificate
 
-    below = root.intermediate()
+    below = intermediate_of(root)
     tbs = replace(TBSCertificate.of(below.certificate), serial_number=serial)
     return issuer.by(replace(below, certificate=root.certify(tbs)))
 

@@ -103,7 +103,7 @@ class IdentityFactory:
         try:
             return flaw.apply(self._baseline(flaw)).credential
         except ValueError as error:
-            raise NotMadeError(str(error)) from error
+            raise NotMadeError(str(error).partition(";")[0]) from error
 
     def by(self, authority: Authority) -> Credential:
         """The good identity as another CA would issue it."""
@@ -132,7 +132,7 @@ class IdentityFactory:
         try:
             baseline = prepare(authority, request)
         except ValueError as error:
-            raise NotMadeError(str(error)) from error
+            raise NotMadeError(str(error).partition(";")[0]) from error
         if self.good is None:
             return baseline
         copied = self._copied(baseline)
