@@ -65,7 +65,8 @@ def test_every_command_explains_itself_with_examples_that_it_understands(
 
     assert ran.returncode == 0
     assert ran.stdout.startswith(" ".join(("Usage: mtls-echo", *path)))
-    assert "\n  examples:\n" in ran.stdout
+    assert ran.stdout.count("\n  examples:\n") == 1
+    assert ran.stdout.index("\n  examples:\n") > ran.stdout.index("  -h, --help ")
     assert any(example.startswith(" ".join(("", *path))) for example in examples)
     for example in examples:
         words = shlex.split(example)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -32,6 +33,7 @@ class CommandGroup(click.Group):
     ) -> None:
         super().__init__(*args, **kwargs)
         self._elsewhere = elsewhere or {}
+        _examples_last(self)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names of its commands."""
@@ -39,11 +41,11 @@ class CommandGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of this name."""
-        if cmd_name not in self._elsewhere:
-            return super().get_command(ctx, cmd_name)
-        module = importlib.import_module(self._elsewhere[cmd_name])
-        command: click.Command = getattr(module, cmd_name)
-        return command
+        if cmd_name in self._elsewhere:
+            command = getattr(importlib.import_module(self._elsewhere[cmd_name]), cmd_name)
+        else:
+            command = super().get_command(ctx, cmd_name)
+        return None if command is None else _examples_last(command)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments; without any, print the help and end with success."""
@@ -86,6 +88,14 @@ class CommandGroup(click.Group):
         }
         close = [f"'{each}'" for each in difflib.get_close_matches(name, own)]
         return close or [inner[each] for each in difflib.get_close_matches(name, inner)]
+
+
+def _examples_last(command: click.Command) -> click.Command:
+    """Put the examples that a docstring ends with below the options, where others have theirs."""
+    text, begin, examples = inspect.cleandoc(command.help or "").partition("\b\nexamples:\n")
+    if begin and not command.epilog:
+        command.help, command.epilog = text.rstrip(), begin + examples
+    return command
 
 
 class SectionedCommand(click.Command):

@@ -12,7 +12,7 @@ import re
 import shlex
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -142,7 +142,7 @@ def _cleared(path: Path, parent: int, name: str, depth: int = 0) -> Iterator[Pat
 
 
 @contextmanager
-def _opened(name: Path | str, parent: int | None = None) -> Iterator[int]:
+def _opened(name: Path | str, parent: int | None = None) -> Generator[int]:
     """A folder's descriptor; a link in its place is an error."""
     descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
     try:
