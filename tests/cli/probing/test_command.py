@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import ssl
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from mtls_echo_pki.directory.directory import Directory
 from tests.cli.probing.servers import GOOD, context
 from tests.cli.probing.threads import Threaded
 from tests.support.authorities import CLIENTS, SERVERS
+from tests.support.timing import TIMEOUT
 
 Files = dict[str, Path]
 
@@ -215,3 +218,48 @@ def test_such_an_assertion_fails_where_the_client_is_admitted_or_nothing_is_test
         assert_refuses(optional.address, "none", **{**ours, "issuer": SERVERS}, timeout=60)
     with pytest.raises(ValueError, match="there is no identity 'expird'"):
         assert_refuses(optional.address, "expird", **ours)
+
+
+SERVICE = """
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+sys.path.insert(0, {root!r})
+from tests.cli.probing.servers import context
+from tests.cli.probing.threads import Threaded
+from tests.support.authorities import CLIENTS, SERVERS
+
+
+@pytest.fixture(scope="module")
+def service():
+    with Threaded(context()) as server:
+        yield SimpleNamespace(address=server.address, client_ca=CLIENTS, server_ca=SERVERS)
+"""
+
+
+def test_the_example_of_the_page_is_a_test_that_passes(tmp_path: Path) -> None:
+    root = Path(__file__).parents[3]
+    page = (root / "docs" / "probe.md").read_text("utf-8")
+    example = page.partition("```python\n")[2].partition("```")[0]
+    (tmp_path / "conftest.py").write_text(SERVICE.format(root=str(root)))
+    (tmp_path / "test_example.py").write_text(example)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:randomly",
+            "-k",
+            "expired or none",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+
+    assert "3 passed" in done.stdout, done.stdout
