@@ -53,7 +53,7 @@ _WHY = {
     " (gnutls_certificate_verify_peers with GNUTLS_KP_TLS_WWW_SERVER), as gnutls-cli does; wget"
     " does not ask.",
     "truncates": "RFC 8446 §6.1 and RFC 5246 §7.2.1: without close_notify more may have been to"
-    " come. gnutls-cli treats the end of TCP as that of the data, and ends with status 0. HTTP"
+    " come. gnutls-cli may take the end of TCP for that of the data, with status 0. HTTP"
     " clients count the bytes of the body; Java's HttpsURLConnection, which is judged here, does"
     " not. (java.net.http.HttpClient does, but sends hardly any alert.)",
     "alert-close-notify": "The server closes before it has shown anything, which is the end of the"
