@@ -82,6 +82,14 @@ def test_a_score_is_told_and_is_the_exit_status(client: str, status: int, said: 
 
 
 @pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("asked", ["--only=good", "--only=tls1-2"])
+def test_where_there_is_nothing_to_judge_by_that_is_said(asked: str) -> None:
+    result = call("judge", "--tls", "1.3", asked, "--", "correct", "{url}", "{ca}")
+    assert result.output == "correct: worked with the good server, and was judged by no other\n"
+    assert result.exit_code == 6
+
+
+@pytest.mark.usefixtures("small")
 def test_all_shows_how_each_was_refused() -> None:
     assert "as it must be:\n" in (shown := judged("correct", "--all").output)
     assert "      Refused, certificate_expired\n" in shown

@@ -42,8 +42,10 @@ def lines_of(
 
 
 def _verdict(score: Score) -> str:
-    if not score.rows:
+    if all(row.verdict != "works" for row in score.good):
         return "not judged, since the good server does not work with it"
+    if not score.rows:
+        return "worked with the good server, and was judged by no other"
     bad = {row.exhibit.slug for row in score.judged if row.exhibit.must in ("refuse", "fail")}
     good = {row.exhibit.slug for row in score.judged if row.exhibit.must == "work"}
     wrong = {row.exhibit.slug for row in score.rows if row.is_wrong}
