@@ -362,3 +362,26 @@ def test_without_a_folder_it_leaves_none_behind(tmp_path: Path) -> None:
         process.terminate()
         assert process.wait(TIMEOUT) == 0
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("end", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_judging_that_is_stopped_ends_its_client_and_leaves_nothing(
+    tmp_path: Path, end: signal.Signals, status: int
+) -> None:
+    os.mkfifo(fifo := tmp_path / "fifo")
+    (folder := tmp_path / "temporary").mkdir()
+    says = "import sys, time; file = open(sys.argv[1], 'w'); print('x', file=file, flush=True)"
+    client = (*small_script(tmp_path, f"{says}; time.sleep(1000)"), str(fifo))
+    with subprocess.Popen(
+        [*COMMAND, "gallery", "judge", "--", *client, "{url}"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=environment(TMPDIR=str(folder)),
+    ) as process:
+        with fifo.open() as said:
+            assert said.readline() == "x\n"
+            process.send_signal(end)
+            # Every process that may write to it has ended.
+            said.read()
+        assert process.wait(TIMEOUT) == status
+    assert list(folder.iterdir()) == []
