@@ -82,6 +82,7 @@ NAVIGATION = {
         "library",
         "site/api/server",
         "site/api/client",
+        "site/api/probe",
         "site/api/endpoints",
         "site/api/reports",
         "site/api/certificates",
