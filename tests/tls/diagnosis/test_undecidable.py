@@ -27,11 +27,11 @@ from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.tbs import TBSCertificate
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_server.context import server_context
-from mtls_echo_tls.diagnosis.cipher_mismatch import is_strong, owns_its_key
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.joint import JointReport, join_reports
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.path.chain import has_signed
+from mtls_echo_tls.trace.cipher_mismatch import is_strong, owns_its_key
 from tests.support.authorities import SERVERS
 from tests.support.tls import LOCALHOST, both_versions, reports, tls_pair
 

@@ -30,7 +30,6 @@ from mtls_echo_pki.certificates.reading import (
 from mtls_echo_tls.alerts import alert_name
 from mtls_echo_tls.causes import OWNERS
 from mtls_echo_tls.diagnosis import tables
-from mtls_echo_tls.diagnosis.cipher_mismatch import owns_its_key, why_unfit
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.narrowing import OWN_CHAIN, narrow
 from mtls_echo_tls.diagnosis.perspective import Perspective, fault_of, texts_of
@@ -52,6 +51,7 @@ from mtls_echo_tls.path.validate import CertificationPath, examine
 from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Slug, Slugs
 from mtls_echo_tls.stacks.alerts import meant_by
+from mtls_echo_tls.trace.cipher_mismatch import owns_its_key, why_unfit
 from mtls_echo_tls.trace.decoding import trace_of
 
 # Stacks whose clients send the name that they ask for.

@@ -25,7 +25,6 @@ from mtls_echo_tls.alerts import alert_of_reason
 from mtls_echo_tls.answers.answer import ServerAnswer
 from mtls_echo_tls.causes import InTheClear
 from mtls_echo_tls.denial import denial_in
-from mtls_echo_tls.diagnosis.cipher_mismatch import why_no_shared_cipher
 from mtls_echo_tls.diagnosis.context_info import ContextInfo
 from mtls_echo_tls.path.certificates import is_readable
 from mtls_echo_tls.reasons import ALERT_OF_REASON, ALERT_OF_REASON_IN_TLS12
@@ -33,6 +32,7 @@ from mtls_echo_tls.sides import Purpose, Side, Stage
 from mtls_echo_tls.slugs import Slugs
 from mtls_echo_tls.stacks.fingerprint import recognise
 from mtls_echo_tls.trace import codepoints, messages
+from mtls_echo_tls.trace.cipher_mismatch import why_no_shared_cipher
 from mtls_echo_tls.trace.cleartext import ends_in_alert
 from mtls_echo_tls.trace.decoding import Requested, requested_in
 from mtls_echo_tls.trace.messages import (

@@ -26,7 +26,6 @@ from mtls_echo_pki.certificates.identifiers import has_unreadable_names, hosts
 from mtls_echo_pki.certificates.reading import is_self_issued, issuer_name, subject_name, valid_at
 from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.answers.meaning import TURNED_AWAY, turned_away
-from mtls_echo_tls.diagnosis.cipher_mismatch import is_strong, owns_its_key
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.tables import SHOWN_BESIDE
 from mtls_echo_tls.diagnosis.verdict import Verdict, is_silent, without_certificate
@@ -39,6 +38,7 @@ from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Slug, Slugs, drop, keep
 from mtls_echo_tls.stacks.alerts import likely_first, meant_by
 from mtls_echo_tls.stacks.request import accepted_authorities, by_listed_authorities, issuers
+from mtls_echo_tls.trace.cipher_mismatch import is_strong, owns_its_key
 
 # OpenSSL does not send a chain that its security level forbids, whether it was loaded or is
 # completed from the trust anchors; of the peer's chain it says so with a verify code.

@@ -20,7 +20,6 @@ from mtls_echo_tls.alerts import AlertDescription as A
 from mtls_echo_tls.answers.answer import ServerAnswer
 from mtls_echo_tls.answers.meaning import meaning_of
 from mtls_echo_tls.diagnosis import tables
-from mtls_echo_tls.diagnosis.cipher_mismatch import fits, takes_usual_keys
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.report import Outcome
 from mtls_echo_tls.path.certificates import end_entity, odd_curve
@@ -28,6 +27,7 @@ from mtls_echo_tls.reasons import UNKNOWN
 from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Slug, Slugs, drop
 from mtls_echo_tls.stacks.alerts import meant_by
+from mtls_echo_tls.trace.cipher_mismatch import fits, takes_usual_keys
 from mtls_echo_tls.trace.cursor import MalformedError, numbers
 from mtls_echo_tls.trace.messages import hello_extensions
 
