@@ -7,6 +7,7 @@ stacks take on purpose: Go any key usage, node and Java short RSA keys that the 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -97,7 +98,7 @@ def probed(
 ) -> Result:
     """The result for a server on this machine, without a second for every handshake."""
     if server.starttls is not None:
-        target["prologue"] = lambda *given: starttls(str(server.starttls), *given)
+        target["prologue"] = partial(starttls, server.starttls)
         target["mode"] = "handshake"
     usual: dict[str, Any] = {
         "repeat": 1,
@@ -216,3 +217,17 @@ def test_behind_starttls_a_client_without_a_certificate_is_not_judged_by_tls_alo
     assert admitted(result, "low") == set()
     assert {row.slug for row in result.rows if row.verdict == "unclear"} == {"none"}
     assert {row.slug for row in result.rows if row.verdict == "refused"} == {*SOME} - {"none"}
+
+
+def test_a_handshake_alone_is_no_proof_where_the_server_speaks_http(files: Files) -> None:
+    """nginx completes it with any client, and refuses in its answer."""
+    nginx.SERVER.need()
+    with nginx.SERVER.start(files, extra=EXTRA["nginx"]) as port:
+        result = probed(nginx.SERVER, port, SOME, mode="handshake", versions=("1.3",))
+
+    assert admitted(result, "low") == set()
+    assert {row.slug: row.verdict for row in result.rows} == {
+        **dict.fromkeys(SOME, "unclear"),
+        "key-not-owned": "refused",
+    }
+    assert "(--http)" in result.rows[0].how

@@ -20,7 +20,12 @@ from mtls_echo_client.dial import open_tcp, speak
 from mtls_echo_client.http import HTTPRequest, ask
 from mtls_echo_client.session import Session
 from mtls_echo_tls.address import Address
-from mtls_echo_tls.diagnosis.context_info import ContextInfo, describe_context, with_vocabulary
+from mtls_echo_tls.diagnosis.context_info import (
+    ContextInfo,
+    context_info,
+    describe_context,
+    with_vocabulary,
+)
 from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.failure import TLSFailure
@@ -144,7 +149,7 @@ async def attempt(
         wrap: Puts something between the connection and TLS.
     """
     name = server_name or target.server_names[0]
-    evidence = Evidence("client", name)
+    evidence = Evidence("client", name, context_info=context_info(context))
     found: ssl.SSLSession | None = None
     async with pace:
         deadline = trio.current_time() + target.timeout

@@ -12,7 +12,15 @@ import trio
 from mtls_echo.probing.attempt import Tried, attempt, make_client
 from mtls_echo.probing.issuer import IdentityFactory
 from mtls_echo.probing.target import Mode, PaceLimit, ProbeTarget
-from mtls_echo.probing.verdict import SILENT, Good, Verdict, judged, words_of
+from mtls_echo.probing.verdict import (
+    BEHIND_HTTP,
+    BEHIND_STARTTLS,
+    SILENT,
+    Good,
+    Verdict,
+    judged,
+    words_of,
+)
 
 if TYPE_CHECKING:
     import ssl
@@ -37,6 +45,7 @@ class Prober:
     Attributes:
         credential: The good identity.
         mode: How the server is spoken to.
+        speaks_http: Whether it speaks HTTP, although it is not spoken to so.
         good: What the good identity got, in each version in which it was served.
         good_elsewhere: The same under the other names of the server.
         admitted: The identities that were admitted and must not be.
@@ -47,6 +56,7 @@ class Prober:
     credential: Credential
     pace: PaceLimit
     mode: Mode
+    speaks_http: bool = False
     good: dict[TLSVersion, Good] = field(default_factory=dict["TLSVersion", Good])
     good_elsewhere: dict[tuple[TLSVersion, str], Good] = field(
         default_factory=dict[tuple["TLSVersion", str], Good]
@@ -109,10 +119,10 @@ class Prober:
             tries = len(answered) + len(unanswered) + 1
             found = Outcome(*judged(tried, good, words), tries, tried)
             through = found.verdict == "admitted" or found.how == SILENT
-            if through and self.target.prologue is not None and not tried.presented:
-                # PostgreSQL asks for a certificate, and demands it of a user that has logged in.
-                how = "TLS lets it in; what the protocol behind it does is not seen"
-                found = found._replace(verdict="unclear", how=how)
+            if through and self.speaks_http:
+                found = found._replace(verdict="unclear", how=BEHIND_HTTP)
+            elif through and self.target.prologue is not None and not tried.presented:
+                found = found._replace(verdict="unclear", how=BEHIND_STARTTLS)
             if found.verdict == "admitted":
                 return found
             silent = found.verdict == "unclear" and tried.report.answer is None

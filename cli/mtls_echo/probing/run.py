@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from mtls_echo.probing.attempt import Tried, attempt
+from mtls_echo.probing.attempt import Tried, attempt, make_client
 from mtls_echo.probing.handshakes import HANDSHAKES
 from mtls_echo.probing.identities import IDENTITIES, NONE, Identity
 from mtls_echo.probing.issuer import IdentityFactory, NotMadeError
@@ -23,7 +23,7 @@ from mtls_echo.probing.meanings import wrong_alert
 from mtls_echo.probing.prober import Prober
 from mtls_echo.probing.result import GoodOutcome, OddHandshake, ProbeRow, Result
 from mtls_echo.probing.target import Mode, PaceLimit, ProbeTarget
-from mtls_echo.probing.verdict import REFUSALS, SILENT, Good, judged
+from mtls_echo.probing.verdict import BEHIND_HTTP, REFUSALS, SILENT, Good, judged
 from mtls_echo_tls.address import Address
 
 if TYPE_CHECKING:
@@ -108,6 +108,12 @@ async def _find_baseline(prober: Prober, result: Result) -> None:
         )
         if not _is_connected(tried):
             return
+    if target.mode == "handshake" and not (target.alpn or target.prologue):
+        for version in prober.versions[:1]:
+            context = make_client(target, prober.credential, version, "http")
+            offered = await attempt(target, context, prober.pace, "handshake")
+            agreed = offered.report.tls
+            prober.speaks_http = agreed is not None and agreed.alpn == "http/1.1"
     for version in prober.versions:
         for name in target.server_names[1:]:
             first, again = [await _try_good(prober, version, name) for _ in range(2)]
@@ -153,7 +159,7 @@ async def _choose_issuer(prober: Prober, result: Result) -> None:
     how = ""
     for issuer in (prober.issuer, prober.issuer.unmarked()):
         outcome = await prober.outcome(issuer.again(), prober.versions[0])
-        if outcome.verdict == "admitted" or outcome.how == SILENT:
+        if outcome.verdict == "admitted" or outcome.how in (SILENT, BEHIND_HTTP):
             prober.issuer = issuer
             if not issuer.marked:
                 result.notes.append(
@@ -299,12 +305,16 @@ def _conclude(prober: Prober, result: Result) -> None:
                     f"a client without a certificate is {row.verdict} in TLS {row.tls}"
                     f" ({row.how}), where --client-auth {result.client_auth} is declared"
                 )
-    for version in prober.versions:
-        session = prober.good[version].tried.session
-        if session is not None and session.has_ticket:
-            notes.append(
-                f"TLS {version}: sessions can be resumed for {session.ticket_lifetime_hint} s;"
-                " whether that outlives a revocation is tested by --between"
-            )
+    sessions = {version: prober.good[version].tried.session for version in prober.versions}
+    lasting = [
+        f"{session.ticket_lifetime_hint} s in TLS {version}"
+        for version, session in sessions.items()
+        if session is not None and session.has_ticket
+    ]
+    if lasting:
+        notes.append(
+            f"sessions can be resumed for {' and '.join(lasting)}; whether that outlives a"
+            " revocation is tested by --between"
+        )
     if any("429" in row.how or "503" in row.how for row in result.rows):
         notes.append("the server may limit how often it is asked: try --pace 1")

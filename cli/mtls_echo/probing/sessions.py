@@ -107,8 +107,8 @@ async def of_a_refused(prober: Prober, case: OddHandshake) -> list[ProbeRow]:
             credential = find_identity("unknown-authority").make(prober.issuer)
         except NotMadeError as error:
             return [case.untested(str(error))]
-        if (await prober.usual(credential, version, name)).verdict == "admitted":
-            rows.append(case.untested("it is admitted anyway", version))
+        if (await prober.usual(credential, version, name)).verdict not in REFUSALS:
+            rows.append(case.untested("it is not refused in the first place", version))
             continue
         tried = await resumed_under(prober, version, credential, name, name)
         if tried is None:

@@ -79,6 +79,8 @@ def _finding(count: int, rows: list[ProbeRow], result: Result, again: Again) -> 
     if (command := again(row)) is not None:
         yield "   to see it again:"
         yield from (f"     {line}" for line in wrap_command(command, _WIDTH - 5, "    "))
+    elif row.group == "identity":
+        yield "   to see it again: --keep DIR writes its files, and the command is said here"
 
 
 def _got(row: ProbeRow) -> str:
