@@ -25,6 +25,7 @@ from mtls_echo.probing.result import GoodOutcome, OddHandshake, ProbeRow, Result
 from mtls_echo.probing.target import Mode, PaceLimit, ProbeTarget
 from mtls_echo.probing.verdict import BEHIND_HTTP, REFUSALS, SILENT, Good, judged
 from mtls_echo_tls.address import Address
+from mtls_echo_tls.path.certificates import PeerIdentity
 
 if TYPE_CHECKING:
     from mtls_echo_pki.certificates.credential import Credential
@@ -63,7 +64,7 @@ async def run(
         target=str(Address(target.host, target.port)),
         mode=prober.mode,
         client_auth=target.client_auth,
-        good=good.certificate.subject.rfc4514_string() or "a client without a subject",
+        good=str(PeerIdentity.of_peer(good.chain_der[0])),
     )
     await _find_baseline(prober, result)
     result.mode = prober.mode

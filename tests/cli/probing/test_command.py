@@ -188,6 +188,13 @@ def run_command(
     return run
 
 
+def test_a_path_may_be_left_out_before_the_address(files: Files, required: Threaded) -> None:
+    status, out, _ = probe(*options(files), "--only", "expired", "--http", required.address)
+
+    assert status == 0
+    assert "asked in HTTP" in out
+
+
 def test_the_cases_are_listed_with_what_they_prove() -> None:
     status, out, _ = probe("--list")
 

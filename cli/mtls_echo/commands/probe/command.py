@@ -171,6 +171,9 @@ def probe(address: str | None, *, listed: bool, **options: Any) -> None:
     if listed:
         print_result("\n".join(_list()))
         return
+    if address is None and not (options["http"] or "/").startswith("/"):
+        # `--http HOST:PORT`, where the path was left out.
+        address, options["http"] = options["http"], "/"
     if address is None:
         raise click.UsageError("Missing argument 'HOST:PORT'.", click.get_current_context())
     _check(options)
