@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ from mtls_echo_tls.slugs import Slug
 SIDES: tuple[Side, Side] = ("client", "server")
 
 # The programs that are quoted, in this order.
-PROGRAMS = ("OpenSSL", "curl", "Go", "Java", "node")
+PROGRAMS = ("OpenSSL", "curl", "Python", "Go", "Java", "node")
 
 _PREAMBLE = """\
 # How handshakes fail
@@ -51,12 +52,18 @@ ends: the side that **refused** knows why, and the side that **was refused** kno
 the number. The first question is always who refused whom; both reports of this project begin with
 the answer.
 
-**How to read an entry.** The table says what each side named as the cause. Several causes mean
-that this side cannot know which of them it was, the most likely first; `both` is what remains
-when the two reports are joined. *Code* is OpenSSL's verdict on a certificate (`verify_code`), the
-same in every program that uses OpenSSL. Below is what to do about it, at either end, and what
-other programs print, with `…` for what differs from case to case.
+**How to read an entry.** The first table says, for each side at fault, what each end reports:
+whether it refused or was refused, by which alert, and the cause that it names, in bold where it is
+certain. Several causes mean that this end cannot know which of them it was, the most likely first.
+The second table has each form of the failure; `both` is what remains when the two reports are
+joined. *Code* is OpenSSL's verdict on a certificate (`verify_code`), the same in every program
+that uses OpenSSL. Below is what to do about it, at either end, and what other programs print, with
+`…` for what differs from case to case.
 """
+
+_FREQUENT = """\
+**The ten most frequent**, by {total} error texts from public issues and forums, with the number of
+texts that name each:"""
 
 
 @dataclass(frozen=True)
@@ -65,18 +72,20 @@ class QuotedMessage:
 
     Attributes:
         stack: The program or library.
-        cause: The most likely cause, by the message alone.
+        cause: The most likely cause, by the message alone; "" where it tells none.
         rejected_by: "client", "server", "peer", "printer", "nobody" or "unsaid".
         side: Which side printed it; None where either can.
         alert: The number of the alert that the message names.
+        is_cited: Whether it was found in the world, and not produced with the program.
     """
 
     stack: str
     text: str
-    cause: str
-    rejected_by: str
+    cause: str = ""
+    rejected_by: str = "unsaid"
     side: str | None = None
     alert: int | None = None
+    is_cited: bool = False
 
     @property
     def was_refused(self) -> bool:
@@ -87,14 +96,23 @@ class QuotedMessage:
 
 
 def read_messages(path: Path) -> list[QuotedMessage]:
-    """The messages that were produced with the real programs, without those only cited."""
+    """The messages that were produced with the real programs, and those only cited."""
     entries: list[dict[str, Any]] = tomllib.loads(path.read_text("utf-8"))["text"]
     names = QuotedMessage.__dataclass_fields__
     return [
-        QuotedMessage(**{name: value for name, value in entry.items() if name in names})
+        QuotedMessage(
+            **{name: value for name, value in entry.items() if name in names},
+            is_cited=not entry["origin"].startswith("made: "),
+        )
         for entry in entries
-        if entry["origin"].startswith("made: ") and entry["stack"] in PROGRAMS
     ]
+
+
+def _most_frequent(messages: Sequence[QuotedMessage]) -> list[tuple[Slug, int]]:
+    """The ten causes that most of the cited messages name, with how many do."""
+    counts = Counter(each.cause for each in messages if each.is_cited)
+    known = sorted(CAUSES.keys() - {"internal-error"}, key=lambda slug: (-counts[slug], slug))
+    return [(slug, counts[slug]) for slug in known[:10]]
 
 
 _Results = tuple[FailureCase, Sequence[PlayedFailure]]
@@ -113,9 +131,15 @@ def play_all() -> Played:
 def page(played: Played, messages: Sequence[QuotedMessage]) -> str:
     """The handbook, as Markdown."""
     slugs = sorted(CAUSES)
+    frequent = "\n".join(
+        f"{place}. [{slug}](#{slug}): {_title(slug, played)} ({count})"
+        for place, (slug, count) in enumerate(_most_frequent(messages), start=1)
+    )
     contents = "\n".join(f"- [{slug}](#{slug}): {_title(slug, played)}" for slug in slugs)
     entries = ["\n\n".join(_entry(slug, played, messages)) for slug in slugs]
-    parts = [_PREAMBLE, contents, *entries]
+    total = sum(each.is_cited for each in messages)
+    introduced = _FREQUENT.format(total=f"{total:,}")
+    parts = [_PREAMBLE, introduced, frequent, "All of them:", contents, *entries]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
@@ -129,6 +153,7 @@ def _entry(slug: Slug, played: Played, messages: Sequence[QuotedMessage]) -> Ite
     rfc = CAUSES[slug].rfc
     yield f"{title[:1].upper()}{title[1:]}." + (f" ({rfc})" if rfc else "")
     if cases:
+        yield "\n".join(_both_ends(cases))
         yield "\n".join(_forms(cases))
         yield "\n".join(_table(cases))
     else:
@@ -143,6 +168,46 @@ def _title(slug: Slug, played: Played) -> str:
     owners = _owners(played.get(slug, ()))
     owner = next(iter(owners)) if len(owners) == 1 else None
     return in_third_person(CAUSES[slug].clause, owner)
+
+
+def _both_ends(cases: Sequence[_Results]) -> Iterator[str]:
+    """A table: which side is at fault, by what each end reports of it."""
+    yield "| at fault | the client reports | the server reports |"
+    yield "|---|---|---|"
+    for owner in (*SIDES, None):
+        of_owner = [
+            (result.reports[end], result)
+            for case, results in cases
+            for result in results
+            if _owners([(case, [result])]) == {owner}
+            for end in (0, 1)
+        ]
+        if of_owner:
+            ends = (of_owner[0::2], of_owner[1::2])
+            cells = [_reported(side, reports) for side, reports in zip(SIDES, ends, strict=True)]
+            yield f"| {'the ' + owner if owner else 'neither'} | {' | '.join(cells)} |"
+
+
+def _reported(side: Side, reports: Sequence[tuple[Report | None, PlayedFailure]]) -> str:
+    """What one end reports, in all forms and versions together."""
+    said: dict[str, dict[str, None]] = {}
+    uncertain: set[str] = set()
+    for report, result in reports:
+        if report is None:
+            said.setdefault("does not speak TLS", {})
+            continue
+        alert = AlertDescription[result.alert].name if result.alert is not None else "no alert"
+        deed = {side: "refuses", None: "saw no refusal"}.get(
+            report.rejected_by, f"is refused, {alert}"
+        )
+        said.setdefault(deed, {}).update(dict.fromkeys(report.causes))
+        if len(report.causes) > 1:
+            uncertain.add(deed)
+    return "; ".join(
+        f"{deed}: {', '.join(causes)}" if deed in uncertain else f"{deed}: **{', '.join(causes)}**"
+        if causes else deed
+        for deed, causes in said.items()
+    )  # fmt: skip
 
 
 def _forms(cases: Sequence[_Results]) -> Iterator[str]:
@@ -229,6 +294,7 @@ _VARIABLE = (
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:]+Z"), "…"),
     (re.compile(r"NotAfter: .*"), "NotAfter: …"),
     (re.compile(r"OpenSSL/[\d.]+"), "OpenSSL/…"),
+    (re.compile(r"\(_ssl\.c:\d+\)"), "(_ssl.c:…)"),
     (re.compile(r"\s+"), " "),
 )
 _LONGEST = 160
@@ -245,7 +311,7 @@ def _words(
         if result.alert is not None
     }
     for program in PROGRAMS:
-        own = [each for each in messages if each.stack == program]
+        own = [each for each in messages if each.stack == program and not each.is_cited]
         own_verdicts = [each for each in own if each.cause == slug and not each.was_refused]
         received = [each for each in own if each.was_refused and each.alert in alerts]
         if own_verdicts:

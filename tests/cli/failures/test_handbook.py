@@ -88,6 +88,32 @@ def test_where_either_side_can_be_at_fault_both_learn_what_to_do_in_both_cases(s
             assert f"- If the fault is the {owner}'s, on the {side}: {hint}" in ENTRIES[slug]
 
 
+def test_the_most_frequent_are_first_and_counted_in_what_others_have_cited() -> None:
+    listed = re.findall(r"(?m)^\d+\. \[([\w-]+)\]\(#\1\): .* \((\d+)\)$", PAGE)
+    counts = [int(count) for _, count in listed]
+
+    assert len(listed) == 10
+    assert counts == sorted(counts, reverse=True)
+    for slug, count in listed:
+        assert int(count) == sum(text.cause == slug and text.is_cited for text in TEXTS)
+    assert counts[-1] >= max(
+        sum(text.cause == slug and text.is_cited for text in TEXTS)
+        for slug in CAUSES.keys() - {slug for slug, _ in listed} - {"internal-error"}
+    )
+
+
+def test_each_end_s_report_is_shown_for_each_side_at_fault() -> None:
+    refused = "is refused, certificate_expired: **expired**"
+
+    assert f"| the client | {refused} | refuses: **expired** |" in ENTRIES["expired"]
+    assert f"| the server | refuses: **expired** | {refused} |" in ENTRIES["expired"]
+    both_versions = "handshake_failure: **{0}**; is refused, certificate_required: **{0}**"
+    absent = "no-client-certificate"
+    assert f"| is refused, {both_versions.format(absent)} |" in ENTRIES[absent]
+    for slug, entry in ENTRIES.items():
+        assert ("| at fault |" in entry) is ("Not played" not in entry), slug
+
+
 def test_differences_between_the_versions_are_listed_per_version() -> None:
     entry = ENTRIES["no-client-certificate"]
 
