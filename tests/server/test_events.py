@@ -29,7 +29,8 @@ from mtls_echo_server.context import server_context
 from mtls_echo_server.events import Event
 from mtls_echo_server.log import BURST, EventLog, LogFormat
 from mtls_echo_tls.diagnosis.diagnose import diagnose
-from mtls_echo_tls.diagnosis.evidence import AlertSeen, Evidence
+from mtls_echo_tls.diagnosis.evidence import Evidence
+from mtls_echo_tls.trace.shown import AlertSeen
 from tests.support.authorities import SERVERS
 from tests.support.servers import Authorities
 from tests.support.tls import LOCALHOST, reports, tls_pair

@@ -25,7 +25,7 @@ from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.causes import CAUSES
 from mtls_echo_tls.denial import denial_line
 from mtls_echo_tls.diagnosis.diagnose import diagnose
-from mtls_echo_tls.diagnosis.evidence import AlertSeen, Evidence
+from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.report import describe
 from mtls_echo_tls.diagnosis.tables import CAUSES_BY_VERIFY_CODE
@@ -35,6 +35,7 @@ from mtls_echo_tls.sides import Stage
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
 from mtls_echo_tls.trace.recorder import Recorder
+from mtls_echo_tls.trace.shown import AlertSeen
 from tests.support.authorities import SERVERS, UNTRUSTED_CA
 from tests.support.tls import (
     ALICE,

@@ -17,9 +17,10 @@ from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_pki.flaws.registry import FLAWS
 from mtls_echo_tls.diagnosis.context_info import ContextInfo
 from mtls_echo_tls.diagnosis.diagnose import diagnose
-from mtls_echo_tls.diagnosis.evidence import AlertSeen, Evidence
+from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.sides import Side
+from mtls_echo_tls.trace.shown import AlertSeen
 from tests.support.authorities import CLIENTS, SERVERS
 
 GO_OLD, GO_NEW = frozenset({"Go up to 1.20"}), frozenset({"Go since 1.21"})

@@ -10,9 +10,10 @@ import pytest
 
 from mtls_echo_client.exit_status import exit_status
 from mtls_echo_tls.diagnosis.diagnose import _diagnose, diagnose
-from mtls_echo_tls.diagnosis.evidence import AlertSeen, Evidence
+from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.report import Report, describe
+from mtls_echo_tls.trace.shown import AlertSeen
 from tests.support.tls import (
     V13,
     both_versions,

@@ -17,12 +17,13 @@ from mtls_echo_pki.certificates.tbs import TBSCertificate
 from mtls_echo_server.context import ClientAuth, server_context
 from mtls_echo_tls.diagnosis.context_info import ContextInfo
 from mtls_echo_tls.diagnosis.diagnose import diagnose
-from mtls_echo_tls.diagnosis.evidence import AlertSeen, Evidence
+from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.joint import join_reports
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.material.warnings import material_warnings
 from mtls_echo_tls.sides import Side
 from mtls_echo_tls.trace.decoding import Requested
+from mtls_echo_tls.trace.shown import AlertSeen
 from tests.support.authorities import CLIENTS, SERVERS
 from tests.support.tls import (
     ALICE,

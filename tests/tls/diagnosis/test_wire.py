@@ -12,7 +12,7 @@ import trio
 
 from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.diagnosis.diagnose import diagnose
-from mtls_echo_tls.diagnosis.evidence import AlertSeen, Evidence
+from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.path.certificates import end_entity
@@ -23,6 +23,7 @@ from mtls_echo_tls.stream.tls import TLSStream
 from mtls_echo_tls.trace.cleartext import ends_in_alert
 from mtls_echo_tls.trace.codepoints import GROUPS, SIGNATURE_SCHEMES, named
 from mtls_echo_tls.trace.decoding import requested_in
+from mtls_echo_tls.trace.shown import AlertSeen
 from tests.support.tls import (
     LOCALHOST,
     V12,

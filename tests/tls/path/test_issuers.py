@@ -15,11 +15,12 @@ from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.tbs import TBSCertificate
 from mtls_echo_pki.flaws.baseline import with_extension
 from mtls_echo_tls.diagnosis.diagnose import diagnose
-from mtls_echo_tls.diagnosis.evidence import AlertSeen, Evidence
+from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.path.issuers import why_intermediate
 from mtls_echo_tls.path.validate import CertificationPath, examine
 from mtls_echo_tls.trace.recorder import Recorder
+from mtls_echo_tls.trace.shown import AlertSeen
 from tests.support.authorities import CLIENTS
 from tests.tls.stacks.test_request import naming
 

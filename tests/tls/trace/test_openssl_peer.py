@@ -18,7 +18,7 @@ from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_tls.alerts import AlertDescription as A
 from mtls_echo_tls.diagnosis.diagnose import diagnose
-from mtls_echo_tls.diagnosis.evidence import AlertSeen, Evidence
+from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.tables import (
     CAUSES_BY_ALERT,
     CAUSES_BY_OPENSSL_ALERT,
@@ -29,6 +29,7 @@ from mtls_echo_tls.stream.tls import TLSStream
 from mtls_echo_tls.trace.messages import HANDSHAKE, Message
 from mtls_echo_tls.trace.openssl_peer import is_openssl
 from mtls_echo_tls.trace.recorder import Recorder
+from mtls_echo_tls.trace.shown import AlertSeen
 from tests.interop.foreign_peers import java, need, write_material
 from tests.support.authorities import SERVERS
 from tests.support.timing import TIMEOUT

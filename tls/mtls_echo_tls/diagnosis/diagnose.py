@@ -36,6 +36,7 @@ from mtls_echo_tls.diagnosis.perspective import Perspective, fault_of, texts_of
 from mtls_echo_tls.diagnosis.report import Alert, FaultFound, Issuer, Parameters, Report
 from mtls_echo_tls.diagnosis.verdict import (
     Verdict,
+    ground_of,
     is_silent,
     verdict_of,
     went_well,
@@ -127,7 +128,7 @@ def _examine_path(evidence: Evidence, verdict: Verdict) -> CertificationPath:
         return _with_key(path, evidence) if "key-not-owned" in verdict.candidates else path
     if evidence.verify_code is None:
         # OpenSSL did not send our own chain.
-        return _own_path(evidence) if evidence.ground in OWN_CHAIN else CertificationPath()
+        return _own_path(evidence) if ground_of(evidence) in OWN_CHAIN else CertificationPath()
     mine = evidence.context_info
     known = mine.trust if mine.complete else None
     our_chain = mine.credential.path if mine.credential else ()
@@ -181,7 +182,7 @@ def _own_path(evidence: Evidence) -> CertificationPath:
     mine = evidence.context_info
     configured = mine.credential.chain_der if mine.credential else ()
     return examine(
-        evidence.own_chain or (configured if evidence.ground in OWN_CHAIN else ()),
+        evidence.own_chain or (configured if ground_of(evidence) in OWN_CHAIN else ()),
         presenter=evidence.side,
         # On the server the name is SNI; a client that asked for an address sends none.
         reference=evidence.server_name if evidence.side == "server" else None,
@@ -246,7 +247,7 @@ def _report(
     vocabulary = mine.vocabulary.for_other_files() if mine.other_files else mine.vocabulary
     about = _suspected(path)
     words = Perspective(
-        evidence.side, rejected_by, owner, vocabulary, faults, evidence.ground, about
+        evidence.side, rejected_by, owner, vocabulary, faults, ground_of(evidence), about
     )
     return Report(
         side=evidence.side,

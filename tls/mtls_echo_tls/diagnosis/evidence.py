@@ -14,40 +14,23 @@ import datetime
 import ssl
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
-import msgspec
-
-from mtls_echo_tls.alerts import AlertDescription as A
 from mtls_echo_tls.alerts import alert_of_reason
 from mtls_echo_tls.answers.answer import ServerAnswer
 from mtls_echo_tls.causes import InTheClear
 from mtls_echo_tls.denial import denial_in
 from mtls_echo_tls.diagnosis.context_info import ContextInfo
-from mtls_echo_tls.path.certificates import is_readable
 from mtls_echo_tls.reasons import ALERT_OF_REASON, ALERT_OF_REASON_IN_TLS12
 from mtls_echo_tls.sides import Purpose, Side, Stage
 from mtls_echo_tls.slugs import Slugs
 from mtls_echo_tls.stacks.fingerprint import recognise
-from mtls_echo_tls.trace import codepoints, messages
 from mtls_echo_tls.trace.cipher_mismatch import why_no_shared_cipher
 from mtls_echo_tls.trace.cleartext import ends_in_alert
-from mtls_echo_tls.trace.decoding import Requested, requested_in
-from mtls_echo_tls.trace.messages import (
-    ALERT,
-    CERTIFICATE,
-    CERTIFICATE_REQUEST,
-    CERTIFICATE_VERIFY,
-    CLIENT_HELLO,
-    COMPRESSED_CERTIFICATE,
-    ENCRYPTED_EXTENSIONS,
-    HANDSHAKE,
-    SERVER_HELLO,
-    SERVER_KEY_EXCHANGE,
-)
+from mtls_echo_tls.trace.decoding import Requested
 from mtls_echo_tls.trace.recorder import Recorder
+from mtls_echo_tls.trace.shown import AlertSeen, shown_by
 
 TransportEnd = Literal["open", "eof", "reset"]
 
@@ -60,17 +43,6 @@ _LATE_DATA = 512
 _UNKNOWN = ContextInfo()
 
 
-class AlertSeen(msgspec.Struct, frozen=True):
-    """An alert, ours if `sent`, that crossed the connection.
-
-    One that was not protected proves nothing about who wrote it; None: there is no recording.
-    """
-
-    code: int
-    sent: bool
-    protected: bool | None
-
-
 @dataclass(slots=True)
 class Evidence:
     """One side's record of one connection.
@@ -78,8 +50,7 @@ class Evidence:
     Attributes:
         server_name: On the client the reference identifier (RFC 9525 §4), on the server the
             SNI that the client sent.
-        reason, verify_code: OpenSSL's reason symbol of the error that ended it, and its verdict on
-            the peer's certification path, when there was one.
+        reason, verify_code: OpenSSL's symbol for the error that ended it, and its path verdict.
         alert: The alert that ended the connection, ours or the peer's.
         failed, abandoned: Whether TLS or the transport ended the connection against our will, or
             our own side gave up half way: it was cancelled.
@@ -109,7 +80,7 @@ class Evidence:
         context_info: What our own context was made from.
         settled: Whether all is read already that ever will be.
         started, duration: In seconds; by a clock that is never set.
-        ended_at: When it ended, by this machine's clock: certificates are verified against that.
+        ended_at: By this machine's clock, which certificates are verified against.
     """
 
     side: Side
@@ -200,15 +171,6 @@ class Evidence:
         """Whether the peer just went where nothing was outstanding: nothing was cut off."""
         ended = self.transport_end != "open" and self.reason is None and self.alert is None
         return self.at_boundary and ended
-
-    @property
-    def ground(self) -> str | None:
-        """OpenSSL's reason; also that for a certificate it cannot parse, which Python omits."""
-        if self.reason is None and self.alert is not None and self.alert.sent:
-            code, unreadable = self.alert.code, not all(map(is_readable, self.peer_chain))
-            if code == A.bad_certificate or (code == A.decode_error and unreadable):
-                return "ASN1_LIB"
-        return self.reason
 
     # --- what happened -------------------------------------------------------------------------
 
@@ -325,8 +287,7 @@ class Evidence:
         self.reason = error.reason
         if isinstance(error, ssl.SSLCertVerificationError):
             self.verify_code = error.verify_code
-        received = alert_of_reason(error.reason)
-        if received is not None:
+        if (received := alert_of_reason(error.reason)) is not None:
             # Behind the handshake OpenSSL takes none that is not protected.
             protected = True if self.stage == "established" else None
             self.alert = AlertSeen(received, sent=False, protected=protected)
@@ -345,8 +306,7 @@ class Evidence:
         Behind it the record shows that one was written, and the reason shows which, unless
         OpenSSL has several alerts for it.
         """
-        is_tls13 = self.version == "TLSv1.3"
-        known = ALERT_OF_REASON if is_tls13 else ALERT_OF_REASON_IN_TLS12
+        known = ALERT_OF_REASON if self.version == "TLSv1.3" else ALERT_OF_REASON_IN_TLS12
         code = known.get(self.reason or "")
         behind = self.stage == "established" and ends_in_alert(written)
         if self.alert is None and code is not None and behind:
@@ -387,64 +347,24 @@ class Evidence:
 
     def _read_recording(self) -> None:
         """Take over what the handshake's messages show; more exact than `note_error`."""
-        hellos: list[bytes] = []
-        request: tuple[bytes, int] | None = None
-        sent: dict[int, bytes] = {}  # the last of each type
-        received: dict[int, bytes] = {}
-        alerted = False
-        for _, way, version, content_type, body in self.recorder.recorded():
-            if content_type == HANDSHAKE and body:
-                kind = body[0]
-                if kind == CLIENT_HELLO:
-                    hellos.append(body)
-                elif kind == CERTIFICATE_REQUEST:
-                    request = body, version
-                elif way == "write":
-                    sent[kind] = body
-                else:
-                    received[kind] = body
-            elif content_type == ALERT:
-                alerted = True
-        self.own_chain = _chain_in(sent) or self.own_chain
-        self.peer_chain = _chain_in(received) or self.peer_chain
-        by_server = sent if self.side == "server" else received
-        answer = by_server.get(SERVER_HELLO, b"")
-        self.hello_answered |= bool(answer)
-        self.is_tls13 |= ENCRYPTED_EXTENSIONS in by_server
-        if request is not None:
-            self.certificate_requested = True
-            self.certificate_request = requested_in(*request)
-        for number, hello in enumerate(hellos):
-            server_name, alpn, tls13 = messages.read_hello(hello)
-            self.alpn_offered |= alpn
-            self.tls13_offered |= tls13
-            # A second one, after a HelloRetryRequest, repeats the name and the random, which lies
-            # behind 4 bytes of header and 2 of legacy_version (RFC 8446 §4.1.2).
-            if number == 0:
-                self.client_random = hello[6:38].hex() if len(hello) >= 38 else self.client_random
-                if self.side == "server":
-                    self.server_name = server_name or self.server_name
-        exchange = by_server.get(SERVER_KEY_EXCHANGE, b"")
-        proof = by_server.get(CERTIFICATE_VERIFY, b"")
-        group, signature = messages.agreed_in(answer, exchange, proof)
-        self.group = codepoints.named(codepoints.GROUPS, group) if group else self.group
-        self.signature = (
-            codepoints.named(codepoints.SIGNATURE_SCHEMES, signature)
-            if signature
-            else self.signature
-        )
+        shown = shown_by(self.recorder, self.side)
+        self.own_chain = shown.own_chain or self.own_chain
+        self.peer_chain = shown.peer_chain or self.peer_chain
+        self.hello_answered |= shown.hello_answered
+        self.is_tls13 |= shown.is_tls13
+        if shown.request is not None:
+            self.certificate_requested, self.certificate_request = True, shown.request
+        self.alpn_offered |= shown.alpn_offered
+        self.tls13_offered |= shown.tls13_offered
+        self.client_random = shown.client_random or self.client_random
+        if self.side == "server" and shown.server_name:
+            self.server_name = shown.server_name
+        self.group = shown.group or self.group
+        self.signature = shown.signature or self.signature
         if self.failed and not self.peer_stacks and not self.timed_out:
             self.peer_stacks = recognise(self.recorder)
             self.peer_is_openssl |= self.peer_stacks == frozenset({"OpenSSL"})
-        alert = self.recorder.fatal_alert if alerted else None
-        if alert is not None:
-            ours = alert.direction == "sent"
-            self.alert = AlertSeen(alert.body[1], sent=ours, protected=alert.protected)
-
-
-def _chain_in(said: Mapping[int, bytes]) -> tuple[bytes, ...]:
-    message = said.get(CERTIFICATE) or said.get(COMPRESSED_CERTIFICATE)
-    return messages.chain_of(message) if message else ()
+        self.alert = shown.alert or self.alert
 
 
 _FIELDS = tuple(each.name for each in fields(Evidence))

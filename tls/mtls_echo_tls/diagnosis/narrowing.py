@@ -28,7 +28,7 @@ from mtls_echo_tls.alerts import AlertDescription
 from mtls_echo_tls.answers.meaning import TURNED_AWAY, turned_away
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.tables import SHOWN_BESIDE
-from mtls_echo_tls.diagnosis.verdict import Verdict, is_silent, without_certificate
+from mtls_echo_tls.diagnosis.verdict import Verdict, ground_of, is_silent, without_certificate
 from mtls_echo_tls.path.certificates import end_entity
 from mtls_echo_tls.path.rules import lacks_issuer_key, may_sign_crls
 from mtls_echo_tls.path.tampering import is_signed_by
@@ -120,8 +120,8 @@ def narrow(
     if evidence.reason == "NO_SHARED_CIPHER" and _cannot_sign(evidence):
         # TLS 1.2 then finds no suite, and never gets to showing the certificate.
         return ("wrong-usage",), evidence.side
-    if evidence.verify_code is None and evidence.ground in OWN_CHAIN:
-        return (OWN_CHAIN[evidence.ground],), evidence.side
+    if evidence.verify_code is None and (ground := ground_of(evidence)) in OWN_CHAIN:
+        return (OWN_CHAIN[ground],), evidence.side
     if evidence.verify_code is not None:
         return _narrow_as_verifier(family, path, evidence), None
     if rejected_by is None:

@@ -22,7 +22,7 @@ from mtls_echo_tls.answers.meaning import meaning_of
 from mtls_echo_tls.diagnosis import tables
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.report import Outcome
-from mtls_echo_tls.path.certificates import end_entity, odd_curve
+from mtls_echo_tls.path.certificates import end_entity, is_readable, odd_curve
 from mtls_echo_tls.reasons import UNKNOWN
 from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Slug, Slugs, drop
@@ -53,6 +53,15 @@ class Verdict(msgspec.Struct, frozen=True):
     outcome: Outcome
     rejected_by: Side | None
     candidates: Slugs
+
+
+def ground_of(evidence: Evidence) -> str | None:
+    """OpenSSL's reason; also that for a certificate it cannot parse, which Python omits."""
+    if evidence.reason is None and evidence.alert is not None and evidence.alert.sent:
+        code, unreadable = evidence.alert.code, not all(map(is_readable, evidence.peer_chain))
+        if code == A.bad_certificate or (code == A.decode_error and unreadable):
+            return "ASN1_LIB"
+    return evidence.reason
 
 
 def verdict_of(evidence: Evidence) -> Verdict:
@@ -90,8 +99,9 @@ def _verdict(evidence: Evidence) -> tuple[Outcome, Side | None, Slugs]:
         is_denial = evidence.alert.code == A.access_denied and "GnuTLS" not in evidence.peer_stacks
         outcome = "denied" if is_denial else "refused"
         return outcome, peer, _family_of_alert(evidence.alert.code, evidence)
-    if evidence.ground is not None:
-        return "refused", me, _family_of_reason(evidence.ground, evidence)
+    ground = ground_of(evidence)
+    if ground is not None:
+        return "refused", me, _family_of_reason(ground, evidence)
     if evidence.alert is not None and evidence.failed:
         # An error of OpenSSL's parsers has no reason of its own.
         causes = reasons.CAUSES_BY_OWN_ALERT.get(evidence.alert.code, _without_reason(evidence))

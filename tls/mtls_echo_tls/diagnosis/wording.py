@@ -28,7 +28,7 @@ from mtls_echo_tls.diagnosis.narrowing import same_name_root
 from mtls_echo_tls.diagnosis.perspective import Perspective, fault_of, texts_of
 from mtls_echo_tls.diagnosis.report import Fact, Outcome
 from mtls_echo_tls.diagnosis.tables import SILENT, silence_in
-from mtls_echo_tls.diagnosis.verdict import may_be_probe
+from mtls_echo_tls.diagnosis.verdict import ground_of, may_be_probe
 from mtls_echo_tls.path.certificates import end_entity
 from mtls_echo_tls.path.reference import unnamed
 from mtls_echo_tls.path.rules import display_name
@@ -242,8 +242,8 @@ def _facts(
         yield Fact("verdict", f"OpenSSL verify code {evidence.verify_code}")
     if evidence.alert is not None:
         yield _alert_fact(evidence, causes)
-    if evidence.ground is not None:
-        yield Fact("reason", evidence.ground)
+    if (ground := ground_of(evidence)) is not None:
+        yield Fact("reason", ground)
     if evidence.first_bytes and causes[:1] in (("plaintext-peer",), ("plaintext-client",)):
         yield Fact("received", repr(evidence.first_bytes[:32])[1:])
 
