@@ -1,8 +1,8 @@
 """What answers on the status port, and how often it is made anew.
 
-However often they are asked for, the overview and the metrics are made `BURST` times at once and
-then `RATE` times a second; in between the last ones are sent again. So what a scraper costs does
-not depend on the scraper.
+However often they are asked for, the overview, the metrics and the lists of reports are made
+`BURST` times at once and then `RATE` times a second; in between the last ones are sent again. So
+what a scraper costs does not depend on the scraper.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ _MOST, _USUAL = 600, 20
 # How often something is made anew: at once, and then per second.
 BURST, RATE = 10.0, 1.0
 
+# Answers that are kept, of which the largest have some MiB; the oldest makes room.
+MOST_MADE = 8
+
 
 class Remade:
     """Something that takes time to make, and is not made again too often or for nothing."""
@@ -36,7 +39,10 @@ class Remade:
         self._made: dict[object, tuple[int, float, HTTPResponse]] = {}
 
     def get(self, key: object, version: int, make: Callable[[], HTTPResponse]) -> HTTPResponse:
-        """The last one, or a new one: if the version is another, or the last is a second old."""
+        """The last one, or a new one: if the version is another, or the last is a second old.
+
+        Where there is no last one and too much was made already, the answer is 429.
+        """
         now = self._clock()
         self._tokens = min(BURST, self._tokens + (now - self._at) * RATE)
         self._at = now
@@ -44,8 +50,13 @@ class Remade:
             made_of, made_at, response = self._made[key]
             if (made_of == version and now - made_at < 1) or self._tokens < 1:
                 return response
+        elif self._tokens < 1:
+            return problem(429, "too much is asked for at once", (("Retry-After", "1"),))
         self._tokens = max(self._tokens - 1, 0)
         response = make()
+        self._made.pop(key, None)
+        while len(self._made) >= MOST_MADE:
+            del self._made[next(iter(self._made))]
         self._made[key] = version, now, response
         return response
 
@@ -62,6 +73,7 @@ class StatusSite:
         self._view = view
         self._names = names
         self._remade = Remade()
+        self._lists = Remade()  # apart: who lists reports keeps no scraper out
         self._metrics: Any = None
         self._rules = {
             path: self._rule(route)
@@ -134,14 +146,22 @@ class StatusSite:
 
     def _reports(self, request: ReceivedRequest) -> HTTPResponse:
         asked = request.query.get("last", str(_USUAL))
-        if not asked.isdecimal() or not asked.isascii() or not 1 <= int(asked[:9]) <= _MOST:
+        # Python refuses to read a number of more than 4,300 digits.
+        number = int(asked) if asked.isdecimal() and asked.isascii() and len(asked) < 9 else 0
+        if not 1 <= number <= _MOST:
             return problem(400, f"last: from 1 to {_MOST}", html=request.wants_html)
-        records = self._view.tally.last(int(asked), refused_only="refused" in request.query)
-        if request.wants_html:
-            from mtls_echo_server.status.pages import listing
+        refused_only, html = "refused" in request.query, request.wants_html
 
-            return listing(records)
-        return HTTPResponse.json([_value(record) for record in records])
+        def make() -> HTTPResponse:
+            records = self._view.tally.last(number, refused_only=refused_only)
+            if html:
+                from mtls_echo_server.status.pages import listing
+
+                return listing(records)
+            return HTTPResponse.json([_value(record) for record in records])
+
+        key = number, refused_only, html
+        return self._lists.get(key, self._view.tally.version, make)
 
     def _report(self, request: ReceivedRequest) -> HTTPResponse:
         wanted = request.path.removeprefix("/reports/").lower()

@@ -15,7 +15,7 @@ from mtls_echo_pki.certificates.request import Request
 from mtls_echo_server import events
 from mtls_echo_server.http.site import HTTPResponse
 from mtls_echo_server.status.counts import CAUSES, RESULTS, SIDES, VERSIONS
-from mtls_echo_server.status.routes import BURST, Remade
+from mtls_echo_server.status.routes import BURST, MOST_MADE, Remade
 from mtls_echo_server.status.tally import Delta
 from mtls_echo_tls.material.reloader import Reload
 from tests.server.status.world import Asked, ended, refusal, reloader, report
@@ -200,7 +200,7 @@ def test_the_last_reports_are_asked_for_by_number() -> None:
     assert [int(one["client_random"], 16) for one in last] == [29, 28, 27]
     refused = json.loads(asked.get("/reports?last=100&refused=1").body)
     assert len(refused) == 15
-    for wrong in ("0", "-1", "601", "x", "", "9" * 400, "\u0663"):
+    for wrong in ("0", "-1", "601", "x", "", "9" * 400, "\u0663", "000000001" + "9" * 5000):
         assert asked.get(f"/reports?last={wrong}").status == (200 if wrong == "" else 400)
 
 
@@ -288,3 +288,30 @@ def test_many_scrapers_cost_no_more_than_some() -> None:
     for _ in range(50):
         remade.get("x", 1000, make)
     assert made == 1
+
+
+def test_lists_of_reports_cost_no_more_however_they_are_asked_for() -> None:
+    now, made = 0.0, 0
+    remade = Remade(lambda: now)
+
+    def make() -> HTTPResponse:
+        nonlocal made
+        made += 1
+        return HTTPResponse.text("")
+
+    statuses = [remade.get(key, 1, make).status for key in range(50)]
+    assert statuses == [200] * int(BURST) + [429] * (50 - int(BURST))
+    assert made == BURST
+    kept = [remade.get(key, 1, make).status for key in range(int(BURST))]
+    assert kept.count(200) == MOST_MADE
+    now += 1
+    assert remade.get(51, 1, make).status == 200
+
+
+def test_who_lists_reports_keeps_no_scraper_out() -> None:
+    asked = Asked()
+    answers = [asked.get(f"/reports?last={number}") for number in range(1, 50)]
+    assert answers[-1].status == 429
+    assert dict(answers[-1].headers)["Retry-After"] == "1"
+    assert asked.get("/metrics").status == 200
+    assert asked.get("/", "text/html").status == 200
