@@ -166,8 +166,7 @@ def _conclude(console: Console, count: int, mismatches: list[str]) -> None:
         f"(echo hello; sleep 1) | openssl s_client -connect localhost:8443 -quiet -no_ign_eof"
         f" -verify_return_error -CAfile {pki}/trust/servers/ca.crt"
         f" -cert {identity}.crt -key {identity}.key",
-        # An echo server sends the request back. This one reads as a response, too.
-        f"curl -X 'HTTP/1.1 200' -d hello https://localhost:8443/ --cacert"
+        f"curl -d hello https://localhost:8443/echo --cacert"
         f" {pki}/trust/servers/ca.crt --cert {identity}.crt --key {identity}.key",
     ):
         drawing.show_command(console, line)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import trio
@@ -163,7 +163,6 @@ async def attempt(
         sent = name if sni is None else sni or None
         stream = _Stream(below, context, server_name=sent, trace=True)
         evidence = stream.evidence
-        evidence.server_name = name  # what the field Host says
         if session is not None:
             stream.resume(session)
         try:
@@ -171,7 +170,8 @@ async def attempt(
                 await stream.do_handshake()
             if scope.cancelled_caught:
                 raise stream.expire()
-            await _speak(target, Session(stream, timeout=target.timeout), mode, request)
+            asked = _for_host(request or target.request, name, target.port)
+            await _speak(target, Session(stream, timeout=target.timeout), mode, asked)
         except TLSFailure:
             pass  # the evidence has it
         finally:
@@ -199,11 +199,17 @@ def _end_of(evidence: Evidence) -> str:
     return "the server closed" if closed or evidence.transport_end == "eof" else ""
 
 
-async def _speak(
-    target: ProbeTarget, session: Session, mode: Mode, request: HTTPRequest | None
-) -> None:
+def _for_host(request: HTTPRequest, name: str, port: int) -> HTTPRequest:
+    """The request, which asks for this host, whatever name the handshake was for."""
+    if any(field.lower() == "host" for field, _ in request.header):
+        return request
+    host = next(value for field, value in request.fields(name, port) if field == "Host")
+    return replace(request, header=(*request.header, ("Host", host)))
+
+
+async def _speak(target: ProbeTarget, session: Session, mode: Mode, request: HTTPRequest) -> None:
     if mode == "http":
-        await ask(session, request or target.request, target.port, target.timeout)
+        await ask(session, request, target.port, target.timeout)
     elif mode == "echo":
         await session.echo(MESSAGE)
     else:
