@@ -46,6 +46,7 @@ class Event:
         wording: Its ``text``, or what makes it when it is asked for.
         details: For programs, but for the report; JSON types.
         flood: Events of one flood share this; None for what takes an authenticated client.
+        version: Of TLS, which our ServerHello chose; where there was one.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Event:
     details: Mapping[str, Any] = field(default_factory=dict[str, Any])
     flood: tuple[str, ...] | None = None
     report: Report | None = None
+    version: str | None = None
 
     @property
     def text(self) -> str:
@@ -136,11 +138,12 @@ def connection(
     sent: int,
     requests: int = 0,
     silent: bool = False,
+    version: str | None = None,
 ) -> Event:
     """A connection is over; ``ended`` says who or what ended it.
 
     ``requests``: so many of HTTP were answered. ``silent``: not even ciphertext has come: a port
-    scan, or a load balancer's health check.
+    scan, or a load balancer's health check. ``version``: of TLS, that our ServerHello chose.
     """
     known = (report.outcome in FINE or report.outcome == "denied") and report.peer is not None
     cause = report.causes[0] if report.causes else ""
@@ -151,6 +154,7 @@ def connection(
         | ({"http_requests": requests} if requests else {}),
         flood=None if known else ("connection", _host(where), report.outcome, cause),
         report=report,
+        version=version,
     )
 
 

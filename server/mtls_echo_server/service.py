@@ -335,6 +335,7 @@ class Server:
                 sent=sent,
                 requests=requests,
                 silent=not evidence.first_bytes,
+                version=evidence.chosen_version,
             )
         )
 

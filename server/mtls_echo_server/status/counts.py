@@ -125,8 +125,7 @@ class ServiceCounts(msgspec.Struct):
             self.reloads["success" if event.details["ok"] else "failure"] += 1
 
     def _count_connection(self, event: Event, report: Report) -> None:
-        version = report.tls.version if report.tls is not None else None
-        known = version if version in VERSIONS else "unknown"
+        known = event.version if event.version in VERSIONS else "unknown"
         if report.stage == "established":
             self.handshakes[f"completed {known}"] += 1
             if report.peer is not None:

@@ -152,3 +152,23 @@ async def test_the_context_is_asked_for_at_each_connection(pki: Authorities) -> 
             assert await echoed(stream) == b"hello"
         # Who was let in before stays.
         assert await echoed(old) == b"hello"
+
+
+@versions
+async def test_the_version_of_a_refused_handshake_is_known_once_it_is_chosen(
+    pki: Authorities, version: ssl.TLSVersion
+) -> None:
+    name = version.name.replace("_", ".")
+    async with running(pki.server_context(), limits=limits()) as here:
+        with pytest.raises(TLSFailure):
+            async with await here.connect(pki.client_context(pki.untrusted, version)) as stream:
+                await stream.receive_some()
+        assert (await here.event("connection"))["tls"] is None
+        async with await here.tcp() as transport:
+            await transport.send_all(b"SSH-2.0-x\r\n")
+        await here.event("connection", 2)
+        async with await here.connect(pki.client_context(pki.alice, version)) as stream:
+            await echoed(stream)
+        await here.event("connection", 3)
+    ended = [event.version for event in here.events if event.name == "connection"]
+    assert ended == [name, None, name]

@@ -62,7 +62,7 @@ def test_what_happens_is_counted_once_and_in_its_place() -> None:
         ended(report(1)),
         ended(report(2), requests=3),
         ended(report(3, outcome="denied", causes=["not-authorised"], rejected_by="server")),
-        ended(refusal(4)),
+        ended(refusal(4), version="TLSv1.2"),
         ended(refusal(5, rejected_by="client", causes=["unknown-authority", "revoked"])),
         ended(refusal(6, outcome="failed", rejected_by=None, causes=["timeout"])),
         ended(refusal(7, outcome="failed", rejected_by=None, causes=[]), ended="crowded"),
@@ -76,7 +76,8 @@ def test_what_happens_is_counted_once_and_in_its_place() -> None:
     prefix = "mtls_echo_"
     expected = {
         "handshakes_total result=completed version=TLSv1.3": 4,
-        "handshakes_total result=refused version=unknown": 2,
+        "handshakes_total result=refused version=TLSv1.2": 1,
+        "handshakes_total result=refused version=unknown": 1,
         "handshakes_total result=failed version=unknown": 2,
         "handshake_failures_total cause=expired rejected_by=server": 1,
         "handshake_failures_total cause=unknown-authority rejected_by=client": 1,

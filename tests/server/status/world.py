@@ -59,7 +59,10 @@ def refusal(number: int = 0, **changed: Any) -> Report:
 
 
 def ended(report: Report, **changed: Any) -> Event:
-    usual = {"ended": "client" if report.outcome == "echoed" else "failure"}
+    usual: dict[str, Any] = {
+        "ended": "client" if report.outcome == "echoed" else "failure",
+        "version": report.tls.version if report.tls is not None else None,
+    }
     return events.connection(
         "127.0.0.1:1234", report, **{**usual, "received": 5, "sent": 5, **changed}
     )

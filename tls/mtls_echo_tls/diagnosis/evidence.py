@@ -167,6 +167,16 @@ class Evidence:
         return time.perf_counter() - self.started if self.duration is None else self.duration
 
     @property
+    def chosen_version(self) -> str | None:
+        """The version that a ServerHello chose, even of a handshake that was not completed."""
+        if self.version is not None:
+            return self.version
+        for _, _, _, content_type, body in self.recorder.recorded():
+            if content_type == HANDSHAKE and body and body[0] == SERVER_HELLO:
+                return "TLSv1.3" if messages.selects_tls13(body) else "TLSv1.2"
+        return None
+
+    @property
     def ended_between(self) -> bool:
         """Whether the peer just went where nothing was outstanding: nothing was cut off."""
         ended = self.transport_end != "open" and self.reason is None and self.alert is None
