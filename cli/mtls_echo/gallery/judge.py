@@ -156,8 +156,6 @@ class _Judging:
             return "the client is given no CRL"
         if exhibit.needs_client_certificate and not takes(self._client.command, "cert"):
             return "the client is given no certificate"
-        if exhibit.flaw is not None and (exhibit.control.slug, version) in self.unsound:
-            return "it fails without the fault, too"
         return None
 
     def _command(self, exhibit: Exhibit) -> tuple[str, ...]:
@@ -169,6 +167,10 @@ class _Judging:
             words = self._words(exhibit, version, place.port)
             ran = await self._run(list(words), self._limit)
         verdict, why = self._verdict(exhibit, ran, place)
+        is_unsound = exhibit.flaw is not None and (exhibit.control.slug, version) in self.unsound
+        if verdict == "refused" and is_unsound:
+            # What was accepted is proved all the same.
+            verdict, why = "not tested", "it fails without the fault, too"
         return Judgement(
             exhibit,
             version,

@@ -95,7 +95,7 @@ def read_expectations(file: Path) -> Mapping[str, Expectation]:
         OSError: It cannot be read.
         ValueError: It is not TOML, or has something else in it.
     """
-    return msgspec.convert(tomllib.loads(file.read_text()), dict[str, Expectation])
+    return msgspec.convert(tomllib.loads(file.read_text("utf-8")), dict[str, Expectation])
 
 
 @dataclass

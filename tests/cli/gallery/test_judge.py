@@ -166,3 +166,16 @@ async def test_where_the_path_without_the_fault_fails_a_refusal_says_nothing() -
     )
     assert verdicts(score) == {"expired": {"refused"}, "expired-authority": {"not tested"}}
     assert {row.why for row in score.rows} == {"", "it fails without the fault, too"}
+
+
+async def test_what_was_accepted_is_proved_though_the_path_without_the_fault_fails() -> None:
+    # It is content with one page only, and does not look at whom it has asked.
+    async def for_one_page(words: Iterable[str], limit: float) -> Ran:
+        ran = await run(list(words), limit)
+        return ran if "/good-" in " ".join(words) else Ran(1, "no such page")
+
+    score = await judge(
+        named(small_clients.trusts_all), [EXHIBITS["expired"]], tls="1.3", run=for_one_page
+    )
+    assert verdicts(score) == {"expired": {"accepted late"}}
+    assert score.exit_status({}) == SOMETHING_ACCEPTED
