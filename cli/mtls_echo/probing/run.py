@@ -270,7 +270,10 @@ def _but(row: ProbeRow, **changes: object) -> ProbeRow:
 
 def _resolved(rows: Sequence[ProbeRow], wait: float) -> list[ProbeRow]:
     """Where a server of TLS 1.3 says nothing: that it refuses others shows that it has judged."""
-    judges = {row.tls: row.slug for row in rows if row.verdict == "refused" and row.tls}
+    # An identity: a name may be refused before there is anything else to judge.
+    judges = {
+        row.tls: row.slug for row in rows if row.verdict == "refused" and row.group == "identity"
+    }
     return [
         _but(
             row,

@@ -18,7 +18,7 @@ import trio
 from mtls_echo.probing.attempt import Tried, attempt
 from mtls_echo.probing.identities import find_identity
 from mtls_echo.probing.issuer import NotMadeError
-from mtls_echo.probing.verdict import REFUSALS, judged, status_of
+from mtls_echo.probing.verdict import REFUSALS, judged, status_of, without
 from mtls_echo_tls.address import Address
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _got(
     if answer is not None and answer.is_success and not answer.location:
         if tried.resumed:
             return "admitted", f"{status_of(answer)}, in a session that was resumed"
-        if answer.text != at_first.text:
+        if without(answer.text, ()) != without(at_first.text, ()):
             return "admitted", f"{status_of(answer)}, and not the page of the name that admits it"
         return "unclear", f"{status_of(answer)}, with the page of the name that admits it"
     return verdict, how + (", resumed" if tried.resumed else "")
@@ -148,6 +148,10 @@ async def after_a_change(prober: Prober, case: OddHandshake) -> list[ProbeRow]:
             rows.append(case.untested(f"by a full handshake it is still {by_full}", version))
             continue
         verdict, how = judged(resumed, prober.good[version])
+        if verdict == "admitted" and not resumed.resumed:
+            # A full handshake, from before the change had come into force.
+            rows.append(case.untested("the session was not resumed", version))
+            continue
         how += f", {'' if resumed.resumed else 'not '}resumed; in full: {how_full}"
         rows.append(case.row(verdict, how, tls=version))
     return rows

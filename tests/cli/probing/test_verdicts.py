@@ -215,6 +215,20 @@ async def test_silence_is_acceptance_only_where_others_are_refused() -> None:
     assert alone.exit_status() == SOME_UNCLEAR
 
 
+async def test_a_name_that_is_refused_shows_nothing_of_certificates() -> None:
+    def known(_: ssl.SSLObject, name: str | None, __: ssl.SSLContext) -> int | None:
+        return None if name == "localhost" else ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+
+    named = context(OPTIONAL)
+    named.sni_callback = known
+    async with serving(named, silent) as port:
+        result = await probed(
+            port, mode="handshake", only=("none", "sni-unknown"), versions=("1.3",)
+        )
+
+    assert verdicts(result) == {"none": {"unclear"}, "sni-unknown": {"refused"}}
+
+
 async def test_a_banner_admits_whom_it_greets() -> None:
     async def greet(stream: TLSStream, name: str | None, number: int) -> None:
         await stream.send_all(b"220 mail.test ESMTP\r\n" if name else b"554 who are you\r\n")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import ssl
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,17 @@ def by_name(rules: dict[str, ssl.SSLContext], default: ssl.SSLContext) -> Choose
             if len(name).to_bytes(2) + name.encode() in hello:
                 return rule
         return default
+
+    return choose
+
+
+def by_turns(make: Callable[[], ssl.SSLContext], *, num_tickets: int) -> Choose:
+    """A new context for each connection: its tickets are good for nothing."""
+
+    def choose(hello: bytes) -> ssl.SSLContext:
+        made = make()
+        made.num_tickets = num_tickets
+        return made
 
     return choose
 
@@ -131,6 +145,19 @@ async def test_a_server_that_compares_the_host_with_the_handshake_is_right() -> 
     assert verdicts(result)["ticket-across-names"] <= {"refused", "not tested"}
 
 
+async def test_a_page_that_tells_the_time_is_the_same_page() -> None:
+    asked = itertools.count(100)
+
+    def by_handshake(secured: ssl.SSLSocket, head: str) -> str:
+        # It looks at no host: each gets the page of the name in its handshake.
+        return response(f"this is page a, request {next(asked)}")
+
+    rules = by_name({"b.test": strict()}, lax())
+    result = await around(Threaded(rules, by_handshake), "host-not-sni", **TWO)
+
+    assert verdicts(result) == {"host-not-sni": {"unclear"}}
+
+
 async def test_a_session_of_one_name_may_be_resumed_under_another() -> None:
     def wrong(secured: ssl.SSLSocket, head: str) -> str:
         asked = host_of(head) == "b.test" and not secured.session_reused
@@ -154,6 +181,14 @@ async def test_a_session_may_outlive_what_admitted_its_client(tmp_path: Path) ->
         fresh = not secured.session_reused
         return response("no", "403 Forbidden") if fresh and revoked.exists() else response("hi")
 
+    changed, since = tmp_path / "changed", Counter[str | None]()
+
+    def slow_to_reload(secured: ssl.SSLSocket, head: str) -> str:
+        # The first connection after the change is served as before it.
+        since[secured.version()] += changed.exists()
+        late = since[secured.version()] > 1
+        return response("no", "403 Forbidden") if late else response("hi")
+
     tickets = strict()
     tickets.num_tickets = 2
     result = await around(
@@ -161,7 +196,17 @@ async def test_a_session_may_outlive_what_admitted_its_client(tmp_path: Path) ->
     )
     failed = await around(Threaded(tickets), "ticket-after-change", between="exit 3")
     unchanged = await around(Threaded(tickets), "ticket-after-change", between="true")
+    # A ticket that is not resumed shows nothing of sessions.
+    forgotten = by_turns(strict, num_tickets=2)
+    later = await around(
+        Threaded(forgotten, slow_to_reload), "ticket-after-change", between=f"touch {changed}"
+    )
 
     assert verdicts(result) == {"ticket-after-change": {"admitted"}}
     assert "resumed; in full: HTTP/1.1 403 Forbidden" in result.findings()[0].how
-    assert verdicts(failed) == verdicts(unchanged) == {"ticket-after-change": {"not tested"}}
+    assert (
+        verdicts(failed)
+        == verdicts(unchanged)
+        == verdicts(later)
+        == {"ticket-after-change": {"not tested"}}
+    )
