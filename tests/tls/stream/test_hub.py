@@ -14,6 +14,7 @@ import trio.testing
 
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.stream.hub import open_hub
+from mtls_echo_tls.stream.records import Records
 from mtls_echo_tls.stream.tcp import TCPStream
 from tests.support.tls import both_versions, tcp_pair
 from tests.tls.stream.resting import (
@@ -173,6 +174,53 @@ async def test_what_came_behind_a_message_that_cannot_be_answered_is_not_lost() 
         behind = await take(side.stream, len(b"behind") + 100_000)
         assert behind == b"behind" + bytes(100_000)
         assert await take(client, len(b"before")) == b"before"
+
+
+async def test_of_a_great_many_tiny_records_most_are_answered_at_once() -> None:
+    sizes: list[int] = []
+
+    def counted(data: bytes) -> bytes:
+        sizes.append(len(data))
+        return data
+
+    data = os.urandom(2000)
+    async with hub_of_a_test() as hub, answered(hub, counted) as (client, side):
+        await put_to_rest(client, side)
+        sizes.clear()
+        records = [client._records.encrypt(data[at : at + 1])[0] for at in range(len(data))]
+        assert isinstance(client.transport, TCPStream)
+        assert client.transport.push([b"".join(records)]) == b""
+        assert await take(client, len(data)) == data
+        # The hub answers a few, each for itself: more would keep the others waiting.
+        assert 1 < sizes.count(1) < 100
+        assert max(sizes) > 1000
+        await put_to_rest(client, side)
+        assert side.stream.received == side.stream.sent == client.received
+
+
+@pytest.mark.parametrize("error", [ssl.SSLError, ssl.SSLWantReadError])
+@pytest.mark.parametrize("answers", [0, 2, 10])
+async def test_an_answer_that_cannot_be_encrypted_ends_the_connection_at_once(
+    answers: int, error: type[ssl.SSLError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encrypt, failure = Records.encrypt, error(1, "[SSL] internal error")
+    failure.library, failure.reason = "SSL", "INTERNAL_ERROR"
+    async with hub_of_a_test() as hub, answered(hub) as (client, side):
+        for _ in range(answers):
+            assert await ask(client) == b"hello"
+        await trio.testing.wait_all_tasks_blocked()
+        assert side.at_rest == (answers > 2)
+
+        def failing(records: Records, plaintext: bytes | memoryview) -> list[bytes]:
+            if records is side.stream._records:
+                raise failure
+            return encrypt(records, plaintext)
+
+        monkeypatch.setattr(Records, "encrypt", failing)
+        await client.send_all(b"hello")
+        await side.over.wait()
+        assert isinstance(side.raised, TLSFailure)
+        assert side.stream.sent == len(b"hello") * answers
 
 
 async def test_several_that_are_closed_or_cancelled_in_one_turn_all_wake() -> None:

@@ -91,7 +91,7 @@ class AnsweringStream(TLSStream):
         neither closures nor blocks that keep a method to leave them by.
         """
         records, self._answering = self._records, answer
-        while records.exhausted and not records.pending:
+        while records.exhausted and not records.pending and records.failure is None:
             self._check_established()
             self._send_busy.take()
             try:
