@@ -35,7 +35,7 @@ _HEADER = 5
 _MOST_LOGGED = 8
 
 # Records that `exchange` answers, each for itself. A peer may send 5,700 records of one byte at a
-# time, which take ten times as long as when they are answered in one.
+# time, which take three to ten times as long as when they are answered in one.
 _EXCHANGED = 64
 
 _NOTHING = memoryview(b"")
