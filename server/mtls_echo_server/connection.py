@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 
 import trio
 
+from mtls_echo_server.events import Ended
 from mtls_echo_tls.diagnosis.evidence import TransportEnd
 from mtls_echo_tls.stream.answering import AnsweringStream
 from mtls_echo_tls.stream.hub import Hub
@@ -219,6 +220,33 @@ class Connection(AnsweringStream):
     def abandon(self) -> None:
         """Break off, without close_notify: the client must see that the stream was cut."""
         self._abandon()
+
+    def conclude(self, *, admitted: bool, stopping: bool) -> Ended:
+        """Break off what cannot be closed cleanly, once the scope is left; return how it ended.
+
+        Args:
+            admitted: Whether the client was served.
+            stopping: Whether the server is.
+        """
+        self.meet_failure()
+        timed_out = self.scope.cancelled_caught
+        if timed_out and not self.at_rest:
+            if admitted and (self.overdue or not self.broken):
+                self.abandon()  # it was at work
+            else:
+                self.expire()  # in its handshake; or while sending: it does not read
+        if self.evidence.denied is not None:
+            return "denied"
+        if self.broken:
+            cut_short = timed_out and not self.evidence.failed
+            return "interrupted" if cut_short else "failure"
+        if self.finished:
+            return "client"
+        if not timed_out:
+            return "handler"
+        if stopping:
+            return "drain"
+        return "age" if self.retired else "idle"
 
     def begin(self, size: int, end: TransportEnd) -> None:
         """Take the first record, before the handshake; if there is none, raise `TLSFailure`."""

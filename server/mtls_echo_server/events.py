@@ -363,3 +363,11 @@ def _in_time(seconds: float) -> str:
 
 def _host(where: str) -> str:
     return where.rpartition(":")[0]
+
+
+def innermost(bugs: BaseException) -> str:
+    """Return the exception in one line, out of the groups that nurseries wrap around it."""
+    if isinstance(bugs, BaseExceptionGroup):
+        nested = cast("BaseExceptionGroup[BaseException]", bugs).exceptions
+        return "; ".join(innermost(bug) for bug in nested)
+    return f"{type(bugs).__name__}: {bugs}"

@@ -29,7 +29,7 @@ import ssl
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple, TypeAlias, cast
+from typing import NamedTuple, TypeAlias
 
 import trio
 
@@ -195,7 +195,7 @@ class Server:
             await self._serve(TCPStream(sock), slot, where)
         except* Exception as bugs:
             text = "".join(traceback.format_exception(bugs))
-            self._events(_events.error(where, innermost(bugs), text))
+            self._events(_events.error(where, _events.innermost(bugs), text))
         finally:
             sock.close()
             self._pending.remove(slot)
@@ -222,7 +222,7 @@ class Server:
                     self._pending.authenticated(slot)
                     await self._admit(connection, slot, where)
             if connection is not None and not slot.cancelled:
-                ended = self._conclude(connection, slot)
+                ended = connection.conclude(admitted=slot.admitted, stopping=self._stop.is_set())
         finally:
             # Before the stream is closed, which takes until the client closes too.
             if connection is None:
@@ -339,28 +339,6 @@ class Server:
             )
         )
 
-    def _conclude(self, connection: Connection, slot: Slot) -> Ended:
-        """Break off a connection that cannot be closed cleanly; return how it ended."""
-        connection.meet_failure()
-        timed_out = slot.scope.cancelled_caught
-        if timed_out and not connection.at_rest:
-            if slot.admitted and (connection.overdue or not connection.broken):
-                connection.abandon()  # it was at work
-            else:
-                connection.expire()  # in its handshake; or while sending: it does not read
-        if connection.evidence.denied is not None:
-            return "denied"
-        if connection.broken:
-            cut_short = timed_out and not connection.evidence.failed
-            return "interrupted" if cut_short else "failure"
-        if connection.finished:
-            return "client"
-        if not timed_out:
-            return "handler"
-        if self._stop.is_set():
-            return "drain"
-        return "age" if connection.retired else "idle"
-
 
 async def serve(
     context: ssl.SSLContext | ContextSource,
@@ -391,11 +369,3 @@ async def serve(
     # In a thread: a host name may have to be looked up.
     sockets = await trio.to_thread.run_sync(listen, wanted)
     await server.run(sockets, task_status=task_status)
-
-
-def innermost(bugs: BaseException) -> str:
-    """Return the exception in one line, out of the groups that nurseries wrap around it."""
-    if isinstance(bugs, BaseExceptionGroup):
-        nested = cast("BaseExceptionGroup[BaseException]", bugs).exceptions
-        return "; ".join(innermost(bug) for bug in nested)
-    return f"{type(bugs).__name__}: {bugs}"

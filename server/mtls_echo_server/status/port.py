@@ -17,7 +17,6 @@ from mtls_echo_server.accepting import ACCEPT_AGAIN
 from mtls_echo_server.events import Events
 from mtls_echo_server.http.conversation import Bounds, Conversation
 from mtls_echo_server.http.site import Site
-from mtls_echo_server.service import innermost
 
 # Connections at once.
 MOST = 64
@@ -78,7 +77,9 @@ class StatusPort:
             pass
         except* Exception as bugs:
             text = "".join(traceback.format_exception(bugs))
-            self._events(_events.error(f"{where} on the status port", innermost(bugs), text))
+            self._events(
+                _events.error(f"{where} on the status port", _events.innermost(bugs), text)
+            )
         finally:
             self._open.pop(scope, None)
 
