@@ -198,13 +198,13 @@ async def test_of_a_great_many_tiny_records_most_are_answered_at_once() -> None:
         assert side.stream.received == side.stream.sent == client.received
 
 
-@pytest.mark.parametrize("error", [ssl.SSLError, ssl.SSLWantReadError])
+@pytest.mark.parametrize("kind", [ssl.SSLError, ssl.SSLWantReadError])
 @pytest.mark.parametrize("answers", [0, 2, 10])
 async def test_an_answer_that_cannot_be_encrypted_ends_the_connection_at_once(
-    answers: int, error: type[ssl.SSLError], monkeypatch: pytest.MonkeyPatch
+    answers: int, kind: type[ssl.SSLError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encrypt, failure = Records.encrypt, error(1, "[SSL] internal error")
-    failure.library, failure.reason = "SSL", "INTERNAL_ERROR"
+    encrypt, error = Records.encrypt, kind(1, "[SSL] internal error")
+    error.library, error.reason = "SSL", "INTERNAL_ERROR"
     async with hub_of_a_test() as hub, answered(hub) as (client, side):
         for _ in range(answers):
             assert await ask(client) == b"hello"
@@ -213,7 +213,7 @@ async def test_an_answer_that_cannot_be_encrypted_ends_the_connection_at_once(
 
         def failing(records: Records, plaintext: bytes | memoryview) -> list[bytes]:
             if records is side.stream._records:
-                raise failure
+                raise error
             return encrypt(records, plaintext)
 
         monkeypatch.setattr(Records, "encrypt", failing)
