@@ -26,9 +26,11 @@ from mtls_echo_tls.reasons import ALERT_OF_REASON, ALERT_OF_REASON_IN_TLS12
 from mtls_echo_tls.sides import Purpose, Side, Stage
 from mtls_echo_tls.slugs import Slugs
 from mtls_echo_tls.stacks.fingerprint import recognise
+from mtls_echo_tls.trace import messages
 from mtls_echo_tls.trace.cipher_mismatch import why_no_shared_cipher
 from mtls_echo_tls.trace.cleartext import ends_in_alert
 from mtls_echo_tls.trace.decoding import Requested
+from mtls_echo_tls.trace.messages import HANDSHAKE, SERVER_HELLO
 from mtls_echo_tls.trace.recorder import Recorder
 from mtls_echo_tls.trace.shown import AlertSeen, shown_by
 
