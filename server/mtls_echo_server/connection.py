@@ -5,7 +5,7 @@ when the handler begins to wait for data, to the earliest of
 
 * the end of the client's silence (``idle_timeout``),
 * the moment at which it retires, by age or because the server stops, but not before it has been
-  silent for `QUIET` seconds,
+  silent for `QUIET` seconds, or while half a request has arrived,
 * the moment at which it is cut off whatever it does (age and ``grace_period``).
 
 While the handler waits nothing is half sent, so a scope that ends then leaves an intact stream,
@@ -161,8 +161,8 @@ class Connection(AnsweringStream):
     """
 
     __slots__ = (
-        "_cut_off_at", "_deadline", "_exact", "_idle_timeout", "_retire_at", "_waiting_since",
-        "at_rest", "requests", "scope", "verified_with",
+        "_cut_off_at", "_deadline", "_exact", "_idle_timeout", "_outstanding", "_retire_at",
+        "_waiting_since", "at_rest", "requests", "scope", "verified_with",
     )  # fmt: skip
 
     def __init__(
@@ -185,6 +185,7 @@ class Connection(AnsweringStream):
         self._cut_off_at = self._retire_at + limits.grace_period
         self._exact = self._retire_at < math.inf
         self._deadline = -math.inf
+        self._outstanding = False
         self._waiting_since: float | None = None
 
     @property
@@ -216,6 +217,11 @@ class Connection(AnsweringStream):
             return False
         self.scope.deadline = self._wait_deadline(self._waiting_since)
         return self.scope.deadline <= self._retire_at
+
+    def reach_boundary(self, reached: bool) -> None:
+        """Note whether nothing is outstanding; half a request is a pause, but no end."""
+        self.evidence.reach_boundary(reached)
+        self._outstanding = not reached
 
     def abandon(self) -> None:
         """Break off, without close_notify: the client must see that the stream was cut."""
@@ -283,5 +289,5 @@ class Connection(AnsweringStream):
 
     def _wait_deadline(self, since: float) -> float:
         """Return until when to wait for data that has been awaited since then."""
-        retires = max(since + QUIET, self._retire_at)
+        retires = math.inf if self._outstanding else max(since + QUIET, self._retire_at)
         return min(since + self._idle_timeout, retires, self._cut_off_at)

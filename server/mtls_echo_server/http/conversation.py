@@ -67,6 +67,7 @@ class Conversation:
         begun: What was received already.
         bounds: How long and how many.
         between: Told whether the client is between two requests, where it may go without a word.
+        closing: Whether the next answer is to be the last one.
 
     Attributes:
         requests: How many were answered, what was no request at all included.
@@ -82,11 +83,13 @@ class Conversation:
         begun: bytes = b"",
         bounds: Bounds | None = None,
         between: Callable[[bool], object] = bool,
+        closing: Callable[[], bool] = bool,
     ) -> None:
         self._stream = stream
         self._site = site
         self._bounds = bounds or Bounds()
         self._between = between
+        self._closing = closing
         self._begun = begun
         self._is_head = False
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEAD)
@@ -107,6 +110,7 @@ class Conversation:
                 self._begun = b""
             response, close = await self._read_and_answer()
             self.requests += 1
+            close |= self.requests >= self._bounds.requests or self._closing()
             if not await self._send(self._encoded(response, close=close)):
                 return
             if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
@@ -179,8 +183,7 @@ class Conversation:
                     raise _RefusedError(413, too_much)
             else:
                 raise _RefusedError(400, "the connection ended in the middle of a request")
-        close = self.requests + 1 >= self._bounds.requests
-        return route(replace(request, body=bytes(body))), close
+        return route(replace(request, body=bytes(body))), False
 
     async def _next_event(self) -> h11.Event:
         while True:

@@ -78,9 +78,14 @@ class Face:
             from mtls_echo_server.http.own_site import own_site
 
             site = own_site(connection)
-        evidence = connection.evidence
-        evidence.intend("http")
-        conversation = Conversation(connection, site, begun=begun, between=evidence.reach_boundary)
+        connection.evidence.intend("http")
+        conversation = Conversation(
+            connection,
+            site,
+            begun=begun,
+            between=connection.reach_boundary,
+            closing=lambda: connection.retired,
+        )
         try:
             await conversation.run()
         finally:

@@ -105,6 +105,8 @@ async def test_a_connection_brings_so_many_requests_and_no_more() -> None:
     answers = await said(one * 10, bounds=Bounds(requests=3))
     assert statuses(answers) == [200, 200, 200]
     assert answers.count(b"Connection: close") == 1
+    nothing = b"GET /nix HTTP/1.1\r\n" + HOST + b"\r\n"
+    assert statuses(await said(nothing * 10, bounds=Bounds(requests=3))) == [404, 404, 404]
 
 
 async def test_http_1_0_is_answered_and_closed() -> None:

@@ -214,6 +214,26 @@ async def test_a_stop_closes_what_is_kept_open(
         assert (await here.event("connection"))["ended"] == "drain"
 
 
+async def test_a_stop_waits_for_the_rest_of_a_request_and_its_answer_is_the_last(
+    pki: Authorities, patient_clock: trio.testing.MockClock
+) -> None:
+    sent = request("/echo", method="POST", body=b"x" * 100)
+    async with faced(pki) as here, await here.connect(client(pki)) as stream:
+        await ask(stream, "/json")
+        await stream.send_all(sent[:-50])
+        await trio.sleep(0.5)
+        here.server.stop()
+        await trio.sleep(5)
+        await stream.send_all(sent[-50:] + request("/json"))
+        echo = await answer(stream)
+        assert echo.body == b"x" * 100
+        assert echo.headers["connection"] == "close"
+        assert await stream.receive_some() == b""
+        report = await here.event("connection")
+    assert report["outcome"] == "completed"
+    assert report["http_requests"] == 2
+
+
 async def test_a_request_that_drips_is_cut_off(
     pki: Authorities, patient_clock: trio.testing.MockClock
 ) -> None:
