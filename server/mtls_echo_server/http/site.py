@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -90,7 +92,16 @@ class HTTPResponse:
     def json(cls, value: object, status: int = 200) -> HTTPResponse:
         """A value as JSON, indented for people."""
         body = msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
-        return cls(status, JSON, body)
+        return cls(status, JSON, _BEYOND.sub(_escaped, body.decode()).encode())
+
+
+# JSON needs no escape for these, but curl writes them to a terminal: what turns text around
+# (U+202E), or controls it (U+009B), is a number, which is the same string to a program.
+_BEYOND = re.compile(r"[\x7f-\U0010ffff]")
+
+
+def _escaped(character: re.Match[str]) -> str:
+    return character[0] if character[0].isprintable() else json.dumps(character[0])[1:-1]
 
 
 Route: TypeAlias = Callable[[ReceivedRequest], HTTPResponse]

@@ -158,7 +158,8 @@ class StatusSite:
                 from mtls_echo_server.status.pages import listing
 
                 return listing(records)
-            return HTTPResponse.json([_value(record) for record in records])
+            # Without their messages, or the list could have ten MiB.
+            return HTTPResponse.json([{**_value(record), "trace": None} for record in records])
 
         key = number, refused_only, html
         return self._lists.get(key, self._view.tally.version, make)

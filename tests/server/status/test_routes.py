@@ -18,6 +18,7 @@ from mtls_echo_server.status.counts import CAUSES, RESULTS, SIDES, VERSIONS
 from mtls_echo_server.status.routes import BURST, MOST_MADE, Remade
 from mtls_echo_server.status.tally import Delta
 from mtls_echo_tls.material.reloader import Reload
+from mtls_echo_tls.trace.decoding import TraceEntry
 from tests.server.status.world import Asked, ended, refusal, reloader, report
 from tests.support.authorities import SERVERS
 
@@ -203,6 +204,20 @@ def test_the_last_reports_are_asked_for_by_number() -> None:
     assert len(refused) == 15
     for wrong in ("0", "-1", "601", "x", "", "9" * 400, "\u0663", "000000001" + "9" * 5000):
         assert asked.get(f"/reports?last={wrong}").status == (200 if wrong == "" else 400)
+
+
+def test_messages_are_in_the_one_report_that_is_asked_for() -> None:
+    asked = Asked()
+    shown = {"alpn": ["\u202eevil\x1b\x7f\x9b\u05d0\U000e0041"]}
+    entry = TraceEntry(
+        time_ms=0, direction="received", name="ClientHello", size=9, protected=False, fields=shown
+    )
+    asked.tally(ended(refusal(1, trace=[entry])))
+    assert json.loads(asked.get("/reports").body)[0]["trace"] is None
+    body = asked.get(f"/reports/{1:064x}").body.decode()
+    assert json.loads(body)["trace"][0]["fields"] == shown
+    assert all(line.isprintable() for line in body.split("\n"))
+    assert "\u05d0" in body
 
 
 def test_the_overview_shows_refusals_and_loads_itself() -> None:
