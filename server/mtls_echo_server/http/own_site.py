@@ -62,7 +62,7 @@ def denied(reason: str) -> Site:
         why = f"not authorised: {reason}"
         return problem(403, why, (("Connection", "close"),), html=request.wants_html)
 
-    methods = ("GET", "POST", "PUT", "DELETE", "PATCH")
+    methods = ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT")
     rule = Rule(dict.fromkeys(methods, refuse), MOST_ECHOED)
     return lambda _: rule
 

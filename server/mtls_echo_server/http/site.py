@@ -122,7 +122,7 @@ class Rule:
 
     def route(self, method: str) -> Route | None:
         """What answers this method; HEAD is GET, whose body is not sent."""
-        if method == "OPTIONS":
+        if method == "OPTIONS" and method not in self.methods:
             return lambda _: HTTPResponse(204, TEXT, b"", (("Allow", self.allowed),))
         return self.methods.get("GET" if method == "HEAD" else method)
 

@@ -153,6 +153,18 @@ async def test_a_request_that_is_cut_off_has_failed(pki: Authorities) -> None:
         assert report["causes"][0] in ("truncated", "reset")
 
 
+@pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "CONNECT"])
+async def test_a_client_that_is_not_authorised_gets_nothing_by_any_method(
+    pki: Authorities, method: str
+) -> None:
+    async with (
+        faced(pki, access=access(dns=["bob.test"])) as here,
+        await here.connect(client(pki)) as stream,
+    ):
+        assert (await ask(stream, "/json", method=method)).status == 403
+        assert await stream.receive_some() == b""
+
+
 async def test_a_client_that_is_not_authorised_reads_why(pki: Authorities) -> None:
     async with faced(pki, access=access(dns=["bob.test"])) as here:
         for number, (field, shown) in enumerate(((HTML, "<h1>403"), ("Accept: */*", '"detail"'))):

@@ -63,9 +63,8 @@ def ended(report: Report, **changed: Any) -> Event:
         "ended": "client" if report.outcome == "echoed" else "failure",
         "version": report.tls.version if report.tls is not None else None,
     }
-    return events.connection(
-        "127.0.0.1:1234", report, **{**usual, "received": 5, "sent": 5, **changed}
-    )
+    given: dict[str, Any] = {**usual, "received": 5, "sent": 5, **changed}
+    return events.connection("127.0.0.1:1234", report, **given)
 
 
 def reloader(credential: Credential = SERVER, trust: Trust = CLIENTS.trust) -> Reloader:
