@@ -73,7 +73,7 @@ class StatusSite:
         self._view = view
         self._names = names
         self._remade = Remade()
-        self._lists = Remade()  # apart: who lists reports keeps no scraper out
+        self._lists = Remade()  # apart: a reader of lists keeps no scraper out
         self._metrics: Any = None
         self._rules = {
             path: self._rule(route)

@@ -324,7 +324,7 @@ def test_lists_of_reports_cost_no_more_however_they_are_asked_for() -> None:
     assert remade.get(51, 1, make).status == 200
 
 
-def test_who_lists_reports_keeps_no_scraper_out() -> None:
+def test_a_reader_of_lists_keeps_no_scraper_out() -> None:
     asked = Asked()
     answers = [asked.get(f"/reports?last={number}") for number in range(1, 50)]
     assert answers[-1].status == 429
