@@ -139,11 +139,12 @@ async def _plaintext(prober: Prober, case: OddHandshake) -> list[ProbeRow]:
     target, name = prober.target, prober.target.server_names[0]
     lines = "".join(f"{k}: {v}\r\n" for k, v in target.request.fields(name, target.port))
     request = f"{target.request.method} {target.request.path} HTTP/1.1\r\n{lines}\r\n".encode()
-    received = bytearray()
+    received, connected = bytearray(), False
     async with prober.pace:
         with trio.move_on_after(target.timeout):
             try:
                 async with await trio.open_tcp_stream(target.host, target.port) as stream:
+                    connected = True
                     await stream.send_all(MESSAGE if prober.mode == "echo" else request)
                     while len(received) < _MOST_PLAIN and (data := await stream.receive_some()):
                         received += data
@@ -151,6 +152,8 @@ async def _plaintext(prober: Prober, case: OddHandshake) -> list[ProbeRow]:
                             break
             except (OSError, trio.BrokenResourceError):
                 pass
+    if not connected:
+        return [case.untested("no TCP connection")]
     if prober.mode == "echo" and received.startswith(MESSAGE):
         return [case.row("admitted", "the echo came back in the clear")]
     good = next(iter(prober.good.values()))

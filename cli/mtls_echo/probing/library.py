@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from mtls_echo.probing.handshakes import HANDSHAKES
 from mtls_echo.probing.identities import IDENTITIES
 from mtls_echo.probing.issuer import IdentityFactory
 from mtls_echo.probing.run import run
@@ -72,11 +73,17 @@ async def probe(
         The result; ``findings()`` are the clients that were admitted and must not be.
 
     Raises:
-        ValueError: The address or a name is none, or neither an identity nor a CA is given.
+        ValueError: The address, a name or a case is none; there is nothing to try, or neither an
+            identity nor a CA is given.
     """
     host, port = server if isinstance(server, tuple) else parse_address(server)
     if good is None and issuer is None:
         raise ValueError("give the identity that the server must serve, or its CA's key")
+    known = {each.slug for each in (*IDENTITIES, *HANDSHAKES)}
+    if unknown := [slug for slug in (*only, *skip) if slug not in known]:
+        raise ValueError(f"there is no case {unknown[0]!r}: see mtls-echo probe --list")
+    if repeat < 1 or not versions:
+        raise ValueError("each case has to be tried at least once, in one version of TLS")
     target = ProbeTarget(
         host=host,
         port=port,

@@ -8,12 +8,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from mtls_echo import assert_refuses
 from mtls_echo.__main__ import mtls_echo
+from mtls_echo.probing import library
 from mtls_echo_pki.directory.directory import Directory
 from tests.cli.probing.servers import GOOD, context
 from tests.cli.probing.threads import Threaded
@@ -225,6 +227,22 @@ def test_such_an_assertion_fails_where_the_client_is_admitted_or_nothing_is_test
         assert_refuses(optional.address, "none", **{**ours, "issuer": SERVERS}, timeout=60)
     with pytest.raises(ValueError, match="there is no identity 'expird'"):
         assert_refuses(optional.address, "expird", **ours)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"only": ["expird"]}, "there is no case 'expird'"),
+        ({"skip": ["expird"]}, "there is no case 'expird'"),
+        ({"repeat": 0}, "tried at least once"),
+        ({"versions": ()}, "tried at least once"),
+    ],
+)
+async def test_a_probe_that_would_test_nothing_is_an_error(
+    options: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(ValueError, match=why):
+        await library.probe("localhost:1", issuer=CLIENTS, **options)
 
 
 SERVICE = """

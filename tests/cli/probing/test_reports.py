@@ -13,8 +13,11 @@ from mtls_echo.commands.probe.text import account
 from mtls_echo.probing.handshakes import HANDSHAKES
 from mtls_echo.probing.identities import IDENTITIES
 from mtls_echo.probing.meanings import class_of, wrong_alert
+from mtls_echo.probing.reports.again import command
 from mtls_echo.probing.reports.formats import as_json, as_junit, as_sarif
 from mtls_echo.probing.result import GoodOutcome, ProbeRow, Result
+from mtls_echo.probing.target import ProbeTarget
+from mtls_echo_client.http import HTTPRequest
 
 ROWS = [
     ProbeRow(
@@ -277,3 +280,20 @@ def test_the_exit_status_calls_nothing_a_pass_that_was_not_tested(
     rows = [msgspec.structs.replace(ROWS[0], verdict=each) for each in verdicts]
 
     assert msgspec.structs.replace(FOUND, rows=rows).exit_status() == status
+
+
+def test_a_command_shows_a_finding_again_or_there_is_none() -> None:
+    target = ProbeTarget(
+        host="a.test",
+        port=8443,
+        trust=None,
+        server_names=("a.test",),
+        request=HTTPRequest("/a?b=1&c=2"),
+    )
+    shown, forged = (
+        command(msgspec.structs.replace(ROWS[0], slug=slug), target, "http", None)
+        for slug in ("plaintext", "forged-headers")
+    )
+    assert shown == "curl -i 'http://a.test:8443/a?b=1&c=2'"
+    # Without the headers it would show a refusal.
+    assert forged is None

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from mtls_echo.probing.target import ProbeTarget
     from mtls_echo_pki.certificates.credential import Credential
 
-_TWICE = ("ticket-of-refused", "ticket-across-names", "ticket-after-change")
+# What takes two connections, or more than a line can say.
+_NOT_SHOWN = (
+    "split-hello",
+    "forged-headers",
+    "ticket-of-refused",
+    "ticket-across-names",
+    "ticket-after-change",
+)
 
 
 def keep(folder: Path, target: ProbeTarget, credentials: Mapping[str, Credential]) -> None:
@@ -40,9 +47,9 @@ def command(row: ProbeRow, target: ProbeTarget, mode: str, folder: Path | None) 
     """
     where = str(Address(target.host, target.port))
     if row.slug == "plaintext":
-        return f"curl -i http://{where}{target.request.path}"
+        return shlex.join(["curl", "-i", f"http://{where}{target.request.path}"])
     has_files = row.group == "identity" and row.slug != "none"
-    if (has_files and folder is None) or row.slug in ("split-hello", *_TWICE):
+    if (has_files and folder is None) or row.slug in _NOT_SHOWN:
         return None
     by_curl = mode == "http" and not row.slug.startswith("sni-")
     name = row.server_name if row.group == "identity" else target.server_names[0]
