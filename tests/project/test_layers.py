@@ -66,7 +66,8 @@ client/endpoints/monitor: client client/endpoints tls tls/diagnosis tls/stream t
 
 # The application may use everything below; between its own rooms arrows point down as well.
 APPLICATION = """
-cli/gallery:
+cli/reports:
+cli/gallery: cli/reports
 cli/gallery/programs:
 cli/probing:
 cli: cli/gallery cli/probing
@@ -79,7 +80,7 @@ cli/demo/rotation: cli cli/demo
 cli/demo/endpoints: cli cli/demo cli/commands/endpoints
 cli/failures: cli cli/demo
 cli/attacks: cli cli/demo cli/failures
-cli/probing/reports: cli cli/probing
+cli/probing/reports: cli cli/reports cli/probing
 cli/commands/probe: cli cli/commands/pki cli/probing cli/probing/reports
 cli/commands: cli cli/usage cli/demo cli/demo/rotation cli/demo/endpoints cli/attacks
 """

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-from xml.etree import ElementTree
 
 import msgspec
 
+from mtls_echo.reports.junit import JUnitSuite
 from mtls_echo_pki.printable import printable
 
 if TYPE_CHECKING:
@@ -151,29 +151,22 @@ class Score:
         )
 
     def as_junit(self, expected: Mapping[str, Expectation]) -> bytes:
-        """A test suite with a case for each row, as CI servers read them."""
+        """A test suite with a case for each row; it fails where the exit status says so."""
         wrong = self.wrong(expected)
-        suite = ElementTree.Element("testsuite", name=f"mtls-echo gallery: {self.client}")
-        counts = {"tests": 0, "failures": 0, "skipped": 0}
+        is_judged = self.exit_status(expected) != GOOD_FAILED
+        suite = JUnitSuite(f"mtls-echo gallery: {self.client}", f"gallery.{self.client}")
         for row in (*self.good, *self.rows):
-            counts["tests"] += 1
-            case = ElementTree.SubElement(
-                suite,
-                "testcase",
-                classname=f"gallery.{self.client}",
-                name=f"{row.exhibit.slug} (TLS {row.version})",
-            )
+            title = f"{row.exhibit.slug} (TLS {row.version})"
+            about = f"{row.exhibit.title} [{row.exhibit.rule}]. {row.said}"
             if row.verdict == "not tested":
-                counts["skipped"] += 1
-                ElementTree.SubElement(case, "skipped", message=row.why)
-            elif row in wrong or (row in self.good and row.is_wrong):
-                counts["failures"] += 1
-                failure = ElementTree.SubElement(case, "failure", message=row.verdict)
-                failure.text = printable(f"{row.exhibit.title} [{row.exhibit.rule}]. {row.said}")
-        for name, count in counts.items():
-            suite.set(name, str(count))
-        written: bytes = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
-        return written
+                suite.add(title, "skipped", row.why)
+            elif row in wrong or (row in self.good and row.is_wrong and not is_judged):
+                suite.add(title, "failure", row.verdict, about)
+            elif row in self.good and row.is_wrong:
+                suite.add(title, "skipped", "it works in the other version of TLS only", about)
+            else:
+                suite.add(title)
+        return suite.encode()
 
 
 def _is_expected(row: Judgement, expected: Mapping[str, Expectation]) -> bool:

@@ -79,7 +79,7 @@ async def probe(
     host, port = server if isinstance(server, tuple) else parse_address(server)
     if good is None and issuer is None:
         raise ValueError("give the identity that the server must serve, or its CA's key")
-    known = {each.slug for each in (*IDENTITIES, *HANDSHAKES)}
+    known = {each.slug for each in IDENTITIES} | {each.slug for each in HANDSHAKES}
     if unknown := [slug for slug in (*only, *skip) if slug not in known]:
         raise ValueError(f"there is no case {unknown[0]!r}: see mtls-echo probe --list")
     if repeat < 1 or not versions:

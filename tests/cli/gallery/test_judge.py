@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from xml.etree import ElementTree
 
 import pytest
 
@@ -132,6 +133,7 @@ async def test_where_good_fails_nothing_is_judged() -> None:
     score = await judged(small_clients.never_connects)
     assert (score.rows, score.exit_status({})) == ([], GOOD_FAILED)
     assert {(row.verdict, row.why) for row in score.good} == {("fails", "it did not connect")}
+    assert ElementTree.XML(score.as_junit({})).get("failures") == "2"
 
 
 async def test_where_good_fails_in_one_version_the_other_is_judged() -> None:
@@ -146,6 +148,8 @@ async def test_where_good_fails_in_one_version_the_other_is_judged() -> None:
         ("tls1-3", "1.3", "not tested", "good fails in TLS 1.3"),
     ]
     assert score.exit_status({}) == 0
+    suite = ElementTree.XML(score.as_junit({}))
+    assert [suite.get(key) for key in ("tests", "failures", "skipped")] == ["5", "0", "3"]
 
 
 async def test_one_version_alone_can_be_judged() -> None:

@@ -6,12 +6,12 @@ All three say where nothing was judged: a report without findings is not a pass 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
 
 import msgspec
 
 from mtls_echo import __version__
 from mtls_echo.probing.meanings import class_of
+from mtls_echo.reports.junit import JUnitSuite, Outcome
 from mtls_echo_pki.printable import printable
 
 if TYPE_CHECKING:
@@ -49,32 +49,20 @@ def as_junit(result: Result, fail_on: Severity) -> bytes:
     """A test suite with a case for each row; what is unclear is an error."""
     name = f"mtls-echo probe {result.target}"
     failed = result.findings(fail_on)
-    suite = ElementTree.Element("testsuite", name=name)
-    counts = {"failure": 0, "error": 0, "skipped": 0}
-
-    def add(title: str, kind: str = "", message: str = "", text: str = "") -> None:
-        case = ElementTree.SubElement(suite, "testcase", classname=name, name=title)
-        if kind:
-            counts[kind] += 1
-            ElementTree.SubElement(case, kind, message=printable(message)).text = printable(text)
-
+    suite = JUnitSuite(name, name)
     for each in result.baseline:
         title = f"the good identity is served (TLS {each.tls})"
-        kind = "" if each.served else "skipped" if result.served else "error"
-        add(title, kind, each.how, "; ".join(each.facts))
+        outcome: Outcome = "" if each.served else "skipped" if result.served else "error"
+        suite.add(title, outcome, each.how, "; ".join(each.facts))
     for row in result.rows:
         if row in failed:
-            add(row.title, "failure", row.how, f"{row.differs}. {class_of(row.slug).meaning}")
+            meaning = f"{row.differs}. {class_of(row.slug).meaning}"
+            suite.add(row.title, "failure", row.how, meaning)
         elif row.verdict == "unclear":
-            add(row.title, "error", f"unclear: {row.how}", row.differs)
+            suite.add(row.title, "error", f"unclear: {row.how}", row.differs)
         else:
-            add(row.title, "skipped" if row.verdict == "not tested" else "", row.how)
-    plurals = {"failure": "failures", "error": "errors", "skipped": "skipped"}
-    for kind, count in counts.items():
-        suite.set(plurals[kind], str(count))
-    suite.set("tests", str(len(suite)))
-    written: bytes = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
-    return written
+            suite.add(row.title, "skipped" if row.verdict == "not tested" else "", row.how)
+    return suite.encode()
 
 
 def as_sarif(result: Result, fail_on: Severity) -> bytes:

@@ -1,0 +1,1 @@
+"""Formats of reports that several commands write."""
