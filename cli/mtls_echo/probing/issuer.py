@@ -45,7 +45,7 @@ class IdentityFactory:
 
     Attributes:
         good: What is presented first; None: one is issued.
-        clients: The CA whose clients the server admits; None: nobody gave its key.
+        clients: The CA whose clients the server admits; None: its key is not given.
         servers: The CA of the server's own certificate, if its key is there.
         other: A client that is valid, and not authorised.
         crl: The CRLs that the server reads.

@@ -129,7 +129,7 @@ def _after_the_handshake(tried: Tried, good: Good, words: Sequence[str]) -> tupl
 BEHIND_HTTP = "TLS lets it in; the server speaks HTTP, and may refuse in its answer (--http)"
 BEHIND_STARTTLS = "TLS lets it in; what the protocol behind it does is not seen"
 
-# A server of TLS 1.3 that says nothing to anybody; `mtls_echo.probing.run` may know more.
+# A server of TLS 1.3 that says nothing to any client; `mtls_echo.probing.run` may know more.
 SILENT = "the server says nothing: neither to this identity nor to the good one"
 
 

@@ -261,6 +261,9 @@ def test_every_case_belongs_to_a_class() -> None:
     assert len(set(slugs)) == len(slugs)
     for slug in slugs:
         assert class_of(slug).meaning.endswith(".")
+    # Caddy's demands a certificate all the same: of the system's CAs.
+    assert not any("Caddy" in advisory for advisory in class_of("none").advisories)
+    assert any("Caddy" in advisory for advisory in class_of("ca-names").advisories)
 
 
 @pytest.mark.parametrize(
