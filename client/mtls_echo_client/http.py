@@ -8,6 +8,7 @@ and all of it by the deadline of the connection.
 
 from __future__ import annotations
 
+import re
 import ssl
 import string
 from dataclasses import dataclass
@@ -17,7 +18,14 @@ import trio
 
 from mtls_echo_client.session import Session
 from mtls_echo_tls.address import Address
-from mtls_echo_tls.answers.answer import MOST_BODY, ServerAnswer, heard, http_answer, unknown
+from mtls_echo_tls.answers.answer import (
+    MOST_BODY,
+    ServerAnswer,
+    heard,
+    http_answer,
+    unfinished,
+    unknown,
+)
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 
 if TYPE_CHECKING:
@@ -31,6 +39,11 @@ _BODY_PATIENCE = 1.0
 
 # What is given to h11 at once, which limits what is incomplete and not what is whole.
 _PIECE = 16 * 1024
+
+# Of h11 for a header that is too long (RFC 6585 §5).
+_TOO_LARGE = 431
+
+_SWITCH = re.compile(rb"HTTP/1\.\d 101\b")
 
 _TOKEN = frozenset(string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~")  # RFC 9110 §5.6.2
 
@@ -105,18 +118,29 @@ async def ask(session: Session, request: HTTPRequest, port: int, limit: float) -
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MOST_HEADER)
     header = request.fields(session.evidence.server_name or "", port)
     head = connection.send(h11.Request(method=request.method, target=request.path, headers=header))
+    received = bytearray()
     with trio.move_on_after(limit) as scope:
         await session.stream.send_all((head or b"") + (connection.send(h11.EndOfMessage()) or b""))
-        session.evidence.hear(await _answer(session, connection))
-    if scope.cancelled_caught:
-        raise session.stream.expire()
+        session.evidence.hear(await _answer(session, connection, received))
+    if not scope.cancelled_caught:
+        return
+    if received and not _is_http(received):
+        session.evidence.hear(_other(session, bytes(received)))
+        return
+    if received:
+        session.evidence.hear(unfinished(bytes(received)))
+    raise session.stream.expire()
 
 
-async def _answer(session: Session, connection: h11.Connection) -> ServerAnswer:
-    """The answer, once its header is complete; text of its body as far as that comes soon."""
+async def _answer(
+    session: Session, connection: h11.Connection, received: bytearray
+) -> ServerAnswer:
+    """The answer, once its header is complete; text of its body as far as that comes soon.
+
+    ``received`` is filled with the first bytes of it, for where it never is complete.
+    """
     import h11
 
-    received = b""
     try:
         while True:
             event = connection.next_event()
@@ -125,13 +149,16 @@ async def _answer(session: Session, connection: h11.Connection) -> ServerAnswer:
             if event is h11.NEED_DATA:
                 data = await session.stream.receive_some(_PIECE)
                 if not data:
-                    return _closed(session, received)
+                    return _closed(session, bytes(received))
                 received += data[: MOST_BODY - len(received)]
                 connection.receive_data(data)
     except h11.RemoteProtocolError as error:
-        too_long = error.error_status_hint == 431
-        why = f"a header of more than {MOST_HEADER // 1024} KiB" if too_long else str(error)
-        return _other(session, received, why)
+        why = str(error)
+        if error.error_status_hint == _TOO_LARGE:
+            why = f"a header of more than {MOST_HEADER // 1024} KiB"
+        elif connection.their_state is h11.ERROR and _SWITCH.match(received):
+            why = "a switch to another protocol (101) that was not asked for"
+        return _other(session, bytes(received), why)
     body = bytearray()
     with trio.move_on_after(_BODY_PATIENCE):
         await _read_body(session, connection, body)
@@ -158,7 +185,7 @@ async def _read_body(session: Session, connection: h11.Connection, body: bytearr
 
 def _closed(session: Session, received: bytes) -> ServerAnswer:
     """What the server said before it closed, if that is whole; else it fails."""
-    if received and not received.startswith(b"HTTP/"):
+    if received and not _is_http(received):
         return _other(session, received)
     # A close_notify where TLS 1.3 owed us a verdict is evidence enough by itself.
     if session.evidence.stage != "first-read":
@@ -170,8 +197,12 @@ def _closed(session: Session, received: bytes) -> ServerAnswer:
 def _other(session: Session, received: bytes, why: str = "") -> ServerAnswer:
     """What is not an answer in HTTP: a denial, another protocol, or nothing that is known."""
     session.evidence.read_denial(received)
-    known = None if received.startswith(b"HTTP/") else heard(received)
+    known = None if _is_http(received) else heard(received)
     return known or unknown(received, why)
+
+
+def _is_http(received: bytes | bytearray) -> bool:
+    return received.startswith(b"HTTP/")
 
 
 def _bracketed(host: str) -> str:

@@ -231,6 +231,10 @@ async def test_a_proof_that_is_wanted_in_http_is_named(world: World) -> None:
         pytest.param(b"\0\0\x12\x04\0\0\0\0\0" + bytes(18), "HTTP/2", id="HTTP/2"),
         pytest.param(b"HTTP/1.1 abc\r\n\r\n", "malformed HTTP", id="no status"),
         pytest.param(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+            "“a switch to another protocol (101) that was not asked for”", id="101",
+        ),
+        pytest.param(
             b"HTTP/1.1 200 OK\r\n" + b"X: " + b"x" * 10_000_000,
             "malformed HTTP “a header of more than 64 KiB”", id="10 MB of header",
         ),
@@ -343,6 +347,24 @@ async def test_a_slow_header_ends_at_the_deadline(
     report = await report_of(world, slow, http="/", timeout=5)
 
     assert (report.causes, exit_status(report)) == (["timeout"], 7)
+    began = "its answer did not end in time: HTTP “HTTP/1.1 200 OK”"
+    assert report.summary == f"mutual TLS is up, but {began}"
+
+
+async def test_a_banner_is_heard_although_the_server_goes_on_to_wait(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
+    autojump_clock.autojump_threshold = IDLE
+
+    def waiting(connection: socket.socket, context: ssl.SSLContext) -> None:
+        with accepted(connection, context) as tls:
+            tls.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+            drain(tls)
+
+    report = await report_of(world, waiting, http="/", timeout=5)
+
+    assert (report.causes, exit_status(report)) == (["other-protocol"], 8)
+    assert "SSH-2.0-OpenSSH_9.2" in report.summary
 
 
 def repeating(heard: list[bytes]) -> Behaviour:

@@ -144,6 +144,13 @@ def test_the_listed_cas_tell_whether_a_client_was_turned_away_for_its_ca() -> No
     assert turned_away(("expired",), {b"ours"}, [b"ours"])[0] == "expired"
 
 
+def test_an_issuer_that_seems_to_be_an_intermediate_was_left_out_rather_than_unknown() -> None:
+    missing = turned_away((), {b"ours"}, [b"other"], omitted=True)
+
+    assert missing == ("missing-intermediate", "unknown-authority", "not-authorised")
+    assert "missing-intermediate" not in turned_away((), {b"ours"}, [b"ours"], omitted=True)
+
+
 @pytest.mark.parametrize(
     ("of", "stacks", "product"),
     [

@@ -22,7 +22,7 @@ from mtls_echo_tls.path.validate import CertificationPath, examine
 from mtls_echo_tls.trace.recorder import Recorder
 from mtls_echo_tls.trace.shown import AlertSeen
 from tests.support.authorities import CLIENTS
-from tests.tls.stacks.test_request import naming
+from tests.tls.stacks.test_request import THEIRS, naming
 
 CA = Authority.root("Acme CA")
 ALONE = CA.issue(Request.client("alice.test"))
@@ -208,3 +208,33 @@ def test_an_issuer_that_was_sent_is_not_missing_whatever_it_is_called() -> None:
 
     assert report.causes[0] == "unknown-authority"
     assert "missing-intermediate" not in report.causes
+
+
+def test_a_clean_close_may_be_for_a_certificate_of_none_of_the_listed_cas() -> None:
+    """As HAProxy's ``tcp-request content reject`` has it, behind ``verify optional``."""
+
+    def closed(listed: Authority) -> Report:
+        return diagnose(
+            Evidence(
+                "client",
+                "localhost",
+                stage="established",
+                failed=True,
+                close_notify=True,
+                unused=True,
+                closed_early="before it had answered",
+                purpose="http",
+                version="TLSv1.3",
+                own_chain=ALONE.chain_der,
+                certificate_requested=True,
+                recorder=naming(listed),
+            )
+        )
+
+    theirs, ours = closed(THEIRS), closed(CA)
+
+    assert theirs.causes[0] == "unknown-authority"
+    assert theirs.causes[-1] == "closed-without-alert"
+    began = "the server closed the connection before it had answered"
+    assert theirs.summary.startswith(f"{began}, perhaps because our certificate was issued by")
+    assert (ours.causes, ours.summary) == (["closed-without-alert"], began)

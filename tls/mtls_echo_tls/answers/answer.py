@@ -132,6 +132,11 @@ def unknown(data: bytes, why: str = "") -> ServerAnswer:
     return ServerAnswer(protocol=kind, text=_line(data))
 
 
+def unfinished(data: bytes) -> ServerAnswer:
+    """The beginning of an HTTP response whose header did not end in time."""
+    return ServerAnswer(protocol="HTTP", text=_line(data.split(b"\n")[0]))
+
+
 def text_of(body: bytes) -> str:
     """The text of a page without its markup; its title, where there is no other."""
     page = body[:MOST_BODY].decode("utf-8", "replace")

@@ -58,11 +58,18 @@ def meaning_of(answer: ServerAnswer, *, asked: bool, sent: bool) -> Meaning:
     return Meaning(causes, product, in_words)
 
 
-def turned_away(path: Slugs, ours: Set[bytes], listed: Sequence[bytes]) -> Slugs:
-    """What `TURNED_AWAY` is, by the faults of our path and the CAs that the server has listed."""
+def turned_away(
+    path: Slugs, ours: Set[bytes], listed: Sequence[bytes], *, omitted: bool = False
+) -> Slugs:
+    """What `TURNED_AWAY` is, by the faults of our path and the CAs that the server has listed.
+
+    ``omitted``: our path ends at a certificate that an intermediate seems to have issued.
+    """
     if not listed:
         return tuple(dict.fromkeys((*path, *TURNED_AWAY)))
-    known = _NOT_AUTHORISED if not ours.isdisjoint(listed) else TURNED_AWAY[::-1]
+    missing: Slugs = ("missing-intermediate",) if omitted else ()
+    unlisted = (*missing, *TURNED_AWAY[::-1])
+    known = unlisted if ours.isdisjoint(listed) else _NOT_AUTHORISED
     return tuple(dict.fromkeys((*path, *known)))
 
 

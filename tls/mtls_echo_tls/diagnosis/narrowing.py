@@ -143,7 +143,8 @@ def _with_provable(family: Slugs, path: CertificationPath, evidence: Evidence) -
     if evidence.answer is not None and family == TURNED_AWAY:
         listed = accepted_authorities(evidence.recorder)
         certain: Slugs = tuple(fault.slug for fault in path.faults if not fault.strict)
-        return turned_away(certain, issuers(path.certificates), listed)
+        omitted = bool(path.why_omitted)
+        return turned_away(certain, issuers(path.certificates), listed, omitted=omitted)
     if evidence.alert is None or family not in (UNKNOWN, _DENIED):
         return family
     verifier = peer_of(evidence.side)
@@ -171,13 +172,15 @@ def _behind_silence(path: CertificationPath, evidence: Evidence) -> Slugs:
     """Why a peer may have closed without an alert after it had seen our certificate, or none.
 
     node, asyncio, trio and curl since 8.17 refuse so. What is provably wrong with ours comes
-    first; without that it is most often a CA that the peer does not have. (Of a peer that has
-    closed cleanly nothing is assumed without a fault of ours: whatever looks at a port does so.)
+    first; without that it is most often a CA that the peer does not have. (Of one that has closed
+    cleanly, as whatever looks at a port does, only what our path or its list of CAs shows.)
     """
     if not evidence.own_chain:
         return without_certificate(evidence)
     if evidence.close_notify and not path.slugs:
-        return ()
+        listed = accepted_authorities(evidence.recorder)
+        if not listed or not issuers(path.certificates).isdisjoint(listed):
+            return ()
     family = likely_first({*_BEHIND_SILENCE, *path.slugs})
     return _narrow_as_presenter(family, path, evidence)
 

@@ -137,6 +137,8 @@ def _of_answer(evidence: Evidence, answer: ServerAnswer) -> tuple[Outcome, Side 
     """What the server said in place of an echo, or in answer to a request."""
     if evidence.purpose == "handshake":
         return "completed", None, ()  # whatever it is, it was said to us
+    if evidence.timed_out:
+        return "failed", None, ("timeout",)  # before the header was complete
     if answer.status is None or (evidence.purpose == "echo" and answer.is_success):
         return "failed", None, ("other-protocol",)
     asked, sent = evidence.certificate_requested, bool(evidence.own_chain)

@@ -75,12 +75,17 @@ def summary(evidence: Evidence, outcome: Outcome, words: Perspective, causes: Sl
     if outcome == "completed" or causes[:1] in _ANSWERED:
         return _of_answer(evidence)
     if evidence.closed_early is not None:
-        return f"the {peer} closed the connection {evidence.closed_early}"
+        why = f", {_likelihood(causes, words)} because {words.clause(causes[0])}"
+        closed = f"the {peer} closed the connection {evidence.closed_early}"
+        return closed + (why if causes[0] != silence_in(causes) else "")
     if evidence.no_tls is not None:
         clause = IN_THE_CLEAR[evidence.no_tls].clause
         return clause if rejected_by is None else f"we refused the {peer}: {clause}"
     if evidence.side == "client" and evidence.timed_out and evidence.version is not None:
-        return f"{_what_is_up(evidence)}, but {words.clause(causes[0])} from the server"
+        late = f"{words.clause(causes[0])} from the server"
+        if evidence.answer is not None:
+            late = f"its answer did not end in time: {evidence.answer}"
+        return f"{_what_is_up(evidence)}, but {late}"
     silence = silence_in(causes)
     if rejected_by is None and len(causes) > 1 and silence is not None:
         how = "reset" if silence == "reset" else "closed"
