@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from mtls_echo_pki.certificates.reading import subject_name
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.alerts import AlertDescription, alert_meaning, alert_name
-from mtls_echo_tls.answers.settings import product_of, settings, topic_of
 from mtls_echo_tls.answers.starttls import AT_AN_END, remedy_for
 from mtls_echo_tls.causes import (
     IF_BROWSER,
@@ -29,6 +28,13 @@ from mtls_echo_tls.diagnosis.perspective import Perspective, fault_of, texts_of
 from mtls_echo_tls.diagnosis.report import Fact, Outcome
 from mtls_echo_tls.diagnosis.tables import SILENT, silence_in
 from mtls_echo_tls.diagnosis.verdict import ground_of, may_be_probe
+from mtls_echo_tls.diagnosis.worked import (
+    deciding_settings,
+    has_worked,
+    of_answer,
+    what_is_up,
+    worked,
+)
 from mtls_echo_tls.path.certificates import end_entity
 from mtls_echo_tls.path.reference import unnamed
 from mtls_echo_tls.path.rules import display_name
@@ -37,10 +43,9 @@ from mtls_echo_tls.path.validate import CertificationPath
 from mtls_echo_tls.reasons import UNKNOWN
 from mtls_echo_tls.sides import Side, peer_of
 from mtls_echo_tls.slugs import Slugs, drop
-from mtls_echo_tls.stacks.fingerprint import display, recognise
+from mtls_echo_tls.stacks.fingerprint import display
 from mtls_echo_tls.stacks.request import (
     accepted_authorities,
-    asked_for_in_words,
     enumerated,
     issuers,
     request_in_words,
@@ -73,7 +78,7 @@ def summary(evidence: Evidence, outcome: Outcome, words: Perspective, causes: Sl
     if outcome == "echoed" or (outcome == "completed" and evidence.side == "server"):
         return accepted(evidence.side)
     if outcome == "completed" or causes[:1] in _ANSWERED:
-        return _of_answer(evidence)
+        return of_answer(evidence)
     if evidence.closed_early is not None:
         why = f", {_likelihood(causes, words)} because {words.clause(causes[0])}"
         closed = f"the {peer} closed the connection {evidence.closed_early}"
@@ -85,7 +90,7 @@ def summary(evidence: Evidence, outcome: Outcome, words: Perspective, causes: Sl
         late = f"{words.clause(causes[0])} from the server"
         if evidence.answer is not None:
             late = f"its answer did not end in time: {evidence.answer}"
-        return f"{_what_is_up(evidence)}, but {late}"
+        return f"{what_is_up(evidence)}, but {late}"
     silence = silence_in(causes)
     if rejected_by is None and len(causes) > 1 and silence is not None:
         how = "reset" if silence == "reset" else "closed"
@@ -119,29 +124,6 @@ def summary(evidence: Evidence, outcome: Outcome, words: Perspective, causes: Sl
     if rejected_by == evidence.side:
         return f"we refused the {peer}: {why}"
     return f"the {peer} refused us: {why}"
-
-
-def _what_is_up(evidence: Evidence) -> str:
-    """What the handshake has made; it is mutual where a certificate of ours was sent."""
-    return "mutual TLS is up" if evidence.own_chain else "TLS is up"
-
-
-def _of_answer(evidence: Evidence) -> str:
-    """What came in place of an echo, or that nothing was to come."""
-    up, answer = _what_is_up(evidence), evidence.answer
-    if evidence.purpose == "echo":
-        return f"{up}, but the server does not echo: it answered {answer}"
-    if evidence.purpose == "http" and answer is not None:
-        if answer.status is None:
-            return f"{up}, but its answer is not HTTP/1.1: {answer}"
-        return f"the server answered {answer}"
-    if answer is not None:
-        return f"the handshake is complete, and the server has said something: {answer}"
-    return f"the handshake is complete, and the server has not refused us{_within(evidence)}"
-
-
-def _within(evidence: Evidence) -> str:
-    return "" if evidence.waited is None else f" within {evidence.waited:g} s"
 
 
 def _may_be_browser(evidence: Evidence) -> bool:
@@ -199,9 +181,9 @@ def facts(
 ) -> list[Fact]:
     """What was compared and what crossed the connection, in the order of finding."""
     found: Iterable[Fact] = _facts(evidence, words, causes, path) if causes else ()
-    if _has_worked(evidence, words):
+    if has_worked(evidence, words):
         found = (*found, *worked(evidence, words))
-    found = (*found, *_settings(evidence, words, causes))
+    found = (*found, *deciding_settings(evidence, words, causes))
     if not causes and evidence.unused and evidence.side == "server":
         # curl and others compare the name after the handshake, and send no alert.
         found = [Fact("found", it) for it in unnamed(evidence.own_chain, evidence.server_name)]
@@ -251,76 +233,6 @@ def _facts(
         yield Fact("reason", ground)
     if evidence.first_bytes and causes[:1] in (("plaintext-peer",), ("plaintext-client",)):
         yield Fact("received", repr(evidence.first_bytes[:32])[1:])
-
-
-def _has_worked(evidence: Evidence, words: Perspective) -> bool:
-    """Whether a client that was not refused by TLS is to be told what was proved."""
-    if evidence.side == "server" or evidence.version is None or evidence.verify_code is not None:
-        return False
-    told = evidence.timed_out or evidence.answer is not None or evidence.purpose != "echo"
-    return told and (words.rejected_by is None or evidence.answer is not None)
-
-
-def worked(evidence: Evidence, words: Perspective) -> Iterator[Fact]:
-    """What a client's handshake has agreed on and proved, and what it has not."""
-    agreed = (evidence.version, evidence.cipher, evidence.group)
-    alpn = f"; ALPN {evidence.alpn}" if evidence.alpn else ""
-    yield Fact("TLS", ", ".join(filter(None, agreed)) + alpn)
-    leaf = end_entity(evidence.peer_chain)
-    shown = f", by a {presented_as(leaf)}" if leaf is not None else ""
-    yield Fact("server", f"proved to be {evidence.server_name}{shown}")
-    asked = evidence.certificate_request
-    if words.rejected_by is not None and asked is not None:
-        return  # what was asked for and sent has been said
-    if asked is None:
-        yield Fact("asked for", "no certificate of ours: this is not mutual TLS")
-        return
-    yield Fact("asked for", asked_for_in_words(asked))
-    ours = end_entity(evidence.own_chain)
-    why = "our key makes none of the signatures that the server takes"
-    why = why if evidence.context_info.credential is not None else "we were given none to present"
-    yield Fact("we sent", presented_as(ours) if ours is not None else f"none: {why}")
-    if evidence.answer is not None or evidence.waited is not None or evidence.timed_out:
-        yield Fact("proved", words.text(_proved(evidence)))
-
-
-def _settings(evidence: Evidence, words: Perspective, causes: Slugs) -> Iterator[Fact]:
-    """Which setting of the server decides, where it may be a product of another maker."""
-    is_other = evidence.purpose != "echo" or evidence.context_info.other_files
-    if evidence.side == "server" or not is_other:
-        return
-    reasons = drop(causes, SILENT)
-    unasked = not causes and evidence.certificate_request is None and evidence.version is not None
-    by_us = words.rejected_by == "client"
-    if not unasked and (not reasons or (words.rejected_by is None and reasons == causes)):
-        return
-    topic = topic_of(None if unasked else reasons[0], "server" if by_us else "client")
-    stacks = evidence.peer_stacks or recognise(evidence.recorder)
-    product = product_of(evidence.answer, stacks, evidence.product)
-    for name, text in settings(topic, product):
-        yield Fact(f"on {name}", text)
-
-
-def _proved(evidence: Evidence) -> str:
-    """How far a server has shown that it takes what we presented.
-
-    Its Finished of TLS 1.2 shows no more than silence does: nginx, Exim and Dovecot complete the
-    handshake with every client, and turn it away later.
-    """
-    shown = "our certificate" if evidence.own_chain else "a client without one"
-    if evidence.answer is None:
-        so_far = f"{shown} is not refused{_within(evidence)}"
-        so_far = "nothing yet" if evidence.timed_out else so_far
-        ticket = evidence.recorder.find("received", "NewSessionTicket") is not None
-        went_on = "; it has sent a session ticket, which follows our Finished" if ticket else ""
-        if evidence.stage == "established":
-            went_on = "; its TLS went on with us: its Finished came after it"
-        proof = f"which is not yet proof that it is accepted{went_on}"
-        return f"{so_far}, {proof}; a server of HTTP is asked by {{http}}"
-    by_tls = f"{shown} is not refused by the server's TLS, whose first data came after it"
-    if evidence.purpose == "http":
-        return by_tls
-    return f"{by_tls}; many servers judge it when they are asked for something ({{http}})"
 
 
 def _of_peer(evidence: Evidence, words: Perspective, path: CertificationPath) -> Iterator[Fact]:
