@@ -10,21 +10,17 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import click
 
+from mtls_echo.commands.connect_options import forbid_making, forbid_mixing, versions_of
 from mtls_echo.console import CONNECTION_STATUSES, CommandError, broken_pipe
 from mtls_echo.parameters import CredentialName, Seconds, file_option, is_strict, verify_option
 from mtls_echo.password import ask_for_password
 from mtls_echo.usage.help import SectionedCommand
 from mtls_echo_client.starttls.ports import PORTS
 from mtls_echo_tls.address import DEFAULT_PORT, parse_address, reference_identifier
-
-if TYPE_CHECKING:
-    import ssl
-
-    from mtls_echo_tls.address import Address
 
 # As ping does, when only --count is given.
 _DEFAULT_INTERVAL = 1.0
@@ -216,7 +212,7 @@ def connect(
     accepted us. With no files given and a HOST other than this machine nothing is made on disk.
     """
     handshake |= starttls is not None and message is None and http is None
-    _forbid_mixing(message, handshake, wait, http, method, header)
+    forbid_mixing(message, handshake, wait, http, method, header)
     if http is not None and not http.startswith("/") and address is None:
         # `--http HOST:PORT`, where the path was left out.
         address, http = http, "/"
@@ -264,7 +260,7 @@ def connect(
 
     check = check_of(http=http, method=method, header=header, wait=wait) if others else None
     if pki is None and not (cert or key or password_file or ca or crl or where.is_loopback):
-        _forbid_making(where, no_message=message is None)
+        forbid_making(where, no_message=message is None and not others)
     load = partial(
         client_material,
         pki=pki,
@@ -284,7 +280,7 @@ def connect(
         address=where,
         server_name=server_name,
         load=load,
-        versions=_versions(tls),
+        versions=versions_of(tls),
         alpn=alpn,
         timeout=timeout,
         # An argument that is not UTF-8 goes back to the bytes it was.
@@ -316,60 +312,12 @@ def connect(
     raise SystemExit(status)
 
 
-def _forbid_mixing(
-    message: str | None,
-    handshake: bool,
-    wait: float | None,
-    http: str | None,
-    method: str | None,
-    header: tuple[str, ...],
-) -> None:
-    """Reject options that say different things about what to do once TLS is up."""
-    if handshake and http is not None:
-        raise CommandError("--handshake and --http exclude each other", "give one of them")
-    if message is not None and (handshake or http is not None):
-        used = "--handshake" if handshake else "--http"
-        raise CommandError(
-            f"{used} sends no MESSAGE, and {message!r} is one",
-            "an echo is asked for without it" + (", a path is written --http /PATH" * bool(http)),
-        )
-    if wait is not None and not handshake:
-        raise CommandError("--wait has no effect without --handshake", "give both")
-    if (method or header) and http is None:
-        used = "--method" if method else "--header"
-        raise CommandError(f"{used} has no effect without --http", "give both")
-
-
-def _forbid_making(where: Address, *, no_message: bool) -> None:
-    """Reject a server elsewhere where there are no files, and none were asked to be made."""
-    import os
-
-    from mtls_echo_tls.material.load import default_pki
-
-    if os.environ.get("MTLS_ECHO_PKI") or default_pki().exists():
-        return
-    typo = f"; to send {where.host!r} as a message: mtls-echo connect localhost:8443 {where.host}"
-    raise CommandError(
-        f"there are no trust anchors to verify {where} by, and none are made for another machine",
-        "give --ca FILE, or --ca system for a certificate of the public web; and, for the server"
-        " to know you, --cert FILE --key FILE" + (typo if no_message else ""),
-    )
-
-
 @contextmanager
 def _as_command_error(prefix: str, hint: str) -> Generator[None]:
     try:
         yield
     except ValueError as error:
         raise CommandError(f"{prefix}{error}", hint) from error
-
-
-def _versions(tls: str | None) -> tuple[ssl.TLSVersion, ssl.TLSVersion]:
-    from ssl import TLSVersion
-
-    lowest = TLSVersion.TLSv1_3 if tls == "1.3" else TLSVersion.TLSv1_2
-    highest = TLSVersion.TLSv1_2 if tls == "1.2" else TLSVersion.TLSv1_3
-    return lowest, highest
 
 
 def _interrupted(error: BaseException) -> bool:
