@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import ssl
 import subprocess
 import sys
@@ -282,6 +283,7 @@ def test_the_example_of_the_page_is_a_test_that_passes(tmp_path: Path) -> None:
             "expired or none",
         ],
         cwd=tmp_path,
+        env={**os.environ, "PYTEST_ADDOPTS": ""},
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
