@@ -182,7 +182,9 @@ EXHIBITS: dict[str, Exhibit] = {
 # as sha256, are not here: an unknown name shows the index, with a good certificate.
 ALIASES: dict[str, str] = {
     "wrong.host": "wrong-name",
-    "untrusted-root": "unknown-authority",
+    # That site sends its untrusted root along.
+    "untrusted-root": "unknown-authority-root-sent",
+    "superfish": "unknown-authority",
     "incomplete-chain": "missing-intermediate",
     "no-subject": "not-conforming-empty-subject",
     "sha1-2017": "weak-signature",

@@ -106,7 +106,7 @@ async def request(stream: TLSStream, head: bytes = b"GET / HTTP/1.1\r\nHost: x\r
         ("EXPIRED.Gallery.LOCALHOST", "expired"),
         ("expired.gallery.localhost.", "expired"),
         ("wrong.host.gallery.localhost", "wrong-name"),
-        ("Untrusted-Root.gallery.localhost", "unknown-authority"),
+        ("Untrusted-Root.gallery.localhost", "unknown-authority-root-sent"),
         ("gallery.localhost", "index"),
         ("unknown.gallery.localhost", "index"),
         ("expired.elsewhere.test", "index"),
