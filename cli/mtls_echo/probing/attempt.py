@@ -62,11 +62,16 @@ def make_client(
 
     Raises:
         ssl.SSLError: OpenSSL does not load the credential.
+        ValueError: A credential would be presented to a server that proves nothing.
     """
+    if not verify and credential is not None:
+        raise ValueError("nothing is presented to a server that is not verified")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = context.maximum_version = _VERSIONS[version]
     context.set_ciphers(_CIPHERS)
     if not verify:
+        # Nothing of ours is at stake there: no identity is presented, and no answer is believed
+        # but as an admission.
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     elif target.trust is not None:

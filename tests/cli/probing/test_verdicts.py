@@ -6,6 +6,7 @@ import ssl
 
 import pytest
 
+from mtls_echo.probing.attempt import make_client
 from mtls_echo.probing.result import (
     ALL_REFUSED,
     GOOD_REFUSED,
@@ -14,7 +15,9 @@ from mtls_echo.probing.result import (
     SOME_ADMITTED,
     SOME_UNCLEAR,
 )
+from mtls_echo.probing.target import ProbeTarget
 from mtls_echo_client.http import HTTPRequest
+from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_tls.stream.tls import TLSStream
 from tests.cli.probing.servers import (
@@ -287,3 +290,11 @@ async def test_a_server_that_has_given_out_by_the_end_has_not_refused() -> None:
 
     assert verdicts(result)["none"] == {"unclear"}
     assert any("was not served either" in note for note in result.notes)
+
+
+def test_nothing_is_presented_to_a_server_that_is_not_verified() -> None:
+    credential = Authority.root().issue(Request.client("client.test"))
+    target = ProbeTarget(host="localhost", port=1, trust=None, server_names=("localhost",))
+
+    with pytest.raises(ValueError, match="not verified"):
+        make_client(target, credential, "1.3", "http", verify=False)
