@@ -79,7 +79,7 @@ REASONS = {
     "expired": "expired",
     "wrong.host": "no alternative certificate subject name matches",
     "self-signed": "self-signed certificate|self signed certificate",
-    "untrusted-root": "unable to get local issuer",
+    "untrusted-root": "self-signed certificate in certificate chain",
     "incomplete-chain": "unable to get local issuer",
     "revoked": "revoked",
 }
