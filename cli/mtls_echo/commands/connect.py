@@ -154,8 +154,8 @@ _SECTIONS = {
 @click.option(
     "--trace",
     is_flag=True,
-    help="Draw the handshake, message by message, on standard error, 60 columns wide or more; with"
-    " --json, report it.",
+    help="Draw the handshake, message by message, on standard error, in 60 columns or more; in"
+    " less list them. With --json, report it.",
 )
 @click.option(
     "--repeat",

@@ -220,14 +220,13 @@ class Dialogue:
 
     def _draw(self, report: Report) -> None:
         if report.trace and not self.json:
-            from mtls_echo_tls.diagrams.full import NARROWEST, WIDTH, sequence
+            from mtls_echo_tls.diagrams.full import WIDTH
+            from mtls_echo_tls.diagrams.narrow import sequence_within
 
             plain = not (sys.stderr.encoding or "").lower().startswith("utf")
             columns = width_of(sys.stderr) or WIDTH
-            width = min(WIDTH, max(NARROWEST, columns))
-            if columns < NARROWEST:
-                say(f"the drawing is {NARROWEST} columns wide, and this terminal has {columns}")
-            click.echo("\n".join(sequence(report, width=width, ascii_only=plain)), err=True)
+            lines = sequence_within(report, columns, ascii_only=plain)
+            click.echo("\n".join(lines), err=True)
 
     def _draw_chain(self, evidence: Evidence) -> None:
         if self.show_chain:

@@ -18,7 +18,7 @@ from mtls_echo import terminal
 from mtls_echo.console import wrap, wrap_command
 from mtls_echo_tls.diagnosis.joint import JointReport
 from mtls_echo_tls.diagnosis.report import Report, describe
-from mtls_echo_tls.diagrams.overview import draw
+from mtls_echo_tls.diagrams.narrow import glance_within
 
 if TYPE_CHECKING:
     from mtls_echo_tls.trace.messages import Message
@@ -73,9 +73,9 @@ def outcome(mismatches: Sequence[str], announced: str) -> str:
 
 def show_diagram(console: Console, messages: Sequence[Message], report: Report) -> None:
     """Print the handshake as one side recorded it."""
-    width = min(console.width, terminal.WIDTH) - 4
-    for line in draw(messages, report, width=width, ascii_only=is_plain(console)):
-        console.print(f"  {line}", markup=False, soft_wrap=True)
+    plain = is_plain(console)
+    for line in glance_within(messages, report, console.width, indent=_INDENT, ascii_only=plain):
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def show_accounts(console: Console, client: Report | None, server: Report | None) -> None:

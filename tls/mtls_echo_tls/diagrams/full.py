@@ -11,11 +11,11 @@ given width.
 from __future__ import annotations
 
 import textwrap
-import unicodedata
 from collections.abc import Iterator
 from typing import Any, cast
 
 from mtls_echo_tls.diagnosis.report import Report
+from mtls_echo_tls.diagrams.columns import one_column_each
 from mtls_echo_tls.diagrams.overview import ASCII, UNICODE, Glyphs
 from mtls_echo_tls.diagrams.steps import annotated, is_tls13, sender
 from mtls_echo_tls.trace.decoding import TraceEntry
@@ -25,7 +25,7 @@ NARROWEST = 60
 
 _TIME = 9  # columns: "123456.7 "
 _LABEL = 12  # columns: "certificate", the longest, and a gap
-_MOST_LINES = 3  # of one field: the first few names of a list are enough
+MOST_LINES = 3  # of one field: the first few names of a list are enough
 _ROOM = 80  # characters of a list, so that it has no more lines than that
 _ASIDE = 4  # columns by which a server's fields are further to the right
 
@@ -65,12 +65,11 @@ def sequence(report: Report, *, width: int = WIDTH, ascii_only: bool = False) ->
             to_server = sender(step, report) == "client"
             lines.append(_arrow(step, to_server, inner, glyphs))
             shift = 4 if to_server else 4 + _ASIDE
-            for text in _details(step, inner - shift - 1, tls13=tls13):
-                shifted = (" " * shift + text).ljust(inner)
-                lines.append(" " * _TIME + glyphs.border + shifted + glyphs.border)
+            for text in _details(step, shift, inner - 1, tls13=tls13, ascii_only=ascii_only):
+                lines.append(" " * _TIME + glyphs.border + text.ljust(inner) + glyphs.border)
     clear, protected = glyphs.clear * 2, glyphs.protected * 2
     lines.append(f"{'':{_TIME}}{clear} readable on the path  {protected} encrypted")
-    return [_plain(line, ascii_only=ascii_only) for line in lines]
+    return [one_column_each(line, ascii_only=ascii_only) for line in lines]
 
 
 def _arrow(entry: TraceEntry, to_server: bool, inner: int, glyphs: Glyphs) -> str:
@@ -85,18 +84,31 @@ def _arrow(entry: TraceEntry, to_server: bool, inner: int, glyphs: Glyphs) -> st
     return f"{entry.time_ms:>{_TIME - 1}.1f} {glyphs.border}{body}{glyphs.border}"
 
 
-def _details(entry: TraceEntry, width: int, *, tls13: bool) -> Iterator[str]:
-    """The fields of a message, as lines of at most ``width`` columns."""
-    for label, text in _facts(entry, tls13=tls13):
-        column = _LABEL if label else 0
+def _details(
+    entry: TraceEntry, shift: int, width: int, *, tls13: bool, ascii_only: bool
+) -> Iterator[str]:
+    """The fields of a message, as lines of at most ``width`` columns.
+
+    A word that has no room beside its label, such as a cipher suite's name, is below it.
+    """
+    for label, value in facts(entry, tls13=tls13):
+        text = one_column_each(value, ascii_only=ascii_only)
+        column = shift + (_LABEL if label else 0)
+        longest = max(map(len, text.split()), default=0)
+        start = max(1, min(column, width - longest))
         lines = textwrap.wrap(
-            _plain(text), width - column, break_on_hyphens=False, max_lines=_MOST_LINES
-        )
-        for number, line in enumerate(lines or [""]):
-            yield f"{label if number == 0 else '':<{column}}{line}"
+            text, width - start, break_on_hyphens=False, max_lines=MOST_LINES
+        ) or [""]
+        beside = " " * shift + label
+        if start < column and label:
+            yield beside
+        else:
+            yield beside.ljust(start) + lines.pop(0)
+        yield from (" " * start + line for line in lines)
 
 
-def _facts(entry: TraceEntry, *, tls13: bool) -> Iterator[tuple[str, str]]:
+def facts(entry: TraceEntry, *, tls13: bool) -> Iterator[tuple[str, str]]:
+    """The fields of a message that a reader wants to see, each a label and a text."""
     fields = entry.fields
     if entry.name == "left out":
         yield "messages", f"{fields['messages']} more, too many to keep"
@@ -163,26 +175,3 @@ def _listed(names: list[str]) -> str:
         shown.append(name)
     more = len(names) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
-
-
-def _plain(text: str, *, ascii_only: bool = False) -> str:
-    """The text with every character printable, and one column wide."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(
-        character
-        if character in _DRAWN or (_is_plain(character) and not ascii_only)
-        else character.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for character in text
-    )
-
-
-_DRAWN = frozenset("─═◀▶│")
-
-
-def _is_plain(character: str) -> bool:
-    return (
-        character.isprintable()
-        and not unicodedata.combining(character)
-        and unicodedata.east_asian_width(character) not in "WF"
-    )
