@@ -66,8 +66,16 @@ ROOT_PAGES = {
 
 # The order of the pages; those that are missing here follow by themselves, under "More".
 NAVIGATION = {
-    "Begin": ["site/start", "lesson", "why-mtls"],
-    "Find the fault": ["failures", "trace", "probe", "gallery", "any-server", "clients"],
+    "Begin": ["site/start", "lesson", "why-mtls", "compare"],
+    "Find the fault": [
+        "questions",
+        "failures",
+        "trace",
+        "any-server",
+        "probe",
+        "gallery",
+        "clients",
+    ],
     "Run it": [
         "files",
         "endpoints",

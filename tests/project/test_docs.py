@@ -102,10 +102,9 @@ class Reader:
     """
 
     def __init__(self, folder: Path, variables: dict[str, str]) -> None:
-        self.terminal, self.other = Terminal(folder, variables), Terminal(folder, variables)
-        # That of the documentation may be taken on this machine.
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port = str(listener.getsockname()[1])
+        self._opened, self._serving = (folder, variables), False
+        self.terminal, self.other = Terminal(*self._opened), Terminal(*self._opened)
+        self.port = _free_port()
 
     def run(self, command: str, expected: str = "") -> str:
         """The output of a command; of a server, its first lines."""
@@ -113,9 +112,8 @@ class Reader:
             self.other.run(command)  # as the page says: in every terminal
         here = re.sub(r"mtls-echo connect(?! local)", "mtls-echo connect localhost:8443", command)
         here = re.sub(r"(localhost:|\"localhost\", )8443", rf"\g<1>{self.port}", here)
-        if command == "mtls-echo serve":
-            here = f"{command} --listen 127.0.0.1:{self.port}"
-            return self._told(self.other.run(here, expected.count("\n")))
+        if re.match(r"mtls-echo serve(?! .*--help)", command):
+            return self._told(self._serve(command, expected.count("\n")))
         return self._told(self.terminal.run(here))
 
     def follow(self, transcript: str) -> None:
@@ -129,6 +127,14 @@ class Reader:
             assert re.fullmatch(_pattern(expected), printed), f"$ {command}\n{printed}"
             assert "Traceback" not in printed
 
+    def _serve(self, command: str, lines: int) -> str:
+        """The first lines of a server, in place of the one before."""
+        if self._serving:
+            self.other.close()
+            self.other, self.port = Terminal(*self._opened), _free_port()
+        self._serving = True
+        return self.other.run(f"{command} --listen 127.0.0.1:{self.port}", lines)
+
     def close(self) -> None:
         """Close both terminals."""
         self.terminal.close()
@@ -136,6 +142,12 @@ class Reader:
 
     def _told(self, output: str) -> str:
         return output.replace(self.port, "8443")
+
+
+def _free_port() -> str:
+    """A port in place of that of the documentation, which may be taken on this machine."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return str(listener.getsockname()[1])
 
 
 def _pattern(expected: str) -> str:
