@@ -18,7 +18,8 @@ import trio
 
 from mtls_echo.probing import sessions
 from mtls_echo.probing.attempt import SplitHello, attempt
-from mtls_echo.probing.result import OddHandshake, ProbeRow, Run
+from mtls_echo.probing.result import Case, ProbeRow
+from mtls_echo.probing.sessions import Run
 from mtls_echo.probing.target import MESSAGE
 from mtls_echo.probing.verdict import status_of
 from mtls_echo_tls.address import Address
@@ -53,7 +54,7 @@ _HEADERS = {
 # --- the CAs that the server names ---------------------------------------------------------------
 
 
-async def _ca_names(prober: Prober, case: OddHandshake) -> list[ProbeRow]:
+async def _ca_names(prober: Prober, case: Case) -> list[ProbeRow]:
     await trio.lowlevel.checkpoint()
     for version in prober.versions:
         requested = prober.good[version].tried.report.requested
@@ -80,7 +81,7 @@ def _bare(
 ) -> Run:
     """A client without a certificate; where that is refused, there may be another way in."""
 
-    async def run(prober: Prober, case: OddHandshake) -> list[ProbeRow]:
+    async def run(prober: Prober, case: Case) -> list[ProbeRow]:
         target, name = prober.target, prober.target.server_names[0]
         if forge and (prober.mode != "http" or not target.forge_headers):
             return [case.untested("only in HTTP, and when asked for (--headers)")]
@@ -105,7 +106,9 @@ def _bare(
             found = await prober.repeated(once, prober.good[version])
             asked = "" if sni is None else sni(name)
             rows.append(
-                case.row(found.verdict, found.how, tls=version, name=asked, tries=found.tries)
+                case.row(
+                    found.verdict, found.how, tls=version, server_name=asked, tries=found.tries
+                )
             )
         return rows
 
@@ -125,7 +128,7 @@ def _forged(prober: Prober) -> HTTPRequest:
 # --- without TLS ---------------------------------------------------------------------------------
 
 
-async def _renegotiation(prober: Prober, case: OddHandshake) -> list[ProbeRow]:
+async def _renegotiation(prober: Prober, case: Case) -> list[ProbeRow]:
     await trio.lowlevel.checkpoint()
     where = Address(prober.target.host, prober.target.port)
     return [
@@ -135,7 +138,7 @@ async def _renegotiation(prober: Prober, case: OddHandshake) -> list[ProbeRow]:
     ]
 
 
-async def _plaintext(prober: Prober, case: OddHandshake) -> list[ProbeRow]:
+async def _plaintext(prober: Prober, case: Case) -> list[ProbeRow]:
     target, name = prober.target, prober.target.server_names[0]
     lines = "".join(f"{k}: {v}\r\n" for k, v in target.request.fields(name, target.port))
     request = f"{target.request.method} {target.request.path} HTTP/1.1\r\n{lines}\r\n".encode()
@@ -187,84 +190,21 @@ def _flipped(name: str) -> str:
     return name.upper() if name != name.upper() else name.lower()
 
 
-HANDSHAKES: tuple[OddHandshake, ...] = (
-    OddHandshake(
-        slug="ca-names",
-        severity="medium",
-        differs="The server names CAs other than its clients' (CertificateRequest)",
-        run=_ca_names,
-    ),
-    OddHandshake(
-        slug="sni-none",
-        severity="high",
-        differs="No certificate, and no name is asked for (SNI)",
-        run=_bare(sni=lambda _: ""),
-    ),
-    OddHandshake(
-        slug="sni-unknown",
-        severity="high",
-        differs="No certificate, and a name is asked for that the server does not have",
-        run=_bare(sni=lambda _: "unknown.invalid"),
-    ),
-    OddHandshake(
-        slug="sni-case",
-        severity="high",
-        differs="No certificate, and the name is asked for in the other case",
-        run=_bare(sni=_flipped),
-    ),
-    OddHandshake(
-        slug="sni-trailing-dot",
-        severity="high",
-        differs="No certificate, and the name is asked for with a dot at its end",
-        run=_bare(sni=lambda name: f"{name}."),
-    ),
-    OddHandshake(
-        slug="split-hello",
-        severity="high",
-        differs="No certificate, and the ClientHello is sent in pieces",
-        run=_bare(split=True),
-    ),
-    OddHandshake(
-        slug="forged-headers",
-        severity="high",
-        differs="No certificate, and headers that a proxy would set for a client that has one",
-        run=_bare(forge=True),
-    ),
-    OddHandshake(
-        slug="plaintext",
-        severity="high",
-        differs="No TLS, on the same port",
-        run=_plaintext,
-    ),
-    OddHandshake(
-        slug="renegotiation",
-        severity="low",
-        differs="The client asks for another handshake on the same connection (TLS 1.2)",
-        run=_renegotiation,
-    ),
-    OddHandshake(
-        slug="ticket-of-refused",
-        severity="high",
-        differs="A session that an identity from an unknown CA was refused in is resumed",
-        run=sessions.of_a_refused,
-    ),
-    OddHandshake(
-        slug="ticket-across-names",
-        severity="high",
-        differs="A session from a name that admits the client is resumed under one that does not",
-        run=sessions.across(sessions.resumed_under),
-    ),
-    OddHandshake(
-        slug="host-not-sni",
-        severity="high",
-        differs="The handshake is for a name that admits the client, the request for another",
-        run=sessions.across(sessions.for_other_host),
-    ),
-    OddHandshake(
-        slug="ticket-after-change",
-        severity="high",
-        differs="A session from before a change is resumed, after which its client is refused",
-        run=sessions.after_a_change,
-        last=True,
-    ),
-)
+HANDSHAKES: dict[str, Run] = {
+    "ca-names": _ca_names,
+    "sni-none": _bare(sni=lambda _: ""),
+    "sni-unknown": _bare(sni=lambda _: "unknown.invalid"),
+    "sni-case": _bare(sni=_flipped),
+    "sni-trailing-dot": _bare(sni=lambda name: f"{name}."),
+    "split-hello": _bare(split=True),
+    "forged-headers": _bare(forge=True),
+    "plaintext": _plaintext,
+    "renegotiation": _renegotiation,
+    "ticket-of-refused": sessions.of_a_refused,
+    "ticket-across-names": sessions.across(sessions.resumed_under),
+    "host-not-sni": sessions.across(sessions.for_other_host),
+    "ticket-after-change": sessions.after_a_change,
+}
+
+# This one changes what the server makes of the good identity, and so comes last.
+LAST = "ticket-after-change"

@@ -1,16 +1,17 @@
 """The identities of a probe: whom a server must refuse, each one difference from the good one.
 
-Most are flaws of a client's certificate. The order is that of the table that is printed: first
-those who hold nothing of the CA's, then what the CA itself signed.
+Most are flaws of a client's certificate.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 from mtls_echo.probing.issuer import IdentityFactory, NotMadeError, weak_issuer
+from mtls_echo.probing.meanings import CLASSES
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.flaws.baseline import intermediate_of
 from mtls_echo_pki.flaws.registry import FLAWS
@@ -20,36 +21,25 @@ if TYPE_CHECKING:
 
     from mtls_echo_pki.certificates.credential import Credential
 
-Severity: TypeAlias = Literal["high", "medium", "low"]
-
-# None: nothing is presented.
+# None: nothing is presented. Raises `NotMadeError` where that cannot be.
 Make: TypeAlias = Callable[[IdentityFactory], "Credential | None"]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Identity:
-    """One identity.
-
-    Attributes:
-        differs: In what it differs from the good one, in one clause.
-        make: Makes it; raises `NotMadeError` where that cannot be.
-    """
-
-    slug: str
-    severity: Severity
-    differs: str
-    make: Make
+# The flaws that take no key of the CA's.
+_WEAK = frozenset(
+    {
+        "unknown-authority",
+        "self-signed",
+        "impostor-authority",
+        "impostor-authority-copied-identifier",
+    }
+)
 
 
-def _flaw(slug: str, severity: Severity, *, weak: bool = False) -> Identity:
-    """An identity with a flaw; ``weak``: it takes no key of the CA's."""
-
-    def make(issuer: IdentityFactory) -> Credential:
-        if weak and not issuer.can_issue and issuer.good is not None:
-            issuer = replace(issuer, clients=weak_issuer(issuer.good))
-        return issuer.flawed(FLAWS[slug])
-
-    return Identity(slug=slug, severity=severity, differs=FLAWS[slug].title, make=make)
+def _flawed(slug: str, issuer: IdentityFactory) -> Credential:
+    """An identity with a flaw."""
+    if slug in _WEAK and not issuer.can_issue and issuer.good is not None:
+        issuer = replace(issuer, clients=weak_issuer(issuer.good))
+    return issuer.flawed(FLAWS[slug])
 
 
 def _altered(issuer: IdentityFactory) -> Credential:
@@ -117,70 +107,19 @@ def _listed(issuer: IdentityFactory, authority: Authority | None) -> int:
     raise NotMadeError("the CA's CRL revokes nothing yet (mtls-echo pki revoke DIR NAME)")
 
 
-NONE = Identity(
-    slug="none", severity="high", differs="No certificate is presented", make=lambda _: None
-)
+# What is no flaw of the registry, or can be made without the CA's key.
+_MADE: dict[str, Make] = {
+    "none": lambda _: None,
+    "bad-signature": _altered,
+    "good-sent-along": _good_sent_along,
+    "revoked": _revoked,
+    "revoked-authority": _revoked_issuer,
+    "servers-ca": _by_the_servers_ca,
+    "other": _other,
+}
 
-IDENTITIES: tuple[Identity, ...] = (
-    NONE,
-    _flaw("unknown-authority", "high", weak=True),
-    _flaw("self-signed", "high", weak=True),
-    _flaw("impostor-authority", "high", weak=True),
-    _flaw("impostor-authority-copied-identifier", "high", weak=True),
-    Identity(
-        slug="good-sent-along",
-        severity="high",
-        differs="The certificate comes from an unknown CA, and the good one is sent behind it",
-        make=_good_sent_along,
-    ),
-    _flaw("key-not-owned", "high"),
-    Identity(
-        slug="bad-signature",
-        severity="high",
-        differs="One bit of the CA's signature has flipped",
-        make=_altered,
-    ),
-    _flaw("expired", "high"),
-    _flaw("not-yet-valid", "medium"),
-    _flaw("expired-authority", "medium"),
-    _flaw("wrong-usage", "medium"),
-    _flaw("wrong-usage-any", "low"),
-    _flaw("wrong-usage-no-digital-signature", "low"),
-    _flaw("not-an-authority-end-entity", "high"),
-    _flaw("not-an-authority", "high"),
-    _flaw("not-an-authority-no-cert-sign", "medium"),
-    _flaw("path-too-long", "medium"),
-    _flaw("name-not-permitted", "medium"),
-    _flaw("unknown-critical-extension", "medium"),
-    _flaw("weak-key", "low"),
-    _flaw("weak-signature", "low"),
-    Identity(
-        slug="revoked",
-        severity="high",
-        differs="The CA has revoked the certificate: its CRL lists the serial number",
-        make=_revoked,
-    ),
-    Identity(
-        slug="revoked-authority",
-        severity="high",
-        differs="The root has revoked the intermediate above the certificate",
-        make=_revoked_issuer,
-    ),
-    Identity(
-        slug="servers-ca",
-        severity="high",
-        differs="The certificate is a client's, and the CA of the server's own issued it",
-        make=_by_the_servers_ca,
-    ),
-    Identity(
-        slug="other",
-        severity="medium",
-        differs="Another client, which is valid and not authorised",
-        make=_other,
-    ),
-)
-
-
-def find_identity(slug: str) -> Identity:
-    """The identity of that name."""
-    return next(each for each in IDENTITIES if each.slug == slug)
+IDENTITIES: dict[str, Make] = {
+    slug: _MADE.get(slug) or partial(_flawed, slug)
+    for slug in CLASSES
+    if slug in _MADE or slug in FLAWS
+}

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from mtls_echo.probing.handshakes import HANDSHAKES
 from mtls_echo.probing.identities import IDENTITIES
 from mtls_echo.probing.issuer import IdentityFactory
+from mtls_echo.probing.meanings import check_slugs
 from mtls_echo.probing.run import run
 from mtls_echo.probing.target import BOTH, ClientAuth, Mode, ProbeTarget
 from mtls_echo.probing.verdict import REFUSALS
@@ -79,9 +79,7 @@ async def probe(
     host, port = server if isinstance(server, tuple) else parse_address(server)
     if good is None and issuer is None:
         raise ValueError("give the identity that the server must serve, or its CA's key")
-    known = {each.slug for each in IDENTITIES} | {each.slug for each in HANDSHAKES}
-    if unknown := [slug for slug in (*only, *skip) if slug not in known]:
-        raise ValueError(f"there is no case {unknown[0]!r}: see mtls-echo probe --list")
+    check_slugs((*only, *skip))
     if repeat < 1 or not versions:
         raise ValueError("each case has to be tried at least once, in one version of TLS")
     target = ProbeTarget(
@@ -132,7 +130,7 @@ def assert_refuses(server: str | tuple[str, int], identity: str, **options: Any)
 
 # The identities that a CA's key is enough for; those that need more are for `probe`.
 REFUSABLE: tuple[str, ...] = tuple(
-    each.slug
-    for each in IDENTITIES
-    if each.slug not in ("revoked", "revoked-authority", "servers-ca", "other")
+    slug
+    for slug in IDENTITIES
+    if slug not in ("revoked", "revoked-authority", "servers-ca", "other")
 )

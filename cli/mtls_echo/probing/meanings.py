@@ -1,4 +1,4 @@
-"""What a finding means, what usually causes it in which product, and advisories of its class.
+"""The cases of a probe, and what a finding means: what usually causes it in which product.
 
 All of it is in a table, ``meanings.toml``: as far as a product's documentation or an advisory
 supports it.
@@ -7,10 +7,16 @@ supports it.
 from __future__ import annotations
 
 import tomllib
-from functools import cache
+from collections.abc import Iterable
+from difflib import get_close_matches
 from importlib import resources
+from typing import Literal, TypeAlias
 
 import msgspec
+
+from mtls_echo_pki.flaws.registry import FLAWS
+
+Severity: TypeAlias = Literal["high", "medium", "low"]
 
 # Alerts that say what is wrong with a certificate; bad_certificate and others only that it is.
 _DEFINITE = frozenset(
@@ -28,35 +34,49 @@ class FindingClass(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One class of findings.
 
     Attributes:
-        cases: The slugs of its cases.
+        cases: The slugs of its cases, and how grave it is that one is admitted.
         meaning: What it means that one is admitted.
         settings: What usually causes it, or prevents it, by product.
         advisories: Some of this class.
         alerts: Those that refuse it for what it is; empty: any.
     """
 
-    cases: list[str]
+    cases: dict[str, Severity]
     meaning: str
     settings: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     advisories: list[str] = msgspec.field(default_factory=list[str])
     alerts: list[str] = msgspec.field(default_factory=list[str])
 
 
-@cache
-def _meanings() -> dict[str, FindingClass]:
-    table = resources.files("mtls_echo.probing").joinpath("meanings.toml").read_text("utf-8")
-    classes = msgspec.convert(tomllib.loads(table), dict[str, FindingClass])
-    return {slug: each for each in classes.values() for slug in each.cases}
+_table = tomllib.loads(
+    resources.files("mtls_echo.probing").joinpath("meanings.toml").read_text("utf-8")
+)
+_differs = msgspec.convert(_table.pop("differs"), dict[str, str])
+_classes = msgspec.convert(_table, dict[str, FindingClass])
+
+# The class of each case.
+CLASSES: dict[str, FindingClass] = {
+    slug: each for each in _classes.values() for slug in each.cases
+}
 
 
-def class_of(slug: str) -> FindingClass:
-    """The class of a case."""
-    return _meanings()[slug]
+def differs(slug: str) -> str:
+    """In what a case differs from the good identity, in one clause."""
+    return _differs.get(slug) or FLAWS[slug].title
+
+
+def check_slugs(slugs: Iterable[str]) -> None:
+    """Raise a `ValueError` for the first that is not that of a case."""
+    for slug in slugs:
+        if slug not in CLASSES:
+            close = get_close_matches(slug, CLASSES, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise ValueError(f"there is no case {slug!r}{hint}")
 
 
 def wrong_alert(slug: str, how: str) -> str:
     """What is odd about the alert of a refusal: that it names another reason; or nothing."""
-    alert, right = how.removeprefix("alert "), class_of(slug).alerts
+    alert, right = how.removeprefix("alert "), CLASSES[slug].alerts
     if not right or alert in right or alert not in _DEFINITE:
         return ""
     return f"{alert} sends the client to look for another fault; {right[0]} says what it is"

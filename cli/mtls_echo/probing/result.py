@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Any, Literal
 
 import msgspec
 
-from mtls_echo.probing.identities import Severity
+from mtls_echo.probing.meanings import CLASSES, Severity, differs
 from mtls_echo.probing.verdict import Verdict
-
-if TYPE_CHECKING:
-    from mtls_echo.probing.prober import Prober
 
 # Exit statuses of `probe`; 3 and 4 are those of `connect`.
 ALL_REFUSED, SOME_ADMITTED, NO_TCP, SERVER_REFUSED, GOOD_REFUSED, SOME_UNCLEAR = 0, 1, 3, 4, 5, 6
@@ -60,39 +56,35 @@ class ProbeRow(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.slug} (TLS {self.tls})" if self.tls else self.slug
 
 
-Run: TypeAlias = Callable[["Prober", "OddHandshake"], Awaitable[list[ProbeRow]]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class OddHandshake:
-    """One odd handshake.
-
-    Attributes:
-        differs: What is odd about it, in one clause.
-        run: Tries it, in every version in which the good identity was served.
-        last: Whether it changes what the server makes of the good identity.
-    """
+@dataclass(frozen=True)
+class Case:
+    """One identity, or one odd handshake; what it is stands in ``meanings.toml``."""
 
     slug: str
-    severity: Severity
-    differs: str
-    run: Run
-    last: bool = False
+    group: Literal["identity", "handshake"]
 
-    def row(
-        self, verdict: Verdict, how: str, *, tls: str = "", name: str = "", tries: int = 1
-    ) -> ProbeRow:
+    @property
+    def severity(self) -> Severity:
+        """Of an admission."""
+        return CLASSES[self.slug].cases[self.slug]
+
+    @property
+    def differs(self) -> str:
+        """In what it differs from the good identity, in one clause."""
+        return differs(self.slug)
+
+    def row(self, verdict: Verdict, how: str, **more: Any) -> ProbeRow:
         """A row of this case."""
+        if verdict == "not tested":
+            more["tries"] = 0
         return ProbeRow(
             slug=self.slug,
-            group="handshake",
-            tls=tls,
-            server_name=name,
+            group=self.group,
             verdict=verdict,
             how=how,
             differs=self.differs,
             severity=self.severity,
-            tries=0 if verdict == "not tested" else tries,
+            **more,
         )
 
     def untested(self, why: str, tls: str = "") -> ProbeRow:

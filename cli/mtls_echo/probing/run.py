@@ -8,20 +8,21 @@ refused has to be so in every try.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 import trio
 
 from mtls_echo.probing.attempt import Tried, attempt, make_client
-from mtls_echo.probing.handshakes import HANDSHAKES
-from mtls_echo.probing.identities import IDENTITIES, NONE, Identity
+from mtls_echo.probing.handshakes import HANDSHAKES, LAST
+from mtls_echo.probing.identities import IDENTITIES
 from mtls_echo.probing.issuer import IdentityFactory, NotMadeError
 from mtls_echo.probing.meanings import wrong_alert
 from mtls_echo.probing.prober import Prober
-from mtls_echo.probing.result import GoodOutcome, OddHandshake, ProbeRow, Result
+from mtls_echo.probing.result import Case, GoodOutcome, ProbeRow, Result
 from mtls_echo.probing.target import Mode, PaceLimit, ProbeTarget
 from mtls_echo.probing.verdict import BEHIND_HTTP, REFUSALS, SILENT, Good, judged
 from mtls_echo_tls.address import Address
@@ -183,84 +184,67 @@ async def _choose_issuer(prober: Prober, result: Result) -> None:
 async def _run_cases(
     prober: Prober, result: Result, wanted: Callable[[str], bool], progress: Progress | None
 ) -> None:
-    identities = [each for each in IDENTITIES if wanted(each.slug)]
-    odd = [each for each in HANDSHAKES if wanted(each.slug)]
-    total = len(identities) * len(prober.good) + len(odd)
-    rows: dict[tuple[int, str], list[ProbeRow]] = {}
+    slugs = [slug for slug in (*IDENTITIES, *HANDSHAKES) if wanted(slug)]
+    rows: dict[str, list[ProbeRow]] = {}
 
-    def add(key: tuple[int, str], found: Iterable[ProbeRow]) -> None:
-        rows[key] = list(found)
+    async def try_case(slug: str) -> None:
+        if slug in HANDSHAKES:
+            rows[slug] = await HANDSHAKES[slug](prober, Case(slug, "handshake"))
+        else:
+            case = Case(slug, "identity")
+            rows[slug] = [await _judge(prober, case, version) for version in prober.versions]
         if progress is not None:
-            progress(len(rows), total)
-
-    async def identify(number: int, identity: Identity, version: TLSVersion) -> None:
-        add((number, version), [await _judge(prober, identity, version)])
-
-    async def shake(number: int, case: OddHandshake) -> None:
-        add((len(identities) + number, ""), await case.run(prober, case))
+            progress(len(rows), len(slugs))
 
     async with trio.open_nursery() as nursery:
-        for number, identity in enumerate(identities):
-            for version in prober.good:
-                nursery.start_soon(identify, number, identity, version)
-        for number, case in enumerate(odd):
-            if not case.last:
-                nursery.start_soon(shake, number, case)
+        for slug in slugs:
+            if slug != LAST:
+                nursery.start_soon(try_case, slug)
     ends = [(await _try_good(prober, v)).report.outcome in _SERVED for v in prober.versions]
-    for number, case in enumerate(odd):
-        if case.last:
-            await shake(number, case)
-    found = [row for key in sorted(rows) for row in rows[key]]
+    if LAST in slugs:
+        await try_case(LAST)
+    found = [row for slug in slugs for row in rows[slug]]
     result.rows = _resolved(found, prober.target.wait)
     if not all(ends):
         result.notes.append("at the end the good identity was not served either: try --pace 1")
         result.rows = [_in_doubt(row) for row in result.rows]
 
 
-async def _judge(prober: Prober, identity: Identity, version: TLSVersion) -> ProbeRow:
-    target = prober.target
-    row = ProbeRow(
-        slug=identity.slug,
-        group="identity",
+async def _judge(prober: Prober, case: Case, version: TLSVersion) -> ProbeRow:
+    name, client_auth = prober.target.server_names[0], prober.target.client_auth
+    row = partial(
+        case.row,
         tls=version,
-        server_name=target.server_names[0],
-        verdict="not tested",
-        how="",
-        differs=identity.differs,
-        severity=identity.severity,
-        allowed=target.client_auth == "none"
-        or (identity is NONE and target.client_auth == "optional"),
-        tries=0,
+        server_name=name,
+        allowed=client_auth == "none" or (case.slug == "none" and client_auth == "optional"),
     )
     try:
-        credential = identity.make(prober.issuer)
+        credential = IDENTITIES[case.slug](prober.issuer)
         if credential is None:
-            outcome = await prober.usual(None, version, target.server_names[0])
+            outcome = await prober.usual(None, version, name)
         else:
             outcome = await prober.outcome(credential, version)
     except NotMadeError as error:
-        return _but(row, how=str(error))
+        return row("not tested", str(error))
     except ssl.SSLError as error:
-        return _but(row, how=f"OpenSSL does not load it here: {error.reason}")
+        return row("not tested", f"OpenSSL does not load it here: {error.reason}")
     verdict, how, tries, tried = outcome
     if credential is not None:
         asked = tried.report.requested is not None or tried.report.stage == "handshake"
         if verdict in ("admitted", "unclear") and not asked:
-            return _but(row, how="the server asks for no certificate")
+            return row("not tested", "the server asks for no certificate")
         if verdict in REFUSALS and not tried.presented:
-            return _but(row, how=f"the certificate was never sent: {how}")
-        if verdict == "admitted" and target.client_auth == "optional" and prober.mode == "http":
-            none = await prober.usual(None, version, target.server_names[0])
+            return row("not tested", f"the certificate was never sent: {how}")
+        if verdict == "admitted" and client_auth == "optional" and prober.mode == "http":
+            none = await prober.usual(None, version, name)
             if none.verdict == "admitted":
-                verdict, how = (
-                    "unclear",
-                    f"{how}, as without a certificate; name another --http PATH",
-                )
-    note = wrong_alert(identity.slug, how) if verdict == "refused" else ""
-    row = _but(row, verdict=verdict, how=how, tries=tries, note=note)
-    if row.is_finding and credential is not None:
-        prober.admitted[identity.slug] = credential
-    return row
+                how += ", as without a certificate; name another --http PATH"
+                return row("unclear", how, tries=tries)
+    note = wrong_alert(case.slug, how) if verdict == "refused" else ""
+    found = row(verdict, how, tries=tries, note=note)
+    if found.is_finding and credential is not None:
+        prober.admitted[case.slug] = credential
+    return found
 
 
 def _but(row: ProbeRow, **changes: object) -> ProbeRow:
@@ -304,7 +288,7 @@ def _conclude(prober: Prober, result: Result) -> None:
         notes.append(f"the good identity gets {' and '.join(sorted(hows))}, by version")
     if result.client_auth != "required":
         for row in result.rows:
-            if row.slug == NONE.slug and row.verdict in REFUSALS:
+            if row.slug == "none" and row.verdict in REFUSALS:
                 notes.append(
                     f"a client without a certificate is {row.verdict} in TLS {row.tls}"
                     f" ({row.how}), where --client-auth {result.client_auth} is declared"

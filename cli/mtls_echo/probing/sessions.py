@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from mtls_echo.probing.attempt import Tried, attempt
-from mtls_echo.probing.identities import find_identity
+from mtls_echo.probing.identities import IDENTITIES
 from mtls_echo.probing.issuer import NotMadeError
 from mtls_echo.probing.verdict import REFUSALS, judged, status_of, without
 from mtls_echo_tls.address import Address
@@ -25,10 +25,13 @@ if TYPE_CHECKING:
     import ssl
 
     from mtls_echo.probing.prober import Prober
-    from mtls_echo.probing.result import OddHandshake, ProbeRow, Run
+    from mtls_echo.probing.result import Case, ProbeRow
     from mtls_echo.probing.verdict import Verdict
     from mtls_echo_pki.certificates.credential import Credential
     from mtls_echo_pki.flaws.flaw import TLSVersion
+
+# Tries one case, in every version in which the good identity was served.
+Run = Callable[["Prober", "Case"], Awaitable[list["ProbeRow"]]]
 
 _Way = Callable[["Prober", "TLSVersion", "Credential | None", str, str], Awaitable[Tried | None]]
 
@@ -36,7 +39,7 @@ _Way = Callable[["Prober", "TLSVersion", "Credential | None", str, str], Awaitab
 def across(way: _Way) -> Run:
     """What an identity gets under a name that refuses it, by way of one that admits it."""
 
-    async def run(prober: Prober, case: OddHandshake) -> list[ProbeRow]:
+    async def run(prober: Prober, case: Case) -> list[ProbeRow]:
         names = prober.target.server_names
         if len(names) < 2:
             return [case.untested("only one --server-name is given")]
@@ -51,7 +54,7 @@ def across(way: _Way) -> Run:
                 who = "no certificate" if credential is None else "the good identity"
                 verdict, how = _got(prober, tried, way_in.tried, version, other)
                 how = f"{who}, from {one} to {other}: {how}"
-                rows.append(case.row(verdict, how, tls=version, name=other))
+                rows.append(case.row(verdict, how, tls=version, server_name=other))
         why = "no identity is admitted under one name and refused under another"
         return rows or [case.untested(why)]
 
@@ -98,13 +101,13 @@ async def for_other_host(
     )
 
 
-async def of_a_refused(prober: Prober, case: OddHandshake) -> list[ProbeRow]:
+async def of_a_refused(prober: Prober, case: Case) -> list[ProbeRow]:
     """nginx and others complete the handshake with any client, and give it a ticket."""
     rows: list[ProbeRow] = []
     name = prober.target.server_names[0]
     for version in prober.versions:
         try:
-            credential = find_identity("unknown-authority").make(prober.issuer)
+            credential = IDENTITIES["unknown-authority"](prober.issuer)
         except NotMadeError as error:
             return [case.untested(str(error))]
         if (await prober.usual(credential, version, name)).verdict not in REFUSALS:
@@ -120,7 +123,7 @@ async def of_a_refused(prober: Prober, case: OddHandshake) -> list[ProbeRow]:
     return rows
 
 
-async def after_a_change(prober: Prober, case: OddHandshake) -> list[ProbeRow]:
+async def after_a_change(prober: Prober, case: Case) -> list[ProbeRow]:
     """The good identity after the operator's change: by a full handshake, and resumed."""
     target, pace, mode = prober.target, prober.pace, prober.mode
     if target.between is None:

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from mtls_echo.commands.probe.material import ProbeOptions, issuer_of
-from mtls_echo.probing.identities import IDENTITIES, find_identity
+from mtls_echo.probing.identities import IDENTITIES
 from mtls_echo.probing.issuer import MARK, IdentityFactory, NotMadeError
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
@@ -46,7 +46,7 @@ def test_certificates_that_openssl_made_are_copied_as_they_are(openssl: Path) ->
     )
     again = issuer.again().certificate
     unmarked = issuer.unmarked().again().certificate
-    expired = find_identity("expired").make(issuer)
+    expired = IDENTITIES["expired"](issuer)
 
     assert trust is None  # the system's
     assert [a.value for a in again.subject if a.oid != NameOID.COMMON_NAME] == [
@@ -75,11 +75,11 @@ def test_most_identities_can_be_made_by_a_ca_of_openssl(openssl: Path) -> None:
 def unmade(issuer: IdentityFactory) -> set[str]:
     """The identities for which a reason is given instead."""
     found: set[str] = set()
-    for each in IDENTITIES:
+    for slug, make in IDENTITIES.items():
         try:
-            each.make(issuer)
+            make(issuer)
         except NotMadeError:
-            found.add(each.slug)
+            found.add(slug)
     return found
 
 
@@ -108,7 +108,7 @@ def test_one_ca_for_both_is_not_another_ca() -> None:
     issuer = IdentityFactory(good=GOOD, clients=CLIENTS, servers=CLIENTS)
 
     with pytest.raises(NotMadeError, match="one CA issues both"):
-        find_identity("servers-ca").make(issuer)
+        IDENTITIES["servers-ca"](issuer)
 
 
 def test_a_revoked_identity_takes_a_crl_that_revokes_something() -> None:
@@ -119,8 +119,8 @@ def test_a_revoked_identity_takes_a_crl_that_revokes_something() -> None:
     full = IdentityFactory(good=GOOD, clients=authority, crl=(authority.crl(),))
 
     with pytest.raises(NotMadeError, match="revokes nothing yet"):
-        find_identity("revoked").make(empty)
-    made = find_identity("revoked").make(full)
+        IDENTITIES["revoked"](empty)
+    made = IDENTITIES["revoked"](full)
     assert made is not None
     assert made.certificate.serial_number == gone.certificate.serial_number
 

@@ -12,7 +12,7 @@ import pytest
 from mtls_echo.commands.probe.text import account
 from mtls_echo.probing.handshakes import HANDSHAKES
 from mtls_echo.probing.identities import IDENTITIES
-from mtls_echo.probing.meanings import class_of, wrong_alert
+from mtls_echo.probing.meanings import CLASSES, differs, wrong_alert
 from mtls_echo.probing.reports.again import command
 from mtls_echo.probing.reports.formats import as_json, as_junit, as_sarif
 from mtls_echo.probing.result import GoodOutcome, ProbeRow, Result
@@ -256,14 +256,15 @@ def test_an_alert_that_names_another_reason_is_noted(
 
 
 def test_every_case_belongs_to_a_class() -> None:
-    slugs = [each.slug for each in IDENTITIES] + [each.slug for each in HANDSHAKES]
-
-    assert len(set(slugs)) == len(slugs)
-    for slug in slugs:
-        assert class_of(slug).meaning.endswith(".")
+    assert len(IDENTITIES) + len(HANDSHAKES) == len(CLASSES)
+    assert {*IDENTITIES, *HANDSHAKES} == {*CLASSES}
+    for slug, each in CLASSES.items():
+        assert each.meaning.endswith(".")
+        assert each.cases[slug]
+        assert differs(slug)
     # Caddy's demands a certificate all the same: of the system's CAs.
-    assert not any("Caddy" in advisory for advisory in class_of("none").advisories)
-    assert any("Caddy" in advisory for advisory in class_of("ca-names").advisories)
+    assert not any("Caddy" in advisory for advisory in CLASSES["none"].advisories)
+    assert any("Caddy" in advisory for advisory in CLASSES["ca-names"].advisories)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,7 @@ from mtls_echo_client.starttls.ports import PORTS
 from mtls_echo_tls.address import parse_address, reference_identifier
 
 if TYPE_CHECKING:
-    from mtls_echo.probing.identities import Identity
-    from mtls_echo.probing.result import OddHandshake, Result
+    from mtls_echo.probing.result import Result
     from mtls_echo.probing.run import Progress
     from mtls_echo.probing.target import ClientAuth, Mode, ProbeTarget
     from mtls_echo_client.dial import Prologue
@@ -251,17 +250,12 @@ def _check(options: dict[str, Any]) -> None:
         raise CommandError(f"{' and '.join(ways)} exclude each other", "give one of them")
     if options["method"] and options["http"] is None:
         raise CommandError("--method has no effect without --http", "give both")
-    from difflib import get_close_matches
+    from mtls_echo.probing.meanings import check_slugs
 
-    from mtls_echo.probing.handshakes import HANDSHAKES
-    from mtls_echo.probing.identities import IDENTITIES
-
-    known = [each.slug for each in IDENTITIES] + [each.slug for each in HANDSHAKES]
-    for slug in (*options["only"], *options["skip"]):
-        if slug not in known:
-            close: list[str] = get_close_matches(str(slug), known, 1)
-            hint = f"did you mean {close[0]}? " if close else ""
-            raise CommandError(f"there is no case {slug!r}", f"{hint}see: mtls-echo probe --list")
+    try:
+        check_slugs((*options["only"], *options["skip"]))
+    except ValueError as error:
+        raise CommandError(str(error), "see: mtls-echo probe --list") from error
 
 
 def _target(address: str, options: dict[str, Any]) -> ProbeTarget:
@@ -317,16 +311,14 @@ def _list() -> Sequence[str]:
     from mtls_echo.console import wrap
     from mtls_echo.probing.handshakes import HANDSHAKES
     from mtls_echo.probing.identities import IDENTITIES
-    from mtls_echo.probing.meanings import class_of
+    from mtls_echo.probing.meanings import CLASSES, differs
 
     lines: list[str] = []
-    groups: dict[str, Sequence[Identity | OddHandshake]]
-    groups = {"identities": IDENTITIES, "handshakes": HANDSHAKES}
-    for title, cases in groups.items():
+    for title, slugs in (("identities", IDENTITIES), ("handshakes", HANDSHAKES)):
         lines += [title] if not lines else ["", title]
-        for case in cases:
-            lines.append(f"  {case.slug} ({case.severity})")
-            for text in (f"{case.differs}.", class_of(case.slug).meaning):
+        for slug in slugs:
+            lines.append(f"  {slug} ({CLASSES[slug].cases[slug]})")
+            for text in (f"{differs(slug)}.", CLASSES[slug].meaning):
                 lines += wrap(f"      {text}", 80)
     return lines
 

@@ -7,13 +7,13 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from mtls_echo.console import wrap, wrap_command
-from mtls_echo.probing.meanings import FindingClass, class_of
+from mtls_echo.probing.meanings import CLASSES, FindingClass
 from mtls_echo.probing.result import ProbeRow, Result
 from mtls_echo.probing.verdict import REFUSALS
 from mtls_echo_pki.printable import printable
 
 if TYPE_CHECKING:
-    from mtls_echo.probing.identities import Severity
+    from mtls_echo.probing.meanings import Severity
 
 _WIDTH = 80
 
@@ -59,7 +59,7 @@ def _lines(result: Result, fail_on: Severity, again: Again) -> Iterator[str]:
 
 def _finding(count: int, rows: list[ProbeRow], result: Result, again: Again) -> Iterator[str]:
     row = rows[0]
-    each = class_of(row.slug)
+    each = CLASSES[row.slug]
     versions = " and ".join(dict.fromkeys(row.tls for row in rows if row.tls))
     where = f", TLS {versions}" if versions else ""
     yield f"{count}. {row.slug} ({row.severity}{where})"

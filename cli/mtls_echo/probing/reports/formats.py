@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mtls_echo import __version__
-from mtls_echo.probing.meanings import class_of
+from mtls_echo.probing.meanings import CLASSES
 from mtls_echo.reports.junit import JUnitSuite, Outcome
 from mtls_echo_pki.printable import printable
 
 if TYPE_CHECKING:
-    from mtls_echo.probing.identities import Severity
+    from mtls_echo.probing.meanings import Severity
     from mtls_echo.probing.result import ProbeRow, Result
 
 _LEVELS = {"high": "error", "medium": "warning", "low": "note"}
@@ -33,7 +33,7 @@ def as_json(result: Result, fail_on: Severity) -> bytes:
         fields: dict[str, Any] = msgspec.to_builtins(row)
         fields["finding"] = row.is_finding
         if row.is_finding:
-            each = class_of(row.slug)
+            each = CLASSES[row.slug]
             fields |= {
                 "meaning": each.meaning,
                 "settings": each.settings,
@@ -56,7 +56,7 @@ def as_junit(result: Result, fail_on: Severity) -> bytes:
         suite.add(title, outcome, each.how, "; ".join(each.facts))
     for row in result.rows:
         if row in failed:
-            meaning = f"{row.differs}. {class_of(row.slug).meaning}"
+            meaning = f"{row.differs}. {CLASSES[row.slug].meaning}"
             suite.add(row.title, "failure", row.how, meaning)
         elif row.verdict == "unclear":
             suite.add(row.title, "error", f"unclear: {row.how}", row.differs)
@@ -98,7 +98,7 @@ def as_sarif(result: Result, fail_on: Severity) -> bytes:
 
 
 def _rule(row: ProbeRow) -> dict[str, Any]:
-    each = class_of(row.slug)
+    each = CLASSES[row.slug]
     settings = "\n".join(f"{product}: {text}" for product, text in each.settings.items())
     return {
         "id": row.slug,
