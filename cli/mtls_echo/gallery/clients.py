@@ -1,8 +1,7 @@
-"""The clients that can be judged by name: how each is called, and what has to be there for it.
+"""The clients that can be judged by name, of the table ``clients.toml``, and those of a user.
 
 A command is a list of words with placeholders. Each makes one request and says by its exit status
-whether it was answered. How it verifies is its own affair: these are the defaults, given a file of
-trust anchors and nothing else.
+whether it was answered.
 """
 
 from __future__ import annotations
@@ -10,11 +9,16 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
+
+import msgspec
 
 # What a word of a command may contain: an address, files, and a folder of the client's own;
 # `mtls-echo gallery judge --help` says what they stand for.
@@ -74,104 +78,36 @@ def takes(words: tuple[str, ...], placeholder: str) -> bool:
     return any("{" + placeholder + "}" in word for word in words)
 
 
-def _program(suffix: str) -> str:
-    return str(_PROGRAMS / f"client.{suffix}")
+def _read(name: str, entry: dict[str, str]) -> ClientCommand:
+    """A client of the table, whose commands are written as for a shell."""
 
+    def words(key: str) -> tuple[str, ...]:
+        text = entry.get(key, "")
+        # What is put in may have spaces.
+        return tuple(
+            word.replace("{python}", sys.executable).replace("{programs}", str(_PROGRAMS))
+            for word in shlex.split(text)
+        )
 
-def _python(library: str, *, crl: bool = True) -> ClientCommand:
-    called = (sys.executable, _program("py"), library, "{url}")
-    shown = f"'{library}', {library}.__version__"
-    if library == "ssl":
-        shown = "'Python', sys.version.split()[0] + ',', ssl.OPENSSL_VERSION.rsplit(None, 3)[0]"
+    usual, _, instead = entry.get("address", "").partition(" ")
     return ClientCommand(
-        name="python" if library == "ssl" else library,
-        command=(*called, "{ca}", "{cert}", "{key}"),
-        with_crl=(*called, "{trust}") if crl else (),
-        version=(sys.executable, "-c", f"import sys, {library}; print({shown})"),
-        needs=(library,),
+        name=name,
+        command=words("command") + words("own"),
+        with_crl=words("command") + words("crl") if "crl" in entry else (),
+        version=words("version"),
+        told=entry.get("told", r"\A.+"),
+        by_address=(usual, instead),
+        build=words("build"),
+        needs=words("needs"),
     )
 
 
-_CURL = ("curl", "--disable", "--silent", "--show-error", "--output", "/dev/null", "--max-time",
-         "8", "--cacert", "{ca}")  # fmt: skip
-_WGET = ("wget", "--no-config", "--no-verbose", "--output-document", "/dev/null", "--tries", "1",
-         "--timeout", "8", "--ca-certificate", "{ca}")  # fmt: skip
-_OPENSSL = ("openssl", "s_client", "-quiet", "-verify_return_error", "-verify_hostname", "{host}",
-            "-connect", "127.0.0.1:{port}", "-servername", "{host}", "-CAfile")  # fmt: skip
-_GNUTLS = ("gnutls-cli", "--x509cafile", "{ca}", "--port", "{port}")
-_JAVA = ("java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", "{dir}", "Client")
+_table = resources.files("mtls_echo.gallery").joinpath("clients.toml").read_text("utf-8")
 
 CLIENTS: dict[str, ClientCommand] = {
-    each.name: each
-    for each in (
-        ClientCommand(
-            name="curl",
-            command=(*_CURL, "--cert", "{cert}", "--key", "{key}", "{url}"),
-            with_crl=(*_CURL, "--crlfile", "{crl}", "{url}"),
-            version=("curl", "--version"),
-            told=r"curl \d\S+|(?:OpenSSL|GnuTLS|LibreSSL|BoringSSL|rustls)[^\s)]*",
-            needs=("curl",),
-        ),
-        ClientCommand(
-            name="openssl",
-            command=(*_OPENSSL, "{ca}", "-cert", "{cert}", "-key", "{key}"),
-            with_crl=(*_OPENSSL, "{trust}", "-crl_check_all"),
-            version=("openssl", "version"),
-            told=r"\AOpenSSL \S+",
-            by_address=("-verify_hostname", "-verify_ip"),
-            needs=("openssl",),
-        ),
-        ClientCommand(
-            name="gnutls",
-            command=(*_GNUTLS, "--x509certfile", "{cert}", "--x509keyfile", "{key}", "{host}"),
-            with_crl=(*_GNUTLS, "--x509crlfile", "{crl}", "{host}"),
-            version=("gnutls-cli", "--version"),
-            needs=("gnutls-cli",),
-        ),
-        ClientCommand(
-            name="wget",
-            command=(*_WGET, "--certificate", "{cert}", "--private-key", "{key}", "{url}"),
-            with_crl=(*_WGET, "--crl-file", "{crl}", "{url}"),
-            version=("wget", "--version"),
-            told=r"\A.*Wget \S+|(?<=\+)ssl/\w+",
-            needs=("wget",),
-        ),
-        _python("ssl"),
-        _python("requests", crl=False),
-        _python("httpx"),
-        _python("aiohttp"),
-        ClientCommand(
-            name="node",
-            command=("node", _program("js"), "{url}", "{ca}", "{cert}", "{key}"),
-            with_crl=("node", _program("js"), "{url}", "{ca}", "{crl}"),
-            version=("node", "--print",
-                     "`node ${process.version}, OpenSSL ${process.versions.openssl}`"),
-            needs=("node",),
-        ),
-        ClientCommand(
-            name="go",
-            command=("{dir}/client", "{url}", "{ca}", "{cert}", "{key}"),
-            version=("go", "version"),
-            told=r"go\d\S*",
-            build=("go", "build", "-o", "{dir}/client", _program("go")),
-            needs=("go",),
-        ),
-        ClientCommand(
-            name="java",
-            command=(*_JAVA, "{url}", "{ca}"),
-            version=("java", "--version"),
-            build=("javac", "-d", "{dir}", str(_PROGRAMS / "Client.java")),
-            needs=("java", "javac"),
-        ),
-        ClientCommand(
-            name="chromium",
-            command=("sh", str(_PROGRAMS / "chromium.sh"), "{url}", "{ca}", "{dir}"),
-            version=("chromium", "--version"),
-            told=r"\AChromium [\d.]+",
-            needs=("chromium", "certutil"),
-        ),
-    )
-}  # fmt: skip
+    name: _read(name, entry)
+    for name, entry in msgspec.convert(tomllib.loads(_table), dict[str, dict[str, str]]).items()
+}
 
 
 def own_client(command: tuple[str, ...]) -> ClientCommand:
