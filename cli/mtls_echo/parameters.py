@@ -1,16 +1,18 @@
-"""Parameters that several commands take, and the summary of a credential."""
+"""What several commands share: parameters, a bar of progress, reports in files."""
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Generator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mtls_echo.console import CommandError
+from mtls_echo.console import CommandError, width_of
 
 if TYPE_CHECKING:
     import socket
@@ -156,6 +158,40 @@ def listen_on(option: str, addresses: Sequence[str]) -> list[socket.socket]:
         raise CommandError(f"{option}: {error}", f"write {FORMS}") from error
     except ListenError as error:
         raise CommandError(str(error), error.hint) from error
+
+
+@contextlib.contextmanager
+def progress_bar(label: str) -> Generator[Callable[[int, int], None] | None]:
+    """A bar on standard error, if that is a terminal: moved by what is done, of how much."""
+    if width_of(sys.stderr) is None:
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
+    from mtls_echo.terminal import open_console
+
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=open_console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextlib.contextmanager
+def writing(what: str) -> Generator[None]:
+    """Say what cannot be written, and why."""
+    try:
+        yield
+    except OSError as error:
+        from mtls_echo_pki.files.durable import os_reason
+
+        raise CommandError(f"{what}: {os_reason(error)}", "name another, to be written") from error
+
+
+def write_report(option: str, file: Path | None, content: Callable[[], bytes]) -> None:
+    """Write a report, if a file is named."""
+    if file is not None:
+        with writing(f"{option} {file}"):
+            file.write_bytes(content())
 
 
 def summary(credential: Credential) -> str:

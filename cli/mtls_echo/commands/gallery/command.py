@@ -12,7 +12,7 @@ import click
 
 from mtls_echo.commands.gallery.judge import judge
 from mtls_echo.console import CommandError, print_result, say
-from mtls_echo.parameters import file_option, listen_on
+from mtls_echo.parameters import file_option, listen_on, writing
 from mtls_echo_tls.address import Address
 
 if TYPE_CHECKING:
@@ -219,18 +219,14 @@ def _world(pki: Path | None) -> World:
 
 
 def _write(folder: Path, gallery: Gallery) -> None:
-    from mtls_echo_pki.files.durable import os_reason, replace_file
+    from mtls_echo_pki.files.durable import replace_file
 
     world = gallery.world
     trust = world.trust(_served(), gallery.names_of)
-    try:
+    with writing(str(folder)):
         folder.mkdir(parents=True, exist_ok=True)
         for name, (content, mode) in world.files(trust).items():
             replace_file(folder / name, content, mode)
-    except OSError as error:
-        raise CommandError(
-            f"{folder}: {os_reason(error)}", "name a folder that you may write to"
-        ) from error
 
 
 def _introduce(bound: tuple[str, int], files: Path, domain: str) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -12,9 +10,10 @@ from typing import TYPE_CHECKING, cast
 import click
 from click.shell_completion import CompletionItem
 
-from mtls_echo.console import CommandError, complain, print_result
-from mtls_echo.parameters import Seconds, file_option
+from mtls_echo.console import CommandError, print_result
+from mtls_echo.parameters import Seconds, file_option, progress_bar, write_report
 from mtls_echo_pki.files.durable import os_reason
+from mtls_echo_pki.printable import printable
 
 if TYPE_CHECKING:
     from mtls_echo.gallery.clients import ClientCommand
@@ -127,10 +126,9 @@ def judge(
     chosen, judged = _exhibits(only), _client(client, command)
     expected = _expectations(expect)
 
-    with _progress(judged.name) as progress:
+    with progress_bar(f"judging {printable(judged.name)}") as progress:
         score = _run(judged, partial(_judge, judged, chosen, tls, timeout, progress))
-    if junit is not None:
-        _write(junit, score.as_junit(expected))
+    write_report("--junit", junit, lambda: score.as_junit(expected))
     if as_json:
         click.echo(score.as_json(expected))
     else:
@@ -241,27 +239,3 @@ def _expectations(file: Path | None) -> Mapping[str, Expectation]:
     except ValueError as error:
         raise CommandError(f"--expect {file}: {error}", hint) from error
     return found
-
-
-def _write(file: Path, content: bytes) -> None:
-    try:
-        file.write_bytes(content)
-    except OSError as error:
-        complain(f"--junit {file}: {os_reason(error)}")
-        raise SystemExit(CommandError.exit_code) from error
-
-
-@contextlib.contextmanager
-def _progress(name: str) -> Generator[Progress | None]:
-    """A bar on standard error, if that is a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    from mtls_echo.terminal import open_console
-
-    columns = (TextColumn(f"judging {name}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=open_console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mtls_echo.console import CommandError, complain, print_result
-from mtls_echo.parameters import Seconds, choice_option, file_option
+from mtls_echo.parameters import (
+    Seconds,
+    choice_option,
+    file_option,
+    progress_bar,
+    write_report,
+    writing,
+)
 from mtls_echo_client.starttls.ports import PORTS
 from mtls_echo_tls.address import parse_address, reference_identifier
 
 if TYPE_CHECKING:
     from mtls_echo.probing.result import Result
-    from mtls_echo.probing.run import Progress
     from mtls_echo.probing.target import ClientAuth, Mode, ProbeTarget
     from mtls_echo_client.dial import Prologue
     from mtls_echo_pki.certificates.credential import Credential
@@ -195,7 +199,7 @@ def probe(address: str | None, *, listed: bool, **options: Any) -> None:
     admitted: dict[str, Credential] = {}
     only, skip, pace = options["only"], options["skip"], options["pace"]
     try:
-        with _progress() as progress:
+        with progress_bar("probing") as progress:
             result = trio.run(
                 lambda: run(
                     target,
@@ -211,15 +215,10 @@ def probe(address: str | None, *, listed: bool, **options: Any) -> None:
         raise CommandError(f"no good identity can be issued: {error}", "give --cert") from error
     fail_on, keep = options["fail_on"], options["keep"]
     if keep is not None and result.served:
-        with _writing(keep):
+        with writing(f"--keep {keep}"):
             again.keep(keep, target, admitted)
-    for file, encode in (
-        (options["junit"], formats.as_junit),
-        (options["sarif"], formats.as_sarif),
-    ):
-        if file is not None:
-            with _writing(file):
-                file.write_bytes(encode(result, fail_on))
+    write_report("--junit", options["junit"], lambda: formats.as_junit(result, fail_on))
+    write_report("--sarif", options["sarif"], lambda: formats.as_sarif(result, fail_on))
     if options["json"]:
         print(formats.as_json(result, fail_on).decode())
     elif result.served:
@@ -321,33 +320,3 @@ def _list() -> Sequence[str]:
             for text in (f"{differs(slug)}.", CLASSES[slug].meaning):
                 lines += wrap(f"      {text}", 80)
     return lines
-
-
-@contextmanager
-def _progress() -> Generator[Progress | None]:
-    """A bar on standard error, if that is a terminal."""
-    import sys
-
-    from mtls_echo.console import width_of
-
-    if width_of(sys.stderr) is None:
-        yield None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
-
-    from mtls_echo.terminal import open_console
-
-    columns = ("probing", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=open_console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-@contextmanager
-def _writing(file: Path) -> Generator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise CommandError(
-            f"{error.filename or file} cannot be written: {error.strerror}"
-        ) from error
