@@ -11,6 +11,7 @@
 # make bits    - flip every bit of a connection in turn, which takes some minutes
 # make check   - format, lint, type-check, and test the built wheel
 # make docs    - write the generated pages of docs/ anew, from what really happens: some minutes
+# make pictures - make the pictures of the documentation anew; needs Chromium
 # make site    - make a site of the documentation, in site/, which needs no network
 # make man     - make manual pages of the commands' help, in man/
 # make lock    - refresh the pinned requirements (needs uv)
@@ -44,7 +45,7 @@ QUICK := tests/tls/stream/test_refusal.py tests/tls/stream/test_unfit_peers.py \
   tests/project/test_docs.py::test_every_block_of_the_readme_runs_as_pasted_and_in_order
 
 .DEFAULT_GOAL := help
-.PHONY: help demo observe test quick fuzz soak alone bench bench-full bits docs site man check lint \
+.PHONY: help demo observe test quick fuzz soak alone bench bench-full bits docs pictures site man check lint \
   test-wheel lock clean
 
 help:
@@ -98,6 +99,10 @@ docs: $(VENV)/.run
 	@mv docs/why-mtls.md.new docs/why-mtls.md
 	@$(BIN)/python -m mtls_echo.gallery.clients_page >docs/clients.md.new
 	@mv docs/clients.md.new docs/clients.md
+
+# README.md, docs/page.md: what commands print in a terminal, and what a browser shows.
+pictures: $(VENV)/.dev
+	@$(BIN)/python -m docs.pictures
 
 # Whatever is not right there, such as a link that leads nowhere, is an error.
 site: $(VENV)/.docs
