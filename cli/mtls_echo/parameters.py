@@ -136,6 +136,11 @@ def file_option(*names: str, help: str, metavar: str = "FILE") -> Callable[[Comm
     return click.option(*names, type=click.Path(path_type=Path), metavar=metavar, help=help)
 
 
+def quiet_option(help: str) -> Callable[[Command], Command]:
+    """The option ``--quiet``: of what goes well nothing is said; errors and warnings stay."""
+    return click.option(*("-q", "--quiet"), is_flag=True, help=help)
+
+
 def choice_option(
     *names: str, values: Sequence[str], default: str, help: str
 ) -> Callable[[Command], Command]:

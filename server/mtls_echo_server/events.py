@@ -7,7 +7,6 @@ unauthenticated clients can cause at will has a ``flood``.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -298,46 +297,6 @@ def stopped(drained: int, aborted: int) -> Event:
     )
 
 
-def worker_started(worker: int, pid: int) -> Event:
-    """One of several workers accepts connections: at the start, and in place of one that ended."""
-    return Event(
-        "worker-started",
-        f"worker {worker} accepts connections, process {pid}",
-        {"worker": worker, "pid": pid},
-    )
-
-
-def worker_ended(
-    worker: int, pid: int, status: int, *, reason: str | None, pause: float | None
-) -> Event:
-    """A worker has ended, and its connections with it; another is started after the pause.
-
-    The status is negative for a signal; no pause: the server stops.
-    """
-    killed = signal.strsignal(-status) if status < 0 else None
-    how = f"by signal {-status} ({killed})" if status < 0 else f"with status {status}"
-    name = f"worker {worker}" if worker else "the status process"
-    what = f"{name} (process {pid}) ended {how}" + (f": {reason}" if reason else "")
-    again = "" if pause is None else f"; another is started {_in_time(pause)}"
-    return Event(
-        "worker-ended",
-        what + again,
-        {
-            "worker": worker,
-            "pid": pid,
-            "exit_status": status if status >= 0 else None,
-            "signal": -status if status < 0 else None,
-            "reason": reason,
-            "restart_in": pause,
-        },
-    )
-
-
-def worker_not_started(worker: int, reason: str, pause: float) -> Event:
-    """The system has no room for another process."""
-    return warning(f"worker {worker} cannot be started: {reason}; trying again {_in_time(pause)}")
-
-
 def suppressed(flood: tuple[str, ...], count: int, seconds: float) -> Event:
     """Some events of a flood were counted instead of written."""
     what = " ".join(part for part in flood if part)
@@ -355,10 +314,6 @@ def unwritten(count: int, seconds: float) -> Event:
         f"{count} events in {seconds:.0f} s were not written: the log took no more",
         {"of": "log", "like": [], "count": count, "seconds": round(seconds, 1)},
     )
-
-
-def _in_time(seconds: float) -> str:
-    return f"in {seconds:g} s" if seconds else "now"
 
 
 def _host(where: str) -> str:

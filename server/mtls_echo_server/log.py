@@ -25,7 +25,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import IO, Any, Literal, cast
+from typing import IO, Any, Literal, TypeAlias, cast
 
 import msgspec
 
@@ -34,6 +34,7 @@ from mtls_echo_server.events import FINE, Event, suppressed, unwritten
 from mtls_echo_server.log_file import LogFile
 
 LogFormat = Literal["text", "json"]
+View: TypeAlias = Callable[[Event, str], str]
 
 # Events of one flood that are written at once, and then per second. Two hundred is more than a
 # person's experiments and tests produce; ten a second can still be read, and are 13 KiB of JSON.
@@ -83,7 +84,13 @@ class EventLog:
     is standard error unless said; the clock, in seconds, is monotonic. The number of a ``worker``
     is in each of its events, and each ends so that its supervisor can tell (`forward`).
 
-    ``also`` is told of every event, those too that are only counted.
+    Args:
+        keep: Which events are written at all; None for all.
+        view: Makes the lines of an event of its text, in place of `text_of`: for a terminal, on
+            which less is more. The second argument is what the line begins with: when it was, and
+            which worker's it is.
+
+    ``also`` is told of every event, those too that are only counted, or not kept.
     """
 
     def __init__(
@@ -93,8 +100,12 @@ class EventLog:
         *,
         clock: Callable[[], float] = time.monotonic,
         worker: int | None = None,
+        keep: Callable[[Event], bool] | None = None,
+        view: View | None = None,
     ) -> None:
         self._format: LogFormat = log_format
+        self._keep = keep
+        self._view = view
         self._tag = {} if worker is None else {"worker": worker}
         self._prefix = "" if worker is None else f"worker {worker}: " if worker else "status: "
         self._ending = "" if worker is None else END_OF_EVENT
@@ -120,6 +131,8 @@ class EventLog:
         last = event.name == "stopped"
         if last or self._clock() >= self._look_at:
             self.flush(final=last)
+        if self._keep is not None and not self._keep(event):
+            return
         if event.flood is None or self._admit(event.flood):
             self._write(event)
         if last:
@@ -139,7 +152,7 @@ class EventLog:
 
     def of_worker(self, number: int, file: IO[str]) -> EventLog:
         """The log of a worker: what it writes is for `forward` here."""
-        return EventLog(self._format, file, worker=number)
+        return EventLog(self._format, file, worker=number, keep=self._keep, view=self._view)
 
     def forward(self, text: bytes) -> None:
         """Write events of workers; none is lost here, so take them while the log is not behind."""
@@ -192,10 +205,12 @@ class EventLog:
             stamp = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
             self._file.write_utf8(_json(event, stamp, self._tag) + self._end_of_json)
             return
-        text = f"{moment.astimezone():%H:%M:%S} {self._prefix}{printable(event.text)}"
-        line = text if len(text) <= _LONGEST_LINE else f"{text[: _LONGEST_LINE - 1]}…"
-        line += self._drawing(event)
-        self._file.write(f"{line}\n{self._ending}")
+        start = f"{moment.astimezone():%H:%M:%S} {self._prefix}"
+        if self._view is not None:
+            lines = self._view(event, start)
+        else:
+            lines = text_of(event, start) + self._drawing(event)
+        self._file.write(f"{lines}\n{self._ending}")
 
     def _catch_up(self, *, last: bool = False) -> None:
         """Write what could not be written before, and how much was lost meanwhile."""
@@ -213,6 +228,12 @@ class EventLog:
         plain = not self._file.encoding.lower().startswith("utf")
         drawn = sequence(event.report, width=WIDTH - 2, ascii_only=plain)
         return "".join(f"\n  {line}" for line in drawn)
+
+
+def text_of(event: Event, start: str) -> str:
+    """The text of an event as a line that is one, and no longer than a line may be."""
+    text = f"{start}{printable(event.text)}"
+    return text if len(text) <= _LONGEST_LINE else f"{text[: _LONGEST_LINE - 1]}…"
 
 
 def _json(event: Event, stamp: str, tag: Mapping[str, Any] = _NO_TAG) -> bytes:

@@ -75,9 +75,8 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
         of_status = [listening.enter_context(sock) for sock in listen_on("--status", asked)]
 
         from mtls_echo_server import events
-        from mtls_echo_server.log import EventLog
 
-        log = EventLog(options["log_format"])
+        log = _log(options)
         told = events.Redirect(log)
         reloader = _reloader(options, told)
         if options["keylog"] is not None:
@@ -153,6 +152,8 @@ def _refuse_contradictions(options: dict[str, Any]) -> None:
             f"--max-version {options['max_version']}",
             "leave out --max-version to allow the newest",
         )
+    if options["quiet"] and options["verbose"]:
+        raise CommandError("--quiet and --verbose exclude each other", "leave one of them out")
     for protocol in options["alpn"]:
         if not protocol.isascii() or not 1 <= len(protocol) <= 255:
             raise CommandError(
@@ -198,6 +199,19 @@ def _cores() -> int:
 
 
 # --- from options to values ----------------------------------------------------------------------
+
+
+def _log(options: dict[str, Any]) -> EventLog:
+    """The log: short and coloured on a terminal, and what it always is elsewhere."""
+    from mtls_echo.event_lines import EventLines, is_kept_when_quiet, wants_lines
+    from mtls_echo_server.log import EventLog
+
+    text = options["log_format"] == "text"
+    return EventLog(
+        options["log_format"],
+        keep=is_kept_when_quiet if options["quiet"] else None,
+        view=EventLines(in_full=options["verbose"]) if text and wants_lines() else None,
+    )
 
 
 def _status(

@@ -17,6 +17,7 @@ from mtls_echo.parameters import (
     CredentialName,
     choice_option,
     file_option,
+    quiet_option,
     verify_option,
 )
 
@@ -65,7 +66,7 @@ SECTIONS = {
     "Listening": "listen workers status",
     "Limits": "handshake_timeout idle_timeout max_connections max_handshakes"
     " max_handshakes_per_network max_connection_age grace_period reload_interval",
-    "Output": "log_format trace keylog",
+    "Output": "verbose quiet log_format trace keylog",
 }
 
 
@@ -242,6 +243,16 @@ _OPTIONS = (
     file_option(
         "--keylog",
         help="Append every connection's secrets, for Wireshark. They decrypt everything.",
+    ),
+    click.option(
+        *("-v", "--verbose"),
+        is_flag=True,
+        help="On a terminal, where an event is one short line, write all of it; elsewhere that is"
+        " what is written.",
+    ),
+    quiet_option(
+        "Write nothing of single connections, and of reloads only what fails: that is, where it"
+        " listens, warnings, errors and the stop."
     ),
     choice_option(
         "--log-format",

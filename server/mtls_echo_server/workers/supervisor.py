@@ -37,6 +37,7 @@ from collections.abc import Callable, Generator, Sequence
 from mtls_echo_pki.files.durable import os_reason
 from mtls_echo_server import events
 from mtls_echo_server.log import EventLog
+from mtls_echo_server.workers import happenings
 from mtls_echo_server.workers.messages import Command
 from mtls_echo_server.workers.process import HELD, SupervisorLink, WorkerProcess
 
@@ -200,7 +201,7 @@ class Supervisor:
         alive = worker.listen()
         self._forward(worker, last=not alive)  # what it had said before
         if worker.ready and not was_ready and seat is not self._aside:
-            self._log(events.worker_started(worker.number, worker.pid))
+            self._log(happenings.worker_started(worker.number, worker.pid))
         self._reloaded = self._reloaded or (seat is not self._aside and worker.generation > 1)
         if not alive:
             self._bury(seat, worker)
@@ -236,7 +237,7 @@ class Supervisor:
             except OSError as error:
                 pause = seat.pause(now) or _FIRST_PAUSE
                 seat.due = now + pause
-                self._log(events.worker_not_started(seat.number, os_reason(error), pause))
+                self._log(happenings.worker_not_started(seat.number, os_reason(error), pause))
 
     def _may_start(self) -> bool:
         """Whether a worker could serve as the others do."""
@@ -278,7 +279,7 @@ class Supervisor:
         seat.due = now + (pause or 0)
         if status or stays:
             self._log(
-                events.worker_ended(
+                happenings.worker_ended(
                     worker.number, worker.pid, status, reason=worker.failure, pause=pause
                 )
             )
