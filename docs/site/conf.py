@@ -34,7 +34,8 @@ exclude_patterns = ["examples"]
 
 html_theme = "furo"
 html_title = f"mtls-echo {release}"
-html_static_path: list[str] = []
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_copy_source = html_show_sphinx = html_show_copyright = False
 pygments_style, pygments_dark_style = "friendly", "github-dark"
 
@@ -64,36 +65,36 @@ ROOT_PAGES = {
     "site/changelog": "CHANGELOG.md",
 }
 
-# The order of the pages; those that are missing here follow by themselves, under "More".
+# The order of the pages, with a shorter title where theirs is a sentence; those that are missing
+# here follow by themselves, under "More".
 NAVIGATION = {
-    "Begin": ["site/start", "lesson", "why-mtls", "compare"],
+    "Begin": ["First steps <site/start>", "lesson", "why-mtls", "compare"],
     "Find the fault": [
         "questions",
         "failures",
         "trace",
         "any-server",
-        "probe",
-        "gallery",
-        "clients",
+        "Probe a server <probe>",
+        "Gallery for clients <gallery>",
+        "What clients do <clients>",
     ],
     "Run it": [
-        "files",
-        "endpoints",
+        "Files <files>",
+        "Endpoints <endpoints>",
         "rotation",
         "reload",
         "workers",
         "page",
-        "status",
-        "security",
+        "What it promises <security>",
     ],
     "Program with it": [
         "library",
-        "site/api/server",
-        "site/api/client",
-        "site/api/probe",
-        "site/api/endpoints",
-        "site/api/reports",
-        "site/api/certificates",
+        "Reference: server <site/api/server>",
+        "Reference: client <site/api/client>",
+        "Reference: probe <site/api/probe>",
+        "Reference: many endpoints <site/api/endpoints>",
+        "Reference: streams, material, reports <site/api/reports>",
+        "Reference: certificates <site/api/certificates>",
     ],
     "The project": [
         "architecture",
@@ -107,14 +108,24 @@ NAVIGATION = {
 
 
 def navigation(pages: set[str]) -> dict[str, list[str]]:
-    """The pages that exist under their captions; those that nobody listed are at the end."""
-    listed = {page for each in NAVIGATION.values() for page in each}
+    """The pages that exist under their captions; those that are not listed are at the end."""
+
+    def page(entry: str) -> str:
+        return entry.rpartition("<")[2].rstrip(">")
+
+    listed = {page(each) for entries in NAVIGATION.values() for each in entries}
     found = {
-        caption: [each for each in wanted if each in pages]
-        for caption, wanted in NAVIGATION.items()
+        caption: [each for each in entries if page(each) in pages]
+        for caption, entries in NAVIGATION.items()
     }
     found["More"] = sorted(pages - listed - {root_doc})
     return {caption: each for caption, each in found.items() if each}
+
+
+def _titles() -> dict[str, str]:
+    """The shorter titles, by the name of their page."""
+    entries = [each.split(" <") for entries in NAVIGATION.values() for each in entries]
+    return {each[1].rstrip(">"): each[0] for each in entries if len(each) > 1}
 
 
 def _prepare(app: Sphinx, page: str, source: list[str]) -> None:
@@ -122,9 +133,16 @@ def _prepare(app: Sphinx, page: str, source: list[str]) -> None:
     if page in ROOT_PAGES:
         path = Path(app.srcdir).parent / ROOT_PAGES[page]
         app.env.note_dependency(path)
-        source[0] = re.sub(r"""(\]\(|src=")docs/""", r"\1/", path.read_text("utf-8"))
+        text = re.sub(
+            r"(?<![\w/`\[])(?<!\]\()(docs/[\w-]+\.md)", r"[\1](\1)", path.read_text("utf-8")
+        )
+        source[0] = re.sub(r"""(\]\(|src=")docs/""", r"\1/", text)
     for target, name in ROOT_PAGES.items():
         source[0] = re.sub(rf"\]\((?:\.\./)?{re.escape(name)}", f"](/{target}.md", source[0])
+    # A link that is called by its file, as on GitHub, has the title of its page here.
+    source[0] = re.sub(
+        r"\[(?:docs/)?([\w-]+)\.md\]\(", lambda link: f"[{_titles().get(link[1], '')}](", source[0]
+    )
     if page == root_doc:
         for caption, pages in navigation(app.env.found_docs).items():
             lines = [f"```{{toctree}}\n:hidden:\n:caption: {caption}\n", *pages, "```"]
