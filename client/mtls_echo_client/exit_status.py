@@ -33,7 +33,12 @@ _MISMATCHES: frozenset[Slug] = frozenset(
 
 
 def exit_status(report: Report) -> int:
-    """The status of a client's report."""
+    """The exit status for a client's report.
+
+    0 echoed, or what was asked for in its place; 3 no TCP connection; 4 we refused the server; 5
+    the server refused us; 6 closed or reset without an alert, or another answer; 7 timeout; 8 no
+    protocol in common; 9 not authorised. (2 is for usage and files, of which there is no report.)
+    """
     if report.outcome in ("echoed", "completed"):
         return OK
     if report.outcome == "denied":

@@ -105,6 +105,10 @@ async def connect(
 class Session:
     """A handshaken connection to an echo server; from `connect`.
 
+    Args:
+        stream: The TLS connection, owned by this object from now on.
+        timeout: The longest silence, in seconds, while echoes or an answer are due.
+
     Attributes:
         stream: The TLS connection.
         echoed: How many bytes have come back, verified.

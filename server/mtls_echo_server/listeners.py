@@ -30,7 +30,12 @@ _NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
 class ListenError(Exception):
-    """An address that cannot be listened on, and what to do about it."""
+    """An address that cannot be listened on.
+
+    Args:
+        message: Lower case, names the address.
+        hint: What to do about it.
+    """
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)

@@ -80,17 +80,20 @@ class _Bucket(msgspec.Struct):
 class EventLog:
     """Writes events, one line each: ``text``, with local time, or ``json``.
 
-    The JSON is an object with ``event``, ``time`` (RFC 3339, UTC) and the event's fields. The file
-    is standard error unless said; the clock, in seconds, is monotonic. The number of a ``worker``
-    is in each of its events, and each ends so that its supervisor can tell (`forward`).
+    The JSON is an object with ``event``, ``time`` (RFC 3339, UTC) and the event's fields.
 
     Args:
+        log_format: ``text`` or ``json``.
+        file: Where to; standard error unless given.
+        clock: In seconds; monotonic.
+        worker: The number that is in each event of a worker, for `forward` by its supervisor.
         keep: Which events are written at all; None for all.
         view: Makes the lines of an event of its text, in place of `text_of`: for a terminal, on
             which less is more. The second argument is what the line begins with: when it was, and
             which worker's it is.
 
-    ``also`` is told of every event, those too that are only counted, or not kept.
+    Attributes:
+        also: Is told of every event, those too that are only counted, or not kept.
     """
 
     def __init__(

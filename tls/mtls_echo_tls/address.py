@@ -22,7 +22,11 @@ _FORBIDDEN = frozenset("/@?#\\\"'<>%,;()[]{}|^`*=&$!")
 
 
 class Address(NamedTuple):
-    """A host, IPv6 without brackets, and a TCP port: 1 to 65535; to listen on, 0 is any."""
+    """A host and a TCP port.
+
+    The host is a name or an IP address, IPv6 without brackets. The port is from 1 to 65535; to
+    listen on, 0 is any free one.
+    """
 
     host: str
     port: int = DEFAULT_PORT

@@ -15,7 +15,10 @@ import enum
 
 
 class AlertDescription(enum.IntEnum):
-    """The registered alert descriptions, by the names of RFC 8446 §6.2."""
+    """The registered alert descriptions, by the names of RFC 8446 §6.2.
+
+    The value is the number that goes over the wire, such as 48 for ``unknown_ca``.
+    """
 
     close_notify = 0
     unexpected_message = 10

@@ -57,8 +57,12 @@ class Evidence:
         failed, abandoned: Whether TLS or the transport ended the connection against our will, or
             our own side gave up half way: it was cancelled.
         transport_end: How the transport ended from the peer's side.
-        connect_error, denied, mismatched_echo, closed_early, at_boundary, answer, waited: As their
-            verbs have it.
+        connect_error: Why there is no TCP connection.
+        denied: Why an authenticated client was not authorised.
+        mismatched_echo, answer: What an echo differs in, or what the peer said in its place.
+        closed_early, at_boundary: What was still to come when the peer closed cleanly; whether
+            nothing was outstanding, by a framing of its own (RFC 9112 §9.8).
+        waited: Seconds after the handshake in which nothing came.
         first_bytes, late_data: The first 64 bytes received, and the first 512 of application data
             that were found after a failed write.
         no_tls, no_tls_detail: Why TLS never began in the middle of a plaintext protocol.

@@ -69,7 +69,11 @@ class JointReport:
 
 
 def join_reports(client: Report, server: Report, *, vocabulary: Vocabulary = API) -> JointReport:
-    """Join the two sides' reports of one connection, in the words of one vocabulary.
+    """Join the two sides' reports of one connection.
+
+    Args:
+        client, server: Their reports, as the library returns or `connect --json` prints them.
+        vocabulary: What the remedies call settings; those of the library unless given.
 
     Raises:
         ValueError: They are not of one connection, or not of its two sides.

@@ -214,8 +214,11 @@ def client_material(
 ) -> Material:
     """Load the anchors a client verifies servers with, and its own certificate, if it has one.
 
-    As `server_material`; without ``cert`` and ``key``, or with ``no_cert``, it has none to
-    present.
+    The arguments are those of `server_material`, with ``ca`` in place of ``client_ca``. Without
+    ``cert`` and ``key``, or with ``no_cert``, it has no certificate to present.
+
+    Raises:
+        MaterialError, DirectoryError, ConfigurationError: As `server_material`.
     """
     names, key, ca = vocabulary, key_of(cert, key), named_anchors(ca)
     files = {

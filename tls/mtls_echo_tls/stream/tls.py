@@ -114,8 +114,7 @@ class TLSStream(Delivery, trio.abc.Stream):
         client itself may still be refused, which the first `receive_some` shows.
 
         Further calls, also from other tasks, wait for the first and share its outcome. Put it
-        under a
-        deadline: a peer may stay silent for ever.
+        under a deadline: a peer may stay silent for ever.
 
         Raises:
             TLSFailure: One side refused the other, or the connection ended.
