@@ -255,6 +255,17 @@ def test_no_transcript_leaves_out_all_that_a_command_prints(page: Path) -> None:
             assert shown or not expected, f"$ {command}"
 
 
+def test_the_picture_of_the_architecture_has_every_room() -> None:
+    picture = (DOCS / "architecture.md").read_text("utf-8").split("```")[1]
+    rooms = {
+        package.parent.name
+        for name in COMPONENTS
+        for package in ROOT.glob(f"{name}/**/__init__.py")
+    }
+
+    assert {room for room in rooms if not re.search(rf"\b{room}/", picture)} == set()
+
+
 def test_the_library_page_shows_the_programs_that_are_tested() -> None:
     shown = _blocks(DOCS / "library.md", "python")
 
