@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Awaitable, Callable
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import trio
 
@@ -34,7 +35,7 @@ from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.path.certificates import PeerIdentity
-from mtls_echo_tls.stream.tcp import Exclusive
+from mtls_echo_tls.stream.tcp import Exclusive, TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
 
 if TYPE_CHECKING:
@@ -50,6 +51,17 @@ _PIECE = WINDOW // 4
 # The longest denial line (`mtls_echo_tls.denial`).
 _HEAD = 512
 
+
+class Layer(Protocol):
+    """Makes a TLS connection on one of TCP."""
+
+    def __call__(
+        self, transport: TCPStream, context: ssl.SSLContext, /, *, server_name: str
+    ) -> TLSStream:
+        """As `TLSStream`."""
+        ...
+
+
 Source = Callable[[], Awaitable[bytes]]
 Sink = Callable[[bytes], Awaitable[object]]
 
@@ -63,6 +75,7 @@ async def connect(
     timeout: float = 10.0,  # noqa: ASYNC109  it goes on to limit each echo
     trace: bool = False,
     prologue: Prologue | None = None,
+    layer: Layer | None = None,
 ) -> Session:
     """Connect and complete the handshake.
 
@@ -77,6 +90,7 @@ async def connect(
             silence while echoes are due.
         trace: Keep the handshake's messages: the report has them as ``trace``.
         prologue: What a protocol says in the clear before TLS begins (STARTTLS).
+        layer: Makes the TLS connection on that of TCP, if it is to be an odd one.
 
     Raises:
         TLSFailure: There was no TCP connection, the handshake failed, or time ran out.
@@ -89,7 +103,8 @@ async def connect(
     transport = await open_tcp(Address(host, port), evidence, deadline)
     if prologue is not None:
         await speak(prologue, transport, evidence, deadline)
-    stream = TLSStream(transport, context, server_name=name, trace=trace)
+    make: Layer = layer or partial(TLSStream, trace=trace)
+    stream = make(transport, context, server_name=name)
     try:
         with trio.CancelScope(deadline=deadline) as scope:
             await stream.do_handshake()

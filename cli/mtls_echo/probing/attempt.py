@@ -7,35 +7,32 @@ The server is verified as by any client of ours, unless another name than its ow
 
 from __future__ import annotations
 
+import socket
 import ssl
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
 
 import trio
 
 from mtls_echo.probing.target import MESSAGE, Mode, PaceLimit, ProbeTarget
 from mtls_echo_client.check import await_verdict
-from mtls_echo_client.dial import open_tcp, speak
 from mtls_echo_client.http import HTTPRequest, ask
-from mtls_echo_client.session import Session
-from mtls_echo_tls.address import Address
+from mtls_echo_client.session import Session, connect
 from mtls_echo_tls.diagnosis.context_info import (
     ContextInfo,
-    context_info,
     describe_context,
     with_vocabulary,
 )
 from mtls_echo_tls.diagnosis.diagnose import diagnose
-from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.failure import TLSFailure
+from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
 
 if TYPE_CHECKING:
     from mtls_echo_pki.certificates.credential import Credential
     from mtls_echo_pki.flaws.flaw import TLSVersion
+    from mtls_echo_tls.diagnosis.evidence import Evidence
     from mtls_echo_tls.diagnosis.report import Report
-    from mtls_echo_tls.stream.tcp import TCPStream
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
@@ -126,7 +123,9 @@ class _Stream(TLSStream):
 
     @property
     def session(self) -> ssl.SSLSession | None:
-        return self._records.connection.session
+        """What can be resumed, once the handshake is complete; in TLS 1.3 that takes a ticket."""
+        found = self._records.connection.session if self._handshaken else None
+        return found if found is None or found.has_ticket or not self.evidence.is_tls13 else None
 
     def resume(self, session: ssl.SSLSession) -> None:
         self._records.connection.session = session
@@ -142,7 +141,7 @@ async def attempt(
     sni: str | None = None,
     session: ssl.SSLSession | None = None,
     request: HTTPRequest | None = None,
-    wrap: Callable[[TCPStream], trio.abc.HalfCloseableStream] | None = None,
+    split: bool = False,
 ) -> Tried:
     """Connect once, and speak to the server as ``mode`` says.
 
@@ -151,50 +150,55 @@ async def attempt(
         sni: The name to send in its place; the context must then verify none. Empty: none.
         session: Of an earlier connection with the same context, to be resumed.
         request: What to ask for in HTTP; the target's unless given.
-        wrap: Puts something between the connection and TLS.
+        split: Whether to send the ClientHello in pieces.
     """
-    name = server_name or target.server_names[0]
-    evidence = Evidence("client", name, context_info=context_info(context))
     found: ssl.SSLSession | None = None
-    async with pace:
-        deadline = trio.current_time() + target.timeout
-        try:
-            transport = await open_tcp(Address(target.host, target.port), evidence, deadline)
-            if target.prologue is not None:
-                await speak(target.prologue, transport, evidence, deadline)
-        except TLSFailure:
-            return Tried(diagnose(evidence))
-        below = transport if wrap is None else wrap(transport)
-        sent = name if sni is None else sni or None
+
+    def layer(transport: TCPStream, context: ssl.SSLContext, *, server_name: str) -> TLSStream:
+        below = SplitHello(transport.socket) if split else transport
+        sent = server_name if sni is None else sni or None
         stream = _Stream(below, context, server_name=sent, trace=True)
-        evidence = stream.evidence
         if session is not None:
             stream.resume(session)
+        return stream
+
+    async with pace:
         try:
-            with trio.CancelScope(deadline=deadline) as scope:
-                await stream.do_handshake()
-            if scope.cancelled_caught:
-                raise stream.expire()
-            asked = _for_host(request or target.request, name, target.port)
-            await _speak(target, Session(stream, timeout=target.timeout), mode, asked)
-        except TLSFailure:
-            pass  # the evidence has it
-        finally:
-            evidence.finish()
-            found = stream.session if evidence.version is not None else None
-            with trio.move_on_after(_GOODBYE):
-                await stream.aclose()
-            transport.close()
+            connected = await connect(
+                target.host,
+                target.port,
+                context,
+                server_name=server_name or target.server_names[0],
+                timeout=target.timeout,
+                prologue=target.prologue,
+                layer=layer,
+            )
+        except TLSFailure as failure:
+            evidence = failure.evidence
+        else:
+            evidence = connected.evidence
+            try:
+                await _speak(target, connected, mode, request or target.request)
+            except TLSFailure:
+                pass  # the evidence has it
+            finally:
+                evidence.finish()
+                found = cast("_Stream", connected.stream).session
+                with trio.move_on_after(_GOODBYE):
+                    await connected.aclose()
+    if evidence.stage == "handshake" and evidence.timed_out:
+        pace.slow_down()
     evidence.intend(mode)
     report = await trio.to_thread.run_sync(diagnose, evidence)
     ticket = evidence.recorder.find("received", "NewSessionTicket") is not None
     judged = ticket or not evidence.certificate_requested
-    accepted = evidence.stage == "established" or (evidence.stage == "first-read" and judged)
-    if found is not None and not found.has_ticket and evidence.is_tls13:
-        found = None
-    if evidence.stage == "handshake" and evidence.timed_out:
-        pace.slow_down()
-    return Tried(report, found, accepted, bool(evidence.own_chain), _end_of(evidence))
+    return Tried(
+        report,
+        session=found,
+        accepted=evidence.stage == "established" or (evidence.stage == "first-read" and judged),
+        presented=bool(evidence.own_chain),
+        ended=_end_of(evidence),
+    )
 
 
 def _end_of(evidence: Evidence) -> str:
@@ -202,14 +206,6 @@ def _end_of(evidence: Evidence) -> str:
         return "the server reset the connection"
     closed = evidence.close_notify or evidence.closed_early is not None
     return "the server closed" if closed or evidence.transport_end == "eof" else ""
-
-
-def _for_host(request: HTTPRequest, name: str, port: int) -> HTTPRequest:
-    """The request, which asks for this host, whatever name the handshake was for."""
-    if any(field.lower() == "host" for field, _ in request.header):
-        return request
-    host = next(value for field, value in request.fields(name, port) if field == "Host")
-    return replace(request, header=(*request.header, ("Host", host)))
 
 
 async def _speak(target: ProbeTarget, session: Session, mode: Mode, request: HTTPRequest) -> None:
@@ -221,37 +217,23 @@ async def _speak(target: ProbeTarget, session: Session, mode: Mode, request: HTT
         await await_verdict(session, target.wait)
 
 
-class SplitHello(trio.abc.HalfCloseableStream):
+class SplitHello(TCPStream):
     """A transport whose first record is sent as several, in several segments (RFC 8446 §5.1)."""
+
+    __slots__ = ("_whole",)
 
     PIECE = 32
 
-    def __init__(self, transport: TCPStream) -> None:
-        self._transport = transport
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
         self._whole = True
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send; the first time, in records of a few bytes each."""
         if not self._whole:
-            return await self._transport.send_all(data)
+            return await super().send_all(data)
         self._whole = False
         header, fragment = bytes(data[:3]), bytes(data[5:])
         for start in range(0, len(fragment), self.PIECE):
             piece = fragment[start : start + self.PIECE]
-            await self._transport.send_all(header + len(piece).to_bytes(2) + piece)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """As the transport's."""
-        await self._transport.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """As the transport's."""
-        return await self._transport.receive_some(max_bytes)
-
-    async def send_eof(self) -> None:
-        """As the transport's."""
-        await self._transport.send_eof()
-
-    async def aclose(self) -> None:
-        """As the transport's."""
-        await self._transport.aclose()
+            await super().send_all(header + len(piece).to_bytes(2) + piece)

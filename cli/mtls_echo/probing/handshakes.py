@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from mtls_echo.probing import sessions
-from mtls_echo.probing.attempt import SplitHello, attempt
+from mtls_echo.probing.attempt import attempt
 from mtls_echo.probing.result import Case, ProbeRow
 from mtls_echo.probing.sessions import Run
 from mtls_echo.probing.target import MESSAGE
@@ -101,7 +101,7 @@ def _bare(
                 prober.mode,
                 sni=None if sni is None else sni(name),
                 request=request,
-                wrap=SplitHello if split else None,
+                split=split,
             )
             found = await prober.repeated(once, prober.good[version])
             asked = "" if sni is None else sni(name)
