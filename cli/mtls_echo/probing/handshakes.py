@@ -23,7 +23,10 @@ from mtls_echo.probing.sessions import Run
 from mtls_echo.probing.target import MESSAGE
 from mtls_echo.probing.verdict import status_of
 from mtls_echo_tls.address import Address
+from mtls_echo_tls.alerts import alert_name
 from mtls_echo_tls.answers.answer import heard, unknown
+from mtls_echo_tls.stream.tcp import TCPStream
+from mtls_echo_tls.trace.messages import ALERT
 
 if TYPE_CHECKING:
     from mtls_echo.probing.prober import Prober
@@ -32,8 +35,12 @@ if TYPE_CHECKING:
 # A server that names this many CAs that are not its clients' trusts a store of public ones.
 _MANY = 20
 
-# Bytes read of an answer in the clear.
-_MOST_PLAIN = 16 * 1024
+# Bytes read of an answer in the clear; those of an alert in a record, the last of which names it.
+_MOST_PLAIN, _ALERT_SIZE = 16 * 1024, 7
+
+# How a connection without TLS ended that shows nothing.
+_NO_TCP = "no TCP connection"
+_SILENT = "nothing came in the clear, and the server did not close within the timeout"
 
 # How proxies tell the server behind them who the client is; {subject} is the good identity's.
 _HEADERS = {
@@ -87,7 +94,15 @@ def _bare(
             return [case.untested("only in HTTP, and when asked for (--headers)")]
         if sni is not None and _is_address(name):
             return [case.untested("the server is asked for by its address")]
-        request = _forged(prober) if forge else target.request
+        if sni is not None and _has_own_fields(target.request):
+            return [case.untested("a server that is not verified is sent no header of one's own")]
+        request = target.request
+        if forge:
+            request = _forged(prober)
+        elif sni is not None:
+            # The server's own host, whatever name the handshake is for.
+            host = dict(request.fields(name, target.port))["Host"]
+            request = replace(request, header=(("Host", host),))
         rows: list[ProbeRow] = []
         for version in prober.versions:
             if (await prober.usual(None, version, name)).verdict == "admitted":
@@ -115,6 +130,11 @@ def _bare(
     return run
 
 
+def _has_own_fields(request: HTTPRequest) -> bool:
+    """Whether a request says more than whom it is for: it may have a password or a token."""
+    return any(field.lower() != "host" for field, _ in request.header)
+
+
 def _forged(prober: Prober) -> HTTPRequest:
     subject = prober.credential.certificate.subject.rfc4514_string()
     name = subject.partition("CN=")[2].partition(",")[0]
@@ -139,42 +159,57 @@ async def _renegotiation(prober: Prober, case: Case) -> list[ProbeRow]:
 
 
 async def _plaintext(prober: Prober, case: Case) -> list[ProbeRow]:
+    target, good = prober.target, next(iter(prober.good.values()))
+    if target.prologue is not None:
+        return [case.untested("the protocol begins in the clear")]
+    if _has_own_fields(target.request):
+        return [case.untested("no header of one's own is sent in the clear")]
+    async with prober.pace:
+        received, end = await _say_in_the_clear(prober)
+    if not received:
+        # A server that waits for the rest of a ClientHello is right, too.
+        untested = end in (_NO_TCP, _SILENT)
+        return [case.untested(end) if untested else case.row("refused", end)]
+    if prober.mode == "echo" and received.startswith(MESSAGE):
+        return [case.row("admitted", "the echo came back in the clear")]
+    if received[0] == ALERT and len(received) >= _ALERT_SIZE:
+        return [case.row("refused", f"alert {alert_name(received[_ALERT_SIZE - 1])}")]
+    answer, expected = heard(received) or unknown(received), good.tried.report.answer
+    how = status_of(answer) if answer.status is not None else f"in the clear it says: {answer}"
+    if answer.status is not None and not answer.is_success:
+        return [case.row("refused", how)]
+    if answer.location.startswith("https://"):
+        return [case.row("refused", how)]
+    same = expected is not None and (answer.status, answer.location) == (
+        expected.status,
+        expected.location,
+    )
+    if same and good.is_answer(answer.text, ()):
+        return [case.row("admitted", how)]
+    return [case.row("unclear", f"{how}, which is not what the good identity got")]
+
+
+async def _say_in_the_clear(prober: Prober) -> tuple[bytes, str]:
+    """What a server answers without TLS, and how that ended."""
     target, name = prober.target, prober.target.server_names[0]
     lines = "".join(f"{k}: {v}\r\n" for k, v in target.request.fields(name, target.port))
     request = f"{target.request.method} {target.request.path} HTTP/1.1\r\n{lines}\r\n".encode()
-    received, connected = bytearray(), False
-    async with prober.pace:
-        with trio.move_on_after(target.timeout):
-            try:
-                async with await trio.open_tcp_stream(target.host, target.port) as stream:
-                    connected = True
-                    await stream.send_all(MESSAGE if prober.mode == "echo" else request)
-                    while len(received) < _MOST_PLAIN and (data := await stream.receive_some()):
-                        received += data
-                        if prober.mode == "echo":
-                            break
-            except (OSError, trio.BrokenResourceError):
-                pass
-    if not connected:
-        return [case.untested("no TCP connection")]
-    if prober.mode == "echo" and received.startswith(MESSAGE):
-        return [case.row("admitted", "the echo came back in the clear")]
-    good = next(iter(prober.good.values()))
-    expected = good.tried.report.answer
-    answer = heard(bytes(received)) or unknown(bytes(received))
-    if answer.status is None:
-        if received and expected is not None and good.is_answer(answer.text, ()):
-            return [case.row("admitted", f"it is greeted in the clear: {answer}")]
-        return [case.row("refused", "no answer in the clear")]
-    if not answer.is_success or answer.location.startswith("https://"):
-        return [case.row("refused", status_of(answer))]
-    if (
-        expected is not None
-        and (answer.status, answer.location) == (expected.status, expected.location)
-        and good.is_answer(answer.text, ())
-    ):
-        return [case.row("admitted", status_of(answer))]
-    return [case.row("unclear", f"{status_of(answer)}, which is not what the good identity got")]
+    received, end = bytearray(), _NO_TCP
+    with trio.move_on_after(target.timeout):
+        try:
+            async with await TCPStream.connect(target.host, target.port) as stream:
+                end = _SILENT
+                await stream.send_all(MESSAGE if prober.mode == "echo" else request)
+                while len(received) < _MOST_PLAIN and (data := await stream.receive_some()):
+                    received += data
+                    if prober.mode == "echo":
+                        break
+                end = "the server closed, without an answer in the clear"
+        except OSError:
+            pass
+        except trio.BrokenResourceError:
+            end = "the server reset the connection"
+    return bytes(received), end
 
 
 def _is_address(name: str) -> bool:

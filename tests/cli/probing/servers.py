@@ -95,6 +95,13 @@ async def serving(
         finally:
             await stream.aclose()
 
+    async with listening(handle) as port:
+        yield port
+
+
+@asynccontextmanager
+async def listening(handle: Callable[[trio.SocketStream], Awaitable[None]]) -> AsyncGenerator[int]:
+    """The port of a server of any kind."""
     async with trio.open_nursery() as nursery:
         [listener] = await nursery.start(partial(trio.serve_tcp, handle, 0, host="127.0.0.1"))
         yield listener.socket.getsockname()[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import ssl
 from collections import Counter
@@ -10,16 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
+from mtls_echo.gallery.exhibit import ExhibitStream
 from mtls_echo.probing.result import Result
+from mtls_echo_client.http import HTTPRequest
 from mtls_echo_pki.certificates.request import Request
-from tests.cli.probing.servers import context, probed, verdicts
+from mtls_echo_tls.diagnosis.failure import TLSFailure
+from tests.cli.probing.servers import context, hello, http, listening, probed, verdicts
 from tests.cli.probing.threads import Choose, Threaded, response
 from tests.support.authorities import SERVERS
 
 pytestmark = pytest.mark.real_time
 
 NONE = ssl.CERT_NONE
+SPELLINGS = ("sni-none", "sni-unknown", "sni-case", "sni-trailing-dot")
 BOTH = SERVERS.issue(Request.server("localhost", "a.test", "b.test"))
 
 
@@ -59,9 +65,6 @@ async def around(server: Threaded, *only: str, **target: Any) -> Result:
         return await probed(server.port, only=only, **target)
 
 
-SPELLINGS = ("sni-none", "sni-unknown", "sni-case", "sni-trailing-dot")
-
-
 async def test_another_spelling_of_the_name_may_lead_to_laxer_rules() -> None:
     wrong = await around(Threaded(by_name({"localhost": strict()}, lax())), "none", *SPELLINGS)
     right = await around(Threaded(by_name({"a.test": lax()}, strict())), "none", *SPELLINGS)
@@ -93,6 +96,71 @@ async def test_the_same_port_may_serve_without_tls() -> None:
 
     assert verdicts(result) == {"plaintext": {"admitted"}}
     assert verdicts(right) == {"plaintext": {"refused"}}
+
+
+@pytest.mark.parametrize(
+    ("said", "ends", "verdict", "how"),
+    [
+        (b"", True, "refused", "the server closed, without an answer in the clear"),
+        (b"\x15\3\3\0\2\2\x0a", True, "refused", "alert unexpected_message"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", True, "refused", "HTTP/1.1 400 Bad Request"),
+        # It may wait for the rest of a ClientHello.
+        (b"", False, "not tested", "the server did not close within the timeout"),
+        (b"SSH-2.0-OpenSSH\r\n", False, "unclear", "it says: SSH"),
+    ],
+)
+async def test_what_is_seen_without_tls_is_said_and_silence_proves_nothing(
+    said: bytes, ends: bool, verdict: str, how: str
+) -> None:
+    tls = strict()
+
+    async def handle(accepted: trio.SocketStream) -> None:
+        first = await accepted.receive_some()
+        if first.startswith(b"GET "):
+            await accepted.send_all(said)
+            if not ends:
+                await accepted.receive_some()
+            await accepted.aclose()
+            return
+        stream = ExhibitStream(accepted, tls, server_side=True)
+        stream.begin(first)
+        with contextlib.suppress(TLSFailure):
+            await stream.do_handshake()
+            await http(hello)(stream, None, 0)
+        await stream.aclose()
+
+    async with listening(handle) as port:
+        result = await probed(port, only=("plaintext",), versions=("1.3",), timeout=1.0)
+
+    assert verdicts(result) == {"plaintext": {verdict}}
+    assert how in result.rows[0].how
+
+
+@pytest.mark.parametrize("slug", ["plaintext", *SPELLINGS])
+async def test_no_header_of_one_s_own_goes_to_a_server_that_is_not_verified(slug: str) -> None:
+    # It lets a client in without a certificate and without TLS, but for the name that it has.
+    required, free = strict(), lax()
+    heads: list[str] = []
+
+    def keep(secured: ssl.SSLSocket, head: str) -> str:
+        if secured.context is free:
+            heads.append(head)
+        return response("hello")
+
+    rules = by_name({"localhost": required}, free)
+    server = Threaded(lambda first: rules(first) if first[0] == 0x16 else None, keep)
+    secret = HTTPRequest("/", header=(("Authorization", "Basic c2VjcmV0"),))
+    plain = HTTPRequest("/", header=(("Host", "a.test"),))
+    with server:
+        told = await probed(server.port, only=(slug,), mode="http", request=secret)
+        assert heads == []
+        untold = await probed(server.port, only=(slug,), mode="http", request=plain)
+
+    assert verdicts(told) == {slug: {"not tested"}}
+    assert "header of one's own" in told.rows[0].how
+    assert verdicts(untold) == {slug: {"admitted"}}
+    assert all("Host: a.test\r\n" in head for head in heads)
+    assert bool(heads) is (slug != "plaintext")
 
 
 async def test_an_identity_in_a_header_is_a_claim() -> None:
