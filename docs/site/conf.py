@@ -99,6 +99,7 @@ NAVIGATION = {
     "The project": [
         "architecture",
         "performance",
+        "compare",
         "site/contributing",
         "site/security-policy",
         "release",

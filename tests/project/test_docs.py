@@ -22,12 +22,22 @@ from pathlib import Path
 
 import pytest
 
+import mtls_echo
 from mtls_echo_pki.directory.directory import Directory
 from mtls_echo_tls.denial import denial_line
 from tests.interop.foreign_peers import need
 from tests.support.clients import Behaviour, answering, saying, serving
 from tests.support.command_line import environment
 from tests.support.timing import TIMEOUT
+
+# What a reader pastes to install and to uninstall. It is not run as pasted, since it fetches
+# packages and writes into a user's home; `test_packaging.py` installs the checkout without a
+# network, `make check` the wheel.
+INSTALLING = {
+    "pipx install .", "uv tool install .", "pip install .",
+    f"pip install dist/mtls_echo-{mtls_echo.__version__}-py3-none-any.whl",
+    "pipx uninstall mtls-echo", "uv tool uninstall mtls-echo", "pip uninstall mtls-echo",
+}  # fmt: skip
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -234,6 +244,10 @@ def test_every_block_of_the_readme_runs_as_pasted_and_in_order(
                     assert refused is ("except TLSFailure" in block), printed
                 case "yaml":  # the text above it says where it belongs
                     reader.run(f"cat >endpoints.yaml <<'END'\n{block}END")
+                case "sh":
+                    assert set(block.splitlines()) <= INSTALLING
+                    for wheel in re.findall(r"dist/\S+", block):  # the block above has built it
+                        assert (checkout / wheel).exists()
                 case "":
                     for command in block.splitlines():
                         reader.run(command)
