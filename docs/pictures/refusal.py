@@ -37,10 +37,11 @@ def _windows(home: Path) -> list[Window]:
             status = connecting.end()
             client += prompt(line) + connecting.printed
         client += f"{prompt('echo $?')}{status}\n"
-        server.wait_for("certificate_required")
+        server.wait_for("refused")
     finally:
         server.stop()
-    served, _, _ = server.printed.partition("12:00:00 stopping")
+    served, _, _ = server.printed.partition("stopping")
+    served = served[: served.rindex("\n") + 1]
     windows = [
         Window("terminal 1: the server", prompt("mtls-echo serve") + served),
         Window("terminal 2: a client", client),

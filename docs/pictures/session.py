@@ -59,9 +59,10 @@ class Command:
         self._reader.start()
 
     def wait_for(self, words: str) -> None:
-        """Wait until it has printed this."""
+        """Wait until it has printed a line with these."""
+        line = re.compile(rb".*%s.*\n" % re.escape(words.encode()))
         with self._more:
-            found = self._more.wait_for(lambda: words.encode() in self._printed, SECONDS)
+            found = self._more.wait_for(lambda: line.search(self._printed), SECONDS)
         assert found, f"{words!r} is not in {self._printed!r}"
 
     def end(self) -> int:

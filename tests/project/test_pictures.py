@@ -34,9 +34,10 @@ def test_the_terminals_in_the_readme_show_what_the_commands_print() -> None:
 def test_both_ends_explain_the_same_refusal() -> None:
     lines = _lines((DOCS / "refusal.svg").read_text("utf-8"))
 
-    server, client = lines[: lines.index("$mtls-echo connect localhost:8443 hello")], lines
-    assert "we refused the client: it presented no certificate" in "".join(server)
-    assert "the server refused us: we presented no certificate" in "".join(client)
+    begin = lines.index("$mtls-echo connect localhost:8443 hello")
+    server, client = "".join(lines[:begin]), "".join(lines[begin:])
+    assert re.search("refused.*(no-client-certificate|presented no certificate)", server)
+    assert "the server refused us: we presented no certificate" in client
 
 
 @pytest.mark.parametrize("name", badges())
