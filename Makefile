@@ -1,4 +1,4 @@
-# make demo    - watch mutual TLS succeed and fail, from both ends
+# make demo    - watch mutual TLS succeed and fail, from both ends: two screens
 # make observe - watch every handshake failure there is (ONE=expired: just that one)
 # make test    - run every test, in another order each time; it begins with how many and how long
 # make quick   - run a telling part of them, in less than 30 seconds
@@ -52,7 +52,7 @@ help:
 	@sed -n 's/^# make/make/p' Makefile
 
 demo: $(VENV)/.run
-	@$(BIN)/mtls-echo demo
+	@$(BIN)/mtls-echo demo --tour
 
 observe: $(VENV)/.run
 	@$(BIN)/mtls-echo observe $(ONE)
@@ -97,6 +97,8 @@ docs: $(VENV)/.run
 	@mv docs/failures.md.new docs/failures.md
 	@$(BIN)/python -m mtls_echo.attacks.page tests/attacks >docs/why-mtls.md.new
 	@mv docs/why-mtls.md.new docs/why-mtls.md
+	@$(BIN)/python -m mtls_echo.lesson.page >docs/lesson.md.new
+	@mv docs/lesson.md.new docs/lesson.md
 	@$(BIN)/python -m mtls_echo.gallery.clients_page >docs/clients.md.new
 	@mv docs/clients.md.new docs/clients.md
 

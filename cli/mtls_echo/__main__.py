@@ -34,7 +34,7 @@ _INTERRUPTED = 130  # 128 + SIGINT, what a shell reports for any other program
 
 # Each command with its module, in which it has the same name, and its summary.
 _COMMANDS = {
-    "demo": ("commands.demo", "Show mutual TLS connections succeed and fail, from both ends."),
+    "demo": ("commands.demo", "Show what TLS and mutual TLS are, in chapters: the lesson."),
     "observe": ("failures.observe", "Play handshake failures, and show what both ends report."),
     "serve": ("commands.serve", "Run the echo server."),
     "connect": ("commands.connect", "Connect to an echo server, and verify the echo."),
@@ -66,6 +66,12 @@ class _Commands(CommandGroup):
     def summaries(self, ctx: click.Context) -> list[tuple[str, str]]:
         return [(name, summary) for name, (_, summary) in _COMMANDS.items()]
 
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            broken_pipe()  # click would end with status 1
+
 
 def _choose_colour(_: click.Context, __: click.Parameter, when: str) -> None:
     choose_colour(when)
@@ -90,8 +96,8 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
 examples:
-  mtls-echo demo
-      Start here: watch connections succeed and fail.
+  mtls-echo demo --tour
+      Start here: a connection that is accepted, and one that is refused.
   mtls-echo serve
       A server for the next command, with test certificates made on the first run.
   mtls-echo connect localhost:8443 hello

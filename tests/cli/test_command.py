@@ -83,7 +83,7 @@ def test_every_command_explains_itself_with_examples_that_it_understands(
         ("server", "serve"),
         ("pki isue", "issue"),
         ("isue", "pki issue"),
-        ("demo --rotatoin", "--rotation"),
+        ("demo --chapterr tls", "--chapter"),
         ("serve --lisen 127.0.0.1:0", r"--listen\?"),
         ("pki issue ./pki a a.test --cliennt", "--client"),
         ("observe expird", "expired"),
@@ -110,7 +110,7 @@ def test_the_version_comes_with_those_of_python_and_openssl() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nonsense"], ["demo", "--nonsense"], ["demo", "--tls", "1.1"], ["pki", "nonsense"]],
+    [["nonsense"], ["demo", "--nonsense"], ["demo", "--chapter", "tsl"], ["pki", "nonsense"]],
     ids=" ".join,
 )
 def test_a_mistake_is_one_error_with_a_hint_and_exit_2(arguments: list[str]) -> None:
@@ -131,8 +131,8 @@ def test_a_mistake_is_one_error_with_a_hint_and_exit_2(arguments: list[str]) -> 
         ("--color always nonsense", "1", True),
         ("--color never nonsense", "", False),
         ("--color always serve --nonsense", "", True),
-        ("--color always demo --tls 1.3", "", True),
-        ("--color never demo --tls 1.3", "", False),
+        ("--color always demo --tour", "", True),
+        ("--color never demo --tour", "", False),
     ],
 )
 def test_the_colour_of_everything_is_chosen_at_one_place(
@@ -218,7 +218,7 @@ def redirected(redirection: str, *arguments: str, **more: str) -> subprocess.Com
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["pki", "show", "{pki}"], ["demo", "--tls", "1.3"]], ids=" ".join
+    "arguments", [["--help"], ["pki", "show", "{pki}"], ["demo", "--tour"]], ids=" ".join
 )
 def test_a_closed_standard_output_is_a_command_without_output(
     arguments: list[str], pki: str

@@ -20,7 +20,7 @@ from tests.support.timing import TIMEOUT
 
 NO_COLOUR = {"NO_COLOR": "1"}
 COMMANDS = (
-    "demo --tls 1.3",
+    "demo --tour",
     "observe expired --fast",
     "explain unknown ca",
     "explain --side client SSL alert number 42",
@@ -166,7 +166,7 @@ def test_colour_is_left_out_where_it_is_unwanted(command: str, variables: dict[s
     assert "\x1b" not in in_terminal(command, 80, variables)
 
 
-@pytest.mark.parametrize("command", ["demo --tls 1.3", "observe expired --fast", "nonsense"])
+@pytest.mark.parametrize("command", ["demo --tour", "observe expired --fast", "nonsense"])
 def test_a_terminal_gets_colour_and_a_pipe_does_not(command: str) -> None:
     piped = run(*command.split())
 

@@ -82,7 +82,8 @@ cli/failures: cli cli/demo
 cli/attacks: cli cli/demo cli/failures
 cli/probing/reports: cli cli/reports cli/probing
 cli/commands/probe: cli cli/commands/pki cli/probing cli/probing/reports
-cli/commands: cli cli/usage cli/demo cli/demo/rotation cli/demo/endpoints cli/attacks
+cli/lesson: cli cli/demo cli/demo/rotation cli/demo/endpoints cli/attacks
+cli/commands: cli cli/usage cli/demo cli/demo/endpoints cli/lesson
 """
 
 MOST_MODULES = 12

@@ -10,15 +10,10 @@ from mtls_echo.attacks.parties import BANK, LOOKALIKE
 from mtls_echo.attacks.scenes import AttackScene, eavesdrop, guess, intercept, phish, stuff
 
 INTRODUCTION = (
-    "TLS is what protects https, and much else. A connection begins with a handshake, in which the"
-    " server proves who it is. It presents a certificate, in which a CA (certification authority)"
-    " confirms the server's name and its public key. And it signs the handshake with the private"
-    " key that goes with it. Anyone can check such a signature with the public key; only with the"
-    " private key can it be made. In mutual TLS the client proves who it is in the same way."
-    " Without, the server usually asks for a name and a password later.",
-    "Mallory, an attacker, tries five ways into alice's account at her bank: the first without TLS"
-    " and with it, the others once with a password and once with mutual TLS. Connections,"
-    " certificates and attacks are real, and on this machine only.",
+    "Without mutual TLS a server that has to know who its clients are usually asks for a name and"
+    " a password. Mallory, an attacker, tries five ways into alice's account at her bank: the"
+    " first without TLS and with it, the others once with a password and once with mutual TLS.",
+    "Connections, certificates and attacks are real, and on this machine only.",
 )
 
 _STEPS_PER_SECOND = 1e18  # a billion computers, a billion steps each
@@ -89,17 +84,17 @@ SCENES = (
 )
 
 NOT_PREVENTED = (
-    "A stolen private key. With it mallory is alice, until her certificate expires or is revoked."
-    " So keys are best kept in hardware, and certificates short-lived.",
-    "A compromised end. Malware on alice's device can use her key, and an intruder on the bank's"
-    " server reads what the server reads.",
-    "A wrong certificate. If the bank's CA certifies mallory's key in alice's name, mallory is"
+    "**A stolen private key.** With it mallory is alice, until her certificate expires or is"
+    " revoked. So keys are best kept in hardware, and certificates short-lived.",
+    "**A compromised end.** Malware on alice's device can use her key, and an intruder on the"
+    " bank's server reads what the server reads.",
+    "**A wrong certificate.** If the bank's CA certifies mallory's key in alice's name, mallory is"
     " alice.",
-    "What an authorised user does. TLS proves who asks. Whether the request is permitted is"
+    "**What an authorised user does.** TLS proves who asks. Whether the request is permitted is"
     " another question, authorisation; and whether it is a mistake, no protocol can tell.",
-    "Deceiving alice. A look-alike cannot log in as alice, but it can show her what it likes, and"
-    " it reads what she types into its pages.",
-    "Silence, and observation. A host on the path can deliver nothing at all, and it sees who"
+    "**Deceiving alice.** A look-alike cannot log in as alice, but it can show her what it likes,"
+    " and it reads what she types into its pages.",
+    "**Silence, and observation.** A host on the path can deliver nothing at all, and it sees who"
     " connects to whom, when, and how much they send.",
 )
 

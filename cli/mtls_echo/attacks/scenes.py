@@ -24,7 +24,7 @@ from mtls_echo.attacks.parties import BANK, LOOKALIKE, Parties, RunningServer, r
 from mtls_echo.attacks.relay import Relay
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.trust import Trust
-from mtls_echo_tls.alerts import alert_meaning, alert_name
+from mtls_echo_tls.alerts import alert_name
 from mtls_echo_tls.slugs import Slug
 
 LOGIN = "alice correct-horse-battery"
@@ -196,8 +196,7 @@ def _handed_on(impostor: Impostor, name: str) -> list[str]:
     done = [f"got alice's {given}{where}", f"sent both on to {BANK}"]
     if impostor.verdict is not None and impostor.verdict.alert is not None:
         number = impostor.verdict.alert
-        meaning = alert_meaning(number)
-        done.append(f"was refused: {alert_name(number)} ({number}), {meaning}")
+        done.append(f"was refused: {alert_name(number)} ({number})")
     return done
 
 

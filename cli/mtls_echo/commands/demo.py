@@ -1,24 +1,30 @@
-"""`mtls-echo demo`: the lesson, in one terminal: connections, rotation, attacks, endpoints."""
+"""`mtls-echo demo`: the lesson, in one terminal, chapter by chapter."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from mtls_echo.console import CommandError, complain, this_command
+from mtls_echo.console import CommandError, complain, print_result
+from mtls_echo.lesson.chapters import CHAPTERS, TOUR
+
+if TYPE_CHECKING:
+    from mtls_echo.demo.blocks import Section
 
 _EPILOG = """\b
 examples:
   mtls-echo demo
-      Six connections in TLS 1.2, and the same six in TLS 1.3.
-  mtls-echo demo --tls 1.3
-      In TLS 1.3 only.
-  mtls-echo demo --rotation
-      Replace certificates, keys and CAs of a service while clients use it.
-  mtls-echo demo --attacks
-      Listen, phish, guess and more, with a password and with mutual TLS.
-  mtls-echo demo --endpoints --keep ./many
+      The whole lesson, page by page, from what TLS is.
+  mtls-echo demo --tour
+      A connection that is accepted and one that is refused: two screens.
+  mtls-echo demo --chapter attacks
+      One chapter: listen, phish, guess and more, with a password and with
+      mutual TLS.
+  mtls-echo demo --no-pause > lesson.txt
+      All of it as one text.
+  mtls-echo demo --chapter endpoints --keep ./many
       Connect to four servers, and leave them running for a second terminal.
 
 \b
@@ -31,73 +37,82 @@ exit status:
 
 @click.command(epilog=_EPILOG)
 @click.option(
-    "--tls", type=click.Choice(["1.2", "1.3"]), help="Play this version only.  [default: both]"
+    "--chapter",
+    "names",
+    type=click.Choice([chapter.name for chapter in CHAPTERS]),
+    multiple=True,
+    metavar="NAME",
+    help="Play this chapter only, one of those that --list prints; repeatable.",
 )
+@click.option("--list", "only_list", is_flag=True, help="Print the names of the chapters.")
+@click.option("--tour", is_flag=True, help="Play the short tour in place of the lesson.")
 @click.option(
-    "--rotation",
+    "--no-pause",
     is_flag=True,
-    help="Replace certificates under load instead: one expires, a key leaks, a CA changes.",
-)
-@click.option(
-    "--attacks",
-    is_flag=True,
-    help="Attack a login instead: once with a password, once with mutual TLS.",
-)
-@click.option(
-    "--endpoints",
-    is_flag=True,
-    help="Connect one client to many servers instead, each with TLS settings of its own.",
+    help="Do not wait for a key at the end of each page, as without a terminal.",
 )
 @click.option(
     "--keep",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="With --endpoints: make everything in DIR, and serve until Ctrl-C, for `mtls-echo"
+    help="With --chapter endpoints: make everything in DIR, and serve until Ctrl-C, for `mtls-echo"
     " endpoints` in a second terminal.",
 )
 def demo(
-    tls: str | None, *, rotation: bool, attacks: bool, endpoints: bool, keep: Path | None
+    *, names: tuple[str, ...], only_list: bool, tour: bool, no_pause: bool, keep: Path | None
 ) -> None:
-    """Show mutual TLS connections succeed and fail, from both ends.
+    """Show what TLS and mutual TLS are, in chapters that build on each other.
 
-    Makes CAs and certificates on the fly, starts a server, and connects clients: with a
-    certificate, without one, with one from an untrusted CA, with an expired one; and two that
-    refuse the server. Everything is real, and on this machine only.
+    Every connection in it is real, on this machine only, with certificates made on the fly.
+    On a terminal it stops at each page until a key is pressed: space goes on, b goes back, q
+    quits.
     """
-    import trio
-
-    chosen = {
-        "--tls": tls,
-        "--rotation": rotation,
-        "--attacks": attacks,
-        "--endpoints": endpoints,
-    }
-    if len(given := [option for option, value in chosen.items() if value]) > 1:
+    given = [
+        option
+        for option, value in (("--chapter", names), ("--list", only_list), ("--tour", tour))
+        if value
+    ]
+    if len(given) > 1:
         raise CommandError(f"{' and '.join(given)} exclude each other")
-    if keep is not None and not endpoints:
-        raise CommandError("--keep has no effect without --endpoints", "add --endpoints")
-    from mtls_echo.demo.drawing import open_console
+    if keep is not None and names != ("endpoints",):
+        raise CommandError("--keep has no effect without --chapter endpoints", "add it")
+    if only_list:
+        print_result("\n".join(f"{each.name:<12} {each.title}" for each in CHAPTERS))
+        return
+    from mtls_echo.lesson.show import is_screen, open_console, pressed_keys, show, show_paged
 
-    if rotation:
-        from mtls_echo.demo.rotation.run import replace_certificates
-
-        mismatches = trio.run(replace_certificates, open_console())
-    elif attacks:
-        from mtls_echo.attacks.run import show_attacks
-
-        mismatches = trio.run(show_attacks, open_console())
-    elif endpoints:
-        from mtls_echo.demo.endpoints.run import tour
-        from mtls_echo_pki.files.staging import DirectoryError
-
-        try:
-            mismatches = trio.run(tour, open_console(), keep, this_command())
-        except DirectoryError as error:
-            raise CommandError(str(error), error.hint) from error
-    else:
-        from mtls_echo.demo.connections import play_scenes
-
-        mismatches = trio.run(play_scenes, open_console(), tls)
+    chosen = [TOUR] if tour else [c for c in CHAPTERS if not names or c.name in names]
+    console = open_console()
+    if keep is not None:
+        _serve_from(keep)
+    with pressed_keys() as keys:
+        if keys is None or no_pause or tour or not is_screen(console):
+            mismatches = show(console, chosen)
+        else:
+            mismatches = show_paged(console, chosen, keys)
     if mismatches:
         complain("not everything happened as announced", "; ".join(mismatches))
         raise SystemExit(1)
+
+
+def _serve_from(folder: Path) -> NoReturn:
+    """Play the last chapter with everything in a folder, and serve until Ctrl-C."""
+    import trio
+
+    from mtls_echo.demo.endpoints.run import keep_serving
+    from mtls_echo.lesson.show import open_console, show_sections
+    from mtls_echo_pki.files.staging import DirectoryError
+
+    console = open_console()
+
+    def ignore(_: str) -> None:
+        """Of what it waits is not said: it goes on for ever."""
+
+    async def show(sections: list[Section]) -> None:
+        await trio.to_thread.run_sync(show_sections, console, CHAPTERS[-1], sections)
+
+    try:
+        trio.run(keep_serving, folder, ignore, show)
+    except DirectoryError as error:
+        raise CommandError(str(error), error.hint) from error
+    raise AssertionError("it serves until it is interrupted")

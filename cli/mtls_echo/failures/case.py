@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TypeAlias
 
-from mtls_echo.demo.scenes import DemoCredentials
+from mtls_echo.demo.credentials import DemoCredentials
 from mtls_echo.failures.play import PlayedFailure, Setup, play
 from mtls_echo_client.context import client_context
 from mtls_echo_pki.certificates.credential import Credential

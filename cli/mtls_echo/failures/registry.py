@@ -18,7 +18,7 @@ import ssl
 from difflib import get_close_matches
 from functools import partial
 
-from mtls_echo.demo.scenes import HOST
+from mtls_echo.demo.credentials import HOST
 from mtls_echo.failures import without_bad_certificate
 from mtls_echo.failures.case import (
     ALTERED_OR_NOT_OWNED,

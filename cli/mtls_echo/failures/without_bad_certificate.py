@@ -10,7 +10,7 @@ from __future__ import annotations
 import ssl
 from functools import partial
 
-from mtls_echo.demo.scenes import HOST
+from mtls_echo.demo.credentials import HOST
 from mtls_echo.failures import middlebox
 from mtls_echo.failures.case import (
     ALTERED_OR_NOT_OWNED,

@@ -1,4 +1,4 @@
-"""`demo --rotation` replaces certificates under load, and reports what fails or is accepted."""
+"""The chapter about rotation replaces certificates under load, and says what fails."""
 
 from __future__ import annotations
 
@@ -13,30 +13,62 @@ from typing import Any
 import pytest
 import trio
 
+from mtls_echo.demo.blocks import Section
 from mtls_echo.demo.rotation.attacker import VERSIONS, Attacker, Attempt
+from mtls_echo.demo.rotation.run import play
 from mtls_echo.demo.rotation.scenarios import SCENARIOS, mismatches
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_server.context import server_context
 from mtls_echo_server.service import serve
-from tests.support.command_line import run
+from tests.support.lesson import LINES, drawn, is_in_the_page, words
 from tests.support.timing import TIMEOUT
 
 TLS12, TLS13 = VERSIONS
 
 
+Played = list[Section]
+
+
 @pytest.fixture(scope="module")
-def shown() -> str:
-    ran = run("demo", "--rotation")
-
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert ran.stderr == ""
-    return ran.stdout
+def told() -> list[str]:
+    """What was told while it was played."""
+    return []
 
 
-def test_nothing_is_lost_in_any_of_the_three_scenarios(shown: str) -> None:
-    assert len(re.findall(r"meanwhile \d+ echoes, none lost", shown)) == len(SCENARIOS) == 3
-    assert shown.split()[-3:] == ["all", "as", "announced."]
+@pytest.fixture(scope="module")
+def played(told: list[str]) -> Played:
+    return trio.run(play, told.append)
+
+
+@pytest.fixture(scope="module")
+def shown(played: Played) -> str:
+    return "\n".join(line for section in played for line in drawn(section, 80))
+
+
+def test_the_page_of_the_lesson_is_up_to_date(played: Played) -> None:
+    assert is_in_the_page("rotation", played), "`make docs` writes docs/lesson.md anew"
+
+
+def test_nothing_is_lost_in_any_of_the_three_scenarios(played: Played, shown: str) -> None:
+    assert len(re.findall(r"Meanwhile \d+ echoes, none lost", shown)) == len(SCENARIOS) == 3
+    assert [section.mismatches for section in played if section.mismatches] == []
+    last = words(played[-1:])
+    assert re.search(r"In all \d+ connections, .+; \d+ echoes, none lost\.$", last)
+
+
+def test_what_is_waited_for_is_told_with_the_count_of_echoes(
+    played: Played, told: list[str]
+) -> None:
+    assert len(played) == 7
+    counts = [int(text.split()[0]) for text in told]
+    assert counts == sorted(counts)
+    assert counts[-1] > 100
+    for what in (
+        "mtls-echo pki renew pki client --new-key",
+        "waiting until the old certificate has expired",
+    ):
+        assert any(re.fullmatch(rf"\d+ echoes, none lost; {what}", text) for text in told)
 
 
 @pytest.mark.parametrize("alert", ["certificate_expired", "certificate_revoked", "unknown_ca"])
@@ -44,7 +76,7 @@ def test_what_was_valid_before_is_refused_in_both_versions_with_its_alert(
     shown: str, alert: str
 ) -> None:
     for version in ("1.2", "1.3"):
-        assert f"the certificate, TLS {version}     alert {alert}" in shown
+        assert f"  {version}  the certificate        alert {alert}\n" in shown
 
 
 def test_no_ticket_outlives_what_it_was_issued_for(shown: str) -> None:
@@ -58,14 +90,26 @@ def test_no_ticket_outlives_what_it_was_issued_for(shown: str) -> None:
 
 
 def test_a_client_that_trusts_only_the_old_ca_is_served_until_it_is_retired(shown: str) -> None:
-    assert "trusts only the old CA  accepted" in shown
+    before, _, _ = shown.partition("$ mtls-echo pki rollover pki retire")
+
+    assert "one that trusts only the old CA accepted" in before
 
 
 def test_the_commands_and_what_they_print_are_shown(shown: str) -> None:
     for step in ("introduce", "switch", "retire"):
         assert f"$ mtls-echo pki rollover pki {step}" in shown
     assert "$ mtls-echo pki revoke pki client --reason keyCompromise\n  revoked" in shown
-    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_each_section_fits_a_terminal_of_the_usual_size(played: Played) -> None:
+    for section in played:
+        assert len(drawn(section, 80)) <= LINES, section.title
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100])
+def test_no_line_is_wider_than_the_terminal(played: Played, width: int) -> None:
+    for section in played:
+        assert max(map(len, drawn(section, width))) <= width, section.title
 
 
 @pytest.mark.parametrize(
@@ -88,14 +132,14 @@ def test_the_commands_and_what_they_print_are_shown(shown: str) -> None:
 def test_a_demonstration_that_fails_says_so_and_exits_1(change: str, complaint: str) -> None:
     program = (
         "from mtls_echo import __main__\n"
-        "from mtls_echo.demo.rotation import scenarios\n"
+        "from mtls_echo.demo.rotation import run as chapter, scenarios\n"
         "run = scenarios.run\n"
-        "async def altered(path, printer, mismatches, *arguments):\n"
+        "async def altered(path, notes, *arguments):\n"
         f"    {change}\n"
-        "    await run(path, printer, mismatches, *arguments)\n"
+        "    await run(path, notes, *arguments)\n"
         "scenarios.run = altered\n"
-        "scenarios.SCENARIOS = (scenarios.SCENARIOS[1],)\n"
-        "__main__.main(['demo', '--rotation'])\n"
+        "chapter.SCENARIOS = (chapter.SCENARIOS[1],)\n"
+        "__main__.main(['demo', '--chapter', 'rotation'])\n"
     )
     ran = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT
@@ -104,6 +148,7 @@ def test_a_demonstration_that_fails_says_so_and_exits_1(change: str, complaint: 
     assert ran.returncode == 1, ran.stderr
     assert "not everything happened as announced" in ran.stderr
     assert complaint in ran.stderr
+    assert "the private key has leaked" in ran.stderr
 
 
 # --- the attacker --------------------------------------------------------------------------------

@@ -65,9 +65,16 @@ def draw(
     console: Console,
     *,
     in_full: bool = True,
+    explained: Sequence[Status] | None = None,
 ) -> RenderableType:
-    """All of it, however long; ``in_full`` with what was compared for each kind of failure."""
-    below = [*_reasons(statuses, in_full=in_full), *problem_lines(problems)]
+    """All of it, however long.
+
+    Args:
+        in_full: With what was compared for each kind of failure.
+        explained: Those of the statuses whose reasons are given; None for all.
+    """
+    reasons = _reasons(statuses if explained is None else explained, in_full=in_full)
+    below = [*reasons, *problem_lines(problems)]
     return Group(_table(statuses, console, whole=True), Text(count(statuses)), *below)
 
 

@@ -1,1 +1,1 @@
-"""`mtls-echo demo --endpoints`: four servers, and one client that watches them."""
+"""The chapter about endpoints: four servers, and one client that watches them."""

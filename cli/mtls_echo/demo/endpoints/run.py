@@ -1,42 +1,42 @@
-"""`mtls-echo demo --endpoints`: one client of many servers, while servers and files change.
+"""The chapter about endpoints: one client of many servers, while servers and files change.
 
-The configuration is printed and every endpoint is tried. Then things change while the monitor
-runs, and after each change the table is printed as soon as it shows what was announced. A change
-that does not show in time is a mismatch, and the demonstration fails.
+The configuration is shown and every endpoint is tried. Then things change while the monitor runs,
+and after each change the table is taken as soon as it shows what was announced. A change that does
+not show in time is a mismatch.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import tempfile
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NoReturn
 
 import trio
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
 
 from mtls_echo.commands.endpoints.table import draw
-from mtls_echo.commands.endpoints.text import VOCABULARY
-from mtls_echo.demo.drawing import bar, outcome, show_command, show_paragraph, summary
-from mtls_echo.demo.endpoints.servers import DemoServer, DemoServers
+from mtls_echo.commands.endpoints.text import VOCABULARY, explanation
+from mtls_echo.console import this_command
+from mtls_echo.demo.blocks import Prose, Screen, Section, Transcript
+from mtls_echo.demo.blocks import Status as Tell
+from mtls_echo.demo.endpoints.servers import CONFIGURATION, DemoServer, DemoServers
 from mtls_echo_client.endpoints.configuration.read import read_configuration
 from mtls_echo_client.endpoints.discovery.planner import Planner
 from mtls_echo_client.endpoints.monitor.monitor import Monitor
 from mtls_echo_client.endpoints.monitor.status import Status, verdict
+from mtls_echo_client.endpoints.plan import Problem
 from mtls_echo_pki.files.durable import os_reason
 from mtls_echo_pki.files.staging import DirectoryError
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 # Seconds between two checks, and how long a change may take to show.
 _INTERVAL = 2.0
 _TIMEOUT = 20.0
-
-# Seconds for which a table stands still on a terminal.
-_PAUSE = 3.0
 
 
 @dataclass(frozen=True)
@@ -52,40 +52,77 @@ class _Step:
     status: int
 
 
-async def tour(console: Console, keep: Path | None, command: str) -> list[str]:
-    """Run the demonstration, and return what did not happen as announced.
+@dataclass(frozen=True)
+class EndpointTable:
+    """The table of endpoints as it was, for a terminal of any width.
+
+    Attributes:
+        explained: Those of the statuses whose reasons are given.
+    """
+
+    statuses: Sequence[Status]
+    problems: Sequence[Problem]
+    explained: Sequence[Status]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw it in the width that there is."""
+        del console
+        room = Console(width=options.max_width, file=io.StringIO())
+        yield draw(self.statuses, self.problems, room, in_full=False, explained=self.explained)
+
+
+async def play(status: Tell) -> list[Section]:
+    """Play every step; it takes a few seconds."""
+    with tempfile.TemporaryDirectory(prefix="mtls-echo-") as made:
+        async with _played(Path(made), status) as sections:
+            return sections
+
+
+async def keep_serving(
+    folder: Path, status: Tell, shown: Callable[[list[Section]], Awaitable[None]]
+) -> NoReturn:
+    """Play every step, and serve until cancelled, for a client in a second terminal.
 
     Args:
-        console: Where to print.
-        keep: A folder to make everything in, and to keep; then the servers run until Ctrl-C.
-        command: How this program is called here, for the commands to paste.
+        folder: Where to make everything, and to keep it; it must not exist, or be empty.
+        status: As for `play`.
+        shown: Called with the sections, while the servers run.
 
     Raises:
         DirectoryError: The folder cannot be used.
     """
-    with _folder(keep) as folder:
-        servers = DemoServers(folder)
-        load = partial(read_configuration, servers.configuration)
-        planner = Planner(load, interval=0.2, vocabulary=VOCABULARY)
-        monitor = Monitor(check_interval=_INTERVAL, file_interval=0.2, vocabulary=VOCABULARY)
-        async with trio.open_nursery() as nursery:
-            await servers.open(nursery)
-            _introduce(console, servers)
-            monitor.update(await planner.once())
-            nursery.start_soon(monitor.run)
-            nursery.start_soon(planner.run, monitor.update)
-            mismatches: list[str] = []
-            for number, step in enumerate(_steps(servers, nursery), start=1):
-                if number > 1 and console.is_terminal:
-                    await trio.sleep(_PAUSE)
-                mismatches += await _play(console, number, step, monitor)
-            console.rule(characters=bar(console))
-            console.print(f"[bold]{summary(mismatches)}.[/]")
-            if keep is not None:
-                _invite(console, servers, command)
-                await trio.sleep_forever()
-            nursery.cancel_scope.cancel()
-    return mismatches
+    _check(folder)
+    async with _played(folder, status) as sections:
+        invitation = (
+            Prose("The servers run until Ctrl-C. In another terminal:"),
+            Transcript(
+                f"{this_command()} endpoints --endpoint.config-file"
+                f" {folder / CONFIGURATION} --watch"
+            ),
+            Prose("Edit the files there, and see the table change."),
+        )
+        await shown([*sections, Section("now from a second terminal", invitation)])
+        await trio.sleep_forever()
+
+
+@contextlib.asynccontextmanager
+async def _played(folder: Path, status: Tell) -> AsyncGenerator[list[Section]]:
+    """The sections, while the servers still run."""
+    servers = DemoServers(folder)
+    load = partial(read_configuration, servers.configuration)
+    planner = Planner(load, interval=0.2, vocabulary=VOCABULARY)
+    monitor = Monitor(check_interval=_INTERVAL, file_interval=0.2, vocabulary=VOCABULARY)
+    sections, told = _introduction(servers), set[tuple[str, str]]()
+    async with trio.open_nursery() as nursery:
+        await servers.open(nursery)
+        monitor.update(await planner.once())
+        nursery.start_soon(monitor.run)
+        nursery.start_soon(planner.run, monitor.update)
+        for step in _steps(servers, nursery):
+            status(f"{step.title}: waiting until the table shows it")
+            sections.append(await _play(step, monitor, told))
+        yield sections
+        nursery.cancel_scope.cancel()
 
 
 def _steps(servers: DemoServers, nursery: trio.Nursery) -> Sequence[_Step]:
@@ -115,21 +152,21 @@ def _steps(servers: DemoServers, nursery: trio.Nursery) -> Sequence[_Step]:
             3,
         ),
         _Step(
-            "it is started again",
+            "the server is started again",
             "It is found again without a restart of the client.",
             partial(servers.second.open, nursery),
             (first, second, third, untrusted),
             0,
         ),
         _Step(
-            "the target file is edited: the untrusted server is removed",
+            "the untrusted server is removed from the file",
             "Discovered endpoints are added and removed with their file.",
             edit(servers.write_targets, servers.third),
             (first, second, third),
             0,
         ),
         _Step(
-            "trusted.crt, the first group's ca_file, is replaced by another CA",
+            "the first group's ca_file is replaced by another CA",
             "Both of its servers are refused at once; the other group is not affected.",
             edit(servers.trust_another_ca),
             (
@@ -149,20 +186,25 @@ def _steps(servers: DemoServers, nursery: trio.Nursery) -> Sequence[_Step]:
     )
 
 
-async def _play(console: Console, number: int, step: _Step, monitor: Monitor) -> list[str]:
-    console.rule(f"[bold]{number}. {step.title}", characters=bar(console))
+async def _play(step: _Step, monitor: Monitor, told: set[tuple[str, str]]) -> Section:
+    """Make the change, and wait until the table shows it; add to the reasons that were told."""
     await step.change()
     revision = -1
     with trio.move_on_after(_TIMEOUT):
         while _found(monitor.snapshot()) != _announced(step):
             revision = await monitor.wait_for_change(revision)
     statuses = monitor.snapshot()
-    console.print(draw(statuses, monitor.problems, console, in_full=False))
     wrong = [] if _found(statuses) == _announced(step) else ["the table does not show it"]
     if verdict(statuses) != step.status:
         wrong.append(f"the exit status would be {verdict(statuses)}, not {step.status}")
-    console.print(f"\n{outcome(wrong, step.why)}\n")
-    return [f"{step.title}: {text}" for text in wrong]
+    new = [status for status in statuses if explanation(status) not in told]
+    told.update(map(explanation, statuses))
+    table = EndpointTable(statuses, monitor.problems, new)
+    return Section(
+        step.title,
+        (Screen(table), Prose(step.why)),
+        tuple(f"{step.title}: {text}" for text in wrong),
+    )
 
 
 def _announced(step: _Step) -> list[tuple[str, str, str]]:
@@ -180,42 +222,41 @@ def _found(statuses: Sequence[Status]) -> list[tuple[str, str, str]]:
     ]
 
 
-@contextlib.contextmanager
-def _folder(keep: Path | None) -> Generator[Path]:
-    if keep is not None:
-        try:
-            keep.mkdir(parents=True, exist_ok=True)
-            taken = any(keep.iterdir())
-        except OSError as error:
-            raise DirectoryError(f"{keep}: {os_reason(error)}") from error
-        if taken:
-            raise DirectoryError(f"{keep}: is not empty", "name a folder that does not exist yet")
-        yield keep
-        return
-    with tempfile.TemporaryDirectory(prefix="mtls-echo-") as made:
-        yield Path(made)
+def _check(folder: Path) -> None:
+    """Make the folder, unless it exists; it must be empty."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        taken = any(folder.iterdir())
+    except OSError as error:
+        raise DirectoryError(f"{folder}: {os_reason(error)}") from error
+    if taken:
+        raise DirectoryError(f"{folder}: is not empty", "name a folder that does not exist yet")
 
 
-# --- what is printed -----------------------------------------------------------------------------
-
-
-def _introduce(console: Console, servers: DemoServers) -> None:
-    show_paragraph(
-        console,
-        "Four servers, all real and on this machine only. The certificates of two come from one"
-        " CA, that of the third from another; the fourth has a certificate from a CA that the"
-        " client does not trust. The client connects to all of them. Its configuration,"
-        " endpoints.yaml:",
-    )
-    console.print(servers.configuration.read_text("utf-8"), markup=False)
-    console.print("and what its endpoints_sd_files finds, targets/archive.json:\n")
-    found = (servers.folder / "targets" / "archive.json").read_text("utf-8")
-    console.print(found, markup=False)
-
-
-def _invite(console: Console, servers: DemoServers, command: str) -> None:
-    console.print("\nThe servers run until Ctrl-C. In another terminal:\n")
-    show_command(
-        console, f"{command} endpoints --endpoint.config-file {servers.configuration} --watch"
-    )
-    console.print("\nEdit the files there, and see the table change.")
+def _introduction(servers: DemoServers) -> list[Section]:
+    """What the client is given."""
+    return [
+        Section(
+            "four servers, one client",
+            (
+                Prose(
+                    "The certificates of two servers come from one CA, that of the third from"
+                    " another; the fourth has a certificate from a CA that the client does not"
+                    f" trust. The client connects to all of them, by its `{CONFIGURATION}`:"
+                ),
+                Screen(Text(servers.configuration.read_text("utf-8").rstrip()), kind="yaml"),
+            ),
+        ),
+        Section(
+            "endpoints from a file",
+            (
+                Prose(
+                    "The endpoints of the first group are listed and strict: the client keeps them"
+                    " whether they answer or not. Those of the second are discovered in files, and"
+                    " admitted once they have echoed. This is"
+                    f" `{servers.targets.relative_to(servers.folder)}`:"
+                ),
+                Screen(Text(servers.targets.read_text("utf-8").rstrip()), kind="json"),
+            ),
+        ),
+    ]

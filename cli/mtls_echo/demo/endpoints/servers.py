@@ -1,4 +1,4 @@
-"""The servers of `demo --endpoints`: four, with certificates from three CAs.
+"""The servers of the chapter about endpoints: four, with certificates from three CAs.
 
 Everything is made on the fly, in one folder that a second terminal can read too. The configuration
 has the shape that the Thanos project proposed for its clients of many servers: a list of groups,
@@ -25,6 +25,9 @@ from mtls_echo_server.service import Server
 # How long a stopping server waits for connections that are busy, in seconds.
 _GRACE = 1.0
 
+# The name of the file to give to `mtls-echo endpoints`.
+CONFIGURATION = "endpoints.yaml"
+
 _CONFIGURATION = """\
 - name: payments
   tls_config:
@@ -39,7 +42,6 @@ _CONFIGURATION = """\
     cert_file: two/client/tls.crt
     key_file: two/client/tls.key
     ca_file: two/trust/servers/ca.crt
-    server_name: localhost
   endpoints_sd_files:
     - files: ["targets/*.json"]
       refresh_interval: 1s
@@ -86,6 +88,7 @@ class DemoServers:
 
     Attributes:
         configuration: The file to give to `mtls-echo endpoints`.
+        targets: The target file, which the second group's endpoints are discovered from.
         first, second: Servers with certificates of the first CA, listed in the strict group.
         third: A server with a certificate of the second CA, named in the target file.
         untrusted: A server named there too, with a certificate of a CA that is not trusted.
@@ -93,6 +96,8 @@ class DemoServers:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.configuration = folder / CONFIGURATION
+        self.targets = folder / "targets" / "archive.json"
         one, two, elsewhere = (Directory.create(folder / n) for n in ("one", "two", "elsewhere"))
         self.first, self.second, self.third, self.untrusted = (
             DemoServer(pki) for pki in (one, one, two, elsewhere)
@@ -100,7 +105,6 @@ class DemoServers:
         self._anchors = one.trust("servers").pem
         self.trust_the_right_ca()
         self.write_targets(self.third, self.untrusted)
-        self.configuration = folder / "endpoints.yaml"
         text = _CONFIGURATION.format(first=self.first.address, second=self.second.address)
         self.configuration.write_text(text, "utf-8")
 
@@ -111,10 +115,10 @@ class DemoServers:
 
     def write_targets(self, *servers: DemoServer) -> None:
         """Write the target file."""
-        (self.folder / "targets").mkdir(exist_ok=True)
-        targets = [{"targets": [each.address for each in servers], "labels": {"shelf": "3"}}]
-        contents = json.dumps(targets, indent=2).encode() + b"\n"
-        replace_file(self.folder / "targets" / "archive.json", contents, 0o644)
+        self.targets.parent.mkdir(exist_ok=True)
+        addresses = json.dumps([each.address for each in servers])
+        contents = f'[{{"targets": {addresses},\n  "labels": {{"shelf": "3"}}}}]\n'.encode()
+        replace_file(self.targets, contents, 0o644)
 
     def trust_another_ca(self) -> None:
         """Replace the first group's CA by one of the same name with another key."""

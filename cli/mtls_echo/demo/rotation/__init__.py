@@ -1,1 +1,1 @@
-"""`mtls-echo demo --rotation`: certificates change under load."""
+"""The chapter about rotation: certificates change under load."""

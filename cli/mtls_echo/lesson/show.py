@@ -1,0 +1,200 @@
+"""Show chapters on a terminal: page by page with a pause at each, or as one text.
+
+A page is as tall as the terminal; the last line says which keys there are. What was shown scrolls
+up and is not cleared.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TypeAlias
+
+import trio
+from rich.console import Console, RenderableType
+from rich.segment import Segment, Segments
+from rich.status import Status as Spinner
+from rich.text import Text
+
+from mtls_echo import terminal
+from mtls_echo.demo.blocks import Section, Status, bad
+from mtls_echo.demo.drawing import bar, is_plain
+from mtls_echo.lesson.chapters import Chapter
+
+# Longer lines of text are hard to read.
+_WIDEST = 80
+
+# A page of a lower terminal scrolls.
+_LOWEST = 10
+
+Line: TypeAlias = list[Segment]
+
+# Returns the key that was pressed.
+Keys: TypeAlias = Callable[[], str]
+
+_BACK = frozenset(("b", "p", "\x7f", "\x1b[D", "\x1b[A", "\x1b[5~"))
+_QUIT = frozenset(("q", "Q", "\x04", ""))
+
+
+def open_console() -> Console:
+    """Standard output, at most 80 columns wide."""
+    return terminal.open_console(widest=_WIDEST)
+
+
+def is_screen(console: Console) -> bool:
+    """Whether it is a terminal, and one that has a height."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
+def show(console: Console, chapters: Sequence[Chapter]) -> list[str]:
+    """Play chapters and print them one after the other.
+
+    Returns:
+        What did not happen as announced.
+    """
+    mismatches: list[str] = []
+    for chapter in chapters:
+        mismatches += show_sections(console, chapter, _play(console, chapter))
+    return mismatches
+
+
+def show_sections(console: Console, chapter: Chapter, sections: Sequence[Section]) -> list[str]:
+    """Print what a chapter has to say; return what did not happen as announced."""
+    for section in sections:
+        for part in _parts(console, chapter, section):
+            _print(console, [*_lines(console, part), []])
+    return [mismatch for section in sections for mismatch in section.mismatches]
+
+
+def show_paged(console: Console, chapters: Sequence[Chapter], keys: Keys) -> list[str]:
+    """Play chapters and print a page at a time, each when a key was pressed.
+
+    Returns:
+        What did not happen as announced, as far as it was shown.
+    """
+    mismatches: list[str] = []
+    shown: list[tuple[str, list[Line]]] = []
+    left, at = list(chapters), 0
+    while True:
+        if at == len(shown):
+            if not left:
+                return mismatches
+            chapter = left.pop(0)
+            sections = _play(console, chapter)
+            mismatches += [each for section in sections for each in section.mismatches]
+            made = [page for section in sections for page in pages(console, chapter, section)]
+            shown += [
+                (f"{chapter.name}, page {number} of {len(made)}", page)
+                for number, page in enumerate(made, start=1)
+            ]
+        pressed = _turn(console, *shown[at], keys)
+        if pressed in _QUIT:
+            return mismatches
+        at = max(at - 1, 0) if pressed in _BACK else at + 1
+
+
+def _play(console: Console, chapter: Chapter) -> list[Section]:
+    with _status(console) as status:
+        return trio.run(chapter.play, status)
+
+
+@contextmanager
+def _status(console: Console) -> Generator[Status]:
+    """A line that says what is waited for, on a terminal; it is gone afterwards."""
+    if not is_screen(console):
+        yield lambda _: None
+        return
+    with ExitStack() as stack:
+        shown: list[Spinner] = []
+
+        def say(text: str) -> None:
+            if not shown:
+                spinner = "line" if is_plain(console) else "dots"
+                shown.append(stack.enter_context(console.status("", spinner=spinner)))
+            shown[0].update(Text(text))
+
+        yield say
+
+
+def _parts(console: Console, chapter: Chapter, section: Section) -> Iterator[RenderableType]:
+    """The title of a section, its blocks, and what did not happen as announced."""
+    yield _title(console, chapter, section)
+    for block in section.blocks:
+        yield block.render(console.width, ascii_only=is_plain(console))
+    for mismatch in section.mismatches:
+        yield bad(f"not as announced: {mismatch}")
+
+
+def _title(console: Console, chapter: Chapter, section: Section, more: str = "") -> RenderableType:
+    text = f"{bar(console) * 2} {chapter.name}: {section.title}{more} "
+    return terminal.Whole(Text(text.ljust(console.width, bar(console)), "bold"))
+
+
+def pages(console: Console, chapter: Chapter, section: Section) -> Iterator[list[Line]]:
+    """A section's lines, as many at a time as the terminal has; whole blocks, if they fit."""
+    room = max(console.height, _LOWEST) - 1
+    [title, *blocks] = (_lines(console, part) for part in _parts(console, chapter, section))
+    again = _lines(console, _title(console, chapter, section, ", continued"))
+    page = [*title]
+    for block in blocks:
+        if len(page) > 1 and len(page) + 1 + len(block) > room:
+            yield page
+            page = [*again]
+        page += [[], *block]
+        while len(page) > room:
+            yield page[:room]
+            page = [*again, [], *page[room:]]
+    yield page
+
+
+def _turn(console: Console, name: str, page: list[Line], keys: Keys) -> str:
+    """Print a page and wait for a key; the prompt is on the terminal's last line, then gone."""
+    _print(console, [*page, *([[]] * (console.height - 1 - len(page)))])
+    console.print(Text(f"{name}   space: on   b: back   q: quit", "dim"), end="")
+    pressed = keys()
+    console.print("\r".ljust(console.width), end="\r")
+    return pressed
+
+
+def _lines(console: Console, part: RenderableType) -> list[Line]:
+    """The lines of a part, without the blanks that fill them: what is copied has none either."""
+    # Not by `Console.render_lines`, which crops a word that is wider than the terminal.
+    rendered = console.render(part, console.options.update(width=console.width))
+    return [_without_blanks(line) for line in Segment.split_lines(rendered)]
+
+
+def _without_blanks(line: Line) -> Line:
+    kept = [*line]
+    while kept and not kept[-1].text.strip():
+        kept.pop()
+    if kept:
+        last = kept.pop()
+        kept.append(Segment(last.text.rstrip(), last.style))
+    return kept
+
+
+def _print(console: Console, lines: Sequence[Line]) -> None:
+    for line in lines:
+        console.print(Segments([*line, Segment.line()]), end="", soft_wrap=True)
+
+
+@contextmanager
+def pressed_keys() -> Generator[Keys | None]:
+    """How to read a key from the terminal; None where standard input is not one."""
+    if not sys.stdin.isatty():
+        yield None
+        return
+    import os
+    import termios
+    import tty
+
+    descriptor = sys.stdin.fileno()
+    before = termios.tcgetattr(descriptor)
+    try:
+        # Without waiting for the end of a line, and without showing what is typed.
+        tty.setcbreak(descriptor)
+        # An arrow is one key and three bytes.
+        yield lambda: os.read(descriptor, 8).decode(errors="replace")
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
