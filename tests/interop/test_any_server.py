@@ -33,6 +33,8 @@ EXPECTED: list[tuple[Server, dict[str, tuple[int, str | None]]]] = [
                      "usage": (5, USAGE)}),
     (haproxy.SERVER, {"none": (5, NONE), "expired": (5, EXPIRED), "foreign": (5, FOREIGN),
                       "usage": (5, USAGE)}),
+    (haproxy.SERVER_TCP, {"none": (5, NONE), "expired": (5, EXPIRED), "foreign": (5, FOREIGN),
+                          "usage": (5, USAGE)}),
     (stunnel.SERVER, {"none": (5, NONE), "expired": (5, EXPIRED), "foreign": (5, FOREIGN),
                       "usage": (5, USAGE)}),
     (s_server.SERVER, {"none": (5, NONE), "expired": (5, EXPIRED), "foreign": (5, FOREIGN),

@@ -57,6 +57,7 @@ class Setting:
 RIGHT = [
     *(Setting(each.SERVER, "required") for each in (nginx, apache, haproxy, stunnel, ours)),
     *(Setting(each.SERVER, "required") for each in (s_server, redis)),
+    Setting(haproxy.SERVER_TCP, "required"),
     Setting(caddy.SERVER, "required", low=GO),
     Setting(SERVER_GO, "required", low=GO),
     Setting(SERVER_NODE, "required", low=NODE),
@@ -66,6 +67,7 @@ OPTIONAL = [
     *(Setting(each.SERVER, "optional", {"none"}) for each in (nginx, apache, haproxy, stunnel)),
     *(Setting(each.SERVER, "optional", {"none"}) for each in (ours, caddy, redis)),
     *(Setting(each, "optional", {"none"}) for each in (SERVER_GO, SERVER_JAVA)),
+    Setting(haproxy.SERVER_TCP, "optional", {"none"}),
     # It asks its own application, which answers 401.
     Setting(SERVER_NODE, "optional"),
 ]
@@ -73,6 +75,7 @@ UNVERIFIED = [
     *(Setting(each.SERVER, "unverified", UNKNOWN) for each in (nginx, apache)),
     *(Setting(each.SERVER, "unverified", ALL) for each in (haproxy, stunnel, caddy)),
     *(Setting(each, "unverified", ALL) for each in (SERVER_GO, SERVER_JAVA)),
+    Setting(haproxy.SERVER_TCP, "unverified", ALL),
     Setting(SERVER_NODE, "unverified", ALL | {"none"}),
 ]
 NONE = [

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Mapping
+from pathlib import Path
 
-from tests.interop.servers.running import ClientAuth, Files, Server, folder_for, listening
+from tests.interop.servers.configured import Configured
+from tests.interop.servers.running import Files, Server
 
 _VERIFY = {
     "required": "require",
@@ -20,11 +21,11 @@ PidFile httpd.pid
 DefaultRuntimeDir {folder}
 DocumentRoot {folder}/www
 ErrorLog /dev/stderr
-LoadModule mpm_event_module {modules}/mod_mpm_event.so
-LoadModule authz_core_module {modules}/mod_authz_core.so
-LoadModule authn_core_module {modules}/mod_authn_core.so
-LoadModule ssl_module {modules}/mod_ssl.so
-LoadModule dir_module {modules}/mod_dir.so
+LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
+LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
+LoadModule authn_core_module /usr/lib/apache2/modules/mod_authn_core.so
+LoadModule ssl_module /usr/lib/apache2/modules/mod_ssl.so
+LoadModule dir_module /usr/lib/apache2/modules/mod_dir.so
 StartServers 1
 ServerLimit 1
 ThreadsPerChild 8
@@ -44,34 +45,23 @@ SSLSessionCache none
 """
 
 
-@contextlib.contextmanager
-def start(files: Files, client_auth: ClientAuth = "required", *, extra: str = "") -> Iterator[int]:
-    """``extra`` belongs into the virtual host."""
-    with folder_for(files) as (folder, mine):
-        pages = folder / "www"
-        pages.mkdir(mode=0o755)
-        (pages / "index.html").write_text("hello\n")
-        pages.chmod(0o755)
-        (pages / "index.html").chmod(0o644)
-
-        def command(port: int) -> list[str]:
-            text = _CONFIGURATION.format(
-                port=port,
-                folder=folder,
-                modules="/usr/lib/apache2/modules",
-                files=mine,
-                crl=f"SSLCARevocationFile {mine.crl}\n  SSLCARevocationCheck chain"
-                if mine.crl
-                else "",
-                verify=_VERIFY[client_auth],
-                extra=extra,
-            )
-            (folder / "httpd.conf").write_text(text)
-            (folder / "httpd.conf").chmod(0o644)
-            return ["apache2", "-X", "-d", str(folder), "-f", "httpd.conf"]
-
-        with listening(folder, command) as port:
-            yield port
+def _write_page(folder: Path, _: Files) -> Mapping[str, object]:
+    pages = folder / "www"
+    pages.mkdir(mode=0o755)
+    (pages / "index.html").write_text("hello\n")
+    pages.chmod(0o755)
+    (pages / "index.html").chmod(0o644)
+    return {}
 
 
-SERVER = Server("apache", ("apache2",), start)
+# ``extra`` belongs into the virtual host.
+_SETTINGS = Configured(
+    file="httpd.conf",
+    template=_CONFIGURATION,
+    verify=_VERIFY,
+    crl="SSLCARevocationFile {}\n  SSLCARevocationCheck chain",
+    command=("apache2", "-X", "-d", "{folder}", "-f", "httpd.conf"),
+    prepare=_write_page,
+)
+
+SERVER = Server("apache", ("apache2",), _SETTINGS.start)

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
-from tests.interop.servers.running import ClientAuth, Files, Server, folder_for, listening
-
-_MODES = {
-    "required": "require_and_verify",
-    "optional": "verify_if_given",
-    "unverified": "require",
-}
+from tests.interop.servers.configured import Configured
+from tests.interop.servers.running import Server
 
 _CONFIGURATION = """
 {{
@@ -26,33 +18,28 @@ _CONFIGURATION = """
 https://localhost:{port} {{
   bind 127.0.0.1
   tls {files.certificate} {files.key} {{
-    {client_auth}
+    {verify}
   }}
   {extra}
   respond "hello"
 }}
 """
 
-_CLIENT_AUTH = "client_auth {{\n mode {mode}\n trusted_ca_cert_file {files.client_ca}\n }}"
+_CLIENT_AUTH = "client_auth {{\n mode %s\n trusted_ca_cert_file {files.client_ca}\n }}"
 
+_VERIFY = {
+    "required": _CLIENT_AUTH % "require_and_verify",
+    "optional": _CLIENT_AUTH % "verify_if_given",
+    "unverified": _CLIENT_AUTH % "require",
+    "none": "",
+}
 
-@contextlib.contextmanager
-def start(files: Files, client_auth: ClientAuth = "required", *, extra: str = "") -> Iterator[int]:
-    """``extra`` belongs into the site, before its answer."""
-    with folder_for(files) as (folder, mine):
-        demands = client_auth != "none"
-        block = _CLIENT_AUTH.format(mode=_MODES[client_auth], files=mine) if demands else ""
+# ``extra`` belongs into the site, before its answer.
+_SETTINGS = Configured(
+    file="Caddyfile",
+    template=_CONFIGURATION,
+    verify=_VERIFY,
+    command=("caddy", "run", "--config", "Caddyfile", "--adapter", "caddyfile"),
+)
 
-        def command(port: int) -> list[str]:
-            text = _CONFIGURATION.format(
-                port=port, folder=folder, files=mine, client_auth=block, extra=extra
-            )
-            (folder / "Caddyfile").write_text(text)
-            (folder / "Caddyfile").chmod(0o644)
-            return ["caddy", "run", "--config", "Caddyfile", "--adapter", "caddyfile"]
-
-        with listening(folder, command) as port:
-            yield port
-
-
-SERVER = Server("caddy", ("caddy",), start)
+SERVER = Server("caddy", ("caddy",), _SETTINGS.start)

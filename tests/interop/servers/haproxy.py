@@ -1,11 +1,15 @@
-"""HAProxy, as a gateway for HTTP: refuses in the handshake, as OpenSSL does."""
+"""HAProxy, for HTTP and for any protocol: refuses in the handshake, as OpenSSL does."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import socketserver
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
-from tests.interop.servers.running import ClientAuth, Files, Server, folder_for, listening
+from tests.interop.servers.configured import Configured
+from tests.interop.servers.running import ClientAuth, Files, Server
 
 _VERIFY = {
     "required": "verify required",
@@ -18,7 +22,7 @@ _CONFIGURATION = """
 global
   log stderr local0 err
 defaults
-  mode http
+  mode {mode}
   log global
   timeout connect 60s
   timeout client 60s
@@ -26,33 +30,54 @@ defaults
 frontend front
   bind 127.0.0.1:{port} ssl crt {pair} ca-file {files.client_ca} {crl} {verify} ssl-min-ver TLSv1.2
   {extra}
-  http-request return status 200 content-type text/plain string "hello"
+  {answer}
 """
 
+_BEHIND = "default_backend behind\nbackend behind\n  server echo 127.0.0.1:{port}"
+_HELLO = 'http-request return status 200 content-type text/plain string "hello"'
 
-@contextlib.contextmanager
-def start(files: Files, client_auth: ClientAuth = "required", *, extra: str = "") -> Iterator[int]:
-    """``extra`` belongs into the frontend, before its answer."""
-    with folder_for(files) as (folder, mine):
+
+def _settings(mode: str, answer: str) -> Configured:
+    def write_pair(folder: Path, files: Files) -> Mapping[str, object]:
         pair = folder / "pair.pem"
         pair.write_bytes(files.certificate.read_bytes() + files.key.read_bytes())
         pair.chmod(0o644)
+        return {"pair": pair, "mode": mode, "answer": answer}
 
-        def command(port: int) -> list[str]:
-            text = _CONFIGURATION.format(
-                port=port,
-                pair=pair,
-                files=mine,
-                crl=f"crl-file {mine.crl}" if mine.crl else "",
-                verify=_VERIFY[client_auth],
-                extra=extra,
-            )
-            (folder / "haproxy.cfg").write_text(text)
-            (folder / "haproxy.cfg").chmod(0o644)
-            return ["haproxy", "-db", "-f", "haproxy.cfg"]
-
-        with listening(folder, command) as port:
-            yield port
+    return Configured(
+        file="haproxy.cfg",
+        template=_CONFIGURATION,
+        verify=_VERIFY,
+        crl="crl-file {}",
+        command=("haproxy", "-db", "-f", "haproxy.cfg"),
+        prepare=write_pair,
+    )
 
 
-SERVER = Server("haproxy", ("haproxy",), start)
+class _Echo(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := self.request.recv(16 * 1024):
+                self.request.sendall(data)
+
+
+@contextlib.contextmanager
+def start_tcp(
+    files: Files, client_auth: ClientAuth = "required", *, extra: str = ""
+) -> Iterator[int]:
+    """Before a server that echoes; ``extra`` belongs into the frontend."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Echo) as echo:
+        serving = threading.Thread(target=echo.serve_forever, args=(0.05,))
+        serving.start()
+        behind = _BEHIND.format(port=echo.server_address[1])
+        try:
+            with _settings("tcp", behind).start(files, client_auth, extra=extra) as port:
+                yield port
+        finally:
+            echo.shutdown()
+            serving.join()
+
+
+# ``extra`` belongs into the frontend, before its answer.
+SERVER = Server("haproxy", ("haproxy",), _settings("http", _HELLO).start)
+SERVER_TCP = Server("haproxy-tcp", ("haproxy",), start_tcp, "echo")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
-from tests.interop.servers.running import ClientAuth, Files, Server, folder_for, listening
+from tests.interop.servers.configured import Configured
+from tests.interop.servers.running import Server
 
 _VERIFY = {"required": "on", "optional": "optional", "unverified": "optional_no_ca", "none": "off"}
 
@@ -28,26 +26,13 @@ http {{
 }}
 """
 
+# ``extra`` belongs into the server block.
+_SETTINGS = Configured(
+    file="nginx.conf",
+    template=_CONFIGURATION,
+    verify=_VERIFY,
+    crl="ssl_crl {};",
+    command=("nginx", "-e", "stderr", "-p", "{folder}", "-c", "nginx.conf"),
+)
 
-@contextlib.contextmanager
-def start(files: Files, client_auth: ClientAuth = "required", *, extra: str = "") -> Iterator[int]:
-    """``extra`` belongs into the server block."""
-    with folder_for(files) as (folder, mine):
-
-        def command(port: int) -> list[str]:
-            text = _CONFIGURATION.format(
-                port=port,
-                files=mine,
-                crl=f"ssl_crl {mine.crl};" if mine.crl else "",
-                verify=_VERIFY[client_auth],
-                extra=extra,
-            )
-            (folder / "nginx.conf").write_text(text)
-            (folder / "nginx.conf").chmod(0o644)
-            return ["nginx", "-e", "stderr", "-p", str(folder), "-c", "nginx.conf"]
-
-        with listening(folder, command) as port:
-            yield port
-
-
-SERVER = Server("nginx", ("nginx",), start)
+SERVER = Server("nginx", ("nginx",), _SETTINGS.start)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
-from tests.interop.servers.running import ClientAuth, Files, Server, folder_for, listening
+from tests.interop.servers.configured import Configured
+from tests.interop.servers.running import Server
 
 _VERIFY = {
     "required": "verifyChain = yes\nrequireCert = yes",
@@ -32,26 +30,13 @@ sslVersionMin = TLSv1.2
 {extra}
 """
 
+# ``extra`` belongs into the service.
+_SETTINGS = Configured(
+    file="stunnel.conf",
+    template=_CONFIGURATION,
+    verify=_VERIFY,
+    crl="CRLfile = {}",
+    command=("stunnel", "{folder}/stunnel.conf"),
+)
 
-@contextlib.contextmanager
-def start(files: Files, client_auth: ClientAuth = "required", *, extra: str = "") -> Iterator[int]:
-    """``extra`` belongs into the service."""
-    with folder_for(files) as (folder, mine):
-
-        def command(port: int) -> list[str]:
-            text = _CONFIGURATION.format(
-                port=port,
-                files=mine,
-                crl=f"CRLfile = {mine.crl}" if mine.crl else "",
-                verify=_VERIFY[client_auth],
-                extra=extra,
-            )
-            (folder / "stunnel.conf").write_text(text)
-            (folder / "stunnel.conf").chmod(0o644)
-            return ["stunnel", str(folder / "stunnel.conf")]
-
-        with listening(folder, command) as port:
-            yield port
-
-
-SERVER = Server("stunnel", ("stunnel",), start, "echo")
+SERVER = Server("stunnel", ("stunnel",), _SETTINGS.start, "echo")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
-from tests.interop.servers.running import ClientAuth, Files, Server, folder_for, listening
+from tests.interop.servers.configured import Configured
+from tests.interop.servers.running import Server
 
 _VERIFY = {
-    "required": "tls_verify_hosts = *",
-    "optional": "tls_try_verify_hosts = *",
+    "required": "tls_verify_certificates = {files.client_ca}\ntls_verify_hosts = *",
+    "optional": "tls_verify_certificates = {files.client_ca}\ntls_try_verify_hosts = *",
     "none": "",
 }
 
@@ -27,37 +25,20 @@ host_lookup =
 rfc1413_query_timeout = 0s
 tls_certificate = {files.certificate}
 tls_privatekey = {files.key}
-{ca}
 {crl}
 {verify}
 acl_smtp_rcpt = deny
 {extra}
 """
 
+# ``extra`` belongs into the main section.
+_SETTINGS = Configured(
+    file="exim.conf",
+    template=_CONFIGURATION,
+    verify=_VERIFY,
+    crl="tls_crl = {}",
+    command=("exim4", "-C", "{folder}/exim.conf", "-bdf"),
+    prepare=lambda folder, _: {"user": folder.stat().st_uid},
+)
 
-@contextlib.contextmanager
-def start(files: Files, client_auth: ClientAuth = "required", *, extra: str = "") -> Iterator[int]:
-    """``extra`` belongs into the main section."""
-    with folder_for(files) as (folder, mine):
-        user = folder.stat().st_uid
-
-        def command(port: int) -> list[str]:
-            text = _CONFIGURATION.format(
-                port=port,
-                folder=folder,
-                user=user,
-                files=mine,
-                ca=f"tls_verify_certificates = {mine.client_ca}" if client_auth != "none" else "",
-                crl=f"tls_crl = {mine.crl}" if mine.crl else "",
-                verify=_VERIFY[client_auth],
-                extra=extra,
-            )
-            (folder / "exim.conf").write_text(text)
-            (folder / "exim.conf").chmod(0o644)
-            return ["exim4", "-C", str(folder / "exim.conf"), "-bdf"]
-
-        with listening(folder, command) as port:
-            yield port
-
-
-SERVER = Server("exim", ("exim4",), start, "nothing", "smtp")
+SERVER = Server("exim", ("exim4",), _SETTINGS.start, "nothing", "smtp")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
-from tests.interop.servers.running import ClientAuth, Files, Server, folder_for, listening
+from tests.interop.servers.configured import Configured
+from tests.interop.servers.running import Server
 
 _VERIFY = {
     "required": '"peer", "fail_if_no_peer_cert"',
@@ -37,22 +35,12 @@ ssl = {{
 VirtualHost "localhost"
 """
 
+# ``extra`` belongs into the table ``ssl``.
+_SETTINGS = Configured(
+    file="prosody.cfg.lua",
+    template=_CONFIGURATION,
+    verify=_VERIFY,
+    command=("prosody", "-F", "--config", "{folder}/prosody.cfg.lua"),
+)
 
-@contextlib.contextmanager
-def start(files: Files, client_auth: ClientAuth = "required", *, extra: str = "") -> Iterator[int]:
-    """``extra`` belongs into the table ``ssl``."""
-    with folder_for(files) as (folder, mine):
-
-        def command(port: int) -> list[str]:
-            text = _CONFIGURATION.format(
-                port=port, folder=folder, files=mine, verify=_VERIFY[client_auth], extra=extra
-            )
-            (folder / "prosody.cfg.lua").write_text(text)
-            (folder / "prosody.cfg.lua").chmod(0o644)
-            return ["prosody", "-F", "--config", str(folder / "prosody.cfg.lua")]
-
-        with listening(folder, command) as port:
-            yield port
-
-
-SERVER = Server("prosody", ("prosody",), start, "nothing", "xmpp")
+SERVER = Server("prosody", ("prosody",), _SETTINGS.start, "nothing", "xmpp")
