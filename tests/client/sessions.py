@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -51,13 +52,11 @@ async def failure_of(
     world: World,
     behaviour: Behaviour,
     data: bytes = b"hello\n",
-    *,
-    version: str = "1.3",
-    context: ssl.SSLContext | None = None,
-    timeout: float = TIMEOUT,  # noqa: ASYNC109  handed on to connect()
+    **options: Any,
 ) -> TLSFailure:
+    """As `exchange`, which fails."""
     with pytest.raises(TLSFailure) as caught:
-        await exchange(world, behaviour, data, version=version, context=context, timeout=timeout)
+        await exchange(world, behaviour, data, **options)
     return caught.value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import ssl
+from typing import NamedTuple
 
 import pytest
 import trio
@@ -148,3 +149,23 @@ def two_lists(*revoked: x509.Certificate, issued_by_root: bool) -> Trust:
     for certificate in revoked:
         (root if issued_by_root else issuing).revoke(certificate)
     return listed(CLIENTS.trust, root.crl(), issuing.crl())
+
+
+class Lapsing(NamedTuple):
+    """A certification path of which one date comes before the others."""
+
+    trust: Trust
+    issuing: Authority
+    leaf: x509.Certificate
+
+
+def lapsing(lapse: str) -> Lapsing:
+    """A path of nine days, but for ``certificate``, ``issuing``, ``root`` or ``list``: two."""
+    ends = dict.fromkeys(("certificate", "issuing", "root", "list"), 9.0) | {lapse: 2.0}
+    root = Authority(dated(CLIENTS, -1, ends["root"]), CLIENTS.key)
+    issuing = Authority(
+        certified(ISSUING.certificate, root, -1, ends["issuing"]), ISSUING.key, (root.certificate,)
+    )
+    leaf = certified(BELOW.certificate, issuing, -1, ends["certificate"])
+    lists = (authority.crl(ends["list"] * DAY) for authority in (root, issuing))
+    return Lapsing(listed(root.trust, *lists), issuing, leaf)

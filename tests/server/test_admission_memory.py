@@ -31,7 +31,7 @@ from tests.server.admission_world import (
     LOCALHOST,
     NOW,
     certified,
-    dated,
+    lapsing,
     listed,
     trusting,
 )
@@ -126,14 +126,8 @@ def test_a_path_that_passed_is_not_examined_again(world: World) -> None:
 def test_it_is_examined_again_once_a_date_on_it_has_come(
     lapse: str, reason: str, world: World
 ) -> None:
-    ends = dict.fromkeys(("certificate", "issuing", "root", "list"), 9.0) | {lapse: 2.0}
-    root = Authority(dated(CLIENTS, -1, ends["root"]), CLIENTS.key)
-    issuing = Authority(
-        certified(ISSUING.certificate, root, -1, ends["issuing"]), ISSUING.key, (root.certificate,)
-    )
-    leaf = certified(BELOW.certificate, issuing, -1, ends["certificate"])
-    lists = (authority.crl(ends["list"] * DAY) for authority in (root, issuing))
-    context = _resumable(listed(root.trust, *lists))
+    trust, issuing, leaf = lapsing(lapse)
+    context = _resumable(trust)
     world.completes(context, leaf, issuing.certificate)
     said: list[tuple[float, str | None, bool]] = []
     for world.days in (0.5, 1.5, 2.5, 2.6):

@@ -9,7 +9,6 @@ import pytest
 import trio
 from cryptography import x509
 
-from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.trust import Trust
@@ -21,10 +20,8 @@ from tests.server.admission_world import (
     ISSUING,
     OTHERS,
     Halfway,
-    certified,
-    dated,
     is_served,
-    listed,
+    lapsing,
     tls_client,
     trusting,
     two_lists,
@@ -46,14 +43,8 @@ from tests.support.servers import limits, running, visit
 async def test_a_resumed_session_is_over_with_the_first_date_on_its_path(
     lapse: str, reason: str, version: ssl.TLSVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ends = dict.fromkeys(("certificate", "issuing", "root", "list"), 9.0) | {lapse: 2.0}
-    root = Authority(dated(CLIENTS, -1, ends["root"]), CLIENTS.key)
-    issuing = Authority(
-        certified(ISSUING.certificate, root, -1, ends["issuing"]), ISSUING.key, (root.certificate,)
-    )
-    leaf = certified(BELOW.certificate, issuing, -1, ends["certificate"])
-    lists = (authority.crl(ends["list"] * DAY) for authority in (root, issuing))
-    served = trusting(listed(root.trust, *lists), session_tickets=True)
+    trust, issuing, leaf = lapsing(lapse)
+    served = trusting(trust, session_tickets=True)
     context = tls_client(Credential(BELOW.key, leaf, issuing.chain), version)
     session: ssl.SSLSession | None = None
     said: list[str | None] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -38,6 +39,50 @@ def run(
         timeout=TIMEOUT,
         env=environment(pki, **more),
     )
+
+
+def run_in_terminal(*arguments: str, until: bytes | None = None) -> tuple[str, int]:
+    """What a command shows in a terminal, and its exit status.
+
+    It is interrupted when ``until`` has been shown.
+    """
+    master, slave = pty.openpty()
+    with subprocess.Popen(
+        [*COMMAND, *arguments],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env=environment(TERM="xterm-256color"),
+    ) as process:
+        os.close(slave)
+        written = b""
+        while True:
+            try:
+                written += os.read(master, 65536)
+            except OSError:
+                break  # the last writer has closed the terminal
+            if until is not None and until in written:
+                until = None
+                process.send_signal(signal.SIGINT)
+        status = process.wait(TIMEOUT)
+    os.close(master)
+    return written.decode(), status
+
+
+@contextlib.contextmanager
+def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A command that runs as long as the block does, or less."""
+    with subprocess.Popen(
+        [*COMMAND, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 class Serving:

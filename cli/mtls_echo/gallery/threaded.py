@@ -17,8 +17,6 @@ from mtls_echo_pki.files.durable import replace_file
 from mtls_echo_tls.address import Address
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from mtls_echo.gallery.exhibit import Exhibit
 
 Result = TypeVar("Result")
@@ -62,12 +60,7 @@ class ThreadedGallery:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         token, nursery = self._started.result()
         token.run_sync_soon(nursery.cancel_scope.cancel)
         self._thread.join()

@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.timing import TIMEOUT
-
-ROOT = Path(__file__).parents[3]
+from tests.support.benchmarks import figures_of
 
 
 @pytest.mark.parametrize("tickets", [["--no-tickets"], []], ids=["no tickets", "tickets"])
 def test_many_connections_lose_nothing_while_everything_rotates(
     tmp_path: Path, tickets: list[str]
 ) -> None:
-    counted = tmp_path / "tally.json"
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "benchmarks.rotation", "--json", str(counted), *tickets),
-            *("--occasions", "4", "--clients", "8", "--seconds", "300"),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    tally = json.loads(counted.read_text())
+    options = ("--occasions", "4", "--clients", "8", "--seconds", "300")
+    tally = figures_of("rotation", tmp_path, *tickets, *options)
+
     wrong = ("failed", "lost", "admitted", "otherwise", "not_ok")
     assert [tally[name] for name in wrong] == [0] * len(wrong)
     assert tally["renewals"] > 10

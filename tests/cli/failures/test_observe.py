@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import signal
 import subprocess
 import sys
 import time
@@ -15,7 +12,7 @@ from click.testing import CliRunner
 
 from mtls_echo.failures.observe import observe as command
 from mtls_echo.failures.registry import FAILURE_CASES, find
-from tests.support.command_line import COMMAND, environment, run
+from tests.support.command_line import run, run_in_terminal
 from tests.support.timing import TIMEOUT
 
 
@@ -136,7 +133,7 @@ def _must_not_pause(_: float) -> None:
 
 def test_a_terminal_gets_time_to_read_and_ctrl_c_ends_it_cleanly() -> None:
     """The first is drawn, then it stands still, which is when the interrupt comes."""
-    shown, status = _in_terminal("observe", "reset", until=b"as announced")
+    shown, status = run_in_terminal("observe", "reset", until=b"as announced")
 
     assert shown.count("as announced") == 1
     assert "\x1b[" in shown
@@ -145,7 +142,7 @@ def test_a_terminal_gets_time_to_read_and_ctrl_c_ends_it_cleanly() -> None:
 
 
 def test_fast_does_not_pause_on_a_terminal_either() -> None:
-    shown, status = _in_terminal("observe", "reset", "--fast", until=None)
+    shown, status = run_in_terminal("observe", "reset", "--fast")
 
     assert shown.count("as announced") == 2
     assert status == 0
@@ -173,28 +170,3 @@ def test_its_help_loads_nothing_that_only_playing_needs(wanted: str) -> None:
     assert ran.returncode == 0
     assert "examples:" in ran.stdout
     assert wanted not in ran.stderr.split()
-
-
-def _in_terminal(*arguments: str, until: bytes | None) -> tuple[str, int]:
-    """Run it in a terminal; interrupt it when ``until`` has been shown."""
-    master, slave = pty.openpty()
-    with subprocess.Popen(
-        [*COMMAND, *arguments],
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        env=environment(TERM="xterm-256color"),
-    ) as process:
-        os.close(slave)
-        written, interrupted = b"", False
-        while True:
-            try:
-                written += os.read(master, 65536)
-            except OSError:
-                break  # the last writer has closed the terminal
-            if until is not None and until in written and not interrupted:
-                interrupted = True
-                process.send_signal(signal.SIGINT)
-        status = process.wait(TIMEOUT)
-    os.close(master)
-    return written.decode(), status

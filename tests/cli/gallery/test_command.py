@@ -29,7 +29,7 @@ from mtls_echo.gallery.collection import ALIASES, EXHIBITS
 from mtls_echo.gallery.running import run_command
 from mtls_echo_pki.directory.directory import Directory
 from tests.cli.gallery import small_clients
-from tests.support.command_line import COMMAND, environment
+from tests.support.command_line import COMMAND, environment, started
 from tests.support.timing import TIMEOUT
 
 FEW = ("--only", "expired", "--only", "no-san", "--only", "alert-internal-error")
@@ -305,21 +305,12 @@ def test_a_directory_with_an_intermediate_cannot_issue(tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    with subprocess.Popen(
-        [*COMMAND, "gallery", "--listen", "127.0.0.1:0", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    ) as process:
-        try:
-            assert process.stderr is not None
-            line = process.stderr.readline()
-            port = line.partition("127.0.0.1:")[2].partition(";")[0]
-            assert port, line + process.stderr.read()
-            yield process, int(port)
-        finally:
-            process.kill()
+    with started("gallery", "--listen", "127.0.0.1:0", *arguments) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        port = line.partition("127.0.0.1:")[2].partition(";")[0]
+        assert port, line + process.stderr.read()
+        yield process, int(port)
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])

@@ -287,41 +287,44 @@ def test_on_this_machine_it_is_not_asked_for_by_other_names(host: str, is_ours: 
     assert Asked(names=None).get("/healthz", host=host).status == 200
 
 
-def test_many_scrapers_cost_no_more_than_some() -> None:
-    now, made = 0.0, 0
-    remade = Remade(lambda: now)
+class Counted:
+    """Pages that are remade, by a clock of its own, and how often one was."""
 
-    def make() -> HTTPResponse:
-        nonlocal made
-        made += 1
+    def __init__(self) -> None:
+        self.now, self.made = 0.0, 0
+        self.remade = Remade(lambda: self.now)
+
+    def get(self, key: object, version: int) -> HTTPResponse:
+        return self.remade.get(key, version, self._make)
+
+    def _make(self) -> HTTPResponse:
+        self.made += 1
         return HTTPResponse.text("")
 
+
+def test_many_scrapers_cost_no_more_than_some() -> None:
+    pages = Counted()
+
     for number in range(1000):
-        remade.get("x", number, make)
-        now += 0.01
-    assert BURST <= made <= BURST + 11
-    now, made = now + 100, 0
+        pages.get("x", number)
+        pages.now += 0.01
+    assert BURST <= pages.made <= BURST + 11
+    pages.now, pages.made = pages.now + 100, 0
     for _ in range(50):
-        remade.get("x", 1000, make)
-    assert made == 1
+        pages.get("x", 1000)
+    assert pages.made == 1
 
 
 def test_lists_of_reports_cost_no_more_however_they_are_asked_for() -> None:
-    now, made = 0.0, 0
-    remade = Remade(lambda: now)
+    pages = Counted()
 
-    def make() -> HTTPResponse:
-        nonlocal made
-        made += 1
-        return HTTPResponse.text("")
-
-    statuses = [remade.get(key, 1, make).status for key in range(50)]
+    statuses = [pages.get(key, 1).status for key in range(50)]
     assert statuses == [200] * int(BURST) + [429] * (50 - int(BURST))
-    assert made == BURST
-    kept = [remade.get(key, 1, make).status for key in range(int(BURST))]
+    assert pages.made == BURST
+    kept = [pages.get(key, 1).status for key in range(int(BURST))]
     assert kept.count(200) == MOST_MADE
-    now += 1
-    assert remade.get(51, 1, make).status == 200
+    pages.now += 1
+    assert pages.get(51, 1).status == 200
 
 
 def test_a_reader_of_lists_keeps_no_scraper_out() -> None:

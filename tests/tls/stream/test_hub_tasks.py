@@ -60,18 +60,26 @@ async def test_while_an_answer_is_being_sent_nothing_is_received() -> None:
         assert side.stream.sent == sent + MUCH + len(b"more")
 
 
+async def resting_with(
+    process: trio.Process, stream: AnsweringStream, nursery: trio.Nursery
+) -> Side:
+    """The task of a connection with a client of OpenSSL, once it is at rest."""
+    side = Side(stream, same)
+    nursery.start_soon(side.run)
+    while not side.at_rest:
+        await write(process, b"first\n")
+        await printed(process, b"first\n")
+        await trio.testing.wait_all_tasks_blocked()
+    return side
+
+
 async def test_new_keys_are_taken_up_by_a_connection_at_rest() -> None:
     async with hub_of_a_test() as hub, s_client("-cert", "alice.pem") as (sock, process):
         stream = AnsweringStream(TCPStream(sock), server_side(V13), server_side=True, hub=hub)
         await stream.do_handshake()
         await printed(process, b"Verify return code")
         async with trio.open_nursery() as nursery:
-            side = Side(stream, same)
-            nursery.start_soon(side.run)
-            while not side.at_rest:
-                await write(process, b"first\n")
-                await printed(process, b"first\n")
-                await trio.testing.wait_all_tasks_blocked()
+            await resting_with(process, stream, nursery)
             for number in range(3):
                 await write(process, b"K\n")  # and asks for ours (RFC 8446 §4.6.3)
                 await printed(process, b"KEYUPDATE")
@@ -90,12 +98,7 @@ async def test_an_answer_that_tls_owes_wakes_the_task() -> None:
         await stream.do_handshake()
         await printed(process, b"Verify return code")
         async with trio.open_nursery() as nursery:
-            side = Side(stream, same)
-            nursery.start_soon(side.run)
-            while not side.at_rest:
-                await write(process, b"first\n")
-                await printed(process, b"first\n")
-                await trio.testing.wait_all_tasks_blocked()
+            side = await resting_with(process, stream, nursery)
             await write(process, b"R\n")
             await printed(process, b"no renegotiation")
             await side.over.wait()

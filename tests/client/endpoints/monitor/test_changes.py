@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from tests.client.endpoints.monitor.scenes import servers as servers
 from tests.client.endpoints.monitor.scenes import until_lasting
 from tests.support.endpoint_servers import (
     EndpointServers,
+    Site,
     endpoint,
     monitoring,
     plan,
@@ -30,6 +32,17 @@ from tests.support.timing import TIMEOUT
 
 # A monitor looks at its endpoints and their files from time to time.
 pytestmark = pytest.mark.real_time
+
+
+@contextlib.asynccontextmanager
+async def one_up(servers: EndpointServers) -> AsyncGenerator[tuple[Monitor, Site]]:
+    """A monitor of one endpoint, which is up."""
+    site = servers.site()
+    async with monitoring(Plan()) as (monitor, sites):
+        await site.start(sites)
+        monitor.update(plan(endpoint(site.port, servers.tls())))
+        await until_state(monitor, "up")
+        yield monitor, site
 
 
 async def test_only_the_endpoint_whose_settings_changed_is_dialled_again(
@@ -71,11 +84,7 @@ async def test_only_the_endpoint_whose_settings_changed_is_dialled_again(
 async def test_the_settings_of_an_endpoint_may_change_under_its_very_connection(
     servers: EndpointServers, change: dict[str, Any]
 ) -> None:
-    site = servers.site()
-    async with monitoring(Plan()) as (monitor, sites):
-        await site.start(sites)
-        monitor.update(plan(endpoint(site.port, servers.tls())))
-        await until_state(monitor, "up")
+    async with one_up(servers) as (monitor, site):
         monitor.update(plan(endpoint(site.port, servers.tls(), **change)))
         status = monitor.snapshot()[0]
         assert status.state == "up"
@@ -153,11 +162,7 @@ async def test_a_change_that_is_undone_while_it_is_read_is_seen(
 async def test_a_replaced_certificate_of_ours_is_what_the_server_sees_next(
     servers: EndpointServers,
 ) -> None:
-    site = servers.site()
-    async with monitoring(Plan()) as (monitor, sites):
-        await site.start(sites)
-        monitor.update(plan(endpoint(site.port, servers.tls())))
-        await until_state(monitor, "up")
+    async with one_up(servers) as (monitor, site):
         renewed = servers.clients.issue(Request.client("renewed.test"))
         servers.publish("alice.key", renewed.key_pem)
         servers.publish("alice.crt", renewed.certificate_pem)
@@ -173,11 +178,7 @@ async def test_a_replaced_certificate_of_ours_is_what_the_server_sees_next(
 async def test_broken_files_keep_the_last_good_ones_and_the_very_connection(
     servers: EndpointServers,
 ) -> None:
-    site = servers.site()
-    async with monitoring(Plan()) as (monitor, sites):
-        await site.start(sites)
-        monitor.update(plan(endpoint(site.port, servers.tls())))
-        await until_state(monitor, "up")
+    async with one_up(servers) as (monitor, site):
         good = (servers.folder / "alice.key").read_bytes()
 
         servers.publish("alice.key", good[: len(good) // 2])
