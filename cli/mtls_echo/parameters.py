@@ -108,6 +108,18 @@ class Seconds(click.FloatRange):
         return seconds
 
 
+def timeout_option(default: float, help: str) -> Callable[[Command], Command]:
+    """The option ``--timeout``, in seconds."""
+    return click.option(
+        "--timeout",
+        type=Seconds(min=0, min_open=True),
+        default=default,
+        show_default=True,
+        metavar="SECONDS",
+        help=help,
+    )
+
+
 def verify_option(default: str) -> Callable[[Command], Command]:
     """The option ``--verify``, whose default is described in words."""
     return click.option(

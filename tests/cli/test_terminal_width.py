@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import os
-import pty
 import re
-import struct
-import subprocess
-import termios
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.support.command_line import COMMAND, environment, run
-from tests.support.timing import TIMEOUT
+from tests.support.command_line import run, run_in_terminal
 
 NO_COLOUR = {"NO_COLOR": "1"}
 COMMANDS = (
@@ -42,25 +36,8 @@ COMMANDS = (
 
 def in_terminal(command: str, columns: int, variables: Mapping[str, str] = NO_COLOUR) -> str:
     """What a command shows in a terminal of so many columns."""
-    master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    with subprocess.Popen(
-        [*COMMAND, *command.split()],
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        env={**environment(), "TERM": "xterm-256color", **variables},
-    ) as process:
-        os.close(slave)
-        written = b""
-        while True:
-            try:
-                written += os.read(master, 65536)
-            except OSError:
-                break  # the last writer has closed the terminal
-        process.wait(TIMEOUT)
-    os.close(master)
-    return written.decode().replace("\r\n", "\n")
+    shown, _ = run_in_terminal(*command.split(), columns=columns, variables=variables)
+    return shown.replace("\r\n", "\n")
 
 
 def _words(text: str) -> set[str]:

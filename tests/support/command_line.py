@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,18 +44,24 @@ def run(
     )
 
 
-def run_in_terminal(*arguments: str, until: bytes | None = None) -> tuple[str, int]:
+def run_in_terminal(
+    *arguments: str,
+    until: bytes | None = None,
+    columns: int = 80,
+    variables: Mapping[str, str] | None = None,
+) -> tuple[str, int]:
     """What a command shows in a terminal, and its exit status.
 
     It is interrupted when ``until`` has been shown.
     """
     master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     with subprocess.Popen(
         [*COMMAND, *arguments],
         stdin=slave,
         stdout=slave,
         stderr=slave,
-        env=environment(TERM="xterm-256color"),
+        env={**environment(), "TERM": "xterm-256color", **(variables or {})},
     ) as process:
         os.close(slave)
         written = b""

@@ -16,7 +16,14 @@ import click
 
 from mtls_echo.commands.connect_options import forbid_making, forbid_mixing, versions_of
 from mtls_echo.console import CONNECTION_STATUSES, CommandError, broken_pipe
-from mtls_echo.parameters import CredentialName, Seconds, file_option, is_strict, verify_option
+from mtls_echo.parameters import (
+    CredentialName,
+    Seconds,
+    file_option,
+    is_strict,
+    timeout_option,
+    verify_option,
+)
 from mtls_echo.password import ask_for_password
 from mtls_echo.usage.help import SectionedCommand
 from mtls_echo_client.starttls.ports import PORTS
@@ -142,14 +149,7 @@ _SECTIONS = {
 )
 @click.option("--tls", type=click.Choice(["1.2", "1.3"]), help="Offer only this version.")
 @click.option("--alpn", multiple=True, metavar="PROTOCOL", help="Offer this protocol; repeatable.")
-@click.option(
-    "--timeout",
-    type=Seconds(min=0, min_open=True),
-    default=10.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="For connecting and the handshake; then for silence while an echo is due.",
-)
+@timeout_option(10.0, "For connecting and the handshake; then for silence while an echo is due.")
 @click.option("--json", is_flag=True, help="Print one report in place of the echo.")
 @click.option(
     "--trace",

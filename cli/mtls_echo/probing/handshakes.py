@@ -8,7 +8,6 @@ the usual way, and whether there is another way to get more.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -22,6 +21,7 @@ from mtls_echo.probing.result import Case, ProbeRow
 from mtls_echo.probing.sessions import Run
 from mtls_echo.probing.target import MESSAGE
 from mtls_echo.probing.verdict import status_of
+from mtls_echo_pki.certificates.identifiers import is_address
 from mtls_echo_tls.address import Address
 from mtls_echo_tls.alerts import alert_name
 from mtls_echo_tls.answers.answer import heard, unknown
@@ -92,7 +92,7 @@ def _bare(
         target, name = prober.target, prober.target.server_names[0]
         if forge and (prober.mode != "http" or not target.forge_headers):
             return [case.untested("only in HTTP, and when asked for (--headers)")]
-        if sni is not None and _is_address(name):
+        if sni is not None and is_address(name):
             return [case.untested("the server is asked for by its address")]
         if sni is not None and _has_own_fields(target.request):
             return [case.untested("a server that is not verified is sent no header of one's own")]
@@ -210,14 +210,6 @@ async def _say_in_the_clear(prober: Prober) -> tuple[bytes, str]:
         except trio.BrokenResourceError:
             end = "the server reset the connection"
     return bytes(received), end
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _flipped(name: str) -> str:

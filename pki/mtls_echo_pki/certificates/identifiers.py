@@ -83,6 +83,15 @@ def general_name(identity: str) -> x509.GeneralName:
     return x509.IPAddress(address)
 
 
+def is_address(name: str) -> bool:
+    """Whether a name is an IP address."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
 def identity_text(name: x509.GeneralName) -> str:
     """Return a presented identifier as the string :func:`general_name` would take.
 

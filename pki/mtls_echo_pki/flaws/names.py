@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
 
 from mtls_echo_pki.certificates.authority import Authority
+from mtls_echo_pki.certificates.identifiers import is_address
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.flaws.baseline import (
     Baseline,
@@ -46,7 +47,7 @@ def without_subject(authority: Authority, request: Request) -> Baseline:
 def asked_for_by_address(authority: Authority, request: Request) -> Baseline:
     """Let the client connect to an IP address."""
     baseline = issued_directly(authority, request)
-    address = next((name for name in request.names if _is_address(name)), None)
+    address = next((name for name in request.names if is_address(name)), None)
     if address is None:
         raise ValueError("this flaw is about IP addresses; give one as identity, 127.0.0.1 say")
     return replace(baseline, inputs=replace(baseline.inputs, reference=address))
@@ -65,14 +66,6 @@ def _host_of(request: Request) -> str:
         if not host.startswith("*"):
             return host
     raise ValueError("this flaw is about host names; give one as identity, localhost say")
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 _flaw_of_host = partial(flaw, roles=SERVER_ONLY, prepare=asked_for_by_host)

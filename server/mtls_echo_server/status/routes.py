@@ -7,7 +7,6 @@ what a scraper costs does not depend on the scraper.
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from mtls_echo_pki.certificates.identifiers import is_address
 from mtls_echo_server.http.problems import problem
 from mtls_echo_server.http.site import HTTPResponse, ReceivedRequest, Route, Rule, get
 from mtls_echo_server.status.tally import PastConnection
@@ -190,8 +190,4 @@ def _is_ours(host: str, names: frozenset[str]) -> bool:
     name = (name if name and port.isdecimal() else host).strip("[]").lower().removesuffix(".")
     if not name or name == "localhost" or name.endswith(".localhost") or name in names:
         return True
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
+    return is_address(name)

@@ -11,7 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from mtls_echo.console import CommandError, print_result
-from mtls_echo.parameters import Seconds, file_option, progress_bar, write_report
+from mtls_echo.parameters import file_option, progress_bar, timeout_option, write_report
 from mtls_echo_pki.files.durable import os_reason
 from mtls_echo_pki.printable import printable
 
@@ -93,14 +93,7 @@ def complete_exhibits(
 @click.option("--all", "everything", is_flag=True, help="Show what was refused, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with all rows.")
 @file_option("--junit", help="Write a JUnit report there.")
-@click.option(
-    "--timeout",
-    type=Seconds(min=0, min_open=True),
-    default=20.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long one run may take; then it is ended, and not judged.",
-)
+@timeout_option(20.0, "How long one run may take; then it is ended, and not judged.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD ...]")
 def judge(
     client: str | None,

@@ -10,10 +10,10 @@ import click
 
 from mtls_echo.console import CommandError, complain, print_result
 from mtls_echo.parameters import (
-    Seconds,
     choice_option,
     file_option,
     progress_bar,
+    timeout_option,
     write_report,
     writing,
 )
@@ -136,14 +136,7 @@ are issued for it say "mtls-echo probe".
     metavar="N",
     help="Connections in a second, at most.",
 )
-@click.option(
-    "--timeout",
-    type=Seconds(min=0, min_open=True),
-    default=5.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="For one connection.",
-)
+@timeout_option(5.0, "For one connection.")
 @click.option(
     "--between",
     metavar="COMMAND",
