@@ -12,7 +12,7 @@ import msgspec
 import trio
 
 from mtls_echo.gallery.clients import CLIENTS
-from mtls_echo.gallery.collection import EXHIBITS
+from mtls_echo.gallery.collection import CHOICES, EXHIBITS
 from mtls_echo.gallery.exhibit import Exhibit
 from mtls_echo.gallery.judge import judge
 from mtls_echo_pki.printable import printable
@@ -41,38 +41,6 @@ fault.
   client fails on the same path without the fault.
 """
 
-# Why clients differ where a rule forbids it, in the words of a programmer who has to know.
-_WHY = {
-    "no-san": "RFC 2818 §3.1 had clients fall back to the common name of a certificate without"
-    " subjectAltName; RFC 9110 §4.3.4 and RFC 9525 §2 have them no longer. OpenSSL's"
-    " X509_check_host falls back unless X509_CHECK_FLAG_NEVER_CHECK_SUBJECT is set (Python:"
-    " `hostname_checks_common_name = False`, which urllib3, and so requests, sets); GnuTLS, node"
-    " and Java fall back, too. Go and Chromium do not.",
-    "wrong-usage": "By RFC 5280 §4.2.1.12 a certificate with extendedKeyUsage serves its purposes"
-    " only. GnuTLS checks the purpose when it is asked to"
-    " (gnutls_certificate_verify_peers with GNUTLS_KP_TLS_WWW_SERVER), as gnutls-cli does; wget"
-    " does not ask.",
-    "truncates": "RFC 8446 §6.1 and RFC 5246 §7.2.1: without close_notify more may have been to"
-    " come. gnutls-cli may take the end of TCP for that of the data, with status 0. HTTP"
-    " clients count the bytes of the body; Java's HttpsURLConnection, which is judged here, does"
-    " not. (java.net.http.HttpClient does, but sends hardly any alert.)",
-    "alert-close-notify": "The server closes before it has shown anything, which is the end of the"
-    " connection (RFC 8446 §6.1), and no success. `openssl s_client` ends with status 0; it sends"
-    " nothing.",
-    "oversize": "OpenSSL and BoringSSL (Chromium) take 100 KiB of certificates, Go 64 KiB of one"
-    " message, Java 32 KiB, and GnuTLS more.",
-    "weak-key": "OpenSSL's security level 1 takes RSA from 1024 bits on, level 2, Debian's,"
-    " from 2048; node has an OpenSSL of its own, with level 1.",
-}
-
-_NOTES = {
-    "revocation": "The CRLs of both CAs of a path, the root's and the intermediate's. gnutls-cli"
-    " cannot be given the latter: it verifies a CRL when it loads it, with the trust anchors only,"
-    ' and ends ("Error in the CRL verification"). Go, Java, requests and Chromium have no option'
-    " for a CRL of one's own in what is run here. Where a CRL does not count, RFC 5280 §6.3.3"
-    " leaves the decision to the application: OpenSSL refuses, GnuTLS accepts.",
-}
-
 
 def page(scores: Sequence[Scored]) -> Iterator[str]:
     """The page, piece by piece."""
@@ -83,8 +51,8 @@ def page(scores: Sequence[Scored]) -> Iterator[str]:
     by_group = {group: [e for e in EXHIBITS.values() if e.group == group] for group in _GROUPS}
     for group, about in _GROUPS.items():
         yield f"\n## {about}\n"
-        if group in _NOTES:
-            yield f"{_NOTES[group]}\n"
+        if group in CHOICES.notes:
+            yield f"{CHOICES.notes[group]}\n"
         yield from _table(by_group[group], [s for s in scores if _knows(s, group)])
     yield "\n## Where they differ\n"
     yield from _differences(scores)
@@ -154,7 +122,7 @@ def _differences(scores: Sequence[Scored]) -> Iterator[str]:
         )
         if accepted:
             rule = exhibit.choice and f"{exhibit.choice[0].upper()}{exhibit.choice[1:]}."
-            said = " ".join(filter(None, (rule, _WHY.get(exhibit.slug))))
+            said = " ".join(filter(None, (rule, CHOICES.differences.get(exhibit.slug))))
             named = f"**{exhibit.slug}** ({exhibit.title})"
             found.setdefault((", ".join(accepted), said), []).append(named)
     for (who, said), named_ones in found.items():

@@ -1,15 +1,18 @@
 """The collection: every exhibit, by name.
 
 Most are the flaws of a server's certificate (`mtls_echo_pki.flaws`), whose titles and rules are
-theirs. A table says where RFC 5280 or practice leaves a client the choice: accepting is no fault
-there.
+theirs. A table, ``choices.toml``, says where RFC 5280 or practice leaves a client the choice.
 """
 
 from __future__ import annotations
 
 import ssl
+import tomllib
 from difflib import get_close_matches
 from functools import partial
+from importlib import resources
+
+import msgspec
 
 from mtls_echo.gallery import behaviours
 from mtls_echo.gallery.exhibit import BOTH, Configure, Exhibit
@@ -23,44 +26,26 @@ _NO_CHECK_TIME = 0x200000
 # The client's own mistake, which no server can make.
 _NOT_A_SERVERS = frozenset({"empty-trust"})
 
-# Why a client may accept what is wrong, by the slugs of the flaws.
-_CHOICES: dict[str, str] = {
-    slug: why
-    for why, slugs in {
-        "RFC 5280 §4.2.1 demands the key identifiers of CAs, and of no verifier that it looks": (
-            "missing-key-identifier", "missing-key-identifier-authority",
-        ),
-        "RFC 5280 demands it of CAs, and leaves open whether a verifier looks": (
-            "not-conforming-empty-subject", "not-conforming-no-key-usage",
-        ),
-        "RFC 5280 §4.2.1.12 lets an application decide whether any usage will do": (
-            "wrong-usage-any",
-        ),
-        "RFC 8446 §4.4.2.2 demands it of the presenter; not every verifier looks": (
-            "wrong-usage-no-digital-signature",
-        ),
-        "RFC 5280 does not let a CA's usage restrict what it issues, though many do": (
-            "wrong-usage-authority",
-        ),
-        "a client may know the intermediate, or fetch it": (
-            "missing-intermediate", "missing-intermediate-wrong-one",
-        ),
-        "the dates of a trust anchor are no part of RFC 5280 §6.1": ("expired-authority-anchor",),
-        "RFC 9325 §4.5 binds servers; a client may have a limit of its own": (
-            "weak-key", "weak-key-authority",
-        ),
-        "RFC 8446 §4.4.2.4 recommends to refuse it, and does not demand it": ("weak-signature",),
-        "how much a client takes is its own choice": ("oversize",),
-        "the dot of an absolute name is no part of it, and some ignore it": (
-            "wrong-name-trailing-dot",
-        ),
-        "without a CRL that counts, RFC 5280 §6.3.3 leaves the decision to the application": (
-            "crl-missing", "crl-missing-authority", "crl-expired", "crl-not-yet-valid",
-            "bad-signature-crl",
-        ),
-    }.items()
-    for slug in slugs
-}  # fmt: skip
+
+class Choices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is said of clients that differ, in ``choices.toml``.
+
+    Attributes:
+        choices: The slugs of flaws that a client may accept, by why it may.
+        differences: Why clients differ where a rule forbids it, by exhibit.
+        notes: What is to be known of a group of exhibits.
+    """
+
+    choices: dict[str, list[str]]
+    differences: dict[str, str]
+    notes: dict[str, str]
+
+
+_table = resources.files("mtls_echo.gallery").joinpath("choices.toml").read_text("utf-8")
+
+CHOICES = msgspec.convert(tomllib.loads(_table), Choices)
+
+_CHOICES = {slug: why for why, slugs in CHOICES.choices.items() for slug in slugs}
 
 
 def _certificates() -> list[Exhibit]:
