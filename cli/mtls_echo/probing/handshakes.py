@@ -20,7 +20,7 @@ from mtls_echo.probing.attempt import attempt
 from mtls_echo.probing.result import Case, ProbeRow
 from mtls_echo.probing.sessions import Run
 from mtls_echo.probing.target import MESSAGE
-from mtls_echo.probing.verdict import status_of
+from mtls_echo.probing.verdict import by_answer, status_of
 from mtls_echo_pki.certificates.identifiers import is_address
 from mtls_echo_tls.address import Address
 from mtls_echo_tls.alerts import alert_name
@@ -174,19 +174,11 @@ async def _plaintext(prober: Prober, case: Case) -> list[ProbeRow]:
         return [case.row("admitted", "the echo came back in the clear")]
     if received[0] == ALERT and len(received) >= _ALERT_SIZE:
         return [case.row("refused", f"alert {alert_name(received[_ALERT_SIZE - 1])}")]
-    answer, expected = heard(received) or unknown(received), good.tried.report.answer
-    how = status_of(answer) if answer.status is not None else f"in the clear it says: {answer}"
-    if answer.status is not None and not answer.is_success:
-        return [case.row("refused", how)]
+    answer = heard(received) or unknown(received)
     if answer.location.startswith("https://"):
-        return [case.row("refused", how)]
-    same = expected is not None and (answer.status, answer.location) == (
-        expected.status,
-        expected.location,
-    )
-    if same and good.is_answer(answer.text, ()):
-        return [case.row("admitted", how)]
-    return [case.row("unclear", f"{how}, which is not what the good identity got")]
+        return [case.row("refused", status_of(answer))]
+    verdict, how = by_answer(answer, good)
+    return [case.row("refused" if verdict == "refused late" else verdict, how)]
 
 
 async def _say_in_the_clear(prober: Prober) -> tuple[bytes, str]:

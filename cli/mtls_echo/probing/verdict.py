@@ -74,7 +74,7 @@ def judged(tried: Tried, good: Good, words: Sequence[str] = ()) -> tuple[Verdict
     if report.rejected_by == "client":
         return "unclear", f"we refused the server: {report.causes[0]}"
     if answer is not None and answer.status is not None:
-        return _by_answer(tried, answer, good, words)
+        return by_answer(answer, good, words, denied=report.outcome in ("refused", "denied"))
     if report.outcome == "denied":
         return "refused late", "denied by a line of text"
     if report.outcome == "refused":
@@ -90,14 +90,19 @@ def judged(tried: Tried, good: Good, words: Sequence[str] = ()) -> tuple[Verdict
     return "unclear", "no answer within the timeout" if timed_out else report.summary
 
 
-def _by_answer(
-    tried: Tried, answer: ServerAnswer, good: Good, words: Sequence[str]
+def by_answer(
+    answer: ServerAnswer, good: Good, words: Sequence[str] = (), *, denied: bool = False
 ) -> tuple[Verdict, str]:
+    """The verdict on what a server says, in HTTP or as the greeting of another protocol."""
     expected = good.tried.report.answer
+    if answer.status is None:
+        if expected is not None and good.is_answer(answer.text, words):
+            return "admitted", f"it is greeted as the good identity: {answer}"
+        return "unclear", f"the server says: {answer}"
     how = status_of(answer)
     if answer.status in _NOT_ABOUT_IDENTITY:
         return "unclear", how
-    if tried.report.outcome in ("refused", "denied") or 400 <= (answer.status or 0) < 500:
+    if denied or 400 <= answer.status < 500:
         return "refused late", how
     if not answer.is_success or expected is None:
         return "unclear", how
@@ -111,11 +116,10 @@ def _by_answer(
 
 def _after_the_handshake(tried: Tried, good: Good, words: Sequence[str]) -> tuple[Verdict, str]:
     """Of a handshake that was not refused; what counts is that the good identity got no more."""
-    if tried.report.answer is not None and good.tried.report.answer is not None:
-        if good.is_answer(tried.text, words):
-            return "admitted", f"it is greeted as the good identity: {tried.report.answer}"
-        return "unclear", f"the server says: {tried.report.answer}"
-    if tried.accepted or tried.report.answer is not None:
+    answer = tried.report.answer
+    if answer is not None and good.tried.report.answer is not None:
+        return by_answer(answer, good, words)
+    if tried.accepted or answer is not None:
         if good.tried.report.answer is not None:
             return "unclear", "the handshake is complete, but the good identity is sent something"
         return "admitted", "the handshake is complete, and not refused"

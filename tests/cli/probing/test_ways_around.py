@@ -106,7 +106,7 @@ async def test_the_same_port_may_serve_without_tls() -> None:
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", True, "refused", "HTTP/1.1 400 Bad Request"),
         # It may wait for the rest of a ClientHello.
         (b"", False, "not tested", "the server did not close within the timeout"),
-        (b"SSH-2.0-OpenSSH\r\n", False, "unclear", "it says: SSH"),
+        (b"SSH-2.0-OpenSSH\r\n", False, "unclear", "the server says: SSH"),
     ],
 )
 async def test_what_is_seen_without_tls_is_said_and_silence_proves_nothing(
