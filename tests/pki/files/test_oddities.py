@@ -60,26 +60,15 @@ def armoured(der: bytes, label: str = "CERTIFICATE") -> bytes:
 
 DATE = "not as YYMMDDhhmmssZ or YYYYMMDDhhmmssZ"
 ODD = {
-    "no seconds": (
-        END,
-        encode(UTC_TIME, b"3001010000Z"),
-        f"its notAfter is written “3001010000Z”, {DATE}",
-    ),
-    "an offset": (
-        END,
-        encode(UTC_TIME, b"300101000000+0100"),
-        f"its notAfter is written “300101000000+0100”, {DATE}",
-    ),
-    "a fraction": (
-        END,
-        encode(GENERALIZED_TIME, b"20300101000000.5Z"),
-        f"its notAfter is written “20300101000000.5Z”, {DATE}",
-    ),
-    "a leap second": (
-        END,
-        encode(GENERALIZED_TIME, b"99991231235960Z"),
-        f"its notAfter is written “99991231235960Z”, {DATE}",
-    ),
+    **{
+        what: (END, encode(kind, date), f"its notAfter is written “{date.decode()}”, {DATE}")
+        for what, kind, date in (
+            ("no seconds", UTC_TIME, b"3001010000Z"),
+            ("an offset", UTC_TIME, b"300101000000+0100"),
+            ("a fraction", GENERALIZED_TIME, b"20300101000000.5Z"),
+            ("a leap second", GENERALIZED_TIME, b"99991231235960Z"),
+        )
+    },
     "not a date": (END, encode(UTF8, b"soon\x1b"), rf"its notAfter is written “soon\x1b”, {DATE}"),
     "printable": (
         SUBJECT,

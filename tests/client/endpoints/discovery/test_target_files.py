@@ -259,10 +259,15 @@ def test_a_half_written_file_keeps_its_targets_until_it_is_whole(tmp_path: Path)
     assert troubles(looked, path) == []
 
 
-def test_a_file_that_becomes_what_it_was_is_not_a_problem_any_more(tmp_path: Path) -> None:
-    path = tmp_path / "t.json"
+def seen_once(folder: Path) -> tuple[Path, Discovery]:
+    """A file with one target, and what was found in it."""
+    path = folder / "t.json"
     path.write_bytes(written("a.test:1"))
-    looked = Discovery().look([path])
+    return path, Discovery().look([path])
+
+
+def test_a_file_that_becomes_what_it_was_is_not_a_problem_any_more(tmp_path: Path) -> None:
+    path, looked = seen_once(tmp_path)
     for contents in (b"[", written("a.test:1")):
         path.write_bytes(contents)
         looked = looked.look([path])
@@ -290,9 +295,7 @@ def test_a_file_that_becomes_what_it_was_is_not_a_problem_any_more(tmp_path: Pat
 def test_a_file_that_cannot_be_read_keeps_its_targets(
     spoil: Callable[[Path], object], message: str, tmp_path: Path
 ) -> None:
-    path = tmp_path / "t.json"
-    path.write_bytes(written("a.test:1"))
-    looked = Discovery().look([path])
+    path, looked = seen_once(tmp_path)
     path.unlink()
     spoil(path)
 
@@ -336,9 +339,7 @@ def test_a_deleted_file_has_no_targets(tmp_path: Path) -> None:
 
 
 def test_a_file_that_was_named_outright_is_missed(tmp_path: Path) -> None:
-    path = tmp_path / "t.json"
-    path.write_bytes(written("a.test:1"))
-    looked = Discovery().look([path])
+    path, looked = seen_once(tmp_path)
     path.unlink()
 
     looked = looked.look([path])
