@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,7 +23,6 @@ from mtls_echo_tls.address import parse_address, reference_identifier
 if TYPE_CHECKING:
     from mtls_echo.probing.result import Result
     from mtls_echo.probing.target import ClientAuth, Mode, ProbeTarget
-    from mtls_echo_client.dial import Prologue
     from mtls_echo_pki.certificates.credential import Credential
 
 EPILOG = """
@@ -186,20 +185,17 @@ def probe(address: str | None, *, listed: bool, **options: Any) -> None:
     issuer, trust = issuer_of(
         ProbeOptions(**{key: options[key] for key in ProbeOptions.__annotations__})
     )
-    from dataclasses import replace
-
     target = replace(target, trust=trust)
     admitted: dict[str, Credential] = {}
-    only, skip, pace = options["only"], options["skip"], options["pace"]
     try:
         with progress_bar("probing") as progress:
             result = trio.run(
                 lambda: run(
                     target,
                     issuer,
-                    only=only,
-                    skip=skip,
-                    pace=pace,
+                    only=options["only"],
+                    skip=options["skip"],
+                    pace=options["pace"],
                     progress=progress,
                     admitted=admitted,
                 )
@@ -226,13 +222,15 @@ def probe(address: str | None, *, listed: bool, **options: Any) -> None:
 def _complain(result: Result) -> None:
     """Say why nothing was judged."""
     first = result.baseline[0]
-    versions = " or ".join(f"TLS {each.tls}" for each in result.baseline)
     what = f"nothing is judged: the good identity, {result.good}, is not served by {result.target}"
-    how = [f"in {versions}: {first.how}"] if first.connected else [first.how]
-    if len({each.how for each in result.baseline}) > 1:
-        how = [f"in TLS {each.tls}: {each.how}" for each in result.baseline]
-    facts = first.facts if len(how) == 1 else []
-    complain("\n".join([what, *how, *facts]), first.remedy or None)
+    hows: dict[str, list[str]] = {}
+    for each in result.baseline:
+        hows.setdefault(each.how, []).append(f"TLS {each.tls}")
+    told = [f"in {' or '.join(versions)}: {how}" for how, versions in hows.items()]
+    if not first.connected:
+        told = [first.how]
+    facts = first.facts if len(told) == 1 else []
+    complain("\n".join([what, *told, *facts]), first.remedy or None)
 
 
 def _check(options: dict[str, Any]) -> None:
@@ -253,6 +251,7 @@ def _check(options: dict[str, Any]) -> None:
 def _target(address: str, options: dict[str, Any]) -> ProbeTarget:
     from mtls_echo.probing.target import BOTH, ProbeTarget
     from mtls_echo.vocabulary import COMMAND_LINE
+    from mtls_echo_client.check import prologue_of
     from mtls_echo_client.http import HTTPRequest
 
     try:
@@ -285,17 +284,9 @@ def _target(address: str, options: dict[str, Any]) -> ProbeTarget:
         forge_headers=options["headers"],
         repeat=options["repeat"],
         versions=(options["tls"],) if options["tls"] else BOTH,
-        prologue=_prologue(options["starttls"]),
+        prologue=prologue_of(options["starttls"]),
         vocabulary=COMMAND_LINE,
     )
-
-
-def _prologue(protocol: str | None) -> Prologue | None:
-    if protocol is None:
-        return None
-    from mtls_echo_client.starttls.negotiation import starttls
-
-    return partial(starttls, protocol)
 
 
 def _list() -> Sequence[str]:
