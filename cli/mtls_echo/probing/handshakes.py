@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import trio
 
 from mtls_echo.probing import sessions
-from mtls_echo.probing.attempt import attempt
 from mtls_echo.probing.result import Case, ProbeRow
 from mtls_echo.probing.sessions import Run
 from mtls_echo.probing.target import MESSAGE
@@ -109,11 +108,8 @@ def _bare(
                 rows.append(case.untested("no certificate is needed anyway", version))
                 continue
             once = partial(
-                attempt,
-                target,
+                prober.attempt,
                 prober.client(None, version, verify=sni is None),
-                prober.pace,
-                prober.mode,
                 sni=None if sni is None else sni(name),
                 request=request,
                 split=split,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
 
@@ -82,6 +82,10 @@ class Prober:
         """A context for an identity, whose connections may resume one another's sessions."""
         return make_client(self.target, credential, version, self.mode, verify=verify)
 
+    async def attempt(self, context: ssl.SSLContext, **options: Any) -> Tried:
+        """Connect once, as `mtls_echo.probing.attempt.attempt` does."""
+        return await attempt(self.target, context, self.pace, self.mode, **options)
+
     async def usual(
         self, credential: Credential | None, version: TLSVersion, name: str
     ) -> Outcome:
@@ -101,8 +105,7 @@ class Prober:
             ssl.SSLError: OpenSSL does not load it.
         """
         name = name or self.target.server_names[0]
-        context = self.client(credential, version)
-        once = partial(attempt, self.target, context, self.pace, self.mode, server_name=name)
+        once = partial(self.attempt, self.client(credential, version), server_name=name)
         words = words_of(credential, self.credential)
         return await self.repeated(once, self.good_at(version, name), words)
 

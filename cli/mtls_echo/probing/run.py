@@ -125,7 +125,7 @@ async def _find_baseline(prober: Prober, result: Result) -> None:
 
 async def _try_good(prober: Prober, version: TLSVersion, name: str | None = None) -> Tried:
     context = prober.client(prober.credential, version)
-    return await attempt(prober.target, context, prober.pace, prober.mode, server_name=name)
+    return await prober.attempt(context, server_name=name)
 
 
 def _is_connected(tried: Tried) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from mtls_echo.probing.attempt import Tried, attempt
+from mtls_echo.probing.attempt import Tried
 from mtls_echo.probing.identities import IDENTITIES
 from mtls_echo.probing.issuer import NotMadeError
 from mtls_echo.probing.verdict import REFUSALS, judged, status_of, without
@@ -82,8 +82,7 @@ async def resumed_under(
     prober: Prober, version: TLSVersion, credential: Credential | None, one: str, other: str
 ) -> Tried | None:
     """Resume a session of one name under the other; None where there is no ticket."""
-    context = prober.client(credential, version)
-    once = partial(attempt, prober.target, context, prober.pace, prober.mode)
+    once = partial(prober.attempt, prober.client(credential, version))
     session = (await once(server_name=one)).session
     return None if session is None else await once(server_name=other, session=session)
 
@@ -96,9 +95,7 @@ async def for_other_host(
     host = ("Host", str(Address(other, target.port)))
     request = replace(target.request, header=(*target.request.header, host))
     context = prober.client(credential, version)
-    return await attempt(
-        target, context, prober.pace, prober.mode, server_name=one, request=request
-    )
+    return await prober.attempt(context, server_name=one, request=request)
 
 
 async def of_a_refused(prober: Prober, case: Case) -> list[ProbeRow]:
@@ -125,15 +122,15 @@ async def of_a_refused(prober: Prober, case: Case) -> list[ProbeRow]:
 
 async def after_a_change(prober: Prober, case: Case) -> list[ProbeRow]:
     """The good identity after the operator's change: by a full handshake, and resumed."""
-    target, pace, mode = prober.target, prober.pace, prober.mode
-    if target.between is None:
+    between = prober.target.between
+    if between is None:
         return [case.untested("no command is given that revokes or reloads (--between)")]
     clients: dict[TLSVersion, ssl.SSLContext] = {
         version: prober.client(prober.credential, version) for version in prober.versions
     }
-    firsts = {v: await attempt(target, context, pace, mode) for v, context in clients.items()}
+    firsts = {version: await prober.attempt(context) for version, context in clients.items()}
     done = await trio.run_process(
-        ["/bin/sh", "-c", target.between], check=False, stdout=subprocess.DEVNULL
+        ["/bin/sh", "-c", between], check=False, stdout=subprocess.DEVNULL
     )
     if done.returncode != 0:
         return [case.untested(f"the command of --between ends with {done.returncode}")]
@@ -144,8 +141,8 @@ async def after_a_change(prober: Prober, case: Case) -> list[ProbeRow]:
             rows.append(case.untested("the server gives no ticket", version))
             continue
         # Resumed first: a server that reloads on its own time has had no less of it.
-        resumed = await attempt(target, context, pace, mode, session=session)
-        full = await attempt(target, prober.client(prober.credential, version), pace, mode)
+        resumed = await prober.attempt(context, session=session)
+        full = await prober.attempt(prober.client(prober.credential, version))
         by_full, how_full = judged(full, prober.good[version])
         if by_full not in REFUSALS:
             rows.append(case.untested(f"by a full handshake it is still {by_full}", version))
