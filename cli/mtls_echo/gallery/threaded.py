@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -54,6 +55,7 @@ class ThreadedGallery:
             replace_file(folder / name, content, mode)
         self._open: dict[str, _Open] = {}
         self._started: Future[tuple[trio.lowlevel.TrioToken, trio.Nursery]] = Future()
+        self._outside = ThreadPoolExecutor(1, "gallery")
         self._thread = threading.Thread(target=trio.run, args=(self._run,), daemon=True)
 
     def __enter__(self) -> ThreadedGallery:
@@ -64,6 +66,7 @@ class ThreadedGallery:
         token, nursery = self._started.result()
         token.run_sync_soon(nursery.cancel_scope.cancel)
         self._thread.join()
+        self._outside.shutdown()
 
     def host(self, slug: str) -> str:
         """The name to connect to and to ask for; an address, where that is what is wrong.
@@ -92,19 +95,10 @@ class ThreadedGallery:
         self, what: Callable[[Exhibit], Coroutine[Any, Any, Result]], exhibit: Exhibit
     ) -> Result:
         """Have something done in the thread; from any other, whatever event loop runs there."""
-        token, nursery = self._started.result()
-        done: Future[Result] = Future()
-
-        async def do() -> None:
-            try:
-                done.set_result(await what(exhibit))
-            except Exception as error:
-                done.set_exception(error)
-            finally:
-                done.cancel()  # if the gallery has ended meanwhile
-
-        token.run_sync_soon(nursery.start_soon, do)
-        return done.result()
+        token, _ = self._started.result()
+        run = partial(trio.from_thread.run, what, exhibit, trio_token=token)
+        # Its own thread has no event loop, where trio would not let it wait.
+        return self._outside.submit(run).result()
 
     async def _run(self) -> None:
         async with trio.open_nursery() as nursery:
