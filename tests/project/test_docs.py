@@ -1,7 +1,7 @@
 """What the documentation shows is what happens: transcripts are run, programs are run, links lead.
 
 In a transcript ``…`` stands for text that differs from run to run; alone on a line, for any number
-of lines.
+of lines. One without a command is what the server of the page writes next.
 """
 
 from __future__ import annotations
@@ -74,13 +74,17 @@ class Terminal:
     def run(self, command: str, lines: int | None = None) -> str:
         """The output of a command to its end, or its first ``lines`` lines: then it goes on."""
         assert self._bash.stdin is not None
-        assert self._bash.stdout is not None
-        watchdog = threading.Timer(TIMEOUT, self.close)
-        watchdog.start()
         # The status of the command before, for who asks; nothing of what follows to this one.
         self._bash.stdin.write(f"(exit {self.status})\n{{ {command}\n}} </dev/null\n")
         self._bash.stdin.write(f'printf "\\n%s%s\\n" "{self._END}" $?\n')
         self._bash.stdin.flush()
+        return self.read(lines, command)
+
+    def read(self, lines: int | None, command: str = "") -> str:
+        """So many lines of what is printed; all of it, to the end of a command, unless given."""
+        assert self._bash.stdout is not None
+        watchdog = threading.Timer(TIMEOUT, self.close)
+        watchdog.start()
         output = ""
         while lines is None or output.count("\n") < lines:
             line = self._bash.stdout.readline()
@@ -128,6 +132,9 @@ class Reader:
 
     def follow(self, transcript: str) -> None:
         """Run every command of a transcript, and compare what it prints with what is shown."""
+        if not transcript.startswith("$ "):
+            printed = self._told(self.other.read(transcript.count("\n")))
+            assert re.fullmatch(_pattern(transcript), printed), printed
         for command, expected in _COMMAND.findall(transcript):
             asked = command == "echo $?"
             # A status that is not shown is 0; one that is shown belongs to the command above.
