@@ -99,7 +99,6 @@ NAVIGATION = {
     "The project": [
         "architecture",
         "performance",
-        "compare",
         "site/contributing",
         "site/security-policy",
         "release",

@@ -156,6 +156,13 @@ def test_one_version_is_stated_everywhere() -> None:
     assert f"## {mtls_echo.__version__}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
 
 
+def test_the_urls_of_the_project_lead_to_no_host_that_exists() -> None:
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]
+
+    assert {"Homepage", "Documentation", "Source", "Issues", "Changelog"} == set(urls)
+    assert all(url.startswith("https://mtls-echo.example/") for url in urls.values())
+
+
 def test_pytest_finds_the_fixtures_by_itself() -> None:
     (plugin,) = entry_points(group="pytest11", name="mtls_echo")
 
