@@ -1,14 +1,17 @@
-"""The README's picture: a client without a certificate, explained by both ends."""
+"""Two terminals: a client without a certificate, explained by both ends."""
 
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from docs.pictures.session import Command, environment, free_port
 from docs.pictures.terminal import Window, draw, prompt
 
 from mtls_echo_pki.directory.directory import Directory
+
+_COLUMNS = 90
 
 _DESCRIPTION = (
     "Two terminals. In one a server refuses a client that presents no certificate; in the other"
@@ -27,13 +30,13 @@ def _windows(home: Path) -> list[Window]:
     # As from the second start on: at the first, a path in this home would be in the log.
     Directory.create(home / ".local" / "state" / "mtls-echo" / "pki")
     port = free_port()
-    server = Command(f"mtls-echo serve --listen 127.0.0.1:{port}", variables)
+    server = Command(f"mtls-echo serve --listen 127.0.0.1:{port}", variables, _COLUMNS)
     try:
         server.wait_for("listening")
         client = ""
         for options in ("", " --no-cert"):
             line = f"mtls-echo connect localhost:{port} hello{options}"
-            connecting = Command(line, variables)
+            connecting = Command(line, variables, _COLUMNS)
             status = connecting.end()
             client += prompt(line) + connecting.printed
         client += f"{prompt('echo $?')}{status}\n"
@@ -43,7 +46,7 @@ def _windows(home: Path) -> list[Window]:
     served, _, _ = server.printed.partition("stopping")
     served = served[: served.rindex("\n") + 1]
     windows = [
-        Window("terminal 1: the server", prompt("mtls-echo serve") + served),
-        Window("terminal 2: a client", client),
+        Window("terminal 1: the server", prompt("mtls-echo serve") + served, _COLUMNS),
+        Window("terminal 2: a client", client, _COLUMNS),
     ]
-    return [Window(each.title, each.text.replace(str(port), "8443")) for each in windows]
+    return [replace(each, text=each.text.replace(str(port), "8443")) for each in windows]

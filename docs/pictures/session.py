@@ -20,7 +20,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-COLUMNS, LINES = 90, 24
+COLUMNS, LINES = 80, 24
 SECONDS = 20
 
 _VARYING = (
@@ -36,13 +36,14 @@ class Command:
     Args:
         line: As one types it.
         variables: Its environment.
+        columns: How wide the terminal is.
     """
 
-    def __init__(self, line: str, variables: Mapping[str, str]) -> None:
+    def __init__(self, line: str, variables: Mapping[str, str], columns: int = COLUMNS) -> None:
         program, *arguments = shlex.split(line)
         assert program == "mtls-echo", line
         ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, columns, 0, 0))
         self._printed = b""
         self._more = threading.Condition()
         self._process = subprocess.Popen(

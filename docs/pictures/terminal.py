@@ -55,10 +55,11 @@ height="{terminal_height}"/></clipPath>
 
 @dataclass(frozen=True)
 class Window:
-    """A terminal: its title, and what is on it, with escape sequences for colours."""
+    """A terminal: its title, what is on it, with escape sequences for colours, and its width."""
 
     title: str
     text: str
+    columns: int = COLUMNS
 
 
 def prompt(command: str) -> str:
@@ -91,7 +92,7 @@ def _window(window: Window, name: str) -> str:
     console = Console(
         record=True,
         file=io.StringIO(),
-        width=COLUMNS,
+        width=window.columns,
         force_terminal=True,
         color_system="standard",
         highlight=False,
@@ -99,7 +100,7 @@ def _window(window: Window, name: str) -> str:
     text = Text.from_ansi(window.text.rstrip("\n"))
     for line in text.split("\n", allow_blank=True):
         # A terminal breaks lines where it ends, not between words.
-        for piece in line.divide(range(COLUMNS, len(line), COLUMNS)):
+        for piece in line.divide(range(window.columns, len(line), window.columns)):
             console.print(piece, no_wrap=True, overflow="ignore", crop=False)
     svg = console.export_svg(title=window.title, theme=_THEME, code_format=_WINDOW, unique_id=name)
     return re.sub(r"<text [^>]*>\n</text>", "", svg)  # the ends of lines
