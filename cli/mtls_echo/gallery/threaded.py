@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -96,7 +95,10 @@ class ThreadedGallery:
     ) -> Result:
         """Have something done in the thread; from any other, whatever event loop runs there."""
         token, _ = self._started.result()
-        run = partial(trio.from_thread.run, what, exhibit, trio_token=token)
+
+        def run() -> Result:
+            return trio.from_thread.run(what, exhibit, trio_token=token)
+
         # Its own thread has no event loop, where trio would not let it wait.
         return self._outside.submit(run).result()
 
