@@ -32,7 +32,7 @@ PACKAGES = """
 pki:
 pki/certificates: pki
 pki/files: pki pki/certificates
-pki/flaws: pki/certificates
+pki/flaws: pki pki/certificates
 pki/directory: pki pki/certificates pki/files pki/flaws
 pki/checks: pki pki/certificates pki/files pki/directory
 

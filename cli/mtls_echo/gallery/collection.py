@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ssl
 import tomllib
-from difflib import get_close_matches
 from functools import partial
 from importlib import resources
 
@@ -18,6 +17,7 @@ from mtls_echo.gallery import behaviours
 from mtls_echo.gallery.exhibit import BOTH, Configure, Exhibit
 from mtls_echo.gallery.page import show_exhibit
 from mtls_echo_pki.flaws.registry import FLAWS
+from mtls_echo_pki.lookup import look_up
 from mtls_echo_tls.alerts import AlertDescription, alert_meaning
 
 # X509_V_FLAG_NO_CHECK_TIME, for which `ssl` has no name.
@@ -185,10 +185,4 @@ def find_exhibit(slug: str) -> Exhibit:
     Raises:
         ValueError: There is none.
     """
-    if slug not in EXHIBITS:
-        close = get_close_matches(slug, EXHIBITS, n=3)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
-        raise ValueError(
-            f'there is no exhibit "{slug}"; {hint}see them all: mtls-echo gallery --list'
-        )
-    return EXHIBITS[slug]
+    return look_up("exhibit", slug, EXHIBITS, "mtls-echo gallery --list")

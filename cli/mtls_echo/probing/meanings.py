@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable
-from difflib import get_close_matches
 from importlib import resources
 from typing import Literal, TypeAlias
 
 import msgspec
 
 from mtls_echo_pki.flaws.registry import FLAWS
+from mtls_echo_pki.lookup import look_up
 
 Severity: TypeAlias = Literal["high", "medium", "low"]
 
@@ -68,10 +68,7 @@ def differs(slug: str) -> str:
 def check_slugs(slugs: Iterable[str]) -> None:
     """Raise a `ValueError` for the first that is not that of a case."""
     for slug in slugs:
-        if slug not in CLASSES:
-            close = get_close_matches(slug, CLASSES, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise ValueError(f"there is no case {slug!r}{hint}")
+        look_up("case", slug, CLASSES, "mtls-echo probe --list")
 
 
 def wrong_alert(slug: str, how: str) -> str:

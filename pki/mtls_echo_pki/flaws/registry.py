@@ -9,14 +9,13 @@ at first, and are made in the tests that have to find both.
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
 from mtls_echo_pki.flaws import certificate as flaws_of_certificates
 from mtls_echo_pki.flaws import keys as flaws_of_keys
 from mtls_echo_pki.flaws import names as flaws_of_names
 from mtls_echo_pki.flaws import path as flaws_of_paths
 from mtls_echo_pki.flaws import revocation as flaws_of_revocation
 from mtls_echo_pki.flaws.flaw import Flaw
+from mtls_echo_pki.lookup import look_up
 
 FLAWS: dict[str, Flaw] = {
     value.slug: value
@@ -38,8 +37,4 @@ def find_flaw(slug: str) -> Flaw:
     Raises:
         ValueError: If there is none.
     """
-    if slug not in FLAWS:
-        close = get_close_matches(slug, FLAWS, n=3)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
-        raise ValueError(f'there is no flaw "{slug}"; {hint}see them all: mtls-echo pki flaws')
-    return FLAWS[slug]
+    return look_up("flaw", slug, FLAWS, "mtls-echo pki flaws")

@@ -158,7 +158,10 @@ def test_where_nothing_listens_there_is_no_connection(files: Files) -> None:
         (("localhost:1", "--cert", "y", "--as", "z"), "--as and --other name"),
         (("localhost:1", "--pki", "x", "--http", "/", "--echo"), "exclude each other"),
         (("localhost:1", "--pki", "x", "--method", "HEAD"), "--method has no effect"),
-        (("localhost:1", "--pki", "x", "--only", "expird"), "there is no case 'expird'"),
+        (
+            ("localhost:1", "--pki", "x", "--only", "expird"),
+            'there is no case "expird"; did you mean expired',
+        ),
         (("localhost:0", "--pki", "x"), "port"),
         (("localhost:1", "--pki", "x"), "x"),
         (("localhost:1", "--issuer-cert", "y"), "--issuer-key is missing"),
@@ -233,8 +236,8 @@ def test_such_an_assertion_fails_where_the_client_is_admitted_or_nothing_is_test
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"only": ["expird"]}, "there is no case 'expird'"),
-        ({"skip": ["expird"]}, "there is no case 'expird'"),
+        ({"only": ["expird"]}, 'there is no case "expird"; did you mean expired'),
+        ({"skip": ["expird"]}, 'there is no case "expird"; did you mean expired'),
         ({"repeat": 0}, "tried at least once"),
         ({"versions": ()}, "tried at least once"),
     ],

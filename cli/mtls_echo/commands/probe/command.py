@@ -245,7 +245,7 @@ def _check(options: dict[str, Any]) -> None:
     try:
         check_slugs((*options["only"], *options["skip"]))
     except ValueError as error:
-        raise CommandError(str(error), "see: mtls-echo probe --list") from error
+        raise CommandError(str(error)) from error
 
 
 def _target(address: str, options: dict[str, Any]) -> ProbeTarget:
