@@ -11,6 +11,7 @@
 # make bits    - flip every bit of a connection in turn, which takes some minutes
 # make check   - format, lint, type-check, and test the built wheel
 # make docs    - write the generated pages of docs/ anew, from what really happens: some minutes
+# make handbook - of these docs/failures.md alone, in half a minute
 # make pictures - make the pictures of the documentation anew; needs Chromium
 # make site    - make a site of the documentation, in site/, which needs no network
 # make man     - make manual pages of the commands' help, in man/
@@ -45,7 +46,7 @@ QUICK := tests/tls/stream/test_refusal.py tests/tls/stream/test_unfit_peers.py \
   tests/project/test_docs.py::test_every_block_of_the_readme_runs_as_pasted_and_in_order
 
 .DEFAULT_GOAL := help
-.PHONY: help demo observe test quick fuzz soak alone bench bench-full bits docs pictures site man check lint \
+.PHONY: help demo observe test quick fuzz soak alone bench bench-full bits docs handbook pictures site man check lint \
   test-wheel lock clean
 
 help:
@@ -92,9 +93,11 @@ bits: $(VENV)/.dev
 check: lint test-wheel
 
 # Into a file of its own first: an error must not leave half a page behind.
-docs: $(VENV)/.run
+handbook: $(VENV)/.run
 	@$(BIN)/python -m mtls_echo.failures.handbook tests/cli/commands/explain_corpus.toml >docs/failures.md.new
 	@mv docs/failures.md.new docs/failures.md
+
+docs: handbook
 	@$(BIN)/python -m mtls_echo.attacks.page tests/attacks >docs/why-mtls.md.new
 	@mv docs/why-mtls.md.new docs/why-mtls.md
 	@$(BIN)/python -m mtls_echo.lesson.page >docs/lesson.md.new
