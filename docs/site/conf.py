@@ -13,13 +13,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 import mtls_echo
 import mtls_echo.endpoints
 
 if TYPE_CHECKING:
-    from docutils import nodes
     from sphinx.addnodes import pending_xref
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
@@ -37,6 +37,8 @@ html_title = f"mtls-echo {release}"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = html_show_sphinx = html_show_copyright = False
+# A block that does not name its language is what a program prints, or a drawing.
+highlight_language = "none"
 pygments_style, pygments_dark_style = "friendly", "github-dark"
 
 myst_heading_anchors = 3
@@ -149,6 +151,14 @@ def _prepare(app: Sphinx, page: str, source: list[str]) -> None:
             source[0] += "\n\n" + "\n".join(lines) + "\n"
 
 
+def _restore_options(app: Sphinx, doctree: nodes.document) -> None:
+    """Give options in the text their hyphens back: of two the typographer makes a dash."""
+    for text in list(doctree.findall(nodes.Text)):
+        restored = re.sub(r"\N{EN DASH}(?=[a-z])", "--", text)
+        if restored != text and text.parent is not None:
+            text.parent.replace(text, nodes.Text(restored))
+
+
 class PublicNames(SphinxDirective):
     """The reference of the public names whose home is in one of the packages that are named."""
 
@@ -249,5 +259,6 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", _before_napoleon, priority=400)
     app.connect("autodoc-process-docstring", _after_napoleon, priority=600)
     app.connect("source-read", _prepare)
+    app.connect("doctree-read", _restore_options)
     app.connect("missing-reference", _refer_to_public)
     app.add_directive("public-names", PublicNames)

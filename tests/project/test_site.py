@@ -107,7 +107,7 @@ def test_no_markup_is_left_over_in_the_text(site: Path) -> None:
         (page.name, text.strip())
         for page in site.rglob("*.html")
         for text in Page(page).prose
-        if re.search(r"`|:\w+:\w|\*\*\w|\]\(|~\w+\.\w|\w\.md\b", text)
+        if re.search(r"`|:\w+:\w|\*\*\w|\]\(|~\w+\.\w|\w\.md\b|\N{EN DASH}[a-z]", text)
     }
 
     assert leaked == set()
