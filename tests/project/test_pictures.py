@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from html import unescape
 from pathlib import Path
 
 import pytest
+from docs.pictures import refusal, tour
 from docs.pictures.badges import badges
-from docs.pictures.refusal import picture
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -24,11 +25,22 @@ def _lines(svg: str) -> list[str]:
     return [line for _, line in sorted(shown.items())]
 
 
-def test_the_terminals_in_the_readme_show_what_the_commands_print() -> None:
-    there, now = (DOCS / "refusal.svg").read_text("utf-8"), picture()
+@pytest.mark.parametrize(
+    ("name", "picture"), [("tour.svg", tour.picture), ("refusal.svg", refusal.picture)]
+)
+def test_terminals_show_what_the_commands_print(name: str, picture: Callable[[], str]) -> None:
+    there, now = (DOCS / name).read_text("utf-8"), picture()
 
     assert _lines(there) == _lines(now), "make pictures"
     assert there == now, "make pictures"
+
+
+def test_both_ends_say_the_same_side_by_side() -> None:
+    text = "\n".join(_lines((DOCS / "tour.svg").read_text("utf-8")))
+
+    assert "the server refuses: no-client-certificate" in text
+    assert "the server refused us: we presented no" in text
+    assert "we refused the client: it presented no" in text
 
 
 def test_both_ends_explain_the_same_refusal() -> None:
