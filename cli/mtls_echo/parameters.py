@@ -178,9 +178,11 @@ def listen_on(option: str, addresses: Sequence[str]) -> list[socket.socket]:
 
 
 @contextlib.contextmanager
-def progress_bar(label: str) -> Generator[Callable[[int, int], None] | None]:
+def progress_bar(
+    label: str, *, shown: bool = True
+) -> Generator[Callable[[int, int], None] | None]:
     """A bar on standard error, if that is a terminal: moved by what is done, of how much."""
-    if width_of(sys.stderr) is None:
+    if not shown or width_of(sys.stderr) is None:
         yield None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn

@@ -21,6 +21,7 @@ from mtls_echo.parameters import (
     Seconds,
     file_option,
     is_strict,
+    quiet_option,
     timeout_option,
     verify_option,
 )
@@ -69,7 +70,7 @@ _SECTIONS = {
     "What is offered": "server_name tls alpn",
     "A server that does not echo": "starttls handshake wait http method header",
     "How often, how long": "timeout repeat count",
-    "Output": "json show_chain trace",
+    "Output": "quiet json show_chain trace",
 }
 
 
@@ -150,6 +151,10 @@ _SECTIONS = {
 @click.option("--tls", type=click.Choice(["1.2", "1.3"]), help="Offer only this version.")
 @click.option("--alpn", multiple=True, metavar="PROTOCOL", help="Offer this protocol; repeatable.")
 @timeout_option(10.0, "For connecting and the handshake; then for silence while an echo is due.")
+@quiet_option(
+    "Print the echo and nothing else but errors and warnings; of a server that does not echo"
+    " the exit status alone tells that all is well."
+)
 @click.option("--json", is_flag=True, help="Print one report in place of the echo.")
 @click.option(
     "--trace",
@@ -194,6 +199,7 @@ def connect(
     tls: str | None,
     alpn: tuple[str, ...],
     timeout: float,
+    quiet: bool,
     json: bool,
     trace: bool,
     repeat: float | None,
@@ -287,6 +293,7 @@ def connect(
         message=None
         if message in (None, "-")
         else message.encode("utf-8", "surrogateescape") + b"\n",
+        quiet=quiet,
         json=json,
         trace=trace,
         interval=_DEFAULT_INTERVAL if repeat is None else repeat,

@@ -75,6 +75,7 @@ class Dialogue:
         versions: The TLS versions to offer, lowest and highest.
         timeout: Seconds; see `connect`.
         message: None for standard input.
+        quiet: Whether only errors and warnings are said, beside the echo.
         interval: Seconds from the start of one connection to that of the next.
         count: How many connections; None for no end.
         likely_typo: What was taken for a host and may have been meant as the message.
@@ -91,6 +92,7 @@ class Dialogue:
     timeout: float
     message: bytes | None
     json: bool
+    quiet: bool = False
     trace: bool = False
     interval: float = 0.0
     count: int | None = 1
@@ -113,12 +115,12 @@ class Dialogue:
             material = self.load()
             reload = partial(self.load, create=False)
             reloader = Reloader(
-                reload, self._context, first=material, tell=_report_reload, warn=_warn
+                reload, self._context, first=material, tell=self._report_reload, warn=_warn
             )
         except (MaterialError, DirectoryError, ConfigurationError) as error:
             return await self._conclude(_unusable(str(error), error.hint), USAGE)
         if material.created:
-            say(f"made test certificates in {material.source}")
+            self._say(f"made test certificates in {material.source}")
         warnings = material.warnings
         if self.check is None:
             _warn(*warnings)
@@ -172,7 +174,7 @@ class Dialogue:
             self._draw_chain(failure.evidence)
             return status
         if self.count != 1 and not self.json:
-            say(f"{number}: echoed after {session.report.duration_ms:.1f} ms")
+            self._say(f"{number}: echoed after {session.report.duration_ms:.1f} ms")
         return await self._conclude(session.report, OK)
 
     async def _examine(self, number: int, context: ssl.SSLContext, check: Check) -> int:
@@ -190,7 +192,7 @@ class Dialogue:
         report = await trio.to_thread.run_sync(diagnose, evidence)
         self._draw(report)
         status = exit_status(report)
-        if status == OK and not self.json:
+        if status == OK and not self.json and not self.quiet:
             if self.count != 1:
                 say(f"{number}: {report.summary} ({report.duration_ms:.1f} ms)")
             else:
@@ -208,15 +210,27 @@ class Dialogue:
                 # The first echo: only now is it true (TLS 1.3).
                 self._draw(session.report)
                 if self.count == 1:
-                    say(_greeting(self.address, session))
+                    self._say(_greeting(self.address, session))
                 self._draw_chain(session.evidence)
             if output is not None and not source.only_proof:
                 await _write(output, data)
 
         if source.interactive and not self.json:
-            say("type a line: its echo proves the connection; Ctrl-D ends")
+            self._say("type a line: its echo proves the connection; Ctrl-D ends")
         await session.echo_all(source.read, sink)
         session.evidence.finish()  # the verdict is known; closing is not part of it
+
+    def _say(self, text: str) -> None:
+        if not self.quiet:
+            say(text)
+
+    def _report_reload(self, reload: Reload) -> None:
+        if reload.ok:
+            self._say(f"reloaded: {reload}")
+            return
+        say(f"warning: not reloaded: {reload}")
+        if reload.hint is not None:
+            say(f"hint: {reload.hint}")
 
     def _draw(self, report: Report) -> None:
         if report.trace and not self.json:
@@ -247,12 +261,6 @@ class Dialogue:
                 hint = f"{hint}; to send {self.likely_typo!r} as a message: {line}"
             complain(message, hint)
         return status
-
-
-def _report_reload(reload: Reload) -> None:
-    say(f"reloaded: {reload}" if reload.ok else f"warning: not reloaded: {reload}")
-    if not reload.ok and reload.hint is not None:
-        say(f"hint: {reload.hint}")
 
 
 def _warn(*messages: str) -> None:

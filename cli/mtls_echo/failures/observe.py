@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mtls_echo.console import complain
+from mtls_echo.parameters import quiet_option
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -56,8 +57,11 @@ def _complete(ctx: click.Context, param: click.Parameter, begun: str) -> list[Co
 @click.argument("slug", required=False, shell_complete=_complete)
 @click.option("--tls", type=click.Choice(["1.2", "1.3"]), help="Play this version only.")
 @click.option("--fast", is_flag=True, help="Do not pause between two failures on a terminal.")
+@quiet_option("Show only what does not happen as announced; no pause, no table.")
 @click.option("--json", "as_json", is_flag=True, help="Print only one JSON object per failure.")
-def observe(slug: str | None, tls: TLSVersion | None, fast: bool, as_json: bool) -> None:
+def observe(
+    slug: str | None, tls: TLSVersion | None, fast: bool, quiet: bool, as_json: bool
+) -> None:
     """Play handshake failures, and show what both ends report.
 
     SLUG is a cause such as "expired", or one of the flaws of `mtls-echo pki flaws`. Without it all
@@ -75,7 +79,7 @@ def observe(slug: str | None, tls: TLSVersion | None, fast: bool, as_json: bool)
     ]
     if not plays:
         raise click.BadParameter(f"{slug} does not exist in TLS {tls}", param_hint="--tls")
-    mismatches = _print_json(plays) if as_json else _show_all(plays, fast=fast)
+    mismatches = _print_json(plays) if as_json else _show_all(plays, fast=fast, quiet=quiet)
     if mismatches:
         complain("not everything happened as announced", "; ".join(mismatches))
         raise SystemExit(1)
@@ -105,7 +109,9 @@ def _print_json(plays: list[tuple[FailureCase, TLSVersion]]) -> list[str]:
     return found
 
 
-def _show_all(plays: list[tuple[FailureCase, TLSVersion]], *, fast: bool) -> list[str]:
+def _show_all(
+    plays: list[tuple[FailureCase, TLSVersion]], *, fast: bool, quiet: bool
+) -> list[str]:
     from mtls_echo.demo.drawing import bar, open_console
     from mtls_echo.failures.scoreboard import Row, score, table
 
@@ -113,15 +119,19 @@ def _show_all(plays: list[tuple[FailureCase, TLSVersion]], *, fast: bool) -> lis
     found: list[str] = []
     rows: list[Row] = []
     for number, (case, version) in enumerate(plays, start=1):
-        if number > 1 and console.is_terminal and not fast:
+        if number > 1 and console.is_terminal and not fast and not quiet:
             time.sleep(_PAUSE)
         played = case.play(version)
         mismatches = case.mismatches(played)
+        found += _named(case, version, mismatches)
+        rows.append(Row.of(case, played))
+        if quiet and not mismatches:
+            continue
         heading = f"[bold]{case.name}, TLS {version}[/] ({number} of {len(plays)})"
         console.rule(heading, characters=bar(console))
         _show(console, case, played, mismatches)
-        rows.append(Row.of(case, played))
-        found += _named(case, version, mismatches)
+    if quiet:
+        return found
     console.rule(characters=bar(console))
     lines = table(rows, console.width if console.is_terminal else None)
     console.print("\n".join(lines), markup=False, soft_wrap=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from mtls_echo.console import CONNECTION_STATUSES, CommandError
-from mtls_echo.parameters import Seconds, verify_option
+from mtls_echo.parameters import Seconds, quiet_option, verify_option
 
 # The file is read, and names are looked up, as often as this or more often, in seconds.
 _FILE_INTERVAL = 1.0
@@ -86,6 +86,10 @@ _period = partial(click.option, type=Seconds(min=0, min_open=True), metavar="SEC
     help="Print where each endpoint's TLS settings come from, and connect to none.",
 )
 @click.option("--watch", is_flag=True, help="Stay connected and show what happens, until Ctrl-C.")
+@quiet_option(
+    "Print only what is not well: the table if the exit status is not 0 or a file is not in order;"
+    " with --watch a line for each endpoint or file that fails, and that is well again."
+)
 @click.option("--json", is_flag=True, help="Print one JSON object; with --watch one per change.")
 @click.option(
     "--allow-plaintext",
@@ -113,6 +117,7 @@ def endpoints(
     *,
     check: bool,
     watch: bool,
+    quiet: bool,
     json: bool,
     allow_plaintext: bool,
     verify: str | None,
@@ -173,6 +178,7 @@ def endpoints(
                 strict=strict,
             ),
             json=json,
+            quiet=quiet,
         )
         if check:
             return await rounds.show_plan()

@@ -30,6 +30,7 @@ from mtls_echo_client.endpoints.monitor.monitor import Monitor
 from mtls_echo_client.endpoints.monitor.status import Status, verdict
 from mtls_echo_client.endpoints.plan import Plan, Problem
 from mtls_echo_client.exit_status import OK, USAGE
+from mtls_echo_tls.address import Address
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -54,6 +55,7 @@ class Rounds:
     planner: Planner
     monitor: Monitor
     json: bool
+    quiet: bool = False
 
     async def show_plan(self) -> int:
         """Print the plan, and connect to nothing."""
@@ -70,12 +72,12 @@ class Rounds:
     async def check(self) -> int:
         """Try every endpoint once, and print what came of it."""
         plan = await self._first_plan()
-        async with _progress(len(plan.endpoints)) as count:
+        async with _progress(len(plan.endpoints), quiet=self.quiet) as count:
             statuses = await self.monitor.check_once(plan, count)
         problems = [*plan.problems, *_of_files(statuses)]
         if self.json:
             await _write(fields.encode(fields.outcome_fields(statuses, problems)))
-        else:
+        elif not self.quiet or problems or verdict(statuses) != OK:
             from mtls_echo.commands.endpoints.table import draw
 
             console = _console()
@@ -129,7 +131,7 @@ class Rounds:
                     await self.planner.once()
 
     async def _show(self) -> None:
-        if not self.json:
+        if not self.json and not self.quiet:
             console = _console()
             if console.is_terminal and not console.is_dumb_terminal:
                 await self._show_table(console)
@@ -168,11 +170,15 @@ class Rounds:
             live.update(draw())  # what stays on the screen is how it was at the end
 
     async def _write_changes(self) -> NoReturn:
-        changes, revision = Changes(), -1
+        changes, findings, revision = Changes(), Findings(), -1
         while True:
             revision = await self.monitor.wait_for_change(revision)
             found = changes.since(self.monitor.snapshot(), self.monitor.problems)
-            lines = b"".join(self._line(event, about) for event, about in found)
+            lines = b"".join(
+                self._line(event, about)
+                for event, about in found
+                if not self.quiet or findings(about)
+            )
             if lines:
                 await _write(lines)
             await trio.sleep(_LINES_LAST)
@@ -181,6 +187,26 @@ class Rounds:
         if self.json:
             return fields.encode(fields.event_fields(event, about))
         return f"{line(event, about)}\n".encode(sys.stdout.encoding, "replace")
+
+
+class Findings:
+    """Tells the changes to what is not well, and back, from the others."""
+
+    def __init__(self) -> None:
+        self._told: set[Address] = set()
+
+    def __call__(self, about: Status | Problem) -> bool:
+        """Whether a change is one of those."""
+        if isinstance(about, Problem):
+            return True
+        address = about.endpoint.address
+        if about.state in ("down", "dropped") or about.problem is not None:
+            self._told.add(address)
+            return True
+        if about.state == "up" and address in self._told:
+            self._told.remove(address)
+            return True
+        return False
 
 
 def _of_files(statuses: Iterable[Status]) -> tuple[Problem, ...]:
@@ -199,7 +225,7 @@ def _console(*, stderr: bool = False) -> Console:
 
 
 @contextlib.asynccontextmanager
-async def _progress(total: int) -> AsyncGenerator[Callable[[Status], None]]:
+async def _progress(total: int, *, quiet: bool) -> AsyncGenerator[Callable[[Status], None]]:
     """Count checks; show how many are done, on a terminal and when they take long."""
     done: list[Status] = []
 
@@ -216,7 +242,7 @@ async def _progress(total: int) -> AsyncGenerator[Callable[[Status], None]]:
                 await trio.sleep(_LINES_LAST)
 
     async with trio.open_nursery() as nursery:
-        if sys.stderr is not None and sys.stderr.isatty():
+        if not quiet and sys.stderr is not None and sys.stderr.isatty():
             nursery.start_soon(show)
         yield done.append
         nursery.cancel_scope.cancel()

@@ -11,7 +11,13 @@ import click
 from click.shell_completion import CompletionItem
 
 from mtls_echo.console import CommandError, print_result
-from mtls_echo.parameters import file_option, progress_bar, timeout_option, write_report
+from mtls_echo.parameters import (
+    file_option,
+    progress_bar,
+    quiet_option,
+    timeout_option,
+    write_report,
+)
 from mtls_echo_pki.files.durable import os_reason
 from mtls_echo_pki.printable import printable
 
@@ -91,6 +97,7 @@ def complete_exhibits(
 @click.option("--tls", type=click.Choice(["1.2", "1.3"]), help="Judge in this version only.")
 @file_option("--expect", help="What is put up with, TOML, so that only what changed is an error.")
 @click.option("--all", "everything", is_flag=True, help="Show what was refused, too.")
+@quiet_option("Print the score only where something is wrong or was not judged; no progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with all rows.")
 @file_option("--junit", help="Write a JUnit report there.")
 @timeout_option(20.0, "How long one run may take; then it is ended, and not judged.")
@@ -101,6 +108,7 @@ def judge(
     tls: TLSVersion | None,
     expect: Path | None,
     everything: bool,
+    quiet: bool,
     as_json: bool,
     junit: Path | None,
     timeout: float,
@@ -119,12 +127,12 @@ def judge(
     chosen, judged = _exhibits(only), _client(client, command)
     expected = _expectations(expect)
 
-    with progress_bar(f"judging {printable(judged.name)}") as progress:
+    with progress_bar(f"judging {printable(judged.name)}", shown=not quiet) as progress:
         score = _run(judged, partial(_judge, judged, chosen, tls, timeout, progress))
     write_report("--junit", junit, lambda: score.as_junit(expected))
     if as_json:
         click.echo(score.as_json(expected))
-    else:
+    elif not quiet or score.exit_status(expected):
         from mtls_echo.commands.gallery.text import lines_of
 
         for line in lines_of(score, expected, everything=everything):

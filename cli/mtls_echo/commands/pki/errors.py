@@ -1,4 +1,4 @@
-"""Turn exceptions of the library and of click into the ``pki`` commands' errors and hints."""
+"""What the ``pki`` commands say: errors and hints, and unless --quiet what they have done."""
 
 from __future__ import annotations
 
@@ -8,8 +8,29 @@ from typing import Any
 
 import click
 
-from mtls_echo.console import CommandError, usage_errors
+from mtls_echo.console import CommandError, print_result, usage_errors
 from mtls_echo.usage.help import CommandGroup
+
+_QUIET = "mtls_echo.pki.quiet"
+
+
+def _note(ctx: click.Context, _: click.Parameter, quiet: bool) -> None:
+    ctx.meta[_QUIET] = quiet
+
+
+quiet_option = click.option(
+    *("-q", "--quiet"),
+    is_flag=True,
+    expose_value=False,
+    callback=_note,
+    help="Print nothing of what was done; what was not, and what is still trusted, is printed.",
+)
+
+
+def print_done(text: str) -> None:
+    """Print what was done, unless the command is to be quiet."""
+    if not click.get_current_context().meta.get(_QUIET):
+        print_result(text)
 
 
 class PKIGroup(CommandGroup):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from mtls_echo.commands.pki.errors import PKIGroup, as_command_errors
+from mtls_echo.commands.pki.errors import PKIGroup, as_command_errors, print_done, quiet_option
 from mtls_echo.console import print_result
 from mtls_echo.parameters import FlawSlug, Lifetime, directory_argument, file_option, summary
 from mtls_echo_pki.printable import printable
@@ -70,6 +70,7 @@ def pki() -> None:
 @click.option("--single-authority", is_flag=True, help="Let one CA issue for both sides.")
 @click.option("--intermediate", is_flag=True, help="Put an issuing CA below each root.")
 @click.option("--key-type", type=click.Choice(KEY_TYPES), default="p256", show_default=True)
+@quiet_option
 def init(
     directory: Path,
     server_names: tuple[str, ...],
@@ -109,16 +110,16 @@ def init(
         described = [(name, made.credential(name)) for name in ("server", "client")]
     place = shlex.quote(str(directory))
     kinds = "one CA" if single_authority else "a CA for servers, one for clients"
-    print_result(f"made {directory} with {kinds}{', each below a root' if intermediate else ''}")
+    print_done(f"made {directory} with {kinds}{', each below a root' if intermediate else ''}")
     for name, credential in described:
-        print_result(f"  {name:8}{summary(credential)}")
-    print_result("next:")
-    print_result(f"  mtls-echo serve --pki {place}")
+        print_done(f"  {name:8}{summary(credential)}")
+    print_done("next:")
+    print_done(f"  mtls-echo serve --pki {place}")
     # The connecting side checks the name it connects to, so show one that is there.
     host = next((name for name in server_names if "@" not in name and "/" not in name), None)
     address = f"[{host}]" if host and ":" in host else host
     target = f" {shlex.quote(f'{address}:8443')}" if address and "*" not in address else ""
-    print_result(f"  mtls-echo connect{target} --pki {place}")
+    print_done(f"  mtls-echo connect{target} --pki {place}")
 
 
 @pki.command()
@@ -149,6 +150,7 @@ def init(
     type=FlawSlug(),
     help="Issue a deliberately bad one; see them all: mtls-echo pki flaws.",
 )
+@quiet_option
 def issue(
     directory: Path,
     name: str,
@@ -216,13 +218,14 @@ def issue(
                 credential = pki_directory.issue(name, request)
             pkcs12.write(pkcs12_file, credential, password, name, directory / name)
             notes = f"wrote {pkcs12_file}"
-    print_result(f"issued {directory / name}: {summary(credential)}")
+    print_done(f"issued {directory / name}: {summary(credential)}")
     if notes:
-        print_result(notes)
+        print_done(notes)
 
 
 @pki.command()
 @directory_argument
+@quiet_option
 def check(directory: Path) -> None:
     """Check that the PKI in DIR works, and that its keys are private.
 
@@ -252,4 +255,4 @@ def check(directory: Path) -> None:
         print_result(printable(f"{finding.path}: {finding.what}{hint}"))
     if findings:
         click.get_current_context().exit(1)
-    print_result(f"{directory}: all well, {count} credential{'' if count == 1 else 's'} checked")
+    print_done(f"{directory}: all well, {count} credential{'' if count == 1 else 's'} checked")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import click
 
-from mtls_echo.commands.pki.errors import as_command_errors
+from mtls_echo.commands.pki.errors import as_command_errors, print_done, quiet_option
 from mtls_echo.console import PROGRAM, CommandError, print_result
 
 _EPILOG = """\b
@@ -45,6 +45,7 @@ _PARTS = ("trust", "authorities")  # in this order: without its CAs it is no PKI
     "directory", metavar="[DIR]", type=click.Path(path_type=Path), required=False, default=None
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@quiet_option
 def remove(directory: Path | None, yes: bool) -> None:
     """Remove the PKI in DIR: its CAs, keys, certificates and CRLs.
 
@@ -61,7 +62,7 @@ def remove(directory: Path | None, yes: bool) -> None:
     with as_command_errors():
         left = _remove(place, names)
     if not left:
-        print_result(f"removed {place}")
+        print_done(f"removed {place}")
         if directory is None and place.parent.name == PROGRAM:
             with suppress(OSError):  # something else is in it
                 place.parent.rmdir()

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from mtls_echo.commands.pki.errors import as_command_errors
-from mtls_echo.console import print_result
+from mtls_echo.commands.pki.errors import as_command_errors, print_done, quiet_option
 from mtls_echo.parameters import directory_argument
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ _ROLES = ("servers", "clients")
     type=click.Choice(_ROLES),
     help="Only the CA that issues these.  [default: both]",
 )
+@quiet_option
 def rollover(directory: Path, step: str, role: str | None) -> None:
     """Replace the CAs of DIR, so that no peer is locked out on the way.
 
@@ -65,21 +65,21 @@ def rollover(directory: Path, step: str, role: str | None) -> None:
             if set(ca.roles) & set(roles):
                 already = "" if ca.roles[0] in taken else " already"
                 whose = " and ".join(ca.roles)
-                print_result(f"{done}{already}, for {whose}: {situation(ca.state)}")
+                print_done(f"{done}{already}, for {whose}: {situation(ca.state)}")
                 if names := issued_by_previous(pki, ca):
-                    print_result(f"  still from the previous CA: {', '.join(names)}")
+                    print_done(f"  still from the previous CA: {', '.join(names)}")
                 outdated += names
     if step == "retire":
         return
     place = shlex.quote(str(directory))
     option = "" if role is None else f" --authority {role}"
-    print_result("next:")
+    print_done("next:")
     if step == "introduce":
-        print_result(
+        print_done(
             "  see that every peer has the new trust: what is in trust/ goes to all of them"
         )
-        print_result(f"  mtls-echo pki rollover {place} switch{option}")
+        print_done(f"  mtls-echo pki rollover {place} switch{option}")
         return
     for name in outdated:
-        print_result(f"  mtls-echo pki renew {place} {name} --same-key")
-    print_result(f"  mtls-echo pki rollover {place} retire{option}")
+        print_done(f"  mtls-echo pki renew {place} {name} --same-key")
+    print_done(f"  mtls-echo pki rollover {place} retire{option}")

@@ -8,14 +8,14 @@ tells it.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mtls_echo.commands.pki.errors import as_command_errors
+from mtls_echo.commands.pki.errors import as_command_errors, print_done, quiet_option
 from mtls_echo.console import complain, print_result
 from mtls_echo.parameters import CredentialName, Lifetime, directory_argument, summary
 
@@ -73,6 +73,7 @@ class _Serial(click.ParamType[int]):
 @click.option(
     "--lifetime", type=Lifetime(), help="60s, 10m, 12h or 30d.  [default: as long as before]"
 )
+@quiet_option
 def renew(
     directory: Path, name: str | None, every: bool, rekey: str | None, lifetime: timedelta | None
 ) -> None:
@@ -130,9 +131,9 @@ def _renew(
 ) -> None:
     credential = pki.renew(name, rekey=rekey, lifetime=lifetime)
     key = "a new key" if rekey else "the same key"
-    print_result(f"renewed {pki.path / name} with {key}: {summary(credential)}")
+    print_done(f"renewed {pki.path / name} with {key}: {summary(credential)}")
     if flaw is not None:
-        print_result(f"  it was bad on purpose ({flaw}), and is good now")
+        print_done(f"  it was bad on purpose ({flaw}), and is good now")
     if rekey and _has_another_key(pki, name, credential):
         command = f"mtls-echo pki revoke {shlex.quote(str(pki.path))} {name}"
         print_result(f"  the previous key is still trusted; if it leaked: {command}")
@@ -201,6 +202,7 @@ def _present_entries(pki: Directory, names: Iterable[str]) -> dict[str, LedgerEn
     multiple=True,
     help="Revoke exactly this certificate; repeatable.",
 )
+@quiet_option
 def revoke(
     directory: Path, name: str, reason: x509.ReasonFlags, present: bool, serials: tuple[int, ...]
 ) -> None:
@@ -230,32 +232,38 @@ def revoke(
     place = shlex.quote(str(directory))
     if done.now:
         count = f"{len(done.now)} certificate{'' if len(done.now) == 1 else 's'}"
-        print_result(f"revoked {count} of {name} ({reason.value}):")
-        _list(done.now, "would have expired")
+        print_done(f"revoked {count} of {name} ({reason.value}):")
+        _list(done.now, "would have expired", tell=print_done)
     elif done.before:
-        print_result(f"nothing to revoke: what {name} had before is revoked already:")
-        _list(done.before, "would have expired")
+        print_done(f"nothing to revoke: what {name} had before is revoked already:")
+        _list(done.before, "would have expired", tell=print_done)
     else:
         print_result(f"nothing to revoke: {name} has no valid certificate of another key")
     if done.valid:
         print_result("still trusted:")
         _list(done.valid, "expires", done.present)
     for role in done.roles:
-        print_result(f"published {directory / 'trust' / role / 'crl.pem'}")
+        print_done(f"published {directory / 'trust' / role / 'crl.pem'}")
     if done.now and not done.valid and name in pki.names():
-        print_result(f"next: mtls-echo pki renew {place} {name} --new-key")
+        print_done(f"next: mtls-echo pki renew {place} {name} --new-key")
     elif not done.now and done.valid and not serials:
         print_result(f"to revoke it as well: mtls-echo pki revoke {place} {name} --present")
 
 
-def _list(entries: Iterable[LedgerEntry], verb: str, present: str | None = None) -> None:
+def _list(
+    entries: Iterable[LedgerEntry],
+    verb: str,
+    present: str | None = None,
+    *,
+    tell: Callable[[str], None] = print_result,
+) -> None:
     from mtls_echo_pki.certificates.authority import utcnow
     from mtls_echo_pki.lifetimes import describe_lifetime
 
     for entry in entries:
         key = "" if present is None else ", the present key" if entry.key == present else ""
         left = describe_lifetime(entry.not_after - utcnow())
-        print_result(f"  {entry.serial}{key}, {verb} in {left}")
+        tell(f"  {entry.serial}{key}, {verb} in {left}")
 
 
 @click.command()
@@ -265,6 +273,7 @@ def _list(entries: Iterable[LedgerEntry], verb: str, present: str | None = None)
     type=Lifetime(),
     help="From now to their end, and of those that follow.  [default: as before; 7d at first]",
 )
+@quiet_option
 def crl(directory: Path, lifetime: timedelta | None) -> None:
     """Publish new CRLs, of every CA.
 
@@ -289,4 +298,4 @@ def crl(directory: Path, lifetime: timedelta | None) -> None:
         for role in pki.publish_crls(lifetime):
             path = directory / "trust" / role / "crl.pem"
             ends = min(period(each)[1] or utcnow() for each in pki.trust(role).crls)
-            print_result(f"published {path}: {validity(utcnow(), ends, utcnow())}")
+            print_done(f"published {path}: {validity(utcnow(), ends, utcnow())}")

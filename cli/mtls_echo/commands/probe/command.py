@@ -13,6 +13,7 @@ from mtls_echo.parameters import (
     choice_option,
     file_option,
     progress_bar,
+    quiet_option,
     timeout_option,
     write_report,
     writing,
@@ -21,6 +22,7 @@ from mtls_echo_client.starttls.ports import PORTS
 from mtls_echo_tls.address import parse_address, reference_identifier
 
 if TYPE_CHECKING:
+    from mtls_echo.probing.meanings import Severity
     from mtls_echo.probing.result import Result
     from mtls_echo.probing.target import ClientAuth, Mode, ProbeTarget
     from mtls_echo_pki.certificates.credential import Credential
@@ -154,7 +156,8 @@ are issued for it say "mtls-echo probe".
     "--keep", metavar="DIR", help="Write the identities that were admitted, to show it again."
 )
 @click.option("--list", "listed", is_flag=True, help="List the cases, and end.")
-@click.option("--verbose", is_flag=True, help="List what was refused, and how, as well.")
+@click.option(*("-v", "--verbose"), is_flag=True, help="List what was refused, and how, as well.")
+@quiet_option("Print an account only where something was admitted or is unclear; no progress.")
 def probe(address: str | None, *, listed: bool, **options: Any) -> None:
     """Probe a server: does it refuse every client that it must?
 
@@ -188,7 +191,7 @@ def probe(address: str | None, *, listed: bool, **options: Any) -> None:
     target = replace(target, trust=trust)
     admitted: dict[str, Credential] = {}
     try:
-        with progress_bar("probing") as progress:
+        with progress_bar("probing", shown=not options["quiet"]) as progress:
             result = trio.run(
                 lambda: run(
                     target,
@@ -210,13 +213,18 @@ def probe(address: str | None, *, listed: bool, **options: Any) -> None:
     write_report("--sarif", options["sarif"], lambda: formats.as_sarif(result, fail_on))
     if options["json"]:
         print(formats.as_json(result, fail_on).decode())
-    elif result.served:
+    elif result.served and not (options["quiet"] and _is_clean(result, fail_on)):
         text = account(result, fail_on, lambda row: again.command(row, target, result.mode, keep))
         lines = list(refusals(result)) if options["verbose"] else []
         print_result("\n".join([text, *([""] * bool(lines)), *lines]))
     if not result.served:
         _complain(result)
     raise SystemExit(result.exit_status(fail_on))
+
+
+def _is_clean(result: Result, fail_on: Severity) -> bool:
+    """Whether there is nothing to report: not even what is below --fail-on."""
+    return result.exit_status(fail_on) == 0 and not result.findings()
 
 
 def _complain(result: Result) -> None:
@@ -238,6 +246,8 @@ def _check(options: dict[str, Any]) -> None:
     ways = [f"--{way}" for way in ("http", "echo", "handshake") if options[way]]
     if len(ways) > 1:
         raise CommandError(f"{' and '.join(ways)} exclude each other", "give one of them")
+    if options["quiet"] and options["verbose"]:
+        raise CommandError("--quiet and --verbose exclude each other", "leave one of them out")
     if options["method"] and options["http"] is None:
         raise CommandError("--method has no effect without --http", "give both")
     from mtls_echo.probing.meanings import check_slugs

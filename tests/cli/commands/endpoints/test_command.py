@@ -310,3 +310,14 @@ def test_a_round_that_takes_long_says_how_far_it_is_on_a_terminal(world: World) 
     assert b"1/2" in said
     assert b"2 endpoints: 1 up, 1 down" in shown
     assert process.returncode == 0
+
+
+def test_quiet_prints_the_table_only_where_something_is_not_well(world: World) -> None:
+    well = world.write(group(world.one.port), name="well.yaml")
+    ill = world.write(group(free_port()), name="ill.yaml")
+
+    done = endpoints(well, "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    done = endpoints(ill, "-q")
+    assert done.returncode == 3
+    assert "down" in done.stdout
