@@ -1,4 +1,8 @@
-"""Durations and dates as people write them: ``30d``, "30 days", "expires in 30 days"."""
+"""Durations and dates as people write them: ``30d``, "30 days", "expires in 30 days", "0.3 ms".
+
+Whatever shows a person how long something is or was takes it from here, so that all of the program
+rounds alike.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,12 @@ _UNITS = {
     "s": timedelta(seconds=1),
 }
 _UNIT_NAMES = {"d": "day", "h": "hour", "m": "minute", "s": "second"}
+
+# In tables; "m" could be months there, or metres.
+_ABBREVIATIONS = {"year": "y", "day": "d", "hour": "h", "minute": "min", "second": "s"}
+
+# Said of two and more: what lives for 365 days is renewed in days.
+_YEAR = timedelta(days=365)
 
 # Far below datetime's year 9999, far above what any certificate should last.
 MAX_LIFETIME = timedelta(days=36500)
@@ -37,9 +47,35 @@ def describe_lifetime(lifetime: timedelta) -> str:
 
     Ninety minutes stay "90 minutes" and a whole day is "1 day": a unit is used when it fits at
     least twice, or exactly once. A sixtieth of the unit is overlooked in that, so that what was
-    made for 30 days a moment ago has "30 days" left.
+    made for 30 days a moment ago has "30 days" left. Years are used from two on.
     """
-    lifetime = max(lifetime, timedelta(0))
+    if lifetime < _UNITS["s"] / 2:
+        return "less than a second"
+    count, name = _rounded(lifetime)
+    return f"{count} {name}{'' if count == 1 else 's'}"
+
+
+def describe_seconds(seconds: float) -> str:
+    """Return what was measured: "0.3 ms", "1.4 s", and in words from two minutes on."""
+    if seconds >= 1.95 * 60:
+        return describe_lifetime(timedelta(seconds=seconds))
+    if seconds >= 0.99995:
+        return f"{seconds:.1f} s"
+    return f"{seconds * 1000:.1f} ms" if seconds >= 0.00005 else "less than 0.1 ms"
+
+
+def abbreviate_seconds(seconds: float) -> str:
+    """Return a duration for a column of a table: ``30 d``, ``59 s``, ``1.4 s``, ``0.6 ms``."""
+    if seconds < 9.95:
+        return describe_seconds(seconds).replace("less than ", "<")
+    count, name = _rounded(timedelta(seconds=seconds))
+    return f"{count} {_ABBREVIATIONS[name]}"
+
+
+def _rounded(lifetime: timedelta) -> tuple[int, str]:
+    """How many of the unit that a person would use."""
+    if lifetime >= 2 * _YEAR - _UNITS["d"]:
+        return round(lifetime / _YEAR), "year"
     name, unit = next(
         (
             (name, unit)
@@ -48,8 +84,7 @@ def describe_lifetime(lifetime: timedelta) -> str:
         ),
         ("s", _UNITS["s"]),
     )
-    count = round(lifetime / unit)
-    return f"{count} {_UNIT_NAMES[name]}{'' if count == 1 else 's'}"
+    return max(round(lifetime / unit), 1), _UNIT_NAMES[name]
 
 
 def timestamp(moment: datetime) -> str:

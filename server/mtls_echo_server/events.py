@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import msgspec
 
+from mtls_echo_pki.lifetimes import describe_seconds
 from mtls_echo_tls.address import Address
 
 if TYPE_CHECKING:
@@ -193,8 +194,7 @@ def _connection_text(
     if silent and report.causes != ["timeout"]:
         return f"failed {where}: connected and left without a word, as health checks do"
     if report.outcome in FINE:
-        ms = report.duration_ms
-        took = f"{ms:.1f} ms" if ms < 1000 else f"{ms / 1000:.1f} s"
+        took = describe_seconds(report.duration_ms / 1000)
         traffic = f"{received} bytes in, {sent} bytes out"
         if requests:
             traffic = f"{requests} HTTP request{'s' if requests > 1 else ''}, {traffic}"

@@ -40,6 +40,7 @@ from mtls_echo_client.http import offer_http
 from mtls_echo_client.session import Session, connect
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_pki.files.staging import DirectoryError
+from mtls_echo_pki.lifetimes import describe_seconds
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.address import DEFAULT_HOST, Address
 from mtls_echo_tls.diagnosis.context_info import with_vocabulary
@@ -174,7 +175,7 @@ class Dialogue:
             self._draw_chain(failure.evidence)
             return status
         if self.count != 1 and not self.json:
-            self._say(f"{number}: echoed after {session.report.duration_ms:.1f} ms")
+            self._say(f"{number}: echoed after {_took(session.report)}")
         return await self._conclude(session.report, OK)
 
     async def _examine(self, number: int, context: ssl.SSLContext, check: Check) -> int:
@@ -194,7 +195,7 @@ class Dialogue:
         status = exit_status(report)
         if status == OK and not self.json and not self.quiet:
             if self.count != 1:
-                say(f"{number}: {report.summary} ({report.duration_ms:.1f} ms)")
+                say(f"{number}: {report.summary} ({_took(report)})")
             else:
                 print_result(account(report, width_of(sys.stdout)))
         await self._conclude(report, status)
@@ -261,6 +262,10 @@ class Dialogue:
                 hint = f"{hint}; to send {self.likely_typo!r} as a message: {line}"
             complain(message, hint)
         return status
+
+
+def _took(report: Report) -> str:
+    return describe_seconds(report.duration_ms / 1000)
 
 
 def _warn(*messages: str) -> None:

@@ -16,6 +16,7 @@ from mtls_echo.vocabulary import COMMANDS
 from mtls_echo_client.endpoints.monitor.remedies import CONFIGURATION
 from mtls_echo_client.endpoints.monitor.status import State, Status
 from mtls_echo_client.endpoints.plan import Problem
+from mtls_echo_pki.lifetimes import abbreviate_seconds
 from mtls_echo_pki.printable import printable
 
 # Settings are keys of the configuration, programs are commands.
@@ -39,17 +40,10 @@ def explanation(status: Status) -> tuple[str, str]:
 
 
 def duration(seconds: float | None) -> str:
-    """A length of time in its largest unit: ``30 d``, ``0.6 ms``; ``-`` for none."""
+    """A length of time for a column: ``30 d``, ``0.6 ms``; ``-`` for none."""
     if seconds is None:
         return "-"
-    if seconds < 0:
-        return "over"
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{round(seconds / size)} {unit}"
-    if seconds >= 1:
-        return f"{seconds:.0f} s"
-    return f"{seconds * 1000:.1f} ms"
+    return "over" if seconds < 0 else abbreviate_seconds(seconds)
 
 
 def count(statuses: Iterable[Status]) -> str:

@@ -277,8 +277,8 @@ def test_show_tells_where_a_rollover_stands_what_ends_and_who_is_out(made: Path)
                CRL of CN=mtls-echo clients CA \w+ expires in 7 days
                CRL of CN=mtls-echo clients CA \w+ expires in 7 days
                client expires in 30 days
-               CN=mtls-echo clients CA \w+ expires in 3650 days
-               CN=mtls-echo clients CA \w+ expires in 3650 days
+               CN=mtls-echo clients CA \w+ expires in 10 years
+               CN=mtls-echo clients CA \w+ expires in 10 years
   revoked      {SERIAL} of client on \S+
                  \S+ UTC, unspecified, would have expired in 30 days
   next         mtls-echo pki renew {made} soon --same-key
