@@ -149,6 +149,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     try:
         status = mtls_echo.main(arguments, prog_name=PROGRAM, standalone_mode=False)
         flush_output()
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.message)
+        sys.exit(error.exit_code)
     except click.UsageError as error:
         complain(usage_message(error), help_hint(error))
         sys.exit(error.exit_code)

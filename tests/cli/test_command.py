@@ -38,6 +38,14 @@ def test_a_group_without_a_command_prints_its_help(group: tuple[str, ...]) -> No
     assert bare.stdout == run(*group, "--help").stdout
 
 
+@pytest.mark.parametrize("name", ["probe", "endpoints"])
+def test_a_command_that_can_do_nothing_without_arguments_prints_its_help(name: str) -> None:
+    bare = run(name)
+
+    assert (bare.returncode, bare.stderr) == (2, "")
+    assert bare.stdout == run(name, "--help").stdout
+
+
 def _commands(
     group: click.Group, context: click.Context, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -149,7 +157,7 @@ def test_colour_asked_of_a_command_is_told_where_it_is_asked_for() -> None:
     assert "it goes before the command: mtls-echo --color WHEN serve" in ran.stderr
 
 
-@pytest.mark.parametrize("name", ["serve", "connect"])
+@pytest.mark.parametrize("name", ["serve", "connect", "probe", "endpoints"])
 def test_options_are_under_headings(name: str) -> None:
     command = EVERY_COMMAND[(name,)]
     assert isinstance(command, SectionedCommand)
@@ -194,6 +202,10 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> str:
         ("pki renew {pki} ", ["client", "server"]),
         ("pki issue {pki} x --client --flaw exp", ["expired", "expired-authority"]),
         ("observe wrong-n", ["wrong-name", "wrong-name-address-as-host"]),
+        ("probe --pki {pki} --as c", ["client"]),
+        ("probe --skip exp", ["expired", "expired-authority"]),
+        ("pki revoke {pki} client --reason key", ["keyCompromise"]),
+        ("man pki re", ["remove", "renew", "revoke"]),
     ],
 )
 def test_a_shell_is_offered_names_and_slugs(words: str, offered: list[str], pki: str) -> None:

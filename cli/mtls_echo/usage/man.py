@@ -10,11 +10,15 @@ import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mtls_echo.console import PROGRAM, CommandError, say
 from mtls_echo.usage.help import ANY_NUMBER, SectionedCommand
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _EPILOG = f"""\b
 examples:
@@ -25,8 +29,19 @@ examples:
 """
 
 
+def _complete(ctx: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
+    """The commands that begin so, of the group that is named already."""
+    from click.shell_completion import CompletionItem
+
+    command: click.Command | None = ctx.find_root().command
+    for word in ctx.params.get("words") or ():
+        command = command.get_command(ctx, word) if isinstance(command, click.Group) else None
+    names = command.list_commands(ctx) if isinstance(command, click.Group) else []
+    return [CompletionItem(name) for name in names if name.startswith(begun)]
+
+
 @click.command(epilog=_EPILOG)
-@click.argument("words", metavar="[COMMAND]...", nargs=-1)
+@click.argument("words", metavar="[COMMAND]...", nargs=-1, shell_complete=_complete)
 @click.option(
     "--write",
     "folder",

@@ -152,7 +152,7 @@ def test_where_nothing_listens_there_is_no_connection(files: Files) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "missing argument"),
+        (("--echo",), "missing argument"),
         (("localhost:1",), "there is no identity that the server would admit"),
         (("localhost:1", "--pki", "x", "--cert", "y"), "exclude each other"),
         (("localhost:1", "--cert", "y", "--as", "z"), "--as and --other name"),

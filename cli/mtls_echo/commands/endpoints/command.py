@@ -15,6 +15,7 @@ import click
 
 from mtls_echo.console import CONNECTION_STATUSES, CommandError
 from mtls_echo.parameters import Seconds, quiet_option, verify_option
+from mtls_echo.usage.help import SectionedCommand
 
 # The file is read, and names are looked up, as often as this or more often, in seconds.
 _FILE_INTERVAL = 1.0
@@ -66,7 +67,17 @@ exit status:
 _period = partial(click.option, type=Seconds(min=0, min_open=True), metavar="SECONDS")
 
 
-@click.command("endpoints", epilog=EPILOG)
+_SECTIONS = {
+    "What to connect to": "file inline allow_plaintext verify",
+    "What to do": "check watch",
+    "How often, how long": "interval timeout unhealthy_timeout",
+    "Output": "quiet json",
+}
+
+
+@click.command(
+    "endpoints", cls=SectionedCommand, sections=_SECTIONS, epilog=EPILOG, no_args_is_help=True
+)
 @click.option(
     "--endpoint.config-file",
     "file",

@@ -20,6 +20,7 @@ from mtls_echo.console import complain, print_result
 from mtls_echo.parameters import CredentialName, Lifetime, directory_argument, summary
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
     from cryptography import x509
 
     from mtls_echo_pki.certificates.credential import Credential
@@ -52,6 +53,15 @@ class _Reason(click.ParamType["x509.ReasonFlags"]):
                 ctx,
             )
         return reason
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        from mtls_echo_pki.certificates.crl import REASONS
+
+        return [CompletionItem(each) for each in REASONS if each.startswith(incomplete)]
 
 
 class _Serial(click.ParamType[int]):

@@ -10,6 +10,7 @@ import click
 
 from mtls_echo.console import CommandError, complain, print_result
 from mtls_echo.parameters import (
+    CredentialName,
     choice_option,
     file_option,
     progress_bar,
@@ -18,10 +19,13 @@ from mtls_echo.parameters import (
     write_report,
     writing,
 )
+from mtls_echo.usage.help import SectionedCommand
 from mtls_echo_client.starttls.ports import PORTS
 from mtls_echo_tls.address import parse_address, reference_identifier
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from mtls_echo.probing.meanings import Severity
     from mtls_echo.probing.result import Result
     from mtls_echo.probing.target import ClientAuth, Mode, ProbeTarget
@@ -59,15 +63,48 @@ are issued for it say "mtls-echo probe".
 """
 
 
-@click.command("probe", epilog=EPILOG)
+def _complete_cases(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
+    """The cases whose names begin so, with what they are."""
+    from click.shell_completion import CompletionItem
+
+    from mtls_echo.probing.handshakes import HANDSHAKES
+    from mtls_echo.probing.identities import IDENTITIES
+    from mtls_echo.probing.meanings import differs
+
+    found = (slug for slug in (*IDENTITIES, *HANDSHAKES) if slug.startswith(begun))
+    return [CompletionItem(slug, help=differs(slug)) for slug in found]
+
+
+_SECTIONS = {
+    "Certificates": "pki name other issuer_cert issuer_key cert key password_file ca",
+    "The server": "server_name http method echo handshake starttls alpn tls",
+    "What is meant": "client_auth crl headers fail_on",
+    "Which cases, how often": "only skip repeat pace timeout between",
+    "Output": "quiet verbose json junit sarif keep listed",
+}
+
+
+@click.command(
+    "probe", cls=SectionedCommand, sections=_SECTIONS, epilog=EPILOG, no_args_is_help=True
+)
 @click.argument("address", metavar="HOST:PORT", required=False)
 @file_option(
     "--pki",
     metavar="DIR",
     help="Directory made by `mtls-echo pki init`, whose CA for clients the server trusts.",
 )
-@click.option("--as", "name", metavar="NAME", help="The good identity of DIR.  [default: client]")
-@click.option("--other", metavar="NAME", help="Another of DIR, valid, which is not authorised.")
+@click.option(
+    *("--as", "name"),
+    type=CredentialName(),
+    metavar="NAME",
+    help="The good identity of DIR.  [default: client]",
+)
+@click.option(
+    "--other",
+    type=CredentialName(),
+    metavar="NAME",
+    help="Another of DIR, valid, which is not authorised.",
+)
 @file_option("--issuer-cert", help="The CA that the server trusts for clients, PEM.")
 @file_option("--issuer-key", help="Its key: what is issued with it is not used elsewhere.")
 @file_option("--cert", help="The good identity, PEM or PKCS#12.  [default: one is issued]")
@@ -127,8 +164,20 @@ are issued for it say "mtls-echo probe".
     metavar="N",
     help="How often a case has to be refused: some servers refuse mostly.",
 )
-@click.option("--only", multiple=True, metavar="SLUG", help="This case only; repeatable.")
-@click.option("--skip", multiple=True, metavar="SLUG", help="Not this case; repeatable.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="SLUG",
+    shell_complete=_complete_cases,
+    help="This case only; repeatable.",
+)
+@click.option(
+    "--skip",
+    multiple=True,
+    metavar="SLUG",
+    shell_complete=_complete_cases,
+    help="Not this case; repeatable.",
+)
 @click.option(
     "--pace",
     type=click.FloatRange(min=0.1, max=1000),

@@ -172,7 +172,7 @@ def test_check_fails_when_a_file_of_targets_does(world: World) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ([], "give either --endpoint.config-file or --endpoint.config"),
+        (["--check"], "give either --endpoint.config-file or --endpoint.config"),
         (["--endpoint.config-file", "x", "--endpoint.config", "y"], "not both"),
         (["--endpoint.config-file", "x", "--check", "--watch"], "exclude each other"),
         (["--endpoint.config-file", "x", "--interval", "1"], "no effect without --watch"),
