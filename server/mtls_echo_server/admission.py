@@ -1,13 +1,16 @@
 """Decide whether a client whose handshake is complete may be served.
 
 A handshake proves who the client was when it was verified. Before the first byte is served this
-may have ceased to hold, in two ways.
+may have ceased to hold, in three ways.
 
 **The handshake was a resumption.** Then no certificate was verified this time: the client is
 accepted on the strength of an earlier handshake, for as long as its session is kept. In the
 meantime its certificate, one above it or a CRL may have expired. (Which certificates are trusted
 and which are revoked has not changed: that makes a new context, and a new context knows no session
 of the one before.)
+
+**The client waited for a place.** A certificate or a CRL may have expired meanwhile, and is
+examined as for a resumption.
 
 **The configuration was replaced while the handshake went on.** A client that stops in the middle
 of one could carry a certificate past the moment from which it is refused. So its certification
@@ -16,7 +19,7 @@ not before denies it. Where nothing can be found out about it, it is denied too.
 verified whatever else is demanded of a certificate, so a client that is still acceptable never
 fails here.
 
-Either is a denial (`mtls_echo_tls.denial`), not an alert: the handshake is complete. When the
+Each is a denial (`mtls_echo_tls.denial`), not an alert: the handshake is complete. When the
 client comes back OpenSSL verifies it, and a refusal then has the alert that names the reason.
 
 To examine a path costs more than a handshake does, so what was found holds under the same context
@@ -166,13 +169,16 @@ class Admission:
             return reason
         return self._access.denial(connection.peer)
 
-    def reverify(self, connection: Connection, context: ssl.SSLContext) -> str | None:
+    def reverify(
+        self, connection: Connection, context: ssl.SSLContext, *, waited: bool = False
+    ) -> str | None:
         """Verify again what the handshake did not: why this client may not be served; as `denial`.
 
-        That is everything after a reload, the dates after a resumption, and otherwise nothing.
+        That is everything after a reload, the dates after a resumption or when the client has
+        ``waited`` since, and otherwise nothing.
         """
         evidence, verified_with = connection.evidence, connection.verified_with
-        if context is verified_with and not evidence.resumed:
+        if context is verified_with and not evidence.resumed and not waited:
             return None
         if not evidence.peer_chain:
             return _MISSING if context.verify_mode == ssl.CERT_REQUIRED else None

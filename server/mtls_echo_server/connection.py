@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 import trio
 
 from mtls_echo_server.events import Ended
-from mtls_echo_tls.diagnosis.evidence import TransportEnd
+from mtls_echo_tls.sides import TransportEnd
 from mtls_echo_tls.stream.answering import AnsweringStream
 from mtls_echo_tls.stream.hub import Hub
 from mtls_echo_tls.stream.records import missing_of_handshake
@@ -248,11 +248,9 @@ class Connection(AnsweringStream):
             return "interrupted" if cut_short else "failure"
         if self.finished:
             return "client"
-        if not timed_out:
-            return "handler"
-        if stopping:
-            return "drain"
-        return "age" if self.retired else "idle"
+        if self.retired:  # HTTP says so with its last answer, and its handler returns
+            return "drain" if stopping else "age"
+        return "idle" if timed_out else "handler"
 
     def begin(self, size: int, end: TransportEnd) -> None:
         """Take the first record, before the handshake; if there is none, raise `TLSFailure`."""

@@ -6,12 +6,17 @@ comes back was decrypted, and encrypted again, by a peer that was authenticated 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
+from mtls_echo_server.connection import Connection
 from mtls_echo_tls.denial import denial_line
+from mtls_echo_tls.stream.tls import Answer, TLSStream
 
-if TYPE_CHECKING:
-    from mtls_echo_tls.stream.tls import Answer, TLSStream
+Handler: TypeAlias = Callable[[Connection], Awaitable[object]]
+
+# Tells an authenticated client why it is not authorised.
+Denier: TypeAlias = Callable[[Connection, str], Awaitable[object]]
 
 
 async def echo(stream: TLSStream, first: Answer | None = None) -> None:

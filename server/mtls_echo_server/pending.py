@@ -33,6 +33,9 @@ import socket
 
 import trio
 
+from mtls_echo_server.events import Ended
+from mtls_echo_tls.diagnosis.evidence import Evidence
+
 # The part of an address that identifies the network, in bytes.
 _PREFIX4, _PREFIX6 = 3, 7
 
@@ -58,7 +61,7 @@ class Slot:
     __slots__ = ("admitted", "cancelled", "closing", "deadline", "evicted", "network", "scope")
 
     def __init__(self, host: str, deadline: float = math.inf) -> None:
-        self.network = _network(host)
+        self.network = network_of(host)
         self.deadline = deadline
         self.scope = trio.CancelScope()
         self.admitted = False
@@ -185,10 +188,22 @@ class PendingConnections:
             by_size.pop()
 
 
-def _network(host: str) -> bytes:
+def network_of(host: str) -> bytes:
+    """The network of an address, as far as one holder may be expected to have it."""
     if ":" not in host:
         return socket.inet_aton(host)[:_PREFIX4]
     address = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
     if address.startswith(_MAPPED):
         return address[len(_MAPPED) :][:_PREFIX4]
     return address[:_PREFIX6]
+
+
+def unbegun(slot: Slot, begun: bytearray) -> tuple[Evidence, Ended]:
+    """What is known of a client that sent no whole record before its end, and what ended it."""
+    evidence = Evidence("server", stage="handshake")
+    evidence.keep_first_bytes(begun)
+    if slot.scope.cancelled_caught and not slot.cancelled:
+        evidence.time_out()
+        return evidence, "failure"
+    evidence.abandon()
+    return evidence, "crowded" if slot.evicted else "abort"

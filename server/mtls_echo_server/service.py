@@ -28,8 +28,8 @@ import socket
 import ssl
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import trio
 
@@ -39,22 +39,18 @@ from mtls_echo_server.access import Access
 from mtls_echo_server.admission import Admission, ContextSource
 from mtls_echo_server.connection import Connection, Limits, first_record
 from mtls_echo_server.events import Ended, Events
-from mtls_echo_server.handlers import echo, say_denied
+from mtls_echo_server.handlers import Denier, Handler, echo, say_denied
 from mtls_echo_server.listeners import listen
 from mtls_echo_server.log import EventLog
-from mtls_echo_server.pending import PendingConnections, Slot
+from mtls_echo_server.pending import PendingConnections, Slot, unbegun
 from mtls_echo_tls.address import Address
 from mtls_echo_tls.diagnosis.diagnose import diagnose
-from mtls_echo_tls.diagnosis.evidence import Evidence, TransportEnd
+from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.failure import TLSFailure
+from mtls_echo_tls.sides import TransportEnd
 from mtls_echo_tls.stream.delivery import CLOSE_TIMEOUT
 from mtls_echo_tls.stream.hub import Hub, open_hub
 from mtls_echo_tls.stream.tcp import TCPStream
-
-Handler: TypeAlias = Callable[[Connection], Awaitable[object]]
-
-# Tells an authenticated client why it is not authorised.
-Denier: TypeAlias = Callable[[Connection, str], Awaitable[object]]
 
 
 class Stopped(NamedTuple):
@@ -226,7 +222,7 @@ class Server:
         finally:
             # Before the stream is closed, which takes until the client closes too.
             if connection is None:
-                self._report_unbegun(slot, where, begun)
+                self._report(where, *unbegun(slot, begun))
             else:
                 self._report_end(connection, slot, where, ended)
                 if not connection.close_at_once():
@@ -256,18 +252,25 @@ class Server:
                 await self._deny(connection, reason)
                 return
             connection.verified_with = context
+            waited = False
             try:
                 self._capacity.acquire_nowait()
             except trio.WouldBlock:
                 await self._capacity.acquire()
+                waited = True
             try:
                 if connection.verified_with is not self._context():
                     continue  # a reload while the client waited: verify it again
-                slot.admitted = True
-                self._pending.remove(slot)
-                await self._handle(connection, where)
+                if waited:  # what was valid then need not be now
+                    reason = self._admission.reverify(connection, context, waited=True)
+                if reason is None:
+                    slot.admitted = True
+                    self._pending.remove(slot)
+                    await self._handle(connection, where)
             finally:
                 self._capacity.release()
+            if reason is not None:
+                await self._deny(connection, reason)
             return
 
     async def _deny(self, connection: Connection, reason: str) -> None:
@@ -291,17 +294,6 @@ class Server:
                 self._departures.unpark_all()
 
     # --- how it ended ----------------------------------------------------------------------------
-
-    def _report_unbegun(self, slot: Slot, where: str, begun: bytearray) -> None:
-        """Report a client that sent no whole record before its deadline, or was cancelled."""
-        evidence = Evidence("server", stage="handshake")
-        evidence.keep_first_bytes(begun)
-        if slot.scope.cancelled_caught and not slot.cancelled:
-            evidence.time_out()
-        else:
-            evidence.abandon()
-        ended: Ended = "failure" if evidence.timed_out else "crowded" if slot.evicted else "abort"
-        self._report(where, evidence, ended)
 
     def _report_end(
         self, connection: Connection, slot: Slot, where: str, ended: Ended | None
@@ -335,7 +327,7 @@ class Server:
                 sent=sent,
                 requests=requests,
                 silent=not evidence.first_bytes,
-                version=evidence.chosen_version,
+                version=evidence.version or evidence.recorder.chosen_version(),
             )
         )
 

@@ -42,7 +42,7 @@ tls/trace: tls tls/path pki/certificates
 tls/stacks: tls tls/trace pki/certificates
 tls/answers: tls pki
 tls/diagnosis: tls tls/answers tls/path tls/trace tls/stacks pki pki/certificates
-tls/stream: tls/path tls/trace tls/diagnosis
+tls/stream: tls tls/path tls/trace tls/diagnosis
 tls/material: tls tls/path tls/diagnosis pki pki/certificates pki/files pki/directory
 tls/diagrams: tls tls/path tls/trace tls/diagnosis pki pki/certificates
 tls/explain: tls tls/diagnosis
@@ -73,7 +73,7 @@ cli/probing:
 cli: cli/gallery cli/probing
 cli/usage: cli
 cli/commands/gallery: cli cli/gallery
-cli/commands/endpoints: cli
+cli/commands/endpoints: cli cli/usage
 cli/commands/pki: cli cli/usage
 cli/demo: cli
 cli/demo/rotation: cli cli/demo
@@ -81,7 +81,7 @@ cli/demo/endpoints: cli cli/demo cli/commands/endpoints
 cli/failures: cli cli/demo
 cli/attacks: cli cli/demo cli/failures
 cli/probing/reports: cli cli/reports cli/probing
-cli/commands/probe: cli cli/commands/pki cli/probing cli/probing/reports
+cli/commands/probe: cli cli/usage cli/commands/pki cli/probing cli/probing/reports
 cli/lesson: cli cli/demo cli/demo/rotation cli/demo/endpoints cli/attacks
 cli/commands: cli cli/usage cli/demo cli/demo/endpoints cli/lesson
 """

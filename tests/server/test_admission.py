@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import ssl
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -12,6 +14,7 @@ from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.trust import Trust
+from mtls_echo_server import admission
 from mtls_echo_server.access import Access
 from mtls_echo_server.admission import Admission
 from mtls_echo_server.connection import Connection
@@ -223,6 +226,37 @@ async def test_a_silent_client_meets_the_context_in_use_at_its_first_byte(
         alert = refusal.value.evidence.alert
         assert alert is not None
         assert alert.code == 48  # unknown_ca: OpenSSL's verdict, in the handshake
+
+
+@pytest.mark.parametrize("days", [0, 40])
+async def test_a_client_that_waits_for_a_place_is_denied_if_its_certificate_expires_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    context = trusting(CLIENTS.trust)
+
+    later = SimpleNamespace(now=lambda _: NOW + days * DAY)
+    clock = SimpleNamespace(UTC=datetime.UTC, datetime=later)
+    async with running(lambda: context, limits=limits(max_connections=1)) as here:
+        waiting = await Halfway.into(here, tls_client(ALICE))
+        first = await here.connect(tls_client(ALICE))
+        assert await echoed(first) == b"hello"
+        answers: list[bytes] = []
+
+        async def go_on() -> None:
+            answers.append(await waiting.go_on())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(go_on)
+            while not here.server._capacity.statistics().tasks_waiting:
+                await trio.testing.wait_all_tasks_blocked(0.001)
+            monkeypatch.setattr(admission, "datetime", clock)
+            await first.aclose()
+        # The place that it waited for is free again.
+        monkeypatch.undo()
+        async with await here.connect(tls_client(ALICE)) as next_one:
+            assert await echoed(next_one) == b"hello"
+    [answer] = answers
+    assert denial_in(answer) == ("the client certificate is not valid any more" if days else None)
 
 
 async def test_a_client_that_waits_for_a_place_over_a_reload_is_verified_again() -> None:

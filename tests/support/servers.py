@@ -27,8 +27,9 @@ from mtls_echo_server.access import Access
 from mtls_echo_server.connection import Limits
 from mtls_echo_server.context import ClientAuth, server_context
 from mtls_echo_server.events import Event
+from mtls_echo_server.handlers import Handler
 from mtls_echo_server.listeners import listen
-from mtls_echo_server.service import Handler, Server, Stopped
+from mtls_echo_server.service import Server, Stopped
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
 from tests.support.authorities import CLIENTS, SERVERS, UNTRUSTED_CA

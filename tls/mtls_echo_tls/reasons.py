@@ -213,4 +213,10 @@ ALERT_OF_REASON: dict[str, int] = {
     **dict.fromkeys(("UNKNOWN_ALERT_TYPE", "EXCESSIVE_MESSAGE_SIZE"), A.illegal_parameter),
     "NO_RENEGOTIATION": A.handshake_failure,
 }
-ALERT_OF_REASON_IN_TLS12 = ALERT_OF_REASON | {"WRONG_VERSION_NUMBER": A.protocol_version}
+_ALERT_OF_REASON_IN_TLS12 = ALERT_OF_REASON | {"WRONG_VERSION_NUMBER": A.protocol_version}
+
+
+def alert_answering(reason: str | None, version: str | None) -> int | None:
+    """The alert that OpenSSL writes in answer to an error of its own; None if it has several."""
+    known = ALERT_OF_REASON if version == "TLSv1.3" else _ALERT_OF_REASON_IN_TLS12
+    return known.get(reason or "")

@@ -1,4 +1,4 @@
-"""The two sides of a TLS connection, its stages, and what it is made for."""
+"""The two sides of a TLS connection, its stages and its end, and what it is made for."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from typing import Literal
 
 Side = Literal["client", "server"]
 Stage = Literal["connect", "handshake", "first-read", "established"]
+
+# How the transport ended, as seen from one side.
+TransportEnd = Literal["open", "eof", "reset"]
 
 # What a client connects for: to be echoed, to complete a handshake, or to ask in HTTP.
 Purpose = Literal["echo", "handshake", "http"]

@@ -23,7 +23,8 @@ from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.trust import Trust
 from mtls_echo_server.context import ClientAuth, server_context
 from mtls_echo_server.events import Event
-from mtls_echo_server.service import Handler, serve
+from mtls_echo_server.handlers import Handler
+from mtls_echo_server.service import serve
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.slugs import Slug
 

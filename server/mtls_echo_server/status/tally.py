@@ -5,8 +5,9 @@ what is new a few times a second (`Feed`), and the tally of the status process t
 
 **Memory is bounded**: so many refusals are kept, so many others, and a trace only if it is small.
 Refusals are kept apart: of a thousand successes a second none can push out the one report that
-the owner of a refused client comes to look up. What sent no ClientHello, such as a port scan, has
-no identifier to be looked up by, and is kept with the others.
+the owner of a refused client comes to look up. Nor can a client that is refused a thousand times:
+the oldest goes of the network and cause of which there are most (`_Refusals`). What sent no
+ClientHello, such as a port scan, has no identifier to be looked up by; it is kept with the others.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import contextlib
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import msgspec
 
 from mtls_echo_server.events import FINE, Event
+from mtls_echo_server.pending import network_of
 from mtls_echo_server.status.counts import ServiceCounts
 from mtls_echo_tls.diagnosis.report import Report
 
@@ -97,7 +99,7 @@ class Tally:
         self.reload_ok = True
         self._clock = clock
         self.reloaded_at = self.started = clock()
-        self._refused: deque[PastConnection] = deque(maxlen=MOST_REFUSED)
+        self._refused = _Refusals()
         self._others: deque[PastConnection] = deque(maxlen=MOST_OTHERS)
 
     def __call__(self, event: Event) -> None:
@@ -131,21 +133,54 @@ class Tally:
 
     def _keep(self, record: PastConnection) -> None:
         refused = not record.is_fine and record.report.client_random is not None
-        (self._refused if refused else self._others).append(record)
+        if refused:
+            self._refused.add(record)
+        else:
+            self._others.append(record)
 
     def last(self, number: int, *, refused_only: bool = False) -> list[PastConnection]:
         """The last connections, the newest first."""
-        found = list(self._refused)
-        if not refused_only:
-            found = sorted((*found, *self._others), key=lambda record: record.time)
+        others = () if refused_only else self._others
+        found = sorted((*self._refused, *others), key=lambda record: record.time)
         return found[::-1][:number]
 
     def find(self, client_random: str) -> PastConnection | None:
         """The connection with that ``ClientHello.random``, if it is among those that are kept."""
-        for record in (*reversed(self._refused), *reversed(self._others)):
+        for record in self.last(MOST_REFUSED + MOST_OTHERS):
             if record.report.client_random == client_random:
                 return record
         return None
+
+
+class _Refusals:
+    """The last refusals, of each network and cause some: no flood of one pushes out the others.
+
+    The causes are those that were likeliest; there are few, so that a network which is refused for
+    many leaves the others their part.
+    """
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[bytes, str], deque[PastConnection]] = {}
+        self._size = 0
+
+    def __iter__(self) -> Iterator[PastConnection]:
+        for group in self._groups.values():
+            yield from group
+
+    def add(self, record: PastConnection) -> None:
+        """Keep one more; beyond the most, the oldest of the largest group goes."""
+        causes = record.report.causes
+        network = network_of(record.address.rpartition(":")[0].strip("[]"))
+        group = self._groups.setdefault((network, causes[0] if causes else ""), deque())
+        group.append(record)
+        self._size += 1
+        if self._size > MOST_REFUSED:
+            # Of equal ones the oldest: groups are in the order in which they began.
+            key, largest = max(self._groups.items(), key=lambda each: len(each[1]))
+            largest.popleft()
+            self._size -= 1
+            if not largest:
+                del self._groups[key]
 
 
 class Feed:

@@ -243,6 +243,7 @@ async def test_a_stop_waits_for_the_rest_of_a_request_and_its_answer_is_the_last
         assert await stream.receive_some() == b""
         report = await here.event("connection")
     assert report["outcome"] == "completed"
+    assert report["ended"] == "drain"
     assert report["http_requests"] == 2
 
 

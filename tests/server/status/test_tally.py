@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -56,6 +57,28 @@ def test_what_is_kept_is_bounded_and_successes_push_no_refusal_out() -> None:
         tally(ended(refusal(number)))
     assert tally.find(f"{1:064x}") is None
     assert len(tally.last(10_000)) == MOST_OTHERS + MOST_REFUSED
+
+
+def test_a_flood_of_one_client_pushes_no_refusal_of_another_or_for_another_cause_out() -> None:
+    tally = Tally()
+
+    def refused(number: int, address: str, cause: str = "expired") -> None:
+        event = ended(refusal(number, causes=[cause]))
+        tally(replace(event, details={**event.details, "peer_address": address}))
+
+    refused(1, "192.0.2.7:99")
+    refused(2, "198.51.100.9:7", "revoked")
+    refused(3, "[2001:db8::7]:99")
+    for number in range(10, 2_000):
+        refused(number, f"198.51.100.{number % 250}:{number}")
+
+    assert [tally.find(f"{number:064x}") is not None for number in (1, 2, 3, 10)] == [
+        *(True, True, True),
+        False,
+    ]
+    kept = tally.last(10_000, refused_only=True)
+    assert len(kept) == MOST_REFUSED
+    assert kept[0].report.client_random == f"{1_999:064x}"
 
 
 def test_a_large_trace_is_not_kept() -> None:

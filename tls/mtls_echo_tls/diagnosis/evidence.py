@@ -15,26 +15,21 @@ import ssl
 import sys
 import time
 from dataclasses import dataclass, field, fields
-from typing import Literal
 
 from mtls_echo_tls.alerts import alert_of_reason
 from mtls_echo_tls.answers.answer import ServerAnswer
 from mtls_echo_tls.causes import InTheClear
 from mtls_echo_tls.denial import denial_in
 from mtls_echo_tls.diagnosis.context_info import ContextInfo
-from mtls_echo_tls.reasons import ALERT_OF_REASON, ALERT_OF_REASON_IN_TLS12
-from mtls_echo_tls.sides import Purpose, Side, Stage
+from mtls_echo_tls.reasons import alert_answering
+from mtls_echo_tls.sides import Purpose, Side, Stage, TransportEnd
 from mtls_echo_tls.slugs import Slugs
 from mtls_echo_tls.stacks.fingerprint import recognise
-from mtls_echo_tls.trace import messages
 from mtls_echo_tls.trace.cipher_mismatch import why_no_shared_cipher
 from mtls_echo_tls.trace.cleartext import ends_in_alert
 from mtls_echo_tls.trace.decoding import Requested
-from mtls_echo_tls.trace.messages import HANDSHAKE, SERVER_HELLO
 from mtls_echo_tls.trace.recorder import Recorder
 from mtls_echo_tls.trace.shown import AlertSeen, shown_by
-
-TransportEnd = Literal["open", "eof", "reset"]
 
 # Enough of a peer's first bytes to tell HTTP, SSH, SMTP and an echoed ClientHello apart.
 _FIRST_BYTES = 64
@@ -171,16 +166,6 @@ class Evidence:
     def lasted(self) -> float:
         """Seconds from its beginning to its end, or until now."""
         return time.perf_counter() - self.started if self.duration is None else self.duration
-
-    @property
-    def chosen_version(self) -> str | None:
-        """The version that a ServerHello chose, even of a handshake that was not completed."""
-        if self.version is not None:
-            return self.version
-        for _, _, _, content_type, body in self.recorder.recorded():
-            if content_type == HANDSHAKE and body and body[0] == SERVER_HELLO:
-                return "TLSv1.3" if messages.selects_tls13(body) else "TLSv1.2"
-        return None
 
     @property
     def ended_between(self) -> bool:
@@ -322,8 +307,7 @@ class Evidence:
         Behind it the record shows that one was written, and the reason shows which, unless
         OpenSSL has several alerts for it.
         """
-        known = ALERT_OF_REASON if self.version == "TLSv1.3" else ALERT_OF_REASON_IN_TLS12
-        code = known.get(self.reason or "")
+        code = alert_answering(self.reason, self.version)
         behind = self.stage == "established" and ends_in_alert(written)
         if self.alert is None and code is not None and behind:
             self.alert = AlertSeen(code, sent=True, protected=True)

@@ -25,8 +25,9 @@ from collections.abc import Sequence
 import trio
 from trio.lowlevel import wait_readable
 
-from mtls_echo_tls.diagnosis.evidence import Evidence, TransportEnd
+from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.failure import TLSFailure
+from mtls_echo_tls.sides import TransportEnd
 from mtls_echo_tls.stream.records import RECORD, Records
 from mtls_echo_tls.stream.tcp import SCRATCH, Exclusive, InTurn, TCPStream
 

@@ -34,8 +34,10 @@ from mtls_echo_tls.trace.messages import (
     APPLICATION_DATA,
     CHANGE_CIPHER_SPEC,
     HANDSHAKE,
+    SERVER_HELLO,
     Direction,
     Message,
+    selects_tls13,
 )
 
 # Content types of OpenSSL's callback only: a record's header, and the content type inside a
@@ -208,6 +210,13 @@ class Recorder:
         for message in reversed(self.messages):
             if message.direction == direction and message.name in names:
                 return message
+        return None
+
+    def chosen_version(self) -> str | None:
+        """The version that a ServerHello chose, without interpreting anything else."""
+        for _, _, _, content_type, body in self.recorded():
+            if content_type == HANDSHAKE and body and body[0] == SERVER_HELLO:
+                return "TLSv1.3" if selects_tls13(body) else "TLSv1.2"
         return None
 
     @property

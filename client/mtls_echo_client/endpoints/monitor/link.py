@@ -24,9 +24,10 @@ from mtls_echo_client.endpoints.plan import Endpoint
 from mtls_echo_client.session import Session, connect
 from mtls_echo_tls.diagnosis.context_info import ContextInfo
 from mtls_echo_tls.diagnosis.diagnose import diagnose
-from mtls_echo_tls.diagnosis.evidence import Evidence, TransportEnd
+from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 from mtls_echo_tls.diagnosis.report import Report
+from mtls_echo_tls.sides import TransportEnd
 from mtls_echo_tls.stream.delivery import CLOSE_TIMEOUT
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.vocabulary import Vocabulary
