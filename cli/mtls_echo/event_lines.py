@@ -39,8 +39,9 @@ _WORD, _ADDRESS = 9, 16
 # "17:54:49 ", below which the text of an event goes on.
 _CLOCK = 9
 
-# Of a name that does not fit, this part of the line is shown at least.
-_PART_OF_NAME = 6
+# Of a name that does not fit, this part of the line is shown at least, where all went well; and of
+# a refusal, whose cause is to be seen too.
+_PART_OF_NAME, _SMALL_PART = 3, 6
 
 _ELSEWHERE = 80
 
@@ -98,8 +99,10 @@ class EventLines:
             word = report.outcome if report.outcome in FINE else word.removesuffix(" by")
             said = _why(report, said)
         line = f"{start}{word:<{_WORD}}{where:<{_ADDRESS}}"
-        room = columns - len(line) - len(said) - 2
-        name = _cut(_narrow(who), max(room, columns // _PART_OF_NAME)) if who else ""
+        fine = report is None or report.outcome in FINE
+        least = columns // (_PART_OF_NAME if fine else _SMALL_PART)
+        room = max(columns - len(line) - len(said) - 2, least)
+        name = _cut(_narrow(who), room) if who else ""
         return _cut(f"{line}{name}{', ' if name else ''}{_narrow(said)}", columns)
 
     def _coloured(self, lines: str, begin: int) -> str:
@@ -114,10 +117,12 @@ class EventLines:
         """Draw the handshake of a traced connection."""
         if event.report is None or not event.report.trace:
             return ""
+        from mtls_echo_tls.diagrams.full import NARROWEST
         from mtls_echo_tls.diagrams.narrow import sequence_within
 
         plain = not (sys.stderr.encoding or "").lower().startswith("utf")
-        drawn = sequence_within(event.report, columns, indent=2, ascii_only=plain)
+        indent = 2 if columns >= NARROWEST + 2 else 0
+        drawn = sequence_within(event.report, columns, indent=indent, ascii_only=plain)
         return "".join(f"\n{line}" for line in drawn)
 
 

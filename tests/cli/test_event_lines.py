@@ -25,6 +25,7 @@ from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.material.reloader import Reload
 from mtls_echo_tls.path.certificates import PeerIdentity
 from mtls_echo_tls.path.summaries import CertificateSummary
+from mtls_echo_tls.trace.decoding import TraceEntry
 from mtls_echo_tls.trace.shown import AlertSeen
 from tests.support.authorities import CLIENTS
 
@@ -163,6 +164,34 @@ def test_what_concerns_the_server_is_complete(terminal: Terminal) -> None:
     assert len(lines) == 4
     assert max(map(len, lines)) <= 60
     assert lines[-1].endswith("read it and weep")
+
+
+@pytest.mark.parametrize(
+    ("columns", "beginning"),
+    [
+        (80, "        ms client"),
+        (60, "      ms client"),
+        (59, "the diagram needs 60 columns; this"),
+    ],
+)
+def test_a_handshake_is_drawn_as_wide_as_the_terminal(
+    terminal: Terminal, columns: int, beginning: str
+) -> None:
+    terminal(columns)
+    trace = [
+        TraceEntry(
+            time_ms=0.1,
+            direction="received",
+            name="ClientHello",
+            size=9,
+            protected=False,
+            fields={},
+        )
+    ]
+    _, *drawn = shown(connection(trace=trace)).splitlines()
+
+    assert drawn[0].startswith(beginning)
+    assert max(map(len, drawn)) <= columns
 
 
 def test_all_of_it_is_written_when_asked_for(terminal: Terminal) -> None:
