@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from mtls_echo.commands.probe.cases import complete_cases, list_cases
 from mtls_echo.console import CommandError, complain, print_result
 from mtls_echo.parameters import (
     CredentialName,
@@ -24,8 +24,6 @@ from mtls_echo_client.starttls.ports import PORTS
 from mtls_echo_tls.address import parse_address, reference_identifier
 
 if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
     from mtls_echo.probing.meanings import Severity
     from mtls_echo.probing.result import Result
     from mtls_echo.probing.target import ClientAuth, Mode, ProbeTarget
@@ -61,18 +59,6 @@ exit status:
 Probe servers that you may test, and no others: see docs/probe.md. Subjects of certificates that
 are issued for it say "mtls-echo probe".
 """
-
-
-def _complete_cases(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
-    """The cases whose names begin so, with what they are."""
-    from click.shell_completion import CompletionItem
-
-    from mtls_echo.probing.handshakes import HANDSHAKES
-    from mtls_echo.probing.identities import IDENTITIES
-    from mtls_echo.probing.meanings import differs
-
-    found = (slug for slug in (*IDENTITIES, *HANDSHAKES) if slug.startswith(begun))
-    return [CompletionItem(slug, help=differs(slug)) for slug in found]
 
 
 _SECTIONS = {
@@ -168,14 +154,14 @@ _SECTIONS = {
     "--only",
     multiple=True,
     metavar="SLUG",
-    shell_complete=_complete_cases,
+    shell_complete=complete_cases,
     help="This case only; repeatable.",
 )
 @click.option(
     "--skip",
     multiple=True,
     metavar="SLUG",
-    shell_complete=_complete_cases,
+    shell_complete=complete_cases,
     help="Not this case; repeatable.",
 )
 @click.option(
@@ -216,7 +202,7 @@ def probe(address: str | None, *, listed: bool, **options: Any) -> None:
     not a pass.
     """
     if listed:
-        print_result("\n".join(_list()))
+        print_result("\n".join(list_cases()))
         return
     if address is None and not (options["http"] or "/").startswith("/"):
         # `--http HOST:PORT`, where the path was left out.
@@ -346,20 +332,3 @@ def _target(address: str, options: dict[str, Any]) -> ProbeTarget:
         prologue=prologue_of(options["starttls"]),
         vocabulary=COMMAND_LINE,
     )
-
-
-def _list() -> Sequence[str]:
-    """Every case, what it is, and what it would prove."""
-    from mtls_echo.console import wrap
-    from mtls_echo.probing.handshakes import HANDSHAKES
-    from mtls_echo.probing.identities import IDENTITIES
-    from mtls_echo.probing.meanings import CLASSES, differs
-
-    lines: list[str] = []
-    for title, slugs in (("identities", IDENTITIES), ("handshakes", HANDSHAKES)):
-        lines += [title] if not lines else ["", title]
-        for slug in slugs:
-            lines.append(f"  {slug} ({CLASSES[slug].cases[slug]})")
-            for text in (f"{differs(slug)}.", CLASSES[slug].meaning):
-                lines += wrap(f"      {text}", 80)
-    return lines
