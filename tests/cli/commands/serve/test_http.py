@@ -159,11 +159,12 @@ def test_a_reload_shows(directory: Directory, workers: str) -> None:
 
 
 def test_a_status_port_that_cannot_be_had_is_said(directory: Directory) -> None:
+    material = ("--pki", str(directory.path), "--listen", "127.0.0.1:0")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        said = refused_start("--pki", str(directory.path), "--status", address)
+        said = refused_start(*material, "--status", address)
         assert f"cannot listen on {address}: the port is in use" in said
-    assert "--status: " in refused_start("--pki", str(directory.path), "--status", "nonsense")
+    assert "--status: " in refused_start(*material, "--status", "nonsense")
 
 
 def test_a_status_port_for_other_machines_is_warned_of(directory: Directory) -> None:
