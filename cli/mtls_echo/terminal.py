@@ -51,6 +51,11 @@ def open_console(
     return console
 
 
+def width_now(widest: int) -> int:
+    """The columns that standard output has by now, at most so many."""
+    return min(width_of(sys.stdout) or WIDTH, widest)
+
+
 class Whole:
     """A text that is wrapped between its words: what is copied from it is a host or a path.
 

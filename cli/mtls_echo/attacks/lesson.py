@@ -19,6 +19,8 @@ INTRODUCTION = (
 _STEPS_PER_SECOND = 1e18  # a billion computers, a billion steps each
 _AGE_OF_THE_UNIVERSE = 13.8e9
 _YEARS = years(KEY_STEPS, _STEPS_PER_SECOND)
+# In hundreds: what it is made of is not known better.
+_UNIVERSES = round(_YEARS / _AGE_OF_THE_UNIVERSE, -2)
 
 SCENES = (
     AttackScene(
@@ -65,7 +67,7 @@ SCENES = (
         why="People choose passwords that they can remember, and others can guess those. A key is"
         " a random number. The best method known to find one of this kind (P-256) takes about"
         " 2^128 steps: a billion computers that take a billion steps a second each would need"
-        f" {_YEARS / 1e12:.0f} trillion years, {_YEARS / _AGE_OF_THE_UNIVERSE:.0f} times the age"
+        f" {_YEARS / 1e12:.0f} trillion years, some {_UNIVERSES:.0f} times the age"
         " of the universe.",
         cause="key-not-owned",
         play=guess,

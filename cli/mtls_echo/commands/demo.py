@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from mtls_echo.console import CommandError, complain, print_result
-from mtls_echo.lesson.chapters import CHAPTERS, TOUR
+from mtls_echo.lesson.chapters import CHAPTERS, TOUR, numbered
 
 if TYPE_CHECKING:
     from mtls_echo.demo.blocks import Section
@@ -77,7 +77,7 @@ def demo(
     if keep is not None and names != ("endpoints",):
         raise CommandError("--keep has no effect without --chapter endpoints", "add it")
     if only_list:
-        print_result("\n".join(f"{each.name:<12} {each.title}" for each in CHAPTERS))
+        print_result("\n".join(f"{numbered(each):<15} {each.title}" for each in CHAPTERS))
         return
     from mtls_echo.lesson.show import is_screen, open_console, pressed_keys, show, show_paged
 

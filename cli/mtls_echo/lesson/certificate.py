@@ -65,8 +65,8 @@ def _keys(server: Credential) -> Section:
             Prose(
                 "It is often said that whatever is encrypted with one key of a pair is decrypted"
                 " with the other. That is a picture of RSA, and not how signatures work: an ECDSA"
-                " key such as this one cannot encrypt at all. In TLS 1.3 a private key does one"
-                " thing only, it signs."
+                " key such as this one cannot encrypt at all. In TLS 1.3 the private key of a"
+                " certificate does one thing only: it signs."
             ),
         ),
         unmet(

@@ -43,3 +43,10 @@ CHAPTERS = (
 
 # Not a part of the lesson: what is worth seeing in a minute.
 TOUR = Chapter("tour", "the short tour", "mtls_echo.lesson.tour")
+
+
+def numbered(chapter: Chapter) -> str:
+    """Its name, after the number by which the others refer to it: "4. mutual"."""
+    return (
+        f"{CHAPTERS.index(chapter) + 1}. {chapter.name}" if chapter in CHAPTERS else chapter.name
+    )

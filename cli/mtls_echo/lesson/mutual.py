@@ -68,8 +68,8 @@ def _versions(made: DemoCredentials, accepted: list[Played], refused: list[Playe
                 ("", "TLS 1.2", "TLS 1.3"),
                 (
                     ("alice's certificate, on the path", *map(_readable, readable)),
-                    ("a client without a certificate gets alert", *alerts),
-                    ("it learns of it", *(_LEARNS.get(each, each) for each in stages)),
+                    ("the alert to a client without one", *alerts),
+                    ("that client learns of it", *(_LEARNS.get(each, each) for each in stages)),
                 ),
             ),
             Bullets(

@@ -1,15 +1,16 @@
 """Show chapters on a terminal: page by page with a pause at each, or as one text.
 
 A page is as tall as the terminal; the last line says which keys there are. What was shown scrolls
-up and is not cleared.
+up and is not cleared. After a change of the terminal's size the next page has the new one.
 """
 
 from __future__ import annotations
 
 import sys
+from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import trio
 from rich.console import Console, RenderableType
@@ -20,7 +21,7 @@ from rich.text import Text
 from mtls_echo import terminal
 from mtls_echo.demo.blocks import Section, Status, bad
 from mtls_echo.demo.drawing import bar, is_plain
-from mtls_echo.lesson.chapters import Chapter
+from mtls_echo.lesson.chapters import Chapter, numbered
 
 # Longer lines of text are hard to read.
 _WIDEST = 80
@@ -29,6 +30,15 @@ _WIDEST = 80
 _LOWEST = 10
 
 Line: TypeAlias = list[Segment]
+
+
+class _Page(NamedTuple):
+    """What fits a terminal; its place are the chapter, the section and the page of that."""
+
+    place: tuple[int, int, int]
+    name: str
+    lines: list[Line]
+
 
 # Returns the key that was pressed.
 Keys: TypeAlias = Callable[[], str]
@@ -74,24 +84,48 @@ def show_paged(console: Console, chapters: Sequence[Chapter], keys: Keys) -> lis
         What did not happen as announced, as far as it was shown.
     """
     mismatches: list[str] = []
-    shown: list[tuple[str, list[Line]]] = []
-    left, at = list(chapters), 0
+    played: list[tuple[Chapter, list[Section]]] = []
+    made: list[_Page] = []
+    left, at, size = list(chapters), 0, console.size
     while True:
-        if at == len(shown):
+        if at == len(made):
             if not left:
                 return mismatches
             chapter = left.pop(0)
             sections = _play(console, chapter)
             mismatches += [each for section in sections for each in section.mismatches]
-            made = [page for section in sections for page in pages(console, chapter, section)]
-            shown += [
-                (f"{chapter.name}, page {number} of {len(made)}", page)
-                for number, page in enumerate(made, start=1)
-            ]
-        pressed = _turn(console, *shown[at], keys)
+            played.append((chapter, sections))
+            made += _pages_of(console, len(played) - 1, chapter, sections)
+        place = made[at].place
+        pressed = _turn(console, made[at], keys, is_last=not left and at + 1 == len(made))
         if pressed in _QUIT:
             return mismatches
+        console.width = terminal.width_now(_WIDEST)
+        if console.size != size:
+            size = console.size
+            made = [
+                page
+                for number, (chapter, sections) in enumerate(played)
+                for page in _pages_of(console, number, chapter, sections)
+            ]
+            at = bisect_right([page.place for page in made], place) - 1
         at = max(at - 1, 0) if pressed in _BACK else at + 1
+
+
+def _pages_of(
+    console: Console, index: int, chapter: Chapter, sections: Sequence[Section]
+) -> list[_Page]:
+    """The pages of a chapter in a terminal of this size."""
+    made = [
+        ((index, number, part), lines)
+        for number, section in enumerate(sections)
+        for part, lines in enumerate(pages(console, chapter, section))
+    ]
+    name = numbered(chapter)
+    return [
+        _Page(place, f"{name}, page {number} of {len(made)}", lines)
+        for number, (place, lines) in enumerate(made, start=1)
+    ]
 
 
 def _play(console: Console, chapter: Chapter) -> list[Section]:
@@ -127,7 +161,7 @@ def _parts(console: Console, chapter: Chapter, section: Section) -> Iterator[Ren
 
 
 def _title(console: Console, chapter: Chapter, section: Section, more: str = "") -> RenderableType:
-    text = f"{bar(console) * 2} {chapter.name}: {section.title}{more} "
+    text = f"{bar(console) * 2} {numbered(chapter)}: {section.title}{more} "
     return terminal.Whole(Text(text.ljust(console.width, bar(console)), "bold"))
 
 
@@ -148,10 +182,11 @@ def pages(console: Console, chapter: Chapter, section: Section) -> Iterator[list
     yield page
 
 
-def _turn(console: Console, name: str, page: list[Line], keys: Keys) -> str:
+def _turn(console: Console, page: _Page, keys: Keys, *, is_last: bool) -> str:
     """Print a page and wait for a key; the prompt is on the terminal's last line, then gone."""
-    _print(console, [*page, *([[]] * (console.height - 1 - len(page)))])
-    console.print(Text(f"{name}   space: on   b: back   q: quit", "dim"), end="")
+    _print(console, [*page.lines, *([[]] * (console.height - 1 - len(page.lines)))])
+    space = "end" if is_last else "on"
+    console.print(Text(f"{page.name}   space: {space}   b: back   q: quit", "dim"), end="")
     pressed = keys()
     console.print("\r".ljust(console.width), end="\r")
     return pressed

@@ -78,7 +78,9 @@ def test_no_line_is_wider_than_the_terminal(
 def test_the_chapters_build_on_each_other_in_the_order_of_the_list() -> None:
     ran = run("demo", "--list")
 
-    assert [line.split()[0] for line in ran.stdout.splitlines()] == [
+    numbers, names = zip(*(line.split()[:2] for line in ran.stdout.splitlines()), strict=True)
+    assert numbers == tuple(f"{number}." for number in range(1, 10))
+    assert [*names] == [
         *("tls", "certificate", "handshake", "mutual", "authority", "refusals"),
         *("attacks", "rotation", "endpoints"),
     ]
@@ -119,7 +121,7 @@ def test_in_tls_1_3_the_client_learns_of_its_refusal_later(
 ) -> None:
     text = text_of(played["mutual"])
 
-    assert "| it learns of it | in the handshake | with its first read |" in text
+    assert "| that client learns of it | in the handshake | with its first read |" in text
     assert "| handshake_failure | certificate_required |" in text
     assert re.search(r"══ Certificate of alice", text)
 

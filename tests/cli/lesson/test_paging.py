@@ -18,7 +18,9 @@ import pytest
 from tests.support.command_line import COMMAND, environment
 from tests.support.timing import TIMEOUT
 
-PROMPT = re.compile(r"(?<=m)([a-z]+), page (\d+) of (\d+)   space: on   b: back   q: quit")
+PROMPT = re.compile(
+    r"(?<=m)(\d\. [a-z]+), page (\d+) of (\d+)   space: (?:on|end)   b: back   q: quit"
+)
 
 
 class Lesson:
@@ -27,14 +29,18 @@ class Lesson:
     def __init__(self, process: subprocess.Popen[bytes], master: int) -> None:
         self.process = process
         self.master = master
-        self.shown = ""
+        self.prompt = ""
 
     def page(self) -> tuple[str, str]:
         """What was written up to the next prompt, and the prompt: a chapter and its page."""
         written = b""
         while not (found := PROMPT.search(written.decode(errors="ignore"))):
             written += os.read(self.master, 65536)
+        self.prompt = found[0]
         return written.decode()[: found.start()], f"{found[1]} {found[2]}/{found[3]}"
+
+    def resize(self, rows: int, columns: int) -> None:
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def press(self, key: bytes) -> None:
         os.write(self.master, key)
@@ -79,18 +85,18 @@ def lesson(
 def test_space_goes_on_b_goes_back_and_q_quits() -> None:
     with lesson("--chapter", "tls", "--chapter", "certificate") as it:
         first, place = it.page()
-        assert place == "tls 1/2"
-        assert "tls: what TLS is for" in first
+        assert place == "1. tls 1/2"
+        assert "1. tls: what TLS is for" in first
         it.press(b" ")
-        assert it.page()[1] == "tls 2/2"
+        assert it.page()[1] == "1. tls 2/2"
         it.press(b"\r")
-        assert it.page()[1] == "certificate 1/3"
+        assert it.page()[1] == "2. certificate 1/3"
         it.press(b"b")
-        assert it.page()[1] == "tls 2/2"
+        assert it.page()[1] == "1. tls 2/2"
         it.press(b"\x1b[D")
-        assert it.page()[1] == "tls 1/2"
+        assert it.page()[1] == "1. tls 1/2"
         it.press(b"b")
-        assert it.page()[1] == "tls 1/2"
+        assert it.page()[1] == "1. tls 1/2"
         it.press(b"q")
         it.rest()
         assert it.process.wait(TIMEOUT) == 0
@@ -113,14 +119,38 @@ def test_in_a_low_terminal_a_section_has_several_pages() -> None:
 
     assert int(place.partition("/")[2]) > 2
     assert first.count("\n") == second.count("\n") == 13
-    assert "tls: what TLS is for, continued" in second
+    assert "1. tls: what TLS is for, continued" in second
 
 
-def test_it_ends_after_the_last_page() -> None:
+def test_after_a_change_of_the_terminals_size_the_next_page_fits_it() -> None:
+    with lesson("--chapter", "tls", "--chapter", "certificate") as it:
+        it.page()
+        it.press(b" ")
+        assert it.page()[1] == "1. tls 2/2"
+        it.resize(20, 60)
+        it.press(b" ")
+        narrow, place = it.page()
+        it.resize(30, 80)
+        it.press(b" ")
+        assert it.page()[1] == "2. certificate 1/3"
+        it.press(b"b")
+        wide, _ = it.page()
+        it.press(b"q")
+
+    assert place == "1. tls 4/4"
+    assert narrow.count("\n") == 19
+    assert "promises, and what it does not,\r\ncontinued" in re.sub(r"\x1b\[[\d;]*m", "", narrow)
+    assert wide.count("\n") == 29
+    assert "continued" not in wide
+
+
+def test_on_the_last_page_space_ends_it() -> None:
     with lesson("--chapter", "tls") as it:
-        for _ in range(2):
-            it.page()
-            it.press(b" ")
+        it.page()
+        it.press(b" ")
+        it.page()
+        assert "space: end" in it.prompt
+        it.press(b" ")
         it.rest()
 
         assert it.process.wait(TIMEOUT) == 0

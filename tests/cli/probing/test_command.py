@@ -129,6 +129,16 @@ def test_a_directory_has_all_that_is_needed(pki: Path, required: Threaded) -> No
     assert "hint: " in err
 
 
+def test_without_files_it_has_the_certificates_that_serve_has_made(
+    pki: Path, required: Threaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MTLS_ECHO_PKI", str(pki))
+    given = probe(required.address, "--pki", pki, "--server-name", "localhost")
+
+    assert probe(required.address, "--server-name", "localhost") == given
+    assert probe(required.address, "--server-name", "localhost", "--as", "client") == given
+
+
 def test_a_good_identity_that_is_refused_is_explained(
     files: Files, pki: Path, required: Threaded
 ) -> None:
@@ -182,6 +192,8 @@ def run_command(
 ) -> Callable[..., tuple[int, str]]:
     """Runs the command as a shell does, in an empty folder."""
     from mtls_echo.__main__ import main
+
+    monkeypatch.setenv("MTLS_ECHO_PKI", str(tmp_path / "none"))
 
     monkeypatch.chdir(tmp_path)
 

@@ -77,7 +77,8 @@ _SECTIONS = {
 @file_option(
     "--pki",
     metavar="DIR",
-    help="Directory made by `mtls-echo pki init`, whose CA for clients the server trusts.",
+    help="Directory made by `mtls-echo pki init`, whose CA for clients the server trusts."
+    "  [default: that of `serve`, if there are no files]",
 )
 @click.option(
     *("--as", "name"),

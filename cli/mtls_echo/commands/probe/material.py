@@ -18,7 +18,7 @@ from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_pki.files.staging import DirectoryError
 from mtls_echo_pki.files.trust_anchors import read_trust
 from mtls_echo_tls.material.errors import ConfigurationError
-from mtls_echo_tls.material.load import client_material
+from mtls_echo_tls.material.load import client_material, default_pki
 from mtls_echo_tls.material.named_files import key_of
 from mtls_echo_tls.material.own_key import read_own
 
@@ -58,17 +58,18 @@ def issuer_of(given: ProbeOptions) -> tuple[IdentityFactory, Trust | None]:
             "--pki and --cert, --key, --issuer-cert, --issuer-key exclude each other",
             "--pki has all of them: --as NAME and --other NAME choose from it",
         )
-    if given.pki is None and not any(files):
+    pki = given.pki if given.pki is not None or any(files) else default_pki()
+    if given.pki is None and pki is not None and not pki.exists():
         raise CommandError(
             "there is no identity that the server would admit",
             "give --pki DIR, or --cert FILE --key FILE of one of its clients; and, for what takes"
             " the key of the CA, --issuer-cert FILE --issuer-key FILE",
         )
-    if given.pki is None and (given.name or given.other):
+    if pki is None and (given.name or given.other):
         raise CommandError("--as and --other name certificates of --pki DIR", "give that too")
     with as_command_errors():
         try:
-            return _of_directory(given, given.pki) if given.pki is not None else _of_files(given)
+            return _of_directory(given, pki) if pki is not None else _of_files(given)
         except ConfigurationError as error:
             raise CommandError(str(error), error.hint) from error
 

@@ -107,7 +107,7 @@ class Notes:
     def conclude(self) -> None:
         """Note the results of the clients from beginning to end, and each failure."""
         self.paragraph(
-            f"In all {self._counts.connections} connections, one of them from beginning to end;"
+            f"In all {self._counts.connections:,} connections, one of them from beginning to end;"
             f" **{self._counted(0)}**."
         )
         for line in self._counts.lost:
@@ -115,4 +115,4 @@ class Notes:
 
     def _counted(self, before: int) -> str:
         lost = len(self._counts.lost)
-        return f"{self._counts.echoes - before} echoes, {lost or 'none'} lost"
+        return f"{self._counts.echoes - before:,} echoes, {lost or 'none'} lost"
