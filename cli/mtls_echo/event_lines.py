@@ -26,15 +26,15 @@ _GREEN, _YELLOW, _RED = "green", "yellow", "red"
 
 # How the events that begin with these words went. Others are about the server, and neutral.
 _COLOURS = {
-    "listening": _GREEN, "accepted": _GREEN, "echoed": _GREEN, "completed": _GREEN,
+    "listening": _GREEN, "accepted": _GREEN, "echoed": _GREEN, "finished": _GREEN,
     "reloaded": _GREEN,
     "refused": _RED, "denied": _RED, "error": _RED, "cannot": _RED,
     "failed": _YELLOW, "cut": _YELLOW, "warning": _YELLOW, "not": _YELLOW,
 }  # fmt: skip
 
 # "accepted" and "finished" are the longest of the words that lines of connections begin with, and
-# a port on this machine has an address of so many characters.
-_WORD, _ADDRESS = 9, 16
+# most addresses on this machine are so long.
+_WORD, _ADDRESS = 8, 15
 
 # "17:54:49 ", below which the text of an event goes on.
 _CLOCK = 9
@@ -76,11 +76,12 @@ class EventLines:
 
     def __call__(self, event: Event, start: str) -> str:
         """The lines of an event; ``start`` says when it was."""
-        columns = width_of(sys.stderr) or _ELSEWHERE
+        terminal = width_of(sys.stderr)
+        columns = terminal or _ELSEWHERE
         of_client = event.name in ("accepted", "connection")
-        if self._in_full:
+        if self._in_full and terminal is None:
             lines = text_of(event, start)
-        elif of_client:
+        elif of_client and not self._in_full:
             start = start[:_CLOCK]  # which worker it was is one of the details
             lines = self._of_client(event, start, columns)
         else:
@@ -96,9 +97,9 @@ class EventLines:
             said = event.text.rpartition(", ")[2]
         else:
             who = _holder(report)
-            word = report.outcome if report.outcome in FINE else word.removesuffix(" by")
+            word = "echoed" if report.outcome == "echoed" else word.removesuffix(" by")
             said = _why(report, said)
-        line = f"{start}{word:<{_WORD}}{where:<{_ADDRESS}}"
+        line = f"{start}{word:<{_WORD}} {where:<{_ADDRESS}} "
         fine = report is None or report.outcome in FINE
         least = columns // (_PART_OF_NAME if fine else _SMALL_PART)
         room = max(columns - len(line) - len(said) - 2, least)

@@ -90,6 +90,10 @@ UNKNOWN = ["unknown-authority", "missing-intermediate", "expired"]
             connection("idle"),
             "echoed   127.0.0.1:5     alice.test, 6 bytes, 2.1 ms, closed after the…",
         ),
+        (
+            connection(outcome="completed"),
+            "finished 127.0.0.1:5     alice.test, 6 bytes, 2.1 ms",
+        ),
         (refusal(), "refused  127.0.0.1:5     by us: no-client-certificate"),
         (
             connection(outcome="refused", rejected_by="client", causes=UNKNOWN),
@@ -194,8 +198,23 @@ def test_a_handshake_is_drawn_as_wide_as_the_terminal(
     assert max(map(len, drawn)) <= columns
 
 
-def test_all_of_it_is_written_when_asked_for(terminal: Terminal) -> None:
-    assert "(sent alert certificate_required (116)); hint: " in shown(refusal(), in_full=True)
+def test_all_of_it_is_written_when_asked_for_in_lines_of_whole_words(terminal: Terminal) -> None:
+    terminal(0)
+    whole = shown(refusal(), in_full=True)
+    terminal(60)
+    lines = shown(refusal(), in_full=True).splitlines()
+
+    assert "(sent alert certificate_required (116)); hint: " in whole
+    assert "\n" not in whole
+    assert max(map(len, lines)) <= 60
+    assert [line[:9] for line in lines[1:]] == [" " * 9] * (len(lines) - 1)
+    assert " ".join(map(str.strip, lines)) == whole
+
+
+def test_an_address_of_another_machine_is_set_off_too(terminal: Terminal) -> None:
+    line = shown(events.accepted("192.168.100.200:50000", None, "TLSv1.2"))
+
+    assert line == "17:54:49 accepted 192.168.100.200:50000 TLSv1.2"
 
 
 def test_lines_are_for_a_terminal_and_for_who_asks_for_colour(
