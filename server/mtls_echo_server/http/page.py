@@ -130,8 +130,9 @@ def certificate(summary: CertificateSummary) -> Markup:
     )
 
 
-def _moment(rfc3339: str) -> str:
-    return rfc3339.replace("T", " ").removesuffix("Z")[:16]
+def _moment(rfc3339: str) -> Markup:
+    said = rfc3339.replace("T", " ").removesuffix("Z")[:16]
+    return tag("span", said, class_="whole")
 
 
 def _agreed(handshake: Handshake) -> Markup:

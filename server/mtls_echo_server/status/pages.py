@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 
 from mtls_echo_pki.lifetimes import describe_lifetime
 from mtls_echo_server.http.markup import (
@@ -23,7 +24,7 @@ from mtls_echo_server.status.view import StatusView
 from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.diagrams.full import sequence
 
-# Seconds until the overview loads itself again.
+# Seconds until the overview is loaded again.
 REFRESH = 3
 
 # Connections that the overview shows.
@@ -66,7 +67,7 @@ def overview(view: StatusView) -> HTTPResponse:
             section(
                 "The last connections",
                 _table(view.tally.last(SHOWN)),
-                note=f"This page loads itself every {REFRESH} seconds.",
+                note=f"This page reloads every {REFRESH} seconds.",
             ),
         ),
         _footer(),
@@ -176,8 +177,14 @@ def _what(record: PastConnection) -> list[Markup | str | None]:
     return [
         _linked(report, report.summary),
         tag("small", tag("code", causes), sent),
-        tag("small", f"→ {report.remedy}", class_="todo") if report.remedy else None,
+        tag("small", "→ ", _remedy(report.remedy), class_="todo") if report.remedy else None,
     ]
+
+
+def _remedy(said: str) -> Markup:
+    """What to do, in which an option such as ``--key`` is not broken after its hyphens."""
+    parts = enumerate(re.split(r"((?<!\S)--[a-z][a-z-]*)", said))
+    return group(*(tag("span", part, class_="whole") if n % 2 else part for n, part in parts))
 
 
 def _linked(report: Report, words: str) -> Markup:
