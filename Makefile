@@ -59,6 +59,7 @@ observe: $(VENV)/.run
 	@$(BIN)/mtls-echo observe $(ONE)
 
 test: $(VENV)/.dev
+	@echo "collecting the tests, which takes half a minute …"
 	@$(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 quick: $(VENV)/.dev

@@ -281,9 +281,10 @@ def accept_error(reason: str) -> Event:
 
 def stopping(connections: int, grace: float) -> Event:
     """The server accepts no more; open connections may finish."""
+    waits = f", open connections: {connections}, which have {grace:g} s to finish"
     return Event(
         "stopping",
-        f"stopping, {connections} open connections have {grace:g} s to finish",
+        f"stopping{waits if connections else ''}",
         {"connections": connections, "grace_period": grace},
     )
 

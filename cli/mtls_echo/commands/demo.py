@@ -35,14 +35,25 @@ exit status:
 """
 
 
+class ChapterName(click.Choice[str]):
+    """The name of a chapter, or its number."""
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """The name that is meant."""
+        numbers = {str(number): each.name for number, each in enumerate(CHAPTERS, start=1)}
+        return super().convert(numbers.get(str(value), value), param, ctx)
+
+
 @click.command(epilog=_EPILOG)
 @click.option(
     "--chapter",
     "names",
-    type=click.Choice([chapter.name for chapter in CHAPTERS]),
+    type=ChapterName([chapter.name for chapter in CHAPTERS]),
     multiple=True,
     metavar="NAME",
-    help="Play this chapter only, one of those that --list prints; repeatable.",
+    help="Play this chapter only, by its name or number in --list; repeatable.",
 )
 @click.option("--list", "only_list", is_flag=True, help="Print the names of the chapters.")
 @click.option("--tour", is_flag=True, help="Play the short tour in place of the lesson.")

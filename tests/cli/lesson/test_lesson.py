@@ -86,6 +86,13 @@ def test_the_chapters_build_on_each_other_in_the_order_of_the_list() -> None:
     ]
 
 
+def test_a_chapter_is_chosen_by_its_name_or_its_number() -> None:
+    ran = run("demo", "--chapter", "certificate", "--chapter", "1")
+
+    titles = re.findall(r"^── (\d)\. ([a-z]+): ", ran.stdout, re.MULTILINE)
+    assert [*dict.fromkeys(titles)] == [("1", "tls"), ("2", "certificate")]
+
+
 def test_only_without_tls_the_line_can_be_read(played: dict[str, list[Section]]) -> None:
     without, with_tls = text_of(played["tls"]).split("And with TLS", maxsplit=1)
 
