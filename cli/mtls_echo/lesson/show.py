@@ -6,9 +6,11 @@ up and is not cleared. After a change of the terminal's size the next page has t
 
 from __future__ import annotations
 
+import os
 import sys
+import termios
 from bisect import bisect_right
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple, TypeAlias
 
@@ -40,8 +42,21 @@ class _Page(NamedTuple):
     lines: list[Line]
 
 
-# Returns the key that was pressed.
-Keys: TypeAlias = Callable[[], str]
+class Keys:
+    """The keys of the terminal that is standard input."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def read(self) -> str:
+        """Wait for a key, and return it."""
+        # An arrow is one key and three bytes.
+        return os.read(self._descriptor, 8).decode(errors="replace")
+
+    def forget(self) -> None:
+        """Drop the keys that were pressed while nothing was asked: they are for no page."""
+        termios.tcflush(self._descriptor, termios.TCIFLUSH)
+
 
 _BACK = frozenset(("b", "p", "\x7f", "\x1b[D", "\x1b[A", "\x1b[5~"))
 _QUIT = frozenset(("q", "Q", "\x04", ""))
@@ -93,6 +108,8 @@ def show_paged(console: Console, chapters: Sequence[Chapter], keys: Keys) -> lis
                 return mismatches
             chapter = left.pop(0)
             sections = _play(console, chapter)
+            if made:
+                keys.forget()
             mismatches += [each for section in sections for each in section.mismatches]
             played.append((chapter, sections))
             made += _pages_of(console, len(played) - 1, chapter, sections)
@@ -187,7 +204,7 @@ def _turn(console: Console, page: _Page, keys: Keys, *, is_last: bool) -> str:
     _print(console, [*page.lines, *([[]] * (console.height - 1 - len(page.lines)))])
     space = "end" if is_last else "on"
     console.print(Text(f"{page.name}   space: {space}   b: back   q: quit", "dim"), end="")
-    pressed = keys()
+    pressed = keys.read()
     console.print("\r".ljust(console.width), end="\r")
     return pressed
 
@@ -220,8 +237,6 @@ def pressed_keys() -> Generator[Keys | None]:
     if not sys.stdin.isatty():
         yield None
         return
-    import os
-    import termios
     import tty
 
     descriptor = sys.stdin.fileno()
@@ -229,7 +244,6 @@ def pressed_keys() -> Generator[Keys | None]:
     try:
         # Without waiting for the end of a line, and without showing what is typed.
         tty.setcbreak(descriptor)
-        # An arrow is one key and three bytes.
-        yield lambda: os.read(descriptor, 8).decode(errors="replace")
+        yield Keys(descriptor)
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)

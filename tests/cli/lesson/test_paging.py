@@ -144,6 +144,22 @@ def test_after_a_change_of_the_terminals_size_the_next_page_fits_it() -> None:
     assert "continued" not in wide
 
 
+def test_keys_pressed_while_a_chapter_is_played_turn_no_page() -> None:
+    with lesson("--chapter", "mutual", "--chapter", "attacks") as it:
+        it.page()
+        it.press(b" ")
+        it.page()
+        it.press(b" ")
+        while b"\r" not in os.read(it.master, 1):
+            continue  # the prompt is there until the key is read
+        it.press(b" ")
+        _, place = it.page()
+        assert place == "7. attacks 1/13"
+        it.press(b"b")
+        assert it.page()[1] == "4. mutual 2/2"
+        it.press(b"q")
+
+
 def test_on_the_last_page_space_ends_it() -> None:
     with lesson("--chapter", "tls") as it:
         it.page()
