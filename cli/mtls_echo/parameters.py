@@ -96,7 +96,7 @@ class CredentialName(click.ParamType[str]):
 class Seconds(click.FloatRange):
     """A finite number of seconds: ``inf`` and ``nan`` are numbers to Python and to click."""
 
-    name = "seconds"
+    name = "number of seconds"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None

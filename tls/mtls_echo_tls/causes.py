@@ -203,10 +203,10 @@ OWNERS: dict[Slug, Side] = {
 # One slug, but another way for it to come about, by OpenSSL's reason for it.
 BY_REASON: dict[tuple[Slug, str], Cause] = {
     ("weak-key", "DH_KEY_TOO_SMALL"): Cause(
-        "the Diffie-Hellman group of {its} key exchange is too small",
+        "the Diffie-Hellman group of the server's key exchange is too small",
         "let clients use X25519 or P-256 in its place, or give the server Diffie-Hellman"
         " parameters of at least 2048 bits",
-        "have the {owner} use X25519 or P-256 in its place, or Diffie-Hellman parameters of at"
+        "have the server use X25519 or P-256 in its place, or Diffie-Hellman parameters of at"
         " least 2048 bits",
         "RFC 9325 §4.1",
     ),
@@ -215,8 +215,8 @@ BY_REASON: dict[tuple[Slug, str], Cause] = {
         "update the program or library that speaks TLS here: one that knows RFC 5746 exists for"
         " every system since 2010",
         "have the {owner} updated to TLS that knows RFC 5746 (2010), and what stands before it,"
-        " a proxy or load balancer; ssl.OP_LEGACY_SERVER_CONNECT connects all the same, without"
-        " that protection",
+        " a proxy or load balancer; a client with ssl.OP_LEGACY_SERVER_CONNECT (in openssl.cnf,"
+        " Options = UnsafeLegacyServerConnect) connects all the same, without that protection",
         "RFC 5746 §4.1",
     ),
     **{

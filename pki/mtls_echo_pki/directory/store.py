@@ -19,7 +19,7 @@ from mtls_echo_pki.directory.ca_folder import ledger_in
 from mtls_echo_pki.directory.ca_state import RolloverStage, read_ca_state
 from mtls_echo_pki.directory.layout import PARTS, Role, credential_folders
 from mtls_echo_pki.directory.ledger import LedgerEntry
-from mtls_echo_pki.files.durable import is_folder
+from mtls_echo_pki.files.durable import exists, is_folder
 from mtls_echo_pki.files.pem import read_credential
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_pki.files.staging import DirectoryError, os_errors_as_directory_errors
@@ -44,13 +44,13 @@ class Store:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         with os_errors_as_directory_errors(self.path):
-            exists = is_folder(self.path)
+            there = exists(self.path)
             is_pki = any(is_folder(self.path / part) for part in PARTS)
         if not is_pki:
             raise DirectoryError(
-                f"{self.path}: {'is not a PKI directory' if exists else 'does not exist'}",
+                f"{self.path}: {'is not a PKI directory' if there else 'does not exist'}",
                 f"make one: mtls-echo pki init {shlex.quote(str(self.path))}"
-                if not exists
+                if not there
                 else "name a directory made by: mtls-echo pki init",
             )
 

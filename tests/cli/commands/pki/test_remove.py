@@ -64,7 +64,7 @@ def test_what_others_put_there_stays_and_is_listed(tmp_path: Path, made: Path) -
     assert (outside / "tls.key").exists()
 
 
-@pytest.mark.parametrize("kind", ["link", "folder", "copy", "nothing", "secret"])
+@pytest.mark.parametrize("kind", ["link", "folder", "file", "copy", "nothing", "secret"])
 def test_what_is_no_pki_of_ours_is_refused_and_untouched(
     kind: str, tmp_path: Path, made: Path
 ) -> None:
@@ -72,6 +72,7 @@ def test_what_is_no_pki_of_ours_is_refused_and_untouched(
     errors = {
         "link": "is a link, which is not followed",
         "folder": "is not a PKI directory",
+        "file": "is not a PKI directory",
         "copy": "has no CAs",
         "nothing": "does not exist",
         "secret": "is not a PKI directory",
@@ -81,6 +82,8 @@ def test_what_is_no_pki_of_ours_is_refused_and_untouched(
             place.symlink_to(made)
         case "folder":
             place.mkdir()
+        case "file":
+            place.write_bytes(b"a file")
         case "copy":
             made.rename(place)
             (place / "authorities").rename(tmp_path / "taken away")
