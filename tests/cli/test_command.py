@@ -131,6 +131,19 @@ def test_a_mistake_is_one_error_with_a_hint_and_exit_2(arguments: list[str]) -> 
 
 
 @pytest.mark.parametrize(
+    ("command", "option"),
+    [("connect", "--timeout"), ("pki issue", "--lifetime"), ("gallery judge", "--expect")],
+)
+def test_the_hint_leads_to_the_help_of_the_command_whose_option_lacks_its_value(
+    command: str, option: str
+) -> None:
+    ran = run(*command.split(), option)
+
+    assert f"option '{option}' requires an argument" in ran.stderr
+    assert f"hint: see: mtls-echo {command} --help" in ran.stderr
+
+
+@pytest.mark.parametrize(
     ("arguments", "no_color", "coloured"),
     [
         ("nonsense", "", False),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -73,6 +74,13 @@ def explain(ctx: click.Context, text: tuple[str, ...], side: Side | None, as_jso
     pasted = _pasted(text)
     found = findings(pasted)
     if not found:
+        if len(text) == 1 and _is_file(text[0]) and not as_json:
+            file = shlex.quote(text[0])
+            raise CommandError(
+                f"{text[0]}: is a file without reports in it",
+                f"its text is explained by: mtls-echo explain - < {file}; if certificates or keys"
+                f" are in it: mtls-echo pki show {file}",
+            )
         _not_recognised(pasted, as_json)
         ctx.exit(NOT_RECOGNISED)
     answer = explanation_of(found, side)

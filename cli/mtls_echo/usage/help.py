@@ -18,7 +18,21 @@ import click
 from mtls_echo.console import wrap, wrap_line
 
 
-class CommandGroup(click.Group):
+class Group(click.Group):
+    """A group that knows which of its commands an error is about."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the command; its parser's errors, which do not say whose they are, are its own."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            name = ctx.invoked_subcommand
+            if error.ctx is None and name and (command := self.get_command(ctx, name)):
+                error.ctx = click.Context(command, parent=ctx, info_name=name)
+            raise
+
+
+class CommandGroup(Group):
     """A group of commands that prints its help when called without one.
 
     It suggests a command for a name that it does not have: one of its own, or of a group in it.

@@ -145,6 +145,17 @@ def test_a_file_that_cannot_be_used_is_named(
     assert "Traceback" not in ran.stderr
 
 
+def test_the_name_of_another_file_is_not_taken_for_a_text(tmp_path: Path) -> None:
+    certificate = tmp_path / "tls.crt"
+    certificate.write_text("-----BEGIN CERTIFICATE-----\n")
+
+    ran = run("explain", str(certificate))
+
+    assert ran.returncode == 2
+    assert "is a file without reports in it" in ran.stderr
+    assert f"mtls-echo pki show {certificate}" in ran.stderr
+
+
 def test_a_file_of_another_kind_beside_one_with_reports_is_not_text(
     world: Path, tmp_path: Path
 ) -> None:

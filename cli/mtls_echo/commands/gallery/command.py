@@ -13,6 +13,7 @@ import click
 from mtls_echo.commands.gallery.judge import judge
 from mtls_echo.console import CommandError, print_result, say
 from mtls_echo.parameters import file_option, listen_on, writing
+from mtls_echo.usage.help import Group
 from mtls_echo_tls.address import Address
 
 if TYPE_CHECKING:
@@ -40,7 +41,10 @@ exit status:
 
 
 @click.group(
-    invoke_without_command=True, epilog=_EPILOG, context_settings={"max_content_width": 100}
+    cls=Group,
+    invoke_without_command=True,
+    epilog=_EPILOG,
+    context_settings={"max_content_width": 100},
 )
 @click.option(
     "--listen",
