@@ -51,7 +51,7 @@ def take(page: Path, status: Path) -> None:
                 run(f"{connect} --as {name}")
             run(f"{connect} --no-cert")
             run(connect)
-            browser.picture(f"http://127.0.0.1:{status_port}/", status, "960,1180")
+            browser.picture(f"http://127.0.0.1:{status_port}/", status, "960,676")
             browser.picture(f"https://localhost:{port}/", page, "900,578")
         finally:
             server.stop()
