@@ -46,25 +46,39 @@ def _words(text: str) -> set[str]:
 
 
 @functools.cache
-def _in_wide_terminal(command: str) -> str:
-    return in_terminal(command, 120)
+def _in_wide_terminal(command: str, home: Path) -> str:
+    return in_terminal(command, 120, _with(home))
+
+
+def _with(home: Path) -> dict[str, str]:
+    return {**NO_COLOUR, "HOME": str(home)}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home where test certificates exist: the command that makes them says so, others do not."""
+    folder = tmp_path_factory.mktemp("home")
+    assert "made test certificates" in in_terminal("connect localhost:1 hello", 120, _with(folder))
+    return folder
 
 
 @pytest.mark.parametrize("columns", [60, 80])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_lines_are_as_wide_as_the_terminal_and_words_are_whole(command: str, columns: int) -> None:
-    shown, wide = in_terminal(command, columns), _in_wide_terminal(command)
+def test_lines_are_as_wide_as_the_terminal_and_words_are_whole(
+    command: str, columns: int, home: Path
+) -> None:
+    shown, wide = in_terminal(command, columns, _with(home)), _in_wide_terminal(command, home)
 
     assert max(map(len, shown.splitlines())) <= columns
     assert _words(shown) == _words(wide)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_words_are_whole_in_a_very_narrow_terminal(command: str) -> None:
-    shown = in_terminal(command, 40)
+def test_words_are_whole_in_a_very_narrow_terminal(command: str, home: Path) -> None:
+    shown = in_terminal(command, 40, _with(home))
 
     assert [line for line in shown.splitlines() if not _fits(line, 40)] == []
-    assert _words(shown) == _words(_in_wide_terminal(command))
+    assert _words(shown) == _words(_in_wide_terminal(command, home))
 
 
 def _fits(line: str, columns: int) -> bool:
