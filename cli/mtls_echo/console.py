@@ -79,6 +79,8 @@ def usage_message(error: click.UsageError) -> str:
     told = error.format_message()
     if isinstance(error, click.NoSuchOption):
         told = f"No such option {error.option_name}{_like_option(error)}"
+    # The argument that is a choice is called by its choices, which the rest names.
+    told = re.sub(r"^Invalid value for '\{[^}]*\}': ", "", told)
     message = " ".join(told.split()).rstrip(".")
     return message[:1].lower() + message[1:]
 

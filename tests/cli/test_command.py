@@ -118,7 +118,13 @@ def test_the_version_comes_with_those_of_python_and_openssl() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nonsense"], ["demo", "--nonsense"], ["demo", "--chapter", "tsl"], ["pki", "nonsense"]],
+    [
+        ["nonsense"],
+        ["demo", "--nonsense"],
+        ["demo", "--chapter", "tsl"],
+        ["pki", "nonsense"],
+        ["pki", "rollover", "./pki", "swich"],
+    ],
     ids=" ".join,
 )
 def test_a_mistake_is_one_error_with_a_hint_and_exit_2(arguments: list[str]) -> None:
@@ -128,6 +134,7 @@ def test_a_mistake_is_one_error_with_a_hint_and_exit_2(arguments: list[str]) -> 
     assert "Traceback" not in ran.stderr
     assert ran.stderr.count("mtls-echo: error: ") == 1
     assert ran.stderr.count("mtls-echo: hint: ") == 1
+    assert "{" not in ran.stderr
 
 
 @pytest.mark.parametrize(

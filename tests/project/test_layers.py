@@ -72,7 +72,7 @@ cli/gallery/programs:
 cli/probing:
 cli: cli/gallery cli/probing
 cli/usage: cli
-cli/commands/gallery: cli cli/gallery
+cli/commands/gallery: cli cli/usage cli/gallery
 cli/commands/endpoints: cli cli/usage
 cli/commands/pki: cli cli/usage
 cli/demo: cli

@@ -18,7 +18,7 @@ import click
 from mtls_echo.console import wrap, wrap_line
 
 
-class Group(click.Group):
+class ParentCommand(click.Group):
     """A group that knows which of its commands an error is about."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -32,7 +32,7 @@ class Group(click.Group):
             raise
 
 
-class CommandGroup(Group):
+class CommandGroup(ParentCommand):
     """A group of commands that prints its help when called without one.
 
     It suggests a command for a name that it does not have: one of its own, or of a group in it.

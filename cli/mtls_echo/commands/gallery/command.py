@@ -13,7 +13,7 @@ import click
 from mtls_echo.commands.gallery.judge import judge
 from mtls_echo.console import CommandError, print_result, say
 from mtls_echo.parameters import file_option, listen_on, writing
-from mtls_echo.usage.help import Group
+from mtls_echo.usage.help import ParentCommand
 from mtls_echo_tls.address import Address
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ exit status:
 
 
 @click.group(
-    cls=Group,
+    cls=ParentCommand,
     invoke_without_command=True,
     epilog=_EPILOG,
     context_settings={"max_content_width": 100},
