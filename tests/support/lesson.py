@@ -32,3 +32,14 @@ def is_in_the_page(name: str, sections: Sequence[Section]) -> bool:
     """Whether docs/lesson.md says of a chapter what came of it now; else: `make docs`."""
     [chapter] = (each for each in CHAPTERS if each.name == name)
     return f"\n{chapter_text(chapter, sections)}\n" in PAGE
+
+
+def misfits(sections: Iterable[Section]) -> list[str]:
+    """Sections that are more than a page of 80 columns, and lines wider than their terminal."""
+    found: list[str] = []
+    for section in sections:
+        if len(drawn(section, 80)) > LINES:
+            found.append(section.title)
+        for width in (40, 60, 80, 100):
+            found += [line for line in drawn(section, width) if len(line) > width]
+    return found

@@ -16,7 +16,7 @@ from mtls_echo.demo.endpoints import run as chapter
 from mtls_echo.demo.endpoints.run import play
 from mtls_echo_client.endpoints.monitor.status import Status
 from tests.support.command_line import COMMAND, environment, run
-from tests.support.lesson import LINES, drawn, is_in_the_page, words
+from tests.support.lesson import is_in_the_page, misfits, words
 from tests.support.timing import TIMEOUT
 
 Played = list[Section]
@@ -76,15 +76,8 @@ def test_a_reason_is_given_where_it_is_new(played: Played) -> None:
         assert "hint: " not in text
 
 
-def test_each_section_fits_a_terminal_of_the_usual_size(played: Played) -> None:
-    for section in played:
-        assert len(drawn(section, 80)) <= LINES, section.title
-
-
-@pytest.mark.parametrize("width", [40, 60, 80, 100])
-def test_no_line_is_wider_than_the_terminal(played: Played, width: int) -> None:
-    for section in played:
-        assert max(map(len, drawn(section, width))) <= width, section.title
+def test_it_fits_terminals(played: Played) -> None:
+    assert misfits(played) == []
 
 
 @pytest.mark.real_time
