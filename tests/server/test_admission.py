@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ssl
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -41,7 +42,7 @@ from tests.server.admission_world import (
     two_lists,
     versions,
 )
-from tests.support.servers import echoed, limits, running
+from tests.support.servers import Running, echoed, limits, running
 
 BOB = CLIENTS.issue(Request.client("bob.test"))
 
@@ -228,54 +229,50 @@ async def test_a_silent_client_meets_the_context_in_use_at_its_first_byte(
         assert alert.code == 48  # unknown_ca: OpenSSL's verdict, in the handshake
 
 
+async def answer_to_one_that_waits(here: Running, meanwhile: Callable[[], None]) -> bytes:
+    """What a client gets that has to wait for the only place, while something happens."""
+    # Both are accepted while there is a place; when one has it, the other waits for it.
+    waiting = await Halfway.into(here, tls_client(ALICE))
+    first = await here.connect(tls_client(ALICE))
+    assert await echoed(first) == b"hello"
+    answers: list[bytes] = []
+
+    async def go_on() -> None:
+        answers.append(await waiting.go_on())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(go_on)
+        # Its handshake is complete, and nothing tells us when it begins to wait.
+        while not here.server._capacity.statistics().tasks_waiting:
+            await trio.testing.wait_all_tasks_blocked(0.001)
+        meanwhile()
+        await first.aclose()
+    [answer] = answers
+    return answer
+
+
 @pytest.mark.parametrize("days", [0, 40])
 async def test_a_client_that_waits_for_a_place_is_denied_if_its_certificate_expires_meanwhile(
     monkeypatch: pytest.MonkeyPatch, days: int
 ) -> None:
     context = trusting(CLIENTS.trust)
-
     later = SimpleNamespace(now=lambda _: NOW + days * DAY)
     clock = SimpleNamespace(UTC=datetime.UTC, datetime=later)
     async with running(lambda: context, limits=limits(max_connections=1)) as here:
-        waiting = await Halfway.into(here, tls_client(ALICE))
-        first = await here.connect(tls_client(ALICE))
-        assert await echoed(first) == b"hello"
-        answers: list[bytes] = []
-
-        async def go_on() -> None:
-            answers.append(await waiting.go_on())
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(go_on)
-            while not here.server._capacity.statistics().tasks_waiting:
-                await trio.testing.wait_all_tasks_blocked(0.001)
-            monkeypatch.setattr(admission, "datetime", clock)
-            await first.aclose()
+        answer = await answer_to_one_that_waits(
+            here, lambda: monkeypatch.setattr(admission, "datetime", clock)
+        )
         # The place that it waited for is free again.
         monkeypatch.undo()
         async with await here.connect(tls_client(ALICE)) as next_one:
             assert await echoed(next_one) == b"hello"
-    [answer] = answers
     assert denial_in(answer) == ("the client certificate is not valid any more" if days else None)
 
 
 async def test_a_client_that_waits_for_a_place_over_a_reload_is_verified_again() -> None:
     contexts = [trusting(CLIENTS.trust)]
     async with running(lambda: contexts[-1], limits=limits(max_connections=1)) as here:
-        # Both are accepted while there is a place; when one has it, the other waits for it.
-        waiting = await Halfway.into(here, tls_client(ALICE))
-        first = await here.connect(tls_client(ALICE))
-        assert await echoed(first) == b"hello"
-        answers: list[bytes] = []
-
-        async def go_on() -> None:
-            answers.append(await waiting.go_on())
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(go_on)
-            # Its handshake is complete, and nothing tells us when it begins to wait.
-            while not here.server._capacity.statistics().tasks_waiting:
-                await trio.testing.wait_all_tasks_blocked(0.001)
-            contexts.append(trusting(OTHERS.trust))
-            await first.aclose()
-    assert [denial_in(answer) is not None for answer in answers] == [True]
+        answer = await answer_to_one_that_waits(
+            here, lambda: contexts.append(trusting(OTHERS.trust))
+        )
+    assert denial_in(answer) is not None

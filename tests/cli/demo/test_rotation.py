@@ -31,12 +31,6 @@ Played = list[Section]
 
 
 @pytest.fixture(scope="module")
-def told() -> list[str]:
-    """What was told while it was played."""
-    return []
-
-
-@pytest.fixture(scope="module")
 def played(told: list[str]) -> Played:
     return trio.run(play, told.append)
 

@@ -361,6 +361,7 @@ def test_judging_that_is_stopped_ends_its_client_and_leaves_nothing(
 ) -> None:
     os.mkfifo(fifo := tmp_path / "fifo")
     (folder := tmp_path / "temporary").mkdir()
+    # It would go on: what ends it is what is tested.
     says = "import sys, time; file = open(sys.argv[1], 'w'); print('x', file=file, flush=True)"
     client = (*small_script(tmp_path, f"{says}; time.sleep(1000)"), str(fifo))
     with subprocess.Popen(
