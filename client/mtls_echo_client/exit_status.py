@@ -37,7 +37,7 @@ def exit_status(report: Report) -> int:
 
     0 echoed, or what was asked for in its place; 3 no TCP connection; 4 we refused the server; 5
     the server refused us; 6 closed or reset without an alert, or another answer; 7 timeout; 8 no
-    protocol in common; 9 not authorised. (2 is for usage and files, of which there is no report.)
+    protocol in common; 9 not authorised. (2 is for usage and files, which are not reported.)
     """
     if report.outcome in ("echoed", "completed"):
         return OK

@@ -116,7 +116,7 @@ async def _run(folder: str, *arguments: str) -> Transcript:
 
 
 async def _try_three(directory: Directory) -> list[tuple[str, str | None]]:
-    """Three certificates, and the alert that each of them got; None for one that was admitted."""
+    """Three certificates, and the alert that each of them got; None if it was admitted."""
     trust = directory.trust("servers")
     impostor = Authority.root("mallory's CA").issue(Request.client("alice.test", subject="alice"))
     presented = {

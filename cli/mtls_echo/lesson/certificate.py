@@ -44,11 +44,11 @@ def _keys(server: Credential) -> Section:
             return False
         return True
 
-    stranger = ec.generate_private_key(key.curve).public_key()
+    other = ec.generate_private_key(key.curve).public_key()
     tried = (
         (_MESSAGE, "the server's", verifies(_MESSAGE, public)),
         (_ALTERED, "the server's", verifies(_ALTERED, public)),
-        (_MESSAGE, "another", verifies(_MESSAGE, stranger)),
+        (_MESSAGE, "another", verifies(_MESSAGE, other)),
     )
     return Section(
         "a private key, a public key, a signature",

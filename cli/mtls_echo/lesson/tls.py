@@ -94,8 +94,11 @@ async def _without_tls() -> bytes:
         await nursery.start(relay.run)
         async with await trio.open_tcp_stream("127.0.0.1", relay.port) as stream:
             await stream.send_all(_LINE)
-            while not await stream.receive_some():
-                pass
+            echoed = b""
+            async for data in stream:
+                echoed += data
+                if len(echoed) >= len(_LINE):
+                    break
         nursery.cancel_scope.cancel()
     return b"".join(record.data for record in relay.taps[0].sent_by("client"))
 

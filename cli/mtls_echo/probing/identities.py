@@ -107,7 +107,7 @@ def _listed(issuer: IdentityFactory, authority: Authority | None) -> int:
     raise NotMadeError("the CA's CRL revokes nothing yet (mtls-echo pki revoke DIR NAME)")
 
 
-# What is no flaw of the registry, or can be made without the CA's key.
+# Identities that are not in the registry of flaws, or that are made without the CA's key.
 _MADE: dict[str, Make] = {
     "none": lambda _: None,
     "bad-signature": _altered,

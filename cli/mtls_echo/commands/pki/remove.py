@@ -37,7 +37,7 @@ _FILE = re.compile(
     r"|root-[0-9a-f]{16}\.key|ledger\.json|\.\.\w[\w.-]*"
 )
 _GENERATION = re.compile(r"\.\.[0-9]{4}-[\w.-]+")
-_PARTS = ("trust", "authorities")  # in this order: without its CAs it is no PKI any more
+_PARTS = ("trust", "authorities")  # in this order: without its CAs it is not a PKI any more
 
 
 @click.command(epilog=_EPILOG)
