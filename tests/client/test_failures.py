@@ -25,7 +25,6 @@ from tests.support.clients import (
     World,
     close_at_once,
     echo,
-    free_port,
     leaving_unanswered,
     reset_at_once,
     say_goodbye,
@@ -34,6 +33,7 @@ from tests.support.clients import (
     stalling,
     truncate,
 )
+from tests.support.ports import refusing_port
 from tests.support.timing import TIMEOUT, flying
 
 # --- servers that refuse, deny, or go away -------------------------------------------------------
@@ -239,7 +239,7 @@ async def test_an_idle_conversation_has_no_deadline_but_learns_of_its_end(
 
 
 async def test_a_failed_connection_names_each_address_tried(world: World) -> None:
-    port = free_port()
+    port = refusing_port()
     with pytest.raises(TLSFailure) as caught:
         await connect("127.0.0.1", port, alice(world))
 

@@ -24,6 +24,7 @@ import tests.support.command_line as command_line
 from tests.interop.foreign_clients import CLIENTS, Case, ForeignClient
 from tests.interop.foreign_peers import SOURCES, VERSIONS, Program, need, started, write_material
 from tests.interop.foreign_servers import SERVERS, ForeignServer, program_server
+from tests.support.ports import server_port
 from tests.support.timing import TIMEOUT
 
 # Our client's credential, and what is wrong with it.
@@ -81,12 +82,12 @@ def go_program(tmp_path_factory: pytest.TempPathFactory) -> Program:
 
 @contextlib.contextmanager
 def gnutls_server(folder: Path, cases: Sequence[str]) -> Generator[ForeignServer]:
-    """A gnutls-serv for each case; its ports are free when they are asked for."""
+    """A gnutls-serv for each case."""
     here = ForeignServer()
     with contextlib.ExitStack() as stack:
         for case in cases:
             version = case.partition("/")[0].removeprefix("TLSv")
-            port = free_port()
+            port = server_port()
             command = [
                 *("gnutls-serv", "--echo", "--port", str(port), "--require-client-cert"),
                 *("--verify-client-cert", "--x509cafile", str(folder / "clients.crt")),
@@ -98,11 +99,6 @@ def gnutls_server(folder: Path, cases: Sequence[str]) -> Generator[ForeignServer
             wait_for(port)
             here.opened(case, port)
         yield here
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as placeholder:
-        return int(placeholder.getsockname()[1])
 
 
 def wait_for(port: int) -> None:

@@ -28,6 +28,7 @@ from mtls_echo_tls.denial import denial_line
 from tests.interop.foreign_peers import need
 from tests.support.clients import Behaviour, answering, saying, serving
 from tests.support.command_line import environment
+from tests.support.ports import server_port
 from tests.support.timing import TIMEOUT
 
 # What a reader pastes to install and to uninstall. It is not run as pasted, since it fetches
@@ -118,7 +119,7 @@ class Reader:
     def __init__(self, folder: Path, variables: dict[str, str]) -> None:
         self._opened, self._serving = (folder, variables), False
         self.terminal, self.other = Terminal(*self._opened), Terminal(*self._opened)
-        self.port = _free_port()
+        self.port = str(server_port())
 
     def run(self, command: str, expected: str = "") -> str:
         """The output of a command; of a server, its first lines."""
@@ -148,7 +149,7 @@ class Reader:
         """The first lines of a server, in place of the one before."""
         if self._serving:
             self.other.close()
-            self.other, self.port = Terminal(*self._opened), _free_port()
+            self.other, self.port = Terminal(*self._opened), str(server_port())
         self._serving = True
         return self.other.run(f"{command} --listen 127.0.0.1:{self.port}", lines)
 
@@ -159,12 +160,6 @@ class Reader:
 
     def _told(self, output: str) -> str:
         return output.replace(self.port, "8443")
-
-
-def _free_port() -> str:
-    """A port in place of that of the documentation, which may be taken on this machine."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return str(listener.getsockname()[1])
 
 
 def _pattern(expected: str) -> str:

@@ -131,12 +131,6 @@ def serving(
         assert not thread.is_alive(), "a client left its connection open"
 
 
-def free_port() -> int:
-    """A port on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 # --- what a server may do ------------------------------------------------------------------------
 
 

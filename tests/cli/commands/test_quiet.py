@@ -24,7 +24,8 @@ from tests.cli.probing.test_command import files as files
 from tests.cli.probing.test_command import optional as optional
 from tests.cli.probing.test_command import required as required
 from tests.cli.probing.threads import Threaded
-from tests.support.clients import World, echo, free_port, run, saying, serving
+from tests.support.clients import World, echo, run, saying, serving
+from tests.support.ports import refusing_port
 
 
 def call(*words: str) -> tuple[int, str, str]:
@@ -103,7 +104,7 @@ def test_connect_says_of_another_server_by_its_exit_status_that_all_is_well(worl
 
 
 def test_connect_says_what_failed(world: World) -> None:
-    done = run(f"localhost:{free_port()}", "hello", "-q", *world.files)
+    done = run(f"localhost:{refusing_port()}", "hello", "-q", *world.files)
 
     assert (done.returncode, done.stdout) == (3, b"")
     assert done.stderr.startswith(b"mtls-echo: error: ")

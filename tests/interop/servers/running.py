@@ -24,6 +24,7 @@ from typing import Literal, Protocol
 
 import pytest
 
+from tests.support.ports import server_port
 from tests.support.timing import TIMEOUT
 
 # What becomes of a client: it needs a certificate; one that it presents must be good; whatever it
@@ -207,7 +208,7 @@ def listening(
     """A server that has to be told its port, once it listens there."""
     with contextlib.ExitStack() as stack:
         for attempt in range(_ATTEMPTS):
-            port = free_port()
+            port = server_port()
             running = stack.enter_context(
                 process(folder, command(port), ends_by=ends_by, as_root=as_root)
             )
@@ -246,9 +247,3 @@ def saying_its_port(folder: Path, command: Sequence[str]) -> Iterator[int]:
         else:
             raise AssertionError((folder / "output").read_text(errors="replace"))
         yield int(number)
-
-
-def free_port() -> int:
-    """A port on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as placeholder:
-        return int(placeholder.getsockname()[1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import ssl
 from collections import Counter
 
@@ -24,6 +23,7 @@ from mtls_echo_tls.trace.cleartext import ends_in_alert
 from mtls_echo_tls.trace.codepoints import GROUPS, SIGNATURE_SCHEMES, named
 from mtls_echo_tls.trace.decoding import requested_in
 from mtls_echo_tls.trace.shown import AlertSeen
+from tests.support.ports import server_port
 from tests.support.tls import (
     LOCALHOST,
     V12,
@@ -314,8 +314,7 @@ async def test_both_reports_say_what_was_asked_of_the_client_and_what_was_agreed
 async def test_a_client_is_told_whose_certificates_were_asked_for(
     version: ssl.TLSVersion,
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = server_port()
     options = ("-accept", f"127.0.0.1:{port}", "-cert", "server.pem", "-Verify", "1")
     async with openssl("s_server", *options, "-CAfile", "ca.pem") as (process, _):
         await printed(process, b"ACCEPT")

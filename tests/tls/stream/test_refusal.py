@@ -17,6 +17,7 @@ from mtls_echo_tls.slugs import Slug
 from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.stream.tls import TLSStream
 from tests.support.authorities import CLIENTS, UNTRUSTED_CA
+from tests.support.ports import server_port
 from tests.support.tls import (
     EXPIRED,
     V13,
@@ -116,8 +117,7 @@ async def test_openssl_prints_the_alert_of_our_server(version: ssl.TLSVersion) -
 
 @both_versions
 async def test_openssl_prints_the_alert_of_our_client(version: ssl.TLSVersion) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = server_port()
     options = (
         "-tls1_3" if version == V13 else "-tls1_2",
         "-accept",

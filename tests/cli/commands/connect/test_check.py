@@ -16,7 +16,8 @@ from click.testing import CliRunner
 from mtls_echo.commands.connect import connect
 from tests.cli.commands.connect.world import report_of
 from tests.cli.commands.connect.world import world as world
-from tests.support.clients import World, answering, command, echo, free_port, run, saying, serving
+from tests.support.clients import World, answering, command, echo, run, saying, serving
+from tests.support.ports import refusing_port
 from tests.support.timing import TIMEOUT
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -199,7 +200,7 @@ def test_this_machine_is_met_with_test_certificates(tmp_path: Path) -> None:
     environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path), "HOME": str(tmp_path)}
     environment.pop("MTLS_ECHO_PKI", None)
     done = subprocess.run(
-        command(f"127.0.0.2:{free_port()}", "hello"),
+        command(f"127.0.0.2:{refusing_port()}", "hello"),
         capture_output=True,
         env=environment,
         timeout=TIMEOUT,

@@ -23,12 +23,12 @@ from tests.support.clients import (
     close_at_once,
     command,
     echo,
-    free_port,
     run,
     say_nothing,
     saying,
     serving,
 )
+from tests.support.ports import refusing_port
 from tests.support.timing import TIMEOUT
 
 # --- the report, repetition, the directory -------------------------------------------------------
@@ -68,9 +68,9 @@ def test_repeated_connections_are_counted_and_the_last_failure_decides(world: Wo
 
 
 def test_the_first_run_creates_the_directory_it_shares_with_the_server(tmp_path: Path) -> None:
-    done = run(f":{free_port()}", "hello", pki=tmp_path / "pki")
-    again = run(f":{free_port()}", "hello", pki=tmp_path / "pki")
-    unknown = run(f":{free_port()}", "hello", "--as", "absent", pki=tmp_path / "pki")
+    done = run(f":{refusing_port()}", "hello", pki=tmp_path / "pki")
+    again = run(f":{refusing_port()}", "hello", pki=tmp_path / "pki")
+    unknown = run(f":{refusing_port()}", "hello", "--as", "absent", pki=tmp_path / "pki")
 
     assert done.returncode == again.returncode == 3
     assert f"made test certificates in {tmp_path / 'pki'}" in done.stderr.decode()

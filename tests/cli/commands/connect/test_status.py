@@ -16,7 +16,6 @@ from tests.support.clients import (
     close_at_once,
     echo,
     echo_plainly,
-    free_port,
     refuse_and_reset,
     reset_at_once,
     run,
@@ -27,6 +26,7 @@ from tests.support.clients import (
     transforming,
     truncate,
 )
+from tests.support.ports import refusing_port
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_refusal_followed_by_a_reset_is_never_a_success(world: World, version:
 
 
 def test_no_connection_is_3_and_names_the_address(world: World) -> None:
-    port = free_port()
+    port = refusing_port()
     done = run(f"127.0.0.1:{port}", "hello", *world.files)
     reported = run(f"127.0.0.1:{port}", "hello", "--json", *world.files)
 

@@ -20,9 +20,10 @@ import pytest
 from mtls_echo.commands.endpoints.command import endpoints as endpoints_command
 from tests.cli.commands.endpoints.world import World, endpoints, group
 from tests.cli.commands.endpoints.world import world as world
-from tests.support.clients import echo_plainly, free_port, say_nothing, serving
+from tests.support.clients import echo_plainly, say_nothing, serving
 from tests.support.command_line import COMMAND, environment, run
 from tests.support.pki import unprivileged
+from tests.support.ports import refusing_port
 from tests.support.timing import TIMEOUT
 
 DOCS = Path(__file__).parents[4] / "docs"
@@ -66,8 +67,8 @@ def test_the_exit_status_is_that_of_the_endpoint_that_matters(
             "untrusted": group(world.two.port),
             "strict untrusted": group(world.two.port, mode="strict"),
             "no certificate": group(world.one.port, client=False),
-            "absent": group(free_port()),
-            "strict absent": group(free_port(), mode="strict"),
+            "absent": group(refusing_port()),
+            "strict absent": group(refusing_port(), mode="strict"),
             "silent": group(silent),
             "plain server": group(plain),
         }
@@ -314,7 +315,7 @@ def test_a_round_that_takes_long_says_how_far_it_is_on_a_terminal(world: World) 
 
 def test_quiet_prints_the_table_only_where_something_is_not_well(world: World) -> None:
     well = world.write(group(world.one.port), name="well.yaml")
-    ill = world.write(group(free_port()), name="ill.yaml")
+    ill = world.write(group(refusing_port()), name="ill.yaml")
 
     done = endpoints(well, "--quiet")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -17,8 +17,8 @@ import pytest
 
 from tests.cli.commands.endpoints.world import World, group
 from tests.cli.commands.endpoints.world import world as world
-from tests.support.clients import free_port
 from tests.support.command_line import COMMAND, environment
+from tests.support.ports import refusing_port
 from tests.support.timing import TIMEOUT
 
 
@@ -164,7 +164,7 @@ def test_sighup_reads_everything_at_once(world: World) -> None:
 def test_watching_ends_cleanly_and_a_strict_one_that_is_down_decides(
     world: World, ending: int
 ) -> None:
-    down = free_port()
+    down = refusing_port()
     file = world.write(group(down, mode="strict"), group(world.two.port, pki="two"))
     with watching(file) as watch:
         watch.wait_for(event="endpoint", state="up")
@@ -198,7 +198,7 @@ def test_without_a_terminal_each_change_is_one_line_of_text(world: World) -> Non
 
 
 def test_a_reader_that_has_enough_ends_it_quietly(world: World) -> None:
-    file = world.write(group(free_port(), world.one.port))
+    file = world.write(group(refusing_port(), world.one.port))
     process = subprocess.Popen(
         [*COMMAND, "endpoints", "--endpoint.config-file", file, "--watch", "--interval", "0.1"],
         stdout=subprocess.PIPE,
@@ -211,7 +211,7 @@ def test_a_reader_that_has_enough_ends_it_quietly(world: World) -> None:
     process.stdout.readline()
     process.stdout.close()
     # Something must happen for it to notice.
-    world.write(group(free_port()))
+    world.write(group(refusing_port()))
     status = process.wait(TIMEOUT)
     said = process.stderr.read()
     process.stderr.close()

@@ -19,6 +19,7 @@ from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.directory.directory import Directory
 from tests.cli.commands.serve.clients import assert_echoes, client_of, versions
 from tests.cli.commands.serve.clients import directory as directory
+from tests.support.ports import server_port
 from tests.support.servers import SERVE, Authorities, ServeProcess
 from tests.support.timing import TIMEOUT
 
@@ -160,8 +161,7 @@ def test_an_expired_certificate_is_served_with_a_warning(tmp_path: Path) -> None
 
 
 def test_it_serves_without_a_standard_error(directory: Directory) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = server_port()
     process = subprocess.Popen(
         [sys.executable, "-c", SERVE, "--pki", str(directory.path), "--listen", f"[::1]:{port}"],
         preexec_fn=lambda: os.close(2),

@@ -20,7 +20,6 @@ from tests.support.clients import (
     Behaviour,
     close_at_once,
     echo_plainly,
-    free_port,
     leaving_unanswered,
     reset_at_once,
     say_nothing,
@@ -28,6 +27,7 @@ from tests.support.clients import (
     speaking_plainly,
 )
 from tests.support.endpoint_servers import EndpointServers, endpoint, plan
+from tests.support.ports import refusing_port
 from tests.support.timing import passing
 
 # A monitor looks at its endpoints and their files from time to time.
@@ -161,7 +161,7 @@ async def test_a_server_that_is_none_never_counts_as_proved(
 
 
 async def test_a_closed_port_is_not_a_connection(servers: EndpointServers) -> None:
-    status = one(await Monitor().check_once(plan(endpoint(free_port(), servers.tls()))))
+    status = one(await Monitor().check_once(plan(endpoint(refusing_port(), servers.tls()))))
 
     assert status.report is not None
     assert (status.report.causes, status.exit_status) == (["no-connection"], 3)

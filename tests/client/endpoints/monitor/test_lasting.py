@@ -15,7 +15,7 @@ from mtls_echo_client.endpoints.monitor.worker import backoff
 from mtls_echo_client.endpoints.plan import Plan
 from tests.client.endpoints.monitor.scenes import one, until_lasting
 from tests.client.endpoints.monitor.scenes import servers as servers
-from tests.support.clients import drain, free_port, serving
+from tests.support.clients import drain, serving
 from tests.support.endpoint_servers import (
     EndpointServers,
     endpoint,
@@ -24,6 +24,7 @@ from tests.support.endpoint_servers import (
     until,
     until_state,
 )
+from tests.support.ports import refusing_port
 from tests.support.timing import TIMEOUT, flying, passing
 
 # A monitor looks at its endpoints and their files from time to time.
@@ -197,7 +198,7 @@ async def test_a_member_is_dropped_after_the_unhealthy_time_and_comes_back(
 async def test_a_strict_endpoint_that_was_never_reached_is_shown_and_tried(
     servers: EndpointServers,
 ) -> None:
-    where = plan(endpoint(free_port(), servers.tls(), strict=True))
+    where = plan(endpoint(refusing_port(), servers.tls(), strict=True))
     async with monitoring(where, unhealthy_timeout=0.01) as (monitor, _):
         status = await until(monitor, lambda status: status.attempts >= 3)
 
