@@ -111,6 +111,11 @@ class Tried:
         return self.report.answer.text if self.report.answer is not None else ""
 
     @property
+    def is_up(self) -> bool:
+        """Whether TLS is: the client is done with the handshake."""
+        return self.report.stage in ("first-read", "established")
+
+    @property
     def resumed(self) -> bool:
         """Whether a session was."""
         return self.report.tls is not None and self.report.tls.resumed

@@ -7,6 +7,7 @@ refused has to be so in every try.
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -86,9 +87,10 @@ async def _find_baseline(prober: Prober, result: Result) -> None:
     target = prober.target
     for version in target.versions:
         tried = await _try_good(prober, version)
-        if target.mode is None and not prober.good and _is_connected(tried):
+        if target.mode is None and not prober.good and _has_begun(tried):
             prober.mode = _mode_of(tried)
-            if "no_application_protocol" in str(tried.report.alert):
+            prober.speaks_http = prober.mode != "http" and "HTTP" in _protocol_of(tried)
+            if _wants_other_alpn(tried):
                 prober.target = target = replace(target, alpn=("h2", "http/1.1"))
             if prober.mode != "http":
                 tried = await _try_good(prober, version)
@@ -110,12 +112,12 @@ async def _find_baseline(prober: Prober, result: Result) -> None:
         )
         if not _is_connected(tried):
             return
-    if target.mode == "handshake" and not (target.alpn or target.prologue):
+    if prober.mode == "handshake" and target.prologue is None:
         for version in prober.versions[:1]:
             context = make_client(target, prober.credential, version, "http")
             offered = await attempt(target, context, prober.pace, "handshake")
             agreed = offered.report.tls
-            prober.speaks_http = agreed is not None and agreed.alpn == "http/1.1"
+            prober.speaks_http |= agreed is not None and agreed.alpn in ("http/1.1", "h2")
     for version in prober.versions:
         for name in target.server_names[1:]:
             first, again = [await _try_good(prober, version, name) for _ in range(2)]
@@ -132,13 +134,26 @@ def _is_connected(tried: Tried) -> bool:
     return tried.report.stage != "connect"
 
 
+def _has_begun(tried: Tried) -> bool:
+    """Whether TLS is up, or was refused for the protocol that was to be spoken over it."""
+    return tried.is_up or _wants_other_alpn(tried)
+
+
+def _wants_other_alpn(tried: Tried) -> bool:
+    return "no_application_protocol" in str(tried.report.alert)
+
+
+def _protocol_of(tried: Tried) -> str:
+    return tried.report.answer.protocol if tried.report.answer is not None else ""
+
+
 def _mode_of(tried: Tried) -> Mode:
     """How a server wants to be spoken to, by what it made of a request in HTTP."""
     answer = tried.report.answer
     if answer is not None and answer.server == "mtls-echo":
         return "echo"  # in HTTP it tells each client about itself
-    if answer is not None and answer.protocol.startswith("HTTP/1"):
-        return "http"
+    if _protocol_of(tried) == "HTTP" or _protocol_of(tried).startswith("HTTP/1"):
+        return "http"  # as well where the header of its answer has no end
     if answer is not None and answer.text.startswith(("GET ", "HEAD ")):
         return "echo"
     return "handshake"
@@ -200,13 +215,15 @@ async def _run_cases(
         for slug in slugs:
             if slug != LAST:
                 nursery.start_soon(try_case, slug)
-    ends = [(await _try_good(prober, v)).report.outcome in _SERVED for v in prober.versions]
+    ends = [(await _try_good(prober, version)).report for version in prober.versions]
     if LAST in slugs:
         await try_case(LAST)
     found = [row for slug in slugs for row in rows[slug]]
     result.rows = _resolved(found, prober.target.wait)
-    if not all(ends):
-        result.notes.append("at the end the good identity was not served either: try --pace 1")
+    if lost := [report.summary for report in ends if report.outcome not in _SERVED]:
+        result.notes.append(
+            f"at the end the good identity was not served either ({lost[0]}): try --pace 1"
+        )
         result.rows = [_in_doubt(row) for row in result.rows]
 
 
@@ -230,7 +247,7 @@ async def _judge(prober: Prober, case: Case, version: TLSVersion) -> ProbeRow:
         return row("not tested", f"OpenSSL does not load it here: {error.reason}")
     verdict, how, tries, tried = outcome
     if credential is not None:
-        asked = tried.report.requested is not None or tried.report.stage == "handshake"
+        asked = tried.report.requested is not None or not tried.is_up
         if verdict in ("admitted", "unclear") and not asked:
             return row("not tested", "the server asks for no certificate")
         if verdict in REFUSALS and not tried.presented:
@@ -304,5 +321,5 @@ def _conclude(prober: Prober, result: Result) -> None:
             f"sessions can be resumed for {' and '.join(lasting)}; whether that outlives a"
             " revocation is tested by --between"
         )
-    if any("429" in row.how or "503" in row.how for row in result.rows):
+    if any(re.match(r"HTTP/\S+ (429|503)\b", row.how) for row in result.rows):
         notes.append("the server may limit how often it is asked: try --pace 1")

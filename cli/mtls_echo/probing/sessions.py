@@ -107,8 +107,10 @@ async def of_a_refused(prober: Prober, case: Case) -> list[ProbeRow]:
             credential = IDENTITIES["unknown-authority"](prober.issuer)
         except NotMadeError as error:
             return [case.untested(str(error))]
-        if (await prober.usual(credential, version, name)).verdict not in REFUSALS:
-            rows.append(case.untested("it is not refused in the first place", version))
+        usual = await prober.usual(credential, version, name)
+        if usual.verdict not in REFUSALS:
+            why = f"in the first place it is {usual.verdict}: {usual.how}"
+            rows.append(case.untested(why, version))
             continue
         tried = await resumed_under(prober, version, credential, name, name)
         if tried is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 
 import pytest
+import trio
 
 from mtls_echo.probing.attempt import make_client
 from mtls_echo.probing.result import (
@@ -16,6 +17,7 @@ from mtls_echo.probing.result import (
     SOME_UNCLEAR,
 )
 from mtls_echo.probing.target import ProbeTarget
+from mtls_echo.probing.verdict import BEHIND_HTTP
 from mtls_echo_client.http import HTTPRequest
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
@@ -258,6 +260,7 @@ async def test_a_version_in_which_the_good_identity_is_not_served_is_not_tested(
     async with serving(tls, http(hello)) as port:
         result = await probed(port)
 
+    assert result.mode == "http"
     assert {row.tls for row in result.rows} == {"1.3"}
     assert any("TLS 1.2 is not tested" in note for note in result.notes)
     assert result.exit_status() == ALL_REFUSED
@@ -290,6 +293,44 @@ async def test_a_server_that_has_given_out_by_the_end_has_not_refused() -> None:
 
     assert verdicts(result)["none"] == {"unclear"}
     assert any("was not served either" in note for note in result.notes)
+
+
+async def test_a_server_that_ends_in_the_middle_has_not_refused() -> None:
+    async with trio.open_nursery() as nursery:
+
+        async def serve(stream: TLSStream, name: str | None, number: int) -> None:
+            # The good identity, twice, and what is issued anew for it; then it stops listening.
+            await http(hello)(stream, name, number)
+            if number == 3:
+                nursery.cancel_scope.cancel()
+
+        async def run_server(*, task_status: trio.TaskStatus[int]) -> None:
+            async with serving(context(OPTIONAL), serve) as port:
+                task_status.started(port)
+                await trio.sleep_forever()
+
+        port = await nursery.start(run_server)
+        with trio.CancelScope(shield=True):
+            result = await probed(port, versions=("1.3",), only=(*FEW, "ticket-of-refused"))
+
+    assert {row.how for row in result.rows if row.slug in FEW} == {"there is no TCP connection"}
+    assert verdicts(result) == {
+        **{slug: {"unclear"} for slug in FEW},
+        "ticket-of-refused": {"not tested"},
+    }
+    assert any("(there is no TCP connection)" in note for note in result.notes)
+
+
+async def test_an_answer_in_http_that_cannot_be_read_may_be_a_refusal() -> None:
+    def answer(_: str, name: str | None, number: int) -> str:
+        return f"HTTP/1.1 {200 if name else 403} \r\n broken\r\n\r\n"
+
+    async with serving(context(OPTIONAL), http(answer)) as port:
+        result = await probed(port, only=("none",))
+
+    assert result.mode == "handshake"
+    assert {row.how for row in result.rows} == {BEHIND_HTTP}
+    assert result.exit_status() == SOME_UNCLEAR
 
 
 def test_nothing_is_presented_to_a_server_that_is_not_verified() -> None:
