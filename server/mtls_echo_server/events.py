@@ -8,7 +8,6 @@ unauthenticated clients can cause at will has a ``flood``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
@@ -35,8 +34,7 @@ Ended: TypeAlias = Literal[
 FINE: frozenset[Outcome] = frozenset({"echoed", "completed"})
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """One thing that happened.
 
     Args:
@@ -51,7 +49,7 @@ class Event:
 
     name: str
     wording: str | Callable[[], str]
-    details: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    details: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
     flood: tuple[str, ...] | None = None
     report: Report | None = None
     version: str | None = None

@@ -10,11 +10,13 @@ peer did.
 
 from __future__ import annotations
 
+import copy
 import datetime
 import ssl
 import sys
 import time
-from dataclasses import dataclass, field, fields
+
+import msgspec
 
 from mtls_echo_tls.alerts import alert_of_reason
 from mtls_echo_tls.answers.answer import ServerAnswer
@@ -39,9 +41,10 @@ _LATE_DATA = 512
 
 _UNKNOWN = ContextInfo()
 
+_NOT_SHOWN = frozenset({"context_info", "recorder", "settled"})
 
-@dataclass(slots=True)
-class Evidence:
+
+class Evidence(msgspec.Struct):
     """One side's record of one connection.
 
     Attributes:
@@ -129,12 +132,18 @@ class Evidence:
     signature: str | None = None
     alpn: str | None = None
     resumed: bool = False
-    context_info: ContextInfo = field(default=_UNKNOWN, repr=False)
-    started: float = field(default_factory=time.perf_counter)
+    context_info: ContextInfo = _UNKNOWN
+    started: float = msgspec.field(default_factory=time.perf_counter)
     duration: float | None = None
     ended_at: datetime.datetime | None = None
-    recorder: Recorder = field(default_factory=Recorder, repr=False, compare=False)
-    settled: bool = field(default=False, repr=False, compare=False)
+    recorder: Recorder = msgspec.field(default_factory=Recorder)
+    settled: bool = False
+
+    def __repr__(self) -> str:
+        """What was observed, but not what with."""
+        observed = msgspec.structs.asdict(self).items()
+        shown = (f"{name}={value!r}" for name, value in observed if name not in _NOT_SHOWN)
+        return f"Evidence({', '.join(shown)})"
 
     @property
     def is_success(self) -> bool:
@@ -332,9 +341,7 @@ class Evidence:
 
     def concluded(self) -> Evidence:
         """A copy in which everything is read that can be: what a diagnosis works on."""
-        known = object.__new__(Evidence)
-        for name in _FIELDS:  # in half the time that `copy.copy` takes
-            setattr(known, name, getattr(self, name))
+        known = copy.copy(self)
         if not self.settled:
             known._conclude()
         return known
@@ -365,6 +372,3 @@ class Evidence:
             self.peer_stacks = recognise(self.recorder)
             self.peer_is_openssl |= self.peer_stacks == frozenset({"OpenSSL"})
         self.alert = shown.alert or self.alert
-
-
-_FIELDS = tuple(each.name for each in fields(Evidence))

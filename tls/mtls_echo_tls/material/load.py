@@ -16,10 +16,10 @@ import hashlib
 import os
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
 from mtls_echo_pki.certificates.credential import Credential
@@ -62,8 +62,7 @@ class Files(NamedTuple):
 _NOWHERE = Files()
 
 
-@dataclass(frozen=True)
-class Material:
+class Material(msgspec.Struct, frozen=True):
     """The key, certificates and trust anchors of one end.
 
     Attributes:

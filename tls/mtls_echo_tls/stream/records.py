@@ -193,6 +193,7 @@ class Records:
         raises what went wrong, but for what ``answer`` did.
         """
         read, incoming = self.connection.read, self._incoming
+        write, output = self.connection.write, self._outgoing.read
         records: list[bytes] = []
         received = sent = 0
         bug: BaseException | None = None
@@ -222,7 +223,11 @@ class Records:
                 break
             if reply:
                 try:
-                    records += self.encrypt(reply)
+                    if len(reply) <= RECORD:
+                        write(reply)
+                        records.append(output())
+                    else:
+                        records += self.encrypt(reply)
                 except ssl.SSLError as error:
                     self.failure = error  # whatever it is: the answer is lost
                     break
@@ -233,7 +238,7 @@ class Records:
                 break
         if self.peer_closed or self.failure is not None:
             self._received = _NOTHING  # as in `plaintexts`
-        else:
+        elif self._received:
             self._keep()
         return records, received, sent, bug
 
