@@ -4,15 +4,10 @@ In TLS 1.3 the server verifies the client's certificate after the client is done
 a client about to be refused has "connected" too; and a server may know who we are and still deny
 us. Nothing here is called a success before bytes of ours have come back, each of them compared.
 
-The comparison is a queue: what is sent goes in at the back, what comes back is checked against
-the front, and the next line need not wait for the echo of the last. Two rules make that safe:
-
-* **Send and receive at once.** An echo server that cannot get rid of echoes stops reading. A
-  client that only sends until it is done then waits for the server, which waits for the client.
-* **Bound what is in flight.** Beyond `WINDOW` bytes the source waits.
-
-A deadline runs while echoes are due and is re-armed by each arrival: it limits silence, not the
-length of a conversation.
+An echo server that cannot get rid of echoes stops reading. A client that only sends until it is
+done then waits for the server, which waits for the client: both directions run at once, and what
+is in flight is bounded (`EchoQueue`). A deadline runs while echoes are due and is re-armed by each
+arrival: it limits silence, not the length of a conversation.
 """
 
 from __future__ import annotations
@@ -26,6 +21,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 import trio
 
 from mtls_echo_client.dial import Prologue, open_tcp, speak
+from mtls_echo_client.echo_queue import PIECE, EchoQueue
 from mtls_echo_tls.address import Address, reference_identifier
 from mtls_echo_tls.answers.answer import heard
 from mtls_echo_tls.denial import DENIAL
@@ -40,13 +36,6 @@ from mtls_echo_tls.stream.tls import TLSStream
 
 if TYPE_CHECKING:
     import ssl
-
-# Bytes sent whose echo is still due, at the most: fills a path of 100 ms at 20 Mbit/s.
-WINDOW = 256 * 1024
-
-# What is encrypted and sent at once: small enough that the window always has room for the next
-# piece while an echo is on its way.
-_PIECE = WINDOW // 4
 
 # The longest denial line (`mtls_echo_tls.denial`).
 _HEAD = 512
@@ -126,18 +115,15 @@ class Session:
 
     Attributes:
         stream: The TLS connection.
-        echoed: How many bytes have come back, verified.
     """
 
     def __init__(self, stream: TLSStream, *, timeout: float = 10.0) -> None:
         self.stream = stream
-        self.echoed = 0
         self._timeout = timeout
-        self._due = bytearray()  # sent, and not come back yet
+        self._due = EchoQueue()
         self._head: bytes = b""  # the first bytes received: a denial line has no other place
         self._answer = b""  # received, and not given out: it may become a denial line
         self._input_ended = False
-        self._room = trio.Event()
         self._receiving = trio.CancelScope()
         self._diagnosed: tuple[tuple[Evidence, int], Report] | None = None
         self._busy = Exclusive("another task is echoing or receiving on this session")
@@ -154,6 +140,11 @@ class Session:
         if self._diagnosed is None or self._diagnosed[0] != known:
             self._diagnosed = known, diagnose(self.evidence)
         return self._diagnosed[1]
+
+    @property
+    def echoed(self) -> int:
+        """How many bytes have come back, verified."""
+        return self._due.echoed
 
     @property
     def peer(self) -> PeerIdentity | None:
@@ -297,15 +288,13 @@ class Session:
 
     async def _send(self, source: Source) -> None:
         while piece := await source():
-            for start in range(0, len(piece), _PIECE):
-                part = piece[start : start + _PIECE]
-                while len(self._due) + len(part) > WINDOW:
-                    self._room = trio.Event()
-                    await self._room.wait()
+            for start in range(0, len(piece), PIECE):
+                part = piece[start : start + PIECE]
+                await self._due.wait_for_room(part)
                 # Queued before it is sent: its echo may be here before send_all() returns.
                 if not self._due:
                     self._receiving.deadline = trio.current_time() + self._timeout
-                self._due += part
+                self._due.put(part)
                 await self.stream.send_all(part)
         self._input_ended = True
         if not self._due:
@@ -322,11 +311,8 @@ class Session:
                     return
                 raise self.stream.expire()
             self._keep_head(data)
-            if not data or not self._due.startswith(data):
+            if not data or not self._due.take(data):
                 await self._reject(data)
-            del self._due[: len(data)]
-            self.echoed += len(data)
-            self._room.set()
             await sink(data)
 
     async def _reject(self, data: bytes) -> NoReturn:
@@ -340,22 +326,15 @@ class Session:
             if answer is not None:
                 self.evidence.hear(answer)
             elif data:
-                self.evidence.mismatch(self._difference(data))
+                self.evidence.mismatch(self._due.difference(data))
             elif not self._unheard:
-                self.evidence.close_early(self._still_due())
+                self.evidence.close_early(self._due.state())
         raise TLSFailure(self.evidence)
 
     @property
     def _unheard(self) -> bool:
         # A close_notify where TLS 1.3 owed us a verdict is evidence enough by itself.
         return self.evidence.stage == "first-read"
-
-    def _still_due(self) -> str:
-        if self._due:
-            return f"after {self.echoed} bytes had come back and {len(self._due)} were due"
-        if self.echoed:
-            return f"after every byte had come back ({self.echoed})"
-        return "before anything was sent"
 
     async def _complete_head(self) -> None:
         while len(self._head) < _HEAD and not self._head.endswith(b"\n"):
@@ -371,18 +350,3 @@ class Session:
 
     def _keep_head(self, data: bytes) -> None:
         self._head += data[: _HEAD - len(self._head)]
-
-    def _difference(self, data: bytes) -> str:
-        """What is wrong with ``data``, in one clause of bounded length."""
-        pairs = enumerate(zip(self._due, data, strict=False))
-        shorter = min(len(self._due), len(data))
-        same = next((i for i, (ours, theirs) in pairs if ours != theirs), shorter)
-        where = f"byte {self.echoed + same + 1}"
-        if same == len(self._due):
-            return f"{where} was never sent: {_shown(data[same:])}"
-        expected = bytes(self._due[same : same + len(data)])
-        return f"{where} differs: sent {_shown(expected)}, received {_shown(data[same:])}"
-
-
-def _shown(data: bytes) -> str:
-    return repr(data[:24])[1:] + ("…" if len(data) > 24 else "")

@@ -10,8 +10,9 @@ import pytest
 import trio
 import trio.testing
 
+from mtls_echo_client.echo_queue import WINDOW
 from mtls_echo_client.exit_status import exit_status
-from mtls_echo_client.session import WINDOW, connect
+from mtls_echo_client.session import connect
 from mtls_echo_tls.diagnosis.diagnose import diagnose
 from mtls_echo_tls.diagnosis.evidence import Evidence
 from mtls_echo_tls.diagnosis.failure import TLSFailure
