@@ -21,6 +21,7 @@ from mtls_echo_server.connection import Limits
 from mtls_echo_server.context import server_context
 from mtls_echo_server.listeners import listen
 from mtls_echo_server.service import Server
+from mtls_echo_tls.address import parse_address
 
 # How long a stopping server waits for connections that are busy, in seconds.
 _GRACE = 1.0
@@ -53,17 +54,14 @@ class DemoServer:
 
     def __init__(self, pki: Directory) -> None:
         self._context = server_context(pki.credential("server"), pki.trust("clients"))
-        # Bound, so that the port stays ours, and not listening yet.
-        self._socket = socket.socket()
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
+        self._reserved = _reserve(0)
+        self.address = f"127.0.0.1:{self._reserved.getsockname()[1]}"
         self._server: Server | None = None
         self._closed = trio.Event()
 
     async def open(self, nursery: trio.Nursery) -> None:
         """Accept connections."""
-        self._socket.close()
+        self._reserved.close()
         # The servers' events are not needed: this demonstration is about the client.
         limits = Limits(grace_period=_GRACE)
         server = Server(self._context, limits=limits, events=lambda _: None)
@@ -81,6 +79,15 @@ class DemoServer:
         if self._server is not None:
             self._server.stop()
             await self._closed.wait()
+            self._reserved = _reserve(parse_address(self.address).port)
+
+
+def _reserve(port: int) -> socket.socket:
+    """A socket that is bound, so that the port stays ours, and does not listen."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("127.0.0.1", port))
+    return sock
 
 
 class DemoServers:
