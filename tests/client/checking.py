@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Callable
 
 from mtls_echo_client.check import check
 from mtls_echo_client.http import HTTPRequest
@@ -42,6 +43,23 @@ def facts(report: Report) -> dict[str, str]:
 def silent(connection: socket.socket, context: ssl.SSLContext) -> None:
     with accepted(connection, context) as tls:
         drain(tls)
+
+
+def falling_silent(
+    time_flies: Callable[[], object], *said: bytes, asked: bool = False
+) -> Behaviour:
+    """A server that completes the handshake, says this, if ``asked`` in answer, and no more."""
+
+    def behave(connection: socket.socket, context: ssl.SSLContext) -> None:
+        with accepted(connection, context) as tls:
+            if asked:
+                tls.recv(16_384)
+            for piece in said:
+                tls.sendall(piece)
+            time_flies()
+            drain(tls)
+
+    return behave
 
 
 def page(status: str, text: str = "", *fields: str) -> bytes:

@@ -13,7 +13,7 @@ from mtls_echo_client.check import check
 from mtls_echo_client.exit_status import exit_status
 from mtls_echo_client.http import HTTPRequest
 from mtls_echo_tls.diagnosis.report import describe
-from tests.client.checking import facts, page, report_of
+from tests.client.checking import facts, falling_silent, page, report_of
 from tests.client.sessions import alice, versions
 from tests.client.sessions import world as world
 from tests.support.clients import (
@@ -28,7 +28,7 @@ from tests.support.clients import (
     serving,
     truncate,
 )
-from tests.support.timing import IDLE, flying
+from tests.support.timing import flying
 
 
 @versions
@@ -165,18 +165,6 @@ def dripping(head: bytes, piece: bytes) -> Behaviour:
     return behave
 
 
-def beginning(answer: bytes) -> Behaviour:
-    """A server that says the beginning of an answer, and no more."""
-
-    def behave(connection: socket.socket, context: ssl.SSLContext) -> None:
-        with accepted(connection, context) as tls:
-            tls.recv(16_384)
-            tls.sendall(answer)
-            drain(tls)
-
-    return behave
-
-
 async def test_an_endless_body_is_read_up_to_its_bound(world: World) -> None:
     endless = dripping(b"HTTP/1.1 403 Forbidden\r\n\r\n", b"<p>no</p>" * 1000)
 
@@ -188,11 +176,10 @@ async def test_an_endless_body_is_read_up_to_its_bound(world: World) -> None:
 
 
 async def test_a_slow_body_does_not_hold_up_the_verdict(
-    world: World, autojump_clock: trio.testing.MockClock
+    world: World, mock_clock: trio.testing.MockClock
 ) -> None:
-    autojump_clock.autojump_threshold = IDLE
-
-    slow = beginning(b"HTTP/1.1 496 x\r\nContent-Length: 100\r\n\r\nno")
+    answer = b"HTTP/1.1 496 x\r\nContent-Length: 100\r\n\r\nno"
+    slow = falling_silent(flying(mock_clock), answer, asked=True)
 
     report = await report_of(world, slow, http="/")
 
@@ -200,11 +187,9 @@ async def test_a_slow_body_does_not_hold_up_the_verdict(
 
 
 async def test_a_slow_header_ends_at_the_deadline(
-    world: World, autojump_clock: trio.testing.MockClock
+    world: World, mock_clock: trio.testing.MockClock
 ) -> None:
-    autojump_clock.autojump_threshold = IDLE
-
-    slow = beginning(b"HTTP/1.1 200 OK\r\nX: ")
+    slow = falling_silent(flying(mock_clock), b"HTTP/1.1 200 OK\r\nX: ", asked=True)
 
     report = await report_of(world, slow, http="/", timeout=5)
 
@@ -214,14 +199,9 @@ async def test_a_slow_header_ends_at_the_deadline(
 
 
 async def test_a_banner_is_heard_although_the_server_goes_on_to_wait(
-    world: World, autojump_clock: trio.testing.MockClock
+    world: World, mock_clock: trio.testing.MockClock
 ) -> None:
-    autojump_clock.autojump_threshold = IDLE
-
-    def waiting(connection: socket.socket, context: ssl.SSLContext) -> None:
-        with accepted(connection, context) as tls:
-            tls.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
-            drain(tls)
+    waiting = falling_silent(flying(mock_clock), b"SSH-2.0-OpenSSH_9.2\r\n")
 
     report = await report_of(world, waiting, http="/", timeout=5)
 
