@@ -162,8 +162,11 @@ async def test_tiny_and_giant_records(pki: Authorities, version: ssl.TLSVersion)
         await client.send(record(23, bytes(65_535)))
         await client.leave()
         report = await attacked.ended()
-        assert report["alert"]["name"] == "record_overflow"
         assert report["rejected_by"] == "server"
+        if ssl.OPENSSL_VERSION_INFO >= (3, 6):
+            assert report["alert"] is None  # that of 3.6 leaves without a word
+        else:
+            assert report["alert"]["name"] == "record_overflow"
 
 
 async def test_key_updates_without_end(pki: Authorities) -> None:
