@@ -30,6 +30,7 @@ from mtls_echo_tls.trace.messages import ALERT
 if TYPE_CHECKING:
     from mtls_echo.probing.prober import Prober
     from mtls_echo_client.http import HTTPRequest
+    from mtls_echo_pki.flaws.flaw import TLSVersion
 
 # A server that names this many CAs that are not its clients' trusts a store of public ones.
 _MANY = 20
@@ -81,6 +82,11 @@ async def _ca_names(prober: Prober, case: Case) -> list[ProbeRow]:
 
 # --- without a certificate, by another way -------------------------------------------------------
 
+_NEEDLESS = "no certificate is needed anyway"
+
+# How many times as often as usual to try what may be chance.
+_OFTEN = 8
+
 
 def _bare(
     *, sni: Callable[[str], str] | None = None, split: bool = False, forge: bool = False
@@ -102,26 +108,21 @@ def _bare(
             # The server's own host, whatever name the handshake is for.
             host = dict(request.fields(name, target.port))["Host"]
             request = replace(request, header=(("Host", host),))
-        rows: list[ProbeRow] = []
-        for version in prober.versions:
+        sent = None if sni is None else sni(name)
+
+        async def row(version: TLSVersion) -> ProbeRow:
             if (await prober.usual(None, version, name)).verdict == "admitted":
-                rows.append(case.untested("no certificate is needed anyway", version))
-                continue
-            once = partial(
-                prober.attempt,
-                prober.client(None, version, verify=sni is None),
-                sni=None if sni is None else sni(name),
-                request=request,
-                split=split,
+                return case.untested(_NEEDLESS, version)
+            client = prober.client(None, version, verify=sni is None)
+            found = await prober.repeated(
+                partial(prober.attempt, client, sni=sent, request=request, split=split),
+                prober.good[version],
             )
-            found = await prober.repeated(once, prober.good[version])
-            asked = "" if sni is None else sni(name)
-            rows.append(
-                case.row(
-                    found.verdict, found.how, tls=version, server_name=asked, tries=found.tries
-                )
+            return case.row(
+                found.verdict, found.how, tls=version, server_name=sent or "", tries=found.tries
             )
-        return rows
+
+        return await prober.in_each_version(row)
 
     return run
 
@@ -139,6 +140,39 @@ def _forged(prober: Prober) -> HTTPRequest:
     ]
     request = prober.target.request
     return replace(request, header=(*request.header, *header))
+
+
+async def doubt_ways_around(prober: Prober, rows: dict[str, list[ProbeRow]]) -> None:
+    """Whether what admits a client is a way around, or chance: one server of several admits all.
+
+    Args:
+        rows: Of each case; those that chance explains are replaced.
+    """
+    for version in prober.versions:
+        ways = [
+            row
+            for slug in _WITHOUT
+            for row in rows.get(slug, ())
+            if row.tls == version and row.verdict == "admitted"
+        ]
+        if not ways:
+            continue
+        found = await prober.outcome(None, version, times=_OFTEN)
+        if found.verdict != "admitted":
+            continue
+        for row in ways:
+            needless = Case(row.slug, row.group).untested(_NEEDLESS, version)
+            rows[row.slug] = [needless if each is row else each for each in rows[row.slug]]
+        none = Case("none", "identity").row(
+            found.verdict,
+            found.how,
+            tls=version,
+            server_name=prober.target.server_names[0],
+            tries=found.tries,
+            allowed=prober.may_enter("none"),
+        )
+        rest = [each for each in rows.get("none", ()) if each.tls != version]
+        rows["none"] = sorted([none, *rest], key=lambda each: each.tls)
 
 
 # --- without TLS ---------------------------------------------------------------------------------
@@ -220,6 +254,9 @@ HANDSHAKES: dict[str, Run] = {
     "host-not-sni": sessions.across(sessions.for_other_host),
     "ticket-after-change": sessions.after_a_change,
 }
+
+# Those of a client without a certificate, which the usual way is compared with.
+_WITHOUT = tuple(slug for slug in HANDSHAKES if slug.startswith(("sni-", "split-", "forged-")))
 
 # This one changes what the server makes of the good identity, and so comes last.
 LAST = "ticket-after-change"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import trio
 
@@ -25,8 +26,11 @@ from mtls_echo.probing.verdict import (
 if TYPE_CHECKING:
     import ssl
 
+    from mtls_echo.probing.result import ProbeRow
     from mtls_echo_pki.certificates.credential import Credential
     from mtls_echo_pki.flaws.flaw import TLSVersion
+
+_T = TypeVar("_T")
 
 
 class Outcome(NamedTuple):
@@ -65,12 +69,19 @@ class Prober:
     _known: dict[tuple[object, ...], Outcome] = field(
         default_factory=dict[tuple[object, ...], Outcome]
     )
-    _lock: trio.Lock = field(default_factory=trio.Lock)
+    _locks: defaultdict[tuple[object, ...], trio.Lock] = field(
+        default_factory=lambda: defaultdict(trio.Lock)
+    )
 
     @property
     def versions(self) -> list[TLSVersion]:
         """Those in which the good identity was served."""
         return list(self.good)
+
+    def may_enter(self, slug: str) -> bool:
+        """Whether the operator means such a client to be admitted."""
+        meant = self.target.client_auth
+        return meant == "none" or (slug == "none" and meant == "optional")
 
     def good_at(self, version: TLSVersion, name: str) -> Good:
         """What the good identity got under a name, or else under the first."""
@@ -91,13 +102,18 @@ class Prober:
     ) -> Outcome:
         """What an identity gets in the usual way; found out once."""
         key = credential and credential.fingerprint, version, name
-        async with self._lock:
+        async with self._locks[key]:
             if key not in self._known:
                 self._known[key] = await self.outcome(credential, version, name)
         return self._known[key]
 
     async def outcome(
-        self, credential: Credential | None, version: TLSVersion, name: str | None = None
+        self,
+        credential: Credential | None,
+        version: TLSVersion,
+        name: str | None = None,
+        *,
+        times: int = 1,
     ) -> Outcome:
         """The verdict on an identity, over as many tries as it takes.
 
@@ -107,29 +123,65 @@ class Prober:
         name = name or self.target.server_names[0]
         once = partial(self.attempt, self.client(credential, version), server_name=name)
         words = words_of(credential, self.credential)
-        return await self.repeated(once, self.good_at(version, name), words)
+        return await self.repeated(once, self.good_at(version, name), words, times=times)
+
+    async def in_each_version(
+        self, once: Callable[[TLSVersion], Awaitable[ProbeRow]]
+    ) -> list[ProbeRow]:
+        """A row for each version in which the good identity was served; tried at the same time."""
+        return await at_once([partial(once, version) for version in self.versions])
 
     async def repeated(
-        self, once: Callable[[], Awaitable[Tried]], good: Good, words: Sequence[str] = ()
+        self,
+        once: Callable[[], Awaitable[Tried]],
+        good: Good,
+        words: Sequence[str] = (),
+        *,
+        times: int = 1,
     ) -> Outcome:
         """Try until it is admitted, or has been refused often enough.
 
         Unclear is what was answered and neither, or what was never answered often enough.
+
+        Args:
+            times: How many times as often as usual.
         """
         answered, unanswered = list[Outcome](), list[Outcome]()
-        while max(len(answered), len(unanswered)) < self.target.repeat:
-            tried = await once()
-            tries = len(answered) + len(unanswered) + 1
-            found = Outcome(*judged(tried, good, words), tries, tried)
-            through = found.verdict == "admitted" or found.how == SILENT
-            if through and self.speaks_http:
-                found = found._replace(verdict="unclear", how=BEHIND_HTTP)
-            elif through and self.target.prologue is not None and not tried.presented:
-                found = found._replace(verdict="unclear", how=BEHIND_STARTTLS)
-            if found.verdict == "admitted":
-                return found
-            silent = found.verdict == "unclear" and tried.report.answer is None
-            (unanswered if silent else answered).append(found)
-        enough = answered if len(answered) == self.target.repeat else unanswered
-        worst = max(enough, key=lambda each: each.verdict == "unclear")
-        return worst._replace(tries=len(answered) + len(unanswered))
+        enough = times * self.target.repeat
+        while (missing := enough - max(len(answered), len(unanswered))) > 0:
+            tries = len(answered) + len(unanswered)
+            # Most are admitted at once or never.
+            for tried in await at_once([once] * min(missing, 2 if tries else 1)):
+                tries += 1
+                found = self._judged(tried, good, words, tries)
+                if found.verdict == "admitted":
+                    return found
+                silent = found.verdict == "unclear" and tried.report.answer is None
+                (unanswered if silent else answered).append(found)
+        found = max(
+            answered if len(answered) == enough else unanswered,
+            key=lambda each: each.verdict == "unclear",
+        )
+        return found._replace(tries=len(answered) + len(unanswered))
+
+    def _judged(self, tried: Tried, good: Good, words: Sequence[str], tries: int) -> Outcome:
+        found = Outcome(*judged(tried, good, words), tries, tried)
+        through = found.verdict == "admitted" or found.how == SILENT
+        if through and self.speaks_http:
+            return found._replace(verdict="unclear", how=BEHIND_HTTP)
+        if through and self.target.prologue is not None and not tried.presented:
+            return found._replace(verdict="unclear", how=BEHIND_STARTTLS)
+        return found
+
+
+async def at_once(calls: Sequence[Callable[[], Awaitable[_T]]]) -> list[_T]:
+    """The results of several calls that run at the same time."""
+    found: dict[int, _T] = {}
+
+    async def call(number: int) -> None:
+        found[number] = await calls[number]()
+
+    async with trio.open_nursery() as nursery:
+        for number in range(len(calls)):
+            nursery.start_soon(call, number)
+    return [found[number] for number in range(len(calls))]

@@ -18,11 +18,11 @@ import msgspec
 import trio
 
 from mtls_echo.probing.attempt import Tried, attempt, make_client
-from mtls_echo.probing.handshakes import HANDSHAKES, LAST
+from mtls_echo.probing.handshakes import HANDSHAKES, LAST, doubt_ways_around
 from mtls_echo.probing.identities import IDENTITIES
 from mtls_echo.probing.issuer import IdentityFactory, NotMadeError
 from mtls_echo.probing.meanings import wrong_alert
-from mtls_echo.probing.prober import Prober
+from mtls_echo.probing.prober import Prober, at_once
 from mtls_echo.probing.result import Case, GoodOutcome, ProbeRow, Result
 from mtls_echo.probing.target import Mode, PaceLimit, ProbeTarget
 from mtls_echo.probing.verdict import BEHIND_HTTP, REFUSALS, SILENT, Good, judged
@@ -97,7 +97,7 @@ async def _find_baseline(prober: Prober, result: Result) -> None:
         report = tried.report
         served = report.outcome in _SERVED
         if served:
-            prober.good[version] = Good(tried, await _try_good(prober, version))
+            prober.good[version] = Good(tried, tried)
             result.server = result.server or _server_of(tried)
         result.baseline.append(
             GoodOutcome(
@@ -112,6 +112,9 @@ async def _find_baseline(prober: Prober, result: Result) -> None:
         )
         if not _is_connected(tried):
             return
+    again = await at_once([partial(_try_good, prober, version) for version in prober.versions])
+    for version, tried in zip(prober.versions, again, strict=True):
+        prober.good[version] = replace(prober.good[version], again=tried)
     if prober.mode == "handshake" and target.prologue is None:
         for version in prober.versions[:1]:
             context = make_client(target, prober.credential, version, "http")
@@ -120,9 +123,9 @@ async def _find_baseline(prober: Prober, result: Result) -> None:
             prober.speaks_http |= agreed is not None and agreed.alpn in ("http/1.1", "h2")
     for version in prober.versions:
         for name in target.server_names[1:]:
-            first, again = [await _try_good(prober, version, name) for _ in range(2)]
+            first, second = await at_once([partial(_try_good, prober, version, name)] * 2)
             if first.report.outcome in _SERVED:
-                prober.good_elsewhere[version, name] = Good(first, again)
+                prober.good_elsewhere[version, name] = Good(first, second)
 
 
 async def _try_good(prober: Prober, version: TLSVersion, name: str | None = None) -> Tried:
@@ -206,8 +209,9 @@ async def _run_cases(
         if slug in HANDSHAKES:
             rows[slug] = await HANDSHAKES[slug](prober, Case(slug, "handshake"))
         else:
-            case = Case(slug, "identity")
-            rows[slug] = [await _judge(prober, case, version) for version in prober.versions]
+            rows[slug] = await prober.in_each_version(
+                partial(_judge, prober, Case(slug, "identity"))
+            )
         if progress is not None:
             progress(len(rows), len(slugs))
 
@@ -215,10 +219,14 @@ async def _run_cases(
         for slug in slugs:
             if slug != LAST:
                 nursery.start_soon(try_case, slug)
-    ends = [(await _try_good(prober, version)).report for version in prober.versions]
+    await doubt_ways_around(prober, rows)
+    ends = [
+        tried.report
+        for tried in await at_once([partial(_try_good, prober, v) for v in prober.versions])
+    ]
     if LAST in slugs:
         await try_case(LAST)
-    found = [row for slug in slugs for row in rows[slug]]
+    found = [row for slug in (*IDENTITIES, *HANDSHAKES) for row in rows.get(slug, ())]
     result.rows = _resolved(found, prober.target.wait)
     if lost := [report.summary for report in ends if report.outcome not in _SERVED]:
         result.notes.append(
@@ -233,7 +241,7 @@ async def _judge(prober: Prober, case: Case, version: TLSVersion) -> ProbeRow:
         case.row,
         tls=version,
         server_name=name,
-        allowed=client_auth == "none" or (case.slug == "none" and client_auth == "optional"),
+        allowed=prober.may_enter(case.slug),
     )
     try:
         credential = IDENTITIES[case.slug](prober.issuer)
@@ -320,6 +328,11 @@ def _conclude(prober: Prober, result: Result) -> None:
         notes.append(
             f"sessions can be resumed for {' and '.join(lasting)}; whether that outlives a"
             " revocation is tested by --between"
+        )
+    if late := sorted({r.slug for r in result.rows if r.verdict == "admitted" and r.tries > 1}):
+        notes.append(
+            f"{', '.join(late)}: refused at first, and then admitted; so others may be: try"
+            " --repeat 20"
         )
     if any(re.match(r"HTTP/\S+ (429|503)\b", row.how) for row in result.rows):
         notes.append("the server may limit how often it is asked: try --pace 1")

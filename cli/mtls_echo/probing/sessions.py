@@ -100,26 +100,24 @@ async def for_other_host(
 
 async def of_a_refused(prober: Prober, case: Case) -> list[ProbeRow]:
     """nginx and others complete the handshake with any client, and give it a ticket."""
-    rows: list[ProbeRow] = []
     name = prober.target.server_names[0]
-    for version in prober.versions:
-        try:
-            credential = IDENTITIES["unknown-authority"](prober.issuer)
-        except NotMadeError as error:
-            return [case.untested(str(error))]
+    try:
+        credential = IDENTITIES["unknown-authority"](prober.issuer)
+    except NotMadeError as error:
+        return [case.untested(str(error))]
+
+    async def row(version: TLSVersion) -> ProbeRow:
         usual = await prober.usual(credential, version, name)
         if usual.verdict not in REFUSALS:
-            why = f"in the first place it is {usual.verdict}: {usual.how}"
-            rows.append(case.untested(why, version))
-            continue
+            return case.untested(f"in the first place it is {usual.verdict}: {usual.how}", version)
         tried = await resumed_under(prober, version, credential, name, name)
         if tried is None:
-            rows.append(case.untested("the server gives it no ticket", version))
-            continue
+            return case.untested("the server gives it no ticket", version)
         verdict, how = judged(tried, prober.good[version])
         how += ", resumed" if tried.resumed else ", not resumed"
-        rows.append(case.row(verdict, how, tls=version))
-    return rows
+        return case.row(verdict, how, tls=version)
+
+    return await prober.in_each_version(row)
 
 
 async def after_a_change(prober: Prober, case: Case) -> list[ProbeRow]:

@@ -69,7 +69,7 @@ class ProbeTarget:
 class PaceLimit:
     """Limits how many connections are opened in a second, and how many there are at once."""
 
-    def __init__(self, per_second: float, at_once: int = 16) -> None:
+    def __init__(self, per_second: float, at_once: int = 24) -> None:
         self._interval = 1 / per_second
         self._next = 0.0
         self._room = trio.CapacityLimiter(at_once)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import ssl
 
 import pytest
@@ -146,9 +147,24 @@ async def test_a_client_that_is_admitted_once_is_admitted() -> None:
         return page("hello") if name or number % 5 == 0 else page("who?", "403 Forbidden")
 
     async with serving(context(OPTIONAL), http(answer)) as port:
-        result = await probed(port, only=("none",), repeat=5)
+        result = await probed(port, only=("none",), repeat=5, versions=("1.3",))
 
     assert verdicts(result)["none"] == {"admitted"}
+    assert any("none: refused at first, and then admitted" in note for note in result.notes)
+
+
+async def test_chance_is_not_taken_for_a_way_around() -> None:
+    without = itertools.count(1)
+
+    def answer(_: str, name: str | None, number: int) -> str:
+        # Every other one from the third on: both of the usual way are refused.
+        lucky = name is None and next(without) in (3, 5, 7)
+        return page("hello") if name or lucky else page("who?", "403 Forbidden")
+
+    async with serving(context(OPTIONAL), http(answer)) as port:
+        result = await probed(port, only=("none", "sni-none"), versions=("1.3",))
+
+    assert verdicts(result) == {"none": {"admitted"}, "sni-none": {"not tested"}}
 
 
 @pytest.mark.parametrize(

@@ -296,7 +296,7 @@ def _check(options: dict[str, Any]) -> None:
 
 def _target(address: str, options: dict[str, Any]) -> ProbeTarget:
     from mtls_echo.probing.target import BOTH, ProbeTarget
-    from mtls_echo.vocabulary import COMMAND_LINE
+    from mtls_echo.vocabulary import OTHER_SERVER
     from mtls_echo_client.check import prologue_of
     from mtls_echo_client.http import HTTPRequest
 
@@ -331,5 +331,5 @@ def _target(address: str, options: dict[str, Any]) -> ProbeTarget:
         repeat=options["repeat"],
         versions=(options["tls"],) if options["tls"] else BOTH,
         prologue=prologue_of(options["starttls"]),
-        vocabulary=COMMAND_LINE,
+        vocabulary=OTHER_SERVER,
     )
