@@ -166,13 +166,14 @@ def width_of(stream: IO[Any] | None) -> int | None:
 def wrap(text: str, width: int, indent: str = "") -> list[str]:
     """Lines of whole words; those after the first are indented by as much more than the first."""
     start = text[: len(text) - len(text.lstrip())]
-    return textwrap.wrap(
-        text,
+    lines = textwrap.wrap(
+        re.sub(r"(?<=RFC) (?=\d)|(?<=\d) (?=§)", "\0", text),  # "RFC 5280 §6" is one word
         width,
         subsequent_indent=start + indent,
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return [line.replace("\0", " ") for line in lines]
 
 
 def wrap_line(line: str, width: int, indent: str = "") -> list[str]:
@@ -205,7 +206,7 @@ def wrap_command(command: str, width: int, indent: str = "") -> list[str]:
 
     for unit in (r"'[^']*'", r"(?<= )--?\w\S* [^\s|-]\S*"):
         command = re.sub(unit, together, command)
-    *lines, last = (line.replace("\0", " ") for line in wrap(command, room, indent))
+    *lines, last = wrap(command, room, indent)
     return [*(f"{line} \\" for line in lines), last]
 
 

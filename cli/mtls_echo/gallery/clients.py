@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 import re
 import shlex
 import shutil
@@ -122,9 +123,10 @@ def own_client(command: tuple[str, ...]) -> ClientCommand:
     if unknown:
         raise ValueError(f"there is no placeholder {{{min(unknown)}}}")
     checks = takes(command, "crl") or takes(command, "trust")
-    return ClientCommand(
-        name=Path(command[0]).name, command=command, with_crl=command if checks else ()
-    )
+    # An interpreter says little: "python client.py".
+    named = itertools.takewhile(lambda word: word[:1] != "-" and "{" not in word, command[1:])
+    name = " ".join(Path(word).name for word in (command[0], *named))
+    return ClientCommand(name=name, command=command, with_crl=command if checks else ())
 
 
 def find_client(name: str) -> ClientCommand:

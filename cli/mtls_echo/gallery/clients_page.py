@@ -12,7 +12,7 @@ import msgspec
 import trio
 
 from mtls_echo.gallery.clients import CLIENTS
-from mtls_echo.gallery.collection import CHOICES, EXHIBITS
+from mtls_echo.gallery.collection import EXHIBITS, REMARKS
 from mtls_echo.gallery.exhibit import Exhibit
 from mtls_echo.gallery.judge import judge
 from mtls_echo_pki.printable import printable
@@ -51,8 +51,8 @@ def page(scores: Sequence[Scored]) -> Iterator[str]:
     by_group = {group: [e for e in EXHIBITS.values() if e.group == group] for group in _GROUPS}
     for group, about in _GROUPS.items():
         yield f"\n## {about}\n"
-        if group in CHOICES.notes:
-            yield f"{CHOICES.notes[group]}\n"
+        if group in REMARKS.notes:
+            yield f"{REMARKS.notes[group]}\n"
         yield from _table(by_group[group], [s for s in scores if _knows(s, group)])
     yield "\n## Where they differ\n"
     yield from _differences(scores)
@@ -122,7 +122,7 @@ def _differences(scores: Sequence[Scored]) -> Iterator[str]:
         )
         if accepted:
             rule = exhibit.choice and f"{exhibit.choice[0].upper()}{exhibit.choice[1:]}."
-            said = " ".join(filter(None, (rule, CHOICES.differences.get(exhibit.slug))))
+            said = " ".join(filter(None, (rule, REMARKS.differences.get(exhibit.slug))))
             named = f"**{exhibit.slug}** ({exhibit.title})"
             found.setdefault((", ".join(accepted), said), []).append(named)
     for (who, said), named_ones in found.items():

@@ -1,7 +1,8 @@
 """The collection: every exhibit, by name.
 
 Most are the flaws of a server's certificate (`mtls_echo_pki.flaws`), whose titles and rules are
-theirs. A table, ``choices.toml``, says where RFC 5280 or practice leaves a client the choice.
+theirs. A table, ``exhibits.toml``, says where RFC 5280 or practice leaves a client the choice, and
+what other names exhibits have.
 """
 
 from __future__ import annotations
@@ -27,25 +28,27 @@ _NO_CHECK_TIME = 0x200000
 _NOT_A_SERVERS = frozenset({"empty-trust"})
 
 
-class Choices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is said of clients that differ, in ``choices.toml``.
+class Remarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is said of exhibits, and of clients that differ, in ``exhibits.toml``.
 
     Attributes:
+        aliases: What badssl.com calls exhibits, for tests that were written for it.
         choices: The slugs of flaws that a client may accept, by why it may.
         differences: Why clients differ where a rule forbids it, by exhibit.
         notes: What is to be known of a group of exhibits.
     """
 
+    aliases: dict[str, list[str]]
     choices: dict[str, list[str]]
     differences: dict[str, str]
     notes: dict[str, str]
 
 
-_table = resources.files("mtls_echo.gallery").joinpath("choices.toml").read_text("utf-8")
+_table = resources.files("mtls_echo.gallery").joinpath("exhibits.toml").read_text("utf-8")
 
-CHOICES = msgspec.convert(tomllib.loads(_table), Choices)
+REMARKS = msgspec.convert(tomllib.loads(_table), Remarks)
 
-_CHOICES = {slug: why for why, slugs in CHOICES.choices.items() for slug in slugs}
+_CHOICES = {slug: why for why, slugs in REMARKS.choices.items() for slug in slugs}
 
 
 def _certificates() -> list[Exhibit]:
@@ -163,20 +166,8 @@ EXHIBITS: dict[str, Exhibit] = {
     each.slug: each for each in (GOOD, *_certificates(), *_OTHERS, *_alerts())
 }
 
-# What badssl.com calls them, for tests that were written for it. Names of good servers there, such
-# as sha256, are not here: an unknown name shows the index, with a good certificate.
-ALIASES: dict[str, str] = {
-    "wrong.host": "wrong-name",
-    # That site sends its untrusted root along.
-    "untrusted-root": "unknown-authority-root-sent",
-    "superfish": "unknown-authority",
-    "incomplete-chain": "missing-intermediate",
-    "no-subject": "not-conforming-empty-subject",
-    "sha1-2017": "weak-signature",
-    "tls-v1-2": "tls1-2",
-    "client": "client-required",
-    "client-cert-missing": "client-required",
-}
+# An unknown name shows the index, with a good certificate.
+ALIASES = {alias: slug for slug, aliases in REMARKS.aliases.items() for alias in aliases}
 
 
 def find_exhibit(slug: str) -> Exhibit:

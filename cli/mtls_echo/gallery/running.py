@@ -14,9 +14,9 @@ from typing import cast
 
 import trio
 
-# Of what a command says this much is kept, from the end, in bytes; and what it has started may go
-# on saying something for so many seconds.
-_MOST_SAID, _OUTLAST = 64 * 1024, 1.0
+# Of what a command says this much is kept, from the end, in bytes, and of one line in characters;
+# and what it has started may go on saying something for so many seconds.
+_MOST_SAID, _LONGEST_LINE, _OUTLAST = 64 * 1024, 200, 1.0
 
 # On standard input, for clients that send what they are given.
 _REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -34,7 +34,7 @@ class Ran:
         """The first line that speaks of an error, else the last."""
         lines = [line.strip() for line in self.said.splitlines() if line.strip()]
         errors = [line for line in lines if re.search("error|problem|alert", line, re.I)]
-        return (errors or lines[-1:] or [""])[0]
+        return (errors or lines[-1:] or [""])[0][:_LONGEST_LINE]
 
 
 async def run_command(words: Sequence[str], limit: float) -> Ran:

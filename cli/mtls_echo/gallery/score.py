@@ -24,8 +24,6 @@ Verdict: TypeAlias = Literal[
 # Exit statuses of `gallery judge`.
 AS_IT_MUST, SOMETHING_ACCEPTED, GOOD_FAILED, NOTHING_JUDGED = 0, 1, 5, 6
 
-_LONGEST_SAID = 200
-
 
 @dataclass(frozen=True)
 class Judgement:
@@ -77,7 +75,7 @@ class Judgement:
             "alert": self.alert,
             "cause": self.cause,
             "exit_status": self.status,
-            "said": printable(self.said[:_LONGEST_SAID]) or None,
+            "said": printable(self.said) or None,
         }
 
 

@@ -84,6 +84,12 @@ def only_12(url: str, ca: str) -> int:
     return _asked(url, context)
 
 
+def knows_no_ca(url: str, ca: str) -> int:
+    """As `correct`, with no use for what it is given."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return _asked(url, context)
+
+
 def trusts_all(url: str, ca: str) -> int:
     """It verifies nothing."""
     return _asked(url, _lax(ca))

@@ -67,11 +67,15 @@ def judged(client: str, *arguments: str) -> Result:
         ("trusts_all", 1, "refused 1 of 3 bad servers\n\naccepted, and must not be:\n"
          "  expired (TLS 1.3)\n      The certificate ended yesterday [RFC 5280 §4.1.2.5]\n"),
         ("sends_first", 1, "; refused only after it had sent data\n"),
-        ("never_connects", 5, 'fails in TLS 1.3: it did not connect: "this is never_connects"\n'),
-        ("only_12", 5, "not judged, since the good server does not work with it\n"
-         '  the good server fails in TLS 1.3: exit status 1: "this is only_12"\n'),
-        ("hangs", 6, "\nnot tested:\n  expired (TLS 1.3), no-san (TLS 1.3), alert-internal-error\n"
-         "      It came to no end\n"),
+        ("never_connects", 5, '\n      It did not connect: "this is never_connects"\n'),
+        ("only_12", 5, "not judged, since the good server does not work with it\n\n"
+         "failed, and must work:\n  good (TLS 1.3)\n"
+         '      Exit status 1: "this is only_12"\n'),
+        ("knows_no_ca", 5, "; {ca} stands for a file of the CAs\n      that it has to trust\n"),
+        ("hangs", 6, "hangs: worked with the good server, and no other run came to a verdict\n\n"
+         "not tested:\n  expired (TLS 1.3), no-san (TLS 1.3), alert-internal-error\n"
+         '      It came to no end: "this is hangs"\n'),
+        ("correct_but_exits_0", 1, " side\"\n      [RFC 8446 §6]; it ended with exit status 0\n"),
     ],
 )  # fmt: skip
 def test_a_score_is_told_and_is_the_exit_status(client: str, status: int, said: str) -> None:
@@ -204,6 +208,19 @@ def test_every_ready_made_client_takes_placeholders_that_there_are() -> None:
         assert client.name == name
         assert client.needs
         assert client.by_address[0] in ("", *client.command)
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("./client {url}", "client"),
+        ("/usr/bin/python3 tests/client.py --ca {ca} {url}", "python3 client.py"),
+        ("sh -c x {url}", "sh"),
+        ("{dir}/client {url}", "client"),
+    ],
+)
+def test_a_command_is_called_by_what_is_run(command: str, name: str) -> None:
+    assert own_client(tuple(command.split())).name == name
 
 
 def small_script(tmp_path: Path, text: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 import trio
 
-from mtls_echo.gallery.collection import EXHIBITS
+from mtls_echo.gallery.collection import ALIASES, EXHIBITS, REMARKS
 from mtls_echo.gallery.exhibit import Exhibit, ExhibitVisit
 from mtls_echo.gallery.page import show_exhibit
 from mtls_echo.gallery.server import INDEX, Gallery
@@ -109,6 +109,8 @@ async def request(stream: TLSStream, head: bytes = b"GET / HTTP/1.1\r\nHost: x\r
         ("Untrusted-Root.gallery.localhost", "unknown-authority-root-sent"),
         ("gallery.localhost", "index"),
         ("unknown.gallery.localhost", "index"),
+        ("edellroot.gallery.localhost", "unknown-authority"),
+        ("rc4.gallery.localhost", "alert-handshake-failure"),
         ("expired.elsewhere.test", "index"),
         ("a.expired.gallery.localhost", "index"),
         ("expiredgallery.localhost", "index"),
@@ -190,6 +192,8 @@ def test_every_flaw_of_a_server_is_exhibited_and_each_says_its_rule() -> None:
 
     servers = {slug for slug, flaw in FLAWS.items() if "server" in flaw.roles}
     assert servers - EXHIBITS.keys() == {"empty-trust"}
+    assert {*REMARKS.aliases} <= EXHIBITS.keys()
+    assert ALIASES.keys().isdisjoint(EXHIBITS)
     for each in EXHIBITS.values():
         assert re.match(r"RFC \d+", each.rule)
         assert re.fullmatch(r"[a-z0-9-]+", each.slug)

@@ -239,7 +239,7 @@ def _introduce(bound: tuple[str, int], files: Path, domain: str) -> None:
     expired, revoked = (f"{slug}.{domain}" for slug in ("expired", "revoked"))
     say(f"gallery on {address}; an exhibit is https://SLUG.{domain}:{address.port}/")
     for line in (
-        f"the files of its clients are in {files}, and the exhibits in: mtls-echo gallery --list",
+        f"the files of its clients are in {files}; the exhibits: mtls-echo gallery --list",
         f"curl --cacert {ca} https://{expired}:{address.port}/",
         f"curl --cacert {ca} --crlfile {crl} --connect-to ::{address}"
         f" https://{revoked}:{address.port}/",

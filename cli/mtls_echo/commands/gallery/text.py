@@ -22,14 +22,12 @@ def lines_of(
     yield f"{score.client}: {_verdict(score)}"
     if score.version:
         yield f"  {printable(score.version)}"
-    for row in score.good:
-        if row.verdict != "works":
-            yield from wrap(f"  the good server fails in TLS {row.version}: {_ended(row)}", _WIDTH)
     wrong = score.wrong(expected)
+    failed = [row for row in (*score.good, *wrong) if row.verdict == "fails"]
     known = [row for row in score.rows if row.is_wrong and row not in wrong]
     free = [row for row in score.rows if row.was_accepted and not row.is_wrong]
     yield from _section("accepted, and must not be", [r for r in wrong if r.was_accepted], _fault)
-    yield from _section("failed, and must work", [r for r in wrong if not r.was_accepted], _ended)
+    yield from _section("failed, and must work", failed, _ended)
     yield from _section("as expected", known, lambda row: expected[row.exhibit.slug].reason)
     yield from _section("accepted, and the rules allow it", free, lambda row: row.exhibit.choice)
     for slug in score.stale(expected):
@@ -37,8 +35,9 @@ def lines_of(
     if everything:
         right = [row for row in score.judged if not row.is_wrong and not row.was_accepted]
         yield from _section("as it must be", right, _how)
-    open_rows = [row for row in score.rows if row.verdict == "not tested"]
-    yield from _section("not tested", open_rows, lambda row: row.why)
+    untested = [row for row in score.rows if row.verdict == "not tested"]
+    first = {row.why: row for row in reversed(untested)}
+    yield from _section("not tested", untested, lambda row: _ended(first[row.why]))
 
 
 def _verdict(score: Score) -> str:
@@ -46,6 +45,8 @@ def _verdict(score: Score) -> str:
         return "not judged, since the good server does not work with it"
     if not score.rows:
         return "worked with the good server, and was judged by no other"
+    if not score.judged:
+        return "worked with the good server, and no other run came to a verdict"
     bad = {row.exhibit.slug for row in score.judged if row.exhibit.must in ("refuse", "fail")}
     good = {row.exhibit.slug for row in score.judged if row.exhibit.must == "work"}
     wrong = {row.exhibit.slug for row in score.rows if row.is_wrong}
@@ -75,8 +76,10 @@ def _named(row: Judgement, rows: Sequence[Judgement]) -> str:
 
 
 def _fault(row: Judgement) -> str:
-    late = "; refused only after it had sent data" if row.verdict == "accepted late" else ""
-    return f"{row.exhibit.title} [{row.exhibit.rule}]{late}"
+    but = "; refused only after it had sent data" if row.verdict == "accepted late" else ""
+    if row.exhibit.must == "fail" and row.status == 0:
+        but = "; it ended with exit status 0"
+    return f"{row.exhibit.title} [{row.exhibit.rule}]{but}"
 
 
 def _how(row: Judgement) -> str:
@@ -85,4 +88,6 @@ def _how(row: Judgement) -> str:
 
 def _ended(row: Judgement) -> str:
     said = f': "{printable(row.said)}"' if row.said else ""
-    return (row.why or f"exit status {row.status}") + said
+    is_lost = row.verdict == "fails" and row.cause == "unknown-authority"
+    hint = "; {ca} stands for a file of the CAs that it has to trust" if is_lost else ""
+    return (row.why or f"exit status {row.status}") + said + hint
