@@ -20,12 +20,10 @@ from mtls_echo.console import (
     PROGRAM,
     broken_pipe,
     choose_colour,
-    complain,
     flush_output,
-    help_hint,
     is_of_output,
     unwritable_output,
-    usage_message,
+    usage_error,
 )
 from mtls_echo.usage.help import CommandGroup, HelpFormatter
 
@@ -153,7 +151,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         click.echo(error.message)
         sys.exit(error.exit_code)
     except click.UsageError as error:
-        complain(usage_message(error), help_hint(error))
+        usage_error(error).show()
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()

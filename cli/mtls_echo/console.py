@@ -37,6 +37,9 @@ CONNECTION_STATUSES = """\
   9  authenticated, but not authorised
 """
 
+# The hint where standard output cannot be written.
+REDIRECT = "redirect it to where there is room: > FILE"
+
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -66,16 +69,35 @@ def usage_errors() -> Generator[None]:
     try:
         yield
     except click.UsageError as error:
-        raise CommandError(usage_message(error), help_hint(error)) from error
+        raise usage_error(error) from error
 
 
-def help_hint(error: click.UsageError) -> str:
-    """Where to read about the arguments."""
-    return f"see: {error.ctx.command_path if error.ctx else PROGRAM} --help"
+def usage_error(error: click.UsageError) -> CommandError:
+    """What is wrong with the arguments, and what to do, or else where to read about them."""
+    message, hint = split_hint(_usage_message(error))
+    see = f"see: {error.ctx.command_path if error.ctx else PROGRAM} --help"
+    return CommandError(message, hint or see)
 
 
-def usage_message(error: click.UsageError) -> str:
-    """What is wrong with the arguments: one line without a capital and a full stop."""
+@contextlib.contextmanager
+def value_errors(where: str, hint: str | None = None) -> Generator[None]:
+    """Say which option has the wrong value; the hint is that of the error, if it has one."""
+    try:
+        yield
+    except ValueError as error:
+        message, own = split_hint(str(error))
+        raise CommandError(f"{where}{message}", own or hint) from error
+
+
+def split_hint(text: str) -> tuple[str, str | None]:
+    """Of an error about a value, what is wrong and, behind a semicolon, what to do about it."""
+    # What is quoted was written by the user, semicolons included.
+    parts = re.fullmatch(r"""((?>"[^"]*"|(?<!\w)'[^']*'|[^;])*+); (.*)""", text, re.DOTALL)
+    return (parts[1], parts[2]) if parts else (text, None)
+
+
+def _usage_message(error: click.UsageError) -> str:
+    """One line without a capital and a full stop."""
     told = error.format_message()
     if isinstance(error, click.NoSuchOption):
         told = f"No such option {error.option_name}{_like_option(error)}"
@@ -220,7 +242,8 @@ def unwritable_output(error: OSError) -> NoReturn:
     """End with an error: our standard output cannot be written (``mtls-echo … > /dev/full``)."""
     _give_up_output()
     reason = os.strerror(error.errno) if error.errno else str(error)
-    complain(f"standard output cannot be written: {reason[:1].lower()}{reason[1:]}")
+    told = f"standard output cannot be written: {reason[:1].lower()}{reason[1:]}"
+    complain(told, REDIRECT)
     raise SystemExit(CommandError.exit_code)
 
 

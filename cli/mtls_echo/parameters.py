@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mtls_echo.console import CommandError, width_of
+from mtls_echo.console import CommandError, value_errors, width_of
 
 if TYPE_CHECKING:
     import socket
@@ -161,18 +161,27 @@ def choice_option(
     return click.option(*names, type=values_type, default=default, show_default=True, help=help)
 
 
+def check_addresses(option: str, addresses: Sequence[str]) -> None:
+    """Refuse what cannot be an address to listen on, before anything is opened."""
+    from mtls_echo_server.listeners import FORMS
+    from mtls_echo_tls.address import parse_address
+
+    with value_errors(f"{option}: ", f"write {FORMS}"):
+        for each in addresses:
+            parse_address(each, listening=True)
+
+
 def listen_on(option: str, addresses: Sequence[str]) -> list[socket.socket]:
     """Open a listening socket for each address, all or none.
 
     Raises:
         CommandError: One is no address, or cannot be listened on.
     """
-    from mtls_echo_server.listeners import FORMS, ListenError, listen
+    from mtls_echo_server.listeners import ListenError, listen
 
+    check_addresses(option, addresses)
     try:
         return listen(addresses)
-    except ValueError as error:
-        raise CommandError(f"{option}: {error}", f"write {FORMS}") from error
     except ListenError as error:
         raise CommandError(str(error), error.hint) from error
 

@@ -64,6 +64,6 @@ def test_a_page_says_what_the_help_says(name: str, pages: Path) -> None:
 def test_a_page_of_no_command_and_a_folder_that_is_none_are_errors(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
-    assert "no such command 'nonsense'" in run("man", "nonsense").stderr
-    assert "cannot be written" in run("man", "--write", str(tmp_path / "file")).stderr
+    assert 'there is no command "nonsense"' in run("man", "nonsense").stderr
+    assert "file exists" in run("man", "--write", str(tmp_path / "file")).stderr
     assert "of all commands" in run("man", "serve", "--write", str(tmp_path)).stderr

@@ -6,8 +6,6 @@ output, the exit status, and the fields of ``--json``. Nothing is imported befor
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -15,7 +13,7 @@ from typing import cast
 import click
 
 from mtls_echo.commands.connect_options import forbid_making, forbid_mixing, versions_of
-from mtls_echo.console import CONNECTION_STATUSES, CommandError, broken_pipe
+from mtls_echo.console import CONNECTION_STATUSES, CommandError, broken_pipe, value_errors
 from mtls_echo.parameters import (
     CredentialName,
     Seconds,
@@ -222,9 +220,9 @@ def connect(
     if http is not None and not http.startswith("/") and address is None:
         # `--http HOST:PORT`, where the path was left out.
         address, http = http, "/"
-    with _as_command_error("", "for example: mtls-echo connect localhost:8443 hello"):
+    with value_errors("", "for example: mtls-echo connect localhost:8443 hello"):
         where = parse_address(address or "", default_port=PORTS.get(starttls or "", DEFAULT_PORT))
-    with _as_command_error("--server-name: ", "give the host name only"):
+    with value_errors("--server-name: ", "give the host name only"):
         if server_name is not None:
             reference_identifier(server_name)
     for protocol in alpn:
@@ -260,7 +258,7 @@ def connect(
     import trio
 
     from mtls_echo.commands.connect_check import check_of
-    from mtls_echo.commands.connect_io import Dialogue, StandardFileError
+    from mtls_echo.commands.connect_io import Dialogue
     from mtls_echo.vocabulary import COMMAND_LINE
     from mtls_echo_tls.material.load import client_material
 
@@ -310,21 +308,11 @@ def connect(
         status = trio.run(dialogue.run, restrict_keyboard_interrupt_to_checkpoints=True)
     except BrokenPipeError:
         broken_pipe()
-    except StandardFileError as error:
-        raise CommandError(str(error)) from error
     except BaseException as error:
         if _interrupted(error):
             raise SystemExit(130) from None  # 128 + SIGINT, as a shell reports it
         raise
     raise SystemExit(status)
-
-
-@contextmanager
-def _as_command_error(prefix: str, hint: str) -> Generator[None]:
-    try:
-        yield
-    except ValueError as error:
-        raise CommandError(f"{prefix}{error}", hint) from error
 
 
 def _interrupted(error: BaseException) -> bool:

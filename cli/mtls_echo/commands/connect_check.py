@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import structs
 
-from mtls_echo.console import CommandError, wrap
+from mtls_echo.console import CommandError, value_errors, wrap
 from mtls_echo_client.http import HTTPRequest
 from mtls_echo_pki.printable import printable
 from mtls_echo_tls.diagnosis.report import Report, describe
@@ -37,12 +37,10 @@ def check_of(
         if not colon:
             raise CommandError(f"--header {line!r} has no colon", "for example: --header 'A: b'")
         fields.append((name.strip(), value.strip()))
-    try:
-        verb: Literal["GET", "HEAD"] = "HEAD" if method == "HEAD" else "GET"
+    verb: Literal["GET", "HEAD"] = "HEAD" if method == "HEAD" else "GET"
+    example = "for example: mtls-echo connect HOST:PORT --http /health --header 'Accept: */*'"
+    with value_errors("", example):
         return Check(HTTPRequest(http, verb, tuple(fields)), 0.0)
-    except ValueError as error:
-        hint = "for example: mtls-echo connect HOST:PORT --http /health --header 'Accept: */*'"
-        raise CommandError(str(error), hint) from error
 
 
 def account(report: Report, width: int | None) -> str:

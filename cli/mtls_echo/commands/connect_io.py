@@ -30,7 +30,15 @@ import click
 import trio
 
 from mtls_echo.commands.connect_check import Check, account, on_one_screen
-from mtls_echo.console import complain, print_result, say, width_of, wrap_line
+from mtls_echo.console import (
+    REDIRECT,
+    CommandError,
+    complain,
+    print_result,
+    say,
+    width_of,
+    wrap_line,
+)
 from mtls_echo.output import write
 from mtls_echo.vocabulary import COMMAND_LINE, OTHER_SERVER
 from mtls_echo_client.check import examine, prologue_of
@@ -38,6 +46,7 @@ from mtls_echo_client.context import client_context
 from mtls_echo_client.exit_status import NO_CONNECTION, OK, USAGE, exit_status
 from mtls_echo_client.http import offer_http
 from mtls_echo_client.session import Session, connect
+from mtls_echo_pki.files.durable import os_reason
 from mtls_echo_pki.files.pem_blocks import MaterialError
 from mtls_echo_pki.files.staging import DirectoryError
 from mtls_echo_pki.lifetimes import describe_seconds
@@ -60,10 +69,6 @@ _READ_SIZE = 65_536
 
 # Sent when there is no input at all: only an echo shows whether the server accepted us.
 _PROOF = b"\n"
-
-
-class StandardFileError(Exception):
-    """Standard input cannot be read, or standard output not written; the text says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +114,7 @@ class Dialogue:
             The exit status of the last connection that failed, 0 when none did.
 
         Raises:
-            StandardFileError: Standard input or output cannot be used.
+            CommandError: Standard input or output cannot be used.
             BrokenPipeError: Its reader has gone.
         """
         try:
@@ -139,7 +144,9 @@ class Dialogue:
 
     def _context(self, material: Material) -> ssl.SSLContext:
         if material.trust is None:
-            raise ConfigurationError("there are no trust anchors to verify the server by")
+            raise ConfigurationError(
+                "there are no trust anchors to verify the server by", "name some: --ca FILE"
+            )
         lowest, highest = self.versions
         context = client_context(
             material.trust,
@@ -307,7 +314,10 @@ async def _read(descriptor: int) -> bytes:
         except BlockingIOError:
             continue  # another process made it non-blocking, and another reader was faster
         except OSError as error:
-            raise StandardFileError(f"standard input cannot be read: {error.strerror}") from error
+            raise CommandError(
+                f"standard input cannot be read: {os_reason(error)}",
+                "give the MESSAGE as an argument",
+            ) from error
 
 
 async def _write(descriptor: int, data: bytes) -> None:
@@ -316,12 +326,14 @@ async def _write(descriptor: int, data: bytes) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise StandardFileError(f"standard output cannot be written: {error.strerror}") from error
+        raise CommandError(
+            f"standard output cannot be written: {os_reason(error)}", REDIRECT
+        ) from error
 
 
 def _descriptor(file: IO[str] | None) -> int:
     if file is None:
-        raise StandardFileError("standard output is closed")
+        raise CommandError("standard output is closed", REDIRECT)
     return file.fileno()
 
 

@@ -84,7 +84,7 @@ def demo(
         if value
     ]
     if len(given) > 1:
-        raise CommandError(f"{' and '.join(given)} exclude each other")
+        raise CommandError(f"{' and '.join(given)} exclude each other", "give one of them")
     if keep is not None and names != ("endpoints",):
         raise CommandError("--keep has no effect without --chapter endpoints", "add it")
     if only_list:

@@ -111,7 +111,9 @@ def _reports(path: Path) -> Iterator[tuple[str, Report]]:
                     continue
                 yield from _decoded(value, f"{path} (line {number})")
     except OSError as error:
-        raise CommandError(f"{path}: {os_reason(error)}") from error
+        raise CommandError(
+            f"{path}: {os_reason(error)}", "name a file of reports that you may read"
+        ) from error
     if others:
         lines = "1 line is" if others == 1 else f"{others} lines are"
         say(f"warning: {path}: {lines} not JSON, and left out")

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mtls_echo.commands.serve_options import EPILOG, SECTIONS, with_options
-from mtls_echo.console import CommandError
-from mtls_echo.parameters import is_strict, listen_on
+from mtls_echo.console import CommandError, value_errors
+from mtls_echo.parameters import check_addresses, is_strict, listen_on
 from mtls_echo.password import ask_for_password
 from mtls_echo.usage.help import SectionedCommand
 from mtls_echo_pki.files.durable import os_reason
@@ -62,6 +62,8 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
     _refuse_contradictions(options)
     access = _access(options)
     workers = _workers(options)
+    of_status = () if options["status"] is None else (options["status"],)
+    check_addresses("--status", of_status)
     # Before a port is open: a client would wait for the answer.
     named = (options[name] for name in ("cert", "key", "password_file"))
     options["password"] = ask_for_password(*named)
@@ -71,8 +73,9 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
         sockets = [
             listening.enter_context(sock) for sock in listen_on("--listen", options["listen"])
         ]
-        asked = () if options["status"] is None else (options["status"],)
-        of_status = [listening.enter_context(sock) for sock in listen_on("--status", asked)]
+        status_sockets = [
+            listening.enter_context(sock) for sock in listen_on("--status", of_status)
+        ]
 
         from mtls_echo_server import events
 
@@ -92,7 +95,7 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
         gc.set_threshold(_NEW_OBJECTS)
         service = reloader, sockets, access, limits, log
         trace, http = options["trace"], options["http"]
-        status = _status(options, of_status, reloader, log)
+        status = _status(options, status_sockets, reloader, log)
         if workers == 1:
             finished = not run(*service, trace=trace, http=http, status=status).aborted
         else:
@@ -170,10 +173,8 @@ def _access(options: dict[str, Any]) -> Access:
 
     allowed = {kind: options[f"allow_{kind}"] for kind in _KINDS}
     for kind, values in allowed.items():
-        try:
+        with value_errors(f"--allow-{kind}: ", "see a certificate's: mtls-echo pki show FILE"):
             Access(**{kind: values})
-        except ValueError as error:
-            raise CommandError(f"--allow-{kind}: {error}") from error
     return Access(**allowed)
 
 

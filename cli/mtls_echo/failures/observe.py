@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mtls_echo.console import complain
+from mtls_echo.console import CommandError, complain, print_result, value_errors
 from mtls_echo.parameters import quiet_option
 
 if TYPE_CHECKING:
@@ -55,12 +55,18 @@ def _complete(ctx: click.Context, param: click.Parameter, begun: str) -> list[Co
 
 @click.command(epilog=_EPILOG)
 @click.argument("slug", required=False, shell_complete=_complete)
+@click.option("--list", "listed", is_flag=True, help="List the failures, and end.")
 @click.option("--tls", type=click.Choice(["1.2", "1.3"]), help="Play this version only.")
 @click.option("--fast", is_flag=True, help="Do not pause between two failures on a terminal.")
 @quiet_option("Show only what does not happen as announced; no pause, no table.")
 @click.option("--json", "as_json", is_flag=True, help="Print only one JSON object per failure.")
 def observe(
-    slug: str | None, tls: TLSVersion | None, fast: bool, quiet: bool, as_json: bool
+    slug: str | None,
+    listed: bool,
+    tls: TLSVersion | None,
+    fast: bool,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Play handshake failures, and show what both ends report.
 
@@ -70,15 +76,17 @@ def observe(
     """
     from mtls_echo.failures.registry import FAILURE_CASES, find
 
-    try:
+    if listed:
+        titles = {case.slug: case.title for case in FAILURE_CASES}
+        print_result("\n".join(f"{each:38}  {title}" for each, title in titles.items()))
+        return
+    with value_errors(""):
         chosen = find(slug) if slug is not None else FAILURE_CASES
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="SLUG") from None
     plays: list[tuple[FailureCase, TLSVersion]] = [
         (each, version) for each in chosen for version in each.expected if tls in (None, version)
     ]
     if not plays:
-        raise click.BadParameter(f"{slug} does not exist in TLS {tls}", param_hint="--tls")
+        raise CommandError(f"{slug} does not exist in TLS {tls}", "leave out --tls")
     mismatches = _print_json(plays) if as_json else _show_all(plays, fast=fast, quiet=quiet)
     if mismatches:
         complain("not everything happened as announced", "; ".join(mismatches))

@@ -15,7 +15,6 @@ has the root. A signature by another key and a damaged signature are equally inv
 from __future__ import annotations
 
 import ssl
-from difflib import get_close_matches
 from functools import partial
 
 from mtls_echo.demo.credentials import HOST
@@ -35,6 +34,7 @@ from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.flaws.baseline import ValidationInput
 from mtls_echo_pki.flaws.flaw import Flaw, TLSVersion
 from mtls_echo_pki.flaws.registry import FLAWS
+from mtls_echo_pki.lookup import look_up
 from mtls_echo_tls.sides import Side, peer_of
 
 _NO_PATH = frozenset({"unknown-authority", "missing-intermediate"})
@@ -119,9 +119,5 @@ def find(name: str) -> tuple[FailureCase, ...]:
     """
     exactly = tuple(each for each in FAILURE_CASES if name in (each.slug, each.name))
     found = exactly or tuple(each for each in FAILURE_CASES if each.cause == name)
-    if not found:
-        known = {word for each in FAILURE_CASES for word in (each.slug, each.cause)}
-        close = get_close_matches(name, sorted(known), n=3)
-        hint = f"; did you mean {' or '.join(close)}?" if close else ""
-        raise ValueError(f'there is no failure "{name}"{hint}')
-    return found
+    known = {word: found for each in FAILURE_CASES for word in (each.slug, each.cause)}
+    return found or look_up("failure", name, known, "mtls-echo observe --list")

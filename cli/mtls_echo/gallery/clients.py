@@ -21,6 +21,8 @@ from pathlib import Path
 
 import msgspec
 
+from mtls_echo_pki.lookup import look_up
+
 # What a word of a command may contain: an address, files, and a folder of the client's own;
 # `mtls-echo gallery judge --help` says what they stand for.
 PLACEHOLDERS = frozenset({"url", "host", "port", "ca", "crl", "trust", "cert", "key", "dir"})
@@ -135,6 +137,4 @@ def find_client(name: str) -> ClientCommand:
     Raises:
         ValueError: There is none.
     """
-    if name not in CLIENTS:
-        raise ValueError(f'there is no client "{name}"; there are {", ".join(CLIENTS)}')
-    return CLIENTS[name]
+    return look_up("client", name, CLIENTS, "mtls-echo gallery judge --list")

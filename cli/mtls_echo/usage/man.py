@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mtls_echo.console import PROGRAM, CommandError, say
+from mtls_echo.console import PROGRAM, say, value_errors
+from mtls_echo.parameters import writing
 from mtls_echo.usage.help import ANY_NUMBER, SectionedCommand
+from mtls_echo_pki.lookup import look_up
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -57,18 +59,17 @@ def man(ctx: click.Context, words: tuple[str, ...], folder: Path | None) -> None
     """
     pages = dict(_contexts(ctx.find_root()))
     if folder is None:
-        if words not in pages:
-            raise click.UsageError(f"No such command {' '.join(words)!r}.")
-        click.echo(page(pages[words], pages), nl=False)
+        named = {" ".join(path): each for path, each in pages.items()}
+        with value_errors(""):
+            chosen = look_up("command", " ".join(words), named, "mtls-echo --help")
+        click.echo(page(chosen, pages), nl=False)
         return
     if words:
-        raise click.UsageError("--write is for the pages of all commands.")
-    try:
+        raise click.UsageError("--write is for the pages of all commands; leave out COMMAND")
+    with writing(str(folder)):
         folder.mkdir(parents=True, exist_ok=True)
         for path, each in pages.items():
             (folder / f"{'-'.join((PROGRAM, *path))}.1").write_text(page(each, pages), "utf-8")
-    except OSError as error:
-        raise CommandError(f"{folder} cannot be written: {error.strerror}") from error
     say(f"wrote {len(pages)} pages into {folder}")
 
 

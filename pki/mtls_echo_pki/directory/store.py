@@ -10,7 +10,10 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Literal
 
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.credential import Credential
@@ -27,6 +30,9 @@ from mtls_echo_pki.files.trust_anchors import read_trust
 
 # A name becomes a folder and a common name (at most 64 characters, RFC 5280 A.1).
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]{0,63}")
+
+# Of the PKI directories beside one that does not exist, how many a hint names.
+_MOST_NAMED = 3
 
 
 class Store:
@@ -47,15 +53,22 @@ class Store:
             there = exists(self.path)
             is_pki = any(is_folder(self.path / part) for part in PARTS)
         if not is_pki:
+            near, make = neighbours(self.path), f"mtls-echo pki init {shlex.quote(str(self.path))}"
             raise DirectoryError(
                 f"{self.path}: {'is not a PKI directory' if there else 'does not exist'}",
-                f"make one: mtls-echo pki init {shlex.quote(str(self.path))}"
-                if not there
-                else "name a directory made by: mtls-echo pki init",
+                "name a directory made by: mtls-echo pki init"
+                if there
+                else f"{near}; to make one: {make}"
+                if near
+                else f"make one: {make}",
             )
 
-    def credential(self, name: str) -> Credential:
+    def credential(self, name: str, side: Literal["server", "client"] = "client") -> Credential:
         """Read a credential, never a key of one generation with another's certificate.
+
+        Args:
+            name: Its folder.
+            side: Who is to present it, for the hint where there is none.
 
         Raises:
             DirectoryError: If there is none of that name.
@@ -67,7 +80,7 @@ class Store:
             raise DirectoryError(
                 f'{self.path}: has no credential named "{name}"',
                 f"it has: {', '.join(self.names()) or 'none'}; for another: "
-                f"mtls-echo pki issue {shlex.quote(str(self.path))} {name} IDENTITY --client",
+                f"mtls-echo pki issue {shlex.quote(str(self.path))} {name} IDENTITY --{side}",
             )
         return read_credential(folder / "tls.crt", folder / "tls.key")
 
@@ -129,9 +142,23 @@ class Store:
 
     def _check_name(self, name: str) -> None:
         if name in PARTS:
-            raise DirectoryError(f'"{name}" is a part of every PKI directory, not a name')
+            raise DirectoryError(
+                f'"{name}" is a part of every PKI directory, not a name', "choose another"
+            )
         if not _NAME.fullmatch(name):
             raise DirectoryError(
                 f'"{name}" cannot name a credential',
                 "use up to 64 letters, digits and . _ @ -, not beginning with a dot or a hyphen",
             )
+
+
+def neighbours(path: Path) -> str | None:
+    """The PKI directories beside a path that does not exist, as a hint; None if there are none."""
+    with suppress(OSError):
+        found = path.absolute().parent.glob("*/trust/servers")
+        names = sorted(each.parts[-3] for each in found)
+        close = get_close_matches(path.name, names, n=1)
+        near = [shlex.quote(str(path.parent / name)) for name in close or names[:_MOST_NAMED]]
+        if near:
+            return f"did you mean {near[0]}?" if close else f"there is {' and '.join(near)}"
+    return None

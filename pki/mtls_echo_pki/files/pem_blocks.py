@@ -280,7 +280,7 @@ def _not_the(wanted: Kind, path: Path, found: list[Block]) -> MaterialError:
                 hint = of_openssh(block.der, quoted(path)) if wanted == "private key" else _NO_CA
             return MaterialError(path, f"holds {what} where a {wanted} belongs", hint)
     labels = ", ".join(sorted({block.label for block in found}))
-    return MaterialError(path, f"has no {wanted} in it, only: {labels}")
+    return MaterialError(path, f"has no {wanted} in it, only: {labels}", "name another file")
 
 
 def show_command(path: Path, command: str) -> str:

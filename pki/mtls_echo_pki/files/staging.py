@@ -130,7 +130,7 @@ def os_errors_as_directory_errors(path: Path) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        hint = None
+        hint = "name another directory"
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             barrier = _unreadable(Path(error.filename or path))
             hint = "name a directory you may write to"

@@ -64,7 +64,7 @@ def read_trust(path: Path, *, crl: Path | None = None, crl_required: bool = True
         else:
             if anchor_files(path) == files:
                 return trust
-    raise MaterialError(path, "is changed faster than it can be read")
+    raise MaterialError(path, "is changed faster than it can be read", "try again")
 
 
 def parse_trust(pem: bytes, *, path: Path) -> Trust:

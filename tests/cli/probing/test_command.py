@@ -170,7 +170,7 @@ def test_where_nothing_listens_there_is_no_connection(files: Files) -> None:
         (("localhost:1", "--pki", "x", "--method", "HEAD"), "--method has no effect"),
         (
             ("localhost:1", "--pki", "x", "--only", "expird"),
-            'there is no case "expird"; did you mean expired',
+            'there is no case "expird"\nmtls-echo: hint: did you mean expired',
         ),
         (("localhost:0", "--pki", "x"), "port"),
         (("localhost:1", "--pki", "x"), "x"),

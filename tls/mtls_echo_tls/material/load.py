@@ -281,8 +281,10 @@ def _from_directory(
     if (secret := secret_in(path)) is not None:
         own = secret if name is not None else (None, None)
         return _from_secret(own, path, side, strict, names)
+    # One that is made has no other credentials.
+    create = create and name in (None, "server", "client")
     directory, created = Directory.open_or_create(path) if create else (Directory(path), False)
-    credential = None if name is None else directory.credential(name)
+    credential = None if name is None else directory.credential(name, side)
     mine, others = directory.path / (name or ""), directory.path / "trust" / trusted
     files = Files(
         None if name is None else mine / "tls.crt",

@@ -53,6 +53,7 @@ _TOO_SLOW = ConfigurationError(
     "is the file system that the files are on reachable?",
 )
 _UNSTABLE = "written again and again while they are read"
+_AT_ONCE = "replace them by one rename, as mtls-echo pki and Kubernetes do"
 
 # How often dates are checked when files are read on demand only, in seconds.
 _DATES_INTERVAL = 60.0
@@ -200,7 +201,9 @@ class Reloader:
         if self.problem is None and seen.digest == self._digest:
             return _Candidate(seen.digest)
         where = ", ".join(str(path) for path in dict.fromkeys(files) if path is not None)
-        candidate = unstable = _Candidate(None, error=ConfigurationError(f"{where}: {_UNSTABLE}"))
+        candidate = unstable = _Candidate(
+            None, error=ConfigurationError(f"{where}: {_UNSTABLE}", _AT_ONCE)
+        )
         for _ in range(_ATTEMPTS):
             candidate = self._evaluate(seen.digest)
             is_news = candidate.error is not None or candidate.material is not None

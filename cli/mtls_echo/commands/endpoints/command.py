@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from mtls_echo.console import CONNECTION_STATUSES, CommandError
+from mtls_echo.console import CONNECTION_STATUSES, REDIRECT, CommandError
 from mtls_echo.parameters import Seconds, quiet_option, verify_option
 from mtls_echo.usage.help import SectionedCommand
 
@@ -155,7 +155,7 @@ def endpoints(
     )
     _refuse_idle("a connection", not check, {"--timeout": timeout})
     if sys.stdout is None:
-        raise CommandError("standard output is closed")
+        raise CommandError("standard output is closed", REDIRECT)
 
     import trio
 

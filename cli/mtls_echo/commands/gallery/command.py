@@ -117,10 +117,13 @@ def _domain(text: str) -> str:
     domain = text.lower().strip(".")
     try:
         if not domain.isascii():
-            raise ValueError(f"write {text!r} as it is sent, with A-labels (xn--…)")
+            raise ValueError
         Request.server(f"good.{domain}")
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--domain") from None
+    except ValueError:
+        raise CommandError(
+            f"--domain: {text!r} is not a domain name",
+            "write one such as gallery.localhost, and as it is sent, with A-labels (xn--…)",
+        ) from None
     return domain
 
 
@@ -204,10 +207,12 @@ def _world(pki: Path | None) -> World:
     if pki is None:
         return World()
     from mtls_echo_pki.directory.ca_folder import CAFolder
+    from mtls_echo_pki.directory.store import Store
     from mtls_echo_pki.files.pem_blocks import MaterialError
     from mtls_echo_pki.files.staging import DirectoryError
 
     try:
+        Store(pki)
         servers, clients = (
             CAFolder.read(pki, role).state.issuing for role in ("servers", "clients")
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import click
 from click.shell_completion import CompletionItem
 
-from mtls_echo.console import CommandError, print_result
+from mtls_echo.console import CommandError, print_result, value_errors
 from mtls_echo.parameters import (
     file_option,
     progress_bar,
@@ -152,7 +152,10 @@ def _run(client: ClientCommand, judging: Callable[[], Awaitable[Score]]) -> Scor
         while isinstance(error, BaseExceptionGroup):
             error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
         if isinstance(error, BuildError):
-            raise CommandError(f"{client.name} cannot be built: {error}") from error
+            raise CommandError(
+                f"{client.name} cannot be built: {error}",
+                "judge another: mtls-echo gallery judge --list",
+            ) from error
         if isinstance(error, OSError):
             program = (client.build or client.command)[0]
             raise CommandError(
@@ -199,10 +202,8 @@ def _list() -> None:
 def _exhibits(only: tuple[str, ...]) -> list[Exhibit]:
     from mtls_echo.gallery.collection import EXHIBITS, find_exhibit
 
-    try:
+    with value_errors("--only: "):
         return [find_exhibit(slug) for slug in only] or list(EXHIBITS.values())
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--only") from None
 
 
 def _client(name: str | None, command: tuple[str, ...]) -> ClientCommand:
@@ -213,14 +214,13 @@ def _client(name: str | None, command: tuple[str, ...]) -> ClientCommand:
             "name a client or give a command" + (", not both" if command else ""),
             "mtls-echo gallery judge --client curl, or: mtls-echo gallery judge -- CMD {url} {ca}",
         )
-    try:
+    with value_errors("", "mtls-echo gallery judge --help has the placeholders"):
         client = own_client(command) if name is None else find_client(name)
-    except ValueError as error:
-        raise CommandError(
-            str(error), "mtls-echo gallery judge --help has the placeholders"
-        ) from error
     if client.missing:
-        raise CommandError(f"--client {name}: {client.missing} is not installed")
+        raise CommandError(
+            f"--client {name}: {client.missing} is not installed",
+            "install it, or judge another: mtls-echo gallery judge --list",
+        )
     return client
 
 
@@ -230,13 +230,12 @@ def _expectations(file: Path | None) -> Mapping[str, Expectation]:
     from mtls_echo.gallery.collection import find_exhibit
     from mtls_echo.gallery.score import read_expectations
 
-    hint = 'a table per exhibit: [no-san], then verdict = "accepted" and reason = "why"'
+    form = 'a table per exhibit: [no-san], then verdict = "accepted" and reason = "why"'
     try:
-        found = read_expectations(file)
-        for slug in found:
-            find_exhibit(slug)
+        with value_errors(f"--expect {file}: ", form):
+            found = read_expectations(file)
+            for slug in found:
+                find_exhibit(slug)
     except OSError as error:
-        raise CommandError(f"--expect {file}: {os_reason(error)}") from error
-    except ValueError as error:
-        raise CommandError(f"--expect {file}: {error}", hint) from error
+        raise CommandError(f"--expect {file}: {os_reason(error)}", f"write {form}") from error
     return found

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mtls_echo.console import CommandError, print_result, usage_errors
+from mtls_echo.console import CommandError, print_result, split_hint, usage_errors
 from mtls_echo.usage.help import CommandGroup
 
 _QUIET = "mtls_echo.pki.quiet"
@@ -64,7 +64,8 @@ def as_command_errors() -> Generator[None]:
         ) from error
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        raise CommandError(f"{where}{os_reason(error)}") from error
+        raise CommandError(
+            f"{where}{os_reason(error)}", "name another, or see what is in its way: ls -la"
+        ) from error
     except ValueError as error:
-        message, _, hint = str(error).partition("; ")
-        raise CommandError(message, hint or None) from error
+        raise CommandError(*split_hint(str(error))) from error

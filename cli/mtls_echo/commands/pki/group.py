@@ -185,7 +185,7 @@ def issue(
     from mtls_echo_pki.directory.directory import Directory
 
     if slug is not None and pkcs12_file is not None:
-        raise click.UsageError("--flaw and --pkcs12 exclude each other")
+        raise click.UsageError("--flaw and --pkcs12 exclude each other; give one of them")
     if usage is None:
         raise click.UsageError("say whether it is for a --server or a --client")
     if pkcs12_password_file is not None and pkcs12_file is None:

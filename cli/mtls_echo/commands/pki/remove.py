@@ -76,6 +76,7 @@ def _credentials(place: Path) -> list[str]:
     """The names of the credentials, if it is a PKI directory that may be removed."""
     from mtls_echo_pki.directory.directory import Directory
     from mtls_echo_pki.directory.layout import credential_folders
+    from mtls_echo_pki.directory.store import neighbours
     from mtls_echo_pki.files.staging import DirectoryError
 
     if place.is_symlink():
@@ -83,6 +84,9 @@ def _credentials(place: Path) -> list[str]:
             f"{place}: is a link, which is not followed",
             f"name what it points to: mtls-echo pki remove {shlex.quote(os.path.realpath(place))}",
         )
+    if not os.path.lexists(place):
+        hint = neighbours(place) or "there is nothing to remove"
+        raise DirectoryError(f"{place}: does not exist", hint)
     Directory(place)
     if not any(place.glob("authorities/*/ledger.json")):
         raise DirectoryError(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mtls_echo_pki.directory.ledger import LedgerEntry
 
 _CHOICE = (
-    "say --same-key or --new-key: a key that leaked needs --new-key, and then pki revoke; "
+    "say --same-key or --new-key; a key that leaked needs --new-key, and then pki revoke; "
     "one that peers have pinned, --same-key"
 )
 
@@ -235,7 +235,7 @@ def revoke(
     from mtls_echo_pki.directory.directory import Directory
 
     if present and serials:
-        raise click.UsageError("--present and --serial exclude each other")
+        raise click.UsageError("--present and --serial exclude each other; give one of them")
     with as_command_errors():
         pki = Directory(directory)
         done = pki.revoke(name, reason=reason, present=present, serials=serials)

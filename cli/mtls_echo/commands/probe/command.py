@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mtls_echo.commands.probe.cases import complete_cases, list_cases
-from mtls_echo.console import CommandError, complain, print_result
+from mtls_echo.console import CommandError, complain, print_result, value_errors
 from mtls_echo.parameters import (
     CredentialName,
     choice_option,
@@ -288,10 +288,8 @@ def _check(options: dict[str, Any]) -> None:
         raise CommandError("--method has no effect without --http", "give both")
     from mtls_echo.probing.meanings import check_slugs
 
-    try:
+    with value_errors(""):
         check_slugs((*options["only"], *options["skip"]))
-    except ValueError as error:
-        raise CommandError(str(error)) from error
 
 
 def _target(address: str, options: dict[str, Any]) -> ProbeTarget:

@@ -66,7 +66,9 @@ def issuer_of(given: ProbeOptions) -> tuple[IdentityFactory, Trust | None]:
             " the key of the CA, --issuer-cert FILE --issuer-key FILE",
         )
     if pki is None and (given.name or given.other):
-        raise CommandError("--as and --other name certificates of --pki DIR", "give that too")
+        raise CommandError(
+            "--as and --other name certificates of --pki DIR", "give that in place of the files"
+        )
     with as_command_errors():
         try:
             return _of_directory(given, pki) if pki is not None else _of_files(given)

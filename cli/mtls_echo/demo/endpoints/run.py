@@ -228,7 +228,7 @@ def _check(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         taken = any(folder.iterdir())
     except OSError as error:
-        raise DirectoryError(f"{folder}: {os_reason(error)}") from error
+        raise DirectoryError(f"{folder}: {os_reason(error)}", "name another") from error
     if taken:
         raise DirectoryError(f"{folder}: is not empty", "name a folder that does not exist yet")
 

@@ -56,7 +56,8 @@ def read_text(path: Path, name: str) -> str:
     try:
         return decode_text(read_file(path), name)
     except OSError as error:
-        raise EndpointsError(name, "", unreadable(error, path)) from error
+        reason = unreadable(error, path)
+        raise EndpointsError(name, "", reason, "name a YAML file that you may read") from error
 
 
 def decode_text(contents: bytes, name: str) -> str:

@@ -88,7 +88,9 @@ class ContextSource:
 
     def _build(self, material: Material) -> ssl.SSLContext:
         if material.trust is None:
-            raise ConfigurationError("there are no trust anchors to verify the server by")
+            raise ConfigurationError(
+                "there are no trust anchors to verify the server by", "name some: ca_file"
+            )
         context = client_context(
             material.trust,
             material.credential,

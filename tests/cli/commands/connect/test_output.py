@@ -219,4 +219,4 @@ def test_an_input_that_cannot_be_read_is_an_error(world: World, tmp_path: Path) 
     os.close(write_only)
 
     assert (done.returncode, done.stdout) == (2, b"")
-    assert b"error: standard input cannot be read: Bad file descriptor" in done.stderr
+    assert b"error: standard input cannot be read: bad file descriptor" in done.stderr

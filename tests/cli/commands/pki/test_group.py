@@ -101,7 +101,7 @@ def test_init_without_permission_is_refused() -> None:
         (["authorities", "a.test", "--client"], "is a part of every PKI", None),
         (["server", "a.test", "--client"], "already something", "another name"),
         (["a", "a.test", "--client", "--lifetime", "3651d"], "outlive its CA", "shorter"),
-        (["a", "a.test", "--client", "--lifetime", "1w"], '"1w" is not a lifetime', "--help"),
+        (["a", "a.test", "--client", "--lifetime", "1w"], '"1w" is not a lifetime', "write 60s"),
         (["a", "a.test", "--client", "--key-type", "dsa"], "'dsa' is not one of", "--help"),
         (["a", "a.test", "--client", "--pkcs12", "p"], "no password", PASSWORD_VARIABLE),
         (
