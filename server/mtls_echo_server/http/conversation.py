@@ -12,6 +12,7 @@ beside chunks (RFC 9112 §6.3), a version that is not 1.0 or 1.1, a target witho
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from email.utils import formatdate
@@ -149,7 +150,9 @@ class Conversation:
                 return await self._answer(request, head, *found)
             return problem(408, "the request did not arrive in time", html=html), True
         except h11.RemoteProtocolError as error:
-            return problem(error.error_status_hint, f"{error}", html=html), True
+            status = error.error_status_hint
+            why = _TOO_LONG if status == 431 else _QUOTED.sub(r"\2", f"{error}")
+            return problem(status, why, html=html), True
         except _RefusedError as error:
             return problem(error.status, f"{error}", html=html), True
 
@@ -246,12 +249,17 @@ class _RefusedError(Exception):
 
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
+_TOO_LONG = f"a request line and its headers have {MOST_HEAD} bytes at most"
+
+# How h11 quotes what it could not read.
+_QUOTED = re.compile(r"bytearray\(b(['\"])(.*)\1\)")
+
 
 def _request(head: h11.Request) -> ReceivedRequest:
     size = len(head.target) + sum(len(name) + len(value) for name, value in head.headers)
     if size > MOST_HEAD:
         # h11 counts what is incomplete only, and this came at once.
-        raise _RefusedError(431, f"a request line and its headers have {MOST_HEAD} bytes at most")
+        raise _RefusedError(431, _TOO_LONG)
     if head.http_version not in (b"1.0", b"1.1"):
         raise _RefusedError(505, "this server speaks HTTP/1.1")
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}

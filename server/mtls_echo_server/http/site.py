@@ -39,6 +39,8 @@ class ReceivedRequest:
     @classmethod
     def of(cls, method: str, target: str, headers: Mapping[str, str]) -> ReceivedRequest:
         """Make one of a request line and headers; ValueError where the target has no path."""
+        if (method, target) == ("OPTIONS", "*"):
+            target = "/"  # asked of the server as a whole (RFC 9112 §3.2.4)
         path, _, asked = target.partition("?")
         if not target.startswith("/"):
             split = urlsplit(target)

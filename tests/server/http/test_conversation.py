@@ -126,6 +126,9 @@ async def test_options_say_what_is_allowed() -> None:
     answer = await said(b"OPTIONS /echo HTTP/1.1\r\n" + HOST + b"\r\n")
     assert statuses(answer) == [204]
     assert b"Allow: OPTIONS, POST\r\n" in answer
+    answer = await said(b"OPTIONS * HTTP/1.1\r\n" + HOST + b"\r\n")
+    assert statuses(answer) == [204]
+    assert b"Allow: GET, HEAD, OPTIONS\r\n" in answer
 
 
 async def test_a_body_is_waited_for_only_if_it_is_wanted() -> None:
@@ -201,7 +204,10 @@ async def test_what_is_wrong_is_refused_and_said(status: int, sent: bytes) -> No
     answer = await said(sent)
     assert statuses(answer) == [status]
     assert b"\0" not in answer
+    assert b"bytearray" not in answer
     assert answer.endswith(b"}\n")
+    if status == 431:
+        assert b"have 16384 bytes at most" in answer
     if status not in (404, 405):
         assert b"Connection: close" in answer
 
