@@ -191,9 +191,7 @@ class ExhibitVisit:
             return f"the handshake was completed, {came}"
         if (alert := report.alert) is not None and alert.direction == "received":
             return f"the client refused, {alert.name} ({alert.code})"
-        if report.rejected_by == "server":
-            return f"we refused the client, {report.causes[0]}"
-        return "the client left during the handshake"
+        return report.summary
 
     @property
     def fields(self) -> dict[str, Any]:

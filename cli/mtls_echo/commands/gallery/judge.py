@@ -45,8 +45,8 @@ placeholders:
   {url}          https://localhost:PORT/, a port for each run
   {host} {port}  the same apart; {host} is an address where one has to be asked for
   {ca}           the trust anchors, PEM
-  {crl}          a CRL of every CA, PEM; {trust} has both in one file, as OpenSSL takes
-                 them; with neither no revocation is judged
+  {crl}          a CRL of every CA; {trust}: both in one file, for OpenSSL;
+                 with neither no revocation is judged
   {cert} {key}   a client's certificate and key, PEM
   Standard input is an HTTP request, for clients that send what they read.
 
