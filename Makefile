@@ -103,7 +103,7 @@ docs: handbook
 	@mv docs/why-mtls.md.new docs/why-mtls.md
 	@$(BIN)/python -m mtls_echo.lesson.page >docs/lesson.md.new
 	@mv docs/lesson.md.new docs/lesson.md
-	@$(BIN)/python -m mtls_echo.gallery.clients_page >docs/clients.md.new
+	@$(BIN)/python -m docs.tables.clients >docs/clients.md.new
 	@mv docs/clients.md.new docs/clients.md
 
 # README.md, docs/page.md: what commands print in a terminal, and what a browser shows.

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 import trio
+from docs.tables.clients import cell, page
 
 from mtls_echo.gallery.clients import CLIENTS
-from mtls_echo.gallery.clients_page import cell, page
 from mtls_echo.gallery.collection import EXHIBITS
 from mtls_echo.gallery.judge import judge
 from tests.cli.gallery.test_command import running

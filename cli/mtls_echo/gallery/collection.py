@@ -29,19 +29,15 @@ _NOT_A_SERVERS = frozenset({"empty-trust"})
 
 
 class Remarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is said of exhibits, and of clients that differ, in ``exhibits.toml``.
+    """What is said of exhibits in ``exhibits.toml``.
 
     Attributes:
         aliases: What badssl.com calls exhibits, for tests that were written for it.
         choices: The slugs of flaws that a client may accept, by why it may.
-        differences: Why clients differ where a rule forbids it, by exhibit.
-        notes: What is to be known of a group of exhibits.
     """
 
     aliases: dict[str, list[str]]
     choices: dict[str, list[str]]
-    differences: dict[str, str]
-    notes: dict[str, str]
 
 
 _table = resources.files("mtls_echo.gallery").joinpath("exhibits.toml").read_text("utf-8")

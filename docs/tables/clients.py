@@ -1,18 +1,21 @@
 """Write `docs/clients.md`: every ready-made client that is here, by every exhibit.
 
 The rows are what `gallery judge --client NAME --json` prints, one client after the other.
+``clients.toml`` says why they differ where a rule forbids it, and what is to be known of a group.
 """
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 import trio
 
 from mtls_echo.gallery.clients import CLIENTS
-from mtls_echo.gallery.collection import EXHIBITS, REMARKS
+from mtls_echo.gallery.collection import EXHIBITS
 from mtls_echo.gallery.exhibit import Exhibit
 from mtls_echo.gallery.judge import judge
 from mtls_echo_pki.printable import printable
@@ -20,6 +23,11 @@ from mtls_echo_tls.alerts import AlertDescription
 
 # A client's score as JSON has it.
 Scored: TypeAlias = dict[str, Any]
+
+REMARKS = msgspec.convert(
+    tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8")),
+    dict[Literal["differences", "notes"], dict[str, str]],
+)
 
 _PREAMBLE = """\
 # What clients make of bad servers
@@ -51,8 +59,8 @@ def page(scores: Sequence[Scored]) -> Iterator[str]:
     by_group = {group: [e for e in EXHIBITS.values() if e.group == group] for group in _GROUPS}
     for group, about in _GROUPS.items():
         yield f"\n## {about}\n"
-        if group in REMARKS.notes:
-            yield f"{REMARKS.notes[group]}\n"
+        if group in REMARKS["notes"]:
+            yield f"{REMARKS['notes'][group]}\n"
         yield from _table(by_group[group], [s for s in scores if _knows(s, group)])
     yield "\n## Where they differ\n"
     yield from _differences(scores)
@@ -122,7 +130,7 @@ def _differences(scores: Sequence[Scored]) -> Iterator[str]:
         )
         if accepted:
             rule = exhibit.choice and f"{exhibit.choice[0].upper()}{exhibit.choice[1:]}."
-            said = " ".join(filter(None, (rule, REMARKS.differences.get(exhibit.slug))))
+            said = " ".join(filter(None, (rule, REMARKS["differences"].get(exhibit.slug))))
             named = f"**{exhibit.slug}** ({exhibit.title})"
             found.setdefault((", ".join(accepted), said), []).append(named)
     for (who, said), named_ones in found.items():
