@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from mtls_echo.console import CommandError, complain, print_result
-from mtls_echo.lesson.chapters import CHAPTERS, TOUR, numbered
+from mtls_echo.lesson.chapters import CHAPTERS, ONWARD, TOUR, numbered
+from mtls_echo.parameters import quiet_option
 
 if TYPE_CHECKING:
     from mtls_echo.demo.blocks import Section
@@ -62,6 +63,7 @@ class ChapterName(click.Choice[str]):
     is_flag=True,
     help="Do not wait for a key at the end of each page, as without a terminal.",
 )
+@quiet_option("Show only what does not happen as announced.")
 @click.option(
     "--keep",
     type=click.Path(path_type=Path),
@@ -70,7 +72,13 @@ class ChapterName(click.Choice[str]):
     " endpoints` in a second terminal.",
 )
 def demo(
-    *, names: tuple[str, ...], only_list: bool, tour: bool, no_pause: bool, keep: Path | None
+    *,
+    names: tuple[str, ...],
+    only_list: bool,
+    tour: bool,
+    no_pause: bool,
+    quiet: bool,
+    keep: Path | None,
 ) -> None:
     """Show what TLS and mutual TLS are, in chapters that build on each other.
 
@@ -92,13 +100,14 @@ def demo(
         return
     from mtls_echo.lesson.show import is_screen, open_console, pressed_keys, show, show_paged
 
-    chosen = [TOUR] if tour else [c for c in CHAPTERS if not names or c.name in names]
+    lesson = [c for c in CHAPTERS if c.name in names] if names else [*CHAPTERS, ONWARD]
+    chosen = [TOUR] if tour else lesson
     console = open_console()
     if keep is not None:
         _serve_from(keep)
     with pressed_keys() as keys:
-        if keys is None or no_pause or tour or not is_screen(console):
-            mismatches = show(console, chosen)
+        if keys is None or no_pause or tour or quiet or not is_screen(console):
+            mismatches = show(console, chosen, quiet=quiet)
         else:
             mismatches = show_paged(console, chosen, keys)
     if mismatches:

@@ -26,7 +26,8 @@ from mtls_echo_tls.diagnosis.report import Report
 from mtls_echo_tls.diagrams.narrow import glance_within
 from mtls_echo_tls.trace.messages import Message
 
-# What is accepted, refused and encrypted looks the same in every chapter.
+# What is accepted, refused and encrypted looks the same in every chapter: in a diagram an event is
+# red that is a refusal, and in a table a result that must not be, such as an attacker's success.
 ACCEPTED, REFUSED, ENCRYPTED = "green", "red", "cyan"
 
 INDENT = 2
@@ -39,12 +40,12 @@ _MARKED = re.compile(r"`(?P<code>[^`]+)`|\*\*(?P<strong>.+?)\*\*")
 
 
 def good(text: str) -> Text:
-    """Words about what was accepted, or held."""
+    """Words about a result as it must be."""
     return Text(text, f"bold {ACCEPTED}")
 
 
 def bad(text: str) -> Text:
-    """Words about what was refused, or lost."""
+    """Words about a result that must not be."""
     return Text(text, f"bold {REFUSED}")
 
 

@@ -41,6 +41,9 @@ CHAPTERS = (
     Chapter("endpoints", "many servers, each with its TLS", "mtls_echo.demo.endpoints.run"),
 )
 
+# What the whole lesson ends with.
+ONWARD = Chapter("next", "what next", "mtls_echo.lesson.onward")
+
 # Not a part of the lesson: what is worth seeing in a minute.
 TOUR = Chapter("tour", "the short tour", "mtls_echo.lesson.tour")
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import trio
 
 from mtls_echo.demo.blocks import Section
-from mtls_echo.lesson.chapters import CHAPTERS, Chapter
+from mtls_echo.lesson.chapters import CHAPTERS, ONWARD, Chapter
 
 _PREAMBLE = """\
 # The lesson
@@ -65,10 +65,12 @@ def _contents() -> str:
 
 def chapter_text(chapter: Chapter, sections: Sequence[Section]) -> str:
     """One chapter of the page, as Markdown."""
-    parts = [
-        f"## {CHAPTERS.index(chapter) + 1}. {_capital(chapter.title)}",
-        f"On a terminal: `mtls-echo demo --chapter {chapter.name}`",
-    ]
+    parts = [f"## {_capital(chapter.title)}"]
+    if chapter in CHAPTERS:
+        parts = [
+            f"## {CHAPTERS.index(chapter) + 1}. {_capital(chapter.title)}",
+            f"On a terminal: `mtls-echo demo --chapter {chapter.name}`",
+        ]
     for section in sections:
         parts.append(f"### {_capital(section.title)}")
         parts += [mask(block.markdown()) for block in section.blocks]
@@ -98,7 +100,7 @@ def _anchor(title: str) -> str:
 
 async def play_all() -> list[tuple[Chapter, list[Section]]]:
     """Play every chapter."""
-    return [(chapter, await chapter.play(lambda _: None)) for chapter in CHAPTERS]
+    return [(chapter, await chapter.play(lambda _: None)) for chapter in (*CHAPTERS, ONWARD)]
 
 
 if __name__ == "__main__":

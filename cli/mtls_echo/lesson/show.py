@@ -72,15 +72,22 @@ def is_screen(console: Console) -> bool:
     return console.is_terminal and not console.is_dumb_terminal
 
 
-def show(console: Console, chapters: Sequence[Chapter]) -> list[str]:
+def show(console: Console, chapters: Sequence[Chapter], *, quiet: bool = False) -> list[str]:
     """Play chapters and print them one after the other.
+
+    Args:
+        console: Where to.
+        chapters: Which.
+        quiet: Print only what did not happen as announced.
 
     Returns:
         What did not happen as announced.
     """
     mismatches: list[str] = []
     for chapter in chapters:
-        mismatches += show_sections(console, chapter, _play(console, chapter))
+        played = _play(console, chapter)
+        shown = [each for each in played if each.mismatches or not quiet]
+        mismatches += show_sections(console, chapter, shown)
     return mismatches
 
 

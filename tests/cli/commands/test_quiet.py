@@ -52,7 +52,7 @@ def test_every_command_that_tells_what_it_does_can_be_quiet() -> None:
 
     changing = ("init", "issue", "check", "renew", "revoke", "crl", "rollover", "remove")
     assert able >= {
-        *("connect", "serve", "probe", "gallery judge", "endpoints", "observe"),
+        *("connect", "serve", "probe", "gallery", "gallery judge", "endpoints", "observe", "demo"),
         *(f"pki {command}" for command in changing),
     }
 

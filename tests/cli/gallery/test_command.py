@@ -356,6 +356,18 @@ def test_it_serves_until_it_is_stopped_and_leaves_nothing(
         assert "Traceback" not in process.stderr.read()
 
 
+def test_a_quiet_gallery_says_where_it_is_and_nothing_of_visits() -> None:
+    with running("--quiet") as (process, port):
+        socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT).close()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT) == 0
+        assert process.stderr is not None
+        assert process.stdout is not None
+        told = process.stderr.read().splitlines()
+        assert all(line.startswith("  ") for line in told), told
+        assert process.stdout.read() == ""
+
+
 def test_without_a_folder_it_leaves_none_behind(tmp_path: Path) -> None:
     environ = {**environment(), "TMPDIR": str(tmp_path)}
     with subprocess.Popen(

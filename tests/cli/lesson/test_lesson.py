@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import trio
 from rich.console import Console
+from rich.text import Text
 
-from mtls_echo.demo.blocks import Section
-from mtls_echo.lesson.chapters import CHAPTERS, TOUR, Chapter
+from mtls_echo.commands.demo import demo
+from mtls_echo.demo.blocks import Prose, Section, Table
+from mtls_echo.lesson.chapters import CHAPTERS, ONWARD, TOUR, Chapter
 from mtls_echo.lesson.refusals import SCENES
 from mtls_echo.lesson.show import pages
 from tests.interop.foreign_peers import need
@@ -21,7 +23,7 @@ from tests.support.lesson import PAGE, is_in_the_page
 from tests.support.timing import TIMEOUT
 
 # What chapters are played here; those that take seconds have tests of their own.
-QUICK = {chapter.name: chapter for chapter in (*CHAPTERS[:6], TOUR)}
+QUICK = {chapter.name: chapter for chapter in (*CHAPTERS[:6], ONWARD, TOUR)}
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +202,45 @@ def test_options_that_make_no_sense_are_refused(arguments: str, complaint: str) 
     assert complaint in ran.stderr
 
 
+def test_a_refusal_of_what_must_be_refused_is_a_good_result(
+    played: dict[str, list[Section]],
+) -> None:
+    [admission] = (each for each in played["authority"] if each.title == "whom a server admits")
+    [table] = (block for block in admission.blocks if isinstance(block, Table))
+    cells = [cell for _, cell in table.rows if isinstance(cell, Text)]
+
+    assert [cell.plain.partition(":")[0] for cell in cells] == ["accepted", "refused", "refused"]
+    assert {str(cell.style) for cell in cells} == {"bold green"}
+
+
+def test_a_quiet_demo_shows_what_is_not_as_announced_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def play(_: Chapter, status: object) -> list[Section]:
+        await trio.lowlevel.checkpoint()
+        return [Section("the moon rises", (Prose("It is new."),), mismatch) for mismatch in said]
+
+    monkeypatch.setattr(Chapter, "play", play)
+    said: list[tuple[str, ...]] = [()]
+    demo.main(["--quiet"], standalone_mode=False)
+    assert capsys.readouterr() == ("", "")
+
+    said = [(), ("the moon is full",)]
+    with pytest.raises(SystemExit, match="1"):
+        demo.main(["--tour", "-q"], standalone_mode=False)
+    out, err = capsys.readouterr()
+    assert out.count("the moon rises") == 1
+    assert "not as announced: the moon is full" in out
+    assert "the moon is full" in err
+
+
+def test_the_lesson_ends_with_what_to_type_next(played: dict[str, list[Section]]) -> None:
+    commands = re.findall(r"`(mtls-echo [^`]+)`", text_of(played["next"]).replace("\n", " "))
+
+    assert {each.split()[1] for each in commands} >= {"serve", "connect", "explain", "probe"}
+    assert run("demo", "--list").stdout.count("\n") == len(CHAPTERS)
+
+
 # --- the short tour ------------------------------------------------------------------------------
 
 
@@ -305,7 +346,7 @@ def test_it_runs_for_a_user_without_a_home() -> None:
 
 
 def test_every_chapter_has_a_module_of_its_own() -> None:
-    modules = [chapter.module for chapter in (*CHAPTERS, TOUR)]
+    modules = [chapter.module for chapter in (*CHAPTERS, ONWARD, TOUR)]
 
     assert len({*modules}) == len(modules)
     assert all(isinstance(chapter, Chapter) for chapter in QUICK.values())

@@ -12,7 +12,7 @@ import click
 
 from mtls_echo.commands.gallery.judge import judge
 from mtls_echo.console import CommandError, print_result, say
-from mtls_echo.parameters import file_option, listen_on, writing
+from mtls_echo.parameters import file_option, listen_on, quiet_option, writing
 from mtls_echo.usage.help import ParentCommand
 from mtls_echo_tls.address import Address
 
@@ -74,6 +74,7 @@ exit status:
 @click.option("--list", "listed", is_flag=True, help="List the exhibits, and end.")
 @click.option("--hosts", is_flag=True, help="Print lines for /etc/hosts, and end.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per exhibit, or per visit.")
+@quiet_option("Say where it is, and nothing of single visits.")
 @click.pass_context
 def gallery(
     ctx: click.Context,
@@ -84,6 +85,7 @@ def gallery(
     listed: bool,
     hosts: bool,
     as_json: bool,
+    quiet: bool,
 ) -> None:
     """Serve every TLS fault on one port, to see what clients make of it.
 
@@ -105,7 +107,7 @@ def gallery(
             print_result(f"{host} {slug}.{domain}")
         print_result(f"{host} {domain}")
     else:
-        _serve(listen, pki, files, domain, as_json)
+        _serve(listen, pki, files, domain, as_json, quiet)
 
 
 gallery.add_command(judge)
@@ -160,7 +162,9 @@ _GROUPS = {
 }
 
 
-def _serve(listen: str, pki: Path | None, files: Path | None, domain: str, as_json: bool) -> None:
+def _serve(
+    listen: str, pki: Path | None, files: Path | None, domain: str, as_json: bool, quiet: bool
+) -> None:
     import signal
 
     import trio
@@ -176,7 +180,7 @@ def _serve(listen: str, pki: Path | None, files: Path | None, domain: str, as_js
                 if not as_json:
                     _introduce(sockets[0].getsockname()[:2], files or Path(folder), domain)
                 async with trio.open_nursery() as nursery:
-                    seen = _tell_json if as_json else _tell
+                    seen = _say_nothing if quiet else _tell_json if as_json else _tell
                     nursery.start_soon(shown.serve, sockets, seen)
                     async for _ in signals:
                         nursery.cancel_scope.cancel()
@@ -184,6 +188,10 @@ def _serve(listen: str, pki: Path | None, files: Path | None, domain: str, as_js
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(sock) for sock in listen_on("--listen", (listen,))]
         trio.run(until_stopped)
+
+
+def _say_nothing(_: ExhibitVisit) -> None:
+    """What `--quiet` says of a visit."""
 
 
 def _tell(visit: ExhibitVisit) -> None:
