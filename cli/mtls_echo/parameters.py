@@ -108,6 +108,26 @@ class Seconds(click.FloatRange):
         return seconds
 
 
+class ProtocolName(click.ParamType[str]):
+    """The name of an application protocol (RFC 7301 §3.1)."""
+
+    name = "protocol"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name, if it can be one."""
+        if not value.isascii() or not 1 <= len(value) <= 255:
+            told = f'"{value}" is not a protocol name; it has 1 to 255 ASCII characters: http/1.1'
+            self.fail(told, param, ctx)
+        return str(value)
+
+
+def alpn_option(help: str) -> Callable[[Command], Command]:
+    """The option ``--alpn``."""
+    return click.option(
+        "--alpn", type=ProtocolName(), multiple=True, metavar="PROTOCOL", help=help
+    )
+
+
 def timeout_option(default: float, help: str) -> Callable[[Command], Command]:
     """The option ``--timeout``, in seconds."""
     return click.option(

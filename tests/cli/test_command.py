@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 import ssl
@@ -82,6 +83,18 @@ def test_every_command_explains_itself_with_examples_that_it_understands(
         command = EVERY_COMMAND[*words[:depth]]
         with command.make_context(" ".join(words[:depth]), words[depth:]):
             pass  # understood
+
+
+@pytest.mark.parametrize("path", EVERY_COMMAND, ids=" ".join)
+def test_what_is_laid_out_in_the_help_fits_80_columns(path: tuple[str, ...]) -> None:
+    """But for what is wrapped so that it stays right: commands, sentences, exit statuses."""
+    command = EVERY_COMMAND[path]
+    lines = inspect.cleandoc(command.help or "").split("\n")
+    lines += inspect.cleandoc(command.epilog or "").split("\n")
+    wrapped = re.compile(r"  mtls-echo |      [A-Z`]|  +\d+  ")
+    wide = [line for line in lines if len(line) > 76 and line.startswith("  ")]
+
+    assert [line for line in wide if not wrapped.match(line)] == []
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from mtls_echo.__main__ import mtls_echo
 from mtls_echo.console import CommandError, split_hint, usage_error
 from mtls_echo_pki.directory.directory import Directory
+from tests.project.test_commands import check_options
 
 # What ends a command, and how many arguments it has when a hint is among them.
 _ERRORS = {
@@ -59,6 +61,10 @@ def error_of(*words: str) -> CommandError:
         ("pki issue {place}/test-pki x a.test --server --flaw expird", "did you mean expired"),
         ("pki renew {place}/test-pki client", "a key that leaked needs --new-key"),
         ("pki init {place}/file/x", "name another directory"),
+        *(
+            (f"{each} --alpn ''", "it has 1 to 255 ASCII characters")
+            for each in ("serve", "connect :1", "probe :1")
+        ),
         ("demo --tour --list", "give one of them"),
         ("demo --chapter endpoints --keep {place}/file/x", "name another"),
         ("observe expird", "did you mean expired"),
@@ -80,6 +86,8 @@ def test_a_hint_is_about_what_was_wrong(command: str, hint: str, place: Path) ->
 
     assert error.hint is not None
     assert hint.format(place=place) in error.hint
+    for named in re.findall(r"mtls-echo ([^;]+)", error.hint):
+        check_options(named.split())
     assert not (place / "new").exists()
 
 

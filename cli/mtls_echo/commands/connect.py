@@ -17,6 +17,7 @@ from mtls_echo.console import CONNECTION_STATUSES, CommandError, broken_pipe, va
 from mtls_echo.parameters import (
     CredentialName,
     Seconds,
+    alpn_option,
     file_option,
     is_strict,
     quiet_option,
@@ -147,7 +148,7 @@ _SECTIONS = {
     " no MESSAGE and no --http this implies --handshake.",
 )
 @click.option("--tls", type=click.Choice(["1.2", "1.3"]), help="Offer only this version.")
-@click.option("--alpn", multiple=True, metavar="PROTOCOL", help="Offer this protocol; repeatable.")
+@alpn_option("Offer this protocol; repeatable.")
 @timeout_option(10.0, "For connecting and the handshake; then for silence while an echo is due.")
 @quiet_option(
     "Print the echo and nothing else but errors and warnings; of a server that does not echo"
@@ -225,12 +226,6 @@ def connect(
     with value_errors("--server-name: ", "give the host name only"):
         if server_name is not None:
             reference_identifier(server_name)
-    for protocol in alpn:
-        if not (protocol.isascii() and 1 <= len(protocol) <= 255):
-            raise CommandError(
-                f"--alpn {protocol!r} is not a protocol name",
-                "it has 1 to 255 ASCII characters, for example http/1.1 (RFC 7301)",
-            )
     if name is not None and (no_cert or cert or key or password_file or ca or crl):
         other = "--no-cert" if no_cert else "--cert, --key, --password-file, --ca and --crl"
         raise CommandError(

@@ -157,12 +157,6 @@ def _refuse_contradictions(options: dict[str, Any]) -> None:
         )
     if options["quiet"] and options["verbose"]:
         raise CommandError("--quiet and --verbose exclude each other", "leave one of them out")
-    for protocol in options["alpn"]:
-        if not protocol.isascii() or not 1 <= len(protocol) <= 255:
-            raise CommandError(
-                f'--alpn: "{protocol}" is not a protocol name',
-                "1 to 255 ASCII characters (RFC 7301 §3.1), such as h2 or http/1.1",
-            )
 
 
 _KINDS = ("cn", "dns", "uri", "email", "fingerprint")

@@ -15,6 +15,7 @@ import click
 from mtls_echo.parameters import (
     Command,
     CredentialName,
+    alpn_option,
     choice_option,
     file_option,
     quiet_option,
@@ -40,8 +41,8 @@ signals:
   SIGTERM, SIGINT  stop accepting; a connection on which nothing has arrived
                    for a second is closed with close_notify, busy ones have
                    the grace period; a second signal cuts off what is left
-  SIGHUP           read the files now, without waiting for --reload-interval,
-                   and log what is new
+  SIGHUP           read the files now, before --reload-interval is over, and
+                   log what is new
   With --workers, send them to the process that `listening` names in JSON.
 
 \b
@@ -172,12 +173,9 @@ _OPTIONS = (
     choice_option(
         "--max-version", values=("1.2", "1.3"), default="1.3", help="Newest TLS version."
     ),
-    click.option(
-        "--alpn",
-        multiple=True,
-        metavar="NAME",
-        help="Accept this application protocol; repeatable.  [default: http/1.1, without "
-        "insisting on it]",
+    alpn_option(
+        "Accept this application protocol; repeatable.  [default: http/1.1, without insisting on"
+        " it]"
     ),
     click.option(
         "--no-http",

@@ -137,4 +137,4 @@ def find_client(name: str) -> ClientCommand:
     Raises:
         ValueError: There is none.
     """
-    return look_up("client", name, CLIENTS, "mtls-echo gallery judge --list")
+    return look_up("client", name, CLIENTS, "mtls-echo gallery judge --client list")

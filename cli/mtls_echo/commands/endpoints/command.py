@@ -36,7 +36,7 @@ the configuration is a list of groups:
     endpoints_sd_files:
       - files: ["targets/*.json"]
         refresh_interval: 5m
-    mode: ""            # or "strict": always kept and always tried, no discovery
+    mode: ""            # or "strict": kept and tried for ever, no discovery
 
 \b
 examples:

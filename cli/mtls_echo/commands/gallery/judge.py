@@ -43,7 +43,7 @@ examples:
 \b
 placeholders:
   {url}          https://localhost:PORT/, a port for each run
-  {host} {port}  the same apart; {host} is an address where one has to be asked for
+  {host} {port}  the same apart; {host} an address where one is asked for
   {ca}           the trust anchors, PEM
   {crl}          a CRL of every CA; {trust}: both in one file, for OpenSSL;
                  with neither no revocation is judged
@@ -154,7 +154,7 @@ def _run(client: ClientCommand, judging: Callable[[], Awaitable[Score]]) -> Scor
         if isinstance(error, BuildError):
             raise CommandError(
                 f"{client.name} cannot be built: {error}",
-                "judge another: mtls-echo gallery judge --list",
+                "judge another: mtls-echo gallery judge --client list",
             ) from error
         if isinstance(error, OSError):
             program = (client.build or client.command)[0]
@@ -219,7 +219,7 @@ def _client(name: str | None, command: tuple[str, ...]) -> ClientCommand:
     if client.missing:
         raise CommandError(
             f"--client {name}: {client.missing} is not installed",
-            "install it, or judge another: mtls-echo gallery judge --list",
+            "install it, or judge another: mtls-echo gallery judge --client list",
         )
     return client
 

@@ -23,7 +23,7 @@ quiet_option = click.option(
     is_flag=True,
     expose_value=False,
     callback=_note,
-    help="Print nothing of what was done; what was not, and what is still trusted, is printed.",
+    help="Print only what is wrong, what was not done, and what is still trusted.",
 )
 
 

@@ -15,7 +15,14 @@ import click
 
 from mtls_echo.commands.pki.errors import PKIGroup, as_command_errors, print_done, quiet_option
 from mtls_echo.console import print_result
-from mtls_echo.parameters import FlawSlug, Lifetime, directory_argument, file_option, summary
+from mtls_echo.parameters import (
+    FlawSlug,
+    Lifetime,
+    choice_option,
+    directory_argument,
+    file_option,
+    summary,
+)
 from mtls_echo_pki.printable import printable
 
 # Spelled out, since KeyType would import cryptography for a --help; a test compares them.
@@ -69,7 +76,7 @@ def pki() -> None:
 )
 @click.option("--single-authority", is_flag=True, help="Let one CA issue for both sides.")
 @click.option("--intermediate", is_flag=True, help="Put an issuing CA below each root.")
-@click.option("--key-type", type=click.Choice(KEY_TYPES), default="p256", show_default=True)
+@choice_option("--key-type", values=KEY_TYPES, default="p256", help="The kind of all keys.")
 @quiet_option
 def init(
     directory: Path,
@@ -135,7 +142,7 @@ def init(
     show_default=True,
     help="60s, 10m, 12h or 30d; not longer than the CA's.",
 )
-@click.option("--key-type", type=click.Choice(KEY_TYPES), default="p256", show_default=True)
+@choice_option("--key-type", values=KEY_TYPES, default="p256", help="The kind of its key.")
 @file_option(
     *("--pkcs12", "pkcs12_file"),
     help="Also write key and certificates as PKCS#12 (mode 0600), for browsers and Java.",

@@ -11,6 +11,7 @@ from mtls_echo.commands.probe.cases import complete_cases, list_cases
 from mtls_echo.console import CommandError, complain, print_result, value_errors
 from mtls_echo.parameters import (
     CredentialName,
+    alpn_option,
     choice_option,
     file_option,
     progress_bar,
@@ -34,8 +35,8 @@ EPILOG = """
 examples:
   mtls-echo probe localhost:8443 --pki DIR
       A server that was started with the certificates of `mtls-echo pki init DIR`.
-  mtls-echo probe api.test:443 --http /health --ca ca.crt
-          --issuer-cert clients.crt --issuer-key clients.key --cert me.crt --key me.key
+  mtls-echo probe api.test:443 --http /health --ca ca.crt \
+--issuer-cert clients.crt --issuer-key clients.key --cert me.crt --key me.key
       A server of any make: what only its CA can sign is issued for the probe.
   mtls-echo probe api.test:443 --ca system --cert me.crt --key me.key
       Without the CA's key: the half that takes none.
@@ -129,7 +130,7 @@ _SECTIONS = {
     type=click.Choice(list(PORTS)),
     help="Begin TLS in the middle of this protocol, which goes with --handshake.",
 )
-@click.option("--alpn", multiple=True, metavar="PROTOCOL", help="Offer this protocol; repeatable.")
+@alpn_option("Offer this protocol; repeatable.")
 @click.option("--headers", is_flag=True, help="Claim identities in HTTP headers, too.")
 @choice_option(
     "--client-auth",
