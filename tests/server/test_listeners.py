@@ -8,6 +8,7 @@ import pytest
 
 from mtls_echo_server.listeners import ListenError, listen
 from mtls_echo_tls.address import parse_address
+from tests.support.ports import server_port
 
 
 @pytest.mark.parametrize(
@@ -67,14 +68,12 @@ def test_a_name_is_listened_on_at_each_of_its_addresses_with_one_port() -> None:
 def test_a_port_in_use_is_reported_and_nothing_stays_open() -> None:
     [taken] = listen(["127.0.0.1:0"])
     port = taken.getsockname()[1]
-    [free] = listen(["127.0.0.1:0"])
-    free_port = free.getsockname()[1]
-    free.close()
+    free = server_port()
     with taken:
         with pytest.raises(ListenError, match="the port is in use") as error:
-            listen([f"127.0.0.1:{free_port}", f"127.0.0.1:{port}"])
+            listen([f"127.0.0.1:{free}", f"127.0.0.1:{port}"])
         assert f"sport = :{port}" in error.value.hint
-    listen([f"127.0.0.1:{free_port}"])[0].close()
+    listen([f"127.0.0.1:{free}"])[0].close()
 
 
 @pytest.mark.parametrize(

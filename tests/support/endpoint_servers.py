@@ -23,6 +23,7 @@ from mtls_echo_server.service import Server
 from mtls_echo_tls.address import Address
 from mtls_echo_tls.diagnosis.report import Report
 from tests.support.authorities import CLIENTS, UNTRUSTED_CA
+from tests.support.ports import server_port
 from tests.support.timing import TIMEOUT
 
 
@@ -78,19 +79,20 @@ class Site:
     def __init__(self, context: Callable[[], Any], access: Access | None = None) -> None:
         self._context = context()
         self._access = access
-        self.port = 0
+        # Its own while it is stopped, too.
+        self.port = server_port()
         self.events: list[Event] = []
         self._server: Server | None = None
         self._ended = trio.Event()
         self._arrived = trio.lowlevel.ParkingLot()
 
     async def start(self, nursery: trio.Nursery, *, doors: int = 1) -> list[int]:
-        """Accept connections, on so many ports; the first is kept for the next start."""
-        sockets = [socket.create_server(("127.0.0.1", self.port)) for _ in range(doors)]
+        """Accept connections, on so many ports; the first is the same at each start."""
+        wanted = (self.port, *[0] * (doors - 1))
+        sockets = [socket.create_server(("127.0.0.1", port)) for port in wanted]
         for sock in sockets:
             sock.setblocking(False)
         ports = [int(sock.getsockname()[1]) for sock in sockets]
-        self.port = ports[0]
         self._server = Server(self._context, access=self._access, events=self._note)
         self._ended = trio.Event()
 

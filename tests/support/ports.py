@@ -7,35 +7,47 @@ that the kernel hands out, for it hands them out to everything else that runs.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import errno
+import functools
 import itertools
-import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 # No round number: tests look for ports in what is printed.
 _LOWEST = 20_011
 
-# Each process looks for its own among as many.
-_SHARE = 1_000
+# Each process has as many for itself, and holds the first of them.
+_SHARE = 250
 
 
-def _first_of_the_kernels() -> int:
-    """Where the ports begin that are given to those who name none."""
+def _end() -> int:
+    """Where the ports begin that the kernel gives to those who name none, or begin usually."""
     try:
         said = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii")
     except FileNotFoundError:
         return 49_152  # RFC 6335 section 6
-    return int(said.split()[0])
+    first = int(said.split()[0])
+    return first if first > _LOWEST + _SHARE else 32_768
 
 
-def _own_share() -> range:
-    shares = max(1, (_first_of_the_kernels() - _LOWEST) // _SHARE)
-    first = _LOWEST + os.getpid() % shares * _SHARE
-    return range(first, first + _SHARE)
+@functools.cache
+def _own() -> Iterator[int]:
+    for first in range(_LOWEST, _end() - _SHARE, _SHARE):
+        with contextlib.suppress(OSError):  # it is another process's
+            _hold(first)
+            return itertools.cycle(range(first + 1, first + _SHARE))
+    raise AssertionError("no ports are free")
 
 
-_own = itertools.cycle(_own_share())
+def _hold(port: int) -> int:
+    """Bind a port until the tests are over, without listening."""
+    held = socket.socket()  # without SO_REUSEADDR, so that it is shared with no other
+    atexit.register(held.close)
+    held.bind(("127.0.0.1", port))
+    found: int = held.getsockname()[1]
+    return found
 
 
 def server_port() -> int:
@@ -43,7 +55,7 @@ def server_port() -> int:
 
     Nor to a connection: one to a port where nothing listens yet could else be its own other end.
     """
-    for port in itertools.islice(_own, _SHARE):
+    for port in itertools.islice(_own(), _SHARE):
         try:
             socket.create_server(("127.0.0.1", port)).close()
         except OSError as error:
@@ -56,8 +68,4 @@ def server_port() -> int:
 
 def refusing_port() -> int:
     """A port on which nothing listens, now and until the tests are over."""
-    held = socket.socket()  # without SO_REUSEADDR, so that it is shared with no other
-    held.bind(("127.0.0.1", 0))
-    atexit.register(held.close)
-    port: int = held.getsockname()[1]
-    return port
+    return _hold(0)

@@ -35,6 +35,7 @@ from tests.cli.probing.servers import (
     verdicts,
 )
 from tests.support.authorities import SERVERS
+from tests.support.ports import refusing_port
 
 pytestmark = pytest.mark.real_time
 
@@ -288,9 +289,7 @@ async def test_a_server_that_we_refuse_and_one_without_tls_are_not_judged() -> N
         refused = await probed(port)
     async with serving(context(), silent, plaintext=b"220 ready\r\n") as port:
         clear = await probed(port)
-    async with serving(context(), silent) as port:
-        pass
-    nowhere = await probed(port)
+    nowhere = await probed(refusing_port())
 
     assert refused.exit_status() == SERVER_REFUSED
     assert clear.exit_status() == SERVER_REFUSED
