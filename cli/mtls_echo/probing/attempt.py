@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 import trio
 
+from mtls_echo.probing import http2
 from mtls_echo.probing.target import MESSAGE, Mode, PaceLimit, ProbeTarget
 from mtls_echo_client.check import await_verdict
 from mtls_echo_client.http import HTTPRequest, ask
@@ -214,7 +215,9 @@ def _end_of(evidence: Evidence) -> str:
 
 
 async def _speak(target: ProbeTarget, session: Session, mode: Mode, request: HTTPRequest) -> None:
-    if mode == "http":
+    if mode == "http" and session.evidence.alpn == "h2":
+        await http2.ask(session, request, target.port, target.timeout)
+    elif mode == "http":
         await ask(session, request, target.port, target.timeout)
     elif mode == "echo":
         await session.echo(MESSAGE)

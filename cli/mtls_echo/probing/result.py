@@ -145,13 +145,12 @@ class Result(msgspec.Struct, kw_only=True):
 
     def findings(self, fail_on: Severity = "low") -> list[ProbeRow]:
         """What was admitted and must not be, of this severity or above; the gravest first."""
-        counted = SEVERITIES[: SEVERITIES.index(fail_on) + 1]
-        return [
-            row
-            for severity in counted
-            for row in self.rows
-            if row.is_finding and row.severity == severity
-        ]
+        found = [row for row in self.rows if row.is_finding and _counts(row, fail_on)]
+        return sorted(found, key=lambda row: SEVERITIES.index(row.severity))
+
+    def unclear(self, fail_on: Severity = "low") -> list[ProbeRow]:
+        """What would count if it was admitted."""
+        return [row for row in self.rows if row.verdict == "unclear" and _counts(row, fail_on)]
 
     def exit_status(self, fail_on: Severity = "low") -> int:
         """That of the command: what is unclear is not a pass, nor what was not judged."""
@@ -161,7 +160,10 @@ class Result(msgspec.Struct, kw_only=True):
             return SERVER_REFUSED if any(e.we_refused for e in self.baseline) else GOOD_REFUSED
         if self.findings(fail_on):
             return SOME_ADMITTED
-        verdicts = {row.verdict for row in self.rows}
-        if "unclear" in verdicts or verdicts <= {"not tested"}:
+        if self.unclear(fail_on) or {row.verdict for row in self.rows} <= {"not tested"}:
             return SOME_UNCLEAR
         return ALL_REFUSED
+
+
+def _counts(row: ProbeRow, fail_on: Severity) -> bool:
+    return SEVERITIES.index(row.severity) <= SEVERITIES.index(fail_on)

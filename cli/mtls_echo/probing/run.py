@@ -84,16 +84,10 @@ async def run(
 
 
 async def _find_baseline(prober: Prober, result: Result) -> None:
-    target = prober.target
-    for version in target.versions:
+    for version in prober.target.versions:
         tried = await _try_good(prober, version)
-        if target.mode is None and not prober.good and _has_begun(tried):
-            prober.mode = _mode_of(tried)
-            prober.speaks_http = prober.mode != "http" and "HTTP" in _protocol_of(tried)
-            if _wants_other_alpn(tried):
-                prober.target = target = replace(target, alpn=("h2", "http/1.1"))
-            if prober.mode != "http":
-                tried = await _try_good(prober, version)
+        if not prober.good and _has_begun(tried):
+            tried = await _find_mode(prober, version, tried)
         report = tried.report
         served = report.outcome in _SERVED
         if served:
@@ -115,6 +109,7 @@ async def _find_baseline(prober: Prober, result: Result) -> None:
     again = await at_once([partial(_try_good, prober, version) for version in prober.versions])
     for version, tried in zip(prober.versions, again, strict=True):
         prober.good[version] = replace(prober.good[version], again=tried)
+    target = prober.target
     if prober.mode == "handshake" and target.prologue is None:
         for version in prober.versions[:1]:
             context = make_client(target, prober.credential, version, "http")
@@ -126,6 +121,26 @@ async def _find_baseline(prober: Prober, result: Result) -> None:
             first, second = await at_once([partial(_try_good, prober, version, name)] * 2)
             if first.report.outcome in _SERVED:
                 prober.good_elsewhere[version, name] = Good(first, second)
+
+
+async def _find_mode(prober: Prober, version: TLSVersion, tried: Tried) -> Tried:
+    """How the server wants to be spoken to, by what it made of the first attempt; and the next."""
+    target = prober.target
+    prober.mode = target.mode or _mode_of(tried)
+    only_h2 = _wants_other_alpn(tried) or _protocol_of(tried) == "HTTP/2"
+    # Some that speak HTTP/2 only refuse an offer of HTTP/1.1 by an alert, and some just close.
+    may_be_h2 = only_h2 or (target.mode is None and bool(tried.ended) and not tried.text)
+    if target.mode in (None, "http") and may_be_h2 and not target.alpn:
+        mode, prober.mode = prober.mode, "http"
+        prober.target = replace(target, alpn=("h2", "http/1.1"))
+        by_h2 = await _try_good(prober, version)
+        if by_h2.report.outcome in _SERVED or target.mode == "http":
+            return by_h2
+        prober.mode = mode
+        if not by_h2.is_up:
+            prober.target = target
+    prober.speaks_http = prober.mode != "http" and "HTTP" in _protocol_of(tried)
+    return tried if prober.mode == (target.mode or "http") else await _try_good(prober, version)
 
 
 async def _try_good(prober: Prober, version: TLSVersion, name: str | None = None) -> Tried:

@@ -286,6 +286,23 @@ def test_the_exit_status_calls_nothing_a_pass_that_was_not_tested(
     assert msgspec.structs.replace(FOUND, rows=rows).exit_status() == status
 
 
+def test_what_is_unclear_counts_where_an_admission_would() -> None:
+    refused = ROWS[2]
+    unclear = msgspec.structs.replace(ROWS[1], verdict="unclear")
+    result = Result(
+        target="a.test:443",
+        mode="http",
+        good="client.test",
+        baseline=[GoodOutcome(tls="1.3", served=True, how="HTTP/1.1 200 OK")],
+        rows=[refused, unclear],
+    )
+
+    assert result.exit_status("medium") == 0
+    assert result.exit_status("low") == 6
+    assert b' errors="0"' in as_junit(result, "medium")
+    assert b' errors="1"' in as_junit(result, "low")
+
+
 def test_a_command_shows_a_finding_again_or_there_is_none() -> None:
     target = ProbeTarget(
         host="a.test",

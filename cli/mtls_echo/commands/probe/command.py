@@ -54,8 +54,8 @@ exit status:
   2  usage, configuration or unusable files
   3  no TCP connection
   4  we refused the server, or it does not speak TLS
-  5  the good identity was refused: nothing is judged
-  6  something is unclear, or nothing was tested
+  5  the good identity is not served: nothing is judged
+  6  something is unclear that would count, or nothing was tested
 
 Probe servers that you may test, and no others: see docs/probe.md. Subjects of certificates that
 are issued for it say "mtls-echo probe".

@@ -48,7 +48,7 @@ def as_json(result: Result, fail_on: Severity) -> bytes:
 def as_junit(result: Result, fail_on: Severity) -> bytes:
     """A test suite with a case for each row; what is unclear is an error."""
     name = f"mtls-echo probe {result.target}"
-    failed = result.findings(fail_on)
+    failed, unclear = result.findings(fail_on), result.unclear(fail_on)
     suite = JUnitSuite(name, name)
     for each in result.baseline:
         title = f"the good identity is served (TLS {each.tls})"
@@ -58,10 +58,11 @@ def as_junit(result: Result, fail_on: Severity) -> bytes:
         if row in failed:
             meaning = f"{row.differs}. {CLASSES[row.slug].meaning}"
             suite.add(row.title, "failure", row.how, meaning)
-        elif row.verdict == "unclear":
+        elif row in unclear:
             suite.add(row.title, "error", f"unclear: {row.how}", row.differs)
         else:
-            suite.add(row.title, "skipped" if row.verdict == "not tested" else "", row.how)
+            judged = row.verdict not in ("unclear", "not tested")
+            suite.add(row.title, "" if judged else "skipped", row.how)
     return suite.encode()
 
 
