@@ -8,6 +8,7 @@ the usual way, and whether there is another way to get more.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -37,6 +38,9 @@ _MANY = 20
 
 # Bytes read of an answer in the clear; those of an alert in a record, the last of which names it.
 _MOST_PLAIN, _ALERT_SIZE = 16 * 1024, 7
+
+# An error in place of a greeting, of servers that speak first: FTP and SMTP, IMAP.
+_ERROR = re.compile(r"[45]\d\d[ -]|\* BYE\b")
 
 # How a connection without TLS ended that shows nothing.
 _NO_TCP = "no TCP connection"
@@ -207,6 +211,8 @@ async def _plaintext(prober: Prober, case: Case) -> list[ProbeRow]:
     answer = heard(received) or unknown(received)
     if answer.location.startswith("https://"):
         return [case.row("refused", status_of(answer))]
+    if answer.status is None and _ERROR.match(answer.text):
+        return [case.row("refused", f"an error in the clear: {answer.text}")]
     verdict, how = by_answer(answer, good)
     return [case.row("refused" if verdict == "refused late" else verdict, how)]
 

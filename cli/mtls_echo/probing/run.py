@@ -25,7 +25,7 @@ from mtls_echo.probing.meanings import wrong_alert
 from mtls_echo.probing.prober import Prober, at_once
 from mtls_echo.probing.result import Case, GoodOutcome, ProbeRow, Result
 from mtls_echo.probing.target import Mode, PaceLimit, ProbeTarget
-from mtls_echo.probing.verdict import BEHIND_HTTP, REFUSALS, SILENT, Good, judged
+from mtls_echo.probing.verdict import BEHIND_HTTP, OTHER_TEXT, REFUSALS, SILENT, Good, judged
 from mtls_echo_tls.address import Address
 from mtls_echo_tls.path.certificates import PeerIdentity
 
@@ -343,6 +343,11 @@ def _conclude(prober: Prober, result: Result) -> None:
         notes.append(
             f"sessions can be resumed for {' and '.join(lasting)}; whether that outlives a"
             " revocation is tested by --between"
+        )
+    if any(row.verdict == "unclear" and row.how.endswith(OTHER_TEXT) for row in result.rows):
+        notes.append(
+            "some get another page with the same status, which may be a refusal: name one whose"
+            " status tells (--http PATH)"
         )
     if late := sorted({r.slug for r in result.rows if r.verdict == "admitted" and r.tries > 1}):
         notes.append(

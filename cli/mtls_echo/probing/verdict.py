@@ -29,6 +29,12 @@ REFUSALS: frozenset[Verdict] = frozenset({"refused", "refused late"})
 # Statuses that say nothing of who asks: it took too long, or asks too often.
 _NOT_ABOUT_IDENTITY = frozenset({408, 425, 429})
 
+# Where a client is led that is not let in, or is to prove otherwise who it is.
+_TO_LOG_IN = re.compile(
+    r"(?i)(?<![a-z])(log.?[io]n|sign.?in|auth|authenticate|oauth2?|saml2?|sso|denied|forbidden"
+    r"|unauthori[sz]ed|accessdenied)(?![a-z])"
+)
+
 # What differs from one answer to the next: times, counters, digests and tokens.
 _LEFT_OUT = "*"
 _VOLATILE = re.compile(r"\b(?=\w*\d)[\w:.+-]*\w")
@@ -108,9 +114,10 @@ def by_answer(
         return "unclear", how
     same = answer.status == expected.status
     if not same or without(answer.location, words) != without(expected.location, words):
-        return "unclear", f"{how}, where the good identity got {status_of(expected)}"
+        verdict: Verdict = "refused late" if _TO_LOG_IN.search(answer.location) else "unclear"
+        return verdict, f"{how}, where the good identity got {status_of(expected)}"
     if not good.is_answer(answer.text, words):
-        return "unclear", f"{how}, with another text than the good identity got"
+        return "unclear", f"{how}, {OTHER_TEXT}"
     return "admitted", how
 
 
@@ -132,6 +139,9 @@ def _after_the_handshake(tried: Tried, good: Good, words: Sequence[str]) -> tupl
 # PostgreSQL asks for a certificate, and demands it of a user that has logged in.
 BEHIND_HTTP = "TLS lets it in; the server speaks HTTP, and may refuse in its answer (--http)"
 BEHIND_STARTTLS = "TLS lets it in; what the protocol behind it does is not seen"
+
+# An error page with the status of a success, or one that greets each client by its name.
+OTHER_TEXT = "with another text than the good identity got"
 
 # A server of TLS 1.3 that says nothing to any client; `mtls_echo.probing.run` may know more.
 SILENT = "the server says nothing: neither to this identity nor to the good one"

@@ -101,6 +101,7 @@ async def test_an_answer_that_greets_each_client_by_its_own_name_is_the_same_ans
     assert not any("not tested" in note for note in result.notes)
     # Without a certificate the page is another one: who can say whether it gives anything away?
     assert verdicts(result)["none"] == {"unclear"}
+    assert any("name one whose status tells" in note for note in result.notes)
     assert result.exit_status() == SOME_UNCLEAR
 
 
@@ -115,7 +116,15 @@ async def test_a_greeting_without_a_name_is_the_greeting() -> None:
 
 
 @pytest.mark.parametrize(
-    ("elsewhere", "verdict"), [("/login", "unclear"), ("/home?session=a93f1", "admitted")]
+    ("elsewhere", "verdict"),
+    [
+        ("/login", "refused late"),
+        ("https://id.test/oauth2/authorize?client=a93f1", "refused late"),
+        ("/error/access_denied", "refused late"),
+        ("/catalogin", "unclear"),
+        ("/", "unclear"),
+        ("/home?session=a93f1", "admitted"),
+    ],
 )
 async def test_a_redirect_admits_if_it_leads_where_the_good_identity_is_led(
     elsewhere: str, verdict: str

@@ -106,6 +106,9 @@ async def test_the_same_port_may_serve_without_tls() -> None:
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", True, "refused", "HTTP/1.1 400 Bad Request"),
         # It may wait for the rest of a ClientHello.
         (b"", False, "not tested", "the server did not close within the timeout"),
+        (b"500 OOPS: http request\r\n", True, "refused", "an error in the clear: 500 OOPS"),
+        # Redis, which served it, would say so.
+        (b"-ERR wrong number of arguments\r\n", True, "unclear", "the server says: "),
         (b"SSH-2.0-OpenSSH\r\n", False, "unclear", "the server says: SSH"),
     ],
 )
