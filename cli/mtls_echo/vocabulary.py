@@ -54,7 +54,7 @@ COMMAND_LINE = Vocabulary(
 # The same where the server is of another make, whose settings have other names.
 OTHER_SERVER = replace(
     COMMAND_LINE,
-    client_trust="CA",
+    client_trust="in its settings, a",
     access="rules for who may enter",
     no_client_certificate="a certificate then is optional",
     versions="in the server's settings, --tls on the client",

@@ -98,6 +98,8 @@ class Tried:
             judge, because it asked for no certificate.
         presented: Whether a certificate of ours was sent.
         ended: How the server ended the connection without an alert, if it did.
+        unseen: Whether it did so before it had answered the ClientHello of an ordinary client: it
+            knows nothing yet of who that is, and may have too many.
     """
 
     report: Report
@@ -105,6 +107,7 @@ class Tried:
     accepted: bool = False
     presented: bool = False
     ended: str = ""
+    unseen: bool = False
 
     @property
     def text(self) -> str:
@@ -192,7 +195,10 @@ async def attempt(
                 found = cast("_Stream", connected.stream).session
                 with trio.move_on_after(_GOODBYE):
                     await connected.aclose()
-    if evidence.stage == "handshake" and evidence.timed_out:
+    ended = _end_of(evidence)
+    ordinary = not split and sni is None
+    unseen = bool(ended) and ordinary and not evidence.hello_answered
+    if evidence.stage == "handshake" and (evidence.timed_out or unseen):
         pace.slow_down()
     evidence.intend(mode)
     report = await trio.to_thread.run_sync(diagnose, evidence)
@@ -203,7 +209,8 @@ async def attempt(
         session=found,
         accepted=evidence.stage == "established" or (evidence.stage == "first-read" and judged),
         presented=bool(evidence.own_chain),
-        ended=_end_of(evidence),
+        ended=ended,
+        unseen=unseen,
     )
 
 

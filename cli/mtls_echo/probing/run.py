@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 
-_SERVED = ("echoed", "completed")
-
 
 async def run(
     target: ProbeTarget,
@@ -89,7 +87,7 @@ async def _find_baseline(prober: Prober, result: Result) -> None:
         if not prober.good and _has_begun(tried):
             tried = await _find_mode(prober, version, tried)
         report = tried.report
-        served = report.outcome in _SERVED
+        served = _is_served(tried)
         if served:
             prober.good[version] = Good(tried, tried)
             result.server = result.server or _server_of(tried)
@@ -108,7 +106,10 @@ async def _find_baseline(prober: Prober, result: Result) -> None:
             return
     again = await at_once([partial(_try_good, prober, version) for version in prober.versions])
     for version, tried in zip(prober.versions, again, strict=True):
-        prober.good[version] = replace(prober.good[version], again=tried)
+        # One at a time, if two at once were too many.
+        second = tried if _is_served(tried) else await _try_good(prober, version)
+        if _is_served(second):
+            prober.good[version] = replace(prober.good[version], again=second)
     target = prober.target
     if prober.mode == "handshake" and target.prologue is None:
         for version in prober.versions[:1]:
@@ -119,7 +120,8 @@ async def _find_baseline(prober: Prober, result: Result) -> None:
     for version in prober.versions:
         for name in target.server_names[1:]:
             first, second = await at_once([partial(_try_good, prober, version, name)] * 2)
-            if first.report.outcome in _SERVED:
+            if _is_served(first):
+                second = second if _is_served(second) else first
                 prober.good_elsewhere[version, name] = Good(first, second)
 
 
@@ -134,7 +136,7 @@ async def _find_mode(prober: Prober, version: TLSVersion, tried: Tried) -> Tried
         mode, prober.mode = prober.mode, "http"
         prober.target = replace(target, alpn=("h2", "http/1.1"))
         by_h2 = await _try_good(prober, version)
-        if by_h2.report.outcome in _SERVED or target.mode == "http":
+        if _is_served(by_h2) or target.mode == "http":
             return by_h2
         prober.mode = mode
         if not by_h2.is_up:
@@ -146,6 +148,10 @@ async def _find_mode(prober: Prober, version: TLSVersion, tried: Tried) -> Tried
 async def _try_good(prober: Prober, version: TLSVersion, name: str | None = None) -> Tried:
     context = prober.client(prober.credential, version)
     return await prober.attempt(context, server_name=name)
+
+
+def _is_served(tried: Tried) -> bool:
+    return tried.report.outcome in ("echoed", "completed")
 
 
 def _is_connected(tried: Tried) -> bool:
@@ -235,15 +241,12 @@ async def _run_cases(
             if slug != LAST:
                 nursery.start_soon(try_case, slug)
     await doubt_ways_around(prober, rows)
-    ends = [
-        tried.report
-        for tried in await at_once([partial(_try_good, prober, v) for v in prober.versions])
-    ]
+    ends = [await _try_good(prober, version) for version in prober.versions]
     if LAST in slugs:
         await try_case(LAST)
     found = [row for slug in (*IDENTITIES, *HANDSHAKES) for row in rows.get(slug, ())]
     result.rows = _resolved(found, prober.target.wait)
-    if lost := [report.summary for report in ends if report.outcome not in _SERVED]:
+    if lost := [tried.report.summary for tried in ends if not _is_served(tried)]:
         result.notes.append(
             f"at the end the good identity was not served either ({lost[0]}): try --pace 1"
         )

@@ -89,6 +89,9 @@ def judged(tried: Tried, good: Good, words: Sequence[str] = ()) -> tuple[Verdict
         return "admitted", "the echo came back"
     if report.outcome == "completed":
         return _after_the_handshake(tried, good, words)
+    if tried.unseen:
+        early = "before it had seen a certificate; it may have too many connections"
+        return "unclear", f"{tried.ended}, {early}"
     if tried.ended:
         late = report.stage == "established"
         return ("refused late" if late else "refused"), f"{tried.ended}, without an alert"

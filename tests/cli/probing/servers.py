@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -71,17 +71,26 @@ def hello(_: str, name: str | None, number: int) -> str:
 
 @asynccontextmanager
 async def serving(
-    tls: ssl.SSLContext, serve: Serve, *, plaintext: bytes | None = None
+    tls: ssl.SSLContext,
+    serve: Serve,
+    *,
+    plaintext: bytes | None = None,
+    turns_away: Container[int] = (),
 ) -> AsyncGenerator[int]:
-    """The port of a server; ``plaintext`` is what it says in place of TLS."""
+    """The port of a server.
+
+    Args:
+        plaintext: What it says in place of TLS.
+        turns_away: The numbers of the connections that it closes at once.
+    """
     clients = 0
 
     async def handle(accepted: trio.SocketStream) -> None:
         nonlocal clients
         clients += 1
         number = clients
-        if plaintext is not None:
-            await accepted.send_all(plaintext)
+        if plaintext is not None or number in turns_away:
+            await accepted.send_all(plaintext or b"")
             await accepted.aclose()
             return
         stream = TLSStream(accepted, tls, server_side=True)

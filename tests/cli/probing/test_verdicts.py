@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import ssl
 
 import pytest
-import trio
 
 from mtls_echo.probing.attempt import make_client
 from mtls_echo.probing.result import (
@@ -152,31 +150,6 @@ async def test_nothing_but_a_head_is_compared_where_that_is_asked_for() -> None:
     assert verdicts(result)["none"] == {"admitted"}
 
 
-async def test_a_client_that_is_admitted_once_is_admitted() -> None:
-    def answer(_: str, name: str | None, number: int) -> str:
-        return page("hello") if name or number % 5 == 0 else page("who?", "403 Forbidden")
-
-    async with serving(context(OPTIONAL), http(answer)) as port:
-        result = await probed(port, only=("none",), repeat=5, versions=("1.3",))
-
-    assert verdicts(result)["none"] == {"admitted"}
-    assert any("none: refused at first, and then admitted" in note for note in result.notes)
-
-
-async def test_chance_is_not_taken_for_a_way_around() -> None:
-    without = itertools.count(1)
-
-    def answer(_: str, name: str | None, number: int) -> str:
-        # Every other one from the third on: both of the usual way are refused.
-        lucky = name is None and next(without) in (3, 5, 7)
-        return page("hello") if name or lucky else page("who?", "403 Forbidden")
-
-    async with serving(context(OPTIONAL), http(answer)) as port:
-        result = await probed(port, only=("none", "sni-none"), versions=("1.3",))
-
-    assert verdicts(result) == {"none": {"admitted"}, "sni-none": {"not tested"}}
-
-
 @pytest.mark.parametrize(
     ("status", "verdict"),
     [
@@ -304,45 +277,6 @@ async def test_a_server_that_we_refuse_and_one_without_tls_are_not_judged() -> N
     assert clear.exit_status() == SERVER_REFUSED
     assert nowhere.exit_status() == NO_TCP
     assert refused.rows == clear.rows == nowhere.rows == []
-
-
-async def test_a_server_that_has_given_out_by_the_end_has_not_refused() -> None:
-    async def serve(stream: TLSStream, name: str | None, number: int) -> None:
-        # The good identity, twice, and what is issued anew for it; from then on no client.
-        if number <= 3:
-            await http(hello)(stream, name, number)
-
-    async with serving(context(OPTIONAL), serve) as port:
-        result = await probed(port, only=("none",), versions=("1.3",))
-
-    assert verdicts(result)["none"] == {"unclear"}
-    assert any("was not served either" in note for note in result.notes)
-
-
-async def test_a_server_that_ends_in_the_middle_has_not_refused() -> None:
-    async with trio.open_nursery() as nursery:
-
-        async def serve(stream: TLSStream, name: str | None, number: int) -> None:
-            # The good identity, twice, and what is issued anew for it; then it stops listening.
-            await http(hello)(stream, name, number)
-            if number == 3:
-                nursery.cancel_scope.cancel()
-
-        async def run_server(*, task_status: trio.TaskStatus[int]) -> None:
-            async with serving(context(OPTIONAL), serve) as port:
-                task_status.started(port)
-                await trio.sleep_forever()
-
-        port = await nursery.start(run_server)
-        with trio.CancelScope(shield=True):
-            result = await probed(port, versions=("1.3",), only=(*FEW, "ticket-of-refused"))
-
-    assert {row.how for row in result.rows if row.slug in FEW} == {"there is no TCP connection"}
-    assert verdicts(result) == {
-        **{slug: {"unclear"} for slug in FEW},
-        "ticket-of-refused": {"not tested"},
-    }
-    assert any("(there is no TCP connection)" in note for note in result.notes)
 
 
 async def test_an_answer_in_http_that_cannot_be_read_may_be_a_refusal() -> None:
