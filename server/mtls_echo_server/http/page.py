@@ -19,7 +19,7 @@ from mtls_echo_server.http.markup import (
 )
 from mtls_echo_server.http.site import HTTPResponse
 from mtls_echo_tls.diagrams.full import sequence
-from mtls_echo_tls.path.summaries import CertificateSummary
+from mtls_echo_tls.path.summaries import MOST_NAMES, CertificateSummary
 
 # Of what a client offers, in the order in which people ask for it.
 _OFFERED = {
@@ -115,9 +115,10 @@ def certificate(summary: CertificateSummary) -> Markup:
     else:
         kind = "warn" if seconds < _SOON else "good"
         state = tag("span", f"{describe_lifetime(left)} left", class_=f"mark {kind}")
+    first = f" the first {MOST_NAMES}" if len(summary.names) == MOST_NAMES else ""
     return fields(
         ("subject", value(summary.subject) if summary.subject else tag("em", "empty")),
-        ("names", values(summary.names)),
+        ("names", group(values(summary.names), tag("em", first) if first else None)),
         ("issued by", value(summary.issuer)),
         (
             "valid",

@@ -206,6 +206,7 @@ async def test_names_in_a_certificate_do_nothing_to_the_page(pki: Authorities) -
         page = await ask(stream, "/", HTML)
         assert "<script" not in page.text
         assert "<b>" not in page.text
+        assert "the first 16</em>" in page.text
         assert "&lt;script\\&gt;alert(1)" in page.text
         for character in "\u202e\x1b\u0301":
             assert character not in page.text

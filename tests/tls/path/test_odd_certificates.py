@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 
 from mtls_echo_pki.certificates.authority import Authority
+from mtls_echo_pki.certificates.request import Request
 from mtls_echo_tls.path.certificates import PeerIdentity, end_entity
 from mtls_echo_tls.path.summaries import summarise
 from mtls_echo_tls.path.validate import examine
@@ -32,3 +33,12 @@ def test_a_mutated_certificate_is_examined_and_shown(der: bytes) -> None:
         if end_entity((der,)) is not None:
             assert summary is not None
             assert summary.fingerprint == identity.fingerprint
+
+
+def test_a_name_that_is_cut_says_so() -> None:
+    leaf = ROOT.issue(Request.client("x://y/" + "y" * 250, "x://y/" + "y" * 251))
+    summary = summarise((leaf.certificate.public_bytes(Encoding.DER),))
+    assert summary is not None
+    whole, cut = summary.names
+    assert (len(whole), len(cut)) == (256, 256)
+    assert (whole[-1], cut[-1]) == ("y", "…")

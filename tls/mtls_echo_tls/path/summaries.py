@@ -17,7 +17,7 @@ from mtls_echo_tls.ordinary import cache_ordinary
 from mtls_echo_tls.path.certificates import end_entity
 
 # Names of a peer's choosing are cut: a certificate may carry thousands.
-_MOST_NAMES = 16
+MOST_NAMES = 16
 _MOST_PRESENTED = 4
 LONGEST_NAME = 256
 
@@ -62,7 +62,7 @@ def _summarised(certificate: bytes) -> CertificateSummary | None:
 
 def names_of(leaf: x509.Certificate) -> list[str]:
     """The entries of its subjectAltName: at most 16, each cut at 256 characters."""
-    entries = list(subject_alternative_names(leaf))[:_MOST_NAMES]
+    entries = list(subject_alternative_names(leaf))[:MOST_NAMES]
     return [bounded(identity_text(entry)) for entry in entries]
 
 
@@ -77,7 +77,7 @@ def presented_as(leaf: x509.Certificate) -> str:
 
 def bounded(text: str) -> str:
     """A text of a peer's choosing, cut off and printable."""
-    text = printable(text[:LONGEST_NAME])
+    text = printable(text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…")
     return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
 
 
