@@ -6,7 +6,6 @@ The rows are what `gallery judge --client NAME --json` prints, one client after 
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -24,9 +23,9 @@ from mtls_echo_tls.alerts import AlertDescription
 # A client's score as JSON has it.
 Scored: TypeAlias = dict[str, Any]
 
-REMARKS = msgspec.convert(
-    tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8")),
-    dict[Literal["differences", "notes"], dict[str, str]],
+REMARKS = msgspec.toml.decode(
+    Path(__file__).with_suffix(".toml").read_bytes(),
+    type=dict[Literal["differences", "notes"], dict[str, str]],
 )
 
 _PREAMBLE = """\

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import struct
-from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -15,7 +14,7 @@ from mtls_echo_tls.stream.tcp import TCPStream
 from mtls_echo_tls.trace.messages import ALERT
 
 if TYPE_CHECKING:
-    from mtls_echo.gallery.exhibit import Behaviour, ExhibitVisit
+    from mtls_echo.gallery.exhibit import ExhibitVisit
 
 _WARNING, _FATAL = 1, 2
 _TLS12 = b"\x03\x03"
@@ -76,12 +75,8 @@ async def cut_off(visit: ExhibitVisit) -> None:
     await trio.aclose_forcefully(stream)
 
 
-def send_alert(alert: AlertDescription) -> Behaviour:
+async def send_alert(alert: AlertDescription, visit: ExhibitVisit) -> None:
     """Send one alert in place of a ServerHello."""
-    return partial(_send_alert, alert)
-
-
-async def _send_alert(alert: AlertDescription, visit: ExhibitVisit) -> None:
     level = _WARNING if alert in CLOSURE_ALERTS else _FATAL
     await visit.transport.send_all(bytes([ALERT]) + _TLS12 + b"\0\2" + bytes([level, alert]))
     await _end(visit.transport)

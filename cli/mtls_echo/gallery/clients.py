@@ -14,7 +14,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tomllib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -105,11 +104,11 @@ def _read(name: str, entry: dict[str, str]) -> ClientCommand:
     )
 
 
-_table = resources.files("mtls_echo.gallery").joinpath("clients.toml").read_text("utf-8")
+_table = resources.files("mtls_echo.gallery").joinpath("clients.toml").read_bytes()
 
 CLIENTS: dict[str, ClientCommand] = {
     name: _read(name, entry)
-    for name, entry in msgspec.convert(tomllib.loads(_table), dict[str, dict[str, str]]).items()
+    for name, entry in msgspec.toml.decode(_table, type=dict[str, dict[str, str]]).items()
 }
 
 

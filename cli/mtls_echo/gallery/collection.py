@@ -8,14 +8,13 @@ what other names exhibits have.
 from __future__ import annotations
 
 import ssl
-import tomllib
 from functools import partial
 from importlib import resources
 
 import msgspec
 
 from mtls_echo.gallery import behaviours
-from mtls_echo.gallery.exhibit import BOTH, Configure, Exhibit
+from mtls_echo.gallery.exhibit import BOTH, Exhibit
 from mtls_echo.gallery.page import show_exhibit
 from mtls_echo_pki.flaws.registry import FLAWS
 from mtls_echo_pki.lookup import look_up
@@ -40,9 +39,9 @@ class Remarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     choices: dict[str, list[str]]
 
 
-_table = resources.files("mtls_echo.gallery").joinpath("exhibits.toml").read_text("utf-8")
-
-REMARKS = msgspec.convert(tomllib.loads(_table), Remarks)
+REMARKS = msgspec.toml.decode(
+    resources.files("mtls_echo.gallery").joinpath("exhibits.toml").read_bytes(), type=Remarks
+)
 
 _CHOICES = {slug: why for why, slugs in REMARKS.choices.items() for slug in slugs}
 
@@ -71,20 +70,13 @@ def _certificates() -> list[Exhibit]:
     ]
 
 
-def _asks(mode: ssl.VerifyMode, flags: int = 0) -> Configure:
-    return partial(_ask, mode, flags)
-
-
-def _ask(mode: ssl.VerifyMode, flags: int, context: ssl.SSLContext) -> None:
+def _ask(mode: ssl.VerifyMode, context: ssl.SSLContext, *, flags: int = 0) -> None:
     context.verify_mode = mode
     context.verify_flags |= flags | ssl.VERIFY_X509_PARTIAL_CHAIN
 
 
-def _only(version: ssl.TLSVersion) -> Configure:
-    def configure(context: ssl.SSLContext) -> None:
-        context.minimum_version = context.maximum_version = version
-
-    return configure
+def _only(version: ssl.TLSVersion, context: ssl.SSLContext) -> None:
+    context.minimum_version = context.maximum_version = version
 
 
 def _no_alpn(context: ssl.SSLContext) -> None:
@@ -104,9 +96,9 @@ _client = partial(
 
 _OTHERS = (
     _works(slug="tls1-2", title="The server speaks TLS 1.2 only", rule="RFC 5246",
-           versions=("1.2",), configure=_only(ssl.TLSVersion.TLSv1_2)),
+           versions=("1.2",), configure=partial(_only, ssl.TLSVersion.TLSv1_2)),
     _works(slug="tls1-3", title="The server speaks TLS 1.3 only", rule="RFC 8446",
-           configure=_only(ssl.TLSVersion.TLSv1_3)),
+           configure=partial(_only, ssl.TLSVersion.TLSv1_3)),
     _works(slug="no-alpn", title="The server chooses no application protocol",
            rule="RFC 7301 §3.2", configure=_no_alpn),
     _works(slug="slow", title="The server sends 64 bytes at a time", rule="RFC 8446 §5.1",
@@ -125,11 +117,11 @@ _OTHERS = (
     _client(slug="client-none", title="The server does not ask for a client's certificate",
             configure=None),
     _client(slug="client-optional", title="The server asks for a client's certificate, and takes"
-            " none, too", configure=_asks(ssl.CERT_OPTIONAL)),
+            " none, too", configure=partial(_ask, ssl.CERT_OPTIONAL)),
     _client(slug="client-required", title="The server requires a client's certificate",
-            configure=_asks(ssl.CERT_REQUIRED), needs_client_certificate=True),
+            configure=partial(_ask, ssl.CERT_REQUIRED), needs_client_certificate=True),
     _client(slug="client-expired-ok", title="The server requires a client's certificate, which may"
-            " have expired", configure=_asks(ssl.CERT_REQUIRED, _NO_CHECK_TIME),
+            " have expired", configure=partial(_ask, ssl.CERT_REQUIRED, flags=_NO_CHECK_TIME),
             needs_client_certificate=True),
 )  # fmt: skip
 
@@ -143,7 +135,7 @@ def _alerts() -> list[Exhibit]:
             rule="RFC 8446 §6",
             must="fail",
             versions=("1.3",),
-            behave=behaviours.send_alert(alert),
+            behave=partial(behaviours.send_alert, alert),
         )
         for alert in AlertDescription
     ]

@@ -14,7 +14,7 @@ from mtls_echo_server.handlers import echo
 from mtls_echo_server.http.detect import HTTP_1_1, is_request
 
 if TYPE_CHECKING:
-    from mtls_echo.gallery.exhibit import Behaviour, Exhibit, ExhibitVisit
+    from mtls_echo.gallery.exhibit import Exhibit, ExhibitVisit
     from mtls_echo_server.http.site import HTTPResponse, ReceivedRequest, Rule
     from mtls_echo_tls.stream.tls import TLSStream
 
@@ -24,13 +24,9 @@ Answer: TypeAlias = "Callable[[ExhibitVisit, TLSStream, ReceivedRequest], HTTPRe
 _MOST_POSTED = 64 * 1024
 
 
-def show_index(exhibits: Iterable[Exhibit]) -> Behaviour:
+async def show_index(exhibits: Iterable[Exhibit], visit: ExhibitVisit) -> None:
     """Complete the handshake, and list the exhibits."""
-
-    async def show(visit: ExhibitVisit) -> None:
-        await converse(visit, partial(_index, [each for each in exhibits if not each.by_address]))
-
-    return show
+    await converse(visit, partial(_index, [each for each in exhibits if not each.by_address]))
 
 
 async def show_exhibit(visit: ExhibitVisit) -> None:

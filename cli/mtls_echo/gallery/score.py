@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,7 +92,7 @@ def read_expectations(file: Path) -> Mapping[str, Expectation]:
         OSError: It cannot be read.
         ValueError: It is not TOML, or has something else in it.
     """
-    return msgspec.convert(tomllib.loads(file.read_text("utf-8")), dict[str, Expectation])
+    return msgspec.toml.decode(file.read_bytes(), type=dict[str, Expectation])
 
 
 @dataclass

@@ -13,7 +13,6 @@ import trio
 from mtls_echo.gallery.collection import EXHIBITS, find_exhibit
 from mtls_echo.gallery.server import LOCAL, Gallery, Place
 from mtls_echo.gallery.world import World
-from mtls_echo_pki.files.durable import replace_file
 from mtls_echo_tls.address import Address
 
 if TYPE_CHECKING:
@@ -49,9 +48,7 @@ class ThreadedGallery:
         self.certificate, self.key = folder / "client.crt", folder / "client.key"
         self._gallery = Gallery(World(), hold=_HOLD)
         world = self._gallery.world
-        trust = world.trust(EXHIBITS.values(), lambda _: LOCAL)
-        for name, (content, mode) in world.files(trust).items():
-            replace_file(folder / name, content, mode)
+        world.write(world.trust(EXHIBITS.values(), lambda _: LOCAL), folder)
         self._open: dict[str, _Open] = {}
         self._started: Future[tuple[trio.lowlevel.TrioToken, trio.Nursery]] = Future()
         self._outside = ThreadPoolExecutor(1, "gallery")

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 from mtls_echo_pki.certificates.authority import Authority
 from mtls_echo_pki.certificates.request import Request
 from mtls_echo_pki.certificates.trust import Trust
-from mtls_echo_pki.files.durable import PUBLIC
+from mtls_echo_pki.files.durable import PUBLIC, replace_file
 from mtls_echo_tls.diagnosis.context_info import ContextInfo, describe_context
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mtls_echo.gallery.exhibit import Exhibit
     from mtls_echo_pki.certificates.credential import Credential
     from mtls_echo_pki.flaws.baseline import ValidationInput
@@ -81,14 +83,12 @@ class World:
                 found |= trust if with_crls else Trust(trust.anchors)
         return found
 
-    def files(self, trust: Trust) -> dict[str, tuple[bytes, int]]:
-        """What a client is given, by file names: the content, and the mode."""
-        return {
-            "ca.crt": (trust.pem, PUBLIC),
-            "crl.pem": (trust.crl_pem, PUBLIC),
-            "client.crt": (self.client.certificate_pem, PUBLIC),
-            "client.key": (self.client.key_pem, 0o600),
-        }
+    def write(self, trust: Trust, folder: Path) -> None:
+        """Write what a client is given."""
+        replace_file(folder / "ca.crt", trust.pem, PUBLIC)
+        replace_file(folder / "crl.pem", trust.crl_pem, PUBLIC)
+        replace_file(folder / "client.crt", self.client.certificate_pem, PUBLIC)
+        replace_file(folder / "client.key", self.client.key_pem, 0o600)
 
     @staticmethod
     def _has_own_root(exhibit: Exhibit) -> bool:

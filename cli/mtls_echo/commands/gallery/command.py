@@ -236,14 +236,10 @@ def _world(pki: Path | None) -> World:
 
 
 def _write(folder: Path, gallery: Gallery) -> None:
-    from mtls_echo_pki.files.durable import replace_file
-
-    world = gallery.world
-    trust = world.trust(_served(), gallery.names_of)
+    trust = gallery.world.trust(_served(), gallery.names_of)
     with writing(str(folder)):
         folder.mkdir(parents=True, exist_ok=True)
-        for name, (content, mode) in world.files(trust).items():
-            replace_file(folder / name, content, mode)
+        gallery.world.write(trust, folder)
 
 
 def _introduce(bound: tuple[str, int], files: Path, domain: str) -> None:
