@@ -183,8 +183,12 @@ def _what(record: PastConnection) -> list[Markup | str | None]:
 
 def _remedy(said: str) -> Markup:
     """What to do, in which an option such as ``--key`` is not broken after its hyphens."""
-    parts = enumerate(re.split(r"((?<!\S)--[a-z][a-z-]*)", said))
-    return group(*(tag("span", part, class_="whole") if n % 2 else part for n, part in parts))
+    parts = enumerate(re.split(r"((?<!\S)--[a-z][a-z-]*|`[^`]+`)", said))
+    return group(*(_marked(part) if n % 2 else part for n, part in parts))
+
+
+def _marked(part: str) -> Markup:
+    return tag("code", part[1:-1]) if part[0] == "`" else tag("span", part, class_="whole")
 
 
 def _linked(report: Report, words: str) -> Markup:
@@ -217,7 +221,7 @@ def report_page(record: PastConnection) -> HTTPResponse:
             tag("p", mark),
             tag("h1", title[:1].upper() + title[1:]),
             tag("p", f"{_where(record)}, {_dated(record.time)}", class_="lead"),
-            section("What to do", tag("p", report.remedy), *_rule(report))
+            section("What to do", tag("p", _remedy(report.remedy)), *_rule(report))
             if report.remedy
             else None,
             section("What was seen", _seen(record)),

@@ -133,7 +133,9 @@ async def test_where_good_fails_nothing_is_judged() -> None:
     score = await judged(small_clients.never_connects)
     assert (score.rows, score.exit_status({})) == ([], GOOD_FAILED)
     assert {(row.verdict, row.why) for row in score.good} == {("fails", "it did not connect")}
-    assert ElementTree.XML(score.as_junit({})).get("failures") == "2"
+    suite = ElementTree.XML(Score("python client.py", "", score.good).as_junit({}))
+    assert suite.get("failures") == "2"
+    assert suite[0].get("classname") == "gallery.python client_py"
 
 
 async def test_where_good_fails_in_one_version_the_other_is_judged() -> None:

@@ -193,6 +193,14 @@ def test_the_owner_of_a_refused_client_finds_out_why() -> None:
     assert "404" in asked.page("/reports/%3Cscript%3E")
 
 
+def test_a_command_in_a_remedy_is_marked_as_one_and_an_option_is_not_broken() -> None:
+    asked = Asked()
+    asked.tally(ended(refusal(1, remedy="run `a <b> --c`, or give --key FILE")))
+    marked = 'run <code>a &lt;b&gt; --c</code>, or give <span class="whole">--key</span> FILE'
+    assert marked in asked.page("/")
+    assert marked in asked.page(f"/reports/{1:064x}")
+
+
 def test_the_last_reports_are_asked_for_by_number() -> None:
     asked = Asked()
     for number in range(30):
