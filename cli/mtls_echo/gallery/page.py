@@ -56,6 +56,10 @@ async def converse(visit: ExhibitVisit, answer: Answer) -> None:
     await Conversation(stream, rule, begun=begun, between=between).run()
 
 
+# What a client is told that came so far, by what it must do.
+_MARKS = {"work": ("as it must be", "good"), "either": ("accepted, as the rules allow", "warn")}
+
+
 def _exhibit(visit: ExhibitVisit, stream: TLSStream, request: ReceivedRequest) -> HTTPResponse:
     from mtls_echo_server.http.markup import fields, page, section, tag, value
     from mtls_echo_server.http.site import HTTPResponse
@@ -74,14 +78,17 @@ def _exhibit(visit: ExhibitVisit, stream: TLSStream, request: ReceivedRequest) -
     }
     if not request.wants_html:
         return HTTPResponse.json(seen)
-    mark, colour = ("as it must be", "good") if exhibit.must == "work" else ("accepted", "bad")
+    mark, colour = _MARKS.get(exhibit.must, ("accepted", "bad"))
     content = tag(
         "main",
         tag("p", tag("span", mark, class_=f"mark {colour}")),
         tag("h1", exhibit.slug),
         tag("p", f"{exhibit.title}.", class_="lead"),
         tag("p", exhibit.choice) if exhibit.choice else None,
-        section("This connection", fields(*((k, value(str(v))) for k, v in seen.items() if v))),
+        section(
+            "This connection",
+            fields(*((k.replace("_", " "), value(str(v))) for k, v in seen.items() if v)),
+        ),
     )
     return page(f"mtls-echo gallery: {exhibit.slug}", content)
 
@@ -108,5 +115,5 @@ def _index(
         )
         for group in dict.fromkeys(each.group for each in urls)
     ]
-    lead = tag("p", "Each is wrong in one respect; good is not.", class_="lead")
+    lead = tag("p", "Each differs from good in one respect.", class_="lead")
     return page("mtls-echo gallery", tag("main", tag("h1", "mtls-echo gallery"), lead, *parts))

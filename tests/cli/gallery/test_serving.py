@@ -289,6 +289,25 @@ async def test_a_page_escapes_what_the_client_said(gallery: Visited) -> None:
     assert b"as it must be" in answer
 
 
+@pytest.mark.parametrize(
+    ("slug", "mark"),
+    [
+        ("no-alpn", b'good">as it must be<'),
+        ("missing-key-identifier", b'warn">accepted, as the rules allow<'),
+        ("expired", b'bad">accepted<'),
+    ],
+)
+async def test_a_page_says_whether_it_should_have_been_seen(
+    gallery: Visited, slug: str, mark: bytes
+) -> None:
+    context = client_context(check=False)
+    context.verify_mode = ssl.CERT_NONE
+    stream = gallery.tls(f"{slug}.{DOMAIN}", context)
+    answer = await request(stream, b"GET / HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\n")
+    assert mark in answer
+    assert b"<dt>server name</dt>" in answer
+
+
 @pytest.mark.parametrize("html", [True, False])
 async def test_the_index_lists_all_that_a_name_can_pick(gallery: Visited, html: bool) -> None:
     accept = b"Accept: text/html\r\n" if html else b""
