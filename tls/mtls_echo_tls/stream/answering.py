@@ -135,9 +135,7 @@ class AnsweringStream(TLSStream):
 
     def _ready(self, now: float) -> bool:
         """Answer what has arrived; called by the hub. Returns whether there may be more."""
-        records, tcp = self._records, self._tcp
-        if tcp is None:
-            return False  # then no hub answers
+        records, tcp = self._records, cast("TCPStream", self._tcp)
         try:
             size = tcp.take()
         except trio.BrokenResourceError as error:

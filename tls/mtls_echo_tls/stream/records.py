@@ -193,7 +193,6 @@ class Records:
         raises what went wrong, but for what ``answer`` did.
         """
         read, incoming = self.connection.read, self._incoming
-        write, output = self.connection.write, self._outgoing.read
         records: list[bytes] = []
         received = sent = 0
         bug: BaseException | None = None
@@ -223,11 +222,7 @@ class Records:
                 break
             if reply:
                 try:
-                    if len(reply) <= RECORD:
-                        write(reply)
-                        records.append(output())
-                    else:
-                        records += self.encrypt(reply)
+                    records += self.encrypt(reply)
                 except ssl.SSLError as error:
                     self.failure = error  # whatever it is: the answer is lost
                     break
@@ -238,7 +233,7 @@ class Records:
                 break
         if self.peer_closed or self.failure is not None:
             self._received = _NOTHING  # as in `plaintexts`
-        elif self._received:
+        else:
             self._keep()
         return records, received, sent, bug
 
