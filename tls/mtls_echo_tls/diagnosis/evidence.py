@@ -33,15 +33,9 @@ from mtls_echo_tls.trace.decoding import Requested
 from mtls_echo_tls.trace.recorder import Recorder
 from mtls_echo_tls.trace.shown import AlertSeen, shown_by
 
-# Enough of a peer's first bytes to tell HTTP, SSH, SMTP and an echoed ClientHello apart.
-_FIRST_BYTES = 64
-
-# Enough for the one line that a server may leave behind (`mtls_echo_tls.denial`).
-_LATE_DATA = 512
-
-_UNKNOWN = ContextInfo()
-
-_NOT_SHOWN = frozenset({"context_info", "recorder", "settled"})
+# Enough of a peer's first bytes to tell HTTP, SSH, SMTP and an echoed ClientHello apart; and for
+# the one line that a server may leave behind (`mtls_echo_tls.denial`).
+_FIRST_BYTES, _LATE_DATA = 64, 512
 
 
 class Evidence(msgspec.Struct):
@@ -132,7 +126,7 @@ class Evidence(msgspec.Struct):
     signature: str | None = None
     alpn: str | None = None
     resumed: bool = False
-    context_info: ContextInfo = _UNKNOWN
+    context_info: ContextInfo = ContextInfo()
     started: float = msgspec.field(default_factory=time.perf_counter)
     duration: float | None = None
     ended_at: datetime.datetime | None = None
@@ -141,9 +135,9 @@ class Evidence(msgspec.Struct):
 
     def __repr__(self) -> str:
         """What was observed, but not what with."""
-        observed = msgspec.structs.asdict(self).items()
-        shown = (f"{name}={value!r}" for name, value in observed if name not in _NOT_SHOWN)
-        return f"Evidence({', '.join(shown)})"
+        shown = msgspec.structs.asdict(self)
+        del shown["context_info"], shown["recorder"], shown["settled"]
+        return f"Evidence({shown})"
 
     @property
     def is_success(self) -> bool:
@@ -304,6 +298,8 @@ class Evidence(msgspec.Struct):
 
     def note_offer(self, context: ssl.SSLContext) -> None:
         """Compare the ClientHello with our own settings, while both are at hand."""
+        highest = ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.MAXIMUM_SUPPORTED
+        self.tls13_enabled = context.maximum_version in highest
         hello = self.recorder.find("received", "ClientHello")
         credential = self.context_info.credential
         if self.reason == "NO_SHARED_CIPHER" and hello is not None and credential is not None:

@@ -47,8 +47,6 @@ SEND_SLICE = 8 * RECORD
 # From what was received to what is sent; both may be any part of a longer message.
 Answer: TypeAlias = Callable[[bytes], bytes]
 
-_UP_TO_TLS13 = (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.MAXIMUM_SUPPORTED)
-
 
 class TLSStream(Delivery, trio.abc.Stream):
     """A TLS connection over another stream, whose failures explain themselves.
@@ -91,7 +89,6 @@ class TLSStream(Delivery, trio.abc.Stream):
             "server" if server_side else "client",
             server_name,
             "handshake",
-            tls13_enabled=context.maximum_version in _UP_TO_TLS13,
             context_info=context_info(context),
             recorder=records.recorder,
         )
