@@ -19,14 +19,15 @@ Handler: TypeAlias = Callable[[Connection], Awaitable[object]]
 Denier: TypeAlias = Callable[[Connection, str], Awaitable[object]]
 
 
-async def echo(stream: TLSStream, first: Answer | None = None) -> None:
+def echo(stream: TLSStream, first: Answer | None = None) -> Awaitable[None]:
     """Send back what arrives until the client's close_notify; the caller closes the stream.
 
     Backpressure is the protocol's own: as long as the client does not read, nothing more is read
     from it. Deadlines are the service's (`mtls_echo_server.service`), for every handler alike.
     ``first`` answers the first bytes in its place.
     """
-    await stream.answer_all(_same, first)
+    # Not a coroutine of its own, which every idle connection would keep.
+    return stream.answer_all(_same, first)
 
 
 async def say_denied(stream: TLSStream, reason: str) -> None:

@@ -57,6 +57,7 @@ class AnsweringStream(TLSStream):
         """As `TLSStream.answer_all`; between two messages, by the hub."""
         tcp, answered, turns = self._tcp, 0, 0
         reply = first or answer
+        del first  # as `data` below
         while True:
             data, waited = await self._receive()
             if data and (tcp is None or self._send_busy.held or self._writing.held):
