@@ -387,6 +387,30 @@ def test_every_link_inside_the_project_leads_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
+def _contents(page: str) -> list[str]:
+    """The list of the sections of a page, as it is to be written above the first of them."""
+    text = re.sub(r"^```.*?^```$", "", page, flags=re.MULTILINE | re.DOTALL)
+    lines = list[str]()
+    for level, title in re.findall(r"^##(#?) (.+)$", text, re.MULTILINE):
+        anchor = re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+        lines.append(f"{'  ' * len(level)}- [{title}](#{anchor})")
+    return lines
+
+
+@pytest.mark.parametrize(
+    "page",
+    [each for each in DOCS.glob("*.md") if each.name not in ("failures.md", "lesson.md")],
+    ids=lambda page: page.name,
+)
+def test_a_long_page_begins_with_the_list_of_its_sections(page: Path) -> None:
+    """The two that are generated come with a list of their own."""
+    text = page.read_text("utf-8")
+    written = re.findall(r"^ *- \[.*\]\(#.*\)$", text.partition("\n## ")[0], re.MULTILINE)
+
+    if written or text.count("\n") > 200:
+        assert written == _contents(text)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_paths_and_functions_named_in_the_documentation_exist(page: Path) -> None:
     text = page.read_text("utf-8")
