@@ -18,6 +18,7 @@ from sphinx.util.docutils import SphinxDirective
 
 import mtls_echo
 import mtls_echo.endpoints
+import mtls_echo_server.events
 
 if TYPE_CHECKING:
     from sphinx.addnodes import pending_xref
@@ -58,6 +59,9 @@ napoleon_use_ivar = False
 napoleon_attr_annotations = False
 napoleon_use_rtype = False
 python_use_unqualified_type_names = True
+
+# autodoc evaluates the types of a struct's fields, and this module has it for type checkers only.
+vars(mtls_echo_server.events)["Report"] = mtls_echo.Report
 
 # Pages whose text lies in the root of the project, where it is looked for.
 ROOT_PAGES = {

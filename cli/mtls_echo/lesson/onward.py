@@ -21,7 +21,7 @@ _NEXT = Section(
                 " what it can do then.",
             )
         ),
-        Prose("README.md leads to a page about each of them, and to the library."),
+        Prose("The documentation has a page about each of them, and about the library."),
     ),
 )
 
