@@ -52,6 +52,7 @@ def error_of(*words: str) -> CommandError:
         ("serve --allow-fingerprint zz", "see a certificate's: mtls-echo pki show FILE"),
         ("serve --allow-uri zz", "see a certificate's: mtls-echo pki show FILE"),
         ("serve --status nonsense", "write HOST:PORT, such as 127.0.0.1:8443"),
+        ("serve --pki {place}/new --keylog {place}/NOPE/x", "name another, to be written"),
         ("serve --pki {place}/new --as x", "make one: mtls-echo pki init {place}/new"),
         ("serve --pki {place}/test-pki --as x", "{place}/test-pki x IDENTITY --server"),
         ("pki check {place}/test-pky", "did you mean {place}/test-pki?; to make one: "),
@@ -65,6 +66,7 @@ def error_of(*words: str) -> CommandError:
             (f"{each} --alpn ''", "it has 1 to 255 ASCII characters")
             for each in ("serve", "connect :1", "probe :1")
         ),
+        ("endpoints --endpoint.config []", "its form is in: mtls-echo endpoints --help"),
         ("demo --tour --list", "give one of them"),
         ("demo --chapter endpoints --keep {place}/file/x", "name another"),
         ("observe expird", "did you mean expired"),

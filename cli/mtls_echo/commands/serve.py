@@ -21,7 +21,7 @@ import click
 
 from mtls_echo.commands.serve_options import EPILOG, SECTIONS, with_options
 from mtls_echo.console import CommandError, value_errors
-from mtls_echo.parameters import check_addresses, is_strict, listen_on
+from mtls_echo.parameters import check_addresses, is_strict, listen_on, writing
 from mtls_echo.password import ask_for_password
 from mtls_echo.usage.help import SectionedCommand
 from mtls_echo_pki.files.durable import os_reason
@@ -64,6 +64,9 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
     workers = _workers(options)
     of_status = () if options["status"] is None else (options["status"],)
     check_addresses("--status", of_status)
+    if (keylog := options["keylog"]) is not None:
+        with writing(f"--keylog {keylog}"):
+            keylog.touch(mode=0o600)
     # Before a port is open: a client would wait for the answer.
     named = (options[name] for name in ("cert", "key", "password_file"))
     options["password"] = ask_for_password(*named)

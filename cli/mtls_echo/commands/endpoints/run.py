@@ -108,7 +108,8 @@ class Rounds:
         try:
             plan = await self.planner.once()
         except EndpointsError as error:
-            raise CommandError(str(error), error.hint) from error
+            form = "its form is in: mtls-echo endpoints --help"
+            raise CommandError(str(error), error.hint or form) from error
         configuration = self.planner.configuration
         for warning in configuration.warnings if configuration else ():
             say(f"warning: {warning}")
