@@ -141,7 +141,7 @@ async def _find_mode(prober: Prober, version: TLSVersion, tried: Tried) -> Tried
         prober.mode = mode
         if not by_h2.is_up:
             prober.target = target
-    prober.speaks_http = prober.mode != "http" and "HTTP" in _protocol_of(tried)
+    prober.speaks_http = prober.mode == "handshake" and "HTTP" in _protocol_of(tried)
     return tried if prober.mode == (target.mode or "http") else await _try_good(prober, version)
 
 

@@ -197,6 +197,19 @@ async def test_what_closes_after_the_handshake_without_an_alert_has_refused() ->
     assert result.exit_status() == ALL_REFUSED
 
 
+async def test_an_echo_is_proof_although_the_server_answers_in_http_too() -> None:
+    async def ours(stream: TLSStream, name: str | None, number: int) -> None:
+        while data := await stream.receive_some():
+            answer = page("you", "200 OK", "Server: mtls-echo").encode()
+            await stream.send_all(answer if data.startswith(b"GET ") else data)
+
+    async with serving(context(OPTIONAL), ours) as port:
+        result = await probed(port, versions=("1.3",))
+
+    assert result.mode == "echo"
+    assert verdicts(result)["none"] == {"admitted"}
+
+
 async def silent(stream: TLSStream, name: str | None, number: int) -> None:
     """Never say anything."""
     while await stream.receive_some():
