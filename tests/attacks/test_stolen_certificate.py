@@ -92,12 +92,17 @@ def shown(report: Report) -> str | None:
 # --- in TLS 1.2, where CertificateVerify is in the clear -----------------------------------------
 
 
+def is_verify(record: Record) -> bool:
+    """Whether it has a CertificateVerify: an encrypted Finished may begin with any byte."""
+    message = record.data[HEADER:]
+    is_whole = int.from_bytes(message[1:4]) == len(message) - 4
+    return record.content_type == HANDSHAKE and message[0] == CERTIFICATE_VERIFY and is_whole
+
+
 def verify_of(connection: Connection) -> bytes:
     """The CertificateVerify that an eavesdropper saw."""
     [found] = [
-        record.data[HEADER:]
-        for record in connection.tap.sent_by("client")
-        if record.content_type == HANDSHAKE and record.data[HEADER] == CERTIFICATE_VERIFY
+        record.data[HEADER:] for record in connection.tap.sent_by("client") if is_verify(record)
     ]
     return found
 
@@ -124,8 +129,7 @@ def replay_signature(verify: bytes) -> Attack:
 
     def attack(record: Record) -> list[bytes]:
         data = record.data
-        is_verify = record.content_type == HANDSHAKE and data[HEADER] == CERTIFICATE_VERIFY
-        if record.sender != "client" or not is_verify:
+        if record.sender != "client" or not is_verify(record):
             return [data]
         return [data[: HEADER - 2] + len(verify).to_bytes(2) + verify]
 
@@ -156,8 +160,7 @@ async def test_what_is_put_in_its_place_is_what_the_server_verifies() -> None:
 def put_back() -> Attack:
     def attack(record: Record) -> list[bytes]:
         data = record.data
-        is_verify = record.content_type == HANDSHAKE and data[HEADER] == CERTIFICATE_VERIFY
-        if record.sender == "client" and is_verify:
+        if record.sender == "client" and is_verify(record):
             return list(replay_signature(data[HEADER:])(record) or ())
         return [data]
 
