@@ -150,6 +150,7 @@ async def test_a_server_that_says_nothing_is_a_timeout(
     assert (report.causes, exit_status(report)) == (["timeout"], 7)
     assert report.summary == "mutual TLS is up, but nothing came in time from the server"
     assert facts(report)["proved"].startswith("nothing yet, which is not yet proof")
+    assert "is asked by" not in facts(report)["proved"]  # it was
 
 
 def dripping(head: bytes, piece: bytes) -> Behaviour:

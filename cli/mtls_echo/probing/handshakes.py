@@ -78,7 +78,8 @@ async def _ca_names(prober: Prober, case: Case) -> list[ProbeRow]:
             return [case.row("unclear", f"{what}: clients of any may get in", tls=version)]
         if foreign:
             what = f"it names other CAs as well: {', '.join(foreign)}"
-            return [case.untested(f"{what}; whether it admits their clients takes their keys")]
+            tried = "servers-ca tries that of its own certificate, and others take their keys"
+            return [case.untested(f"{what}; {tried}")]
         if requested.authorities:
             return [case.row("refused", "it names the CA of its clients, and no other")]
     return [case.untested("the server names no CA")]

@@ -83,7 +83,8 @@ def _proved(evidence: Evidence) -> str:
         if evidence.stage == "established":
             went_on = "; its TLS went on with us: its Finished came after it"
         proof = f"which is not yet proof that it is accepted{went_on}"
-        return f"{so_far}, {proof}; a server of HTTP is asked by {{http}}"
+        asks = "; a server of HTTP is asked by {http}" if evidence.purpose != "http" else ""
+        return f"{so_far}, {proof}{asks}"
     by_tls = f"{shown} is not refused by the server's TLS, whose first data came after it"
     if evidence.purpose == "http":
         return by_tls
