@@ -53,7 +53,7 @@ _TOO_SLOW = ConfigurationError(
     "is the file system that the files are on reachable?",
 )
 _UNSTABLE = "written again and again while they are read"
-_AT_ONCE = "replace them by one rename, as mtls-echo pki and Kubernetes do"
+_AT_ONCE = "replace all of them by one rename, as Kubernetes does"
 
 # How often dates are checked when files are read on demand only, in seconds.
 _DATES_INTERVAL = 60.0
