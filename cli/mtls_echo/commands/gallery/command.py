@@ -167,9 +167,16 @@ def _serve(
 ) -> None:
     import signal
 
+    import msgspec
     import trio
 
     from mtls_echo.gallery.server import Gallery
+
+    def tell(visit: ExhibitVisit) -> None:
+        if as_json and not quiet:
+            click.echo(msgspec.json.encode(visit.fields))
+        elif not quiet:
+            say(visit.line)
 
     async def until_stopped() -> None:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -180,28 +187,13 @@ def _serve(
                 if not as_json:
                     _introduce(sockets[0].getsockname()[:2], files or Path(folder), domain)
                 async with trio.open_nursery() as nursery:
-                    seen = _say_nothing if quiet else _tell_json if as_json else _tell
-                    nursery.start_soon(shown.serve, sockets, seen)
+                    nursery.start_soon(shown.serve, sockets, tell)
                     async for _ in signals:
                         nursery.cancel_scope.cancel()
 
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(sock) for sock in listen_on("--listen", (listen,))]
         trio.run(until_stopped)
-
-
-def _say_nothing(_: ExhibitVisit) -> None:
-    """What `--quiet` says of a visit."""
-
-
-def _tell(visit: ExhibitVisit) -> None:
-    say(visit.line)
-
-
-def _tell_json(visit: ExhibitVisit) -> None:
-    import msgspec
-
-    click.echo(msgspec.json.encode(visit.fields))
 
 
 def _reachable(host: str) -> str:
