@@ -53,15 +53,12 @@ class Store:
             there = exists(self.path)
             is_pki = any(is_folder(self.path / part) for part in PARTS)
         if not is_pki:
+            if there:
+                hint = "name a directory made by: mtls-echo pki init"
+                raise DirectoryError(f"{self.path}: is not a PKI directory", hint)
             near, make = neighbours(self.path), f"mtls-echo pki init {shlex.quote(str(self.path))}"
-            raise DirectoryError(
-                f"{self.path}: {'is not a PKI directory' if there else 'does not exist'}",
-                "name a directory made by: mtls-echo pki init"
-                if there
-                else f"{near}; to make one: {make}"
-                if near
-                else f"make one: {make}",
-            )
+            hint = f"{near}, or make one: {make}" if near else f"make one: {make}"
+            raise DirectoryError(f"{self.path}: does not exist", hint)
 
     def credential(self, name: str, side: Literal["server", "client"] = "client") -> Credential:
         """Read a credential, never a key of one generation with another's certificate.
@@ -160,5 +157,5 @@ def neighbours(path: Path) -> str | None:
         close = get_close_matches(path.name, names, n=1)
         near = [shlex.quote(str(path.parent / name)) for name in close or names[:_MOST_NAMED]]
         if near:
-            return f"did you mean {near[0]}?" if close else f"there is {' and '.join(near)}"
+            return f"{' and '.join(near)} {'is' if len(near) == 1 else 'are'} there"
     return None
