@@ -38,7 +38,7 @@ CONNECTION_STATUSES = """\
 """
 
 # The hint where standard output cannot be written.
-REDIRECT = "redirect it to where there is room: > FILE"
+REDIRECT = "redirect it to a file that can be written: > FILE"
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

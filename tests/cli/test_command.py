@@ -309,7 +309,7 @@ def test_an_output_that_cannot_be_written_is_one_error_and_exit_2(
 
     assert ran.stderr == (
         "mtls-echo: error: standard output cannot be written: no space left on device\n"
-        "mtls-echo: hint: redirect it to where there is room: > FILE\n"
+        "mtls-echo: hint: redirect it to a file that can be written: > FILE\n"
     )
     assert ran.returncode == 2
 

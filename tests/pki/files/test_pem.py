@@ -86,7 +86,9 @@ CERTIFICATE_CASES = [
     pytest.param(block("X509 CRL"), "a CRL where", None, id="CRL"),
     pytest.param(block("PKCS7"), "a PKCS#7 bundle where", "openssl pkcs7", id="PKCS7"),
     pytest.param(block("TRUSTED CERTIFICATE"), "OpenSSL's own", "openssl x509", id="trusted"),
-    pytest.param(block("DH PARAMETERS"), "only: DH PARAMETERS", None, id="parameters"),
+    pytest.param(
+        block("DH PARAMETERS"), "only: DH PARAMETERS", "name another file", id="parameters"
+    ),
     pytest.param(BAD_BASE64, "is damaged", "openssl x509", id="damaged"),
     pytest.param(
         CREDENTIAL.certificate_pem + BAD_BASE64,

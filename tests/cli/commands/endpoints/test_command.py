@@ -217,7 +217,9 @@ def test_without_standard_output_there_is_one_error(world: World, option: str) -
         env=environment(),
     )
 
-    assert (ran.returncode, ran.stderr) == (2, "mtls-echo: error: standard output is closed\n")
+    error, hint = ran.stderr.splitlines()
+    assert (ran.returncode, error) == (2, "mtls-echo: error: standard output is closed")
+    assert hint == "mtls-echo: hint: redirect it to a file that can be written: > FILE"
 
 
 def test_whether_the_configuration_may_be_read_is_found_out_by_reading_it(tmp_path: Path) -> None:
