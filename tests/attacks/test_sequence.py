@@ -31,6 +31,7 @@ from tests.attacks.world import (
     both_versions,
     client_of,
 )
+from tests.support.tls import assert_damaged
 
 # The last records of each end of a connection with one message: that, and close_notify.
 AT_THE_END = 2
@@ -99,12 +100,11 @@ async def test_the_receiver_refuses_what_is_not_the_next_record(
     noticed, told = connection.of(receiver), connection.of(sender)
 
     assert clean.verdicts == ("echoed", "echoed")
-    assert (noticed.outcome, noticed.rejected_by) == ("refused", receiver)
-    assert noticed.causes == ["tampered"]
+    assert (noticed.side, noticed.outcome) == (receiver, "refused")
+    assert_damaged(noticed)
     assert (told.outcome, told.rejected_by) == ("refused", receiver)
     assert "tampered" in told.causes
-    for report, direction in (noticed, "sent"), (told, "received"):
-        assert report.alert is not None
-        assert (report.alert.name, report.alert.direction) == ("bad_record_mac", direction)
+    assert told.alert is not None
+    assert (told.alert.name, told.alert.direction) == ("bad_record_mac", "received")
     # What came before the forgery was genuine, and nothing else was given to the application.
     assert connection.echoed in (0, len(CANARY))

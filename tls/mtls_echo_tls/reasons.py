@@ -154,7 +154,7 @@ _FAMILIES: tuple[tuple[Slugs, str], ...] = (
     ),
 )
 
-# 3.6 says the same of every damaged record: there the alert tells more.
+# 3.5 and 3.6 say the same of every damaged record: there the alert tells more.
 BLURRED = "RECORD_LAYER_FAILURE"
 
 CAUSES_BY_REASON: dict[str, Slugs] = {

@@ -95,7 +95,7 @@ class Flaw:
         rfc: Where the rule is written.
         load_error: OpenSSL's reason symbol when the credential's own side loads it at its default
             security level; None when it loads. To be verified at all, it must then be presented
-            with ``SECLEVEL=0``. OpenSSL 3.6 loads what earlier ones call CA_MD_TOO_WEAK.
+            with ``SECLEVEL=0``. OpenSSL 3.5 and 3.6 load what 3.0 calls CA_MD_TOO_WEAK.
         unless: Exceptions from ``verify_code``, ``reason`` and ``alert``.
         needs_root: Whether it makes intermediates of its own, which takes a root's key.
     """

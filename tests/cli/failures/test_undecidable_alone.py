@@ -203,6 +203,10 @@ def truths() -> list[Truth]:
     return [*played(), *made(), *at_other_servers()]
 
 
+@pytest.mark.skipif(
+    ssl.OPENSSL_VERSION_INFO[:2] != (3, 0),
+    reason="the second truths were looked for with OpenSSL 3.0; others send a few messages more",
+)
 def test_each_case_that_the_refused_side_leaves_open_has_a_second_truth(
     truths: list[Truth],
 ) -> None:

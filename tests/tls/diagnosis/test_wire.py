@@ -25,9 +25,11 @@ from mtls_echo_tls.trace.decoding import requested_in
 from mtls_echo_tls.trace.shown import AlertSeen
 from tests.support.ports import server_port
 from tests.support.tls import (
+    BLURS_DAMAGE,
     LOCALHOST,
     V12,
     V13,
+    assert_damaged,
     both_versions,
     client_side,
     connected,
@@ -89,8 +91,9 @@ async def test_behind_the_handshake_the_alert_said_to_be_sent_is_the_one_that_wa
         assert reason_in(plain) == reason_in(traced)
         assert plain.causes[0] in ("tampered", "truncated"), (bit, plain.causes)
         told[str(sent_in(plain))] += 1
-    assert told["bad_record_mac"] >= 2
-    assert told["record_overflow"] >= 1
+    if not BLURS_DAMAGE:
+        assert told["bad_record_mac"] >= 2
+        assert told["record_overflow"] >= 1
 
 
 @both_versions
@@ -159,11 +162,12 @@ async def test_a_good_record_and_a_bad_one_in_one_read_are_both_handled(
         await client.aclose()
     assert seen == [b"good"]
     ours_says = diagnose(server.evidence)
+    assert_damaged(ours_says)
+    assert theirs_says.alert is not None
+    assert (theirs_says.alert.name, theirs_says.causes) == ("bad_record_mac", ["tampered"])
+    assert theirs_says.rejected_by == "server"
     for report in (ours_says, theirs_says):
-        assert report.alert is not None
-        assert (report.alert.name, report.causes) == ("bad_record_mac", ["tampered"])
-        assert report.alert.protected
-        assert report.rejected_by == "server"
+        assert report.alert is None or report.alert.protected
 
 
 @both_versions
@@ -307,7 +311,9 @@ async def test_both_reports_say_what_was_asked_of_the_client_and_what_was_agreed
     assert "ecdsa_secp256r1_sha256" in client.requested.signature_algorithms
     assert client.tls == server.tls
     assert client.tls is not None
-    assert (client.tls.group, client.tls.signature) == ("x25519", "ecdsa_secp256r1_sha256")
+    hybrid = version == V13 and ssl.OPENSSL_VERSION_INFO >= (3, 5)
+    assert client.tls.group == ("X25519MLKEM768" if hybrid else "x25519")
+    assert client.tls.signature == "ecdsa_secp256r1_sha256"
 
 
 @both_versions

@@ -17,6 +17,7 @@ from mtls_echo_tls.stream.tls import TLSStream
 from tests.support.tls import (
     V12,
     V13,
+    assert_damaged,
     both_versions,
     client_side,
     handshake,
@@ -178,5 +179,5 @@ async def test_a_damaged_record_is_refused_with_an_alert(version: ssl.TLSVersion
         assert caught.value.report.causes == ["tampered"]
         await side.over.wait()
         assert isinstance(side.raised, TLSFailure)
-        assert side.raised.report.causes == ["tampered"]
+        assert_damaged(side.raised.report)
         assert side.stream.received == received + len(b"authentic")

@@ -18,6 +18,7 @@ from mtls_echo_tls.stream.tls import TLSStream
 from tests.support.tls import (
     V12,
     V13,
+    assert_damaged,
     both_versions,
     client_side,
     connected,
@@ -334,9 +335,6 @@ async def test_an_alert_after_the_handshake_is_in_the_report(version: ssl.TLSVer
         with pytest.raises(TLSFailure) as answered:
             await one.receive_some()
 
-    report = failure.value.report
-    assert report.causes == ["tampered"]
-    assert report.alert is not None
-    assert (report.alert.name, report.alert.direction) == ("bad_record_mac", "sent")
+    assert_damaged(failure.value.report)
     assert answered.value.report.alert is not None
-    assert answered.value.report.alert.code == report.alert.code
+    assert answered.value.report.alert.name == "bad_record_mac"

@@ -7,7 +7,7 @@ the two lines to run, for this flaw, on this directory, and what will come of it
 Most flaws are shown by this program on both ends. Two kinds are not: a key or a signature that is
 too weak for OpenSSL's default security level, and a private key that is not the certificate's, are
 refused here before a connection is made, as they should be. ``openssl`` can be told to present
-them. What OpenSSL finds too weak to load differs (3.6 loads a signature over SHA-1), so it is
+them. What OpenSSL finds too weak to load differs (3.5 loads a signature over SHA-1), so it is
 asked.
 """
 
@@ -39,7 +39,7 @@ def flaws(as_json: bool) -> None:
     Each differs from a good one in exactly one respect. With it come the verify code of OpenSSL
     (with X509_STRICT), or its reason where it is not a verdict on a certificate, and the alert
     that the refused side receives. "load" is what keeps OpenSSL from presenting it by default (a
-    signature over SHA-1 only before OpenSSL 3.6).
+    signature over SHA-1 only before OpenSSL 3.5).
 
     \b
     examples:
