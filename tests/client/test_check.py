@@ -111,6 +111,7 @@ async def test_an_end_without_a_word_may_be_for_the_certificate(
     assert report.causes[0] == "unknown-authority"
     assert report.causes[-1] in ("closed-without-alert", "truncated", "reset")
     assert report.summary.startswith("the server left without having sent a byte, perhaps")
+    assert "alpn h2" in facts(report)["offered"]  # or for want of a protocol, as gRPC's
     assert exit_status(report) == 6
 
 

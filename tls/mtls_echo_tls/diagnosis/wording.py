@@ -219,6 +219,11 @@ def _facts(
     if evidence.purpose == "http" and "no-common-alpn" in causes:
         offered = "http/1.1, which a server of HTTP/2 alone refuses; {handshake} judges its TLS"
         yield Fact("offered", words.text(offered))
+    if evidence.purpose == "handshake" and silent and len(causes) > 1 and not path.faults:
+        bare = evidence.recorder.find("sent", "ClientHello") and not evidence.alpn_offered
+        offered = "no application protocol, without which servers of gRPC close: {alpn} h2"
+        if bare and evidence.own_chain:
+            yield Fact("offered", words.text(offered))
     yield from _refused(evidence, words, causes, path)
     asked = evidence.certificate_request
     if evidence.side == "server" and causes == ("no-client-certificate",) and asked is not None:
