@@ -332,8 +332,10 @@ def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_until_it_is_stopped_and_leaves_nothing(
-    tmp_path: Path, end: signal.Signals
+    tmp_path: Path, end: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (temporary := tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
     directory = Directory.create(tmp_path / "pki")
     files = tmp_path / "files"
     with running("--pki", str(directory.path), "--files", str(files)) as (process, port):
@@ -351,6 +353,7 @@ def test_it_serves_until_it_is_stopped_and_leaves_nothing(
         while not (line := process.stderr.readline()).startswith("mtls-echo: client-required"):
             assert line
         assert line.endswith("the handshake was completed, 6 bytes came\n")
+        assert list(temporary.iterdir()) == []
         process.send_signal(end)
         assert process.wait(TIMEOUT) == 0
         assert "Traceback" not in process.stderr.read()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -182,10 +183,10 @@ def _serve(
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             shown = Gallery(_world(pki), domain)
             # What is made from here on is removed again.
-            with tempfile.TemporaryDirectory(prefix="mtls-echo-gallery-") as folder:
-                _write(files or Path(folder), shown)
+            with _folder(files) as folder:
+                _write(folder, shown)
                 if not as_json:
-                    _introduce(sockets[0].getsockname()[:2], files or Path(folder), domain)
+                    _introduce(sockets[0].getsockname()[:2], folder, domain)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(shown.serve, sockets, tell)
                     async for _ in signals:
@@ -194,6 +195,16 @@ def _serve(
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(sock) for sock in listen_on("--listen", (listen,))]
         trio.run(until_stopped)
+
+
+@contextlib.contextmanager
+def _folder(files: Path | None) -> Generator[Path]:
+    """The folder that was asked for, or one for as long as this lasts."""
+    if files is not None:
+        yield files
+        return
+    with tempfile.TemporaryDirectory(prefix="mtls-echo-gallery-") as folder:
+        yield Path(folder)
 
 
 def _reachable(host: str) -> str:
