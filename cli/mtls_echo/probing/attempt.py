@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, cast
 
 import trio
 
-from mtls_echo.probing import http2
 from mtls_echo.probing.target import MESSAGE, Mode, PaceLimit, ProbeTarget
+from mtls_echo_client import http2
 from mtls_echo_client.check import await_verdict
 from mtls_echo_client.http import HTTPRequest, ask
 from mtls_echo_client.session import Session, connect

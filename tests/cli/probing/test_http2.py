@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from mtls_echo.probing.http2 import read_status
 from mtls_echo.probing.result import ALL_REFUSED, SOME_UNCLEAR, Result
+from mtls_echo_client.http2 import read_status
 from mtls_echo_tls.stream.tls import TLSStream
 from tests.cli.probing.servers import FEW, Serve, context, probed, serving, verdicts
 

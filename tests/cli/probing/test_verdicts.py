@@ -304,19 +304,6 @@ async def test_an_answer_in_http_that_cannot_be_read_may_be_a_refusal() -> None:
     assert result.exit_status() == SOME_UNCLEAR
 
 
-async def test_our_own_server_is_asked_for_an_echo_although_it_answers_http() -> None:
-    async def serve(stream: TLSStream, name: str | None, number: int) -> None:
-        data = await stream.receive_some()
-        own = page("about you", "200 OK", "Server: mtls-echo").encode()
-        await stream.send_all(own if data.startswith(b"GET ") else data)
-
-    async with serving(context(OPTIONAL), serve) as port:
-        result = await probed(port)
-
-    assert result.mode == "echo"
-    assert [row.how for row in result.findings()] == ["the echo came back"] * 2
-
-
 def test_nothing_is_presented_to_a_server_that_is_not_verified() -> None:
     credential = Authority.root().issue(Request.client("client.test"))
     target = ProbeTarget(host="localhost", port=1, trust=None, server_names=("localhost",))
