@@ -4,42 +4,45 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
 
 import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import RequestReceived
 
 from mtls_echo.probing.result import ALL_REFUSED, SOME_UNCLEAR, Result
-from mtls_echo_client.http2 import read_status
 from mtls_echo_tls.stream.tls import TLSStream
 from tests.cli.probing.servers import FEW, Serve, context, probed, serving, verdicts
 
 pytestmark = pytest.mark.real_time
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-SETTINGS = bytes.fromhex("000000 04 00 00000000")
-PING = bytes.fromhex("000008 06 00 00000000") + b"are you?"
+# What a server does with a request.
+Reply: TypeAlias = Callable[[H2Connection], None]
 
 
-def answer(block: str, body: bytes = b"") -> bytes:
-    """A header in RFC 7541's form and a body, each of them in one frame of stream 1."""
-    header = bytes.fromhex(block)
-    return (
-        len(header).to_bytes(3)
-        + bytes.fromhex("01 04 00000001")
-        + header
-        + len(body).to_bytes(3)
-        + bytes.fromhex("00 01 00000001")
-        + body
-    )
+def page(connection: H2Connection, status: str, body: bytes, **header: str) -> None:
+    connection.send_headers(1, [(":status", status), *header.items()])
+    connection.send_data(1, body, end_stream=True)
 
 
-HELLO = answer("88", b"hello")
-FORBIDDEN = answer("08 03 343033", b"no")
-RESET = bytes.fromhex("000004 03 00 00000001 00000002")
-AT_ANOTHER_TIME = bytes.fromhex("000008 07 00 00000000 00000000 0000000b")
+HELLO = partial(page, status="200", body=b"hello")
+FORBIDDEN = partial(page, status="403", body=b"no")
+LOGIN = partial(page, status="302", body=b"", location="https://login.test/sign-in")
+
+
+def reset(connection: H2Connection) -> None:
+    connection.reset_stream(1, ErrorCodes.INTERNAL_ERROR)
+
+
+def at_another_time(connection: H2Connection) -> None:
+    connection.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
 
 
 def http_2(
-    said: Callable[[str | None], bytes], heard: list[bytes] | None = None
+    said: Callable[[str | None], Reply], heard: list[dict[bytes, bytes]] | None = None
 ) -> tuple[ssl.SSLContext, Serve]:
     """A server of HTTP/2 only, that closes where no protocol is agreed on."""
     tls = context(ssl.CERT_OPTIONAL)
@@ -48,20 +51,21 @@ def http_2(
     async def serve(stream: TLSStream, name: str | None, number: int) -> None:
         if stream.evidence.alpn != "h2":
             return
-        received = b""
-        while len(received) < len(PREFACE) + len(SETTINGS) + 9:
-            received += await stream.receive_some()
-        assert received.startswith(PREFACE + SETTINGS)
-        if heard is not None:
-            heard.append(received)
-        await stream.send_all(SETTINGS + PING + said(name))
-        while await stream.receive_some():
-            pass
+        connection = H2Connection(H2Configuration(client_side=False, header_encoding=None))
+        connection.initiate_connection()
+        connection.ping(b"are you?")
+        while data := await stream.receive_some():
+            for event in connection.receive_data(data):
+                if isinstance(event, RequestReceived):
+                    if heard is not None:
+                        heard.append({bytes(k): bytes(v) for k, v in event.headers or ()})
+                    said(name)(connection)
+            await stream.send_all(connection.data_to_send())
 
     return tls, serve
 
 
-async def asked(said: Callable[[str | None], bytes], *only: str) -> Result:
+async def asked(said: Callable[[str | None], Reply], *only: str) -> Result:
     async with serving(*http_2(said)) as port:
         return await probed(port, only=only or FEW)
 
@@ -78,16 +82,39 @@ async def test_it_is_asked_in_http_2_and_its_answer_is_the_verdict() -> None:
 
 
 async def test_a_request_that_is_reset_is_refused_and_one_of_too_many_is_not() -> None:
-    reset = await asked(lambda name: HELLO if name else RESET, "none")
-    often = await asked(lambda name: HELLO if name else AT_ANOTHER_TIME, "none")
+    ended = await asked(lambda name: HELLO if name else reset, "none")
+    often = await asked(lambda name: HELLO if name else at_another_time, "none")
 
-    assert verdicts(reset)["none"] <= {"refused", "refused late"}
+    assert verdicts(ended)["none"] <= {"refused", "refused late"}
     assert verdicts(often)["none"] == {"unclear"}
+
+
+async def test_a_way_to_a_login_is_a_refusal_there_too() -> None:
+    result = await asked(lambda name: HELLO if name else LOGIN, "none")
+
+    assert verdicts(result)["none"] == {"refused late"}
+
+
+async def test_what_is_not_http_2_is_said_and_is_no_verdict() -> None:
+    tls, serve = http_2(lambda name: HELLO)
+
+    async def broken(stream: TLSStream, name: str | None, number: int) -> None:
+        if name is not None:
+            await serve(stream, name, number)
+        elif stream.evidence.alpn == "h2":
+            await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n" + bytes(100))
+            while await stream.receive_some():
+                pass
+
+    async with serving(tls, broken) as port:
+        result = await probed(port, only=("none",))
+
+    assert verdicts(result)["none"] == {"unclear"}
 
 
 async def test_where_it_answers_no_get_a_handshake_is_no_proof() -> None:
     """As a server of gRPC is, which refuses in its answer, if it does not in TLS."""
-    result = await asked(lambda name: RESET)
+    result = await asked(lambda name: reset)
 
     assert result.mode == "handshake"
     assert verdicts(result) == {
@@ -99,27 +126,8 @@ async def test_where_it_answers_no_get_a_handshake_is_no_proof() -> None:
 
 
 async def test_the_request_has_the_host_as_its_authority() -> None:
-    heard = list[bytes]()
+    heard = list[dict[bytes, bytes]]()
     async with serving(*http_2(lambda name: HELLO, heard)) as port:
         await probed(port, only=("none",), versions=("1.3",))
 
-    named = f"localhost:{port}".encode()
-    assert all(b"\0\x0a:authority" + bytes((len(named),)) + named in request for request in heard)
-
-
-@pytest.mark.parametrize(
-    ("block", "status"),
-    [
-        ("88", 200),
-        ("8e 00 01 61", 500),
-        ("3f e1 1f 20 8c", 400),  # the table's size is changed first, twice
-        ("48 82 6402", 302),  # in Huffman's code
-        ("08 83 680cff", 403),
-        ("18 03 343239", 429),
-        ("40 07 3a737461747573 03 323030", 599),  # as a name that is not in the table
-        ("08 82 ffff", 599),
-        ("", 599),
-    ],
-)
-def test_a_status_is_read_in_every_form_that_it_has(block: str, status: int) -> None:
-    assert read_status(bytes.fromhex(block)) == status
+    assert {request[b":authority"] for request in heard} == {f"localhost:{port}".encode()}
