@@ -26,10 +26,7 @@ _BODY_PATIENCE = 1.0
 # The first, and only, stream of a client.
 _STREAM = 1
 
-# REFUSED_STREAM and ENHANCE_YOUR_CALM (RFC 9113 §7): asked too often.
-_TOO_OFTEN = (7, 11)
-
-# Of one connection of HTTP/1.1 (§8.2.2).
+# Of one connection of HTTP/1.1 (RFC 9113 §8.2.2), and what the pseudo-header has.
 _LEFT_OUT = ("host", "connection", "proxy-connection", "keep-alive", "upgrade", "te")
 
 
@@ -43,6 +40,7 @@ async def ask(session: Session, request: HTTPRequest, port: int, limit: float) -
     from h2.connection import H2Connection
 
     connection = H2Connection(H2Configuration(header_encoding=None))
+    connection.local_settings.enable_push = 0
     connection.initiate_connection()
     fields = request.fields(session.evidence.server_name or "", port)
     connection.send_headers(_STREAM, _header(request, fields), end_stream=True)
@@ -54,13 +52,13 @@ async def ask(session: Session, request: HTTPRequest, port: int, limit: float) -
 
 def _header(request: HTTPRequest, fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """The pseudo-header, which comes first, and what a request of HTTP/1.1 has (RFC 9113 §8.3)."""
-    named = {name.lower(): value for name, value in fields}
+    lower = [(name.lower(), value) for name, value in fields]
     return [
         (":method", request.method),
         (":scheme", "https"),
-        (":authority", named["host"]),
+        (":authority", dict(lower)["host"]),
         (":path", request.path),
-        *((name, value) for name, value in named.items() if name not in _LEFT_OUT),
+        *((name, value) for name, value in lower if name not in _LEFT_OUT),
     ]
 
 
@@ -76,8 +74,7 @@ async def _answer(session: Session, connection: H2Connection) -> ServerAnswer:
                 data = await session.stream.receive_some()
                 events = connection.receive_data(data) if data else []
             except ProtocolError as error:
-                broken = f"not HTTP/2: {type(error).__name__}"
-                return received.answer() or ServerAnswer(protocol="HTTP/2", text=broken)
+                return received.answer() or _no_answer(f"what h2 takes for {type(error).__name__}")
             except TLSFailure:
                 if received.header is None:
                     raise
@@ -102,28 +99,38 @@ class _Received:
         self.header: dict[bytes, bytes] | None = None
         self.is_over = False
         self._body = b""
-        self._error: int | None = None
+        self._in_its_place = ""
 
     def note(self, event: Event) -> None:
         """Take what one event has."""
         from h2 import events
 
-        if isinstance(event, events.ResponseReceived):
+        if isinstance(event, events.StreamReset | events.ConnectionTerminated):
+            self._in_its_place = f"error {int(event.error_code or 0)}"
+            self.is_over = True
+        elif getattr(event, "stream_id", _STREAM) != _STREAM:
+            return
+        elif isinstance(event, events.ResponseReceived):
             self.header = {bytes(name): bytes(value) for name, value in event.headers or ()}
         elif isinstance(event, events.DataReceived):
             self._body = (self._body + bytes(event.data or b""))[:MOST_BODY]
             self.is_over |= len(self._body) == MOST_BODY
-        elif isinstance(event, events.StreamReset | events.ConnectionTerminated):
-            self._error, self.is_over = int(event.error_code or 0), True
-        self.is_over |= isinstance(event, events.StreamEnded)
+        elif isinstance(event, events.StreamEnded):
+            self.is_over = True
 
     def answer(self) -> ServerAnswer | None:
         """What the server said; None if it has said nothing of this request."""
         if self.header is not None:
             status = self.header[b":status"]
-            number = int(status) if status.isdigit() else 0
+            number = int(status) if status.isdigit() and len(status) == 3 else 0
             return http_answer(b"2", number, b"", self.header, self._body)
-        if self._error in _TOO_OFTEN:
-            text = f"it is asked too often: error {self._error}"
-            return ServerAnswer(protocol="HTTP/2", text=text)
-        return None
+        return _no_answer(self._in_its_place) if self._in_its_place else None
+
+
+def _no_answer(what: str) -> ServerAnswer:
+    """Where a request was not answered: it was reset, or the server is about to go.
+
+    That is no word on who asks: a server that drains sends it too (RFC 9113 §6.8), or one that is
+    asked too often.
+    """
+    return ServerAnswer(protocol="HTTP/2", text=f"{what} in place of an answer")

@@ -131,7 +131,8 @@ async def _find_mode(prober: Prober, version: TLSVersion, tried: Tried) -> Tried
     prober.mode = target.mode or _mode_of(tried)
     only_h2 = _wants_other_alpn(tried) or _protocol_of(tried) == "HTTP/2"
     # Some that speak HTTP/2 only refuse an offer of HTTP/1.1 by an alert, and some just close.
-    may_be_h2 = only_h2 or (target.mode is None and bool(tried.ended) and not tried.text)
+    closed = bool(tried.ended) and tried.report.answer is None
+    may_be_h2 = only_h2 or (target.mode is None and closed)
     if target.mode in (None, "http") and may_be_h2 and not target.alpn:
         mode, prober.mode = prober.mode, "http"
         prober.target = replace(target, alpn=("h2", "http/1.1"))
@@ -246,6 +247,11 @@ async def _run_cases(
         await try_case(LAST)
     found = [row for slug in (*IDENTITIES, *HANDSHAKES) for row in rows.get(slug, ())]
     result.rows = _resolved(found, prober.target.wait)
+    if late := sorted({row.slug for row in found if row.verdict == "admitted" and row.tries > 1}):
+        result.notes.append(
+            f"{', '.join(late)}: admitted, and not at the first try; so others may be: try"
+            " --repeat 20"
+        )
     if lost := [tried.report.summary for tried in ends if not _is_served(tried)]:
         result.notes.append(
             f"at the end the good identity was not served either ({lost[0]}): try --pace 1"
@@ -351,11 +357,6 @@ def _conclude(prober: Prober, result: Result) -> None:
         notes.append(
             "some get another page with the same status, which may be a refusal: name one whose"
             " status tells (--http PATH)"
-        )
-    if late := sorted({r.slug for r in result.rows if r.verdict == "admitted" and r.tries > 1}):
-        notes.append(
-            f"{', '.join(late)}: refused at first, and then admitted; so others may be: try"
-            " --repeat 20"
         )
     if any(re.match(r"HTTP/\S+ (429|503)\b", row.how) for row in result.rows):
         notes.append("the server may limit how often it is asked: try --pace 1")

@@ -29,7 +29,9 @@ REFUSALS: frozenset[Verdict] = frozenset({"refused", "refused late"})
 # Statuses that say nothing of who asks: it took too long, or asks too often.
 _NOT_ABOUT_IDENTITY = frozenset({408, 425, 429})
 
-# Where a client is led that is not let in, or is to prove otherwise who it is.
+# The path of a URL, and where it leads a client that is not let in, or is to prove otherwise who
+# it is.
+_PATH = re.compile(r"(?:[a-zA-Z][\w+.-]*:)?(?://[^/?#]*)?([^?#]*)")
 _TO_LOG_IN = re.compile(
     r"(?i)(?<![a-z])(log.?[io]n|sign.?in|auth|authenticate|oauth2?|saml2?|sso|denied|forbidden"
     r"|unauthori[sz]ed|accessdenied)(?![a-z])"
@@ -117,11 +119,19 @@ def by_answer(
         return "unclear", how
     same = answer.status == expected.status
     if not same or without(answer.location, words) != without(expected.location, words):
-        verdict: Verdict = "refused late" if _TO_LOG_IN.search(answer.location) else "unclear"
+        turned_away = _is_to_log_in(answer) and not _is_to_log_in(expected)
+        verdict: Verdict = "refused late" if turned_away else "unclear"
         return verdict, f"{how}, where the good identity got {status_of(expected)}"
     if not good.is_answer(answer.text, words):
         return "unclear", f"{how}, {OTHER_TEXT}"
     return "admitted", how
+
+
+def _is_to_log_in(answer: ServerAnswer) -> bool:
+    """Whether it leads to where one logs in, by the path; a query may name anything."""
+    leads = 300 <= (answer.status or 0) < 400
+    path = _PATH.match(answer.location)
+    return leads and path is not None and _TO_LOG_IN.search(path[1]) is not None
 
 
 def _after_the_handshake(tried: Tried, good: Good, words: Sequence[str]) -> tuple[Verdict, str]:

@@ -30,11 +30,16 @@ def page(connection: H2Connection, status: str, body: bytes, **header: str) -> N
 
 HELLO = partial(page, status="200", body=b"hello")
 FORBIDDEN = partial(page, status="403", body=b"no")
+REQUEST = [(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", "/")]
 LOGIN = partial(page, status="302", body=b"", location="https://login.test/sign-in")
 
 
 def reset(connection: H2Connection) -> None:
     connection.reset_stream(1, ErrorCodes.INTERNAL_ERROR)
+
+
+def going_away(connection: H2Connection) -> None:
+    connection.close_connection(ErrorCodes.NO_ERROR)
 
 
 def at_another_time(connection: H2Connection) -> None:
@@ -81,12 +86,35 @@ async def test_it_is_asked_in_http_2_and_its_answer_is_the_verdict() -> None:
     assert right.exit_status() == ALL_REFUSED
 
 
-async def test_a_request_that_is_reset_is_refused_and_one_of_too_many_is_not() -> None:
+async def test_a_request_that_is_not_answered_is_no_verdict() -> None:
     ended = await asked(lambda name: HELLO if name else reset, "none")
     often = await asked(lambda name: HELLO if name else at_another_time, "none")
 
-    assert verdicts(ended)["none"] <= {"refused", "refused late"}
-    assert verdicts(often)["none"] == {"unclear"}
+    leaving = await asked(lambda name: HELLO if name else going_away, "none")
+
+    # Each of them a server may do to anyone.
+    assert verdicts(ended)["none"] == verdicts(often)["none"] == {"unclear"}
+    assert verdicts(leaving)["none"] == {"unclear"}
+
+
+async def test_what_a_server_pushes_is_no_answer() -> None:
+    def pushing(connection: H2Connection) -> None:
+        """Offer a page of another stream first, although that was declined (RFC 9113 §8.4)."""
+        connection.remote_settings.enable_push = 1
+        connection.push_stream(1, 2, REQUEST)
+        connection.send_headers(2, [(":status", "200")], end_stream=True)
+        FORBIDDEN(connection)
+
+    result = await asked(lambda name: HELLO if name else pushing, "none")
+
+    assert verdicts(result)["none"] <= {"refused late", "unclear"}
+
+
+async def test_a_status_that_is_none_is_no_verdict() -> None:
+    odd = partial(page, status="2" * 5_000, body=b"")
+    result = await asked(lambda name: HELLO if name else odd, "none")
+
+    assert verdicts(result)["none"] == {"unclear"}
 
 
 async def test_a_way_to_a_login_is_a_refusal_there_too() -> None:

@@ -299,6 +299,7 @@ def test_what_is_unclear_counts_where_an_admission_would() -> None:
 
     assert result.exit_status("medium") == 0
     assert result.exit_status("low") == 6
+    assert msgspec.structs.replace(result, rows=[unclear]).exit_status("medium") == 6
     assert b' errors="0"' in as_junit(result, "medium")
     assert b' errors="1"' in as_junit(result, "low")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import string
 
 import pytest
 
@@ -120,6 +121,8 @@ async def test_a_greeting_without_a_name_is_the_greeting() -> None:
         ("https://id.test/oauth2/authorize?client=a93f1", "refused late"),
         ("/error/access_denied", "refused late"),
         ("/catalogin", "unclear"),
+        ("/welcome?via=/login", "unclear"),
+        ("https://auth.acme.test/welcome", "unclear"),
         ("/", "unclear"),
         ("/home?session=a93f1", "admitted"),
     ],
@@ -135,6 +138,18 @@ async def test_a_redirect_admits_if_it_leads_where_the_good_identity_is_led(
         result = await probed(port, only=("none",))
 
     assert verdicts(result)["none"] == {verdict}
+
+
+async def test_where_each_is_sent_to_log_in_nobody_is_turned_away() -> None:
+    states = iter(string.ascii_letters * 10)
+
+    def answer(_: str, name: str | None, number: int) -> str:
+        return page("", "302 Found", f"Location: https://id.test/login?state={next(states)}")
+
+    async with serving(context(OPTIONAL), http(answer)) as port:
+        result = await probed(port, only=("none",))
+
+    assert verdicts(result)["none"] == {"unclear"}
 
 
 async def test_nothing_but_a_head_is_compared_where_that_is_asked_for() -> None:
