@@ -160,10 +160,8 @@ class Result(msgspec.Struct, kw_only=True):
             return SERVER_REFUSED if any(e.we_refused for e in self.baseline) else GOOD_REFUSED
         if self.findings(fail_on):
             return SOME_ADMITTED
-        if self.unclear(fail_on) or {row.verdict for row in self.rows} <= {
-            "not tested",
-            "unclear",
-        }:
+        verdicts = {row.verdict for row in self.rows}
+        if self.unclear(fail_on) or verdicts <= {"not tested", "unclear"}:
             return SOME_UNCLEAR
         return ALL_REFUSED
 
