@@ -7,6 +7,8 @@ up and is not cleared. After a change of the terminal's size the next page has t
 from __future__ import annotations
 
 import os
+import select
+import signal
 import sys
 import termios
 from bisect import bisect_right
@@ -49,7 +51,21 @@ class Keys:
         self._descriptor = descriptor
 
     def read(self) -> str:
-        """Wait for a key, and return it."""
+        """Wait for a key, and return it.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed; also in the moment before the wait begins, where
+                Python would notice it behind the next key only.
+        """
+        woken, waker = os.pipe()
+        os.set_blocking(waker, False)
+        before = signal.set_wakeup_fd(waker)
+        try:
+            select.select([self._descriptor, woken], [], [])
+        finally:
+            signal.set_wakeup_fd(before)
+            os.close(woken)
+            os.close(waker)
         # An arrow is one key and three bytes.
         return os.read(self._descriptor, 8).decode(errors="replace")
 
