@@ -39,8 +39,9 @@ _MANY = 20
 # Bytes read of an answer in the clear; those of an alert in a record, the last of which names it.
 _MOST_PLAIN, _ALERT_SIZE = 16 * 1024, 7
 
-# An error in place of a greeting, of servers that speak first: FTP and SMTP, IMAP.
-_ERROR = re.compile(r"[45]\d\d[ -]|\* BYE\b")
+# A permanent error in place of a greeting, of servers that speak first (FTP and SMTP). 4xx is a
+# transient one, and IMAP's BYE may be: of load say, and not of who asks.
+_ERROR = re.compile(r"5\d\d[ -]")
 
 # How a connection without TLS ended that shows nothing.
 _NO_TCP = "no TCP connection"

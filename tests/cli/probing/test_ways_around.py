@@ -107,6 +107,9 @@ async def test_the_same_port_may_serve_without_tls() -> None:
         # It may wait for the rest of a ClientHello.
         (b"", False, "not tested", "the server did not close within the timeout"),
         (b"500 OOPS: http request\r\n", True, "refused", "an error in the clear: 500 OOPS"),
+        # It says so to every client.
+        (b"421 Too many connections\r\n", True, "unclear", "the server says: "),
+        (b"* BYE Too many connections\r\n", True, "unclear", "the server says: "),
         # Redis, which served it, would say so.
         (b"-ERR wrong number of arguments\r\n", True, "unclear", "the server says: "),
         (b"SSH-2.0-OpenSSH\r\n", False, "unclear", "the server says: SSH"),
