@@ -115,6 +115,21 @@ async def test_an_end_without_a_word_may_be_for_the_certificate(
     assert exit_status(report) == 6
 
 
+@pytest.mark.parametrize(
+    ("offered", "told"),
+    [(("http/1.1", "http/1.0"), "http/1.1, http/1.0,"), (("h2", "http/1.1"), "")],
+)
+async def test_what_was_offered_is_told_where_it_may_be_too_little(
+    world: World, offered: tuple[str, ...], told: str
+) -> None:
+    context = client_context(world.servers.trust, world.alice, alpn=offered)
+
+    report = await report_of(world, silent, context=context, http="/")
+
+    assert report.causes == ["no-common-alpn"]
+    assert facts(report).get("offered", "").partition(" which a server of HTTP/2")[0] == told
+
+
 async def test_a_denial_is_a_denial(world: World) -> None:
     for http in (None, "/"):
         report = await report_of(world, saying(denial_line("only bob")), http=http)

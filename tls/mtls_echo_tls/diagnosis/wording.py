@@ -50,6 +50,7 @@ from mtls_echo_tls.stacks.request import (
     issuers,
     request_in_words,
 )
+from mtls_echo_tls.trace.decoding import decoded
 
 # What came was not what was asked for, and refuses neither side.
 _ANSWERED: frozenset[Slugs] = frozenset({("other-protocol",), ("error-answer",)})
@@ -217,8 +218,12 @@ def _facts(
     if evidence.closed_early is not None:
         yield Fact("received", "close_notify, which gives no reason")
     if evidence.purpose == "http" and "no-common-alpn" in causes:
-        offered = "http/1.1, which a server of HTTP/2 alone refuses; {handshake} judges its TLS"
-        yield Fact("offered", words.text(offered))
+        hello = evidence.recorder.find("sent", "ClientHello")
+        fields = decoded([hello])[0].fields if hello is not None else {}
+        alpn: list[str] = fields.get("alpn", [])
+        if alpn and "h2" not in alpn:
+            why = "which a server of HTTP/2 alone refuses; {handshake} judges its TLS"
+            yield Fact("offered", f"{', '.join(alpn)}, {words.text(why)}")
     if evidence.purpose == "handshake" and silent and len(causes) > 1 and not path.faults:
         bare = evidence.recorder.find("sent", "ClientHello") and not evidence.alpn_offered
         offered = "no application protocol, without which servers of gRPC close: {alpn} h2"
