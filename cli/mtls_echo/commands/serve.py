@@ -12,6 +12,7 @@ import contextlib
 import errno
 import gc
 import math
+import os
 from collections.abc import Generator
 from functools import partial
 from pathlib import Path
@@ -64,9 +65,8 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
     workers = _workers(options)
     of_status = () if options["status"] is None else (options["status"],)
     check_addresses("--status", of_status)
-    if (keylog := options["keylog"]) is not None:
-        with writing(f"--keylog {keylog}"):
-            keylog.touch(mode=0o600)
+    if options["keylog"] is not None:
+        _try_to_append(options["keylog"])
     # Before a port is open: a client would wait for the answer.
     named = (options[name] for name in ("cert", "key", "password_file"))
     options["password"] = ask_for_password(*named)
@@ -189,11 +189,18 @@ def _workers(options: dict[str, Any]) -> int:
 
 def _cores() -> int:
     """The cores that this process may run on."""
-    import os
-
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _try_to_append(keylog: Path) -> None:
+    """Refuse a key log that cannot be written; one that is not there yet is not left behind."""
+    with writing(f"--keylog {keylog}"):
+        is_new = not os.path.lexists(keylog)
+        os.close(os.open(keylog, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600))
+        if is_new:
+            keylog.unlink()
 
 
 # --- from options to values ----------------------------------------------------------------------

@@ -115,11 +115,21 @@ def test_a_key_that_openssl_does_not_take_is_blamed_for_what_it_is(
     assert ("too weak" in message) == (told == "too weak")
 
 
-def test_a_key_log_that_cannot_be_written_is_refused(directory: Directory, tmp_path: Path) -> None:
-    options = ["--pki", str(directory.path), "--listen", "127.0.0.1:0"]
-    message = refused_start(*options, "--keylog", str(tmp_path / "no" / "keys.log"))
-    assert "--keylog" in message
-    assert "no such file or directory" in message
+def test_a_key_log_is_tried_before_all_else_and_not_left_behind(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    files = ["--cert", str(missing), "--key", str(missing), "--client-auth", "none"]
+    for keylog, problem in (
+        (missing / "keys.log", "--keylog {}: no such file or directory"),
+        (tmp_path, "--keylog {}: is a directory"),
+        (tmp_path / "keys.log", f"{missing}: does not exist"),
+    ):
+        with pytest.raises(CommandError) as refused:
+            serve.main(
+                [*files, "--listen", "127.0.0.1:0", "--keylog", str(keylog)],
+                standalone_mode=False,
+            )
+        assert str(refused.value) == problem.format(keylog)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
