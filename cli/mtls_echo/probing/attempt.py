@@ -79,7 +79,7 @@ def make_client(
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     if credential is not None:
         credential.load_into(context)
-    if alpn := target.alpn or (("http/1.1",) if mode == "http" else ()):
+    if alpn := target.offers(mode):
         context.set_alpn_protocols(list(alpn))
     describe_context(context, ContextInfo(credential, target.trust, complete=False))
     with_vocabulary(context, target.vocabulary)

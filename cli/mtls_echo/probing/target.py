@@ -65,6 +65,10 @@ class ProbeTarget:
     forge_headers: bool = False
     repeat: int = 3
 
+    def offers(self, mode: Mode) -> tuple[str, ...]:
+        """The application protocols that are offered where it is spoken to so."""
+        return self.alpn or (("http/1.1",) if mode == "http" else ())
+
 
 class PaceLimit:
     """Limits how many connections are opened in a second, and how many there are at once."""

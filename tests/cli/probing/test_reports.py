@@ -319,3 +319,20 @@ def test_a_command_shows_a_finding_again_or_there_is_none() -> None:
     assert shown == "curl -i 'http://a.test:8443/a?b=1&c=2'"
     # Without the headers it would show a refusal.
     assert forged is None
+
+
+@pytest.mark.parametrize(
+    ("alpn", "by_curl", "by_openssl"),
+    [
+        ((), "::a.test:8443 https", "-tls1_3"),
+        (("http/1.1",), "::a.test:8443 --http1.1 https", "-tls1_3 -alpn http/1.1"),
+        (("h2", "http/1.1"), "::a.test:8443 --http2 https", "-tls1_3 -alpn h2,http/1.1"),
+    ],
+)
+def test_a_command_offers_the_protocols_that_the_run_did(
+    alpn: tuple[str, ...], by_curl: str, by_openssl: str
+) -> None:
+    target = ProbeTarget(host="a.test", port=8443, trust=None, server_names=("a.test",), alpn=alpn)
+
+    assert by_curl in str(command(ROWS[0], target, "http", None))
+    assert str(command(ROWS[0], target, "handshake", None)).endswith(by_openssl)

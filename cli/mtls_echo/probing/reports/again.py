@@ -56,6 +56,8 @@ def command(row: ProbeRow, target: ProbeTarget, mode: str, folder: Path | None) 
     if by_curl:
         parts = ["curl", "-ik", f"--tlsv{row.tls}", "--tls-max", row.tls]
         parts += ["--connect-to", f"::{where}"]
+        if target.alpn:
+            parts.append("--http2" if "h2" in target.alpn else "--http1.1")
         if row.slug == "host-not-sni":
             parts += ["-H", f"Host: {Address(row.server_name, target.port)}"]
     else:
@@ -63,6 +65,7 @@ def command(row: ProbeRow, target: ProbeTarget, mode: str, folder: Path | None) 
         parts = ["openssl", "s_client", "-connect", where]
         parts += ["-servername", name] if name else ["-noservername"]
         parts += [f"-tls{row.tls.replace('.', '_')}"]
+        parts += ["-alpn", ",".join(target.alpn)] if target.alpn else []
     if has_files and folder is not None:
         dash = "--" if by_curl else "-"
         parts += [f"{dash}cert", str(folder / f"{row.slug}.crt")]
