@@ -1,7 +1,8 @@
 """One request in HTTP/2, by h2, and what its answer says, of servers that speak nothing else.
 
-Its bounds are those of `mtls_echo_client.http`: h2 takes a header of 64 KiB and frames of 16, more
-of a body than its first window is never asked for, and all of it has the connection's deadline.
+Its bounds are those of `mtls_echo_client.http`: h2 takes a header of 64 KiB, more of a body than
+its first window is never asked for, `_MOST` is all that is received, and all of it has the
+deadline of the connection.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from mtls_echo_tls.answers.answer import MOST_BODY, ServerAnswer, http_answer
+from mtls_echo_tls.answers.answer import MOST_BODY, ServerAnswer, heard, http_answer, unknown
 from mtls_echo_tls.diagnosis.failure import TLSFailure
 
 if TYPE_CHECKING:
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 
 # As for HTTP/1.1: the status has been read by then.
 _BODY_PATIENCE = 1.0
+
+# A header and a body as long as they may be, and what is sent between; h2 keeps a frame until it
+# is whole, however long that says it is.
+_MOST = 256 * 1024
+
+# The length of a frame's head, and the server's first has to be SETTINGS (RFC 9113 §3.4).
+_HEAD = 9
 
 # The first, and only, stream of a client.
 _STREAM = 1
@@ -66,12 +74,18 @@ async def _answer(session: Session, connection: H2Connection) -> ServerAnswer:
     """The answer, once its header is complete; text of its body as far as that comes soon."""
     from h2.exceptions import ProtocolError
 
-    received = _Received()
+    received, begun, size = _Received(), b"", 0
     with trio.CancelScope() as patience:
         while not received.is_over:
             try:
                 await session.stream.send_all(connection.data_to_send())
                 data = await session.stream.receive_some()
+                size += len(data)
+                if len(begun) < _HEAD:
+                    begun += data
+                    known = heard(begun)
+                    if len(begun) >= _HEAD and (known is None or known.protocol != "HTTP/2"):
+                        return known or unknown(begun)
                 events = connection.receive_data(data) if data else []
             except ProtocolError as error:
                 return received.answer() or _no_answer(f"what h2 takes for {type(error).__name__}")
@@ -83,6 +97,8 @@ async def _answer(session: Session, connection: H2Connection) -> ServerAnswer:
                 break
             for event in events:
                 received.note(event)
+            if size > _MOST:
+                return received.answer() or _no_answer(f"more than {_MOST // 1024} KiB")
             if received.header is not None and patience.deadline == float("inf"):
                 patience.deadline = trio.current_time() + _BODY_PATIENCE
     if answer := received.answer():
@@ -130,7 +146,7 @@ class _Received:
 def _no_answer(what: str) -> ServerAnswer:
     """Where a request was not answered: it was reset, or the server is about to go.
 
-    That is no word on who asks: a server that drains sends it too (RFC 9113 §6.8), or one that is
-    asked too often.
+    That says nothing of who asks: a server that drains sends it too (RFC 9113 §6.8), and one that
+    is asked too often.
     """
     return ServerAnswer(protocol="HTTP/2", text=f"{what} in place of an answer")

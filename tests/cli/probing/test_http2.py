@@ -123,21 +123,29 @@ async def test_a_way_to_a_login_is_a_refusal_there_too() -> None:
     assert verdicts(result)["none"] == {"refused late"}
 
 
-async def test_what_is_not_http_2_is_said_and_is_no_verdict() -> None:
+@pytest.mark.parametrize(
+    ("said", "verdict"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "refused late"),
+        (b"\xff" * 100, "unclear"),
+        (b"\0\0\0\4\0\0\0\0\0" + b"\xff" * 300_000, "unclear"),
+    ],
+)
+async def test_what_is_not_http_2_is_said_for_what_it_is(said: bytes, verdict: str) -> None:
     tls, serve = http_2(lambda name: HELLO)
 
     async def broken(stream: TLSStream, name: str | None, number: int) -> None:
         if name is not None:
             await serve(stream, name, number)
         elif stream.evidence.alpn == "h2":
-            await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n" + bytes(100))
+            await stream.send_all(said)
             while await stream.receive_some():
                 pass
 
     async with serving(tls, broken) as port:
         result = await probed(port, only=("none",))
 
-    assert verdicts(result)["none"] == {"unclear"}
+    assert verdicts(result)["none"] == {verdict}
 
 
 async def test_where_it_answers_no_get_a_handshake_is_no_proof() -> None:
