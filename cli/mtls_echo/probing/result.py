@@ -119,7 +119,7 @@ class Result(msgspec.Struct, kw_only=True):
     Attributes:
         target: ``HOST:PORT``.
         mode: How the server was spoken to.
-        alpn: The application protocols that it was offered.
+        protocols: The application protocols that it was offered (ALPN).
         client_auth: What the operator meant.
         good: The good identity.
         server: What the server proved to be, and what it runs, if that shows.
@@ -131,7 +131,7 @@ class Result(msgspec.Struct, kw_only=True):
 
     target: str
     mode: str
-    alpn: tuple[str, ...] = ()
+    protocols: tuple[str, ...] = ()
     client_auth: str = "required"
     good: str
     server: str = ""

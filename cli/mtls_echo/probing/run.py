@@ -67,7 +67,7 @@ async def run(
         good=str(PeerIdentity.of_peer(good.chain_der[0])),
     )
     await _find_baseline(prober, result)
-    result.mode, result.alpn = prober.mode, prober.target.offers(prober.mode)
+    result.mode, result.protocols = prober.mode, prober.target.offers(prober.mode)
     if result.served:
         await _choose_issuer(prober, result)
         await _run_cases(

@@ -117,7 +117,7 @@ def test_without_the_key_of_the_ca_the_weaker_half_is_tested(
     assert {"none", "unknown-authority", "self-signed", "impostor-authority"} <= tested
     assert {"good-sent-along", "bad-signature", "split-hello", "plaintext"} <= tested
     assert "expired" not in tested
-    assert found["alpn"] == ["http/1.1"]
+    assert found["protocols"] == ["http/1.1"]
     assert any("what only it can sign is not tested" in note for note in found["notes"])
 
 

@@ -79,7 +79,7 @@ async def test_it_is_asked_in_http_2_and_its_answer_is_the_verdict() -> None:
     to_all = await asked(lambda name: HELLO)
     right = await asked(lambda name: HELLO if name else FORBIDDEN)
 
-    assert (to_all.mode, to_all.alpn) == ("http", ("h2", "http/1.1"))
+    assert (to_all.mode, to_all.protocols) == ("http", ("h2", "http/1.1"))
     assert {each.how for each in to_all.baseline} == {"HTTP/2 200"}
     assert verdicts(to_all)["none"] == {"admitted"}
     assert verdicts(right)["none"] == {"refused late"}

@@ -242,7 +242,7 @@ def probe(address: str | None, *, listed: bool, **options: Any) -> None:
             )
     except NotMadeError as error:
         raise CommandError(f"no good identity can be issued: {error}", "give --cert") from error
-    target = replace(target, alpn=result.alpn)
+    target = replace(target, alpn=result.protocols)
     fail_on, keep = options["fail_on"], options["keep"]
     if keep is not None and result.served:
         with writing(f"--keep {keep}"):
