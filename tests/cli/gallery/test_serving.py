@@ -301,7 +301,7 @@ async def test_a_page_says_whether_it_should_have_been_seen(
     gallery: Visited, slug: str, mark: bytes
 ) -> None:
     context = client_context(check=False)
-    context.verify_mode = ssl.CERT_NONE
+    context.verify_mode = ssl.CERT_NONE  # only who verifies nothing sees the page of a bad one
     stream = gallery.tls(f"{slug}.{DOMAIN}", context)
     answer = await request(stream, b"GET / HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\n")
     assert mark in answer
